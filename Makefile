@@ -1,0 +1,39 @@
+# Every target makes .venv by itself when it is missing. PYTHON=python3.12 make test chooses another interpreter.
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test test-all lint format bench clean
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+demo: $(VENV)/.ready          ## train, evaluate, save, reload and ask an LSTM intent classifier
+	$(RUN) recipes/text_classification.py --config recipes/configs/text_classification/demo.yaml
+
+test: $(VENV)/.ready          ## what CI runs (after lint)
+	$(RUN) -m pytest
+	HFSEQ_TEST_XET=1 $(RUN) -m pytest tests/mini_hub tests/test_hub.py
+
+test-all: $(VENV)/.ready      ## also the slow checks
+	$(RUN) -m pytest -m ""
+	HFSEQ_TEST_XET=1 $(RUN) -m pytest -m "" tests/mini_hub tests/test_hub.py
+
+lint: $(VENV)/.ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/.ready
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(VENV)/.ready
+	for script in benchmarks/*.py; do $(RUN) $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info runs

@@ -1,0 +1,66 @@
+"""The classic sequence models as ordinary Hugging Face models.
+
+`import hfseq` registers every model with transformers' Auto classes; from then on `pipeline`, `Trainer`,
+`from_pretrained` and `push_to_hub` work as for any other model. The models are imported at once (registering needs the
+classes); everything else on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .models.gru import GRUConfig, GRUForSequenceClassification, GRUModel
+from .models.lstm import LSTMConfig, LSTMForSequenceClassification, LSTMModel
+from .models.rnn import RNNConfig, RNNForSequenceClassification, RNNModel
+from .registry import FAMILIES, register
+
+if TYPE_CHECKING:
+    from .data.embedded import load_embedded
+    from .hub import pull, push
+    from .tokenization import train_tokenizer
+    from .training import SequenceTrainer, SequenceTrainingArguments
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "SequenceTrainer": "training",
+    "SequenceTrainingArguments": "training",
+    "load_embedded": "data.embedded",
+    "pull": "hub",
+    "push": "hub",
+    "train_tokenizer": "tokenization",
+}
+
+__all__ = [
+    "FAMILIES",
+    "GRUConfig",
+    "GRUForSequenceClassification",
+    "GRUModel",
+    "LSTMConfig",
+    "LSTMForSequenceClassification",
+    "LSTMModel",
+    "RNNConfig",
+    "RNNForSequenceClassification",
+    "RNNModel",
+    "SequenceTrainer",
+    "SequenceTrainingArguments",
+    "load_embedded",
+    "pull",
+    "push",
+    "train_tokenizer",
+]
+
+register()
+
+
+def __getattr__(name: str) -> Any:
+    """Import a lazy public name (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'hfseq' has no attribute {name!r}")
+    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Data: loading, the embedded data set, collators, batching and trees."""

@@ -1,0 +1,122 @@
+"""Which rows make one update, and who gets them.
+
+An update's rows are drawn first and dealt out to processes and accumulation steps afterwards. So neither changes what
+is learned: 1 process x 32 rows, 2 x 16 and 4 accumulation steps x 8 take the same 32 rows to the same update.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from datasets import Dataset
+from torch.utils.data import Sampler
+
+STRATEGIES = ("random", "sequential", "group_by_length")
+
+SMALLEST_UPDATE = 8
+"""A last update with fewer rows than this joins the one before it: it would be a noisy step, and too few rows to deal
+out. It does not depend on the number of processes (up to 8 shares), so that this number changes nothing."""
+
+
+def row_lengths(dataset: Dataset) -> np.ndarray:
+    """Tokens of each row, (rows,), from the column `length` or from `input_ids`."""
+    if "length" in dataset.column_names:
+        return np.asarray(dataset["length"])
+    return np.fromiter((len(ids) for ids in dataset["input_ids"]), dtype=np.int64, count=len(dataset))
+
+
+class UpdateSampler(Sampler[list[int]]):
+    """Yields this process's batches, `accumulation_steps` of them an update; a `batch_sampler` for DataLoader.
+
+    The number of updates is the same in every epoch, as schedules need it.
+
+    Args:
+        lengths: Tokens of each row.
+        rows_per_update: At most so many rows an update, over all processes and accumulation steps.
+        tokens_per_update: At most so many tokens an update, counted with padding to its longest row; needs
+            "group_by_length". Rows that are too long alone still get an update of their own.
+        strategy: "random" shuffles; "sequential" keeps the order; "group_by_length" puts rows of about the same length
+            together (equal lengths in a new order each epoch) and shuffles the updates.
+        seed: Seed of the shuffling, together with the epoch.
+        num_processes: Processes to deal to.
+        process_index: Which of them this is.
+        accumulation_steps: Batches an update and process.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int] | np.ndarray,
+        *,
+        rows_per_update: int,
+        tokens_per_update: int | None = None,
+        strategy: str = "random",
+        seed: int = 0,
+        num_processes: int = 1,
+        process_index: int = 0,
+        accumulation_steps: int = 1,
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        self.shares = num_processes * accumulation_steps
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy {strategy!r} is not one of {STRATEGIES}.")
+        if tokens_per_update is not None and strategy != "group_by_length":
+            raise ValueError(
+                f"tokens_per_update={tokens_per_update} needs strategy 'group_by_length', got {strategy!r}: among "
+                "rows of all lengths most of the budget would be padding."
+            )
+        if len(self.lengths) < self.shares:
+            raise ValueError(
+                f"{len(self.lengths)} rows cannot be dealt to {num_processes} processes x {accumulation_steps} "
+                "accumulation steps. Use fewer of either, or more data."
+            )
+        if rows_per_update < self.shares:
+            raise ValueError(
+                f"{rows_per_update} rows an update cannot be dealt to {num_processes} processes x "
+                f"{accumulation_steps} accumulation steps. Raise total_train_batch_size to {self.shares} or more."
+            )
+        self.rows_per_update, self.tokens_per_update = rows_per_update, tokens_per_update
+        self.strategy, self.seed, self.epoch = strategy, seed, 0
+        self.process_index, self.num_processes = process_index, num_processes
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffle differently from now on."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._cuts(np.sort(self.lengths))) * self.shares // self.num_processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for rows in self.updates():
+            shares = np.array_split(rows, self.shares)
+            for share in shares[self.process_index :: self.num_processes]:
+                yield share.tolist()
+
+    def updates(self) -> list[np.ndarray]:
+        """The rows of each update of this epoch, before they are dealt out."""
+        random = np.random.default_rng((self.seed, self.epoch))
+        rows = np.arange(len(self.lengths))
+        if self.strategy != "sequential":
+            rows = random.permutation(rows)
+        if self.strategy == "group_by_length":
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+        updates = [rows[start:end] for start, end in self._cuts(self.lengths[rows])]
+        if self.strategy == "group_by_length":
+            updates = [updates[i] for i in random.permutation(len(updates))]
+        return updates
+
+    def _cuts(self, lengths: np.ndarray) -> list[tuple[int, int]]:
+        """Where to cut rows of these lengths (in this order) into updates.
+
+        With a token budget the lengths are sorted, so that the cuts are the same in every epoch.
+        """
+        starts, longest = [0], 0
+        for row, length in enumerate(lengths.tolist()):
+            rows = row - starts[-1]
+            longest = max(longest, length)
+            budget = self.tokens_per_update
+            over_budget = budget is not None and rows >= self.shares and (rows + 1) * longest > budget
+            if rows == self.rows_per_update or over_budget:
+                starts.append(row)
+                longest = length
+        if len(starts) > 1 and len(lengths) - starts[-1] < max(SMALLEST_UPDATE, self.shares):
+            starts.pop()
+        return list(zip(starts, [*starts[1:], len(lengths)], strict=True))

@@ -1,0 +1,143 @@
+"""What a checkpoint folder must be before anything in it is loaded or pushed: safetensors, whole, and nothing else.
+
+`use_safetensors=True` alone does not promise this: transformers reads a pickle that the index names as a shard, and a
+shard outside the folder. The functions here read headers and JSON only, so they are cheap and run no foreign code.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+CONFIG_NAME = "config.json"
+TOKENIZER_NAME = "tokenizer.json"
+WEIGHTS_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+
+
+class UnsafeArtifactError(OSError):
+    """A file of a checkpoint is missing, broken, or of a kind that is not safe to load."""
+
+
+def check_weights_folder(folder: str | Path) -> list[Path]:
+    """Checks that the weights of a checkpoint folder are whole safetensors files and that its config is JSON.
+
+    Args:
+        folder: A local checkpoint folder.
+
+    Returns:
+        The weight files that a loader reads, in the order of their names.
+
+    Raises:
+        UnsafeArtifactError: If there is no config or no safetensors weights, if a file is malformed or truncated, or
+            if the index names a file that is not a safetensors file of this folder.
+    """
+    folder = Path(folder)
+    read_json(folder / CONFIG_NAME)
+    index, single = folder / INDEX_NAME, folder / WEIGHTS_NAME
+    if single.is_file() and index.is_file():
+        # transformers silently prefers the single file, which is the older one when a model was re-saved in shards.
+        raise UnsafeArtifactError(f"{folder} holds {WEIGHTS_NAME} and {INDEX_NAME}: delete the one that is stale.")
+    if index.is_file():
+        return _check_shards(folder, read_json(index).get("weight_map"))
+    if single.is_file():
+        _tensor_names(single)
+        return [single]
+    raise UnsafeArtifactError(_no_weights_message(folder))
+
+
+def check_tokenizer_ids(folder: str | Path) -> None:
+    """Checks that every id of the folder's `tokenizer.json` has a row in the model's embedding.
+
+    Args:
+        folder: A local checkpoint folder; without a `tokenizer.json` or a `vocab_size` there is nothing to check.
+
+    Raises:
+        UnsafeArtifactError: If an id is `vocab_size` or more, or if one of the two files is malformed.
+    """
+    folder = Path(folder)
+    if (folder / TOKENIZER_NAME).is_file():
+        check_ids_fit(folder / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
+
+
+def check_ids_fit(tokenizer_file: Path, config: dict[str, Any]) -> None:
+    """Checks that every id in a `tokenizer.json` is below the config's `vocab_size`, see `check_tokenizer_ids`."""
+    vocab_size = config.get("vocab_size")
+    if not isinstance(vocab_size, int):
+        return
+    largest = _largest_id(tokenizer_file)
+    if largest >= vocab_size:
+        raise UnsafeArtifactError(
+            f"The largest id in {tokenizer_file} is {largest}, but the model's vocab_size is {vocab_size}: "
+            "this tokenizer belongs to another model, or the embedding has to be resized (resize_token_embeddings)."
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object, with one kind of error for all the ways in which that can fail."""
+    if not path.is_file():
+        raise UnsafeArtifactError(f"{path} is missing: a checkpoint folder is what save_pretrained writes.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UnsafeArtifactError(f"{path} is not JSON ({error}): save or download it again.") from error
+    if not isinstance(content, dict):
+        raise UnsafeArtifactError(f"{path} holds a JSON {type(content).__name__}, not an object: save it again.")
+    return content
+
+
+def _check_shards(folder: Path, weight_map: Any) -> list[Path]:
+    """Checks that the index and the shards beside it say the same."""
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise UnsafeArtifactError(f"{folder / INDEX_NAME} has no weight_map: save the model again.")
+    for name in weight_map.values():
+        _check_shard_name(folder, name)
+    shards = [folder / name for name in sorted(set(weight_map.values()))]
+    held = {shard.name: _tensor_names(shard) for shard in shards}
+    for tensor, name in weight_map.items():
+        if tensor not in held[name]:
+            raise UnsafeArtifactError(f"{folder / name} lacks {tensor!r}, which the index puts there: save it again.")
+    return shards
+
+
+def _check_shard_name(folder: Path, name: Any) -> None:
+    is_bare = isinstance(name, str) and not set(name) & set('/\\:\0"') and not name.startswith(".")
+    if not is_bare or not name.endswith(".safetensors"):
+        raise UnsafeArtifactError(
+            f"{folder / INDEX_NAME} names {name!r} as a shard: only *.safetensors files of this very folder are read."
+        )
+    if not (folder / name).is_file():
+        raise UnsafeArtifactError(f"{folder / INDEX_NAME} names {name}, which is missing: save or download it again.")
+
+
+def _tensor_names(path: Path) -> set[str]:
+    """Opens a safetensors file, which checks its header and its length, and lists the tensors in it."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return set(file.keys())
+    except SafetensorError as error:
+        raise UnsafeArtifactError(
+            f"{path} is truncated or is not a safetensors file ({error}): save or download it again."
+        ) from error
+
+
+def _no_weights_message(folder: Path) -> str:
+    pickles = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
+    held = f"{', '.join(pickles)} only" if pickles else f"neither {WEIGHTS_NAME} nor {INDEX_NAME}"
+    return (
+        f"{folder} holds {held}. A pickle (*.bin) is never read here; to convert one that you trust, load it with "
+        "transformers (`AutoModel...from_pretrained(folder)`) and write it back with `save_pretrained`."
+    )
+
+
+def _largest_id(tokenizer_file: Path) -> int:
+    """The largest id of a `tokenizer.json`, added tokens included; -1 for an empty vocabulary."""
+    content = read_json(tokenizer_file)
+    try:
+        vocab = content["model"]["vocab"]
+        # A Unigram vocabulary is a list of (piece, score), where the place is the id.
+        ids = range(len(vocab)) if isinstance(vocab, list) else vocab.values()
+        return max([-1, *ids, *(token["id"] for token in content.get("added_tokens", []))])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UnsafeArtifactError(f"{tokenizer_file} is not a file of the tokenizers library: {error}.") from error

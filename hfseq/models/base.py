@@ -1,0 +1,237 @@
+"""What every model shares: checked configs, initialisation rules, and loading that refuses a torn checkpoint.
+
+Two classes, each directly above the one of transformers: `SequenceConfig` and `SequencePreTrainedModel`. Families
+derive from them once; everything else is shared by small blocks (`recurrence.py`, `heads.py`, `state.py`).
+
+No `from __future__ import annotations` in this folder: it turns annotations into strings, which silently switches off
+the type checks of `@strict` and breaks `config_class`.
+"""
+
+import difflib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, ClassVar, cast
+
+import torch
+from huggingface_hub.dataclasses import strict, validated_field
+from safetensors import SafetensorError
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import logging
+
+from .artifacts import UnsafeArtifactError, check_weights_folder
+
+logger = logging.get_logger(__name__)
+
+# `Any`-typed on purpose: a dataclass field is declared as its default, `hidden_size: int = bounded(128, 1, 65_536)`.
+Field = Any
+
+
+def bounded(default: float | None, low: float, high: float) -> Field:
+    """A config field whose value lies in [low, high]; None passes when the field's type allows it.
+
+    Upper bounds are generous. They stop a hostile or mistyped config.json before any memory is asked for.
+    """
+
+    def check(value: Any) -> None:
+        if isinstance(value, bool):  # bool is an int to Python: hidden_size=True would be a width of 1
+            raise TypeError(f"must be a number in [{low}, {high}], got {value!r}")
+        if value is not None and not low <= value <= high:
+            raise ValueError(f"must be in [{low}, {high}], got {value!r}")
+
+    return validated_field(check, default=default)
+
+
+def share(default: float) -> Field:
+    """A config field that is a probability below 1: dropping everything trains nothing."""
+    return bounded(default, 0.0, 0.95)
+
+
+@strict
+class SequenceConfig(PreTrainedConfig):
+    """Base of all configs: a misspelt field is an error."""
+
+    # What torch and others call our fields; a model of the default width is not what its user asked for.
+    foreign_names: ClassVar[dict[str, str]] = {}
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Refuse a keyword that is nearly, but not quite, the name of a field.
+
+        transformers keeps any unknown keyword as an attribute (it needs that for its own extras), which turns
+        `hiden_size=256` into a model of the default width.
+        """
+        known = [field.name for field in fields(self)]
+        for name in kwargs:
+            if name in self.attribute_map or name == "num_labels":
+                continue
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+            meant = self.foreign_names.get(name, close[0] if close else None)
+            if meant is not None:
+                raise ValueError(f"{type(self).__name__} has no field {name!r}. Did you mean {meant!r}?")
+        super().__post_init__(**kwargs)
+
+    def validate_problem_type(self) -> None:
+        """Check what transformers declares but does not check."""
+        allowed = ("regression", "single_label_classification", "multi_label_classification", None)
+        if self.problem_type not in allowed:
+            raise ValueError(f"problem_type must be one of {allowed}, got {self.problem_type!r}")
+
+
+class SequencePreTrainedModel(PreTrainedModel):
+    """Base of all models: initialisation rules, safe loading, plain saving."""
+
+    base_model_prefix = "model"
+    # The heads divide the loss by `num_items_in_batch` themselves (see `heads.sequence_loss`).
+    accepts_loss_kwargs = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Initialise what a checkpoint lacks; `init.*` leaves loaded parameters alone.
+
+        `from_pretrained` builds on the meta device: whatever is not named here or in transformers' own rules would
+        be leftover memory.
+        """
+        if isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        else:
+            super()._init_weights(module)  # embeddings (normal, `initializer_range`; padding row 0), norms
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint, from safetensors only, and refuse one that does not fit this class.
+
+        Missing, unexpected or misshapen keys are an error. Two things count as asking for them: choosing a class
+        other than the one that was saved, which lets exactly the head differ (a language model's body under a new
+        classifier), and `strict=False`, which lets anything through with transformers' warning.
+        """
+        strict_keys = kwargs.pop("strict", True)
+        wants_info = kwargs.pop("output_loading_info", False)
+        source = pretrained_model_name_or_path
+        if source is not None and os.path.isdir(source):
+            check_weights_folder(os.path.join(source, kwargs.get("subfolder") or ""))
+        kwargs["use_safetensors"] = True
+        try:
+            with _no_conversion_request():
+                model, info = cast(Any, super()).from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        except SafetensorError as error:
+            raise UnsafeArtifactError(f"The weights of {source!r} are torn or malformed: {error}") from error
+        except RuntimeError as error:
+            if "ignore_mismatched_sizes" not in str(error):
+                raise
+            raise ValueError(
+                f"Some weights of {source!r} have another shape than {cls.__name__} with this config (each is listed "
+                "in the report above): check num_labels, vocab_size and the sizes that were passed. "
+                "ignore_mismatched_sizes=True initialises those weights anew."
+            ) from error
+        if strict_keys:
+            _refuse_unfit(model, info, source)
+        model.base_model.freeze_parameters()
+        return (model, info) if wants_info else model
+
+    def freeze_parameters(self) -> None:
+        """Stop the gradients that the config says to stop: loading replaces every parameter by a trainable one."""
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
+        """Save config and weights, without code and without `auto_map`.
+
+        A model that was loaded with its code would otherwise be saved with a map to files that the new folder may
+        lack, and load nowhere. `hfseq.hub.push(..., with_code=True)` writes code and map together.
+        """
+        for exported in (self, self.config):
+            exported.__dict__["_auto_class"] = None  # on the instance: the class may be registered for export
+        self.config.__dict__.pop("auto_map", None)
+        return super().save_pretrained(save_directory, *args, **kwargs)
+
+
+def is_loaded(parameter: torch.Tensor) -> bool:
+    """Whether a checkpoint filled this parameter. `init.*` asks by itself, but a slice lacks the mark of its whole."""
+    return getattr(parameter, "_is_hf_initialized", False)
+
+
+@contextmanager
+def _no_conversion_request() -> Iterator[None]:
+    """For a repository of .bin files transformers asks a conversion service outside HF_ENDPOINT; do not let it."""
+    name = "DISABLE_SAFETENSORS_CONVERSION"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> None:
+    """Raise ValueError unless the checkpoint holds what the model needs, in finite numbers."""
+    saved_class = next(iter(model.config.architectures or ()), None)
+    head_may_differ = saved_class != type(model).__name__
+    body = model.base_model_prefix + "."
+    # A bare backbone names its own keys without the prefix, and meets a head's keys as unexpected ones.
+    is_head: Callable[[str], bool] = lambda key: not key.startswith(body)  # noqa: E731
+    is_backbone = model.base_model is model
+    missing = set(info["missing_keys"])
+    unexpected = set(info["unexpected_keys"])
+    if head_may_differ:
+        unexpected = {key for key in unexpected if not is_head(key)}
+        missing = missing if is_backbone else {key for key in missing if not is_head(key)}
+    problems = [
+        f"{kind} {', '.join(sorted(keys)[:5])}{', ...' if len(keys) > 5 else ''}"
+        for kind, keys in (("lacks", missing), ("has unexpected", unexpected))
+        if keys
+    ]
+    if problems:
+        raise ValueError(
+            f"The checkpoint {source!r} (saved as {saved_class}) does not fit {type(model).__name__}: it "
+            f"{' and '.join(problems)}. Load it with the class it was saved from, or pass strict=False to "
+            "initialise what is missing and drop what is unexpected."
+        )
+    broken = [n for n, p in model.named_parameters() if p.device.type != "meta" and not torch.isfinite(p).all()]
+    if broken:
+        raise ValueError(
+            f"The checkpoint {source!r} holds NaN or infinite numbers in {', '.join(broken[:5])}: the run that wrote "
+            "it diverged. Take an earlier checkpoint, or pass strict=False to load it as it is."
+        )
+
+
+def at_least_one_token(
+    input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor | None
+) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+    """Give an empty batch of texts one masked column, which nobody reads, so that every text has an answer.
+
+    Returns the three inputs, with length >= 1. A tokenizer that finds no token returns an empty *float* tensor.
+    """
+    if (input_ids is None) == (inputs_embeds is None):
+        raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+    given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
+    if given.shape[1] > 0:
+        return input_ids, attention_mask, inputs_embeds
+    if attention_mask is None or attention_mask.shape[1] == 0:
+        attention_mask = torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device)
+    if inputs_embeds is None:
+        return torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device), attention_mask, None
+    return None, attention_mask, inputs_embeds.new_zeros(given.shape[0], 1, given.shape[2])
+
+
+def check_input_ids(input_ids: torch.Tensor, vocab_size: int) -> None:
+    """Say what is wrong with token ids before nn.Embedding says "index out of range in self".
+
+    Values are looked at on the CPU only: elsewhere the check would wait for the device at every step.
+    """
+    if input_ids.is_floating_point():
+        raise ValueError(f"input_ids must be integers, got {input_ids.dtype}. Tokenize with return_tensors='pt'.")
+    if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return
+    low, high = int(input_ids.min()), int(input_ids.max())
+    if low < 0 or high >= vocab_size:
+        raise ValueError(
+            f"input_ids hold {low if low < 0 else high}, but the model knows the ids 0 to {vocab_size - 1} "
+            "(config.vocab_size). This tokenizer does not belong to this model: load both from one checkpoint, or "
+            "grow the model with model.resize_token_embeddings(len(tokenizer))."
+        )

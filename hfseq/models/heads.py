@@ -1,0 +1,196 @@
+"""Heads that any backbone can wear: pooling a text into one vector, and sequence classification on top.
+
+A head is a mixin over a family's `...PreTrainedModel`; the family names its backbone in `backbone_class`, whose config
+has `output_size` (width of `last_hidden_state`), `pooling` and `classifier_dropout`.
+
+Shapes: B batch, T time, D width of the backbone's output, L labels.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.utils import can_return_tuple
+
+from .base import at_least_one_token
+
+
+class SequencePooling(nn.Module):
+    """(B, T, D) -> (B, output_size), looking at real tokens only.
+
+    last        what each direction says when it has read the whole text: h at its last token (first, going backward)
+    mean, max   over the tokens
+    mean_max    both, side by side
+    attention   sum_t a_t h_t  with  a = softmax(v . tanh(W h_t))
+
+    Args:
+        kind: One of the above.
+        hidden_size: D.
+        bidirectional: Whether the second half of D was read backward.
+    """
+
+    def __init__(self, *, kind: str, hidden_size: int, bidirectional: bool) -> None:
+        super().__init__()
+        self.kind, self.bidirectional = kind, bidirectional
+        self.output_size = hidden_size * (2 if kind == "mean_max" else 1)
+        if kind == "attention":
+            self.query = nn.Linear(hidden_size, hidden_size)
+            self.score = nn.Linear(hidden_size, 1, bias=False)
+
+    def forward(
+        self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Pool; also return the weights (B, T) of attention pooling. A text without a token pools to zeros."""
+        if attention_mask is None:
+            attention_mask = hidden_states.new_ones(hidden_states.shape[:2])
+        real = attention_mask.bool()
+        if self.kind == "last":
+            return self._last(hidden_states, real), None
+        if self.kind == "attention":
+            weights = self._weights(hidden_states, real)
+            return torch.einsum("bt,btd->bd", weights, hidden_states), weights
+        pooled = []
+        if self.kind in ("mean", "mean_max"):
+            count = real.sum(1, keepdim=True).clamp(min=1)
+            pooled.append((hidden_states * real[..., None]).sum(1) / count)
+        if self.kind in ("max", "mean_max"):
+            low = torch.finfo(hidden_states.dtype).min
+            highest = hidden_states.masked_fill(~real[..., None], low).amax(1)
+            pooled.append(highest * real.any(1, keepdim=True))
+        return torch.cat(pooled, dim=-1), None
+
+    def _last(self, hidden_states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        step = torch.arange(real.shape[1], device=real.device)
+        rows = torch.arange(real.shape[0], device=real.device)
+        last = (real * step).argmax(1)  # of a row without a token: 0, where the output is zero anyway
+        if not self.bidirectional:
+            return hidden_states[rows, last] * real.any(1, keepdim=True)
+        first = real.int().argmax(1)
+        forward, backward = hidden_states.chunk(2, dim=-1)
+        return torch.cat((forward[rows, last], backward[rows, first]), dim=-1) * real.any(1, keepdim=True)
+
+    def _weights(self, hidden_states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        scores = self.score(torch.tanh(self.query(hidden_states))).squeeze(-1)  # (B, T)
+        weights = scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1)
+        return weights * real
+
+
+def sequence_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    problem_type: str,
+    num_items_in_batch: torch.Tensor | int | None = None,
+) -> torch.Tensor:
+    """Loss of one prediction per text: cross-entropy, binary cross-entropy per label, or squared error.
+
+    `num_items_in_batch` is the number of label entries in *all* the batches of one update (every gradient accumulation
+    step, every process), as Trainer counts them. The sum divided by it makes 4 x 8 texts the same update as 1 x 32;
+    transformers' own classification heads ignore it for the last two problem types and are off by the factor 4.
+
+    Args:
+        logits: (B, L).
+        labels: (B,) class ids (-100: no label), (B, L) 0 or 1 each, or (B,) or (B, L) numbers.
+        problem_type: "single_label_classification", "multi_label_classification" or "regression".
+        num_items_in_batch: See above; without it, the mean over this batch.
+    """
+    logits = logits.float()
+    if problem_type == "single_label_classification":
+        _check_labels(labels, logits.shape[-1])
+        targets = labels.view(-1)
+        loss_function: Callable[..., torch.Tensor] = nn.functional.cross_entropy
+    else:
+        is_regression = problem_type == "regression"
+        loss_function = nn.functional.mse_loss if is_regression else nn.functional.binary_cross_entropy_with_logits
+        if labels.numel() != logits.numel():
+            raise ValueError(
+                f"{problem_type} needs one number per label: labels of shape {tuple(labels.shape)} do not fit logits "
+                f"of shape {tuple(logits.shape)}. Check config.num_labels ({logits.shape[-1]})."
+            )
+        targets = labels.float().view_as(logits)
+    if num_items_in_batch is None:
+        return loss_function(logits, targets)
+    return loss_function(logits, targets, reduction="sum") / num_items_in_batch
+
+
+def _check_labels(labels: torch.Tensor, num_labels: int) -> None:
+    """Name a class id that does not exist; on the CPU only, elsewhere looking would wait for the device."""
+    if labels.is_floating_point():
+        raise ValueError(
+            f"single_label_classification needs integer labels, got {labels.dtype}. For numbers set problem_type to "
+            "'regression', for several labels a text to 'multi_label_classification'."
+        )
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    wrong = labels[(labels != -100) & ((labels < 0) | (labels >= num_labels))]
+    if len(wrong):
+        raise ValueError(f"label {int(wrong[0])} is outside 0 to {num_labels - 1} (config.num_labels={num_labels}).")
+
+
+class SequenceClassificationMixin(PreTrainedModel):
+    """`...ForSequenceClassification`: one label, several labels or numbers for a text."""
+
+    backbone_class: ClassVar[type[PreTrainedModel]]
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        self.num_labels = cast(int, config.num_labels)
+        self.model = self.backbone_class(config)
+        self.pooling = SequencePooling(
+            kind=config.pooling, hidden_size=config.output_size, bidirectional=config.bidirectional
+        )
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(self.pooling.output_size, self.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        output_attentions: bool = False,
+        **kwargs: Any,
+    ) -> SequenceClassifierOutput:
+        """Classify texts.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, T), 1 for real tokens.
+            inputs_embeds: (B, T, E) instead of `input_ids`.
+            labels: As `sequence_loss` takes them; adds `loss`.
+            num_items_in_batch: Label entries in the whole update, see `sequence_loss`.
+            output_attentions: Also return the weights (B, T) of attention pooling, as a tuple of one.
+            **kwargs: `output_hidden_states`.
+
+        Returns:
+            `logits` (B, L) and, when asked for, `loss`, `hidden_states`, `attentions`.
+        """
+        input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
+        pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
+        logits = self.classifier(self.dropout(pooled))
+        loss = None
+        if labels is not None:
+            loss = sequence_loss(logits, labels, self._problem_type(labels), num_items_in_batch)
+        return SequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=(weights,) if output_attentions and weights is not None else None,
+        )
+
+    def _problem_type(self, labels: torch.Tensor) -> str:
+        """The config's, or transformers' guess from the labels, kept in the config so that pipelines know it too."""
+        if self.config.problem_type is None:
+            if self.num_labels == 1:
+                self.config.problem_type = "regression"
+            elif labels.is_floating_point():
+                self.config.problem_type = "multi_label_classification"
+            else:
+                self.config.problem_type = "single_label_classification"
+        return self.config.problem_type

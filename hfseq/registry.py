@@ -1,0 +1,63 @@
+"""One table: which families there are, and what each is for.
+
+`register()` hands every row to transformers' Auto classes; the contract suite walks the same rows, so a new family is
+tested the moment it is entered here.
+"""
+
+from dataclasses import dataclass
+
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from .models.gru import GRUConfig, GRUForSequenceClassification, GRUModel
+from .models.lstm import LSTMConfig, LSTMForSequenceClassification, LSTMModel
+from .models.rnn import RNNConfig, RNNForSequenceClassification, RNNModel
+
+
+@dataclass(frozen=True)
+class Family:
+    """One row: a model family.
+
+    Attributes:
+        config: The configuration; its `model_type` names the family in config.json.
+        backbone: The model without a head.
+        heads: For each pipeline task, the class with that head.
+        tokenizer_kind: What `train_tokenizer` makes for it unless told otherwise.
+    """
+
+    config: type[PreTrainedConfig]
+    backbone: type[PreTrainedModel]
+    heads: dict[str, type[PreTrainedModel]]
+    tokenizer_kind: str
+
+    @property
+    def name(self) -> str:
+        """The family's short name, as a recipe's `model.type` gives it."""
+        return self.config.model_type.removeprefix("hfseq_")
+
+
+AUTO_CLASSES = {"text-classification": AutoModelForSequenceClassification}
+"""Pipeline task -> the Auto class that loads its models."""
+
+FAMILIES = {
+    family.name: family
+    for family in (
+        Family(RNNConfig, RNNModel, {"text-classification": RNNForSequenceClassification}, "word"),
+        Family(LSTMConfig, LSTMModel, {"text-classification": LSTMForSequenceClassification}, "word"),
+        Family(GRUConfig, GRUModel, {"text-classification": GRUForSequenceClassification}, "word"),
+    )
+}
+
+
+def register() -> None:
+    """Make every family known to AutoConfig, AutoModel and the Auto classes of its heads."""
+    for family in FAMILIES.values():
+        AutoConfig.register(family.config.model_type, family.config, exist_ok=True)
+        AutoModel.register(family.config, family.backbone, exist_ok=True)
+        for task, head in family.heads.items():
+            AUTO_CLASSES[task].register(family.config, head, exist_ok=True)

@@ -1,0 +1,130 @@
+"""A Hub for the whole test session, and the fixtures that several test files share.
+
+huggingface_hub reads HF_ENDPOINT, HF_HOME and HF_HUB_DISABLE_XET when it is imported, so the Hub is started here, when
+this file is imported. Set HFSEQ_TEST_XET=1 to run the tests with xet (the default of real users) instead of plain LFS.
+"""
+
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.mini_hub import MiniHub
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+assert "huggingface_hub" not in sys.modules, "huggingface_hub was imported before HF_ENDPOINT could be set"
+
+HUB = MiniHub(xet=os.environ.get("HFSEQ_TEST_XET") == "1")
+REPO_NUMBERS = itertools.count()
+HF_HOME = tempfile.mkdtemp(prefix="hfseq-tests-")
+DATA_FOLDER = Path(os.environ.get("HFSEQ_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+os.environ.update(
+    HF_ENDPOINT=HUB.url,
+    HF_HOME=HF_HOME,
+    HF_TOKEN="hf_write",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_XET="0" if HUB.xet else "1",
+    NO_PROXY="127.0.0.1",
+    no_proxy="127.0.0.1",  # wins over the upper-case name where both are set
+    TOKENIZERS_PARALLELISM="false",
+)
+for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE", "TRANSFORMERS_OFFLINE"):
+    os.environ.pop(name, None)  # the developer's own settings must not leak into the tests
+
+import torch  # noqa: E402 (nothing that may import huggingface_hub comes before the environment is set)
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `data` where the data are not."""
+    if DATA_FOLDER.is_dir():
+        return
+    for item in items:
+        if item.get_closest_marker("data"):
+            item.add_marker(pytest.mark.skip(reason=f"needs the data folder {DATA_FOLDER}; set HFSEQ_DATA"))
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    HUB.close()
+    shutil.rmtree(HF_HOME, ignore_errors=True)
+
+
+@pytest.fixture
+def hub() -> Iterator[MiniHub]:
+    """The Hub that every client in this process talks to, with an empty log and without faults."""
+    HUB.faults.clear()
+    HUB.log.clear()
+    yield HUB
+    HUB.faults.clear()
+    HUB.log.clear()
+
+
+@pytest.fixture
+def api() -> "HfApi":
+    """Client of user "user", who may write."""
+    from huggingface_hub import HfApi
+
+    return HfApi()
+
+
+@pytest.fixture
+def repo_id() -> str:
+    """Id of a repository that no other test uses; it is not created."""
+    return f"user/repo{next(REPO_NUMBERS)}"
+
+
+@pytest.fixture
+def repo(hub: MiniHub, api: "HfApi", repo_id: str) -> str:
+    """Id of a repository that exists: a public model repository of user "user"."""
+    api.create_repo(repo_id)
+    hub.log.clear()
+    return repo_id
+
+
+@pytest.fixture
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let huggingface_hub retry at once; it waits 1, 2, 4, 8 seconds between attempts otherwise."""
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None))
+    monkeypatch.setattr("huggingface_hub.file_download.time", SimpleNamespace(sleep=lambda seconds: None))
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """Folder with the data sets, for tests marked `data`."""
+    return DATA_FOLDER
+
+
+@pytest.fixture
+def run_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Function that runs a snippet in a Python of its own: this environment plus `env`, no stdin, an empty folder.
+
+    In that folder nothing of this repository can be imported but what is installed.
+    """
+
+    def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            env=os.environ | env,
+            cwd=tmp_path_factory.mktemp("run_python"),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+
+    return run

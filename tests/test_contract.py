@@ -1,0 +1,144 @@
+"""Every promise of `contract.py` for every row of the registry, and a planted fault for each promise."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+
+from hfseq import FAMILIES
+from hfseq.models import base, heads, recurrence
+from tests import contract
+
+CONFIGURATIONS = {
+    "plain": {},
+    "two-layers-both-directions": {"num_hidden_layers": 2, "bidirectional": True, "pooling": "attention"},
+}
+ROWS = [(name, task) for name, family in FAMILIES.items() for task in family.heads]
+
+
+def test_the_registry_and_the_suite_are_not_empty():
+    assert len(ROWS) >= 3 and len(contract.CHECKS) >= 20
+
+
+@pytest.fixture
+def case(request, tmp_path):
+    (name, task), options = request.param
+    return contract.Case(FAMILIES[name], task, tmp_path, CONFIGURATIONS[options])
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(
+    "case",
+    [(row, options) for row in ROWS for options in CONFIGURATIONS],
+    ids=lambda case: f"{case[0][0]}-{case[1]}",
+    indirect=True,
+)
+def test_promise(case, check):
+    check(case)
+
+
+# A guard must be seen to fail. Each fault below is one that published code has or had.
+
+
+def padded_loop_over_everything(layer, hidden_states, order=None, past_key_values=None):
+    """The usual padded bidirectional layer: the backward direction runs over the padding first."""
+    outputs = layer.forward_loop(hidden_states)[0], layer.backward_loop(hidden_states.flip(1))[0].flip(1)
+    return torch.cat(outputs, dim=-1)
+
+
+@torch.no_grad()
+def initialise_again(model, is_quantized):
+    """Writes past the guard that protects loaded weights."""
+    for parameter in model.parameters():
+        parameter.data.normal_()
+
+
+def loss_of_the_batch_alone(logits, labels, problem_type, num_items_in_batch=None):
+    """Ignores the other batches of the update, as transformers' classification heads partly do."""
+    return original_loss(logits, labels, problem_type)
+
+
+def noisy_loss(*arguments):
+    """Different on every call, whatever the seed."""
+    noisy_loss.calls += 1
+    return original_loss(*arguments) * (1 + 0.1 * noisy_loss.calls)
+
+
+noisy_loss.calls = 0
+original_loss = heads.sequence_loss
+original_load = base.SequencePreTrainedModel.from_pretrained.__func__
+
+
+def load_as_float32(cls, *args, **kwargs):
+    return original_load(cls, *args, **{**kwargs, "dtype": torch.float32})
+
+
+FAULTS = {
+    contract.auto_classes_load_it: (
+        AutoModel,
+        "from_pretrained",
+        lambda folder: AutoModelForSequenceClassification.from_pretrained(folder),
+    ),
+    contract.pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
+    contract.saving_writes_weights_and_no_code: (
+        base.SequencePreTrainedModel,
+        "save_pretrained",
+        PreTrainedModel.save_pretrained,
+    ),
+    contract.stock_trainer_changes_every_parameter: (
+        nn.Embedding,
+        "forward",
+        lambda self, ids: self.weight.detach()[ids],
+    ),
+    contract.save_and_load_are_bit_equal: (PreTrainedModel, "_initialize_missing_keys", initialise_again),
+    contract.damaged_checkpoints_are_refused: (base, "_refuse_unfit", lambda *args: None),
+    contract.missing_weights_are_initialised_by_our_rules: (
+        recurrence.RecurrentPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    contract.a_new_head_on_an_old_body_keeps_the_body: (base, "_refuse_unfit", lambda *args: None),
+    contract.padding_and_batch_size_change_nothing: (
+        recurrence.RecurrentLayer,
+        "forward",
+        padded_loop_over_everything,
+    ),
+    contract.padded_content_gets_no_gradient: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
+    contract.state_split_equals_whole: (
+        recurrence.RecurrentLayer,
+        "_run",
+        lambda layer, inputs, states: (layer.forward_loop(inputs)[0], (torch.zeros(5, 5),)),
+    ),
+    contract.wrong_config_values_are_refused: (base.difflib, "get_close_matches", lambda *args, **kwargs: []),
+    contract.pickles_and_torn_files_are_refused: (base, "check_weights_folder", lambda folder: None),
+    contract.the_same_seed_gives_the_same_run: (heads, "sequence_loss", noisy_loss),
+    contract.accumulation_is_exact: (heads, "sequence_loss", loss_of_the_batch_alone),
+    contract.every_parameter_gets_a_gradient: (nn.Embedding, "forward", lambda self, ids: self.weight.detach()[ids]),
+    contract.checkpointing_gives_the_same_gradients: (
+        PreTrainedModel,
+        "gradient_checkpointing_enable",
+        lambda self: self.classifier.weight.data.mul_(2),
+    ),
+    contract.hidden_states_are_returned_on_request: (recurrence.RecurrentPreTrainedModel, "_can_record_outputs", {}),
+    contract.copies_and_half_precision_work: (
+        base.SequencePreTrainedModel,
+        "from_pretrained",
+        classmethod(load_as_float32),
+    ),
+    contract.foreign_ids_and_labels_are_named: (recurrence, "check_input_ids", lambda ids, vocab_size: None),
+}
+
+
+def test_each_promise_has_a_planted_fault():
+    assert set(FAULTS) == set(contract.CHECKS)
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_the_check_sees_a_planted_fault(check, tmp_path, monkeypatch):
+    options = "plain" if check is contract.state_split_equals_whole else "two-layers-both-directions"
+    case = contract.Case(FAMILIES["gru"], "text-classification", tmp_path, CONFIGURATIONS[options])
+    check(case)
+    owner, name, fault = FAULTS[check]
+    monkeypatch.setattr(owner, name, fault)
+    with pytest.raises((AssertionError, pytest.fail.Exception, IndexError, TypeError)):
+        check(case)
