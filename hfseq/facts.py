@@ -1,0 +1,424 @@
+"""The facts of a model card: what a run measured, typed, checked and kept as JSON; and the helpers that measure.
+
+`hfseq.cards` renders them.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import torch
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.utils import validate_repo_id
+from transformers import Pipeline
+
+from .metrics import PROBLEMS, SCORES
+
+T = TypeVar("T")
+
+
+@strict
+@dataclass(kw_only=True)
+class ArchitectureFacts:
+    """The network in a line."""
+
+    family: str
+    """Tag on the Hub, e.g. "lstm"."""
+    cell: str
+    """Name for people, e.g. "LSTM"."""
+    num_hidden_layers: int
+    hidden_size: int
+    embedding_size: int
+    bidirectional: bool
+    pooling: str
+    max_length: int
+    """Tokens of a text that the model was trained on; longer texts were cut."""
+
+
+@strict
+@dataclass(kw_only=True)
+class DataFacts:
+    """What the model was trained and evaluated on."""
+
+    name: str
+    license: str
+    domain: str
+    """What the texts are, e.g. "news headlines"."""
+    splits: dict[str, int]
+    """Split -> number of texts."""
+    evaluated_split: str
+    vocabulary_size: int
+    unknown_rate: float
+    """Share of the evaluated split's tokens that are unknown, 0 to 1."""
+    hub_id: str | None = None
+    url: str | None = None
+    restriction: str | None = None
+    """Terms that forbid showing rows or free use, e.g. "non-commercial research only"."""
+
+
+@strict
+@dataclass(kw_only=True)
+class SeedRun:
+    """One training run."""
+
+    seed: int
+    metrics: dict[str, float]
+    """Name in `hfseq.metrics.SCORES` -> value, as the metric gives it (accuracy 0.971, not 97.1)."""
+    minutes: float
+
+
+@strict
+@dataclass(kw_only=True)
+class SpeedFacts:
+    """What `measure_speed` measured."""
+
+    ms_per_text: float
+    texts_per_second: float
+    batch_size: int
+
+
+@strict
+@dataclass(kw_only=True)
+class EnvironmentFacts:
+    """Versions and hardware; `environment` fills it."""
+
+    python: str
+    torch: str
+    transformers: str
+    hfseq: str
+    cpu: str
+    cores: int
+    gpu: str | None = None
+
+
+@strict
+@dataclass(kw_only=True)
+class Comparison:
+    """Another system's result on the same split."""
+
+    name: str
+    metric: str
+    value: float
+    source: str
+    """Who measured it, with a link where there is one."""
+
+
+@strict
+@dataclass(kw_only=True)
+class Example:
+    """One evaluated text."""
+
+    text: str
+    predicted: str
+    expected: str
+    score: float
+    """Confidence of the prediction, or the absolute error in regression."""
+
+
+@strict
+@dataclass(kw_only=True)
+class Examples:
+    """Texts predicted right and wrong."""
+
+    right: list[Example] = field(default_factory=list)
+    wrong: list[Example] = field(default_factory=list)
+
+
+@strict
+@dataclass(kw_only=True)
+class WidgetLabel:
+    """One label of a pipeline's answer."""
+
+    label: str
+    score: float
+
+
+@strict
+@dataclass(kw_only=True)
+class Widget:
+    """A text of our own and the pipeline's answer: the Hub shows both without running the model."""
+
+    text: str
+    output: list[WidgetLabel]
+    """Best first."""
+
+
+@strict
+@dataclass(kw_only=True)
+class CardFacts:
+    """All that a card says about one model.
+
+    `runs[0]` is the run whose weights are published; `speed`, `examples` and `widgets` are its.
+    """
+
+    model_id: str
+    """Id on the Hub, "user/name"."""
+    summary: str
+    """One sentence: what the model does."""
+    task: str
+    """The pipeline's task."""
+    problem_type: str
+    language: str
+    """ISO code."""
+    license: str
+    """Of the weights, as the Hub spells it."""
+    parameters: int
+    file_mb: float
+    architecture: ArchitectureFacts
+    data: DataFacts
+    runs: list[SeedRun]
+    speed: SpeedFacts
+    environment: EnvironmentFacts
+    command: str
+    """The exact command of the runs."""
+    examples: Examples
+    widgets: list[Widget]
+    comparisons: list[Comparison] = field(default_factory=list)
+    pretrained: str | None = None
+    """Weights that came from elsewhere, e.g. "GloVe 6B vectors"."""
+    limits: list[str] = field(default_factory=list)
+    """What the limits written from the facts leave out."""
+    citations: list[str] = field(default_factory=list)
+    """BibTeX entries of the architecture and the data."""
+
+    @property
+    def name(self) -> str:
+        """The model's name without its owner."""
+        return self.model_id.rsplit("/")[-1]
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names of the scores that every run has."""
+        return list(self.runs[0].metrics)
+
+    def mean(self, metric: str) -> float:
+        """Return the mean of a score over the runs."""
+        return statistics.mean(run.metrics[metric] for run in self.runs)
+
+    def validate_names(self) -> None:
+        """Check the ids against what they refer to."""
+        validate_repo_id(self.model_id)
+        if self.problem_type not in PROBLEMS:
+            raise ValueError(f"problem_type {self.problem_type!r} is unknown; choose one of {tuple(PROBLEMS)}.")
+        if self.data.evaluated_split not in self.data.splits:
+            raise ValueError(
+                f"evaluated_split {self.data.evaluated_split!r} is not among the splits {tuple(self.data.splits)}."
+            )
+        if "train" not in self.data.splits:
+            raise ValueError(f"the splits {tuple(self.data.splits)} must count the training texts as 'train'.")
+        if not self.widgets or not all(widget.output for widget in self.widgets):
+            raise ValueError("widgets must hold at least one text with the pipeline's output; see widget_entries.")
+
+    def validate_runs(self) -> None:
+        """Check that the runs can be averaged."""
+        seeds = [run.seed for run in self.runs]
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError(f"runs must hold one result per seed, got the seeds {seeds}.")
+        for run in self.runs:
+            if not run.metrics or set(run.metrics) != set(self.runs[0].metrics):
+                raise ValueError(f"seed {run.seed} has the metrics {sorted(run.metrics)}; every run needs the same.")
+        unknown = {*self.metric_names, *(row.metric for row in self.comparisons)} - set(SCORES)
+        if unknown:
+            raise ValueError(f"unknown metrics {sorted(unknown)}; choose from {tuple(SCORES)}.")
+        missing = {row.metric for row in self.comparisons} - set(self.metric_names)
+        if missing:
+            raise ValueError(f"comparisons use {sorted(missing)}, which the runs lack: {self.metric_names}.")
+
+    def validate_restriction(self) -> None:
+        """Check that a card does not republish rows that its data forbid to."""
+        if self.data.restriction and (self.examples.right or self.examples.wrong):
+            raise ValueError(
+                f"the data are restricted ({self.data.restriction}), so the card must not show their rows: "
+                "leave examples empty."
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write the facts as JSON."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "CardFacts":
+        """Read facts that `save` wrote; unknown, missing or ill-typed values are a ValueError."""
+        try:
+            parsed = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+            return _build(cls, parsed, "facts")
+        except (ValueError, StrictDataclassError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number; measure the value again.")
+
+
+def _build(hint: Any, value: Any, where: str) -> Any:
+    """Turn parsed JSON into the type `hint`; the types of plain values are left to @strict."""
+    if is_dataclass(hint):
+        return _build_dataclass(hint, value, where)
+    if get_origin(hint) is list and isinstance(value, list):
+        return [_build(get_args(hint)[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if get_origin(hint) is dict and isinstance(value, dict):
+        return {key: _build(get_args(hint)[1], item, f"{where}[{key!r}]") for key, item in value.items()}
+    if hint is float and type(value) is int:
+        return float(value)  # 5 and 5.0 are the same number in JSON
+    return value
+
+
+def _build_dataclass(cls: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be an object with the keys of {cls.__name__}, got {value!r}.")
+    known = {each.name for each in fields(cls)}
+    optional = {each.name for each in fields(cls) if (each.default, each.default_factory) != (MISSING, MISSING)}
+    if unknown := sorted(value.keys() - known):
+        raise ValueError(f"{where} has unknown keys {unknown}; it takes {sorted(known)}.")
+    if missing := sorted(known - optional - value.keys()):
+        raise ValueError(f"{where} lacks the keys {missing}.")
+    hints = get_type_hints(cls)
+    return cls(**{name: _build(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+def _spaced(rows: Sequence[T], limit: int) -> list[T]:
+    """Take `limit` rows at equal distances, so that nobody picked them and the order of the data does not matter."""
+    count = min(limit, len(rows))
+    return [rows[index * len(rows) // count] for index in range(count)]
+
+
+def collect_examples(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    predictions: Sequence[str],
+    scores: Sequence[float],
+    limit: int = 5,
+) -> Examples:
+    """Take examples of right and wrong classifications at equal distances through the rows.
+
+    Args:
+        texts: of the evaluated split.
+        labels: expected names, one per text; join several labels of a text into one string.
+        predictions: predicted names, written in the same way.
+        scores: confidence of each prediction.
+        limit: how many of each kind.
+    """
+    rows = [
+        Example(text=text, expected=label, predicted=prediction, score=float(score))
+        for text, label, prediction, score in zip(texts, labels, predictions, scores, strict=True)
+    ]
+    right = [row for row in rows if row.predicted == row.expected]
+    wrong = [row for row in rows if row.predicted != row.expected]
+    return Examples(right=_spaced(right, limit), wrong=_spaced(wrong, limit))
+
+
+def collect_regression_examples(
+    texts: Sequence[str], labels: Sequence[float], predictions: Sequence[float], limit: int = 5
+) -> Examples:
+    """Take the examples of smallest and of greatest absolute error.
+
+    Args:
+        texts: of the evaluated split.
+        labels: expected values.
+        predictions: predicted values.
+        limit: how many of each kind.
+    """
+    rows = [
+        Example(text=text, expected=f"{label:.2f}", predicted=f"{value:.2f}", score=abs(float(value) - float(label)))
+        for text, label, value in zip(texts, labels, predictions, strict=True)
+    ]
+    rows.sort(key=lambda row: row.score)
+    half = min(limit, len(rows) // 2)
+    return Examples(right=rows[:half], wrong=rows[len(rows) - half :][::-1])
+
+
+def widget_entries(pipe: Pipeline, texts: Sequence[str]) -> list[Widget]:
+    """Ask a text-classification pipeline and keep its answers, best label first.
+
+    Args:
+        pipe: the pipeline of the published model.
+        texts: sentences of our own, not rows of the data.
+    """
+    answers = [pipe(text, top_k=None) for text in texts]
+    return [
+        Widget(text=text, output=[WidgetLabel(label=each["label"], score=round(each["score"], 4)) for each in answer])
+        for text, answer in zip(texts, answers, strict=True)
+    ]
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _seconds(pipe: Pipeline, inputs: str | list[str], batch_size: int) -> float:
+    start = time.perf_counter()
+    pipe(inputs, batch_size=batch_size)
+    return time.perf_counter() - start
+
+
+_WARM_UP_CALLS = 5
+_TIMED_CALLS = 50
+_TIMED_PASSES = 3
+
+
+def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) -> SpeedFacts:
+    """Time a pipeline on one CPU thread: the median call with one text, and the median pass in batches.
+
+    Args:
+        pipe: a pipeline on the CPU.
+        texts: typical texts; a few hundred make the batches full.
+        batch_size: texts per batch.
+    """
+    if pipe.device.type != "cpu":
+        raise ValueError(f"the card tells the speed of one CPU core, but the pipeline is on {pipe.device}; move it.")
+    if not texts:
+        raise ValueError("measure_speed needs texts to time; it got none.")
+    rows = list(texts)
+    turns = [rows[index % len(rows)] for index in range(_WARM_UP_CALLS + _TIMED_CALLS)]
+    with _one_thread():
+        calls = [_seconds(pipe, text, 1) for text in turns][_WARM_UP_CALLS:]
+        passes = [_seconds(pipe, rows, batch_size) for _ in range(_TIMED_PASSES)]
+    return SpeedFacts(
+        ms_per_text=1000 * statistics.median(calls),
+        texts_per_second=len(rows) / statistics.median(passes),
+        batch_size=batch_size,
+    )
+
+
+def model_size_mb(folder: str | Path) -> float:
+    """Return the size of a saved model's safetensors files in MB (10^6 bytes)."""
+    files = list(Path(folder).glob("*.safetensors"))
+    if not files:
+        raise ValueError(f"{folder} holds no *.safetensors file; save the model there first.")
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
+def _cpu_name() -> str:
+    """Return the processor's name; `platform.processor()` is empty or a bare "x86_64" on Linux."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), "") or platform.processor() or platform.machine()
+
+
+def environment() -> EnvironmentFacts:
+    """Read the versions and the hardware of this process; neither paths nor the host's name."""
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "hfseq")}
+    return EnvironmentFacts(
+        python=platform.python_version(),
+        cpu=_cpu_name(),
+        cores=os.cpu_count() or 1,
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        **versions,
+    )
