@@ -1,0 +1,337 @@
+"""Settings of a recipe: YAML sections and `--section.key=value` overrides, read into one dataclass.
+
+A recipe declares its settings as a dataclass whose fields are
+
+- sections: dataclasses, whose fields are the keys (`data: DataSettings`);
+- open sections: mappings whose keys are the fields of a class that lives elsewhere
+  (`training: dict[str, Any] = fields_of(TrainingArguments)`);
+- flags: `resume: bool = False`, set by `--resume` on the command line and never by the file.
+
+The file and the command line yield the same kind of entries, so one set of checks serves both.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from textwrap import shorten
+from types import NoneType, UnionType
+from typing import Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassFieldValidationError
+
+SettingsT = TypeVar("SettingsT")
+
+_OVERRIDE = re.compile(r"--(?P<section>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
+_OPEN = "open_section"
+_NULL = "tag:yaml.org,2002:null"
+
+# The scalars of YAML 1.2. YAML 1.1, which PyYAML follows, reads `1e-3` as text, `no` and `off` as false, `1:30` as 90.
+_SCALARS = (
+    (_NULL, re.compile(r"(?:~|null|)$"), ["~", "n", ""]),
+    ("tag:yaml.org,2002:bool", re.compile(r"(?:true|false)$"), list("tf")),
+    ("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")),
+    (
+        "tag:yaml.org,2002:float",
+        re.compile(
+            r"(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+            r"|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|[-+]?\.inf|\.nan)$"
+        ),
+        list("-+.0123456789"),
+    ),
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML 1.2 scalars and refuses a key that is given twice, where PyYAML silently keeps the last."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        _pairs(node)
+        return super().construct_mapping(node, deep=deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
+
+
+for _tag, _pattern, _first in _SCALARS:
+    _Loader.add_implicit_resolver(_tag, _pattern, _first)
+    _Dumper.add_implicit_resolver(_tag, _pattern, _first)
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What a section may hold: the fields of the one class under "", or of the class that its key `type` names."""
+
+    name: str
+    classes: Mapping[str, type]
+    without: frozenset[str] = frozenset()
+    is_open: bool = False
+
+    def keys(self, family: str) -> dict[str, Any]:
+        """Keys and their types for one of the classes."""
+        keys = known_fields(self.classes[family], self.without)
+        return keys if family == "" else {"type": Literal[tuple(self.classes)], **keys}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One value, with the place it was written at (`recipe.yaml, line 7` or the override itself)."""
+
+    section: str
+    key: str
+    value: Any
+    where: str
+
+
+def fields_of(source: type | Mapping[str, type], without: Iterable[str] = ()) -> Any:
+    """Declare an open section: a mapping whose keys are the fields of a dataclass.
+
+    Args:
+        source: the class; or a mapping of names to classes, of which the section's key `type` chooses one.
+        without: fields which the recipe fills in itself, and which the section may therefore not hold.
+    """
+    classes = {"": source} if isinstance(source, type) else dict(source)
+    open_section = {"classes": classes, "without": frozenset(without), "is_open": True}
+    return field(default_factory=dict, metadata={_OPEN: open_section})
+
+
+def known_fields(cls: type, without: Iterable[str] = ()) -> dict[str, Any]:
+    """Names and types of the fields that a dataclass takes."""
+    fields = [item for item in dataclasses.fields(cls) if item.init]
+    try:
+        hints = get_type_hints(cls)
+    except NameError:  # a name imported for type checkers alone, such as the torch.dtype of every model config
+        hints = {item.name: Any if isinstance(item.type, str) else item.type for item in fields}
+    return {item.name: hints[item.name] for item in fields if item.name not in set(without)}
+
+
+def check_known(name: object, known: Iterable[str], where: str, kind: str = "key") -> None:
+    """Raise a ValueError with the nearest known name unless `name` is among the `known` ones."""
+    known = list(known)
+    if name in known:
+        return
+    nearest = difflib.get_close_matches(str(name), known, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+    raise ValueError(f"{where}: unknown {kind} {name!r}{hint} Allowed: {', '.join(known)}.")
+
+
+def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = None) -> SettingsT:
+    """Read `--config FILE.yaml [--section.key=value ...]` into an instance of the settings class.
+
+    Args:
+        settings_class: a dataclass of sections, open sections (`fields_of`) and flags.
+        argv: the command line without the program's name; `sys.argv[1:]` by default.
+    """
+    sections, flags = _declared(settings_class)
+    arguments, others = _parser(settings_class, sections, flags).parse_known_args(argv)
+    path = Path(arguments.config)
+    entries = [*_file_entries(path, sections), *_override_entries(others, sections, flags)]
+    values = {name: _section_value(section, entries, path) for name, section in sections.items()}
+    return settings_class(**values, **{name: vars(arguments)[name] for name in flags})
+
+
+def save_settings(settings: Any, path: str | Path) -> None:
+    """Write the resolved sections as YAML that reads back to equal ones; flags, of one launch only, are left out."""
+    sections, _ = _declared(type(settings))
+    content = {name: value for name, value in dataclasses.asdict(settings).items() if name in sections}
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _declared(settings_class: type) -> tuple[dict[str, _Section], list[str]]:
+    sections: dict[str, _Section] = {}
+    flags = []
+    hints = known_fields(settings_class)
+    for item in dataclasses.fields(settings_class):
+        hint = hints[item.name]
+        if _OPEN in item.metadata:
+            sections[item.name] = _Section(item.name, **item.metadata[_OPEN])
+        elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            sections[item.name] = _Section(item.name, {"": hint})
+        elif hint is bool:
+            flags.append(item.name)
+        else:
+            raise TypeError(
+                f"{settings_class.__name__}.{item.name} is declared as {hint}; "
+                "declare a dataclass, `fields_of(...)` or a bool flag."
+            )
+    return sections, flags
+
+
+def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Entry]:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no settings file {str(path)!r}; --config takes the path of a YAML file.")
+    with _yaml_errors(str(path)):
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        if not isinstance(root, yaml.MappingNode):
+            raise ValueError(f"{path} holds no sections; it needs some of: {', '.join(sections)}.")
+        for section, body in _pairs(root):
+            where = f"{path}, line {section.start_mark.line + 1}"
+            check_known(section.value, sections, where, kind="section")
+            if not isinstance(body, yaml.MappingNode) and body.tag != _NULL:
+                raise ValueError(f"{where}: section {section.value!r} holds one value; it takes `key: value` lines.")
+            for key, value in _pairs(body):
+                where = f"{path}, line {key.start_mark.line + 1}"
+                yield _Entry(section.value, key.value, loader.construct_object(value, deep=True), where)
+
+
+def _override_entries(
+    arguments: Iterable[str], sections: Mapping[str, _Section], flags: Iterable[str]
+) -> Iterator[_Entry]:
+    for argument in arguments:
+        match = _OVERRIDE.fullmatch(argument)
+        if match is None:
+            options = ", ".join(["--config", *(f"--{flag}" for flag in flags)])
+            raise ValueError(f"{argument!r} is not understood; write --section.key=value, or one of {options}.")
+        check_known(match["section"], sections, argument, kind="section")
+        with _yaml_errors(argument):
+            value = yaml.load(match["value"], _Loader)
+        yield _Entry(match["section"], match["key"], value, argument)
+
+
+def _pairs(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
+    """The key and value nodes of a mapping, each key once; none for an empty section."""
+    seen: set[str] = set()
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    for key, _ in pairs:
+        if str(key.value) in seen:
+            raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark)
+        seen.add(str(key.value))
+    return pairs
+
+
+@contextmanager
+def _yaml_errors(where: str) -> Iterator[None]:
+    try:
+        yield
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = "" if mark is None else f", line {mark.line + 1}"
+        raise ValueError(f"{where}{line}: not valid YAML: {error.problem}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{where}: not valid YAML in UTF-8: {error}.") from error
+
+
+def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path) -> Any:
+    entries = [entry for entry in all_entries if entry.section == section.name]
+    keys = section.keys(_family(section, entries, path))
+    for entry in entries:
+        check_known(entry.key, keys, entry.where)
+    # Every value is checked, also one of the file that the command line replaces.
+    values = {entry.key: _converted(entry, keys[entry.key]) for entry in entries}
+    if section.is_open:
+        return values
+    missing = [name for name in _required(section.classes[""]) if name not in values]
+    if missing:
+        raise ValueError(f"{path}: section {section.name!r} lacks {', '.join(missing)}.")
+    try:
+        return section.classes[""](**values)
+    except ValueError as error:
+        raise ValueError(f"{path}: section {section.name!r}: {error}") from error
+
+
+def _family(section: _Section, entries: list[_Entry], path: Path) -> str:
+    if "" in section.classes:
+        return ""
+    given = [entry for entry in entries if entry.key == "type"]
+    if not given:
+        raise ValueError(f"{path}: section {section.name!r} lacks type: one of {', '.join(section.classes)}.")
+    for entry in given:
+        check_known(entry.value, section.classes, entry.where, kind=f"{section.name} type")
+    return given[-1].value
+
+
+def _required(cls: type) -> list[str]:
+    fields = dataclasses.fields(cls)
+    return [item.name for item in fields if item.default is MISSING and item.default_factory is MISSING]
+
+
+def _converted(entry: _Entry, hint: Any) -> Any:
+    """The value of an entry, a whole number turned into a float where only a float fits."""
+    for value in (entry.value, _floats(entry.value)):
+        if _fits(value, hint):
+            return value
+    given = json.dumps(entry.value, ensure_ascii=False, default=str)
+    cure = "; put it in quotes if it is meant as text" if _fits("", hint) and entry.value is not None else ""
+    raise ValueError(f"{entry.where}: {entry.section}.{entry.key} is {given} but takes {_spelled(hint)}{cure}.")
+
+
+def _floats(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_floats(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    checked: Any = strict(dataclasses.make_dataclass("Checked", [("value", hint)]))
+    try:
+        checked(value)
+    except StrictDataclassFieldValidationError:
+        return False
+    return True
+
+
+def _spelled(hint: Any) -> str:
+    """A type in the words of a settings file: `int or null`, `one of "lstm", "gru"`."""
+    if hint is None or hint is NoneType:
+        return "null"
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_spelled(part) for part in get_args(hint))
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(json.dumps(part) for part in get_args(hint))
+    if isinstance(hint, ForwardRef):
+        return hint.__forward_arg__
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _parser(settings_class: type, sections: Mapping[str, _Section], flags: Iterable[str]) -> argparse.ArgumentParser:
+    overview = "\n\n".join(_described(section, family) for section in sections.values() for family in section.classes)
+    options = "".join(f" [--{flag}]" for flag in flags)
+    parser = argparse.ArgumentParser(
+        prog=sys.argv[0],
+        usage=f"python %(prog)s --config FILE.yaml [--section.key=value ...]{options}",
+        epilog=f"sections and keys of FILE.yaml, each also --section.key=value:\n\n{overview}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, metavar="FILE.yaml", help="the settings of the recipe")
+    metadata = {item.name: item.metadata for item in dataclasses.fields(settings_class)}
+    for flag in flags:
+        parser.add_argument(f"--{flag}", action="store_true", help=metadata[flag].get("help"))
+    return parser
+
+
+def _described(section: _Section, family: str) -> str:
+    """A section as lines of `key: type = default  # what it does`."""
+    cls = section.classes[family]
+    title = section.name if family == "" else f"{section.name} (type: {family})"
+    summary = (inspect.getdoc(cls) or "").split("\n")[0]
+    keys = known_fields(cls, section.without)
+    lines = [f"{title}: {summary}"]
+    for item in dataclasses.fields(cls):
+        if item.name in keys:
+            text = shorten(item.metadata.get("help") or "", width=100, placeholder=" ...")
+            line = f"  {item.name}: {_spelled(keys[item.name])} {_default(item)}"
+            lines.append(f"{line}  # {text}" if text else line)
+    return "\n".join(lines)
+
+
+def _default(item: dataclasses.Field[Any]) -> str:
+    if item.default is not MISSING:
+        return f"= {json.dumps(item.default, ensure_ascii=False, default=str)}"
+    if item.default_factory is not MISSING:
+        return f"= {json.dumps(item.default_factory(), ensure_ascii=False, default=str)}"
+    return "(required)"

@@ -1,0 +1,281 @@
+"""Recipe settings: what a YAML file and overrides may say, and how each mistake is answered."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+from transformers import LlamaConfig, TrainingArguments
+
+from hfseq.settings import check_known, fields_of, known_fields, read_settings, save_settings
+
+
+@dataclass
+class Data:
+    """Where the texts come from."""
+
+    path: str = field(metadata={"help": "folder of texts"})
+    fraction: float = field(default=0.1, metadata={"help": "share of the training rows"})
+    names: list[str] | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    max_rows: int | None = None
+    weights: list[float] = field(default_factory=list)
+    kind: Literal["word", "char"] = "word"
+    shuffle: bool = False
+
+    def __post_init__(self) -> None:
+        if self.fraction > 1:
+            raise ValueError(f"fraction={self.fraction} is more than 1.")
+
+
+@dataclass
+class Small:
+    hidden_size: int = 8
+    dropout: float = 0.0
+
+
+@dataclass
+class Large(Small):
+    peepholes: bool = False
+    dtype: "str | None" = None
+
+
+@dataclass
+class Recipe:
+    data: Data
+    model: dict[str, Any] = fields_of({"small": Small, "large": Large}, without=["dtype"])
+    training: dict[str, Any] = fields_of(TrainingArguments)
+    resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint"})
+
+
+GOOD = """\
+# python recipes/x.py --config this.yaml
+data:
+  path: texts
+model:
+  type: small
+  hidden_size: 16
+training:
+  learning_rate: 1e-3
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a YAML text, with overrides."""
+
+    def read(text: str, *overrides: str) -> Recipe:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        return read_settings(Recipe, ["--config", str(path), *overrides])
+
+    return read
+
+
+def test_a_file_is_read_into_its_sections(read):
+    settings = read(GOOD)
+    assert settings.data == Data(path="texts")
+    assert settings.model == {"type": "small", "hidden_size": 16}
+    assert settings.training == {"learning_rate": 0.001}
+    assert settings.resume is False
+
+
+def test_sections_may_come_in_any_order_and_be_empty(read):
+    settings = read("training:\nmodel: {type: large}\ndata: {path: texts}\n")
+    assert settings.training == {}
+    assert settings.model == {"type": "large"}
+
+
+def test_overrides_come_after_the_file_and_the_last_one_wins(read):
+    settings = read(GOOD, "--model.hidden_size=1", "--model.hidden_size=32", "--data.path=a=b", "--resume")
+    assert settings.model["hidden_size"] == 32
+    assert settings.data.path == "a=b"
+    assert settings.resume is True
+
+
+def test_an_override_may_choose_another_model_type_and_its_keys(read):
+    assert read(GOOD, "--model.type=large", "--model.peepholes=true").model["peepholes"] is True
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("--data.fraction=1e-3", 0.001),
+        ("--data.fraction=.5", 0.5),
+        ("--data.fraction=1", 1.0),
+        ("--data.weights=[1, 2.5, -1e2]", [1.0, 2.5, -100.0]),
+        ("--data.max_rows=1_000", 1000),
+        ("--data.max_rows=null", None),
+        ("--data.max_rows=", None),
+        ("--data.path='007'", "007"),
+        ("--data.path=007", "007"),
+        ("--data.path=2026-11-21", "2026-11-21"),
+        ("--data.names=[no, yes, on, off, 1:30]", ["no", "yes", "on", "off", "1:30"]),
+        ("--data.files={train: a.csv, test: b.csv}", {"train": "a.csv", "test": "b.csv"}),
+        ("--data.kind=char", "char"),
+        ("--training.eval_strategy=no", "no"),
+        ("--training.num_train_epochs=3", 3.0),
+        ("--training.optim=adamw_torch", "adamw_torch"),
+        ("--training.lr_scheduler_kwargs={num_cycles: 2}", {"num_cycles": 2}),
+    ],
+)
+def test_values_are_yaml_1_2_and_take_the_declared_type(read, override, value):
+    section, key = override.removeprefix("--").split("=")[0].split(".")
+    got = dataclasses.asdict(read(GOOD, override))[section][key]
+    assert got == value
+    assert type(got) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--data.pth=x", "--data.pth=x: unknown key 'pth'; did you mean 'path'? Allowed: path, fraction, names"),
+        ("--dta.path=x", "unknown section 'dta'; did you mean 'data'? Allowed: data, model, training."),
+        ("--model.hidden-size=3", "did you mean 'hidden_size'? Allowed: type, hidden_size, dropout."),
+        ("--model.peepholes=true", "unknown key 'peepholes'"),
+        ("--model.type=smal", "unknown model type 'smal'; did you mean 'small'? Allowed: small, large."),
+        ("--model.type=[small]", "unknown model type ['small']"),
+        ("--model.hidden_size=big", 'model.hidden_size is "big" but takes int.'),
+        ("--model.hidden_size=true", "model.hidden_size is true but takes int."),
+        ("--model.hidden_size=1.5", "model.hidden_size is 1.5 but takes int."),
+        ("--model.hidden_size=null", "model.hidden_size is null but takes int."),
+        ("--training.learning_rat=1", "did you mean 'learning_rate'?"),
+        ("--training.learning_rate=fast", 'training.learning_rate is "fast" but takes float.'),
+        ("--data.path=12345", "data.path is 12345 but takes str; put it in quotes if it is meant as text."),
+        ("--data.path=null", "data.path is null but takes str."),
+        ("--data.kind=byte", 'data.kind is "byte" but takes one of "word", "char".'),
+        ("--data.max_rows=many", 'data.max_rows is "many" but takes int or null.'),
+        ("--data.names=[1]", "data.names is [1] but takes list[str] or null."),
+        ("--data.fraction=2", "section 'data': fraction=2.0 is more than 1."),
+        ("--data.names=[a", "--data.names=[a, line 1: not valid YAML"),
+        ("--data.files={a: b, a: c}", "the key 'a' is given twice"),
+        ("--data.path", "'--data.path' is not understood; write --section.key=value, or one of --config, --resume."),
+        ("data.path=x", "'data.path=x' is not understood"),
+        ("--resum", "'--resum' is not understood"),
+    ],
+)
+def test_a_wrong_override_is_answered_with_its_name_and_the_cure(read, override, message):
+    with pytest.raises(ValueError) as error:
+        read(GOOD, override)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD.replace("hidden_size", "hiden_size"), "recipe.yaml, line 6: unknown key 'hiden_size'; did you mean"),
+        (
+            GOOD.replace("training:", "trainig:"),
+            "recipe.yaml, line 7: unknown section 'trainig'; did you mean 'training'",
+        ),
+        (GOOD.replace("16", "big"), 'recipe.yaml, line 6: model.hidden_size is "big" but takes int'),
+        (GOOD.replace("  type: small\n", ""), "section 'model' lacks type: one of small, large"),
+        (GOOD.replace("  path: texts\n", ""), "section 'data' lacks path"),
+        (GOOD.replace("data:\n  path: texts\n", ""), "section 'data' lacks path"),
+        (GOOD.replace("type: small", "type: large\n  dtype: x"), "line 6: unknown key 'dtype'"),
+        (GOOD + "  seed: 1\n  seed: 2\n", "recipe.yaml, line 10: not valid YAML: the key 'seed' is given twice"),
+        (GOOD + "data:\n  path: b\n", "line 9: not valid YAML: the key 'data' is given twice"),
+        (GOOD + "  lr_scheduler_kwargs: {a: 1, a: 2}\n", "line 9: not valid YAML: the key 'a' is given twice"),
+        (GOOD + "resume: true\n", "line 9: unknown section 'resume'"),
+        (GOOD + "  report_to: [a\n", "recipe.yaml, line 10: not valid YAML"),
+        (GOOD + "  debug: !!python/name:os.system\n", "line 9: not valid YAML"),
+        (GOOD + "  1: x\n", "line 9: unknown key '1'"),
+        ("", "holds no sections; it needs some of: data, model, training."),
+        ("# only a comment\n", "holds no sections"),
+        ("- data\n", "holds no sections"),
+        ("data: texts\n", "line 1: section 'data' holds one value; it takes `key: value` lines."),
+        ("data:\n\tpath: x\n", "line 2: not valid YAML"),
+        ("data: \x00\n", "not valid YAML in UTF-8"),
+    ],
+)
+def test_a_wrong_file_is_answered_with_its_line_and_the_cure(read, text, message):
+    with pytest.raises(ValueError) as error:
+        read(text)
+    assert message in str(error.value)
+    assert "recipe.yaml" in str(error.value)
+
+
+def test_a_value_of_the_file_is_checked_even_where_the_command_line_replaces_it(read):
+    with pytest.raises(ValueError, match="line 6: model.hidden_size"):
+        read(GOOD.replace("16", "big"), "--model.hidden_size=3")
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(b"data: {path: \xe9}\n")
+    with pytest.raises(ValueError, match="recipe.yaml: not valid YAML in UTF-8"):
+        read_settings(Recipe, ["--config", str(path)])
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match="no settings file 'nowhere.yaml'"):
+        read_settings(Recipe, ["--config", "nowhere.yaml"])
+
+
+def test_the_file_is_required(capsys):
+    with pytest.raises(SystemExit):
+        read_settings(Recipe, [])
+    assert "--config" in capsys.readouterr().err
+
+
+def test_help_lists_launch_line_sections_types_defaults_and_docs(capsys):
+    with pytest.raises(SystemExit) as exit:
+        read_settings(Recipe, ["--help"])
+    assert exit.value.code == 0
+    text = capsys.readouterr().out
+    for line in (
+        "--config FILE.yaml [--section.key=value ...] [--resume]",
+        "go on from the last checkpoint",
+        "data: Where the texts come from.",
+        "  path: str (required)  # folder of texts",
+        "  fraction: float = 0.1  # share of the training rows",
+        '  kind: one of "word", "char" = "word"',
+        "  files: dict[str, str] = {}",
+        "model (type: small): ",
+        "model (type: large): ",
+        "  peepholes: bool = false",
+        "  max_rows: int or null = null",
+        "  learning_rate: float = 5e-05  # The initial learning rate",
+    ):
+        assert line in text
+    assert "dtype: str" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "1e-3", "null", "007", "1:30", "true", "~", "", " x ", "a: b", "#", "Größe 日本", "a\nb"]
+)
+def test_saved_settings_read_back_equal(read, tmp_path, text):
+    settings = read(GOOD, "--data.fraction=1e-5", "--data.max_rows=5", "--training.weight_decay=0.1")
+    settings.data = dataclasses.replace(settings.data, path=text, names=[text, "b"])
+    save_settings(settings, tmp_path / "saved.yaml")
+    assert read_settings(Recipe, ["--config", str(tmp_path / "saved.yaml")]) == settings
+
+
+def test_a_flag_is_of_one_launch_and_not_saved(read, tmp_path):
+    settings = read(GOOD, "--resume")
+    save_settings(settings, tmp_path / "saved.yaml")
+    assert read_settings(Recipe, ["--config", str(tmp_path / "saved.yaml")]) == dataclasses.replace(
+        settings, resume=False
+    )
+
+
+def test_known_fields_reads_hugging_face_classes():
+    config = known_fields(LlamaConfig, without=["vocab_size"])
+    assert config["hidden_size"] is int
+    assert "vocab_size" not in config
+    assert known_fields(TrainingArguments)["learning_rate"] is float
+
+
+def test_a_known_name_passes_and_a_far_one_gets_no_guess():
+    check_known("a", ["a", "b"], "here")
+    with pytest.raises(ValueError, match=r"^here: unknown pooling 'zzz'. Allowed: a, b.$"):
+        check_known("zzz", ["a", "b"], "here", kind="pooling")
+
+
+def test_a_field_that_is_neither_section_nor_flag_is_refused(tmp_path):
+    @dataclass
+    class Odd:
+        size: int = 3
+
+    with pytest.raises(TypeError, match="Odd.size is declared as .*fields_of"):
+        read_settings(Odd, ["--config", "x.yaml"])
