@@ -40,7 +40,7 @@ def check_weights_folder(folder: str | Path) -> list[Path]:
         # transformers silently prefers the single file, which is the older one when a model was re-saved in shards.
         raise UnsafeArtifactError(f"{folder} holds {WEIGHTS_NAME} and {INDEX_NAME}: delete the one that is stale.")
     if index.is_file():
-        return _check_shards(folder, read_json(index).get("weight_map"))
+        return _check_shards(folder, check_shard_names(index))
     if single.is_file():
         _tensor_names(single)
         return [single]
@@ -87,28 +87,42 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_shards(folder: Path, weight_map: Any) -> list[Path]:
-    """Checks that the index and the shards beside it say the same."""
+def check_shard_names(index: Path) -> dict[str, str]:
+    """Checks that an index names nothing but safetensors files of its own folder.
+
+    transformers would read a pickle named there, and a file outside the folder.
+
+    Args:
+        index: A `model.safetensors.index.json`; the shards themselves need not be there yet.
+
+    Returns:
+        Its map of tensors to shards.
+    """
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise UnsafeArtifactError(f"{folder / INDEX_NAME} has no weight_map: save the model again.")
+        raise UnsafeArtifactError(f"{index} has no weight_map: save the model again.")
     for name in weight_map.values():
-        _check_shard_name(folder, name)
+        is_bare = isinstance(name, str) and not set(name) & set('/\\:\0"') and not name.startswith(".")
+        if not is_bare or not name.endswith(".safetensors"):
+            raise UnsafeArtifactError(
+                f"{index} names {name!r} as a shard: only *.safetensors files of this very folder are read."
+            )
+    return weight_map
+
+
+def _check_shards(folder: Path, weight_map: dict[str, str]) -> list[Path]:
+    """Checks that the index and the shards beside it say the same."""
     shards = [folder / name for name in sorted(set(weight_map.values()))]
+    for shard in shards:
+        if not shard.is_file():
+            raise UnsafeArtifactError(
+                f"{folder / INDEX_NAME} names {shard.name}, which is missing: save or download it again."
+            )
     held = {shard.name: _tensor_names(shard) for shard in shards}
     for tensor, name in weight_map.items():
         if tensor not in held[name]:
             raise UnsafeArtifactError(f"{folder / name} lacks {tensor!r}, which the index puts there: save it again.")
     return shards
-
-
-def _check_shard_name(folder: Path, name: Any) -> None:
-    is_bare = isinstance(name, str) and not set(name) & set('/\\:\0"') and not name.startswith(".")
-    if not is_bare or not name.endswith(".safetensors"):
-        raise UnsafeArtifactError(
-            f"{folder / INDEX_NAME} names {name!r} as a shard: only *.safetensors files of this very folder are read."
-        )
-    if not (folder / name).is_file():
-        raise UnsafeArtifactError(f"{folder / INDEX_NAME} names {name}, which is missing: save or download it again.")
 
 
 def _tensor_names(path: Path) -> set[str]:

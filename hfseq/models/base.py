@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
@@ -20,9 +21,9 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
-from .artifacts import UnsafeArtifactError, check_weights_folder
+from .artifacts import INDEX_NAME, UnsafeArtifactError, check_shard_names, check_weights_folder
 
 logger = logging.get_logger(__name__)
 
@@ -112,8 +113,8 @@ class SequencePreTrainedModel(PreTrainedModel):
         strict_keys = kwargs.pop("strict", True)
         wants_info = kwargs.pop("output_loading_info", False)
         source = pretrained_model_name_or_path
-        if source is not None and os.path.isdir(source):
-            check_weights_folder(os.path.join(source, kwargs.get("subfolder") or ""))
+        if source is not None:
+            _check_source(source, kwargs)
         kwargs["use_safetensors"] = True
         try:
             with _no_conversion_request():
@@ -146,6 +147,27 @@ class SequencePreTrainedModel(PreTrainedModel):
             exported.__dict__["_auto_class"] = None  # on the instance: the class may be registered for export
         self.config.__dict__.pop("auto_map", None)
         return super().save_pretrained(save_directory, *args, **kwargs)
+
+
+def _check_source(source: Any, kwargs: dict[str, Any]) -> None:
+    """Refuse weights that are not whole safetensors files, before transformers opens any of them.
+
+    Of a repository only the index is looked at: transformers reads a shard that is a pickle, if an index names it.
+    """
+    if os.path.isdir(source):
+        check_weights_folder(os.path.join(source, kwargs.get("subfolder") or ""))
+        return
+    names = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+    index = cached_file(
+        source,
+        INDEX_NAME,
+        **{name: kwargs[name] for name in names if kwargs.get(name) is not None},
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    if index is not None:
+        check_shard_names(Path(index))
 
 
 def is_loaded(parameter: torch.Tensor) -> bool:

@@ -1,0 +1,373 @@
+"""Checkpoints to and from the Hub: one commit, nothing but what a reader needs, checked on arrival.
+
+`push` differs from `push_to_hub` of transformers where that loses or leaks something: it sends model, tokenizer and
+card in one commit on top of the commit it has seen, deletes the weights which that commit replaces (a stale
+`model.safetensors` beats newer shards), sends listed file names only, and compares every file with its remote hash.
+`pull` is the way back, without pickles and code. Nothing here reads a weight file other than safetensors.
+"""
+
+import inspect
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils.sha import git_hash, sha_fileobj
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.dynamic_module_utils import get_imports, get_relative_import_files
+
+from .models.artifacts import (
+    CONFIG_NAME,
+    INDEX_NAME,
+    TOKENIZER_NAME,
+    WEIGHTS_NAME,
+    UnsafeArtifactError,
+    check_ids_fit,
+    check_tokenizer_ids,
+    check_weights_folder,
+    read_json,
+)
+from .registry import AUTO_CLASSES, FAMILIES
+
+__all__ = ["ConflictError", "HubError", "PushResult", "UnsafeArtifactError", "VerificationError", "pull", "push"]
+
+logger = logging.getLogger(__name__)
+
+CARD_NAME = "README.md"
+WEIGHT_FILES = (WEIGHTS_NAME, INDEX_NAME, "model-?????-of-?????.safetensors")
+TOKENIZER_FILES = (
+    TOKENIZER_NAME,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "chat_template.jinja",
+)
+OTHER_FILES = (CONFIG_NAME, "generation_config.json", CARD_NAME, "LICENSE")
+ALLOWED_FILES = (*OTHER_FILES, *TOKENIZER_FILES, *WEIGHT_FILES)
+REPLACED_FILES = (
+    *WEIGHT_FILES,
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "pytorch_model-?????-of-?????.bin",
+)
+
+# What a status means to somebody who pushes or pulls; the server's own words are in the chained exception.
+STATUS_CAUSES = {
+    401: "the repository does not exist, or the token is missing or not valid (`hf auth login`)",
+    403: "the token may not do this: it is read-only, or has no access to this gated or foreign repository",
+    404: "the repository or the revision does not exist, or the token may not see it",
+}
+
+
+class HubError(OSError):
+    """The Hub refused a request; the message names the repository and the cause."""
+
+
+class ConflictError(HubError):
+    """Somebody else committed to the repository since its head was read; nothing was written."""
+
+
+class VerificationError(HubError):
+    """A file on one side is not the file on the other side."""
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """What `push` left on the Hub.
+
+    Attributes:
+        oid: The commit that holds the checkpoint; the former head if everything was there already.
+        url: Where to look at that commit.
+        files: The names of the checkpoint's files.
+    """
+
+    oid: str
+    url: str
+    files: tuple[str, ...]
+
+
+def push(
+    source: PreTrainedModel | str | Path,
+    repo_id: str,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    card: str | None = None,
+    revision: str | None = None,
+    private: bool | None = None,
+    commit_message: str = "Upload checkpoint",
+    parent_commit: str | None = None,
+    with_code: bool = False,
+    token: str | bool | None = None,
+) -> PushResult:
+    """Pushes a checkpoint in one commit and checks that it arrived.
+
+    Args:
+        source: A checkpoint folder, or a model.
+        repo_id: The repository, `user/name`; it is made if it does not exist.
+        tokenizer: Takes the place of the tokenizer files in the folder.
+        card: The text of the model card; takes the place of the folder's `README.md`, and is required without one.
+        revision: The branch to commit to, made from `main` if it does not exist.
+        private: Whether a repository made by this call is private.
+        commit_message: The title of the commit.
+        parent_commit: The head that this checkpoint was made for; by default the head found now. A commit on top of
+            any other head is refused.
+        with_code: Whether the code of the model goes along, so that it loads with `trust_remote_code=True` where its
+            package is not installed.
+        token: A token with the right to write; by default the one that is logged in.
+
+    Raises:
+        UnsafeArtifactError: If the checkpoint is incomplete, malformed or has a symbolic link; before any request.
+        ValueError: If there is no card, or the code cannot travel; before any request. Also if the Hub finds the
+            card's metadata invalid; before anything is uploaded.
+        ConflictError: If the head is not, or no longer, the parent.
+        VerificationError: If a file on the Hub is not the local one afterwards.
+        HubError: If the Hub refuses for another reason.
+    """
+    with tempfile.TemporaryDirectory() as staging:
+        files = _checkpoint_files(source, Path(staging), tokenizer, card)
+        if with_code:
+            files |= _export_code(files[CONFIG_NAME], Path(staging) / "code")
+        elif "auto_map" in read_json(files[CONFIG_NAME]):
+            raise ValueError(f"{files[CONFIG_NAME]} has an auto_map: push with_code=True, or delete that entry.")
+        api = HfApi(token=token)
+        with _explained_errors(repo_id):
+            repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+            if revision is not None and not revision.startswith("refs/"):
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            return _push_files(api, repo_id, files, revision, commit_message, parent_commit)
+
+
+def pull(
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    token: str | bool | None = None,
+    verify: bool = True,
+    cache_dir: str | Path | None = None,
+) -> Path:
+    """Downloads a checkpoint, without pickles and code, and checks it.
+
+    Args:
+        repo_id: The repository, `user/name`.
+        revision: A branch, tag or commit; by default `main`.
+        token: A token with the right to read; by default the one that is logged in.
+        verify: Whether to compare every file with its hash on the Hub: the download itself compares lengths only.
+            A pinned commit that is in the cache needs no request at all with `verify=False`.
+        cache_dir: The cache; by default the common one of huggingface_hub.
+
+    Returns:
+        The folder of the checkpoint, for `from_pretrained`.
+
+    Raises:
+        UnsafeArtifactError: If the repository has no safetensors weights, or they, the config or the tokenizer are
+            malformed or do not fit together.
+        VerificationError: If a file is not the one on the Hub; it is then removed from the cache.
+        HubError: If the Hub refuses.
+    """
+    with _explained_errors(repo_id):
+        folder = Path(
+            snapshot_download(
+                repo_id, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=list(ALLOWED_FILES)
+            )
+        )
+        if verify:
+            _verify_snapshot(repo_id, folder, token, cache_dir)
+    check_weights_folder(folder)
+    check_tokenizer_ids(folder)
+    return folder
+
+
+def _checkpoint_files(
+    source: PreTrainedModel | str | Path, staging: Path, tokenizer: PreTrainedTokenizerBase | None, card: str | None
+) -> dict[str, Path]:
+    """Collects the files of a checkpoint by their names on the Hub, and checks them."""
+    folder = staging / "model" if isinstance(source, PreTrainedModel) else Path(source)
+    if isinstance(source, PreTrainedModel):
+        source.save_pretrained(folder)
+    _refuse_links(folder)
+    files = _allowed_files(folder, (*OTHER_FILES, *TOKENIZER_FILES, INDEX_NAME))
+    files |= {path.name: path for path in check_weights_folder(folder)}
+    if tokenizer is not None:
+        tokenizer.save_pretrained(staging / "tokenizer")
+        files = {name: path for name, path in files.items() if name not in TOKENIZER_FILES}
+        files |= _allowed_files(staging / "tokenizer", TOKENIZER_FILES)
+    if card is not None:
+        files[CARD_NAME] = staging / CARD_NAME
+        files[CARD_NAME].write_text(card, encoding="utf-8")
+    if CARD_NAME not in files:
+        raise ValueError(f"There is no model card: pass card=, or write {folder / CARD_NAME}.")
+    if TOKENIZER_NAME in files:
+        check_ids_fit(files[TOKENIZER_NAME], read_json(files[CONFIG_NAME]))
+    return files
+
+
+def _allowed_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    return {name: folder / name for name in names if (folder / name).is_file()}
+
+
+def _refuse_links(folder: Path) -> None:
+    for path in sorted(folder.glob("*")):
+        if path.is_symlink() and _matches(path.name, (*ALLOWED_FILES, "*.safetensors")):
+            raise UnsafeArtifactError(
+                f"{path} is a symbolic link, which may lead to a private file: push a real copy (`cp -rL`)."
+            )
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _push_files(
+    api: HfApi, repo_id: str, files: dict[str, Path], revision: str | None, message: str, parent: str | None
+) -> PushResult:
+    """Commits on top of the head that is read here, or not at all."""
+    head = str(api.model_info(repo_id, revision=revision).sha)
+    if parent is not None and not head.startswith(parent):
+        raise _conflict(repo_id, parent)
+    tree = api.list_repo_tree(repo_id, recursive=True, revision=head)
+    remote = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+    replaced = [name for name in remote if name not in files and _matches(name, REPLACED_FILES)]
+    if not set(TOKENIZER_FILES) & {*files, *remote}:
+        logger.warning("%s gets no tokenizer: AutoTokenizer may make up an empty one.", repo_id)
+    if not replaced and not _different(files, remote):
+        return PushResult(head, f"{api.endpoint}/{repo_id}/commit/{head}", tuple(sorted(files)))
+    commit = _commit(api, repo_id, files, replaced, revision, message, head)
+    arrived = api.get_paths_info(repo_id, [*files, *replaced], revision=commit.oid)
+    remote = {entry.path: entry for entry in arrived if isinstance(entry, RepoFile)}
+    wrong = _different(files, remote) + [name for name in replaced if name in remote]
+    if wrong:
+        raise VerificationError(
+            f"{', '.join(wrong)} in {repo_id} at {commit.oid} is not what was pushed: push again. "
+            f"The commit before it is {head}."
+        )
+    return PushResult(commit.oid, commit.commit_url, tuple(sorted(files)))
+
+
+def _commit(
+    api: HfApi,
+    repo_id: str,
+    files: dict[str, Path],
+    replaced: list[str],
+    revision: str | None,
+    message: str,
+    parent: str,
+) -> CommitInfo:
+    # create_commit, since upload_folder may split its work into several commits when xet is in use.
+    additions = [CommitOperationAdd(name, path) for name, path in files.items()]
+    deletions = [CommitOperationDelete(name) for name in replaced]
+    try:
+        commit = api.create_commit(
+            repo_id,
+            [*additions, *deletions],
+            commit_message=message,
+            revision=revision,
+            parent_commit=parent,
+        )
+    except RemoteEntryNotFoundError as error:  # a file to delete was there at the parent: somebody deleted it since
+        raise _conflict(repo_id, parent) from error
+    # The client skips the commit, and with it the check of the parent, when somebody else has just pushed the same.
+    if not any(addition._is_committed for addition in additions):
+        raise _conflict(repo_id, parent)
+    return commit
+
+
+def _different(files: dict[str, Path], remote: dict[str, RepoFile]) -> list[str]:
+    """Names the local files that are missing on the Hub, or whose hash there is another."""
+    return [name for name, path in files.items() if name not in remote or not _is_same(path, remote[name])]
+
+
+def _is_same(path: Path, entry: RepoFile) -> bool:
+    with path.open("rb") as stream:
+        if entry.lfs:
+            return sha_fileobj(stream).hex() == entry.lfs.sha256
+        return git_hash(stream.read()) == entry.blob_id
+
+
+def _verify_snapshot(repo_id: str, folder: Path, token: str | bool | None, cache_dir: str | Path | None) -> None:
+    checked = HfApi(token=token).verify_repo_checksums(repo_id, revision=folder.name, cache_dir=cache_dir)
+    wrong = [mismatch["path"] for mismatch in checked.mismatches]
+    for name in wrong:  # otherwise the next download would find it in the cache and take it for the right one
+        (folder / name).resolve().unlink()
+        (folder / name).unlink(missing_ok=True)
+    if wrong:
+        raise VerificationError(
+            f"{', '.join(wrong)} of {repo_id} at {folder.name} was corrupted on the way, and is now removed from the "
+            "cache: pull again."
+        )
+
+
+@contextmanager
+def _explained_errors(repo_id: str) -> Iterator[None]:
+    """Turns HTTP errors into those of this module."""
+    try:
+        yield
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        if status == 412:
+            raise _conflict(repo_id, None) from error
+        cause = STATUS_CAUSES.get(status, error.server_message or "the Hub gave no reason")
+        raise HubError(f"{repo_id}: {cause} (HTTP {status}).") from error
+
+
+def _conflict(repo_id: str, parent: str | None) -> ConflictError:
+    since = f"since {parent}" if parent else "while this push was under way"
+    return ConflictError(
+        f"Somebody else committed to {repo_id} {since}; nothing was written. Look at the new head, then push again."
+    )
+
+
+def _export_code(config_file: Path, target: Path) -> dict[str, Path]:
+    """Copies the modules of a model, and its config with a map to them, without touching the live classes.
+
+    `register_for_auto_class` would do the same for one head, and leave the mark on the class: every later
+    `save_pretrained` in the process would write code.
+    """
+    config = read_json(config_file)
+    classes = _auto_classes(config.get("model_type"))
+    target.mkdir()
+    for module in sorted({inspect.getfile(cls) for cls in classes.values()}):
+        for file in (module, *_siblings(module)):
+            _copy_module(Path(file), target)
+    config["auto_map"] = {auto: f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}" for auto, cls in classes.items()}
+    (target / CONFIG_NAME).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return {path.name: path for path in sorted(target.iterdir())}
+
+
+def _auto_classes(model_type: Any) -> dict[str, type]:
+    """Finds the config, the backbone and every head of a family by the names of their Auto classes."""
+    for family in FAMILIES.values():
+        if family.config.model_type == model_type:
+            heads = {AUTO_CLASSES[task].__name__: head for task, head in family.heads.items()}
+            return {"AutoConfig": family.config, "AutoModel": family.backbone, **heads}
+    known = ", ".join(family.config.model_type for family in FAMILIES.values())
+    raise ValueError(f"Only code of hfseq can travel, model_type {known}; got {model_type!r}: drop with_code.")
+
+
+def _siblings(module: str) -> list[str]:
+    """The modules that one module imports from its folder, and those that they import."""
+    try:
+        return get_relative_import_files(module)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{error.filename} does not exist: code that travels imports only siblings, as `from .name import x`."
+        ) from error
+
+
+def _copy_module(file: Path, target: Path) -> None:
+    if "hfseq" in get_imports(file):
+        raise ValueError(f"{file} needs hfseq itself: import it inside `try:`, with a way to do without.")
+    shutil.copyfile(file, target / file.name)
