@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PredictionOutput
 
@@ -56,6 +56,8 @@ class SequenceTrainingArguments(TrainingArguments):
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value!r}.")
         super().__post_init__()
+        if self.device.type == "cpu":
+            self.dataloader_pin_memory = False  # for transfers to a GPU; without one torch warns at every loader
         if self.early_stopping_patience is not None and not self.load_best_model_at_end:
             raise ValueError(
                 f"early_stopping_patience={self.early_stopping_patience} needs load_best_model_at_end=True (and "
@@ -146,6 +148,10 @@ class SequenceTrainer(Trainer):
         # num_processes=1: the sampler has dealt the rows out already.
         return prepare_data_loader(loader, self.args.device, num_processes=1, process_index=0, put_on_device=True)
 
+    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler:
+        """In order. Trainer groups evaluation by length too, and then returns predictions in that order."""
+        return SequentialSampler(eval_dataset)
+
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """As `Trainer.predict`; predictions and labels are in the order of `test_dataset`."""
         if not isinstance(test_dataset, Dataset):
@@ -154,6 +160,14 @@ class SequenceTrainer(Trainer):
         predictions, label_ids, metrics = super().predict(test_dataset.select(order), *args, **kwargs)
         back = np.argsort(order)
         return PredictionOutput(_rows(predictions, back), _rows(label_ids, back), metrics)
+
+    def score(self, dataset: Dataset) -> tuple[np.ndarray, dict[str, float]]:
+        """Logits for a labelled dataset, in its order, and what `compute_metrics` says of them."""
+        output = self.predict(dataset, metric_key_prefix="score")
+        logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+        bookkeeping = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
+        metrics = {name.removeprefix("score_"): value for name, value in (output.metrics or {}).items()}
+        return logits, {name: value for name, value in metrics.items() if name not in bookkeeping}
 
 
 def _by_length(dataset: Dataset) -> np.ndarray:

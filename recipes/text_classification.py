@@ -1,0 +1,104 @@
+"""Text classification with an RNN, LSTM or GRU, from text to Hub to pipeline.
+
+    python recipes/text_classification.py --config recipes/configs/text_classification/lstm_embedded.yaml
+    accelerate launch --num_processes 1 recipes/text_classification.py --config ... --section.key=value
+
+Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each other's way):
+
+    accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no \
+        recipes/text_classification.py --config ... --training.use_cpu=true --training.num_processes=2
+
+`--help` lists every setting; `--resume` goes on from the last checkpoint.
+"""
+
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from datasets import DatasetDict
+from transformers.trainer_utils import get_last_checkpoint, set_seed
+
+import hfseq
+from hfseq.cards import render_card, write_card
+from hfseq.classification import ClassificationSettings, card_facts, make_model, make_tokenizer
+from hfseq.data.text import load_text_dataset, tokenize_dataset
+from hfseq.facts import SeedRun
+from hfseq.metrics import classification_metrics
+from hfseq.settings import read_settings, save_settings
+from hfseq.training import SequenceTrainer, SequenceTrainingArguments
+
+
+def main() -> None:
+    """Run the recipe."""
+    # 1. Settings: the YAML file, then what the command line changes
+    settings = read_settings(ClassificationSettings)
+    args = SequenceTrainingArguments(**settings.training)
+    folder = Path(settings.training["output_dir"])
+    set_seed(args.seed)
+
+    # 2. Data
+    with args.main_process_first(desc="preparing the data"):
+        task = load_text_dataset(settings.data)
+        split = "test" if "test" in task.dataset else "validation"
+
+        # 3. Tokens
+        tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)
+        tokens = DatasetDict(
+            {
+                name: tokenize_dataset(rows, tokenizer, settings.tokenizer.max_length)
+                for name, rows in task.dataset.items()
+            }
+        )
+
+    # 4. Model
+    model = make_model(settings, task, tokenizer)
+
+    # 5. Training
+    trainer = SequenceTrainer(
+        model=model,
+        args=args,
+        train_dataset=tokens["train"],
+        eval_dataset=tokens["validation"],
+        processing_class=tokenizer,
+        compute_metrics=classification_metrics(task.problem_type),
+    )
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(args.output_dir) if settings.resume else None)
+    minutes = (time.perf_counter() - start) / 60
+
+    # 6. Evaluation
+    logits, metrics = trainer.score(tokens[split])
+    trainer.save_model()
+    if not trainer.is_world_process_zero():
+        return
+
+    # 7. Card
+    save_settings(settings, folder / "settings.yaml")
+    run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
+    command = shlex.join(["python", *sys.argv])
+    facts = card_facts(settings, task, split, folder, logits=logits, run=run, command=command)
+    facts.save(folder / "facts.json")
+    write_card(folder, facts)
+
+    # 8. Publish, and use
+    if settings.hub.repo_id is not None:
+        result = hfseq.push(
+            folder,
+            settings.hub.repo_id,
+            card=render_card(facts),
+            private=settings.hub.private,
+            with_code=settings.hub.with_code,
+        )
+        print(f"pushed to {result.url}")
+    for widget in facts.widgets:
+        print(f"{widget.text!r:60} -> {widget.output[0].label} ({widget.output[0].score:.2f})")
+    print(f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    print(
+        f"{facts.file_mb:.2f} MB, {facts.speed.ms_per_text:.2f} ms a text, {facts.speed.texts_per_second:.0f} texts/s "
+        f"in batches, {minutes:.1f} minutes of training; model and card in {folder}"
+    )
+
+
+if __name__ == "__main__":
+    main()
