@@ -13,7 +13,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/.ready          ## train, evaluate, save, reload and ask an LSTM intent classifier
-	$(RUN) recipes/text_classification.py --config recipes/configs/text_classification/demo.yaml
+	$(RUN) recipes/text_classification.py --config recipes/configs/text_classification/lstm_embedded.yaml
 
 test: $(VENV)/.ready          ## what CI runs (after lint)
 	$(RUN) -m pytest

@@ -4,7 +4,11 @@
 """
 
 import dataclasses
+import os
+import re
+import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
@@ -12,6 +16,7 @@ from typing import Any, Final, cast
 import numpy as np
 import torch
 from datasets import Dataset
+from huggingface_hub.utils import validate_repo_id
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -45,6 +50,7 @@ TASK: Final = "text-classification"
 _FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "freeze_embeddings")
 _FROM_TRANSFORMERS = tuple(item.name for item in dataclasses.fields(PreTrainedConfig))
 _SPEED_TEXTS = 512
+_FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{}\s]+[\\/])*(?=[^\\/\s])")
 
 
 @dataclass
@@ -78,6 +84,16 @@ class CardSettings:
     )
     limits: list[str] = field(default_factory=list, metadata={"help": "limits that the facts do not show"})
     citations: list[str] = field(default_factory=list, metadata={"help": "BibTeX entries"})
+
+    def __post_init__(self) -> None:
+        """Refuse before the training what the card would refuse after it."""
+        validate_repo_id(self.model_id)
+        if self.data_url is not None and not self.data_url.startswith("https://"):
+            raise ValueError(f"card.data_url={self.data_url!r} is no link for a card: it must begin with https://.")
+        if not self.ask:
+            raise ValueError("card.ask is empty: give one sentence or more, whose answers the card shows.")
+        for row in self.comparisons:
+            Comparison(**row)
 
 
 @dataclass
@@ -204,6 +220,16 @@ def card_facts(
         limits=card.limits,
         citations=card.citations,
     )
+
+
+def launch_command(argv: Sequence[str]) -> str:
+    """Write the launch line as a card shows it: folders of this machine, which exist nowhere else, are left out.
+
+    Args:
+        argv: `sys.argv` of the recipe. What lies in the working directory is named from there.
+    """
+    here = f"{Path.cwd()}{os.sep}"
+    return shlex.join(["python", *(_FOLDERS_FROM_ROOT.sub("", word.replace(here, "")) for word in argv)])
 
 
 def _architecture(settings: ClassificationSettings, model: PreTrainedModel) -> ArchitectureFacts:

@@ -337,14 +337,17 @@ def collect_regression_examples(
     return Examples(right=rows[:half], wrong=rows[len(rows) - half :][::-1])
 
 
+_WIDGET_LABELS = 5
+
+
 def widget_entries(pipe: Pipeline, texts: Sequence[str]) -> list[Widget]:
-    """Ask a text-classification pipeline and keep its answers, best label first.
+    """Ask a text-classification pipeline and keep the best labels of each answer, best first.
 
     Args:
         pipe: the pipeline of the published model.
         texts: sentences of our own, not rows of the data.
     """
-    answers = [pipe(text, top_k=None) for text in texts]
+    answers = [pipe(text, top_k=_WIDGET_LABELS) for text in texts]
     return [
         Widget(text=text, output=[WidgetLabel(label=each["label"], score=round(each["score"], 4)) for each in answer])
         for text, answer in zip(texts, answers, strict=True)

@@ -51,10 +51,16 @@ class SequenceTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         """Check what was added, then let transformers set up devices and processes."""
-        for name in ("total_train_batch_size", "total_train_batch_tokens", "clip_grad_value", "num_processes"):
+        for name in (
+            "total_train_batch_size",
+            "total_train_batch_tokens",
+            "clip_grad_value",
+            "early_stopping_patience",
+            "num_processes",
+        ):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise ValueError(f"{name} must be positive, got {value!r}.")
+                raise ValueError(f"{name} must be positive, got {value!r}; leave it out to go without.")
         super().__post_init__()
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # for transfers to a GPU; without one torch warns at every loader

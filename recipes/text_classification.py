@@ -11,7 +11,6 @@ Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each othe
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """
 
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from transformers.trainer_utils import get_last_checkpoint, set_seed
 
 import hfseq
 from hfseq.cards import render_card, write_card
-from hfseq.classification import ClassificationSettings, card_facts, make_model, make_tokenizer
+from hfseq.classification import ClassificationSettings, card_facts, launch_command, make_model, make_tokenizer
 from hfseq.data.text import load_text_dataset, tokenize_dataset
 from hfseq.facts import SeedRun
 from hfseq.metrics import classification_metrics
@@ -76,8 +75,7 @@ def main() -> None:
     # 7. Card
     save_settings(settings, folder / "settings.yaml")
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
-    command = shlex.join(["python", *sys.argv])
-    facts = card_facts(settings, task, split, folder, logits=logits, run=run, command=command)
+    facts = card_facts(settings, task, split, folder, logits=logits, run=run, command=launch_command(sys.argv))
     facts.save(folder / "facts.json")
     write_card(folder, facts)
 

@@ -13,15 +13,17 @@ from torch.utils.data import Sampler
 STRATEGIES = ("random", "sequential", "group_by_length")
 
 SMALLEST_UPDATE = 8
-"""A last update with fewer rows than this joins the one before it: it would be a noisy step, and too few rows to deal
-out. It does not depend on the number of processes (up to 8 shares), so that this number changes nothing."""
+"""A last update with fewer rows than this (and than a whole update) joins the one before it: it would be a noisy step,
+and too few rows to deal out. It does not depend on the number of processes (up to 8 shares), so that this number
+changes nothing. Under a token budget the last update has few rows because they are long, and joins only when there is
+not a row for each share."""
 
 
 def row_lengths(dataset: Dataset) -> np.ndarray:
     """Tokens of each row, (rows,), from the column `length` or from `input_ids`."""
     if "length" in dataset.column_names:
-        return np.asarray(dataset["length"])
-    return np.fromiter((len(ids) for ids in dataset["input_ids"]), dtype=np.int64, count=len(dataset))
+        return np.asarray(dataset["length"][:])  # [:] reads the column at once; without it datasets reads row by row
+    return np.fromiter((len(ids) for ids in dataset["input_ids"][:]), dtype=np.int64, count=len(dataset))
 
 
 class UpdateSampler(Sampler[list[int]]):
@@ -31,9 +33,11 @@ class UpdateSampler(Sampler[list[int]]):
 
     Args:
         lengths: Tokens of each row.
-        rows_per_update: At most so many rows an update, over all processes and accumulation steps.
+        rows_per_update: At most so many rows an update, over all processes and accumulation steps; the last one may
+            have a few more, see `SMALLEST_UPDATE`.
         tokens_per_update: At most so many tokens an update, counted with padding to its longest row; needs
-            "group_by_length". Rows that are too long alone still get an update of their own.
+            "group_by_length". Rows that are too long alone still get an update of their own, and every share of an
+            update its row: where the budget has no room for that many, the number of shares changes the updates.
         strategy: "random" shuffles; "sequential" keeps the order; "group_by_length" puts rows of about the same length
             together (equal lengths in a new order each epoch) and shuffles the updates.
         seed: Seed of the shuffling, together with the epoch.
@@ -74,6 +78,8 @@ class UpdateSampler(Sampler[list[int]]):
                 f"{accumulation_steps} accumulation steps. Raise total_train_batch_size to {self.shares} or more."
             )
         self.rows_per_update, self.tokens_per_update = rows_per_update, tokens_per_update
+        noisy = min(SMALLEST_UPDATE, rows_per_update) if tokens_per_update is None else 1
+        self.smallest_update = max(noisy, self.shares)
         self.strategy, self.seed, self.epoch = strategy, seed, 0
         self.process_index, self.num_processes = process_index, num_processes
 
@@ -117,6 +123,6 @@ class UpdateSampler(Sampler[list[int]]):
             if rows == self.rows_per_update or over_budget:
                 starts.append(row)
                 longest = length
-        if len(starts) > 1 and len(lengths) - starts[-1] < max(SMALLEST_UPDATE, self.shares):
+        if len(starts) > 1 and len(lengths) - starts[-1] < self.smallest_update:
             starts.pop()
         return list(zip(starts, [*starts[1:], len(lengths)], strict=True))

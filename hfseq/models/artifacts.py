@@ -15,6 +15,11 @@ TOKENIZER_NAME = "tokenizer.json"
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 
+HOW_TO_CONVERT = (
+    "A pickle (*.bin) is never read here; convert one that you trust: "
+    "safetensors.torch.save_file(torch.load('pytorch_model.bin', weights_only=True), 'model.safetensors')."
+)
+
 
 class UnsafeArtifactError(OSError):
     """A file of a checkpoint is missing, broken, or of a kind that is not safe to load."""
@@ -42,9 +47,23 @@ def check_weights_folder(folder: str | Path) -> list[Path]:
     if index.is_file():
         return _check_shards(folder, check_shard_names(index))
     if single.is_file():
-        _tensor_names(single)
+        check_weights_file(single)
         return [single]
     raise UnsafeArtifactError(_no_weights_message(folder))
+
+
+def check_weights_file(file: Path) -> None:
+    """Checks that one file holds whole weights, and is no pickle.
+
+    Args:
+        file: A local file.
+
+    Raises:
+        UnsafeArtifactError: If it is not a safetensors file by name and content.
+    """
+    if file.suffix != ".safetensors":
+        raise UnsafeArtifactError(f"{file} is not a *.safetensors file. {HOW_TO_CONVERT}")
+    _tensor_names(file)
 
 
 def check_tokenizer_ids(folder: str | Path) -> None:
@@ -139,10 +158,7 @@ def _tensor_names(path: Path) -> set[str]:
 def _no_weights_message(folder: Path) -> str:
     pickles = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
     held = f"{', '.join(pickles)} only" if pickles else f"neither {WEIGHTS_NAME} nor {INDEX_NAME}"
-    return (
-        f"{folder} holds {held}. A pickle (*.bin) is never read here; to convert one that you trust, load it with "
-        "transformers (`AutoModel...from_pretrained(folder)`) and write it back with `save_pretrained`."
-    )
+    return f"{folder} holds {held}. {HOW_TO_CONVERT}"
 
 
 def _largest_id(tokenizer_file: Path) -> int:

@@ -22,8 +22,17 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import cached_file, logging
+from transformers.utils.hub import resolve_revision
 
-from .artifacts import INDEX_NAME, UnsafeArtifactError, check_shard_names, check_weights_folder
+from .artifacts import (
+    HOW_TO_CONVERT,
+    INDEX_NAME,
+    WEIGHTS_NAME,
+    UnsafeArtifactError,
+    check_shard_names,
+    check_weights_file,
+    check_weights_folder,
+)
 
 logger = logging.get_logger(__name__)
 
@@ -64,6 +73,11 @@ class SequenceConfig(PreTrainedConfig):
         transformers keeps any unknown keyword as an attribute (it needs that for its own extras), which turns
         `hiden_size=256` into a model of the default width.
         """
+        if kwargs.get("transformers_weights") is not None:
+            raise ValueError(
+                f"transformers_weights names {kwargs['transformers_weights']!r}, but weights are read from "
+                f"{WEIGHTS_NAME} or {INDEX_NAME} only: delete that entry of config.json."
+            )
         known = [field.name for field in fields(self)]
         for name in kwargs:
             if name in self.attribute_map or name == "num_labels":
@@ -116,19 +130,8 @@ class SequencePreTrainedModel(PreTrainedModel):
         if source is not None:
             _check_source(source, kwargs)
         kwargs["use_safetensors"] = True
-        try:
-            with _no_conversion_request():
-                model, info = cast(Any, super()).from_pretrained(source, *args, output_loading_info=True, **kwargs)
-        except SafetensorError as error:
-            raise UnsafeArtifactError(f"The weights of {source!r} are torn or malformed: {error}") from error
-        except RuntimeError as error:
-            if "ignore_mismatched_sizes" not in str(error):
-                raise
-            raise ValueError(
-                f"Some weights of {source!r} have another shape than {cls.__name__} with this config (each is listed "
-                "in the report above): check num_labels, vocab_size and the sizes that were passed. "
-                "ignore_mismatched_sizes=True initialises those weights anew."
-            ) from error
+        with _no_conversion_request(), _explained_errors(source, cls.__name__):
+            model, info = cast(Any, super()).from_pretrained(source, *args, output_loading_info=True, **kwargs)
         if strict_keys:
             _refuse_unfit(model, info, source)
         model.base_model.freeze_parameters()
@@ -150,24 +153,76 @@ class SequencePreTrainedModel(PreTrainedModel):
 
 
 def _check_source(source: Any, kwargs: dict[str, Any]) -> None:
-    """Refuse weights that are not whole safetensors files, before transformers opens any of them.
+    """Refuse weights that are not safetensors, before transformers opens any of them.
 
-    Of a repository only the index is looked at: transformers reads a shard that is a pickle, if an index names it.
+    transformers reads a shard that is a pickle, if an index names it. The revision in `kwargs` becomes the commit that
+    was looked at, so that what is loaded is what was checked.
     """
+    if kwargs.get("variant") is not None:
+        raise ValueError(f"variant={kwargs['variant']!r}: weights are read from {WEIGHTS_NAME} or {INDEX_NAME} only.")
+    subfolder = kwargs.get("subfolder") or ""
     if os.path.isdir(source):
-        check_weights_folder(os.path.join(source, kwargs.get("subfolder") or ""))
+        check_weights_folder(os.path.join(source, subfolder))
         return
-    names = ("cache_dir", "force_download", "local_files_only", "revision", "subfolder", "token")
+    if os.path.isfile(source):
+        check_weights_file(Path(source))
+        return
+    names = ("cache_dir", "local_files_only", "revision", "token")
+    download = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
+    kwargs["revision"] = download["revision"] = resolve_revision(source, **download)
     index = cached_file(
         source,
         INDEX_NAME,
-        **{name: kwargs[name] for name in names if kwargs.get(name) is not None},
-        _raise_exceptions_for_gated_repo=False,
+        **download,
+        subfolder=subfolder,
+        force_download=kwargs.get("force_download", False),
+        # Most repositories have no index, and one that may not be read is refused below with better words.
         _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
     )
     if index is not None:
         check_shard_names(Path(index))
+
+
+@contextmanager
+def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
+    """Replace the errors of transformers that name no cure, or the wrong one."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise UnsafeArtifactError(
+            f"The weights of {source!r} are truncated or malformed ({error}): save, push or download them again."
+        ) from error
+    except OSError as error:
+        if "use_safetensors" not in str(error):
+            raise
+        raise UnsafeArtifactError(
+            f"{source!r} has neither {WEIGHTS_NAME} nor {INDEX_NAME}, or they are not in the cache and the Hub is out "
+            f"of reach. {HOW_TO_CONVERT}"
+        ) from error
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise ValueError(
+            f"Some weights of {source!r} have another shape than {class_name} with this config (each is listed in "
+            "the report above): check num_labels, vocab_size and the sizes that were passed. "
+            "ignore_mismatched_sizes=True initialises those weights anew."
+        ) from error
+
+
+@contextmanager
+def _no_conversion_request() -> Iterator[None]:
+    """For a repository of .bin files transformers asks a conversion service outside HF_ENDPOINT; do not let it."""
+    name = "DISABLE_SAFETENSORS_CONVERSION"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def is_loaded(parameter: torch.Tensor) -> bool:

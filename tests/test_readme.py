@@ -1,0 +1,38 @@
+"""README says only what is so: its code runs, its tables are those of the measured facts, its files exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from model_cards import render
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_tables_are_made_from_the_measured_facts():
+    assert render.readme_with_tables(TEXT) == TEXT, "run: python model_cards/render.py readme"
+    stale = TEXT.replace("<!-- recipes: begin -->\n", "<!-- recipes: begin -->\n| a | row | nobody | measured |\n")
+    assert render.readme_with_tables(stale) == TEXT
+    with pytest.raises(ValueError, match="recipes: begin"):
+        render.readme_with_tables("no markers")
+
+
+def test_the_python_example_runs(run_python):
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "train_tokenizer" in block]
+    result = run_python(example + "\nprint(torch.equal(model.eval()(**batch).logits, again(**batch).logits))")
+    assert result.stdout.strip() == "True", result.stderr
+
+
+def test_every_file_and_folder_named_exists():
+    paths = set(re.findall(r"(?:hfseq|recipes|tests|model_cards|benchmarks)/[\w/.]*\w", TEXT))
+    paths -= {path for path in paths if re.search(r"[A-Z]{4}", path)}  # NAME, MODEL_DATA and CONFIG stand for others
+    assert len(paths) > 10
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+def test_every_configuration_measured_has_a_card():
+    cards = {path.stem for path in (ROOT / "model_cards").glob("*.md")}
+    assert cards == {path.stem for path in (ROOT / "model_cards" / "facts").glob("*.json")}
+    assert all(f"model_cards/{card}.md" in TEXT for card in cards)
