@@ -62,6 +62,8 @@ class SequenceTrainingArguments(TrainingArguments):
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value!r}; leave it out to go without.")
         super().__post_init__()
+        if self.ddp_find_unused_parameters is None:
+            self.ddp_find_unused_parameters = False  # every parameter of ours gets a gradient; looking costs time
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False  # for transfers to a GPU; without one torch warns at every loader
         if self.early_stopping_patience is not None and not self.load_best_model_at_end:
@@ -69,6 +71,8 @@ class SequenceTrainingArguments(TrainingArguments):
                 f"early_stopping_patience={self.early_stopping_patience} needs load_best_model_at_end=True (and "
                 "eval_strategy with metric_for_best_model): without it the last model is kept, not the best."
             )
+        if self.early_stopping_patience is not None:
+            self.restore_callback_states_from_checkpoint = True  # else a resumed run would wait all over again
         shares = self.world_size * self.gradient_accumulation_steps
         if self.total_train_batch_size is None:
             self.total_train_batch_size = self.per_device_train_batch_size * shares

@@ -15,8 +15,8 @@ STRATEGIES = ("random", "sequential", "group_by_length")
 SMALLEST_UPDATE = 8
 """A last update with fewer rows than this (and than a whole update) joins the one before it: it would be a noisy step,
 and too few rows to deal out. It does not depend on the number of processes (up to 8 shares), so that this number
-changes nothing. Under a token budget the last update has few rows because they are long, and joins only when there is
-not a row for each share."""
+changes nothing. Under a token budget the last update has few rows because they are long, and stays as it is; it takes
+rows from the one before it only where there is not a row for each share."""
 
 
 def row_lengths(dataset: Dataset) -> np.ndarray:
@@ -125,4 +125,6 @@ class UpdateSampler(Sampler[list[int]]):
                 longest = length
         if len(starts) > 1 and len(lengths) - starts[-1] < self.smallest_update:
             starts.pop()
+            if self.tokens_per_update is not None and len(lengths) - starts[-1] >= 2 * self.shares:
+                starts.append(len(lengths) - self.shares)  # joined, all would be padded to the longest rows
         return list(zip(starts, [*starts[1:], len(lengths)], strict=True))
