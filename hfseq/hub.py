@@ -20,8 +20,6 @@ from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
-from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils.sha import git_hash, sha_fileobj
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import get_imports, get_relative_import_files
 
@@ -138,17 +136,17 @@ def push(
         HubError: If the Hub refuses for another reason.
     """
     with tempfile.TemporaryDirectory() as staging:
-        files = _checkpoint_files(source, Path(staging), tokenizer, card)
+        folder = _stage(source, Path(staging), tokenizer, card)
         if with_code:
-            files |= _export_code(files[CONFIG_NAME], Path(staging) / "code")
-        elif "auto_map" in read_json(files[CONFIG_NAME]):
-            raise ValueError(f"{files[CONFIG_NAME]} has an auto_map: push with_code=True, or delete that entry.")
+            _add_code(folder)
+        elif "auto_map" in read_json(folder / CONFIG_NAME):
+            raise ValueError("config.json has an auto_map: push with_code=True, or delete that entry.")
         api = HfApi(token=token)
         with _explained_errors(repo_id):
             repo_id = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
             if revision is not None and not revision.startswith("refs/"):
                 api.create_branch(repo_id, branch=revision, exist_ok=True)
-            return _push_files(api, repo_id, files, revision, commit_message, parent_commit)
+            return _push_folder(api, repo_id, folder, revision, commit_message, parent_commit)
 
 
 def pull(
@@ -191,32 +189,35 @@ def pull(
     return folder
 
 
-def _checkpoint_files(
+def _stage(
     source: PreTrainedModel | str | Path, staging: Path, tokenizer: PreTrainedTokenizerBase | None, card: str | None
-) -> dict[str, Path]:
-    """Collects the files of a checkpoint by their names on the Hub, and checks them."""
+) -> Path:
+    """Checks a checkpoint, and copies what is to leave the machine, and nothing else, into a folder of its own."""
     folder = staging / "model" if isinstance(source, PreTrainedModel) else Path(source)
     if isinstance(source, PreTrainedModel):
         source.save_pretrained(folder)
-    _refuse_links(folder)
-    files = _allowed_files(folder, (*OTHER_FILES, *TOKENIZER_FILES, INDEX_NAME))
-    files |= {path.name: path for path in check_weights_folder(folder)}
+    tokens = folder if tokenizer is None else staging / "tokenizer"
     if tokenizer is not None:
-        tokenizer.save_pretrained(staging / "tokenizer")
-        files = {name: path for name, path in files.items() if name not in TOKENIZER_FILES}
-        files |= _allowed_files(staging / "tokenizer", TOKENIZER_FILES)
+        tokenizer.save_pretrained(tokens)
+    _refuse_links(folder)
+    weights = [path.name for path in check_weights_folder(folder)]
+    if (tokens / TOKENIZER_NAME).is_file():
+        check_ids_fit(tokens / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
+    target = staging / "checkpoint"
+    target.mkdir()
+    _copy(folder, (*OTHER_FILES, INDEX_NAME, *weights), target)
+    _copy(tokens, TOKENIZER_FILES, target)
     if card is not None:
-        files[CARD_NAME] = staging / CARD_NAME
-        files[CARD_NAME].write_text(card, encoding="utf-8")
-    if CARD_NAME not in files:
+        (target / CARD_NAME).write_text(card, encoding="utf-8")
+    if not (target / CARD_NAME).is_file():
         raise ValueError(f"There is no model card: pass card=, or write {folder / CARD_NAME}.")
-    if TOKENIZER_NAME in files:
-        check_ids_fit(files[TOKENIZER_NAME], read_json(files[CONFIG_NAME]))
-    return files
+    return target
 
 
-def _allowed_files(folder: Path, names: Iterable[str]) -> dict[str, Path]:
-    return {name: folder / name for name in names if (folder / name).is_file()}
+def _copy(folder: Path, names: Iterable[str], target: Path) -> None:
+    for name in names:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
 
 
 def _refuse_links(folder: Path) -> None:
@@ -231,43 +232,48 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _push_files(
-    api: HfApi, repo_id: str, files: dict[str, Path], revision: str | None, message: str, parent: str | None
+def _push_folder(
+    api: HfApi, repo_id: str, folder: Path, revision: str | None, message: str, parent: str | None
 ) -> PushResult:
     """Commits on top of the head that is read here, or not at all."""
+    names = tuple(sorted(path.name for path in folder.iterdir()))
     head = str(api.model_info(repo_id, revision=revision).sha)
     if parent is not None and not head.startswith(parent):
         raise _conflict(repo_id, parent)
-    tree = api.list_repo_tree(repo_id, recursive=True, revision=head)
-    remote = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-    replaced = [name for name in remote if name not in files and _matches(name, REPLACED_FILES)]
-    if not set(TOKENIZER_FILES) & {*files, *remote}:
+    different, others = _compare(api, repo_id, folder, head)
+    if not set(TOKENIZER_FILES) & {*names, *others}:
         logger.warning("%s gets no tokenizer: AutoTokenizer may make up an empty one.", repo_id)
-    if not replaced and not _different(files, remote):
-        return PushResult(head, f"{api.endpoint}/{repo_id}/commit/{head}", tuple(sorted(files)))
-    commit = _commit(api, repo_id, files, replaced, revision, message, head)
-    arrived = api.get_paths_info(repo_id, [*files, *replaced], revision=commit.oid)
-    remote = {entry.path: entry for entry in arrived if isinstance(entry, RepoFile)}
-    wrong = _different(files, remote) + [name for name in replaced if name in remote]
+    replaced = [name for name in others if _matches(name, REPLACED_FILES)]
+    if not replaced and not different:
+        return PushResult(head, f"{api.endpoint}/{repo_id}/commit/{head}", names)
+    commit = _commit(api, repo_id, [folder / name for name in names], replaced, revision, message, head)
+    wrong, others = _compare(api, repo_id, folder, commit.oid)
+    wrong += [name for name in replaced if name in others]
     if wrong:
         raise VerificationError(
             f"{', '.join(wrong)} in {repo_id} at {commit.oid} is not what was pushed: push again. "
             f"The commit before it is {head}."
         )
-    return PushResult(commit.oid, commit.commit_url, tuple(sorted(files)))
+    return PushResult(commit.oid, commit.commit_url, names)
+
+
+def _compare(api: HfApi, repo_id: str, folder: Path, revision: str) -> tuple[list[str], list[str]]:
+    """Names the files of a folder that the Hub lacks or has with another hash, and what the Hub has besides."""
+    checked = api.verify_repo_checksums(repo_id, revision=revision, local_dir=folder)
+    return [mismatch["path"] for mismatch in checked.mismatches] + checked.extra_paths, checked.missing_paths
 
 
 def _commit(
     api: HfApi,
     repo_id: str,
-    files: dict[str, Path],
+    files: list[Path],
     replaced: list[str],
     revision: str | None,
     message: str,
     parent: str,
 ) -> CommitInfo:
     # create_commit, since upload_folder may split its work into several commits when xet is in use.
-    additions = [CommitOperationAdd(name, path) for name, path in files.items()]
+    additions = [CommitOperationAdd(path.name, path) for path in files]
     deletions = [CommitOperationDelete(name) for name in replaced]
     try:
         commit = api.create_commit(
@@ -283,18 +289,6 @@ def _commit(
     if not any(addition._is_committed for addition in additions):
         raise _conflict(repo_id, parent)
     return commit
-
-
-def _different(files: dict[str, Path], remote: dict[str, RepoFile]) -> list[str]:
-    """Names the local files that are missing on the Hub, or whose hash there is another."""
-    return [name for name, path in files.items() if name not in remote or not _is_same(path, remote[name])]
-
-
-def _is_same(path: Path, entry: RepoFile) -> bool:
-    with path.open("rb") as stream:
-        if entry.lfs:
-            return sha_fileobj(stream).hex() == entry.lfs.sha256
-        return git_hash(stream.read()) == entry.blob_id
 
 
 def _verify_snapshot(repo_id: str, folder: Path, token: str | bool | None, cache_dir: str | Path | None) -> None:
@@ -330,21 +324,19 @@ def _conflict(repo_id: str, parent: str | None) -> ConflictError:
     )
 
 
-def _export_code(config_file: Path, target: Path) -> dict[str, Path]:
-    """Copies the modules of a model, and its config with a map to them, without touching the live classes.
+def _add_code(folder: Path) -> None:
+    """Adds the modules of the model, and a map to them in its config, without touching the live classes.
 
     `register_for_auto_class` would do the same for one head, and leave the mark on the class: every later
     `save_pretrained` in the process would write code.
     """
-    config = read_json(config_file)
+    config = read_json(folder / CONFIG_NAME)
     classes = _auto_classes(config.get("model_type"))
-    target.mkdir()
     for module in sorted({inspect.getfile(cls) for cls in classes.values()}):
         for file in (module, *_siblings(module)):
-            _copy_module(Path(file), target)
+            _copy_module(Path(file), folder)
     config["auto_map"] = {auto: f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}" for auto, cls in classes.items()}
-    (target / CONFIG_NAME).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return {path.name: path for path in sorted(target.iterdir())}
+    (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _auto_classes(model_type: Any) -> dict[str, type]:

@@ -97,6 +97,14 @@ def repo(hub: MiniHub, api: "HfApi", repo_id: str) -> str:
 
 
 @pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Folder with a small LSTM classifier, its tokenizer and a card."""
+    from tests.checkpoints import save_checkpoint
+
+    return save_checkpoint(tmp_path / "checkpoint")
+
+
+@pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let huggingface_hub retry at once; it waits 1, 2, 4, 8 seconds between attempts otherwise."""
     monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None))

@@ -117,9 +117,10 @@ def check_shard_names(index: Path) -> dict[str, str]:
     Returns:
         Its map of tensors to shards.
     """
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise UnsafeArtifactError(f"{index} has no weight_map: save the model again.")
+    content = read_json(index)
+    weight_map = content.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not isinstance(content.get("metadata"), dict):
+        raise UnsafeArtifactError(f"{index} has no weight_map or no metadata: save the model again.")
     for name in weight_map.values():
         is_bare = isinstance(name, str) and not set(name) & set('/\\:\0"') and not name.startswith(".")
         if not is_bare or not name.endswith(".safetensors"):

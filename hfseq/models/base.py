@@ -25,6 +25,7 @@ from transformers.utils import cached_file, logging
 from transformers.utils.hub import resolve_revision
 
 from .artifacts import (
+    CONFIG_NAME,
     HOW_TO_CONVERT,
     INDEX_NAME,
     WEIGHTS_NAME,
@@ -35,6 +36,8 @@ from .artifacts import (
 )
 
 logger = logging.get_logger(__name__)
+
+MOST_LABELS = 100_000
 
 # `Any`-typed on purpose: a dataclass field is declared as its default, `hidden_size: int = bounded(128, 1, 65_536)`.
 Field = Any
@@ -73,11 +76,7 @@ class SequenceConfig(PreTrainedConfig):
         transformers keeps any unknown keyword as an attribute (it needs that for its own extras), which turns
         `hiden_size=256` into a model of the default width.
         """
-        if kwargs.get("transformers_weights") is not None:
-            raise ValueError(
-                f"transformers_weights names {kwargs['transformers_weights']!r}, but weights are read from "
-                f"{WEIGHTS_NAME} or {INDEX_NAME} only: delete that entry of config.json."
-            )
+        _check_extras(kwargs)
         known = [field.name for field in fields(self)]
         for name in kwargs:
             if name in self.attribute_map or name == "num_labels":
@@ -93,6 +92,18 @@ class SequenceConfig(PreTrainedConfig):
         allowed = ("regression", "single_label_classification", "multi_label_classification", None)
         if self.problem_type not in allowed:
             raise ValueError(f"problem_type must be one of {allowed}, got {self.problem_type!r}")
+
+
+def _check_extras(kwargs: dict[str, Any]) -> None:
+    """Refuse what is no field of ours, but steers transformers when it stands in config.json."""
+    labels = kwargs.get("num_labels")
+    if labels is not None and not 1 <= labels <= MOST_LABELS:  # each gets a name, so many would fill the memory
+        raise ValueError(f"num_labels must be in [1, {MOST_LABELS}], got {labels!r}")
+    if kwargs.get("transformers_weights") is not None:
+        raise ValueError(
+            f"transformers_weights names {kwargs['transformers_weights']!r}, but weights are read from {WEIGHTS_NAME} "
+            f"or {INDEX_NAME} only: delete that entry of config.json."
+        )
 
 
 class SequencePreTrainedModel(PreTrainedModel):
@@ -170,16 +181,9 @@ def _check_source(source: Any, kwargs: dict[str, Any]) -> None:
     names = ("cache_dir", "local_files_only", "revision", "token")
     download = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
     kwargs["revision"] = download["revision"] = resolve_revision(source, **download)
-    index = cached_file(
-        source,
-        INDEX_NAME,
-        **download,
-        subfolder=subfolder,
-        force_download=kwargs.get("force_download", False),
-        # Most repositories have no index, and one that may not be read is refused below with better words.
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
+    download |= {"subfolder": subfolder, "force_download": kwargs.get("force_download", False)}
+    cached_file(source, CONFIG_NAME, **download)  # the usual error, if nothing can be read there
+    index = cached_file(source, INDEX_NAME, **download, _raise_exceptions_for_missing_entries=False)
     if index is not None:
         check_shard_names(Path(index))
 
@@ -208,21 +212,6 @@ def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
             "the report above): check num_labels, vocab_size and the sizes that were passed. "
             "ignore_mismatched_sizes=True initialises those weights anew."
         ) from error
-
-
-@contextmanager
-def _no_conversion_request() -> Iterator[None]:
-    """For a repository of .bin files transformers asks a conversion service outside HF_ENDPOINT; do not let it."""
-    name = "DISABLE_SAFETENSORS_CONVERSION"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def is_loaded(parameter: torch.Tensor) -> bool:
