@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from huggingface_hub import CommitOperationAdd, snapshot_download
+from huggingface_hub import CommitOperationAdd, ModelCard, snapshot_download
 from transformers import (
     AutoTokenizer,
     BertConfig,
@@ -296,6 +296,7 @@ def test_push_to_hub_of_transformers_works_for_our_models(hub, repo_id):
     model = make_model()
     model.push_to_hub(repo_id)
     make_tokenizer().push_to_hub(repo_id)
+    assert ModelCard.load(repo_id).data.tags == ["hfseq", "lstm"]
     assert_same_weights(load(repo_id), model)
     assert_same_weights(load(pull(repo_id)), model)
     assert not list(Path(snapshot_download(repo_id)).glob("*.py"))

@@ -113,6 +113,11 @@ class SequencePreTrainedModel(PreTrainedModel):
     # The heads divide the loss by `num_items_in_batch` themselves (see `heads.sequence_loss`).
     accepts_loss_kwargs = True
 
+    def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        # Tags of the card that `push_to_hub` writes. On the instance: `add_model_tags` appends in place.
+        self.model_tags = ["hfseq", config.model_type.removeprefix("hfseq_")]
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initialise what a checkpoint lacks; `init.*` leaves loaded parameters alone.
