@@ -27,13 +27,11 @@ class Family:
         config: The configuration; its `model_type` names the family in config.json.
         backbone: The model without a head.
         heads: For each pipeline task, the class with that head.
-        tokenizer_kind: What `train_tokenizer` makes for it unless told otherwise.
     """
 
     config: type[PreTrainedConfig]
     backbone: type[PreTrainedModel]
     heads: dict[str, type[PreTrainedModel]]
-    tokenizer_kind: str
 
     @property
     def name(self) -> str:
@@ -47,9 +45,9 @@ AUTO_CLASSES = {"text-classification": AutoModelForSequenceClassification}
 FAMILIES = {
     family.name: family
     for family in (
-        Family(RNNConfig, RNNModel, {"text-classification": RNNForSequenceClassification}, "word"),
-        Family(LSTMConfig, LSTMModel, {"text-classification": LSTMForSequenceClassification}, "word"),
-        Family(GRUConfig, GRUModel, {"text-classification": GRUForSequenceClassification}, "word"),
+        Family(RNNConfig, RNNModel, {"text-classification": RNNForSequenceClassification}),
+        Family(LSTMConfig, LSTMModel, {"text-classification": LSTMForSequenceClassification}),
+        Family(GRUConfig, GRUModel, {"text-classification": GRUForSequenceClassification}),
     )
 }
 

@@ -245,7 +245,10 @@ def padding_and_batch_size_change_nothing(case: Case) -> None:
             assert (hidden[row, real] - own).abs().max() < TOLERANCE, row
         assert not hidden[row, ~real].any(), row
     wider = nn.functional.pad(ids, (3, 4)), nn.functional.pad(mask, (3, 4))
-    assert (model(*wider).logits - together).abs().max() < TOLERANCE
+    for pooling in ("last", "mean", "max", "mean_max", "attention"):
+        model = case.model(pooling=pooling)
+        alone = torch.cat([model(ids[row : row + 1, mask[row].bool()]).logits for row in range(len(ids))])
+        assert (model(*wider).logits - alone).abs().max() < TOLERANCE, pooling
 
 
 def padded_content_gets_no_gradient(case: Case) -> None:
@@ -276,6 +279,14 @@ def state_split_equals_whole(case: Case) -> None:
             for a, b in zip(ours.states, theirs.states, strict=True):
                 assert (a - b).abs().max() < TOLERANCE
         assert state.get_seq_length() == 7
+        before = [layer.states for layer in state.layers]
+        model(ids[:, :0], mask, past_key_values=state)  # nothing more to read, nothing more to know
+        for layer, states in zip(state.layers, before, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(layer.states, states, strict=True))
+    trained = case.model().train().model
+    trained.gradient_checkpointing_enable()
+    with pytest.raises(ValueError, match="checkpointing"):
+        trained(ids, mask, past_key_values=whole.past_key_values)
 
 
 # Promise 4: config values are checked when the config is made
@@ -333,7 +344,8 @@ def the_same_seed_gives_the_same_run(case: Case) -> None:
 def accumulation_is_exact(case: Case) -> None:
     for problem_type, labels in LABELS.items():
         dataset = texts().remove_columns("labels").add_column("labels", labels)
-        options = {"problem_type": problem_type, "hidden_dropout": 0.0, "classifier_dropout": 0.0}
+        no_dropout = {"embedding_dropout": 0.0, "hidden_dropout": 0.0, "classifier_dropout": 0.0}
+        options = {"problem_type": problem_type, **no_dropout}
         if problem_type == "regression":
             options["num_labels"] = 1
         results = []
@@ -412,6 +424,13 @@ def foreign_ids_and_labels_are_named(case: Case) -> None:
         model(ids, mask, labels=torch.tensor([0, 1, 2, 3, 1]))
     with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds"):
         model()
+    with pytest.raises(ValueError, match=r"attention_mask of shape \(5, 6\) does not fit 5 texts of 7 tokens"):
+        model(ids, mask[:, 1:])
+    with pytest.raises(ValueError, match="no rows"):
+        model(ids[:0], mask[:0])
+    model.config.problem_type = "multi_label_classification"
+    with pytest.raises(ValueError, match="from 0 to 1, got -100"):
+        model(ids, mask, labels=torch.full((5, 3), -100.0))
 
 
 CHECKS = [

@@ -1,1 +1,1 @@
-"""Data: loading, the embedded data set, collators, batching and trees."""
+"""Texts in, token ids and updates out: loading, word vectors, batching, and the generated data."""

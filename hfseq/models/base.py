@@ -9,7 +9,7 @@ the type checks of `@strict` and breaks `config_class`.
 
 import difflib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -242,16 +242,12 @@ def _no_conversion_request() -> Iterator[None]:
 def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> None:
     """Raise ValueError unless the checkpoint holds what the model needs, in finite numbers."""
     saved_class = next(iter(model.config.architectures or ()), None)
-    head_may_differ = saved_class != type(model).__name__
-    body = model.base_model_prefix + "."
-    # A bare backbone names its own keys without the prefix, and meets a head's keys as unexpected ones.
-    is_head: Callable[[str], bool] = lambda key: not key.startswith(body)  # noqa: E731
-    is_backbone = model.base_model is model
-    missing = set(info["missing_keys"])
-    unexpected = set(info["unexpected_keys"])
-    if head_may_differ:
-        unexpected = {key for key in unexpected if not is_head(key)}
-        missing = missing if is_backbone else {key for key in missing if not is_head(key)}
+    same_class = saved_class is None or saved_class in [cls.__name__ for cls in type(model).__mro__]
+    body = {name for name, _ in model.base_model.named_children()}
+    missing, unexpected = (
+        {key for key in info[kind] if same_class or _is_body(key, body, model.base_model_prefix)}
+        for kind in ("missing_keys", "unexpected_keys")
+    )
     problems = [
         f"{kind} {', '.join(sorted(keys)[:5])}{', ...' if len(keys) > 5 else ''}"
         for kind, keys in (("lacks", missing), ("has unexpected", unexpected))
@@ -271,6 +267,11 @@ def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> 
         )
 
 
+def _is_body(key: str, body: set[str], prefix: str) -> bool:
+    """Whether a weight belongs to the backbone, whose keys have the prefix under a head and none without one."""
+    return key.removeprefix(prefix + ".").split(".")[0] in body
+
+
 def at_least_one_token(
     input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
@@ -283,8 +284,7 @@ def at_least_one_token(
     given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
     if given.shape[1] > 0:
         return input_ids, attention_mask, inputs_embeds
-    if attention_mask is None or attention_mask.shape[1] == 0:
-        attention_mask = torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device)
+    attention_mask = torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device)
     if inputs_embeds is None:
         return torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device), attention_mask, None
     return None, attention_mask, inputs_embeds.new_zeros(given.shape[0], 1, given.shape[2])
@@ -299,6 +299,8 @@ def check_input_ids(input_ids: torch.Tensor, vocab_size: int) -> None:
         raise ValueError(f"input_ids must be integers, got {input_ids.dtype}. Tokenize with return_tensors='pt'.")
     if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return
+    if input_ids.shape[0] == 0:
+        raise ValueError("input_ids have no rows: give the model one text or more.")
     low, high = int(input_ids.min()), int(input_ids.max())
     if low < 0 or high >= vocab_size:
         raise ValueError(

@@ -98,7 +98,7 @@ def sequence_loss(
     """
     logits = logits.float()
     if problem_type == "single_label_classification":
-        _check_labels(labels, logits.shape[-1])
+        _check_classes(labels, logits)
         targets = labels.view(-1)
         loss_function: Callable[..., torch.Tensor] = nn.functional.cross_entropy
     else:
@@ -110,23 +110,36 @@ def sequence_loss(
                 f"of shape {tuple(logits.shape)}. Check config.num_labels ({logits.shape[-1]})."
             )
         targets = labels.float().view_as(logits)
+        if not is_regression:
+            _check_shares(targets)
     if num_items_in_batch is None:
         return loss_function(logits, targets)
     return loss_function(logits, targets, reduction="sum") / num_items_in_batch
 
 
-def _check_labels(labels: torch.Tensor, num_labels: int) -> None:
+def _check_classes(labels: torch.Tensor, logits: torch.Tensor) -> None:
     """Name a class id that does not exist; on the CPU only, elsewhere looking would wait for the device."""
-    if labels.is_floating_point():
+    rows, num_labels = logits.shape
+    if labels.is_floating_point() or labels.numel() != rows:
         raise ValueError(
-            f"single_label_classification needs integer labels, got {labels.dtype}. For numbers set problem_type to "
-            "'regression', for several labels a text to 'multi_label_classification'."
+            f"single_label_classification needs one integer label a text, got {labels.dtype} of shape "
+            f"{tuple(labels.shape)} for {rows} texts. For numbers set problem_type to 'regression', for several "
+            "labels a text to 'multi_label_classification'."
         )
     if labels.device.type != "cpu" or torch.compiler.is_compiling():
         return
     wrong = labels[(labels != -100) & ((labels < 0) | (labels >= num_labels))]
     if len(wrong):
         raise ValueError(f"label {int(wrong[0])} is outside 0 to {num_labels - 1} (config.num_labels={num_labels}).")
+
+
+def _check_shares(targets: torch.Tensor) -> None:
+    """Name a multi-label entry that is no share of yes: outside 0 to 1 the loss has no lower bound."""
+    if targets.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    wrong = targets[(targets < 0) | (targets > 1)]
+    if len(wrong):
+        raise ValueError(f"multi_label_classification needs labels from 0 to 1, got {wrong[0].item():g}.")
 
 
 class SequenceClassificationMixin(PreTrainedModel):

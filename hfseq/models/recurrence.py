@@ -7,8 +7,9 @@ speed. Here each direction is a loop of its own that meets every row's real toke
     text   a b c . .        forward reads  a b c . .        backward reads  c b a . .
 
 What follows a row's last real token cannot reach back, so both directions are exact, and the outputs are put back
-where the tokens were: left padding, right padding and holes are all the same. Only when the final *state* of ragged
-rows is asked for are they packed, because a padded loop runs past it.
+where the tokens were: left padding, right padding and holes are all the same. Ragged rows are packed in two cases
+only, because a padded loop runs past their last token: when their final *state* is asked for, and when the state may
+grow without bound (relu), so that what nobody reads could overflow and spoil the gradient.
 
 Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
 """
@@ -19,7 +20,7 @@ from typing import Any, Literal, NamedTuple, cast
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_layers import GradientCheckpointingLayer
@@ -133,6 +134,18 @@ def put_back(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(values).scatter(1, index[..., None].expand_as(values), values)
 
 
+def _own_columns(attention_mask: torch.Tensor, hidden_states: torch.Tensor, cache: Cache | None) -> torch.Tensor:
+    """The columns of the mask that belong to these inputs: all, or the last T where it also covers earlier ones."""
+    batch, steps = hidden_states.shape[:2]
+    seen = 0 if cache is None else cache.get_seq_length()
+    if attention_mask.shape not in ((batch, steps), (batch, seen + steps)):
+        raise ValueError(
+            f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {batch} texts of {steps} tokens"
+            f"{f' after {seen} earlier ones' if seen else ''}: it must be ({batch}, {seen + steps})."
+        )
+    return attention_mask[:, -steps:]
+
+
 class LockedDropout(nn.Module):
     """Dropout with one mask for all steps of a text (variational dropout, Gal and Ghahramani 2016)."""
 
@@ -172,13 +185,14 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if past_key_values is not None:
             return self._with_state(hidden_states, order, past_key_values)
         if order is None:
-            outputs = [self.forward_loop(hidden_states)[0]]
+            outputs = [_run(self.forward_loop, hidden_states)[0]]
             if self.backward_loop is not None:
-                outputs.append(self.backward_loop(hidden_states.flip(1))[0].flip(1))
+                outputs.append(_run(self.backward_loop, hidden_states.flip(1))[0].flip(1))
             return torch.cat(outputs, dim=-1)
-        outputs = [put_back(self.forward_loop(take(hidden_states, order.forward))[0], order.forward)]
-        if self.backward_loop is not None:
-            outputs.append(put_back(self.backward_loop(take(hidden_states, order.backward))[0], order.backward))
+        outputs = []
+        for loop, index in ((self.forward_loop, order.forward), (self.backward_loop, order.backward)):
+            if loop is not None:
+                outputs.append(put_back(_read(loop, take(hidden_states, index), order.lengths), index))
         return torch.cat(outputs, dim=-1) * order.real[..., None]
 
     def _with_state(self, hidden_states: torch.Tensor, order: TokenOrder | None, cache: Cache) -> torch.Tensor:
@@ -186,16 +200,10 @@ class RecurrentLayer(GradientCheckpointingLayer):
         while len(cache.layers) <= self.layer_idx:  # a DynamicCache() made without a config has no layers yet
             cache.layers.append(RecurrentStateLayer())
         before: States | None = cast(RecurrentStateLayer, cache.layers[self.layer_idx]).states
-        if order is None:
-            output, after = self._run(hidden_states, before)
+        if order is None or bool(order.real.all()):
+            output, after = self._continue(hidden_states, before)
         else:
-            packed = pack_padded_sequence(
-                take(hidden_states, order.forward),
-                order.lengths.clamp(min=1).cpu(),  # packing knows no empty rows
-                batch_first=True,
-                enforce_sorted=False,
-            )
-            output, after = self._run(packed, before)
+            output, after = self._continue(_pack(take(hidden_states, order.forward), order.lengths), before)
             output = pad_packed_sequence(output, batch_first=True, total_length=hidden_states.shape[1])[0]
             output = put_back(output, order.forward) * order.real[..., None]
             empty = (order.lengths == 0)[:, None]  # a row without a token keeps its state
@@ -204,13 +212,35 @@ class RecurrentLayer(GradientCheckpointingLayer):
         cache.update(after[0], after[-1], self.layer_idx, num_new_tokens=hidden_states.shape[1])
         return output
 
-    def _run(self, inputs: Any, states: States | None) -> tuple[Any, States]:
+    def _continue(self, inputs: Any, states: States | None) -> tuple[Any, States]:
         """The forward loop with the state as a tuple of (B, H), whatever the cell calls it."""
         is_lstm = isinstance(self.forward_loop, nn.LSTM)
         if states is not None:
             states = tuple(state[None].contiguous() for state in states)
-        output, after = self.forward_loop(inputs, states if is_lstm or states is None else states[0])
+        output, after = _run(self.forward_loop, inputs, states if is_lstm or states is None else states[0])
         return output, tuple(state[0] for state in (after if is_lstm else (after,)))
+
+
+def _pack(inputs: torch.Tensor, lengths: torch.Tensor) -> PackedSequence:
+    """Rows that begin with `lengths` real tokens; packing knows no empty rows, so those keep one step."""
+    return pack_padded_sequence(inputs, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+
+
+def _read(loop: nn.RNNBase, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Outputs of one direction, (B, T, H); right at the first `lengths` steps of each row, finite at the others."""
+    if loop.mode != "RNN_RELU":
+        return _run(loop, inputs)[0]
+    output = _run(loop, _pack(inputs, lengths))[0]
+    return pad_packed_sequence(output, batch_first=True, total_length=inputs.shape[1])[0]
+
+
+def _run(loop: nn.RNNBase, inputs: Any, state: Any = None) -> tuple[Any, Any]:
+    """Call torch's loop, outside autocast where its bfloat16 kernel is missing: on a CPU below AVX-512 it fails."""
+    on_cpu = loop.get_parameter("weight_hh_l0").device.type == "cpu"
+    if not (on_cpu and torch.is_autocast_enabled("cpu")) or torch.backends.cpu.get_cpu_capability() == "AVX512":
+        return loop(inputs, state)
+    with torch.autocast("cpu", enabled=False):
+        return loop(inputs.float(), state)
 
 
 class RecurrentPreTrainedModel(SequencePreTrainedModel):
@@ -288,6 +318,11 @@ class RecurrentModel(RecurrentPreTrainedModel):
                 "A bidirectional model has no state to carry: its backward direction starts at the end of the text. "
                 "Set bidirectional=False in the config, or leave use_cache and past_key_values out."
             )
+        if self.gradient_checkpointing and self.training:
+            raise ValueError(
+                "Gradient checkpointing runs each layer twice, and the second run would meet the state that the first "
+                "one left. Call model.gradient_checkpointing_disable(), or leave past_key_values out."
+            )
         return DynamicCache(config=self.config) if past_key_values is None else past_key_values
 
     @merge_with_config_defaults
@@ -318,9 +353,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         hidden_states = self._embed(input_ids) if input_ids is not None else inputs_embeds
         assert hidden_states is not None
         cache = self._cache(past_key_values, use_cache)
-        order = None
-        if attention_mask is not None:
-            order = token_order(attention_mask[:, -hidden_states.shape[1] :])
+        order = None if attention_mask is None else token_order(_own_columns(attention_mask, hidden_states, cache))
         hidden_states = self.dropout(hidden_states)
         for layer in self.layers:
             hidden_states = self.dropout(layer(hidden_states, order=order, past_key_values=cache))

@@ -1,13 +1,24 @@
 """What is special about the recurrent families: they equal torch's own loops, and they start as documented."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from hfseq import FAMILIES, LSTMConfig, LSTMForSequenceClassification, LSTMModel, RNNConfig, RNNModel
+from hfseq import (
+    FAMILIES,
+    LSTMConfig,
+    LSTMForSequenceClassification,
+    LSTMModel,
+    RNNConfig,
+    RNNForSequenceClassification,
+    RNNModel,
+)
 from hfseq.models.heads import SequencePooling, sequence_loss
 from hfseq.models.recurrence import LockedDropout, put_back, take, token_order
+from tests.contract import edit_weights
 
 TORCH = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 LENGTHS = torch.tensor([9, 1, 4, 6, 9])
@@ -131,8 +142,52 @@ def test_forget_bias_comes_from_the_config_also_for_a_missing_layer(tmp_path):
 
 def test_a_checkpoint_with_more_layers_than_the_config_is_refused(tmp_path):
     LSTMForSequenceClassification(LSTMConfig(vocab_size=20, num_hidden_layers=2)).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="unexpected model.layers.1"):
+    with pytest.raises(ValueError, match="unexpected .*layers.1"):
         LSTMModel.from_pretrained(tmp_path, num_hidden_layers=1)
+    LSTMModel(LSTMConfig(vocab_size=20, num_hidden_layers=2)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="unexpected .*layers.1"):
+        LSTMForSequenceClassification.from_pretrained(tmp_path, num_hidden_layers=1)
+
+
+class RenamedClassifier(LSTMForSequenceClassification):
+    """As somebody's own subclass."""
+
+
+@pytest.mark.parametrize("model_class", [LSTMForSequenceClassification, RenamedClassifier])
+def test_a_lost_classifier_is_no_new_head(model_class, tmp_path):
+    LSTMForSequenceClassification(LSTMConfig(vocab_size=20)).save_pretrained(tmp_path)
+    edit_weights(tmp_path, lambda tensors: tensors.pop("classifier.weight"))
+    with pytest.raises(ValueError, match="lacks classifier.weight"):
+        model_class.from_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    del config["architectures"]
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ValueError, match="lacks classifier.weight"):
+        model_class.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+def test_a_relu_state_that_grows_does_not_overflow_over_the_padding(pooling):
+    config = RNNConfig(vocab_size=9, nonlinearity="relu", hidden_size=8, hidden_dropout=0.0, pooling=pooling)
+    model = RNNForSequenceClassification(config).eval()
+    model.model.layers[0].forward_loop.weight_hh_l0.data = 1.3 * torch.eye(8)
+    ids, mask = torch.randint(1, 9, (2, 400)), torch.ones(2, 400, dtype=torch.long)
+    mask[:, 5:] = 0
+    outputs = model(ids, mask, labels=torch.tensor([0, 1]))
+    assert (outputs.logits - model(ids[:, :5]).logits).abs().max() < 1e-5
+    outputs.loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_autocast_to_bfloat16_works_on_any_cpu(name):
+    family = FAMILIES[name]
+    model = family.heads["text-classification"](family.config(vocab_size=30, bidirectional=True)).train()
+    ids, mask = torch.randint(1, 30, (3, 5)), torch.tensor([[1] * 5, [1] * 3 + [0] * 2, [0] * 4 + [1]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = model(ids, mask, labels=torch.tensor([0, 1, 0])).loss
+    loss.backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 def test_relu_network_equals_torch():
