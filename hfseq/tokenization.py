@@ -142,21 +142,6 @@ def prompt_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerF
     return prompts
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, vocab_size: int) -> None:
-    """Checks that every token, added ones included, has a row in an embedding of `vocab_size` rows.
-
-    Raises:
-        ValueError: If an id does not fit.
-    """
-    outside = sorted((index, token) for token, index in tokenizer.get_vocab().items() if index >= vocab_size)
-    if outside:
-        (first, token), needed = outside[0], outside[-1][0] + 1
-        raise ValueError(
-            f"the tokenizer needs vocab_size={needed}, but the model has vocab_size={vocab_size}: token {token!r} has "
-            f"id {first}. Build the config with vocab_size={needed}, or call model.resize_token_embeddings({needed})"
-        )
-
-
 def unknown_rate(tokenizer: PreTrainedTokenizerBase, texts: Texts, text_column: str = "text") -> float:
     """Returns the share of `<unk>` among the tokens of the texts, special tokens left out; 0 if there is no token."""
     unknown = total = 0

@@ -18,7 +18,6 @@ from hfseq.tokenization import (
     KINDS,
     LANGUAGE_MODEL_KINDS,
     SPECIAL_TOKENS,
-    check_vocabulary,
     prompt_tokenizer,
     train_tokenizer,
     unknown_rate,
@@ -496,18 +495,6 @@ def test_errors_of_the_source_come_through(kind):
 
     with pytest.raises(OSError, match="disk is gone"):
         train_tokenizer(failing(), kind)
-
-
-def test_a_vocabulary_that_does_not_fit_the_model_is_refused(case):
-    _, _, tokenizer = case
-    twin = pickle.loads(pickle.dumps(tokenizer))
-    size = len(twin)
-    check_vocabulary(twin, size)
-    check_vocabulary(twin, size + 10)
-    twin.add_tokens(["<first-extra>", "<second-extra>"])
-    message = f"needs vocab_size={size + 2}.*vocab_size={size}: token '<first-extra>' has id {size}.*resize_token"
-    with pytest.raises(ValueError, match=message):
-        check_vocabulary(twin, size)
 
 
 def test_unknown_rate_counts_tokens_not_texts():
