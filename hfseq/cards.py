@@ -11,8 +11,8 @@ import math
 import os
 import re
 import statistics
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,6 +71,11 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def _inline(text: str) -> str:
+    """Keep the links of a text, but nothing that would end its table cell."""
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
+
+
 def _outputs(labels: list[WidgetLabel]) -> list[dict[str, Any]]:
     return [asdict(label) for label in labels]
 
@@ -99,12 +104,20 @@ def _spread_text(facts: CardFacts) -> str:
 
 
 def _comparisons(facts: CardFacts) -> list[Comparison]:
-    """Put this model's own row above the rows that share its metric."""
+    """Put this model's own row above the rows that share its metric; names and sources are safe inside the table."""
+    others = [replace(row, name=_cell(row.name), source=_inline(row.source)) for row in facts.comparisons]
     rows = []
-    for metric in dict.fromkeys(row.metric for row in facts.comparisons):
+    for metric in dict.fromkeys(row.metric for row in others):
         own = Comparison(name="**This model**", metric=metric, value=facts.mean(metric), source="this card")
-        rows += [own, *(row for row in facts.comparisons if row.metric == metric)]
+        rows += [own, *(row for row in others if row.metric == metric)]
     return rows
+
+
+def _shown_metrics(facts: CardFacts) -> list[str]:
+    """Leave Micro F1 out where every text has one label: there it is the accuracy under another name."""
+    one_label = facts.problem_type == "single_label_classification"
+    repeated = {"f1_micro"} if one_label and "accuracy" in facts.metric_names else set()
+    return [name for name in facts.metric_names if name not in repeated]
 
 
 def _limits(facts: CardFacts) -> list[str]:
@@ -120,6 +133,8 @@ def _limits(facts: CardFacts) -> list[str]:
     limits.append("It repeats the biases of its data, and its scores are no measure of fairness or of other data.")
     if data.restriction:
         limits.append(f"The terms of the data bind its use: {data.restriction}.")
+    if facts.license_name:
+        limits.append(f"The licence of the weights is [{facts.license_name}]({facts.license_link}).")
     return limits + facts.limits
 
 
@@ -136,16 +151,18 @@ def _front_matter(facts: CardFacts) -> str:
             metric_value=round(facts.mean(metric), 6),
             metric_args=SCORES[metric].hub_args or None,
         )
-        for metric in facts.metric_names
+        for metric in _shown_metrics(facts)
     ]
     data = ModelCardData(
         language=facts.language,
         license=facts.license,
+        license_name=facts.license_name,
+        license_link=facts.license_link,
         library_name="transformers",  # another name makes `pipeline(model=id)` refuse the repository
         pipeline_tag=facts.task,
         tags=["hfseq", facts.architecture.family],
         datasets=[facts.data.hub_id] if facts.data.hub_id else None,
-        metrics=list(dict.fromkeys(SCORES[metric].hub_id for metric in facts.metric_names)),
+        metrics=list(dict.fromkeys(SCORES[metric].hub_id for metric in _shown_metrics(facts))),
         model_name=facts.name,
         eval_results=results,
         widget=[{"text": widget.text, "output": _outputs(widget.output)} for widget in facts.widgets],
@@ -180,14 +197,18 @@ def render_card(facts: CardFacts) -> str:
 
     Returns:
         Markdown with YAML front matter that has passed `check_card`.
+
+    Raises:
+        ValueError: naming the facts that say nothing, or the defects of the card.
     """
+    _check_facts(facts)
     text = (
         _template_environment()
         .get_template("model_card.md")
         .render(
             facts=facts,
             front_matter=_front_matter(facts),
-            scores=[{"title": _title_of(name), "text": _score_text(facts, name)} for name in facts.metric_names],
+            scores=[{"title": _title_of(name), "text": _score_text(facts, name)} for name in _shown_metrics(facts)],
             spread=_spread_text(facts),
             seeds=_seeds(facts.runs),
             minutes=", ".join(f"{run.minutes:.1f}" for run in facts.runs),
@@ -202,13 +223,52 @@ def render_card(facts: CardFacts) -> str:
 
 _REQUIRED_KEYS = ("language", "license", "library_name", "pipeline_tag", "tags", "metrics", "model-index", "widget")
 _PLACEHOLDER = re.compile(
-    r"\[?more information needed\]?|\b(?:TODO|TBD|FIXME|XXX)\b|lorem ipsum|\bplaceholder\b"
-    r"|\byour[-_ ](?:name|model|user)|<(?:your|model|name|path)[^>]*>",
-    re.IGNORECASE,
+    r"(?i:\[?more information needed\]?|lorem ipsum|\byour[-_](?:name|model|user)|<(?:your|model|name|path)[^>]*>)"
+    r"|\b(?:TODO|TBD|FIXME|XXX)\b"  # in capitals: a todo list is a thing that people talk of
 )
-_MISSING_VALUE = re.compile(r"\b(?:None|NaN|nan|inf)\b")
+_MISSING_VALUE = re.compile(r"(?<![\w.-])(?:None|NaN|nan|inf)(?![\w-]|\.\w)")
 _MACHINE_PATH = re.compile(r"(?<![\w.])(?:/(?:home|root|Users|tmp)/|[A-Z]:\\)\S*")
 _LINK = re.compile(r"\]\(([^)\s]*)\)")
+_ADDRESS = re.compile(r"https://[\w-]+(\.[\w-]+)+")
+
+# What a person or the data wrote may hold any word ("call my nan"); only the rest of a card shows values.
+_EXAMPLES = re.compile(r"^## Examples\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+_SNIPPET = re.compile(r"^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"^```\w*\n.*?^```$", re.DOTALL | re.MULTILINE)
+_FIELD = re.compile(r"^(?:- \*\*(?!Data:)[\w ]+:\*\* .*|\| [^|]+ \| [^|]+ \|)$", re.MULTILINE)
+_FREE_FACTS = re.compile(r"facts\.(?:command|examples|widgets)\b")
+
+
+def check_words(words: Mapping[str, str]) -> None:
+    """Refuse what a person wrote for a card if the card could not show it; cheap, so ask before the training.
+
+    Args:
+        words: Where each text was given, and the text.
+
+    Raises:
+        ValueError: naming every text that is empty, says None or nan and nothing else, or holds words of a
+            placeholder, a path of a machine or a link that is no https:// address.
+    """
+    defects = [f"{where} has {defect}" for where, text in words.items() for defect in _word_defects(text)]
+    if defects:
+        raise ValueError("the model card could not say this: " + "; ".join(defects) + ". Write it anew.")
+
+
+def _word_defects(text: str) -> Iterator[str]:
+    if not text.strip() or _MISSING_VALUE.fullmatch(text.strip()):
+        yield f"no value: {text!r}"
+    yield from _found(text, "a placeholder", _PLACEHOLDER)
+    yield from _found(text, "a machine's path", _MACHINE_PATH)
+    yield from _link_defects(text, anchors=set())
+
+
+def _check_facts(facts: CardFacts) -> None:
+    """Refuse facts that say nothing; their types have been checked when they were made."""
+    leaves = list(_leaves(asdict(facts), "facts"))
+    for path, value in leaves:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{path} is {value!r}, and a card shows numbers alone; measure it again.")
+    check_words({path: value for path, value in leaves if isinstance(value, str) and not _FREE_FACTS.match(path)})
 
 
 def check_card(text: str) -> None:
@@ -217,7 +277,7 @@ def check_card(text: str) -> None:
     Raises:
         ValueError: naming every defect: front matter missing or without a required key; no licence; no finite metric
             in the model-index; None or nan as a value; words of a placeholder; paths of a machine; links that lead
-            nowhere. Rows of the data under "Examples" may hold any words.
+            nowhere. The sentences asked, the labels and the rows under "Examples" may hold any words.
     """
     parts = re.match(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
     if parts is None:
@@ -225,8 +285,14 @@ def check_card(text: str) -> None:
     front_matter, body = yaml.safe_load(parts[1]), parts[2]
     if not isinstance(front_matter, dict):
         raise ValueError(f"the card's front matter is no mapping of keys but {front_matter!r}.")
-    prose = re.sub(r"^## Examples\n.*?(?=^## |\Z)", "", body, flags=re.DOTALL | re.MULTILINE)
-    defects = [*_front_matter_defects(front_matter), *_table_defects(body), *_prose_defects(prose)]
+    shown = _SNIPPET.sub("", _EXAMPLES.sub("", body))
+    prose = _CODE.sub("", shown)
+    defects = [
+        *_front_matter_defects(front_matter),
+        *_table_defects(prose),
+        *_prose_defects(prose),
+        *_found(shown, "a machine's path", _MACHINE_PATH),
+    ]
     if defects:
         raise ValueError("the model card has defects: " + "; ".join(defects) + ". Correct the facts and render again.")
 
@@ -237,6 +303,8 @@ def _front_matter_defects(metadata: dict[str, Any]) -> Iterator[str]:
             yield f"front matter lacks {key!r}"
     if metadata.get("library_name", "transformers") != "transformers":
         yield f"library_name is {metadata['library_name']!r}, so pipeline(model=id) would refuse it"
+    if metadata.get("license") == "other" and not (metadata.get("license_name") and metadata.get("license_link")):
+        yield "license 'other' lacks license_name or license_link"
     if "hfseq" not in (metadata.get("tags") or ["hfseq"]):
         yield "tags lack 'hfseq'"
     for path, value in _leaves(metadata, "front matter"):
@@ -279,16 +347,21 @@ def _table_defects(body: str) -> Iterator[str]:
 
 
 def _prose_defects(prose: str) -> Iterator[str]:
-    for what, pattern in (
-        ("a missing value", _MISSING_VALUE),
-        ("a placeholder", _PLACEHOLDER),
-        ("a machine's path", _MACHINE_PATH),
-    ):
-        yield from (f"{what}: {found[0]!r}" for found in pattern.finditer(prose))
+    for line in _FIELD.findall(prose):
+        yield from _found(line, "a missing value", _MISSING_VALUE)
+    yield from _found(prose, "a placeholder", _PLACEHOLDER)
     headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
     anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    for target in _LINK.findall(prose):
-        if target not in anchors and not re.match(r"https://[\w-]+(\.[\w-]+)+", target):
+    yield from _link_defects(prose, anchors)
+
+
+def _found(text: str, what: str, pattern: re.Pattern[str]) -> Iterator[str]:
+    yield from (f"{what}: {match[0]!r}" for match in pattern.finditer(text))
+
+
+def _link_defects(text: str, anchors: set[str]) -> Iterator[str]:
+    for target in _LINK.findall(text):
+        if target not in anchors and not _ADDRESS.match(target):
             yield f"a link that leads nowhere: {target!r}"
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast, pipeline
 from transformers.utils import logging
 
+from .cards import check_words
 from .data.text import DataSettings, TextTask
 from .data.vectors import EmbeddingSettings, embedding_matrix
 from .facts import (
@@ -32,6 +33,7 @@ from .facts import (
     DataFacts,
     Examples,
     SeedRun,
+    check_license,
     collect_examples,
     collect_regression_examples,
     environment,
@@ -39,9 +41,10 @@ from .facts import (
     model_size_mb,
     widget_entries,
 )
+from .metrics import SCORES
 from .registry import FAMILIES
-from .settings import fields_of
-from .tokenization import train_tokenizer, unknown_rate
+from .settings import check_known, fields_of
+from .tokenization import Kind, train_tokenizer, unknown_rate
 from .training import SequenceTrainingArguments
 
 logger = logging.get_logger(__name__)
@@ -50,6 +53,9 @@ TASK: Final = "text-classification"
 _FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "freeze_embeddings")
 _FROM_TRANSFORMERS = tuple(item.name for item in dataclasses.fields(PreTrainedConfig))
 _SPEED_TEXTS = 512
+_SEVERAL_PROCESSES: Final = (
+    "accelerate launch --multi_gpu --num_processes {} --num_machines 1 --mixed_precision no --dynamo_backend no"
+)
 _FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{}\s]+[\\/])*(?=[^\\/\s])")
 
 
@@ -57,12 +63,14 @@ _FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{
 class TokenizerSettings:
     """How texts become tokens, see `train_tokenizer`."""
 
-    kind: str = field(default="word", metadata={"help": "word, char, bpe, wordpiece or unigram"})
+    kind: Kind = field(default="word", metadata={"help": "what a token is, see hfseq.tokenization"})
     vocab_size: int = field(default=10_000, metadata={"help": "most entries, special tokens included"})
-    min_frequency: int = field(default=2, metadata={"help": "rarer words or merges are left out"})
+    min_frequency: int | None = field(
+        default=None, metadata={"help": "rarer words or merges are left out; null: 2 (unigram has no such threshold)"}
+    )
     lowercase: bool = field(default=True, metadata={"help": "lower-case the texts"})
     max_length: int = field(default=128, metadata={"help": "longer texts are cut to so many tokens"})
-    padding_side: str = field(default="right", metadata={"help": "left or right; changes no answer"})
+    padding_side: Literal["left", "right"] = field(default="right", metadata={"help": "changes no answer"})
 
 
 @dataclass
@@ -78,7 +86,9 @@ class CardSettings:
     data_url: str | None = field(default=None, metadata={"help": "where the data come from"})
     data_restriction: str | None = field(default=None, metadata={"help": "terms that forbid showing rows"})
     language: str = field(default="en", metadata={"help": "ISO code"})
-    license: str = field(default="apache-2.0", metadata={"help": "licence of the weights"})
+    license: str = field(default="apache-2.0", metadata={"help": "licence of the weights, as the Hub spells it"})
+    license_name: str | None = field(default=None, metadata={"help": "name of the licence `other`"})
+    license_link: str | None = field(default=None, metadata={"help": "where the text of the licence `other` is"})
     comparisons: list[dict[str, Any]] = field(
         default_factory=list, metadata={"help": "published results: name, metric, value, source"}
     )
@@ -92,8 +102,19 @@ class CardSettings:
             raise ValueError(f"card.data_url={self.data_url!r} is no link for a card: it must begin with https://.")
         if not self.ask:
             raise ValueError("card.ask is empty: give one sentence or more, whose answers the card shows.")
+        check_license(self.license, self.license_name, self.license_link)
         for row in self.comparisons:
-            Comparison(**row)
+            check_known(Comparison(**row).metric, SCORES, "card.comparisons", kind="metric")
+        check_words(self._words())
+
+    def _words(self) -> dict[str, str]:
+        """Every text that the card takes over as it is, by its key; the sentences asked may hold any words."""
+        words = {f"card.{name}": value for name, value in vars(self).items() if isinstance(value, str)}
+        for name in ("limits", "citations"):
+            words |= {f"card.{name}[{index}]": text for index, text in enumerate(vars(self)[name])}
+        for index, row in enumerate(self.comparisons):
+            words |= {f"card.comparisons[{index}].{key}": row[key] for key in ("name", "source")}
+        return words
 
 
 @dataclass
@@ -205,7 +226,7 @@ def card_facts(
             evaluated_split=split,
             vocabulary_size=model.config.vocab_size,
             unknown_rate=unknown_rate(tokenizer, rows),
-            hub_id=settings.data.name if settings.data.name != "embedded" else None,
+            hub_id=_hub_id(settings.data),
             url=card.data_url,
             restriction=card.data_restriction,
         ),
@@ -219,17 +240,29 @@ def card_facts(
         pretrained=settings.embeddings.from_pretrained and Path(settings.embeddings.from_pretrained).name,
         limits=card.limits,
         citations=card.citations,
+        license_name=card.license_name,
+        license_link=card.license_link,
     )
+
+
+def _hub_id(data: DataSettings) -> str | None:
+    """Name the data set of the Hub that was read: none where local files took its place or the data were generated."""
+    return data.name if data.path is None and data.name != "embedded" else None
 
 
 def launch_command(argv: Sequence[str]) -> str:
     """Write the launch line as a card shows it: folders of this machine, which exist nowhere else, are left out.
 
+    Where several processes run, the line starts as many with `accelerate launch`.
+
     Args:
         argv: `sys.argv` of the recipe. What lies in the working directory is named from there.
     """
     here = f"{Path.cwd()}{os.sep}"
-    return shlex.join(["python", *(_FOLDERS_FROM_ROOT.sub("", word.replace(here, "")) for word in argv)])
+    words = [_FOLDERS_FROM_ROOT.sub("", word.replace(here, "")) for word in argv]
+    processes = os.environ.get("WORLD_SIZE", "1")
+    launcher = "python" if processes == "1" else _SEVERAL_PROCESSES.format(processes)
+    return f"{launcher} {shlex.join(words)}"
 
 
 def _architecture(settings: ClassificationSettings, model: PreTrainedModel) -> ArchitectureFacts:

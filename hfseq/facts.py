@@ -152,6 +152,17 @@ class Widget:
     """Best first."""
 
 
+def check_license(license_id: str, name: str | None, link: str | None) -> None:
+    """Refuse the licence "other" without a name and a link, which the Hub asks for, and any listed one with them."""
+    if license_id != "other" and (name, link) != (None, None):
+        raise ValueError(f"license {license_id!r} takes neither license_name nor license_link; only 'other' does.")
+    if license_id == "other" and not (name and link and link.startswith("https://")):
+        raise ValueError(
+            "license 'other' needs a license_name and a license_link that begins with https://, "
+            f"got {name!r} and {link!r}."
+        )
+
+
 @strict
 @dataclass(kw_only=True)
 class CardFacts:
@@ -189,6 +200,9 @@ class CardFacts:
     """What the limits written from the facts leave out."""
     citations: list[str] = field(default_factory=list)
     """BibTeX entries of the architecture and the data."""
+    license_name: str | None = None
+    """Of the licence "other"; so is the link to its text."""
+    license_link: str | None = None
 
     @property
     def name(self) -> str:
@@ -232,6 +246,10 @@ class CardFacts:
         missing = {row.metric for row in self.comparisons} - set(self.metric_names)
         if missing:
             raise ValueError(f"comparisons use {sorted(missing)}, which the runs lack: {self.metric_names}.")
+
+    def validate_license(self) -> None:
+        """Check that a licence the Hub does not list is named and linked."""
+        check_license(self.license, self.license_name, self.license_link)
 
     def validate_restriction(self) -> None:
         """Check that a card does not republish rows that its data forbid to."""

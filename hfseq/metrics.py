@@ -76,18 +76,20 @@ class Score(NamedTuple):
     """The arguments that this id needs to give the same number."""
     is_percentage: bool
     """Whether people read it times 100."""
+    greater_is_better: bool
+    """Whether a higher value is a better one."""
     formula: Callable[[np.ndarray, np.ndarray], float]
     """(references, predictions) -> value."""
 
 
 SCORES: dict[str, Score] = {
-    "accuracy": Score("Accuracy", "accuracy", {}, True, _accuracy),
-    "f1_macro": Score("Macro F1", "f1", {"average": "macro"}, True, _f1_macro),
-    "f1_micro": Score("Micro F1", "f1", {"average": "micro"}, True, _f1_micro),
-    "matthews_correlation": Score("Matthews correlation", "matthews_correlation", {}, False, matthews_corrcoef),
-    "mse": Score("Mean squared error", "mse", {}, False, mean_squared_error),
-    "r2": Score("R2", "r_squared", {}, False, _r2),
-    "spearman": Score("Spearman correlation", "spearmanr", {}, False, _spearman),
+    "accuracy": Score("Accuracy", "accuracy", {}, True, True, _accuracy),
+    "f1_macro": Score("Macro F1", "f1", {"average": "macro"}, True, True, _f1_macro),
+    "f1_micro": Score("Micro F1", "f1", {"average": "micro"}, True, True, _f1_micro),
+    "matthews_correlation": Score("Matthews correlation", "matthews_correlation", {}, False, True, matthews_corrcoef),
+    "mse": Score("Mean squared error", "mse", {}, False, False, mean_squared_error),
+    "r2": Score("R2", "r_squared", {}, False, True, _r2),
+    "spearman": Score("Spearman correlation", "spearmanr", {}, False, True, _spearman),
 }
 """Every score by the name it has in a log, a result of a metric and the facts of a model card."""
 
@@ -274,6 +276,20 @@ PROBLEMS: dict[str, Problem] = {
     "regression": Problem(_regression, ("mse", "r2", "spearman")),
 }
 """Every `config.problem_type`."""
+
+
+def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
+    """Refuse before the training a `metric_for_best_model` that no evaluation will report.
+
+    Args:
+        name: `metric_for_best_model`, with or without `eval_`; None for none.
+        problem_type: `config.problem_type`, a key of PROBLEMS.
+    """
+    allowed = (*PROBLEMS[problem_type].scores, "loss")
+    if name is not None and name.removeprefix("eval_") not in allowed:
+        raise ValueError(
+            f"metric_for_best_model={name!r} is not measured for {problem_type}; choose one of {', '.join(allowed)}."
+        )
 
 
 def classification_metrics(problem_type: str) -> Callable[[EvalPrediction], dict[str, float]]:

@@ -7,18 +7,34 @@ argument.
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
-from torch.utils.data import DataLoader, Sampler, SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import ExportableState
+from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput
 
 from .data.batching import UpdateSampler, row_lengths
+from .metrics import SCORES
+
+_REFUSED = {
+    "dataloader_drop_last": "every row is trained on and evaluated",
+    "auto_find_batch_size": "the size of an update is fixed; give a smaller total_train_batch_size, or the same one "
+    "with more gradient_accumulation_steps",
+}
+_REFUSED_OF_ACCELERATE = {
+    "split_batches": (False, "total_train_batch_size is dealt out to the processes already"),
+    "dispatch_batches": (None, "each process loads its own rows"),
+    "use_seedable_sampler": (True, "the order of the rows always follows from data_seed"),
+}
 
 
 @dataclass
@@ -61,7 +77,11 @@ class SequenceTrainingArguments(TrainingArguments):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value!r}; leave it out to go without.")
+        score = SCORES.get((self.metric_for_best_model or "").removeprefix("eval_"))
+        if self.greater_is_better is None and score is not None:
+            self.greater_is_better = score.greater_is_better  # TrainingArguments takes all but "...loss" for greater
         super().__post_init__()
+        self._check_inherited()
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = False  # every parameter of ours gets a gradient; looking costs time
         if self.device.type == "cpu":
@@ -80,6 +100,15 @@ class SequenceTrainingArguments(TrainingArguments):
             self.per_device_train_batch_size = math.ceil(self.total_train_batch_size / shares)
         self._check_processes()
 
+    def _check_inherited(self) -> None:
+        """Refuse by name what TrainingArguments offers and SequenceTrainer would silently not do."""
+        refused = {name: reason for name, reason in _REFUSED.items() if getattr(self, name)}
+        for name, (default, reason) in _REFUSED_OF_ACCELERATE.items():
+            if getattr(self.accelerator_config, name) != default:
+                refused[f"accelerator_config.{name}"] = reason
+        for name, reason in refused.items():
+            raise ValueError(f"SequenceTrainer has no {name}: {reason}. Leave it out, or use transformers.Trainer.")
+
     def _check_processes(self) -> None:
         """Stop a launch that silently became something else.
 
@@ -90,6 +119,11 @@ class SequenceTrainingArguments(TrainingArguments):
             "On CPU launch with: accelerate launch --multi_gpu --num_processes N --num_machines 1 "
             "--mixed_precision no --dynamo_backend no recipes/... --training.use_cpu=true"
         )
+        if self.n_gpu > 1:
+            raise ValueError(
+                f"One process cannot deal an update to {self.n_gpu} GPUs. Launch one for each GPU: accelerate launch "
+                f"--multi_gpu --num_processes {self.n_gpu} recipes/...; or set CUDA_VISIBLE_DEVICES=0 to use one GPU."
+            )
         if launched > 1 and self.world_size != launched:
             raise ValueError(
                 f"{launched} processes were launched, but they do not know of one another: each would train alone. "
@@ -110,23 +144,78 @@ class ClipGradValue(TrainerCallback):
         torch.nn.utils.clip_grad_value_(kwargs["model"].parameters(), self.value)
 
 
+class TrainingClock(TrainerCallback, ExportableState):
+    """Counts the seconds of training, over all launches of a run: checkpoints keep them.
+
+    What counts is all from the first update to the last, with the evaluations and checkpoints between them; not
+    preparing the data, nor what an interrupted launch did after its last checkpoint, which is not in the model either.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.before = seconds
+        self.started: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds until now, or until training ended."""
+        return self.before if self.started is None else self.before + perf_counter() - self.started
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"args": {"seconds": self.seconds}, "attributes": {}}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start, in a resumed run from the seconds of its checkpoint."""
+        self.before, self.started = 0.0, None
+        # A checkpoint of another Trainer has no entry, and Trainer fails to save a callback without one.
+        saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        if state.global_step > 0:
+            self.before = saved["args"]["seconds"]
+        self.started = perf_counter()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stop."""
+        self.before, self.started = self.seconds, None
+
+
 class SequenceTrainer(Trainer):
     """`Trainer` with `SequenceTrainingArguments`; takes the same arguments.
 
+    It trains on a `datasets.Dataset` with a column `input_ids`; streamed data (`IterableDataset`), whose lengths are
+    not known beforehand, are for `transformers.Trainer`.
+
     Evaluation and prediction run over rows sorted by length, several times faster than over rows in any order, and
-    give the same answers (padding changes none) in the order of the dataset.
+    give the same answers (padding changes none). Predictions come in the order of the dataset; `compute_metrics` sees
+    the sorted rows.
+
+    Args:
+        model: As `Trainer`'s.
+        args: `SequenceTrainingArguments()` unless given.
+        *others: As `Trainer`'s.
+        **kwargs: As `Trainer`'s.
     """
 
     args: SequenceTrainingArguments
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, model: Any = None, args: TrainingArguments | None = None, *others: Any, **kwargs: Any) -> None:
+        args = SequenceTrainingArguments() if args is None else args
+        if not isinstance(args, SequenceTrainingArguments):
+            raise ValueError(
+                f"SequenceTrainer takes SequenceTrainingArguments, got {type(args).__name__}: the same arguments and "
+                "a few more, from hfseq.training."
+            )
+        super().__init__(model, args, *others, **kwargs)
+        self.add_callback(TrainingClock())
         if self.args.clip_grad_value is not None:
             self.add_callback(ClipGradValue(self.args.clip_grad_value))
         if self.args.early_stopping_patience is not None:
             self.add_callback(EarlyStoppingCallback(self.args.early_stopping_patience))
-        if isinstance(self.eval_dataset, Dataset):
-            self.eval_dataset = self.eval_dataset.select(_by_length(self.eval_dataset))
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of training as `TrainingClock` counts them, over all launches of a resumed run."""
+        # Trainer may replace a callback when it resumes, so it is looked up.
+        return sum(item.seconds for item in self.callback_handler.callbacks if isinstance(item, TrainingClock))
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of `UpdateSampler`, for this process."""
@@ -137,7 +226,7 @@ class SequenceTrainer(Trainer):
                 "transformers.Trainer takes other kinds."
             )
         sampler = UpdateSampler(
-            row_lengths(dataset),
+            row_lengths(dataset, self.args.length_column_name),
             rows_per_update=cast(int, self.args.total_train_batch_size),  # set in __post_init__
             tokens_per_update=self.args.total_train_batch_tokens,
             strategy=self.args.train_sampling_strategy,
@@ -152,22 +241,35 @@ class SequenceTrainer(Trainer):
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+            in_order=self.args.dataloader_in_order,
             # Its own generator: else a resumed run would draw from the restored global one and leave the track.
             generator=torch.Generator().manual_seed(self.args.seed),
         )
         # num_processes=1: the sampler has dealt the rows out already.
-        return prepare_data_loader(loader, self.args.device, num_processes=1, process_index=0, put_on_device=True)
+        return prepare_data_loader(
+            loader,
+            self.args.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            non_blocking=cast(AcceleratorConfig, self.args.accelerator_config).non_blocking,
+        )
 
-    def _get_eval_sampler(self, eval_dataset: Any) -> Sampler:
-        """In order. Trainer groups evaluation by length too, and then returns predictions in that order."""
-        return SequentialSampler(eval_dataset)
+    def _get_eval_sampler(self, eval_dataset: Any) -> Iterable[int]:  # type: ignore[override] # as DataLoader takes it
+        """By length, in an order that `predict` knows. Trainer's own grouping would leave predictions out of order."""
+        order = _by_length(eval_dataset)
+        return SequentialSampler(eval_dataset) if order is None else order.tolist()
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """As `Trainer.predict`; predictions and labels are in the order of `test_dataset`."""
-        if not isinstance(test_dataset, Dataset):
-            return super().predict(test_dataset, *args, **kwargs)
+        output = super().predict(test_dataset, *args, **kwargs)
         order = _by_length(test_dataset)
-        predictions, label_ids, metrics = super().predict(test_dataset.select(order), *args, **kwargs)
+        if order is None:
+            return output
+        predictions, label_ids, metrics = output
         back = np.argsort(order)
         return PredictionOutput(_rows(predictions, back), _rows(label_ids, back), metrics)
 
@@ -180,8 +282,14 @@ class SequenceTrainer(Trainer):
         return logits, {name: value for name, value in metrics.items() if name not in bookkeeping}
 
 
-def _by_length(dataset: Dataset) -> np.ndarray:
-    return np.argsort(row_lengths(dataset), kind="stable")
+def _by_length(dataset: Any) -> np.ndarray | None:
+    """The rows of a dataset from the shortest to the longest; None if it does not tell their lengths.
+
+    Only `input_ids` count, whatever the column of lengths says: Trainer drops that one before it asks for a sampler.
+    """
+    if not isinstance(dataset, Dataset) or "input_ids" not in dataset.column_names:
+        return None
+    return np.argsort(row_lengths(dataset.select_columns("input_ids")), kind="stable")
 
 
 def _rows(values: Any, order: np.ndarray) -> Any:

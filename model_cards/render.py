@@ -11,26 +11,42 @@ facts/ and benchmarks/results/.
 import argparse
 import dataclasses
 import json
+import shlex
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hfseq.cards import render_card
 from hfseq.facts import CardFacts
+from hfseq.metrics import SCORES
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 RESULTS = HERE.parent / "benchmarks" / "results"
 
 
+# What a run measures anew; all else is equal in runs that differ in their seed alone.
+MEASURED = ("runs", "speed", "environment", "examples", "widgets", "comparisons", "file_mb", "command")
+OF_ONE_RUN = ("--training.seed=", "--training.output_dir=")
+
+
+def configuration(facts: CardFacts) -> dict[str, Any]:
+    """The facts that do not depend on the seed, the folder, the machine or the time."""
+    kept = {name: value for name, value in dataclasses.asdict(facts).items() if name not in MEASURED}
+    words = [word for word in shlex.split(facts.command) if not word.startswith(OF_ONE_RUN)]
+    return {**kept, "command": words}
+
+
 def merge(folders: Iterable[Path]) -> CardFacts:
     """One card's facts from the runs in these folders, which may differ in seed, time and place alone."""
     first, *others = [CardFacts.load(folder / "facts.json") for folder in folders]
+    expected = configuration(first)
     for other in others:
-        if (other.model_id, other.parameters, other.data) != (first.model_id, first.parameters, first.data):
+        if different := [name for name, value in configuration(other).items() if value != expected[name]]:
             raise ValueError(
-                f"{other.command!r} is another model or other data than {first.command!r}: only runs that differ in "
-                "their seed make one card."
+                f"{other.command!r} is another configuration than {first.command!r}, by {', '.join(different)}: only "
+                "runs that differ in their seed make one card."
             )
     return dataclasses.replace(first, runs=[run for facts in (first, *others) for run in facts.runs])
 
@@ -41,24 +57,44 @@ def save(facts: CardFacts) -> None:
     (HERE / f"{facts.name}.md").write_text(render_card(facts), encoding="utf-8")
 
 
-def recipe_table() -> str:
-    """A row for each card: what was run, how good, how long, how big, how fast."""
+def number(value: float, metric: str) -> str:
+    """A score as people read it, in per cent where they do."""
+    return f"{100 * value:.1f}" if SCORES[metric].is_percentage else f"{value:.3f}"
+
+
+def recipe_row(facts: CardFacts) -> str:
+    """A card in a row: what was run, how good, how long, how big, how fast."""
+    metric = facts.metric_names[0]
+    score = SCORES[metric]
+    values = [run.metrics[metric] for run in facts.runs]
+    spread = f" ± {number(statistics.stdev(values), metric)}" if len(values) > 1 else ""
+    seeds = ", ".join(str(run.seed) for run in facts.runs)
+    bags = [row for row in facts.comparisons if row.name.startswith("Bag of words") and row.metric == metric]
+    words = number(bags[0].value, metric) if bags else "-"
+    minutes = statistics.mean(run.minutes for run in facts.runs)
+    return (
+        f"| {facts.architecture.cell} | {facts.data.name} | {score.title}{' (%)' if score.is_percentage else ''} "
+        f"| {number(statistics.mean(values), metric)}{spread} ({seeds}) | {words} | {minutes:.1f} "
+        f"| {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} | {facts.speed.texts_per_second:,.0f} "
+        f"| [{facts.name}](model_cards/{facts.name}.md) |"
+    )
+
+
+def recipe_table(every: Sequence[CardFacts]) -> str:
+    """A row for each card, then the command of each."""
+    rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
     lines = [
-        "| model | data | accuracy, mean ± sd (seeds) | bag of words | minutes | MB | ms a text | texts/s | card |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | data | score | mean ± sd (seeds) | bag of words | minutes | MB | ms a text | texts/s | card |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(recipe_row(facts) for facts in rows),
+        "",
+        "The commands of the first seed, row by row; the other seeds differ in `--training.seed` and",
+        "`--training.output_dir` alone:",
+        "",
+        "```bash",
+        *(facts.command for facts in rows),
+        "```",
     ]
-    every = [CardFacts.load(path) for path in sorted((HERE / "facts").glob("*.json"))]
-    for facts in sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family)):
-        values = [100 * run.metrics["accuracy"] for run in facts.runs]
-        spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-        seeds = ", ".join(str(run.seed) for run in facts.runs)
-        words = next(row.value for row in facts.comparisons if row.name.startswith("Bag of words"))
-        minutes = statistics.mean(run.minutes for run in facts.runs)
-        lines.append(
-            f"| {facts.architecture.cell} | {facts.data.name} | {statistics.mean(values):.1f}{spread} ({seeds}) "
-            f"| {100 * words:.1f} | {minutes:.1f} | {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} "
-            f"| {facts.speed.texts_per_second:,.0f} | [{facts.name}](model_cards/{facts.name}.md) |"
-        )
     return "\n".join(lines)
 
 
@@ -76,8 +112,9 @@ def benchmark_table() -> str:
 
 
 def readme_with_tables(text: str) -> str:
-    """README's text with both tables made anew between their markers."""
-    for name, table in (("recipes", recipe_table()), ("benchmarks", benchmark_table())):
+    """README's text with both tables, and the commands of the first, made anew between their markers."""
+    every = [CardFacts.load(path) for path in (HERE / "facts").glob("*.json")]
+    for name, table in (("recipes", recipe_table(every)), ("benchmarks", benchmark_table())):
         start, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         if text.count(start) != 1 or text.count(end) != 1:
             raise ValueError(f"README.md needs the line {start.strip()!r} and, after it, {end!r}, once each.")

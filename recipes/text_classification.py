@@ -12,19 +12,19 @@ Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each othe
 """
 
 import sys
-import time
 from pathlib import Path
 
 from datasets import DatasetDict
-from transformers.trainer_utils import get_last_checkpoint, set_seed
+from transformers.trainer_utils import set_seed
 
 import hfseq
 from hfseq.cards import render_card, write_card
 from hfseq.classification import ClassificationSettings, card_facts, launch_command, make_model, make_tokenizer
 from hfseq.data.text import load_text_dataset, tokenize_dataset
 from hfseq.facts import SeedRun
-from hfseq.metrics import classification_metrics
-from hfseq.settings import read_settings, save_settings
+from hfseq.metrics import check_metric_for_best_model, classification_metrics
+from hfseq.runs import open_run
+from hfseq.settings import read_settings
 from hfseq.training import SequenceTrainer, SequenceTrainingArguments
 
 
@@ -33,13 +33,15 @@ def main() -> None:
     # 1. Settings: the YAML file, then what the command line changes
     settings = read_settings(ClassificationSettings)
     args = SequenceTrainingArguments(**settings.training)
-    folder = Path(settings.training["output_dir"])
+    folder = Path(str(args.output_dir))  # transformers sets one where none is given
     set_seed(args.seed)
 
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         task = load_text_dataset(settings.data)
         split = "test" if "test" in task.dataset else "validation"
+        check_metric_for_best_model(args.metric_for_best_model, task.problem_type)
+        checkpoint = open_run(settings, args, resume=settings.resume)
 
         # 3. Tokens
         tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)
@@ -62,9 +64,8 @@ def main() -> None:
         processing_class=tokenizer,
         compute_metrics=classification_metrics(task.problem_type),
     )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(args.output_dir) if settings.resume else None)
-    minutes = (time.perf_counter() - start) / 60
+    trainer.train(resume_from_checkpoint=checkpoint)
+    minutes = trainer.training_seconds / 60
 
     # 6. Evaluation
     logits, metrics = trainer.score(tokens[split])
@@ -73,7 +74,6 @@ def main() -> None:
         return
 
     # 7. Card
-    save_settings(settings, folder / "settings.yaml")
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
     facts = card_facts(settings, task, split, folder, logits=logits, run=run, command=launch_command(sys.argv))
     facts.save(folder / "facts.json")

@@ -21,12 +21,14 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import pipeline
 
 from hfseq import LSTMConfig, LSTMForSequenceClassification, train_tokenizer
-from hfseq.cards import check_card, render_card, write_card
+from hfseq.cards import check_card, check_words, render_card, write_card
 from hfseq.facts import (
     CardFacts,
     Example,
     Examples,
     SeedRun,
+    Widget,
+    WidgetLabel,
     collect_examples,
     collect_regression_examples,
     environment,
@@ -142,14 +144,25 @@ FAULTS = {
     "nan result": (lambda card: re.sub(r"value: 0\.97\d+", "value: .nan", card), "is nan"),
     "word as result": (lambda card: re.sub(r"value: 0\.9\d+", "value: high", card), "no finite metric"),
     "placeholder in front matter": (lambda card: card.replace("language: en", "language: TODO"), "'TODO'"),
+    "other licence without a name": (
+        lambda card: card.replace("license: apache-2.0", "license: other"),
+        "lacks license_name",
+    ),
+    "None in front matter": (lambda card: card.replace("name: Golden Headlines", "name: None"), "is 'None'"),
+    "unwritten front matter": (
+        lambda card: card.replace("name: Golden Headlines", "name: '[More Information Needed]'"),
+        "is '[More Information Needed]'",
+    ),
     "None in a cell": (lambda card: card.replace("| 97.5 |", "| None |"), "misses a value"),
     "nan in a cell": (lambda card: card.replace("| 97.5 |", "| nan |"), "misses a value"),
     "empty cell": (lambda card: card.replace("| 97.5 |", "|  |"), "misses a value"),
+    "nan in a score": (lambda card: card.replace("97.1 ± 0.2", "97.1 ± nan"), "'nan'"),
     "None in prose": (lambda card: card.replace("torch 2.13.0", "torch None"), "'None'"),
     "nan in prose": (lambda card: card.replace("1.23 %", "nan %"), "'nan'"),
     "unwritten section": (lambda card: card.replace("Not measured.", "[More Information Needed]"), "placeholder"),
     "note to self": (lambda card: card + "TODO: limits\n", "placeholder"),
     "blank to fill in": (lambda card: card + "Use <your model> here.\n", "placeholder"),
+    "path of a machine in prose": (lambda card: card + "See /home/me/notes.\n", "/home/me/notes"),
     "path of a machine": (lambda card: card.replace("recipes/configs", "/home/me/configs"), "/home/me/configs"),
     "relative link": (lambda card: card + "[curves](plots/loss.png)\n", "plots/loss.png"),
     "empty link": (lambda card: card + "[paper]()\n", "leads nowhere"),
@@ -178,6 +191,84 @@ def test_a_card_with_a_defect_is_not_rendered():
     facts = golden_facts()
     with pytest.raises(ValueError, match="TODO"):
         render_card(dataclasses.replace(facts, limits=["TODO"]))
+
+
+@pytest.mark.parametrize("name", ["summary", "language", "license"])
+@pytest.mark.parametrize("text", ["None", "nan", "", "[More Information Needed]"])
+def test_a_fact_that_says_nothing_is_named(name, text):
+    with pytest.raises(ValueError, match=rf"facts\.{name} has .*{re.escape(text)}"):
+        render_card(dataclasses.replace(golden_facts(), **{name: text}))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number_is_named(value):
+    facts = golden_facts()
+    facts.runs[1].metrics["f1_macro"] = value
+    with pytest.raises(ValueError, match=r"facts\.runs\[1\]\.metrics\.f1_macro is (nan|inf)"):
+        render_card(facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "defect"),
+    [
+        ("None", "no value: 'None'"),
+        ("  ", "no value"),
+        ("TODO: say what it cannot do", "a placeholder: 'TODO'"),
+        ("[more information needed]", "a placeholder"),
+        ("see [curves](plots/loss.png)", "'plots/loss.png'"),
+        ("see [below](#limits)", "'#limits'"),
+        ("file = {/home/me/paper.pdf}", "a machine's path"),
+    ],
+)
+def test_words_are_checked_without_a_card(text, defect):
+    check_words({"limits[0]": "Knows no todo list and no nan.", "limits[1]": "See [this](https://example.org/a)."})
+    with pytest.raises(ValueError, match=rf"limits\[2\] has .*{re.escape(defect)}"):
+        check_words({"limits[2]": text})
+
+
+@pytest.mark.parametrize("text", ["add eggs to my todo list", "call my nan", "nan", "None", "see [this](x) in /tmp/y"])
+def test_a_sentence_that_was_asked_may_hold_any_words(text):
+    widget = Widget(text=text, output=[WidgetLabel(label="None", score=0.9), WidgetLabel(label="nan", score=0.1)])
+    command = f"python x.py '--card.ask=[{text.replace('/tmp/', '')}]'"  # launch_command leaves folders out
+    card = render_card(dataclasses.replace(golden_facts(), widgets=[widget], command=command))
+    assert front_matter(card)["widget"] == [dataclasses.asdict(widget)]
+    assert f"print(pipe({json.dumps(text)}))\n# [{{'label': 'None', 'score': 0.9}}]" in card
+
+
+@pytest.mark.parametrize("text", ["nan", "None", "TODO", "inf"])
+def test_a_row_and_a_label_of_the_data_may_be_any_word(text):
+    row = Example(text=text, predicted=text, expected=text, score=0.5)
+    card = render_card(dataclasses.replace(golden_facts(), examples=Examples(right=[row], wrong=[row])))
+    assert card.count(f"| {text} | `{text}` | `{text}` | 0.50 |") == 2
+
+
+def test_people_may_speak_of_none_and_of_their_nan():
+    facts = golden_facts()
+    data = dataclasses.replace(facts.data, license="None stated by its authors", domain="calls to my nan")
+    limits = ["None of the texts is longer than a tweet.", "Knows no todo list."]
+    card = render_card(dataclasses.replace(facts, data=data, limits=limits, summary="Guesses whom my nan called."))
+    assert "\n- None of the texts is longer than a tweet.\n" in card
+    assert "calls to my nan. Licence: None stated by its authors." in card
+
+
+def test_names_and_sources_cannot_break_the_comparison(card):
+    assert "\n| A\\|B | Accuracy (%) | 95.0 | one \\| two |\n" in card
+    assert "| [invented](https://example.org/golden-paper) |" in card
+
+
+def test_micro_f1_is_shown_only_where_it_is_not_the_accuracy(card):
+    assert golden_facts().runs[0].metrics["f1_micro"] == 0.97
+    assert "Micro F1" not in card
+    several = dataclasses.replace(golden_facts(), problem_type="multi_label_classification")
+    assert "| Micro F1 (%), test | 97.1 ± 0.2" in render_card(several)
+
+
+def test_a_licence_of_its_own_is_named_and_linked():
+    card = render_card(golden_facts("card_regression"))
+    shown = front_matter(card)
+    link = "https://example.org/golden-terms"
+    assert (shown["license"], shown["license_name"], shown["license_link"]) == ("other", "golden-terms", link)
+    assert f"The licence of the weights is [golden-terms]({link})." in card
 
 
 def test_facts_survive_json(tmp_path):
@@ -228,6 +319,9 @@ def change_keys(**changes):
         (change_keys(data__evaluated_split="dev"), "'dev'"),
         (change_keys(data__splits={"test": 3}), "'train'"),
         (change_keys(widgets=[]), "widget_entries"),
+        (change_keys(license="other"), "needs a license_name and a license_link"),
+        (change_keys(license="other", license_name="mine", license_link="LICENSE"), "begins with https://"),
+        (change_keys(license_name="mine"), "takes neither license_name"),
         (change_keys(model_id="a/b/c"), "a/b/c"),
     ],
 )

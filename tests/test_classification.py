@@ -1,6 +1,7 @@
 """The parts of the text classification recipe: its model, its word vectors and the facts of its card."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from hfseq.classification import (
     make_model,
     make_tokenizer,
 )
-from hfseq.data.text import DataSettings, TextTask, tokenize_dataset
+from hfseq.data.text import DataSettings, TextTask, load_text_dataset, tokenize_dataset
 from hfseq.data.vectors import EmbeddingSettings
 from hfseq.facts import SeedRun
-from hfseq.metrics import PROBLEMS
+from hfseq.metrics import PROBLEMS, check_metric_for_best_model, classification_metrics
+from hfseq.settings import read_settings
+from hfseq.tokenization import KINDS
 from hfseq.training import SequenceTrainer, SequenceTrainingArguments
 from tests.contract import same_weights
 
@@ -101,6 +104,8 @@ def trained(settings, task):
         model=model,
         args=SequenceTrainingArguments(**settings.training),
         train_dataset=rows,
+        eval_dataset=tokenize_dataset(task.dataset["test"], tokenizer) if "test" in task.dataset else None,
+        compute_metrics=classification_metrics(task.problem_type),
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
     )
@@ -132,6 +137,76 @@ def test_the_problem_decides_the_outputs(settings, problem_type):
     assert model.config.problem_type == problem_type
     assert model.classifier.out_features == (1 if problem_type == "regression" else 3)
     assert model.config.id2label[0] == ("score" if problem_type == "regression" else "bad")
+
+
+# Tokens
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_token_is_trained_on(settings, kind):
+    task = load_text_dataset(DataSettings(name="embedded", max_rows=300))
+    settings.tokenizer = TokenizerSettings(kind=kind, vocab_size=400, max_length=16)
+    settings.training["max_steps"] = 1
+    tokenizer, start = made(settings, task)
+    trainer = trained(settings, task)
+    assert 20 < len(tokenizer) <= 400
+    assert trainer.state.global_step == 1
+    assert not same_weights(trainer.model, start)
+
+
+@dataclasses.dataclass
+class TokenizerOnly:
+    """The section alone."""
+
+    tokenizer: TokenizerSettings
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--tokenizer.kind=wrod", 'tokenizer.kind is "wrod" but takes one of "word", "wordpiece", "unigram", "bpe", '),
+        ("--tokenizer.padding_side=top", 'tokenizer.padding_side is "top" but takes one of "left", "right"'),
+        ("--tokenizer.min_frequency=often", 'tokenizer.min_frequency is "often" but takes int or null'),
+    ],
+)
+def test_misspelt_settings_of_the_tokenizer_are_answered_before_anything_is_read(tmp_path, override, message):
+    path = tmp_path / "a.yaml"
+    path.write_text("tokenizer: {max_length: 16}\n", encoding="utf-8")
+    with pytest.raises(ValueError) as error:
+        read_settings(TokenizerOnly, ["--config", str(path), override])
+    assert message in str(error.value)
+
+
+# Regression
+
+
+def test_a_regression_keeps_the_best_model_by_the_scores_it_has(settings):
+    task = text_task("regression")
+    settings.training |= {
+        "metric_for_best_model": "mse",
+        "load_best_model_at_end": True,
+        "eval_strategy": "steps",
+        "save_strategy": "steps",
+        "eval_steps": 1,
+        "save_steps": 1,
+    }
+    trainer = trained(settings, task)
+    errors = [entry["eval_mse"] for entry in trainer.state.log_history if "eval_mse" in entry]
+    assert trainer.state.best_metric == min(errors) < max(errors)
+    rows = tokenize_dataset(task.dataset["test"], trainer.processing_class)
+    assert trainer.score(rows)[1]["mse"] == pytest.approx(min(errors), abs=1e-6)
+
+
+@pytest.mark.parametrize("problem_type", PROBLEMS)
+def test_a_metric_that_is_not_measured_is_answered_with_those_that_are(problem_type):
+    allowed = (*PROBLEMS[problem_type].scores, "loss")
+    for name in (None, *allowed, *(f"eval_{score}" for score in allowed)):
+        check_metric_for_best_model(name, problem_type)
+    wrong = "accuracy" if problem_type == "regression" else "mse"
+    with pytest.raises(ValueError) as error:
+        check_metric_for_best_model(wrong, problem_type)
+    start = f"metric_for_best_model={wrong!r} is not measured for {problem_type}; choose one of "
+    assert str(error.value) == f"{start}{', '.join(allowed)}."
 
 
 # Word vectors
@@ -281,6 +356,66 @@ def test_there_are_no_baselines_where_there_is_no_single_class(settings, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("data", "hub_id"),
+    [
+        ({"name": "user/films"}, "user/films"),
+        ({"name": "user/films", "path": "data/films"}, None),
+        ({"path": "data/films"}, None),
+        ({"name": "embedded"}, None),
+    ],
+)
+def test_only_the_data_set_that_was_read_is_named(settings, tmp_path, data, hub_id):
+    settings.data = DataSettings(**data)
+    facts, _, _ = facts_of(settings, text_task(), tmp_path)
+    assert facts.data.hub_id == hub_id
+    assert ("\ndatasets:\n- user/films\n" in render_card(facts)) == (hub_id is not None)
+
+
+COMPARISON = {"name": "Theirs", "metric": "accuracy", "value": 0.9, "source": "a paper"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"comparisons": [COMPARISON, {**COMPARISON, "metric": "acuracy"}]}, "'acuracy'; did you mean 'accuracy'"),
+        ({"comparisons": [{**COMPARISON, "source": "[theirs](paper.pdf)"}]}, r"comparisons\[0\]\.source has a link"),
+        ({"limits": ["Small.", "TODO"]}, r"card\.limits\[1\] has a placeholder: 'TODO'"),
+        ({"citations": ["@misc{a, file = {/home/me/a.pdf}}"]}, r"card\.citations\[0\] has a machine's path"),
+        ({"data_license": "None"}, r"card\.data_license has no value: 'None'"),
+        ({"summary": ""}, r"card\.summary has no value"),
+        ({"license": "other"}, "needs a license_name and a license_link"),
+        ({"ask": []}, "card.ask is empty"),
+    ],
+)
+def test_what_the_card_would_refuse_is_refused_before_the_training(settings, changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(settings.card, **changes)
+
+
+def test_the_words_of_a_good_run_reach_the_card(settings, tmp_path):
+    settings.card = dataclasses.replace(
+        settings.card,
+        ask=["add eggs to my todo list", "call my nan"],
+        limits=["None of the films is older than a year."],
+        license="other",
+        license_name="terms",
+        license_link="https://example.org/terms",
+    )
+    task = text_task()
+    rows = task.dataset["test"].map(lambda row: {"text": "nan"})
+    task = dataclasses.replace(
+        task,
+        dataset=DatasetDict({"train": task.dataset["train"], "test": rows}),
+        label_names=["None", "nan", "TODO"],
+    )
+    card = render_card(facts_of(settings, task, tmp_path)[0])
+    assert 'print(pipe("add eggs to my todo list"))' in card
+    assert "\n- None of the films is older than a year.\n" in card
+    assert "\n| nan | `" in card
+    assert "license: other\nlicense_name: terms\n" in card
+
+
+@pytest.mark.parametrize(
     ("word", "shown"),
     [
         ("--data.path=/home/ana/sets/snips", "--data.path=snips"),
@@ -299,6 +434,17 @@ def test_the_shown_command_names_files_from_the_working_directory(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     words = [str(tmp_path / "recipes/x.py"), "--config", str(tmp_path / "configs/y.yaml"), "--card.summary=a b"]
     assert launch_command(words) == "python recipes/x.py --config configs/y.yaml '--card.summary=a b'"
+
+
+def test_several_processes_are_launched_as_the_recipe_tells(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert launch_command(["x.py"]) == "python x.py"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    launcher, script = launch_command(["x.py", "--training.num_processes=2"]).split(" x.py ")
+    assert script == "--training.num_processes=2"
+    recipe = (Path(__file__).parents[1] / "recipes/text_classification.py").read_text(encoding="utf-8")
+    assert launcher.startswith("accelerate launch --multi_gpu --num_processes 2 ")
+    assert f"\n    {launcher} \\\n" in recipe
 
 
 def test_a_command_with_a_folder_of_this_machine_would_be_refused_by_the_card(settings, tmp_path):

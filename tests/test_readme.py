@@ -26,7 +26,7 @@ def test_the_python_example_runs(run_python):
 
 
 def test_every_file_and_folder_named_exists():
-    paths = set(re.findall(r"(?:hfseq|recipes|tests|model_cards|benchmarks)/[\w/.]*\w", TEXT))
+    paths = set(re.findall(r"(?:hfseq|recipes|tests|model_cards|benchmarks)/[\w/.-]*\w", TEXT))
     paths -= {path for path in paths if re.search(r"[A-Z]{4}", path)}  # NAME, MODEL_DATA and CONFIG stand for others
     assert len(paths) > 10
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []

@@ -188,6 +188,25 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(plain, runs):
     assert facts(folder).runs[0].metrics == facts(uninterrupted).runs[0].metrics
 
 
+def test_a_finished_run_can_be_done_again_but_not_replaced_by_another(plain):
+    folder, _ = plain
+    weights, measured = (folder / "model.safetensors").read_bytes(), facts(folder).runs[0].metrics
+    finished(documented("python"), folder)
+    assert (folder / "model.safetensors").read_bytes() == weights
+    assert facts(folder).runs[0].metrics == measured
+    other = launch(*documented("python"), *SMALL, f"--training.output_dir={folder}", "--training.seed=1")
+    assert other.returncode != 0
+    assert "holds a run with other settings (training.seed: 0 -> 1)" in other.stderr
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_resuming_needs_a_run(tmp_path):
+    process = launch("python", SCRIPT, "--config", CONFIG, f"--training.output_dir={tmp_path / 'none'}", "--resume")
+    assert process.returncode != 0
+    assert "none' does not exist. Start without --resume" in process.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_an_unknown_key_of_the_file_is_answered_with_the_nearest_one(tmp_path):
     text = (ROOT / CONFIG).read_text(encoding="utf-8")
     assert "learning_rate:" in text

@@ -1,34 +1,18 @@
 """Training is pinned by equivalences: accumulated = at once, resumed = uninterrupted, ours = transformers' own."""
 
-import copy
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from transformers import DataCollatorWithPadding, EvalPrediction, Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback
 
-from hfseq import FAMILIES
 from hfseq.metrics import PROBLEMS, classification_metrics
 from hfseq.models import heads
-from hfseq.training import SequenceTrainer, SequenceTrainingArguments
-from tests.contract import LABELS, VOCABULARY, same_weights, texts, tokenizer
-
-DROPOUT = {"embedding_dropout": 0.2, "hidden_dropout": 0.3, "classifier_dropout": 0.3}
-NO_DROPOUT = dict.fromkeys(DROPOUT, 0.0)
-
-
-class RecordingCollator(DataCollatorWithPadding):
-    """Pads as usual, and keeps what it was given: one list of rows a batch."""
-
-    def __init__(self):
-        super().__init__(tokenizer())
-        self.batches = []
-
-    def __call__(self, features):
-        self.batches.append([tuple(row["input_ids"]) for row in features])
-        return super().__call__(features)
+from hfseq.training import SequenceTrainer
+from tests.contract import LABELS, same_weights, texts
+from tests.trainers import DROPOUT, RecordingCollator, distinct_texts, make_trainer, small_model
 
 
 class GradientReader(TrainerCallback):
@@ -41,51 +25,10 @@ class GradientReader(TrainerCallback):
         self.updates.append(torch.cat([p.grad.flatten() for p in kwargs["model"].parameters()]).clone())
 
 
-def small_model(family="lstm", **options):
-    """A small classifier, the same one every time."""
-    torch.manual_seed(0)
-    row = FAMILIES[family]
-    sizes = {"vocab_size": len(VOCABULARY), "embedding_size": 6, "hidden_size": 5, "num_labels": 3, "eos_token_id": 3}
-    return row.heads["text-classification"](row.config(**{**sizes, **NO_DROPOUT, **options}))
-
-
-def distinct_texts(rows):
-    """Ragged rows, no two of which are alike."""
-    dataset = texts(rows)
-    ids = [[*row, 4 + i % 10, 4 + i // 10 % 10] for i, row in enumerate(dataset["input_ids"])]
-    return Dataset.from_dict({"input_ids": ids, "labels": dataset["labels"][:]})
-
-
 @pytest.fixture
 def make(tmp_path):
-    """Builds a trainer of some class over a small model; keywords that are not its own are training arguments."""
-
-    def make(trainer_class=SequenceTrainer, *, model=None, rows=None, collator=None, folder="run", **options):
-        own = {name: options.pop(name) for name in ("eval_dataset", "compute_metrics", "callbacks") if name in options}
-        ours = issubclass(trainer_class, SequenceTrainer)
-        defaults = {
-            "use_cpu": True,
-            "report_to": "none",
-            "disable_tqdm": True,
-            "save_strategy": "no",
-            "logging_steps": 1,
-            "learning_rate": 0.03,
-            "lr_scheduler_type": "constant",
-            "per_device_eval_batch_size": 4,
-        }
-        arguments = (SequenceTrainingArguments if ours else TrainingArguments)(
-            str(tmp_path / folder), **{**defaults, **options}
-        )
-        return trainer_class(
-            model=small_model() if model is None else model,
-            args=arguments,
-            train_dataset=texts(52) if rows is None else rows,
-            processing_class=tokenizer(),
-            data_collator=collator or DataCollatorWithPadding(tokenizer()),
-            **own,
-        )
-
-    return make
+    """`make_trainer` in an empty folder."""
+    return partial(make_trainer, tmp_path)
 
 
 def losses(trainer):
@@ -189,78 +132,27 @@ def test_workers_load_the_same_batches(make):
     assert same_weights(*models)
 
 
-# Evaluation and prediction
+def test_the_loader_is_made_as_the_arguments_say(make):
+    loader = make(
+        dataloader_num_workers=1,
+        dataloader_persistent_workers=True,
+        dataloader_prefetch_factor=3,
+        accelerator_config={"non_blocking": True},
+    ).get_train_dataloader()
+    assert (loader.num_workers, loader.persistent_workers, loader.prefetch_factor) == (1, True, 3)
+    assert loader._non_blocking
 
 
-class GroupsEvaluation(SequenceTrainer):
-    """The planted fault: Trainer's own evaluation order, which is grouped by length as training is."""
-
-    _get_eval_sampler = Trainer._get_eval_sampler
-
-
-@pytest.mark.parametrize("strategy", ["random", "sequential", "group_by_length"])
-def test_predictions_are_those_of_trainer_in_the_order_of_the_dataset(make, strategy):
-    rows = distinct_texts(43)
-    expected = make(Trainer).predict(rows)
-    output = make(train_sampling_strategy=strategy).predict(rows)
-    assert output.predictions == pytest.approx(expected.predictions, abs=1e-6)
-    assert output.label_ids.tolist() == expected.label_ids.tolist() == rows["labels"][:]
-    assert output.metrics["test_loss"] == pytest.approx(expected.metrics["test_loss"], abs=1e-6)
-
-
-def test_predictions_in_the_order_of_trainers_groups_are_caught(make):
-    rows = distinct_texts(43)
-    expected = make(Trainer).predict(rows).predictions
-    wrong = make(GroupsEvaluation, train_sampling_strategy="group_by_length").predict(rows).predictions
-    assert np.abs(wrong - expected).max() > 1e-2
-    assert np.sort(wrong[:, 0]) == pytest.approx(np.sort(expected[:, 0]), abs=1e-6)  # every row is there, elsewhere
-
-
-def test_prediction_and_evaluation_run_over_rows_sorted_by_length(make):
-    collator, rows = RecordingCollator(), distinct_texts(43)
-    trainer = make(collator=collator, eval_dataset=rows, train_sampling_strategy="group_by_length")
-    for run in (trainer.evaluate, lambda: trainer.predict(rows)):
-        collator.batches.clear()
-        run()
-        lengths = [len(row) for batch in collator.batches for row in batch]
-        assert len(lengths) == 43
-        assert lengths == sorted(lengths)
-    assert rows["input_ids"][:] != sorted(rows["input_ids"][:], key=len)
-
-
-@pytest.mark.parametrize("strategy", ["random", "group_by_length"])
-def test_evaluation_equals_trainers(make, strategy):
-    rows = distinct_texts(43)
-    options = {"eval_dataset": rows, "compute_metrics": classification_metrics("single_label_classification")}
-    expected = make(Trainer, **options).evaluate()
-    found = make(train_sampling_strategy=strategy, **options).evaluate()
-    for name in ("eval_loss", "eval_accuracy", "eval_f1_macro", "eval_matthews_correlation"):
-        assert found[name] == pytest.approx(expected[name], abs=1e-6)
-
-
-def test_several_evaluation_sets_are_evaluated_each(make):
-    sets = {"one": distinct_texts(20), "other": distinct_texts(9)}
-    found = make(eval_dataset=sets).evaluate()
-    for name, rows in sets.items():
-        assert found[f"eval_{name}_loss"] == pytest.approx(make(Trainer).evaluate(rows)["eval_loss"], abs=1e-6)
-
-
-def test_score_gives_logits_and_metrics_alone(make):
-    rows = distinct_texts(43)
-    metrics = classification_metrics("single_label_classification")
-    logits, found = make(compute_metrics=metrics, train_sampling_strategy="group_by_length").score(rows)
-    assert logits == pytest.approx(make(Trainer).predict(rows).predictions, abs=1e-6)
-    assert found == metrics(EvalPrediction(logits, np.array(rows["labels"])))
-    assert found["accuracy"] == (logits.argmax(-1) == np.array(rows["labels"])).mean()
-
-
-def test_prediction_takes_any_dataset_as_trainer_does(make):
-    rows = distinct_texts(11)
-    as_list = [{"input_ids": ids} for ids in rows["input_ids"]]
-    output = make().predict(as_list)
-    assert output.predictions == pytest.approx(make(Trainer).predict(rows).predictions, abs=1e-6)
-    assert output.label_ids is None
-    assert make().predict(rows.remove_columns("labels")).label_ids is None
+def test_lengths_are_read_from_the_column_that_the_arguments_name(make):
+    rows = distinct_texts(32).add_column("tokens", [i % 2 for i in range(32)])
+    ids = [tuple(row) for row in rows["input_ids"]]
+    options = {"total_train_batch_size": 16, "train_sampling_strategy": "group_by_length", "max_steps": 2}
+    kinds = {}
+    for column in ("length", "tokens"):
+        collator = RecordingCollator()
+        make(rows=rows, collator=collator, length_column_name=column, **options).train()
+        kinds[column] = sorted(sorted({ids.index(row) % 2 for row in batch}) for batch in collator.batches)
+    assert kinds == {"length": [[0, 1], [0, 1]], "tokens": [[0], [1]]}
 
 
 # Gradients
@@ -341,6 +233,44 @@ def test_a_resumed_run_remembers_how_long_it_has_waited(contradicted, remembers)
     assert (resumed.state.global_step == whole.state.global_step) == remembers
 
 
+# The best model
+
+
+@pytest.mark.parametrize(
+    ("name", "greater"),
+    [("mse", False), ("eval_mse", False), ("r2", True), ("eval_accuracy", True), ("loss", False), ("other", True)],
+)
+def test_a_score_knows_whether_greater_is_better(make, name, greater):
+    assert make(metric_for_best_model=name).args.greater_is_better == greater
+    assert make(metric_for_best_model=name, greater_is_better=not greater).args.greater_is_better != greater
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_regression_keeps_the_model_of_the_least_error(make, knows, monkeypatch):
+    """And one that takes every score for greater is better, as TrainingArguments does, keeps the worst."""
+    if not knows:
+        monkeypatch.setattr("hfseq.training.SCORES", {})
+    rows = texts().remove_columns("labels").add_column("labels", LABELS["regression"])
+    trainer = make(
+        model=small_model(problem_type="regression", num_labels=1),
+        rows=rows,
+        eval_dataset=rows,
+        compute_metrics=classification_metrics("regression"),
+        metric_for_best_model="mse",
+        load_best_model_at_end=True,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        num_train_epochs=6,
+        total_train_batch_size=8,
+    )
+    trainer.train()
+    errors = [entry["eval_mse"] for entry in trainer.state.log_history if "eval_mse" in entry]
+    assert max(errors) > 1.2 * min(errors)
+    kept = min(errors) if knows else max(errors)
+    assert trainer.state.best_metric == kept
+    assert trainer.evaluate()["eval_mse"] == pytest.approx(kept, abs=1e-6)
+
+
 # The same run again
 
 
@@ -374,6 +304,48 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(interrupted, strat
         resumed = interrupted(strategy, resume_from=step)
         assert same_weights(resumed.model, whole.model), step
         assert losses(resumed) == losses(whole), step
+
+
+class Tick(TrainerCallback):
+    """Lets each update last a second of a clock that stands still otherwise."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        monkeypatch.setattr("hfseq.training.perf_counter", lambda: self.now)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.now += 1
+
+
+@pytest.mark.parametrize("restores", [False, True])
+def test_the_seconds_of_training_count_over_all_launches(make, monkeypatch, restores):
+    options = {
+        "total_train_batch_size": 16,
+        "num_train_epochs": 3,
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "restore_callback_states_from_checkpoint": restores,  # which makes Trainer replace the callback
+    }
+    tick = Tick(monkeypatch)
+    whole = make(callbacks=[tick], **options)
+    whole.train()
+    assert whole.state.global_step == whole.training_seconds == 9
+    tick.now += 100
+    assert whole.training_seconds == 9  # evaluation and the rest come after the training
+    for _ in range(2):
+        resumed = make(callbacks=[tick], **options)
+        resumed.train(resume_from_checkpoint=f"{whole.args.output_dir}/checkpoint-5")
+        assert resumed.training_seconds == 9
+    whole.train()  # from the start
+    assert whole.training_seconds == 9
+
+
+def test_a_checkpoint_of_trainer_is_gone_on_from(make, monkeypatch):
+    options = {"per_device_train_batch_size": 16, "max_steps": 6, "save_strategy": "steps", "save_steps": 2}
+    make(Trainer, **options).train()
+    resumed = make(callbacks=[Tick(monkeypatch)], **options)
+    resumed.train(resume_from_checkpoint=f"{resumed.args.output_dir}/checkpoint-2")
+    assert (resumed.state.global_step, resumed.training_seconds) == (6, 4)
 
 
 def test_a_resumed_run_that_forgets_the_random_state_is_caught(interrupted, monkeypatch):
@@ -451,64 +423,3 @@ def test_trainers_own_logging_writes_tensorboard_events(make, tmp_path, monkeypa
     logged = events.Scalars("train/loss")
     assert [event.step for event in logged] == [1, 2, 3]
     assert [event.value for event in logged] == pytest.approx(losses(trainer), rel=1e-6)
-
-
-# Wrong arguments
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"total_train_batch_size": 0}, "total_train_batch_size must be positive, got 0"),
-        ({"total_train_batch_size": -8}, "total_train_batch_size must be positive, got -8"),
-        ({"total_train_batch_tokens": 0}, "total_train_batch_tokens must be positive, got 0"),
-        ({"clip_grad_value": 0.0}, "clip_grad_value must be positive, got 0.0; leave it out"),
-        ({"clip_grad_value": -0.1}, "clip_grad_value must be positive, got -0.1"),
-        ({"early_stopping_patience": 0}, "early_stopping_patience must be positive, got 0"),
-        ({"num_processes": 0}, "num_processes must be positive, got 0"),
-        ({"early_stopping_patience": 2}, "early_stopping_patience=2 needs load_best_model_at_end=True"),
-        ({"num_processes": 2}, "num_processes=2 was asked for, 1 run. On CPU launch with: accelerate launch"),
-    ],
-)
-def test_wrong_arguments_are_answered_with_value_and_cure(make, options, message):
-    with pytest.raises(ValueError) as error:
-        make(**options)
-    assert message in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"total_train_batch_tokens": 100}, "tokens_per_update=100 needs strategy 'group_by_length', got 'random'"),
-        (
-            {"total_train_batch_size": 2, "gradient_accumulation_steps": 4},
-            "rows an update cannot be dealt to 1 processes x 4 accumulation steps. Raise total_train_batch_size to 4",
-        ),
-        ({"gradient_accumulation_steps": 99}, "52 rows cannot be dealt to 1 processes x 99 accumulation steps"),
-        ({"train_sampling_strategy": "batch_rebalance"}, "strategy 'batch_rebalance' is not one of ('random', "),
-    ],
-)
-def test_arguments_that_do_not_fit_the_data_are_answered_before_the_first_update(make, options, message):
-    trainer = make(**options)
-    before = copy.deepcopy(trainer.model)
-    with pytest.raises(ValueError) as error:
-        trainer.train()
-    assert message in str(error.value)
-    assert same_weights(trainer.model, before)
-
-
-def test_processes_that_would_train_alone_are_stopped(make, monkeypatch):
-    """What a two-process launch without a GPU and without use_cpu looks like from inside."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="2 processes were launched, but .* each would train alone.*use_cpu=true"):
-        make(use_cpu=False)
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    assert make(use_cpu=False, num_processes=1).args.world_size == 1
-
-
-def test_only_a_dataset_is_trained_on(make):
-    with pytest.raises(
-        ValueError, match="datasets.Dataset with a column input_ids, got list. transformers.Trainer takes"
-    ):
-        make(rows=[{"input_ids": [4], "labels": 0}]).train()

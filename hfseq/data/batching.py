@@ -19,10 +19,10 @@ changes nothing. Under a token budget the last update has few rows because they 
 rows from the one before it only where there is not a row for each share."""
 
 
-def row_lengths(dataset: Dataset) -> np.ndarray:
-    """Tokens of each row, (rows,), from the column `length` or from `input_ids`."""
-    if "length" in dataset.column_names:
-        return np.asarray(dataset["length"][:])  # [:] reads the column at once; without it datasets reads row by row
+def row_lengths(dataset: Dataset, length_column: str = "length") -> np.ndarray:
+    """Tokens of each row, (rows,), from the column of lengths, or from `input_ids` where there is none."""
+    if length_column in dataset.column_names:
+        return np.asarray(dataset[length_column][:])  # [:] reads the column at once, not row by row
     return np.fromiter((len(ids) for ids in dataset["input_ids"][:]), dtype=np.int64, count=len(dataset))
 
 
