@@ -5,12 +5,13 @@
 
 `merge` joins the runs of one configuration that differ in their seed into facts/NAME.json and renders NAME.md; the
 first run is the one whose weights would be published. `readme` writes the tables between the markers of README.md from
-facts/ and benchmarks/results/.
+facts/ and benchmarks/results/, and the line `# Expected:` of the configurations.
 """
 
 import argparse
 import dataclasses
 import json
+import re
 import shlex
 import statistics
 from collections.abc import Iterable, Sequence
@@ -22,9 +23,9 @@ from hfseq.facts import CardFacts
 from hfseq.metrics import SCORES
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
-RESULTS = HERE.parent / "benchmarks" / "results"
-
+ROOT = HERE.parent
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
 
 # What a run measures anew; all else is equal in runs that differ in their seed alone.
 MEASURED = ("runs", "speed", "environment", "examples", "widgets", "comparisons", "file_mb", "command")
@@ -62,19 +63,25 @@ def number(value: float, metric: str) -> str:
     return f"{100 * value:.1f}" if SCORES[metric].is_percentage else f"{value:.3f}"
 
 
+def result_of(facts: CardFacts) -> str:
+    """The first score over the seeds: `97.3 ± 0.7 (0, 1, 2)`."""
+    metric = facts.metric_names[0]
+    values = [run.metrics[metric] for run in facts.runs]
+    spread = f" ± {number(statistics.stdev(values), metric)}" if len(values) > 1 else ""
+    seeds = ", ".join(str(run.seed) for run in facts.runs)
+    return f"{number(statistics.mean(values), metric)}{spread} ({seeds})"
+
+
 def recipe_row(facts: CardFacts) -> str:
     """A card in a row: what was run, how good, how long, how big, how fast."""
     metric = facts.metric_names[0]
     score = SCORES[metric]
-    values = [run.metrics[metric] for run in facts.runs]
-    spread = f" ± {number(statistics.stdev(values), metric)}" if len(values) > 1 else ""
-    seeds = ", ".join(str(run.seed) for run in facts.runs)
     bags = [row for row in facts.comparisons if row.name.startswith("Bag of words") and row.metric == metric]
     words = number(bags[0].value, metric) if bags else "-"
     minutes = statistics.mean(run.minutes for run in facts.runs)
     return (
         f"| {facts.architecture.cell} | {facts.data.name} | {score.title}{' (%)' if score.is_percentage else ''} "
-        f"| {number(statistics.mean(values), metric)}{spread} ({seeds}) | {words} | {minutes:.1f} "
+        f"| {result_of(facts)} | {words} | {minutes:.1f} "
         f"| {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} | {facts.speed.texts_per_second:,.0f} "
         f"| [{facts.name}](model_cards/{facts.name}.md) |"
     )
@@ -123,6 +130,26 @@ def readme_with_tables(text: str) -> str:
     return text
 
 
+def with_expectation(configuration: str, facts: CardFacts) -> str:
+    """The text of a YAML file with its line `# Expected:` made anew."""
+    minutes = statistics.mean(run.minutes for run in facts.runs)
+    title = SCORES[facts.metric_names[0]].title.lower()
+    line = (
+        f"# Expected: {title} {result_of(facts)} on {facts.data.evaluated_split}, {minutes:.1f} minutes of training; "
+        f"data and command of the measurement: model_cards/{facts.name}.md"
+    )
+    new, count = re.subn(r"^# Expected: .*$", line, configuration, flags=re.MULTILINE)
+    if count != 1:
+        raise ValueError(f"the configuration of {facts.name} needs one line that begins with '# Expected: '.")
+    return new
+
+
+def configurations() -> dict[Path, CardFacts]:
+    """The YAML file of each card."""
+    every = [CardFacts.load(path) for path in (HERE / "facts").glob("*.json")]
+    return {ROOT / shlex.split(facts.command)[3]: facts for facts in every}
+
+
 def main() -> None:
     """Run one of the two commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,6 +161,8 @@ def main() -> None:
         save(merge(arguments.folders))
     else:
         README.write_text(readme_with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+        for path, facts in configurations().items():
+            path.write_text(with_expectation(path.read_text(encoding="utf-8"), facts), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,15 @@ def test_the_tables_are_made_from_the_measured_facts():
         render.readme_with_tables("no markers")
 
 
+def test_each_configuration_says_what_was_measured():
+    assert len(render.configurations()) >= 12
+    for path, facts in render.configurations().items():
+        text = path.read_text(encoding="utf-8")
+        assert render.with_expectation(text, facts) == text, "run: python model_cards/render.py readme"
+        with pytest.raises(ValueError, match="# Expected: "):
+            render.with_expectation(text.replace("# Expected", "# Hoped"), facts)
+
+
 def test_the_python_example_runs(run_python):
     (example,) = [block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "train_tokenizer" in block]
     result = run_python(example + "\nprint(torch.equal(model.eval()(**batch).logits, again(**batch).logits))")
