@@ -45,7 +45,7 @@ from .metrics import SCORES
 from .registry import FAMILIES
 from .settings import check_known, fields_of
 from .tokenization import Kind, train_tokenizer, unknown_rate
-from .training import SequenceTrainingArguments
+from .training import SEVERAL_PROCESSES, SequenceTrainingArguments
 
 logger = logging.get_logger(__name__)
 
@@ -53,9 +53,6 @@ TASK: Final = "text-classification"
 _FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "freeze_embeddings")
 _FROM_TRANSFORMERS = tuple(item.name for item in dataclasses.fields(PreTrainedConfig))
 _SPEED_TEXTS = 512
-_SEVERAL_PROCESSES: Final = (
-    "accelerate launch --multi_gpu --num_processes {} --num_machines 1 --mixed_precision no --dynamo_backend no"
-)
 _FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{}\s]+[\\/])*(?=[^\\/\s])")
 
 
@@ -261,7 +258,7 @@ def launch_command(argv: Sequence[str]) -> str:
     here = f"{Path.cwd()}{os.sep}"
     words = [_FOLDERS_FROM_ROOT.sub("", word.replace(here, "")) for word in argv]
     processes = os.environ.get("WORLD_SIZE", "1")
-    launcher = "python" if processes == "1" else _SEVERAL_PROCESSES.format(processes)
+    launcher = "python" if processes == "1" else SEVERAL_PROCESSES.format(processes)
     return f"{launcher} {shlex.join(words)}"
 
 
@@ -303,7 +300,8 @@ def _baselines(task: TextTask, split: str) -> list[Comparison]:
     """Accuracy of two systems that read no order, measured in this run: the commonest class, and a bag of words."""
     if task.problem_type != "single_label_classification":
         return []
-    train, rows = task.dataset["train"], task.dataset[split]
+    # Whole columns: iterating over one of a Dataset reads it row by row.
+    train, rows = task.dataset["train"][:], task.dataset[split][:]
     labels = np.asarray(rows["labels"])
     commonest = Counter(train["labels"]).most_common(1)[0][0]
     words = make_pipeline(CountVectorizer(token_pattern=r"\w+|[^\w\s]"), LogisticRegression(max_iter=300))

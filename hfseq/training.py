@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -24,6 +24,11 @@ from transformers.trainer_utils import PredictionOutput
 
 from .data.batching import UpdateSampler, row_lengths
 from .metrics import SCORES
+
+SEVERAL_PROCESSES: Final = (
+    "accelerate launch --multi_gpu --num_processes {} --num_machines 1 --mixed_precision no --dynamo_backend no"
+)
+"""The spelling that starts several processes, also on a CPU, where most others silently start one."""
 
 _REFUSED = {
     "dataloader_drop_last": "every row is trained on and evaluated",
@@ -115,10 +120,7 @@ class SequenceTrainingArguments(TrainingArguments):
         On a machine without GPUs most spellings of a two-process launch run one process, or two that each train alone.
         """
         launched = int(os.environ.get("WORLD_SIZE", "1"))
-        cure = (
-            "On CPU launch with: accelerate launch --multi_gpu --num_processes N --num_machines 1 "
-            "--mixed_precision no --dynamo_backend no recipes/... --training.use_cpu=true"
-        )
+        cure = f"On CPU launch with: {SEVERAL_PROCESSES.format('N')} recipes/... --training.use_cpu=true"
         if self.n_gpu > 1:
             raise ValueError(
                 f"One process cannot deal an update to {self.n_gpu} GPUs. Launch one for each GPU: accelerate launch "

@@ -18,7 +18,7 @@ from datasets import DatasetDict
 from transformers.trainer_utils import set_seed
 
 import hfseq
-from hfseq.cards import render_card, write_card
+from hfseq.cards import write_card
 from hfseq.classification import ClassificationSettings, card_facts, launch_command, make_model, make_tokenizer
 from hfseq.data.text import load_text_dataset, tokenize_dataset
 from hfseq.facts import SeedRun
@@ -82,11 +82,7 @@ def main() -> None:
     # 8. Publish, and use
     if settings.hub.repo_id is not None:
         result = hfseq.push(
-            folder,
-            settings.hub.repo_id,
-            card=render_card(facts),
-            private=settings.hub.private,
-            with_code=settings.hub.with_code,
+            folder, settings.hub.repo_id, private=settings.hub.private, with_code=settings.hub.with_code
         )
         print(f"pushed to {result.url}")
     for widget in facts.widgets:

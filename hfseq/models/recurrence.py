@@ -200,7 +200,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         while len(cache.layers) <= self.layer_idx:  # a DynamicCache() made without a config has no layers yet
             cache.layers.append(RecurrentStateLayer())
         before: States | None = cast(RecurrentStateLayer, cache.layers[self.layer_idx]).states
-        if order is None or bool(order.real.all()):
+        if order is None:
             output, after = self._continue(hidden_states, before)
         else:
             output, after = self._continue(_pack(take(hidden_states, order.forward), order.lengths), before)
@@ -353,7 +353,11 @@ class RecurrentModel(RecurrentPreTrainedModel):
         hidden_states = self._embed(input_ids) if input_ids is not None else inputs_embeds
         assert hidden_states is not None
         cache = self._cache(past_key_values, use_cache)
-        order = None if attention_mask is None else token_order(_own_columns(attention_mask, hidden_states, cache))
+        order = None
+        if attention_mask is not None:
+            mask = _own_columns(attention_mask, hidden_states, cache)
+            # A state waits for the device anyway (packing needs lengths), so look once whether there is any padding.
+            order = None if cache is not None and bool(mask.all()) else token_order(mask)
         hidden_states = self.dropout(hidden_states)
         for layer in self.layers:
             hidden_states = self.dropout(layer(hidden_states, order=order, past_key_values=cache))
