@@ -5,11 +5,13 @@ neighbours; the median of the ratios of each round, because both rivals of a rou
 """
 
 import json
+import multiprocessing
 import platform
 import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,81 @@ def ratios(rivals: dict[str, Callable[[], Any]], peer: str, rounds: int = 15) ->
     }
 
 
+class Turns:
+    """The clock of one rival of `train_in_turns`, which trains whole but rests while the others take theirs.
+
+    Args:
+        connection: To the process that says whose turn it is.
+        count: Turns that the training is cut into.
+    """
+
+    def __init__(self, connection: Connection, count: int) -> None:
+        self.connection, self.count, self.started = connection, count, 0.0
+
+    def begin(self) -> None:
+        """All is prepared and warm: wait for the first turn."""
+        self._wait(None)
+
+    def after(self, step: int, steps: int) -> None:
+        """Called after each of the training's `steps`, the first being 1; rests where a turn ends."""
+        if steps < self.count:
+            raise ValueError(f"{steps} steps cannot be cut into {self.count} turns: train on more rows.")
+        if step < steps and step * self.count // steps > (step - 1) * self.count // steps:
+            self._rest()
+
+    def end(self) -> None:
+        """The last turn is over; what follows is not timed."""
+        self._rest()
+
+    def _rest(self) -> None:
+        self._wait(time.process_time() - self.started)
+
+    def _wait(self, message: float | None) -> None:
+        self.connection.send(message)
+        self.connection.recv()
+        self.started = time.process_time()
+
+
+def train_in_turns(rivals: dict[str, Callable[[Turns], Any]], turns: int) -> dict[str, tuple[list[float], Any]]:
+    """Train each rival in a process of its own, one at a time, and give the CPU seconds of its turns and its outcome.
+
+    Args:
+        rivals: Name -> a training that can be pickled: calls `begin`, `after` each step and `end`, and returns its
+            outcome.
+        turns: That each training is cut into; at most as many as it has steps.
+    """
+    processes = multiprocessing.get_context("spawn")  # a fork would share what another rival imported and warmed up
+    lines: dict[str, Connection] = {}
+    for name, train in rivals.items():
+        lines[name], far_end = processes.Pipe()
+        processes.Process(target=_train, args=(train, far_end, turns), daemon=True).start()
+        far_end.close()  # so that a rival that fails ends the run
+        lines[name].recv()
+    taken: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(turns):
+        for name, line in lines.items():
+            taken[name].append(_next(line))
+    return {name: (taken[name], _next(line)) for name, line in lines.items()}
+
+
+def _train(train: Callable[[Turns], Any], connection: Connection, turns: int) -> None:
+    """What a rival's process runs."""
+    torch.set_num_threads(1)
+    connection.send(train(Turns(connection, turns)))
+
+
+def _next(line: Connection) -> Any:
+    """Give a rival its turn, and wait for what it has to say afterwards."""
+    line.send(None)
+    return line.recv()
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """Print claim, goal and ratio of each row."""
+    for row in rows:
+        print(f"{row['claim']:72} goal {row['goal']:4.2f}  ratio {row['ratio']:5.2f}")
+
+
 def write_result(name: str, *, command: str, peer: str, rows: list[dict[str, Any]]) -> None:
     """Print the rows and keep them in results/NAME.json, from which README's table is made.
 
@@ -53,7 +130,7 @@ def write_result(name: str, *, command: str, peer: str, rows: list[dict[str, Any
         name: Of the benchmark.
         command: That gives these numbers.
         peer: What the ratios compare with.
-        rows: {"claim", "goal", "ratio"}, one a measurement.
+        rows: {"claim", "goal", "ratio"} and what else was measured, one a measurement.
     """
     packages = ("torch", "transformers", "hfseq")
     result = {
@@ -65,5 +142,4 @@ def write_result(name: str, *, command: str, peer: str, rows: list[dict[str, Any
     }
     text = json.dumps(result, indent=2, ensure_ascii=False)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    for row in rows:
-        print(f"{row['claim']:72} goal {row['goal']:4.2f}  ratio {row['ratio']:5.2f}")
+    print_rows(rows)

@@ -8,6 +8,8 @@ classes); everything else on first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .models.cells import CELLS, register_cell
+from .models.custom import CustomConfig, CustomForSequenceClassification, CustomModel
 from .models.gru import GRUConfig, GRUForSequenceClassification, GRUModel
 from .models.lstm import LSTMConfig, LSTMForSequenceClassification, LSTMModel
 from .models.rnn import RNNConfig, RNNForSequenceClassification, RNNModel
@@ -31,7 +33,11 @@ _LAZY = {
 }
 
 __all__ = [
+    "CELLS",
     "FAMILIES",
+    "CustomConfig",
+    "CustomForSequenceClassification",
+    "CustomModel",
     "GRUConfig",
     "GRUForSequenceClassification",
     "GRUModel",
@@ -46,6 +52,7 @@ __all__ = [
     "load_embedded",
     "pull",
     "push",
+    "register_cell",
     "train_tokenizer",
 ]
 

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+from .models.custom import CustomConfig, CustomForSequenceClassification, CustomModel
 from .models.gru import GRUConfig, GRUForSequenceClassification, GRUModel
 from .models.lstm import LSTMConfig, LSTMForSequenceClassification, LSTMModel
 from .models.rnn import RNNConfig, RNNForSequenceClassification, RNNModel
@@ -48,6 +49,7 @@ FAMILIES = {
         Family(RNNConfig, RNNModel, {"text-classification": RNNForSequenceClassification}),
         Family(LSTMConfig, LSTMModel, {"text-classification": LSTMForSequenceClassification}),
         Family(GRUConfig, GRUModel, {"text-classification": GRUForSequenceClassification}),
+        Family(CustomConfig, CustomModel, {"text-classification": CustomForSequenceClassification}),
     )
 }
 

@@ -1,26 +1,40 @@
-"""The gated recurrent unit (Cho et al. 2014), in the form of `torch.nn.GRU` and cuDNN.
+"""The gated recurrent unit (Cho et al. 2014), in both of its forms.
 
-    r_t = sigmoid(W_ir x_t + b_ir + W_hr h_{t-1} + b_hr)               reset
-    z_t = sigmoid(W_iz x_t + b_iz + W_hz h_{t-1} + b_hz)               update: how much to keep
-    n_t = tanh(W_in x_t + b_in + r_t * (W_hn h_{t-1} + b_hn))          new content
-    h_t = (1 - z_t) * n_t + z_t * h_{t-1}                              h_0 = 0
+    r_t = sigmoid(W_r x_t + U_r h_{t-1} + b_r)                     reset
+    z_t = sigmoid(W_z x_t + U_z h_{t-1} + b_z)                     update: how much to keep
+    n_t = tanh(W_n x_t + b_n + r_t * (U_n h_{t-1} + b'_n))         new content; reset="after" the product, or
+    n_t = tanh(W_n x_t + b_n + U_n (r_t * h_{t-1}))                reset="before" it
+    h_t = (1 - z_t) * n_t + z_t * h_{t-1}                          h_0 = 0
 
-The reset gate acts *after* the product W_hn h; in the paper it acts on h before it. Weights of the two forms cannot be
-exchanged. `GRUModel` equals `torch.nn.GRU` on every real token, see `recurrence.py` for padding, directions and state.
+The paper resets before; `torch.nn.GRU` and cuDNN reset after, which is the default here. Weights of the two forms
+cannot be exchanged. With reset="after" `GRUModel` equals `torch.nn.GRU` on every real token, see `loop.py` for
+padding, directions and state.
 """
 
-from huggingface_hub.dataclasses import strict
-from torch import nn
+from typing import Literal
 
+from huggingface_hub.dataclasses import strict
+
+from .cells import Cell, gru_cell
 from .heads import SequenceClassificationMixin
 from .recurrence import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 
 
 @strict
 class GRUConfig(RecurrentConfig):
-    """Configuration of the GRU: the fields of `RecurrentConfig`."""
+    """Configuration of the GRU: `RecurrentConfig` and the place of the reset gate.
+
+    Args:
+        reset: "after" or "before" the recurrent product.
+    """
 
     model_type = "hfseq_gru"
+
+    reset: Literal["after", "before"] = "after"
+
+    def make_cell(self) -> Cell:
+        """The GRU in this form."""
+        return gru_cell(self.reset)
 
 
 class GRUPreTrainedModel(RecurrentPreTrainedModel):
@@ -33,10 +47,6 @@ class GRUModel(RecurrentModel, GRUPreTrainedModel):
     """Embeddings and GRU layers, no head."""
 
     config: GRUConfig
-
-    def make_loop(self, input_size: int) -> nn.GRU:
-        """One direction of one layer."""
-        return nn.GRU(input_size, self.config.hidden_size, batch_first=True)
 
 
 class GRUForSequenceClassification(SequenceClassificationMixin, GRUPreTrainedModel):

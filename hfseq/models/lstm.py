@@ -1,62 +1,80 @@
 """Long short-term memory (Hochreiter and Schmidhuber 1997; with the forget gate of Gers et al. 2000).
 
-    i_t = sigmoid(W_ii x_t + b_ii + W_hi h_{t-1} + b_hi)          input gate
-    f_t = sigmoid(W_if x_t + b_if + W_hf h_{t-1} + b_hf)          forget gate
-    g_t = tanh   (W_ig x_t + b_ig + W_hg h_{t-1} + b_hg)          new content
-    o_t = sigmoid(W_io x_t + b_io + W_ho h_{t-1} + b_ho)          output gate
-    c_t = f_t * c_{t-1} + i_t * g_t                               private cell,   c_0 = 0
-    h_t = o_t * tanh(c_t)                                         public output,  h_0 = 0
+    i_t = sigmoid(W_i x_t + U_i h_{t-1} + b_i)          input gate
+    f_t = sigmoid(W_f x_t + U_f h_{t-1} + b_f)          forget gate
+    g_t = tanh   (W_g x_t + U_g h_{t-1} + b_g)          new content
+    o_t = sigmoid(W_o x_t + U_o h_{t-1} + b_o)          output gate
+    c_t = f_t * c_{t-1} + i_t * g_t                     private cell,   c_0 = 0
+    h_t = o_t * tanh(c_t)                               public output,  h_0 = 0
 
-`LSTMModel` equals `torch.nn.LSTM` on every real token, see `recurrence.py` for padding, directions and state.
+`LSTMModel` equals `torch.nn.LSTM` on every real token; its parts can be switched off, coupled, normalised or shared
+(`cells.lstm_cell`). See `loop.py` for padding, directions and state.
 """
 
-import torch
 from huggingface_hub.dataclasses import strict
-from torch import nn
-from transformers import initialization as init
 
-from .base import bounded, is_loaded
+from .base import bounded
+from .cells import Cell, lstm_cell
 from .heads import SequenceClassificationMixin
 from .recurrence import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 
 
 @strict
 class LSTMConfig(RecurrentConfig):
-    """Configuration of the LSTM: `RecurrentConfig` and the forget bias.
+    """Configuration of the LSTM: `RecurrentConfig` and a switch for each part of the cell.
 
     Args:
-        forget_bias: Initial b_if. 1 keeps the cell's gradient alive from the first step (Jozefowicz et al. 2015).
+        input_gate: Off: everything enters, i = 1.
+        forget_gate: Off: nothing is forgotten, f = 1 (Hochreiter and Schmidhuber 1997).
+        output_gate: Off: everything is shown, o = 1.
+        peephole: The gates see the cell (Gers and Schmidhuber 2000).
+        coupled: i = 1 - f, a quarter fewer parameters (Greff et al. 2017).
+        layer_norm: Normalise gates and cell (Ba et al. 2016).
+        block_size: So many cells share their gates (Hochreiter and Schmidhuber 1997).
+        forget_bias: Initial b_f. 1 keeps the cell's gradient alive from the first step (Jozefowicz et al. 2015).
     """
 
     model_type = "hfseq_lstm"
 
+    input_gate: bool = True
+    forget_gate: bool = True
+    output_gate: bool = True
+    peephole: bool = False
+    coupled: bool = False
+    layer_norm: bool = False
+    block_size: int = bounded(1, 1, 65_536)
     forget_bias: float | int = bounded(1.0, -10.0, 10.0)
+
+    def validate_cell(self) -> None:
+        """The switches fit one another, and blocks fit the width."""
+        if self.hidden_size % self.block_size:
+            raise ValueError(f"block_size={self.block_size} does not divide hidden_size={self.hidden_size}")
+        self.make_cell()
+
+    def make_cell(self) -> Cell:
+        """The LSTM with these switches."""
+        return lstm_cell(
+            input_gate=self.input_gate,
+            forget_gate=self.forget_gate,
+            output_gate=self.output_gate,
+            peephole=self.peephole,
+            coupled=self.coupled,
+            layer_norm=self.layer_norm,
+            block_size=self.block_size,
+            forget_bias=float(self.forget_bias),
+        )
 
 
 class LSTMPreTrainedModel(RecurrentPreTrainedModel):
-    """Base of the LSTM classes: the forget bias."""
+    """Base of the LSTM classes."""
 
     config: LSTMConfig
-
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """As `RecurrentPreTrainedModel`, then b_if = `forget_bias` (b_hf stays 0: torch adds the two)."""
-        super()._init_weights(module)
-        if isinstance(module, nn.LSTM):
-            bias = module.get_parameter("bias_ih_l0")
-            if not is_loaded(bias):
-                _, forget, _, _ = bias.chunk(4)
-                init.constant_(forget, self.config.forget_bias)
 
 
 class LSTMModel(RecurrentModel, LSTMPreTrainedModel):
     """Embeddings and LSTM layers, no head."""
 
     config: LSTMConfig
-
-    def make_loop(self, input_size: int) -> nn.LSTM:
-        """One direction of one layer."""
-        return nn.LSTM(input_size, self.config.hidden_size, batch_first=True)
 
 
 class LSTMForSequenceClassification(SequenceClassificationMixin, LSTMPreTrainedModel):

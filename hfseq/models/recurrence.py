@@ -1,43 +1,26 @@
-"""The one masked time loop: any torch cell, any depth, both directions, state in and state out.
+"""The recurrent backbone: embeddings, then a stack of layers of any cell, any depth, one or both directions.
 
-**Padding never changes an answer.** A padded `nn.LSTM(bidirectional=True)` runs its backward direction over the
-padding first, so its outputs move with whatever else is in the batch; packing repairs that and costs up to half the
-speed. Here each direction is a loop of its own that meets every row's real tokens first, in its own reading order:
-
-    text   a b c . .        forward reads  a b c . .        backward reads  c b a . .
-
-What follows a row's last real token cannot reach back, so both directions are exact, and the outputs are put back
-where the tokens were: left padding, right padding and holes are all the same. Ragged rows are packed in two cases
-only, because a padded loop runs past their last token: when their final *state* is asked for, and when the state may
-grow without bound (relu), so that what nobody reads could overflow and spoil the gradient.
+The time loop of one direction, with masks and state, is in `loop.py`; the cells are in `cells.py`. A family's config
+says which cell it means.
 
 Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
-from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .base import (
-    SequenceConfig,
-    SequencePreTrainedModel,
-    at_least_one_token,
-    bounded,
-    check_input_ids,
-    is_loaded,
-    share,
-)
-from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
+from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, share
+from .cells import Cell
+from .loop import RecurrentLoop, TokenOrder
+from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer
 
 
 @strict
@@ -99,39 +82,14 @@ class RecurrentConfig(SequenceConfig):
                 f"pad_token_id={self.pad_token_id} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}"
             )
 
+    def make_cell(self) -> Cell:
+        """The cell that these fields describe."""
+        raise NotImplementedError(f"{type(self).__name__} must say which cell it means")
+
     @property
     def output_size(self) -> int:
         """D, the width of `last_hidden_state`."""
         return self.hidden_size * (2 if self.bidirectional else 1)
-
-
-class TokenOrder(NamedTuple):
-    """Where each direction finds its tokens: row b meets position `forward[b, k]` at step k."""
-
-    forward: torch.Tensor  # (B, T) real tokens first, in reading order, then the padding
-    backward: torch.Tensor  # (B, T) the same real tokens reversed, then the padding
-    real: torch.Tensor  # (B, T) bool
-    lengths: torch.Tensor  # (B,) number of real tokens
-
-
-def token_order(attention_mask: torch.Tensor) -> TokenOrder:
-    """The order in which each direction reads a batch with this mask, (B, T)."""
-    real = attention_mask.bool()
-    lengths = real.sum(1)
-    forward = torch.argsort(~real, dim=1, stable=True)
-    step = torch.arange(real.shape[1], device=real.device).expand_as(forward)
-    flipped = torch.where(step < lengths[:, None], lengths[:, None] - 1 - step, step)
-    return TokenOrder(forward, forward.gather(1, flipped), real, lengths)
-
-
-def take(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """values[b, index[b, k]] for values (B, T, D)."""
-    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
-
-
-def put_back(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """The inverse of `take`: out[b, index[b, k]] = values[b, k]."""
-    return torch.empty_like(values).scatter(1, index[..., None].expand_as(values), values)
 
 
 def _own_columns(attention_mask: torch.Tensor, hidden_states: torch.Tensor, cache: Cache | None) -> torch.Tensor:
@@ -164,83 +122,41 @@ class RecurrentLayer(GradientCheckpointingLayer):
     """One layer: a loop per direction, with outputs side by side.
 
     Args:
-        make_loop: Builds one direction's loop for an input width: an nn.RNN, nn.LSTM or nn.GRU of one layer.
+        cell: What is computed at each step.
         input_size: Width of what comes in.
+        hidden_size: H, of one direction.
         bidirectional: Whether to add the second direction.
         layer_idx: Place in the cache.
     """
 
     def __init__(
-        self, *, make_loop: Callable[[int], nn.RNNBase], input_size: int, bidirectional: bool, layer_idx: int
+        self, cell: Cell, *, input_size: int, hidden_size: int, bidirectional: bool = False, layer_idx: int = 0
     ) -> None:
         super().__init__()
         self.layer_idx = layer_idx
-        self.forward_loop = make_loop(input_size)
-        self.backward_loop = make_loop(input_size) if bidirectional else None
+        sizes = {"input_size": input_size, "hidden_size": hidden_size}
+        self.forward_loop = RecurrentLoop(cell, **sizes)
+        self.backward_loop = RecurrentLoop(cell, **sizes, backward=True) if bidirectional else None
 
     def forward(
-        self, hidden_states: torch.Tensor, order: TokenOrder | None = None, past_key_values: Cache | None = None
+        self, hidden_states: torch.Tensor, order: TokenOrder, past_key_values: Cache | None = None
     ) -> torch.Tensor:
-        """hidden_states: (B, T, input) -> (B, T, D), zero where there is padding. `order` is None without padding."""
+        """hidden_states: (B, T, input) -> (B, T, D), zero where there is padding."""
         if past_key_values is not None:
             return self._with_state(hidden_states, order, past_key_values)
-        if order is None:
-            outputs = [_run(self.forward_loop, hidden_states)[0]]
-            if self.backward_loop is not None:
-                outputs.append(_run(self.backward_loop, hidden_states.flip(1))[0].flip(1))
-            return torch.cat(outputs, dim=-1)
-        outputs = []
-        for loop, index in ((self.forward_loop, order.forward), (self.backward_loop, order.backward)):
-            if loop is not None:
-                outputs.append(put_back(_read(loop, take(hidden_states, index), order.lengths), index))
-        return torch.cat(outputs, dim=-1) * order.real[..., None]
+        loops = (self.forward_loop, self.backward_loop)
+        return torch.cat([loop(hidden_states, order)[0] for loop in loops if loop is not None], dim=-1)
 
-    def _with_state(self, hidden_states: torch.Tensor, order: TokenOrder | None, cache: Cache) -> torch.Tensor:
+    def _with_state(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache) -> torch.Tensor:
         """Continue from the cached state and leave the new one there."""
         while len(cache.layers) <= self.layer_idx:  # a DynamicCache() made without a config has no layers yet
             cache.layers.append(RecurrentStateLayer())
-        before: States | None = cast(RecurrentStateLayer, cache.layers[self.layer_idx]).states
-        if order is None:
-            output, after = self._continue(hidden_states, before)
-        else:
-            output, after = self._continue(_pack(take(hidden_states, order.forward), order.lengths), before)
-            output = pad_packed_sequence(output, batch_first=True, total_length=hidden_states.shape[1])[0]
-            output = put_back(output, order.forward) * order.real[..., None]
-            empty = (order.lengths == 0)[:, None]  # a row without a token keeps its state
-            kept = before or tuple(torch.zeros_like(state) for state in after)
-            after = tuple(torch.where(empty, old, new) for old, new in zip(kept, after, strict=True))
-        cache.update(after[0], after[-1], self.layer_idx, num_new_tokens=hidden_states.shape[1])
+        layer = cast(RecurrentStateLayer, cache.layers[self.layer_idx])
+        output, states = self.forward_loop(
+            hidden_states, order, layer.states or self.forward_loop.start(hidden_states)
+        )
+        layer.keep(states, num_new_tokens=hidden_states.shape[1])
         return output
-
-    def _continue(self, inputs: Any, states: States | None) -> tuple[Any, States]:
-        """The forward loop with the state as a tuple of (B, H), whatever the cell calls it."""
-        is_lstm = isinstance(self.forward_loop, nn.LSTM)
-        if states is not None:
-            states = tuple(state[None].contiguous() for state in states)
-        output, after = _run(self.forward_loop, inputs, states if is_lstm or states is None else states[0])
-        return output, tuple(state[0] for state in (after if is_lstm else (after,)))
-
-
-def _pack(inputs: torch.Tensor, lengths: torch.Tensor) -> PackedSequence:
-    """Rows that begin with `lengths` real tokens; packing knows no empty rows, so those keep one step."""
-    return pack_padded_sequence(inputs, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-
-
-def _read(loop: nn.RNNBase, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Outputs of one direction, (B, T, H); right at the first `lengths` steps of each row, finite at the others."""
-    if loop.mode != "RNN_RELU":
-        return _run(loop, inputs)[0]
-    output = _run(loop, _pack(inputs, lengths))[0]
-    return pad_packed_sequence(output, batch_first=True, total_length=inputs.shape[1])[0]
-
-
-def _run(loop: nn.RNNBase, inputs: Any, state: Any = None) -> tuple[Any, Any]:
-    """Call torch's loop, outside autocast where its bfloat16 kernel is missing: on a CPU below AVX-512 it fails."""
-    on_cpu = loop.get_parameter("weight_hh_l0").device.type == "cpu"
-    if not (on_cpu and torch.is_autocast_enabled("cpu")) or torch.backends.cpu.get_cpu_capability() == "AVX512":
-        return loop(inputs, state)
-    with torch.autocast("cpu", enabled=False):
-        return loop(inputs.float(), state)
 
 
 class RecurrentPreTrainedModel(SequencePreTrainedModel):
@@ -253,25 +169,15 @@ class RecurrentPreTrainedModel(SequencePreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Each gate on its own: input weights Xavier, recurrent weights orthogonal, biases 0.
-
-        transformers' rule covers nn.LSTM alone (Xavier everywhere, the forget bias wiped) and leaves nn.GRU and nn.RNN
-        as leftover memory.
-        """
-        if not isinstance(module, nn.RNNBase):
+        """Recurrent weights by the rules of `RecurrentLoop`, which `init.*` keeps off what a checkpoint filled."""
+        if isinstance(module, RecurrentLoop):
+            module.reset_parameters()
+        elif not isinstance(module, nn.ParameterDict):  # a loop's own
             super()._init_weights(module)
-            return
-        for name, parameter in module.named_parameters(recurse=False):
-            if name.startswith("bias"):
-                init.zeros_(parameter)
-            elif not is_loaded(parameter):
-                rule = init.orthogonal_ if "_hh_" in name else init.xavier_uniform_
-                for gate in parameter.split(module.hidden_size):
-                    rule(gate)
 
 
 class RecurrentModel(RecurrentPreTrainedModel):
-    """Embeddings, then a stack of recurrent layers. A family says how one loop is built (`make_loop`)."""
+    """Embeddings, then a stack of recurrent layers of the config's cell."""
 
     config: RecurrentConfig
 
@@ -280,8 +186,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.layers = nn.ModuleList(
             RecurrentLayer(
-                make_loop=self.make_loop,
+                config.make_cell(),
                 input_size=config.embedding_size if layer_idx == 0 else config.output_size,
+                hidden_size=config.hidden_size,
                 bidirectional=config.bidirectional,
                 layer_idx=layer_idx,
             )
@@ -292,10 +199,6 @@ class RecurrentModel(RecurrentPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
         self.freeze_parameters()
-
-    def make_loop(self, input_size: int) -> nn.RNNBase:
-        """One direction of one layer for inputs of this width, batch first."""
-        raise NotImplementedError(f"{type(self).__name__} must say how its loop is built")
 
     def freeze_parameters(self) -> None:
         """The embeddings, when the config freezes them."""
@@ -343,7 +246,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             attention_mask: (B, T), 1 for real tokens; all real without it. With a state, the last T columns count.
             past_key_values: The state to continue from, as an earlier call returned it.
             inputs_embeds: (B, T, E) vectors instead of `input_ids`: numbers, or words embedded elsewhere.
-            use_cache: Return the state reached. Off by default: ragged rows then run packed, which is slower.
+            use_cache: Return the state reached.
             **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
@@ -353,11 +256,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
         hidden_states = self._embed(input_ids) if input_ids is not None else inputs_embeds
         assert hidden_states is not None
         cache = self._cache(past_key_values, use_cache)
-        order = None
-        if attention_mask is not None:
-            mask = _own_columns(attention_mask, hidden_states, cache)
-            # A state waits for the device anyway (packing needs lengths), so look once whether there is any padding.
-            order = None if cache is not None and bool(mask.all()) else token_order(mask)
+        mask = None if attention_mask is None else _own_columns(attention_mask, hidden_states, cache)
+        order = TokenOrder(*hidden_states.shape[:2], mask)
         hidden_states = self.dropout(hidden_states)
         for layer in self.layers:
             hidden_states = self.dropout(layer(hidden_states, order=order, past_key_values=cache))

@@ -1,31 +1,41 @@
-"""The vanilla recurrent network (Elman 1990).
+"""The vanilla recurrent network (Elman 1990) and its residual forms.
 
-    h_t = act(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)          act = tanh or relu,  h_0 = 0
+    h_t = act(W x_t + U h_{t-1} + b)                                     residual="none"
+    h_t = h_{t-1} + act(W x_t + U h_{t-1} + b)                           residual="plain"
+    h_t = sigmoid(W_f x_t + U_f h_{t-1} + b_f) * h_{t-1} + act(...)      residual="forget"
 
-The simplest memory: one vector, rewritten whole at every step, which is why gradients through it vanish or explode.
-`RNNModel` equals `torch.nn.RNN` on every real token, see `recurrence.py` for padding, directions and state.
+with act = tanh, relu or sigmoid, and h_0 = 0. The simplest memory: one vector, rewritten whole at every step, which is
+why gradients through it vanish or explode. Adding to it instead gives the gradient a way past every step; a forget
+gate lets it be cleared again, and the next thought is the LSTM. With residual="none" `RNNModel` equals `torch.nn.RNN`
+on every real token, see `loop.py` for padding, directions and state.
 """
 
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
-from torch import nn
 
+from .cells import Cell, rnn_cell
 from .heads import SequenceClassificationMixin
 from .recurrence import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 
 
 @strict
 class RNNConfig(RecurrentConfig):
-    """Configuration of the vanilla RNN: `RecurrentConfig` and the activation.
+    """Configuration of the vanilla RNN: `RecurrentConfig`, the activation and the residual.
 
     Args:
-        nonlinearity: The activation, "tanh" or "relu".
+        nonlinearity: The activation, "tanh", "relu" or "sigmoid".
+        residual: "none", "plain", or "forget" for one with a forget gate.
     """
 
     model_type = "hfseq_rnn"
 
-    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh"
+    residual: Literal["none", "plain", "forget"] = "none"
+
+    def make_cell(self) -> Cell:
+        """The cell with this activation and residual."""
+        return rnn_cell(self.nonlinearity, self.residual)
 
 
 class RNNPreTrainedModel(RecurrentPreTrainedModel):
@@ -38,10 +48,6 @@ class RNNModel(RecurrentModel, RNNPreTrainedModel):
     """Embeddings and vanilla recurrent layers, no head."""
 
     config: RNNConfig
-
-    def make_loop(self, input_size: int) -> nn.RNN:
-        """One direction of one layer."""
-        return nn.RNN(input_size, self.config.hidden_size, nonlinearity=self.config.nonlinearity, batch_first=True)
 
 
 class RNNForSequenceClassification(SequenceClassificationMixin, RNNPreTrainedModel):

@@ -17,7 +17,7 @@ States = tuple[torch.Tensor, ...]
 
 
 class RecurrentStateLayer(CacheLayerMixin):
-    """State of one layer after `seq_length` tokens: (h,) for RNN and GRU, (h, c) for LSTM, each (batch, hidden)."""
+    """The states of one layer's cell after `seq_length` tokens: (h,), (h, c) or more, each (batch, hidden)."""
 
     _layer_type = RECURRENT_LAYER_TYPE
     is_compileable = False
@@ -42,7 +42,7 @@ class RecurrentStateLayer(CacheLayerMixin):
 
     @property
     def values(self) -> torch.Tensor | None:
-        """The last state: c for an LSTM, else h; (batch, hidden)."""
+        """The last of the states: c for an LSTM, (batch, hidden)."""
         return None if self.states is None else self.states[-1]
 
     @values.setter
@@ -53,15 +53,18 @@ class RecurrentStateLayer(CacheLayerMixin):
         """Note dtype and device of the first state."""
         self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
 
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, num_new_tokens: int = 1, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keep the state reached after `num_new_tokens` more tokens: h, and c (an RNN or GRU gives h again)."""
-        self.lazy_initialization(key_states)
-        # Re-bound, never copied in place: a state that carries gradients stays valid.
-        self.states = (key_states,) if value_states is key_states else (key_states, value_states)
+    def keep(self, states: States, *, num_new_tokens: int) -> None:
+        """The states reached after `num_new_tokens` more tokens.
+
+        They are re-bound, never copied in place: a state that carries gradients stays valid.
+        """
+        self.lazy_initialization(states[0])
+        self.states = states
         self.seq_length += num_new_tokens
-        return key_states, value_states
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Attention's way to add to a cache; a recurrent layer replaces its state (`keep`)."""
+        raise NotImplementedError("a recurrent layer keeps a state, it has no keys and values to add to")
 
     def get_seq_length(self) -> int:
         """Tokens seen."""

@@ -1,0 +1,336 @@
+"""From a cell's equation to machine code: fused forward and backward kernels for the CPU.
+
+A cell is traced once (`symbols.py`), differentiated, and printed as four loops in plain Python over `simd.py`'s vectors;
+numba compiles them, and keeps the machine code beside the printed module, so that the next process loads it at once.
+Matrix products stay outside, in torch (`sequence.py`).
+
+    forward          gates, states            -> new states
+    early            gates, states            -> the vector that a late gate's weights meet
+    early_backward   ... and gradients of new states -> gradient of the late gate
+    backward         ... and gradient of that vector -> gradients of gates, states, params
+
+A row is H numbers. A mean over it needs all of it before anything behind it, so a row is passed over once more for
+each mean on the way (`Node.level`); what several passes need is kept in between, in a scratch row.
+"""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import llvmlite
+import numba
+from huggingface_hub import cached_assets_path
+
+from . import simd
+from .symbols import Graph, Node, differentiate, in_order
+
+if TYPE_CHECKING:
+    from ..models.cells import Cell
+
+logger = logging.getLogger(__name__)
+
+# One signature for the forward loops and one for the backward ones: addresses, then strides and sizes in elements.
+_FORWARD = ("gates", "split", "before", "params", "vector", "after", "scratch", "plane", "rows", "width")
+_BACKWARD = (
+    *("gates", "split", "before", "params", "d_states", "d_output", "d_vector"),
+    *("d_gates", "d_split", "d_params", "scratch", "plane", "d_plane", "rows", "width"),
+)
+
+
+class Place(NamedTuple):
+    """Where a vector of the row lies: the array's name, and the index of its first element."""
+
+    array: str
+    index: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A result and its place; `accumulate` adds to what is there."""
+
+    node: Node
+    place: Place
+    accumulate: bool = False
+
+
+class Kernels(NamedTuple):
+    """The compiled loops of one cell; `scratch` is how many vectors of width H they keep between passes."""
+
+    forward: Callable[..., None]
+    early: Callable[..., None] | None
+    early_backward: Callable[..., None] | None
+    backward: Callable[..., None]
+    scratch: int
+
+
+class Traced:
+    """A cell's equation as a graph, with the place of every vector it reads and writes."""
+
+    def __init__(self, cell: "Cell") -> None:
+        self.graph, self.places = Graph(), {}
+        count = len(cell.gates)
+        self.gates = [
+            self._input(f"a_{g}", "gates", f"row * {count} * width + {k} * width") for k, g in enumerate(cell.gates)
+        ]
+        self.split = [
+            self._input(f"u_{g}", "split", f"row * {len(cell.split)} * width + {k} * width")
+            for k, g in enumerate(cell.split)
+        ]
+        self.states = [
+            self._input(f"{s}_before", "before", f"{k} * plane + row * width") for k, s in enumerate(cell.states)
+        ]
+        names = [f"{name}_{i}" for name, values in cell.params.items() for i in range(len(values))]
+        self.params = [self._input(name, "params", f"{k} * width") for k, name in enumerate(names)]
+        self.late = self.gates[-1] if cell.late is not None else None
+        self.vector: Node | None = None
+        self.new_states = self._call(cell)
+
+    def _input(self, name: str, array: str, index: str) -> Node:
+        node = self.graph.input(name)
+        self.places[node] = Place(array, index)
+        return node
+
+    def _call(self, cell: "Cell") -> list[Node]:
+        own = dict(zip(cell.split, self.split, strict=True))
+        gates: list[Any] = [
+            (node, own[g]) if g in own else node for g, node in zip(cell.gates, self.gates, strict=True)
+        ]
+        if self.late is not None:
+            gates[-1] = self._meet
+        states = cell.equation(self.graph, tuple(gates), tuple(self.states), cell.named(self.params))
+        if len(states) != len(cell.states):
+            raise ValueError(f"the equation returns {len(states)} states, but its cell names {cell.states}")
+        if self.late is not None and self.vector is None:
+            raise ValueError(f"the equation never calls its late gate {cell.late!r}")
+        return [self.graph.add(state, 0.0) for state in states]
+
+    def _meet(self, vector: Node) -> Node:
+        if self.vector is not None and self.vector is not vector:
+            raise ValueError("a late gate can meet one vector only")
+        self.vector = vector
+        assert self.late is not None
+        return self.late
+
+    def gradients(self, *, with_vector: bool, wanted: Sequence[Node]) -> list[Node]:
+        """Of the new states' (and the late gate's vector's) incoming gradients with respect to `wanted`."""
+        incoming = [
+            self._input(f"d_{k}", "d_states", f"{k} * d_plane + row * width") for k in range(len(self.new_states))
+        ]
+        incoming[0] = incoming[0] + self._input("d_output", "d_output", "row * width")
+        outputs = list(self.new_states)
+        if with_vector and self.vector is not None:
+            outputs.append(self.vector)
+            incoming.append(self._input("d_vector", "d_vector", "row * width"))
+        return differentiate(outputs, incoming, wanted)
+
+
+def _forward_outputs(traced: Traced) -> list[Output]:
+    return [Output(node, Place("after", f"{k} * plane + row * width")) for k, node in enumerate(traced.new_states)]
+
+
+def _backward_outputs(traced: Traced) -> list[Output]:
+    plain = [gate for gate in traced.gates if gate is not traced.late]
+    wanted = [*plain, *traced.split, *traced.states, *traced.params]
+    places = [
+        Place({"gates": "d_gates", "split": "d_split", "before": "d_states", "params": "d_params"}[array], index)
+        for array, index in (traced.places[node] for node in wanted)
+    ]
+    places = [Place(array, index.replace("plane", "d_plane")) for array, index in places]
+    gradients = traced.gradients(with_vector=True, wanted=wanted)
+    return [
+        Output(node, place, accumulate=place.array == "d_params")
+        for node, place in zip(gradients, places, strict=True)
+    ]
+
+
+class Printer:
+    """Prints one kernel: passes over each row, each pass once for whole vectors and once for the rest."""
+
+    def __init__(self, places: dict[Node, Place], outputs: Sequence[Output]) -> None:
+        self.places, self.outputs = places, outputs
+        self.last = max(output.node.level for output in outputs)
+        needed = in_order(output.node for output in outputs)
+        self.means = [node for node in needed if node.operation == "mean"]
+        self.names = {node: f"v{i}" for i, node in enumerate(needed)}
+        self.first_pass: dict[Node, int] = {}
+        self.kept: dict[Node, int] = {}
+        self.kept = self._keep()
+
+    def _targets(self, level: int) -> list[Node]:
+        """What a pass computes: the arguments of the next means, or, at last, the outputs."""
+        if level == self.last:
+            return [output.node for output in self.outputs]
+        return [mean.operands[0] for mean in self.means if mean.level == level + 1]
+
+    def _body(self, level: int) -> list[Node]:
+        """The nodes of a pass in order; what earlier passes kept is not computed again."""
+        seen: dict[Node, None] = {}
+
+        def visit(node: Node) -> None:
+            if node in seen:
+                return
+            if node.operation not in ("mean", "number") and not self._loads(node, level):
+                for operand in node.operands:
+                    visit(operand)
+            seen[node] = None
+
+        for target in self._targets(level):
+            visit(target)
+        return list(seen)
+
+    def _loads(self, node: Node, level: int) -> bool:
+        """Whether an earlier pass kept this node."""
+        return node in self.kept and self.first_pass[node] < level
+
+    def _keep(self) -> dict[Node, int]:
+        """Results that several passes need -> their slot in the scratch row."""
+        passes: dict[Node, int] = {}
+        for level in range(self.last + 1):
+            for node in self._body(level):
+                self.first_pass.setdefault(node, level)
+                passes[node] = passes.get(node, 0) + 1
+        self.kept = {node: 0 for node, count in passes.items() if count > 1 and node.operation not in _LEAVES}
+        bodies = [(level, self._body(level)) for level in range(self.last + 1)]
+        loaded = dict.fromkeys(node for level, body in bodies for node in body if self._loads(node, level))
+        return {node: slot for slot, node in enumerate(loaded)}
+
+    def source(self, name: str, arguments: Iterable[str]) -> str:
+        """The kernel as a Python function."""
+        lines = [f"def {name}({', '.join(arguments)}):", f"    full = width - width % {_LANES_NAME}"]
+        if self.means:
+            lines.append("    share = fill_1(1.0 / width)")
+        lines.append("    for row in range(rows):")
+        for level in range(self.last + 1):
+            lines += [f"        {line}" for line in self._pass(level)]
+        return "\n".join(lines)
+
+    def _pass(self, level: int) -> list[str]:
+        body = self._body(level)
+        means = [mean for mean in self.means if mean.level == level + 1]
+        lines = []
+        for mean in means:
+            lines += [f"sum_{self.names[mean]}_{kind} = fill_{kind}(0.0)" for kind in ("v", "1")]
+        spread = [node for node in body if node.operation == "mean"]
+        lines += [f"{self.names[node]}_v = spread_v({self.names[node]}_1)" for node in spread]
+        for kind, loop in (("v", f"range(0, full, {_LANES_NAME})"), ("1", "range(full, width)")):
+            lines.append(f"for j in {loop}:")
+            lines += [f"    {line}" for node in body for line in self._statement(node, kind, level)]
+            for mean in means:
+                total, value = f"sum_{self.names[mean]}_{kind}", f"{self.names[mean.operands[0]]}_{kind}"
+                lines.append(f"    {total} = add({total}, {value})")
+            if level == self.last:
+                lines += [f"    {self._write(output, kind)}" for output in self.outputs]
+        for mean in means:
+            name = self.names[mean]
+            lines.append(f"{name}_1 = mul(add(total(sum_{name}_v), sum_{name}_1), share)")
+        return lines
+
+    def _statement(self, node: Node, kind: str, level: int) -> list[str]:
+        name = f"{self.names[node]}_{kind}"
+        if node.operation == "mean":
+            return []
+        if node.operation == "input":
+            place = self.places[node]
+            return [f"{name} = load_{kind}({place.array}, {place.index} + j)"]
+        if node.operation == "number":
+            return [f"{name} = fill_{kind}({node.number!r})"]
+        if self._loads(node, level):
+            return [f"{name} = load_{kind}(scratch, {self.kept[node]} * width + j)"]
+        operands = ", ".join(f"{self.names[operand]}_{kind}" for operand in node.operands)
+        lines = [f"{name} = {node.operation}({operands})"]
+        if node in self.kept:
+            lines.append(f"store({name}, scratch, {self.kept[node]} * width + j)")
+        return lines
+
+    def _write(self, output: Output, kind: str) -> str:
+        place, value = output.place, f"{self.names[output.node]}_{kind}"
+        index = f"{place.index} + j"
+        if output.accumulate:
+            value = f"add({value}, load_{kind}({place.array}, {index}))"
+        return f"store({value}, {place.array}, {index})"
+
+
+_LANES_NAME = "LANES"
+_LEAVES = ("input", "number", "mean")
+_IMPORTED = (
+    *("add", "div", "exp", "memory", "mul", "relu", "rsqrt", "sigmoid", "store", "sub", "tanh", "total"),
+    "where_positive",
+)
+
+
+def print_module(cell: "Cell", dtype: str) -> tuple[str, int]:
+    """The Python source of a cell's kernels, and how many vectors of scratch they need."""
+    lanes = simd.native_lanes(dtype)
+    traced = Traced(cell)
+    jobs = [("forward", _FORWARD, _forward_outputs(traced)), ("backward", _BACKWARD, _backward_outputs(traced))]
+    if traced.late is not None and traced.vector is not None:
+        d_late = traced.gradients(with_vector=False, wanted=[traced.late])[0]
+        late_place = Place("d_gates", traced.places[traced.late].index)
+        jobs.append(("early", _FORWARD, [Output(traced.vector, Place("vector", "row * width"))]))
+        jobs.append(("early_backward", _BACKWARD, [Output(d_late, late_place)]))
+    functions, scratch = [], 0
+    for name, arguments, outputs in jobs:
+        printer = Printer(traced.places, outputs)
+        scratch = max(scratch, len(printer.kept))
+        functions.append("@njit(nogil=True, cache=True)\n" + printer.source(name, arguments))
+    header = [
+        "from numba import njit",
+        f"from hfseq.kernels.simd import {', '.join(_IMPORTED)}",
+        f"{_LANES_NAME} = {lanes}",
+        f"load_v, fill_v, spread_v = memory({dtype!r}, {_LANES_NAME})",
+        f"load_1, fill_1, _ = memory({dtype!r}, 1)",
+    ]
+    return "\n".join(header) + "\n\n\n" + "\n\n\n".join(functions) + "\n", scratch
+
+
+@cache
+def compile_cell(cell: "Cell", dtype: str) -> Kernels:
+    """Print, import and (at the first call) compile a cell's kernels."""
+    source, scratch = print_module(cell, dtype)
+    module = _import(source)
+    return Kernels(
+        forward=module.forward,
+        early=getattr(module, "early", None),
+        early_backward=getattr(module, "early_backward", None),
+        backward=module.backward,
+        scratch=scratch,
+    )
+
+
+def _import(source: str) -> ModuleType:
+    """Import a printed module from the cache folder, where numba keeps its machine code too."""
+    ours = Path(simd.__file__).read_bytes()  # a change of the vectors must not meet machine code from before it
+    key = hashlib.sha256(source.encode() + ours + f"{numba.__version__} {llvmlite.__version__}".encode())
+    name = f"hfseq_kernels_{key.hexdigest()[:24]}"
+    path = _folder() / f"{name}.py"
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+            file.write(source)
+        os.replace(file.name, path)  # at once: another process may be importing it
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@cache
+def _folder() -> Path:
+    """Where compiled kernels are kept: beside the Hub's cache, or for this process only if nothing can be written."""
+    try:
+        folder = cached_assets_path("hfseq", namespace="kernels")
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        logger.warning("Kernels are compiled anew in each process: their cache cannot be written (%s).", error)
+        return Path(tempfile.mkdtemp(prefix="hfseq_kernels_"))

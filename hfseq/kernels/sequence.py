@@ -1,0 +1,214 @@
+"""The time loop over fused kernels: one direction of one layer, exact on ragged batches, forward and backward.
+
+Rows are sorted by length and stored step by step, so that the rows still alive at step t are the first `sizes[t]` of
+that step, and nothing is ever computed for padding:
+
+    rows  a b c        steps  a1 b1 c1 | a2 b2 | a3        sizes  3 2 1        n = 6
+
+One input product for all n tokens, per step one product for the rows alive, one weight-gradient product at the end;
+everything between the products is one pass over memory (`cpu.py`).
+"""
+
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch.amp import custom_bwd, custom_fwd
+from torch.autograd.function import once_differentiable
+
+from .cpu import compile_cell
+
+if TYPE_CHECKING:
+    from ..models.cells import Cell
+    from ..models.loop import Packing, Weights
+
+INTERFACE = 1  # as in models/fused.py
+
+DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+class Plan(NamedTuple):
+    """What carries no gradient.
+
+    Attributes:
+        cell: The equation.
+        packing: Which rows are alive at each step.
+        product_dtype: bfloat16 for matrix products in it; None for the dtype of the inputs.
+    """
+
+    cell: "Cell"
+    packing: "Packing"
+    product_dtype: torch.dtype | None = None
+
+
+def run(
+    cell: "Cell",
+    packing: "Packing",
+    inputs: torch.Tensor,
+    states: torch.Tensor,
+    weights: "Weights",
+    product_dtype: torch.dtype | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run packed inputs (n, I) from `states` (number of states, B, H): outputs (n, H) and the states reached.
+
+    A row that ends early keeps the state of its last token, a row without a token the one it came with. Products are
+    taken in `product_dtype` (bfloat16), or as the inputs are.
+    """
+    return _TimeLoop.apply(Plan(cell, packing, product_dtype), inputs, states, *weights)
+
+
+class _Blocks(NamedTuple):
+    """The gates' rows of the weights (columns of the products): plain, then split, then late."""
+
+    plain: slice
+    split: slice
+    late: slice
+
+    @classmethod
+    def of(cls, cell: "Cell", width: int) -> "_Blocks":
+        late = 0 if cell.late is None else 1
+        plain = len(cell.gates) - len(cell.split) - late
+        ends = list(accumulate((plain * width, len(cell.split) * width, late * width), initial=0))
+        return cls(*(slice(start, end) for start, end in pairwise(ends)))
+
+
+class _Rows:
+    """Addresses of the rows of a matrix; a kernel is given these."""
+
+    def __init__(self, matrix: torch.Tensor | None) -> None:
+        self._start = 0 if matrix is None else matrix.data_ptr()
+        self._bytes = 0 if matrix is None else matrix.stride(-2) * matrix.element_size()
+
+    def __call__(self, row: int) -> int:
+        return self._start + row * self._bytes
+
+
+class _TimeLoop(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    def forward(ctx: Any, plan: Plan, inputs: torch.Tensor, states: torch.Tensor, *tensors: Any) -> Any:
+        weight_ih, weight_hh, bias, bias_hh, params = tensors
+        cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
+        sizes, first, n = packing.sizes, packing.first, len(inputs)
+        kernels = compile_cell(cell, DTYPES[inputs.dtype])
+        blocks, products = _Blocks.of(cell, width), _Products(plan.product_dtype)
+        plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t()) for block in blocks)
+
+        gates = products.of(inputs, weight_ih.t())  # (n, G H): W x + b, in the end the whole pre-activations
+        if bias is not None:
+            gates += bias
+        split = inputs.new_empty(n, split_hh.shape[1])  # (n, S H): U h + b', where the equation keeps it apart
+        vectors = inputs.new_empty(n, late_hh.shape[1])  # (n, H): what the late gate's weights meet
+        trace = inputs.new_empty(len(cell.states), first + n, width)  # initial states, then those after each step
+        trace[:, :first] = states[:, :first]
+        scratch = inputs.new_empty(kernels.scratch + 1, width)
+
+        h = trace[0, :first]
+        at_gates, at_split, at_trace, at_vectors = _Rows(gates), _Rows(split), _Rows(trace), _Rows(vectors)
+        fixed = _Rows(params)(0), _Rows(scratch)(0), trace.stride(0)
+        plain_steps, split_steps = gates[:, blocks.plain].split(sizes), split.split(sizes)
+        late_steps, vector_steps = gates[:, blocks.late].split(sizes), vectors.split(sizes)
+        h_steps = trace[0, first:].split(sizes)
+        for t, (size, now, before) in enumerate(zip(sizes, packing.offsets, packing.before, strict=True)):
+            h = h[:size]
+            products.add_to(plain_steps[t], h, plain_hh)
+            if cell.split:
+                products.into(split_steps[t], h, split_hh, bias_hh)
+            places = at_gates(now), at_split(now), at_trace(before), fixed[0], at_vectors(now), at_trace(first + now)
+            if kernels.early is not None:
+                kernels.early(*places, *fixed[1:], size, width)
+                products.add_to(late_steps[t], vector_steps[t], late_hh)
+            kernels.forward(*places, *fixed[1:], size, width)
+            h = h_steps[t]
+
+        ctx.plan, ctx.kernels, ctx.has = plan, kernels, (bias is not None, bias_hh is not None)
+        ctx.save_for_backward(inputs, weight_ih, weight_hh, params, gates, split, vectors, trace)
+        return trace[0, first:], packing.reached(trace, states)
+
+    @staticmethod
+    @once_differentiable
+    @custom_bwd(device_type="cpu")
+    def backward(ctx: Any, d_outputs: torch.Tensor, d_reached: torch.Tensor) -> Any:
+        inputs, weight_ih, weight_hh, params, gates, split, vectors, trace = ctx.saved_tensors
+        plan, kernels = ctx.plan, ctx.kernels
+        cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
+        sizes, first = packing.sizes, packing.first
+        blocks, products = _Blocks.of(cell, width), _Products(plan.product_dtype)
+        plain_hh, split_hh, late_hh = (products.cast(weight_hh[block]) for block in blocks)
+
+        d_outputs = d_outputs.contiguous()
+        d_gates, d_split = torch.empty_like(gates), torch.empty_like(split)
+        d_states = d_reached.clone(memory_format=torch.contiguous_format)  # of rows yet to end: (states, B, H)
+        d_params = None if params is None else torch.zeros_like(params)
+        d_vector = inputs.new_empty(first, late_hh.shape[0])
+        scratch = inputs.new_empty(kernels.scratch + 1, width)
+
+        at_gates, at_split, at_trace, at_d_outputs = _Rows(gates), _Rows(split), _Rows(trace), _Rows(d_outputs)
+        at_d_gates, at_d_split = _Rows(d_gates), _Rows(d_split)
+        fixed = _Rows(params)(0), _Rows(d_states)(0), _Rows(d_vector)(0), _Rows(d_params)(0), _Rows(scratch)(0)
+        d_plain_steps, d_split_steps = d_gates[:, blocks.plain].split(sizes), d_split.split(sizes)
+        d_late_steps, d_h = d_gates[:, blocks.late].split(sizes), d_states[0]
+        for t in reversed(range(len(sizes))):
+            size, now, before = sizes[t], packing.offsets[t], packing.before[t]
+            places = (
+                *(at_gates(now), at_split(now), at_trace(before), fixed[0], fixed[1], at_d_outputs(now), fixed[2]),
+                *(at_d_gates(now), at_d_split(now), fixed[3], fixed[4], trace.stride(0), d_states.stride(0)),
+            )
+            if kernels.early_backward is not None:
+                kernels.early_backward(*places, size, width)
+                products.into(d_vector[:size], d_late_steps[t], late_hh)
+            kernels.backward(*places, size, width)
+            products.add_to(d_h[:size], d_plain_steps[t], plain_hh)
+            if cell.split:
+                products.add_to(d_h[:size], d_split_steps[t], split_hh)
+
+        need_inputs, need_states = ctx.needs_input_grad[1:3]
+        h_before = packing.previous(trace[0])
+        met = ((d_gates[:, blocks.plain], h_before), (d_split, h_before), (d_gates[:, blocks.late], vectors))
+        d_weight_hh = torch.cat([products.of(d_gate.t(), vector) for d_gate, vector in met if d_gate.shape[1]])
+        has_bias, has_bias_hh = ctx.has
+        return (
+            None,
+            products.of(d_gates, weight_ih) if need_inputs else None,
+            d_states if need_states else None,
+            products.of(d_gates.t(), inputs),
+            d_weight_hh,
+            d_gates.sum(0) if has_bias else None,
+            d_split.sum(0) if has_bias_hh else None,
+            d_params,
+        )
+
+
+class _Products:
+    """Matrix products of float tensors, taken in a narrower dtype if one is given."""
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        self.dtype = dtype
+
+    def cast(self, matrix: torch.Tensor) -> torch.Tensor:
+        """Once before a loop; the other factor is cast at each product."""
+        return matrix if self.dtype is None else matrix.to(self.dtype)
+
+    def of(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """A b."""
+        return a @ b if self.dtype is None else (self.cast(a) @ self.cast(b)).to(a.dtype)
+
+    def add_to(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+        """Out += a b."""
+        if not out.numel():
+            return
+        if self.dtype is None:
+            out.addmm_(a, b)
+        else:
+            out += self.cast(a) @ b
+
+    def into(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        """Out = a b + bias."""
+        if self.dtype is not None:
+            out.copy_(self.cast(a) @ b)
+            if bias is not None:
+                out += bias
+        elif bias is None:
+            torch.mm(a, b, out=out)
+        else:
+            torch.addmm(bias, a, b, out=out)

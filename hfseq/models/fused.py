@@ -1,0 +1,41 @@
+"""The one door to the fused kernels, which may be absent: no numba, or this file exported without its package.
+
+Code exported to the Hub can meet another release of hfseq than it came from; `INTERFACE` must be equal on both sides,
+or the models run on torch alone, as they do everywhere else.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+INTERFACE = 1
+
+
+@lru_cache(maxsize=1)
+def kernels() -> Any | None:
+    """The module `hfseq.kernels.sequence`, imported at first use (numba takes a second); None without it."""
+    try:
+        from hfseq.kernels import sequence
+    except ImportError:
+        return None
+    return sequence if sequence.INTERFACE == INTERFACE else None
+
+
+def fits(*tensors: torch.Tensor | None) -> bool:
+    """Whether the kernels can take these tensors: on the CPU, all float32 or all float64."""
+    dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
+    devices = {tensor.device.type for tensor in tensors if tensor is not None}
+    return devices == {"cpu"} and dtypes in ({torch.float32}, {torch.float64}) and kernels() is not None
+
+
+@lru_cache(maxsize=1)
+def is_avx512() -> bool:
+    """Whether torch runs its AVX-512 kernels here."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@lru_cache(maxsize=1)
+def has_bfloat16_products() -> bool:
+    """Whether this CPU multiplies in bfloat16 (avx512_bf16 or AMX); elsewhere it would be emulated, and slow."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

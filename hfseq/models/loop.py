@@ -1,0 +1,355 @@
+"""One direction of one layer: a cell's weights, and the loop over time by the fastest route there is.
+
+    fused       on the CPU with numba: kernels made from the cell's equation (`hfseq/kernels`)
+    torch       cells that torch has itself (cuDNN on a GPU), and what is traced or exported
+    reference   any cell anywhere: the equation on tensors
+
+**Padding never changes an answer.** A padded `nn.LSTM(bidirectional=True)` runs its backward direction over the
+padding first, so its outputs move with whatever else is in the batch. Here a loop meets each row's real tokens alone,
+in its own reading order, and the outputs are put back where the tokens were: left padding, right padding, holes and
+empty rows are all the same, and the state reached is the one after each row's last real token.
+
+    text   a b c . .        forward reads  a b c        backward reads  c b a
+
+Shapes: B batch, T time, I input, H hidden, n real tokens, G gates of which S are split, P vectors.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import initialization as init
+
+from . import fused
+from .base import is_loaded
+from .cells import Cell
+from .state import States
+
+
+class Weights(NamedTuple):
+    """What one loop multiplies and adds.
+
+    Attributes:
+        weight_ih: (G H, I).
+        weight_hh: (G H, H).
+        bias: (G H) or None.
+        bias_hh: (S H) or None.
+        params: (P, H) or None.
+    """
+
+    weight_ih: torch.Tensor
+    weight_hh: torch.Tensor
+    bias: torch.Tensor | None
+    bias_hh: torch.Tensor | None
+    params: torch.Tensor | None
+
+
+class Packing:
+    """A ragged batch step by step: rows sorted by length, each step holding the rows that are still alive.
+
+    rows  a b c        steps  a1 b1 c1 | a2 b2 | a3        sizes  3 2 1        n = 6
+
+    Args:
+        lengths: (B) real tokens of each row, longest first.
+
+    Attributes:
+        sizes: For each step, how many rows are alive; they are the first ones.
+        first: How many rows have a token at all.
+        offsets: For each step, where it begins among the n tokens.
+        before: For each step, where the states it starts from begin, in a trace that has `first` initial states first.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        longest, batch = (lengths[0] if lengths else 0), len(lengths)
+        self.sizes, alive = [], batch
+        for step in range(longest):
+            while lengths[alive - 1] <= step:
+                alive -= 1
+            self.sizes.append(alive)
+        self.lengths = lengths
+        self.first = self.sizes[0] if self.sizes else 0
+        self.offsets = list(accumulate(self.sizes, initial=0))[:-1]
+        self.before = [0, *(self.first + offset for offset in self.offsets)][:longest]
+        self.even = bool(lengths) and lengths[-1] == longest
+
+    def previous(self, trace: torch.Tensor) -> torch.Tensor:
+        """(first + n, H), the initial states and those after each step -> (n, H), the states before each step."""
+        if self.even:
+            return trace[: len(trace) - self.first]
+        return trace.index_select(0, self._previous)
+
+    @cached_property
+    def _previous(self) -> torch.Tensor:
+        return torch.cat(
+            [torch.arange(start, start + size) for start, size in zip(self.before, self.sizes, strict=True)]
+        )
+
+    def reached(self, trace: torch.Tensor, initial: torch.Tensor) -> torch.Tensor:
+        """The states (states, B, H) after each row's last token; of a row without one, the initial ones."""
+        if self.even:
+            return trace[:, len(trace[0]) - self.first :].clone()
+        states = initial.clone()
+        states[:, : self.first] = trace.index_select(1, self._last)
+        return states
+
+    @cached_property
+    def _last(self) -> torch.Tensor:
+        places = [self.first + self.offsets[length - 1] + row for row, length in enumerate(self.lengths[: self.first])]
+        return torch.tensor(places, dtype=torch.long)
+
+
+class TokenOrder:
+    """Where each direction finds the real tokens of a batch; made once a batch, for all its layers.
+
+    Args:
+        batch: B.
+        steps: T.
+        attention_mask: (B, T); None: every token is real.
+    """
+
+    def __init__(self, batch: int, steps: int, attention_mask: torch.Tensor | None) -> None:
+        self.batch, self.steps = batch, steps
+        self.real = None if attention_mask is None else attention_mask.bool()
+
+    @cached_property
+    def lengths(self) -> torch.Tensor:
+        """(B) real tokens."""
+        assert self.real is not None
+        return self.real.sum(1)
+
+    @cached_property
+    def _rows(self) -> torch.Tensor:
+        """(B) rows, longest first."""
+        return torch.argsort(self.lengths, descending=True, stable=True)
+
+    @cached_property
+    def packing(self) -> Packing:
+        """The batch step by step."""
+        if self.real is None:
+            return Packing([self.steps] * self.batch)
+        return Packing(self.lengths[self._rows].tolist())
+
+    @cached_property
+    def forward(self) -> torch.Tensor:
+        """(B, T): row b meets position forward[b, k] at step k; the padding comes last."""
+        assert self.real is not None
+        return torch.argsort(~self.real, dim=1, stable=True)
+
+    @cached_property
+    def backward(self) -> torch.Tensor:
+        """(B, T): the same real tokens reversed, then the padding."""
+        step = torch.arange(self.steps, device=self.forward.device).expand_as(self.forward)
+        lengths = self.lengths[:, None]
+        return self.forward.gather(1, torch.where(step < lengths, lengths - 1 - step, step))
+
+    @cached_property
+    def _packed_places(self) -> dict[bool, torch.Tensor]:
+        """(n) places b T + t of the real tokens, step by step; by direction (True: backward)."""
+        rows = self._rows
+        alive = torch.arange(self.steps, device=rows.device)[:, None] < self.lengths[rows]  # (T, B)
+        places = {}
+        for is_backward, order in ((False, self.forward), (True, self.backward)):
+            places[is_backward] = (rows * self.steps + order[rows].t())[alive]
+        return places
+
+    def pack(self, values: torch.Tensor, backward: bool) -> torch.Tensor:
+        """(B, T, I) -> (n, I), step by step in the direction's reading order."""
+        if self.real is None:
+            values = values.flip(1) if backward else values
+            return values.transpose(0, 1).reshape(-1, values.shape[-1])
+        return values.reshape(-1, values.shape[-1]).index_select(0, self._packed_places[backward])
+
+    def unpack(self, packed: torch.Tensor, backward: bool) -> torch.Tensor:
+        """(n, H) -> (B, T, H), zero where there is padding."""
+        if self.real is None:
+            values = packed.view(self.steps, self.batch, -1).transpose(0, 1)
+            return values.flip(1) if backward else values
+        values = packed.new_zeros(self.batch * self.steps, packed.shape[-1])
+        return values.index_copy(0, self._packed_places[backward], packed).view(self.batch, self.steps, -1)
+
+    def sort(self, states: torch.Tensor) -> torch.Tensor:
+        """(states, B, H) with the rows in packed order."""
+        return states if self.real is None else states.index_select(1, self._rows)
+
+    def unsort(self, states: torch.Tensor) -> torch.Tensor:
+        """The inverse of `sort`."""
+        return states if self.real is None else torch.empty_like(states).index_copy(1, self._rows, states)
+
+
+class RecurrentLoop(nn.Module):
+    """One direction of one layer.
+
+    Args:
+        cell: The equation.
+        input_size: I.
+        hidden_size: H.
+        backward: Whether it reads from the end.
+    """
+
+    def __init__(self, cell: Cell, *, input_size: int, hidden_size: int, backward: bool = False) -> None:
+        super().__init__()
+        self.cell, self.hidden_size, self.backward = cell, hidden_size, backward
+        rows = sum(cell.gate_sizes(hidden_size))
+        self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size))
+        self.bias = nn.Parameter(torch.empty(rows)) if cell.bias else None
+        has_bias_hh = cell.bias and cell.split
+        self.bias_hh = nn.Parameter(torch.empty(len(cell.split) * hidden_size)) if has_bias_hh else None
+        self.params = nn.ParameterDict(
+            {name: nn.Parameter(torch.empty(len(values), hidden_size)) for name, values in cell.params.items()}
+        )
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Each gate on its own: input weights Xavier, recurrent ones orthogonal, biases as the cell says, else 0."""
+        sizes = self.cell.gate_sizes(self.hidden_size)
+        for weight, rule in ((self.weight_ih, init.xavier_uniform_), (self.weight_hh, init.orthogonal_)):
+            if not is_loaded(weight):
+                for gate in weight.split(sizes):
+                    rule(gate)
+        if self.bias is not None and not is_loaded(self.bias):
+            for name, gate in zip(self.cell.gates, self.bias.split(sizes), strict=True):
+                init.constant_(gate, self.cell.gate_bias.get(name, 0.0))
+        if self.bias_hh is not None:
+            init.zeros_(self.bias_hh)
+        for name, values in self.cell.params.items():
+            if not is_loaded(self.params[name]):
+                for vector, value in zip(self.params[name], values, strict=True):
+                    init.constant_(vector, value)
+
+    def weights(self) -> Weights:
+        """The weights as the equation meets them: shared gates repeated for each cell of their block."""
+        params = torch.cat([*self.params.values()]) if len(self.params) > 1 else next(iter(self.params.values()), None)
+        tensors = self.weight_ih, self.weight_hh, self.bias
+        if self.cell.block_size > 1:
+            tensors = tuple(None if tensor is None else self._repeat_shared(tensor) for tensor in tensors)
+        return Weights(*tensors, self.bias_hh, params)
+
+    def _repeat_shared(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Cell j of the H belongs to block j mod H / block_size."""
+        gates = tensor.split(self.cell.gate_sizes(self.hidden_size))
+        return torch.cat([gate.tile((self.hidden_size // len(gate), *[1] * (gate.dim() - 1))) for gate in gates])
+
+    def start(self, inputs: torch.Tensor) -> States:
+        """The states before the first token: zeros."""
+        return (inputs.new_zeros(len(inputs), self.hidden_size),) * len(self.cell.states)
+
+    def forward(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States | None = None
+    ) -> tuple[torch.Tensor, States]:
+        """(B, T, I) -> outputs (B, T, H), zero at padding, and the states reached, each (B, H)."""
+        weights = self.weights()
+        if torch.compiler.is_exporting() or torch.jit.is_tracing() or inputs.device.type == "meta":
+            return self._traced(inputs, order, states, weights)
+        return self._run(inputs, order, states, weights)
+
+    @torch.compiler.disable  # the rows alive at each step are numbers that a traced graph cannot hold
+    def _run(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights
+    ) -> tuple[torch.Tensor, States]:
+        states = states or self.start(inputs)
+        if fused.fits(inputs, *states, *weights):
+            engine = self._fused
+        elif self.cell.torch_mode is not None:
+            engine = self._torch
+        else:
+            return self._reference(inputs, order, states, weights)
+        outputs, reached = engine(
+            order.pack(inputs, self.backward), order.packing, order.sort(torch.stack(states)), weights
+        )
+        return order.unpack(outputs, self.backward), order.unsort(reached).unbind()
+
+    def _fused(
+        self, inputs: torch.Tensor, packing: Packing, states: torch.Tensor, weights: Weights
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        in_bfloat16 = torch.is_autocast_enabled("cpu") and fused.has_bfloat16_products()
+        return fused.kernels().run(
+            self.cell, packing, inputs, states, weights, torch.bfloat16 if in_bfloat16 else None
+        )
+
+    def _torch(
+        self, inputs: torch.Tensor, packing: Packing, states: torch.Tensor, weights: Weights
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Torch's loop over the same packed rows; only rows with a token take part."""
+        reached = states.clone()
+        if not packing.sizes:
+            return inputs.new_zeros(0, self.hidden_size), reached
+        sizes = torch.tensor(packing.sizes)
+        with _without_autocast_where_it_fails(inputs) as cast:
+            outputs, after = self._call_torch(cast(inputs), states[:, : packing.first].contiguous(), weights, sizes)
+        reached[:, : packing.first] = after
+        return outputs, reached
+
+    def _call_torch(
+        self, inputs: torch.Tensor, states: torch.Tensor, weights: Weights, sizes: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`torch.lstm` and its kin: packed rows with their sizes, or (B, T, I) without; states (states, B, H)."""
+        bias = weights.weight_ih.new_zeros(len(weights.weight_ih)) if weights.bias is None else weights.bias
+        bias_hh = torch.zeros_like(bias)
+        if weights.bias_hh is not None:  # torch adds two biases; they differ only where the equation keeps them apart
+            bias_hh = torch.cat((bias_hh[: -len(weights.bias_hh)], weights.bias_hh))
+        flat = (weights.weight_ih, weights.weight_hh, bias, bias_hh)
+        is_lstm = self.cell.torch_mode == "LSTM"
+        before = tuple(states[:, None]) if is_lstm else states[:1]
+        function = getattr(torch, str(self.cell.torch_mode).lower())
+        options = (True, 1, 0.0, self.training, False)  # has biases, layers, dropout, training, bidirectional
+        if sizes is not None:
+            outputs, *after = function(inputs, sizes, before, flat, *options)
+        else:
+            outputs, *after = function(inputs, before, flat, *options, True)  # batch first
+        return outputs, torch.cat(after)
+
+    def _reference(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
+    ) -> tuple[torch.Tensor, States]:
+        """The equation, step by step; where there is padding, a step leaves the state as it was."""
+        gates = nn.functional.linear(inputs, weights.weight_ih, weights.bias)  # (B, T, G H)
+        steps = range(inputs.shape[1])
+        outputs = []
+        for t in reversed(steps) if self.backward else steps:
+            new = self.cell.step(gates[:, t], states, weights.weight_hh, weights.bias_hh, weights.params)
+            if order.real is None:
+                outputs.append(new[0])
+            else:
+                real = order.real[:, t, None]
+                outputs.append(torch.where(real, new[0], 0.0))
+                new = tuple(torch.where(real, after, before) for after, before in zip(new, states, strict=True))
+            states = new
+        return torch.stack(outputs[::-1] if self.backward else outputs, dim=1), states
+
+    def _traced(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights
+    ) -> tuple[torch.Tensor, States]:
+        """For graphs: nothing depends on the numbers in the mask, and T may vary where torch has the cell.
+
+        Torch's loop runs over the padding, behind the real tokens, so its final state is none of ours: with a state
+        to carry, and for other cells, the graph holds the equation T times.
+        """
+        if states is not None or self.cell.torch_mode is None:
+            return self._reference(inputs, order, states or self.start(inputs), weights)
+        before = inputs.new_zeros(len(self.cell.states), len(inputs), self.hidden_size)
+        if order.real is None:
+            inputs = inputs.flip(1) if self.backward else inputs
+            outputs, reached = self._call_torch(inputs, before, weights, None)
+            return (outputs.flip(1) if self.backward else outputs), reached.unbind()
+        index = order.backward if self.backward else order.forward
+        outputs, reached = self._call_torch(
+            inputs.gather(1, index[..., None].expand_as(inputs)), before, weights, None
+        )
+        back = torch.empty_like(outputs).scatter(1, index[..., None].expand_as(outputs), outputs)
+        return back * order.real[..., None], reached.unbind()
+
+
+@contextmanager
+def _without_autocast_where_it_fails(inputs: torch.Tensor) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+    """Torch's CPU loops have no bfloat16 kernel below AVX-512: leave autocast there, for float32."""
+    if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or fused.is_avx512():
+        yield lambda tensor: tensor
+        return
+    with torch.autocast("cpu", enabled=False):
+        yield torch.Tensor.float
