@@ -1,6 +1,6 @@
 """From a cell's equation to machine code: fused forward and backward kernels for the CPU.
 
-A cell is traced once (`symbols.py`), differentiated, and printed as four loops in plain Python over `simd.py`'s vectors;
+A cell is traced once (`symbols.py`), differentiated, and printed as loops in plain Python over `simd.py`'s vectors;
 numba compiles them, and keeps the machine code beside the printed module, so that the next process loads it at once.
 Matrix products stay outside, in torch (`sequence.py`).
 
@@ -50,7 +50,7 @@ class Place(NamedTuple):
     """Where a vector of the row lies: the array's name, and the index of its first element."""
 
     array: str
-    index: str
+    start: str
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Traced:
     """A cell's equation as a graph, with the place of every vector it reads and writes."""
 
     def __init__(self, cell: "Cell") -> None:
-        self.graph, self.places = Graph(), {}
+        self.graph = Graph()
+        self.places: dict[Node, Place] = {}
         count = len(cell.gates)
         self.gates = [
             self._input(f"a_{g}", "gates", f"row * {count} * width + {k} * width") for k, g in enumerate(cell.gates)
@@ -153,10 +154,17 @@ def _backward_outputs(traced: Traced) -> list[Output]:
 
 
 class Printer:
-    """Prints one kernel: passes over each row, each pass once for whole vectors and once for the rest."""
+    """Prints one kernel: passes over each row, each for whole vectors, and for the rest of the row if there is one.
 
-    def __init__(self, places: dict[Node, Place], outputs: Sequence[Output]) -> None:
+    Names: `v7_v2` is node 7 as a vector in pass 2, `v7_r2` the same in the rest, `v7` one number for the row. Each is
+    assigned once, which numba compiles fastest.
+    """
+
+    def __init__(self, places: dict[Node, Place], outputs: Sequence[Output], *, rest: bool) -> None:
         self.places, self.outputs = places, outputs
+        self.loops = (
+            {"v": "range(0, full, LANES)", "r": "range(full, width)"} if rest else {"v": "range(0, width, LANES)"}
+        )
         self.last = max(output.node.level for output in outputs)
         needed = in_order(output.node for output in outputs)
         self.means = [node for node in needed if node.operation == "mean"]
@@ -164,6 +172,7 @@ class Printer:
         self.first_pass: dict[Node, int] = {}
         self.kept: dict[Node, int] = {}
         self.kept = self._keep()
+        self._starts: dict[str, str] = {}
 
     def _targets(self, level: int) -> list[Node]:
         """What a pass computes: the arguments of the next means, or, at last, the outputs."""
@@ -172,13 +181,13 @@ class Printer:
         return [mean.operands[0] for mean in self.means if mean.level == level + 1]
 
     def _body(self, level: int) -> list[Node]:
-        """The nodes of a pass in order; what earlier passes kept is not computed again."""
+        """The nodes of a pass in order, down to leaves, to numbers of the row, and to what earlier passes kept."""
         seen: dict[Node, None] = {}
 
         def visit(node: Node) -> None:
             if node in seen:
                 return
-            if node.operation not in ("mean", "number") and not self._loads(node, level):
+            if not node.uniform and not self._loads(node, level):
                 for operand in node.operands:
                     visit(operand)
             seen[node] = None
@@ -198,104 +207,136 @@ class Printer:
             for node in self._body(level):
                 self.first_pass.setdefault(node, level)
                 passes[node] = passes.get(node, 0) + 1
-        self.kept = {node: 0 for node, count in passes.items() if count > 1 and node.operation not in _LEAVES}
+        several = [node for node, count in passes.items() if count > 1]
+        self.kept = {node: 0 for node in several if node.operation != "input" and not node.uniform}
         bodies = [(level, self._body(level)) for level in range(self.last + 1)]
         loaded = dict.fromkeys(node for level, body in bodies for node in body if self._loads(node, level))
         return {node: slot for slot, node in enumerate(loaded)}
 
     def source(self, name: str, arguments: Iterable[str]) -> str:
         """The kernel as a Python function."""
-        lines = [f"def {name}({', '.join(arguments)}):", f"    full = width - width % {_LANES_NAME}"]
+        known: set[Node] = set()
+        passes = [line for level in range(self.last + 1) for line in self._pass(level, known)]
+        lines = [f"def {name}({', '.join(arguments)}):"]
+        if "r" in self.loops:
+            lines.append("    full = width - width % LANES")
         if self.means:
-            lines.append("    share = fill_1(1.0 / width)")
+            lines.append("    share = fill_r(1.0 / width)")
         lines.append("    for row in range(rows):")
-        for level in range(self.last + 1):
-            lines += [f"        {line}" for line in self._pass(level)]
+        lines += [f"        {variable} = {start}" for start, variable in self._starts.items()]
+        lines += [f"        {line}" for line in passes]
         return "\n".join(lines)
 
-    def _pass(self, level: int) -> list[str]:
+    def _pass(self, level: int, known: set[Node]) -> list[str]:
+        """One pass; `known` are the numbers of the row that have been computed."""
         body = self._body(level)
         means = [mean for mean in self.means if mean.level == level + 1]
-        lines = []
-        for mean in means:
-            lines += [f"sum_{self.names[mean]}_{kind} = fill_{kind}(0.0)" for kind in ("v", "1")]
-        spread = [node for node in body if node.operation == "mean"]
-        lines += [f"{self.names[node]}_v = spread_v({self.names[node]}_1)" for node in spread]
-        for kind, loop in (("v", f"range(0, full, {_LANES_NAME})"), ("1", "range(full, width)")):
-            lines.append(f"for j in {loop}:")
+        lines = self._numbers([node for node in body if node.uniform], level, known)
+        for kind, loop in self.loops.items():
+            lines += [f"sum_{self.names[mean]}_{kind} = fill_{kind}(0.0)" for mean in means]
+            lines.append(f"for j{kind}{level} in {loop}:")
             lines += [f"    {line}" for node in body for line in self._statement(node, kind, level)]
             for mean in means:
-                total, value = f"sum_{self.names[mean]}_{kind}", f"{self.names[mean.operands[0]]}_{kind}"
-                lines.append(f"    {total} = add({total}, {value})")
+                value = self._name(mean.operands[0], kind, level)
+                lines.append(f"    sum_{self.names[mean]}_{kind} = add(sum_{self.names[mean]}_{kind}, {value})")
             if level == self.last:
-                lines += [f"    {self._write(output, kind)}" for output in self.outputs]
+                lines += [f"    {self._write(output, kind, level)}" for output in self.outputs]
         for mean in means:
             name = self.names[mean]
-            lines.append(f"{name}_1 = mul(add(total(sum_{name}_v), sum_{name}_1), share)")
+            whole = f"total(sum_{name}_v)"
+            lines.append(f"{name} = mul({f'add({whole}, sum_{name}_r)' if 'r' in self.loops else whole}, share)")
         return lines
+
+    def _numbers(self, uniform: Sequence[Node], level: int, known: set[Node]) -> list[str]:
+        """What a pass needs that is one number for the row: computed once, then spread over a vector."""
+        lines = []
+        for node in in_order(uniform):  # goes below the means too, which earlier passes have done
+            if node.uniform and node.operation != "mean" and node not in known:
+                lines.append(f"{self.names[node]} = {self._value(node, 'r', level)}")
+                known.add(node)
+        return lines + [f"{self._name(node, 'v', level)} = spread_v({self.names[node]})" for node in uniform]
+
+    def _name(self, node: Node, kind: str, level: int) -> str:
+        return self.names[node] if node.uniform and kind == "r" else f"{self.names[node]}_{kind}{level}"
+
+    def _value(self, node: Node, kind: str, level: int) -> str:
+        """The expression of a number or an operation."""
+        if node.operation == "number":
+            return f"fill_{kind}({node.number!r})"
+        return f"{node.operation}({', '.join(self._name(operand, kind, level) for operand in node.operands)})"
 
     def _statement(self, node: Node, kind: str, level: int) -> list[str]:
-        name = f"{self.names[node]}_{kind}"
-        if node.operation == "mean":
+        name = self._name(node, kind, level)
+        if node.uniform:
             return []
         if node.operation == "input":
-            place = self.places[node]
-            return [f"{name} = load_{kind}({place.array}, {place.index} + j)"]
-        if node.operation == "number":
-            return [f"{name} = fill_{kind}({node.number!r})"]
+            return [f"{name} = load_{kind}({self._at(self.places[node], kind, level)})"]
         if self._loads(node, level):
-            return [f"{name} = load_{kind}(scratch, {self.kept[node]} * width + j)"]
-        operands = ", ".join(f"{self.names[operand]}_{kind}" for operand in node.operands)
-        lines = [f"{name} = {node.operation}({operands})"]
+            return [f"{name} = load_{kind}({self._at(self._slot(node), kind, level)})"]
+        lines = [f"{name} = {self._value(node, kind, level)}"]
         if node in self.kept:
-            lines.append(f"store({name}, scratch, {self.kept[node]} * width + j)")
+            lines.append(f"store({name}, {self._at(self._slot(node), kind, level)})")
         return lines
 
-    def _write(self, output: Output, kind: str) -> str:
-        place, value = output.place, f"{self.names[output.node]}_{kind}"
-        index = f"{place.index} + j"
+    def _slot(self, node: Node) -> Place:
+        return Place("scratch", f"{self.kept[node]} * width")
+
+    def _at(self, place: Place, kind: str, level: int) -> str:
+        """Array and index, from where the row's vector starts, which is computed once a row."""
+        start = self._starts.setdefault(place.start, f"start{len(self._starts)}")
+        return f"{place.array}, {start} + j{kind}{level}"
+
+    def _write(self, output: Output, kind: str, level: int) -> str:
+        value, place = self._name(output.node, kind, level), self._at(output.place, kind, level)
         if output.accumulate:
-            value = f"add({value}, load_{kind}({place.array}, {index}))"
-        return f"store({value}, {place.array}, {index})"
+            value = f"add({value}, load_{kind}({place}))"
+        return f"store({value}, {place})"
 
 
-_LANES_NAME = "LANES"
-_LEAVES = ("input", "number", "mean")
 _IMPORTED = (
     *("add", "div", "exp", "memory", "mul", "relu", "rsqrt", "sigmoid", "store", "sub", "tanh", "total"),
     "where_positive",
 )
 
 
-def print_module(cell: "Cell", dtype: str) -> tuple[str, int]:
-    """The Python source of a cell's kernels, and how many vectors of scratch they need."""
-    lanes = simd.native_lanes(dtype)
+def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
+    """The Python source of a cell's kernels, and how many vectors of scratch they need.
+
+    Args:
+        cell: The equation.
+        dtype: "float32" or "float64".
+        rest: Whether the width may leave a rest that fills no vector.
+    """
     traced = Traced(cell)
     jobs = [("forward", _FORWARD, _forward_outputs(traced)), ("backward", _BACKWARD, _backward_outputs(traced))]
     if traced.late is not None and traced.vector is not None:
         d_late = traced.gradients(with_vector=False, wanted=[traced.late])[0]
-        late_place = Place("d_gates", traced.places[traced.late].index)
+        late_place = Place("d_gates", traced.places[traced.late].start)
         jobs.append(("early", _FORWARD, [Output(traced.vector, Place("vector", "row * width"))]))
         jobs.append(("early_backward", _BACKWARD, [Output(d_late, late_place)]))
     functions, scratch = [], 0
     for name, arguments, outputs in jobs:
-        printer = Printer(traced.places, outputs)
+        printer = Printer(traced.places, outputs, rest=rest)
         scratch = max(scratch, len(printer.kept))
         functions.append("@njit(nogil=True, cache=True)\n" + printer.source(name, arguments))
     header = [
         "from numba import njit",
         f"from hfseq.kernels.simd import {', '.join(_IMPORTED)}",
-        f"{_LANES_NAME} = {lanes}",
-        f"load_v, fill_v, spread_v = memory({dtype!r}, {_LANES_NAME})",
-        f"load_1, fill_1, _ = memory({dtype!r}, 1)",
+        f"LANES = {simd.native_lanes(dtype)}",
+        f"load_v, fill_v, spread_v = memory({dtype!r}, LANES)",
+        f"load_r, fill_r, _ = memory({dtype!r}, 1)",
     ]
     return "\n".join(header) + "\n\n\n" + "\n\n\n".join(functions) + "\n", scratch
 
 
+def kernels_for(cell: "Cell", dtype: str, width: int) -> Kernels:
+    """The kernels of a cell for states of this width; compiled at their first call, once for all such widths."""
+    return _compile(cell, dtype, width % simd.native_lanes(dtype) != 0)
+
+
 @cache
-def compile_cell(cell: "Cell", dtype: str) -> Kernels:
-    """Print, import and (at the first call) compile a cell's kernels."""
-    source, scratch = print_module(cell, dtype)
+def _compile(cell: "Cell", dtype: str, rest: bool) -> Kernels:
+    source, scratch = print_module(cell, dtype, rest=rest)
     module = _import(source)
     return Kernels(
         forward=module.forward,

@@ -16,7 +16,7 @@ import torch
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 
-from .cpu import compile_cell
+from .cpu import kernels_for
 
 if TYPE_CHECKING:
     from ..models.cells import Cell
@@ -90,13 +90,12 @@ class _TimeLoop(torch.autograd.Function):
         weight_ih, weight_hh, bias, bias_hh, params = tensors
         cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
         sizes, first, n = packing.sizes, packing.first, len(inputs)
-        kernels = compile_cell(cell, DTYPES[inputs.dtype])
+        kernels = kernels_for(cell, DTYPES[inputs.dtype], width)
         blocks, products = _Blocks.of(cell, width), _Products(plan.product_dtype)
-        plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t()) for block in blocks)
+        # Transposed once: every step reads them, and a product is fastest along its rows.
+        plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t().contiguous()) for block in blocks)
 
-        gates = products.of(inputs, weight_ih.t())  # (n, G H): W x + b, in the end the whole pre-activations
-        if bias is not None:
-            gates += bias
+        gates = products.with_bias(inputs, weight_ih.t(), bias)  # (n, G H): W x + b, in the end all of a gate
         split = inputs.new_empty(n, split_hh.shape[1])  # (n, S H): U h + b', where the equation keeps it apart
         vectors = inputs.new_empty(n, late_hh.shape[1])  # (n, H): what the late gate's weights meet
         trace = inputs.new_empty(len(cell.states), first + n, width)  # initial states, then those after each step
@@ -192,6 +191,12 @@ class _Products:
     def of(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """A b."""
         return a @ b if self.dtype is None else (self.cast(a) @ self.cast(b)).to(a.dtype)
+
+    def with_bias(self, a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """A b + bias."""
+        if bias is None:
+            return self.of(a, b)
+        return torch.addmm(bias, a, b) if self.dtype is None else self.of(a, b).add_(bias)
 
     def add_to(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
         """Out += a b."""

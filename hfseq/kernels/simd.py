@@ -11,6 +11,7 @@ NaN goes in and comes out, as in torch; a diverged run must not look healthy.
 import math
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding
@@ -47,8 +48,9 @@ class _VectorModel(PrimitiveModel):
         super().__init__(dmm, fe_type, fe_type.llvm)
 
 
+@lru_cache(maxsize=None)
 def native_lanes(dtype: str) -> int:
-    """Lanes of two registers: the loop keeps both busy. One register would do, four spill."""
+    """How many numbers fill one register of this CPU."""
     features = llvmlite.binding.get_host_cpu_features()
     bits = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
     return bits // (8 * np.dtype(dtype).itemsize)

@@ -18,12 +18,16 @@ class Node:
         operation: The name of a function in `simd.py`, or "input", "number", "mean".
         arguments: Nodes, or the name or value of a leaf.
         level: How many `mean`s lie on the way to the leaves; each costs a pass over the row.
+        uniform: Whether it is one number for the whole row: made of means and numbers alone.
     """
 
     def __init__(self, graph: "Graph", operation: str, arguments: tuple[Any, ...]) -> None:
         self.graph, self.operation, self.arguments = graph, operation, arguments
-        self.operands = [argument for argument in arguments if isinstance(argument, Node)]
-        self.level = max((operand.level for operand in self.operands), default=0) + (operation == "mean")
+        self.operands: list[Node] = [argument for argument in arguments if isinstance(argument, Node)]
+        levels = [operand.level for operand in self.operands]
+        self.level: int = max(levels, default=0) + (operation == "mean")
+        uniform = [operand.uniform for operand in self.operands]
+        self.uniform: bool = operation in ("mean", "number") or (bool(uniform) and all(uniform))
 
     @property
     def number(self) -> float | None:

@@ -291,9 +291,9 @@ def _normalised(ops: Any, gates: Any, params: Any) -> list[Any]:
 def _layer_norm(ops: Any, vectors: Any, gains: Any, epsilon: float = 1e-5) -> list[Any]:
     """(v - mean) / sqrt(variance + epsilon) * gain, mean and variance over all the vectors together."""
     share = 1.0 / len(vectors)
-    mean = sum(ops.mean(vector) for vector in vectors) * share
+    mean = ops.mean(sum(vectors)) * share
     centred = [vector - mean for vector in vectors]
-    scale = ops.rsqrt(sum(ops.mean(vector * vector) for vector in centred) * share + epsilon)
+    scale = ops.rsqrt(ops.mean(sum(vector * vector for vector in centred)) * share + epsilon)
     return [vector * scale * gain for vector, gain in zip(centred, gains, strict=True)]
 
 
