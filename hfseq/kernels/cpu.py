@@ -13,30 +13,20 @@ A row is H numbers. A mean over it needs all of it before anything behind it, so
 each mean on the way (`Node.level`); what several passes need is kept in between, in a scratch row.
 """
 
-import hashlib
-import importlib.util
-import logging
-import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import llvmlite
-import numba
-from huggingface_hub import cached_assets_path
+import numpy as np
 
 from . import simd
+from .modules import import_source
+from .products import product, products_module
 from .symbols import Graph, Node, differentiate, in_order
 
 if TYPE_CHECKING:
     from ..models.cells import Cell
-
-logger = logging.getLogger(__name__)
 
 # One signature for the forward loops and one for the backward ones: addresses, then strides and sizes in elements.
 _FORWARD = ("gates", "split", "before", "params", "vector", "after", "scratch", "plane", "rows", "width")
@@ -69,6 +59,8 @@ class Kernels(NamedTuple):
     early: Callable[..., None] | None
     early_backward: Callable[..., None] | None
     backward: Callable[..., None]
+    sequence: Callable[..., None]
+    product: Callable[..., None]
     scratch: int
 
 
@@ -299,6 +291,40 @@ _IMPORTED = (
 )
 
 
+def _sequence(cell: "Cell", item: int) -> str:
+    """All steps at once, products included: for inference on few rows (`products.py`)."""
+    count, split = len(cell.gates), len(cell.split)
+    plain = count - split - (cell.late is not None)
+    places = (
+        f"gates + now * {count} * width * {item}, split + now * {split} * width * {item}, trace + before * width * {item}, "
+        f"params, vectors + now * width * {item}, trace + (first + now) * width * {item}, scratch, plane, size, width"
+    )
+    product = "add_product(weight_hh, {w}, {units}, {rows}, {x}, width, {out}, {o}, {step}, size, width)"
+    lines = [
+        "def sequence(gates, split, trace, params, vectors, scratch, weight_hh, sizes, first, plane, width):",
+        "    before = 0",
+        "    now = 0",
+        "    for t in range(len(sizes)):",
+        "        size = sizes[t]",
+    ]
+    state = {"rows": "trace", "x": "before * width"}
+    place = {"out": "gates", "o": f"now * {count} * width", "step": f"{count} * width"}
+    if plain:
+        lines.append("        " + product.format(w="0", units=f"{plain} * width", **state, **place))
+    if split:  # the caller has put the bias there
+        own = {"out": "split", "o": f"now * {split} * width", "step": f"{split} * width"}
+        lines.append(
+            "        " + product.format(w=f"{plain} * width * width", units=f"{split} * width", **state, **own)
+        )
+    if cell.late is not None:
+        place["o"] += f" + {count - 1} * width"
+        lines.append(f"        early({places})")
+        late = {"w": f"{count - 1} * width * width", "units": "width", "rows": "vectors", "x": "now * width"}
+        lines.append("        " + product.format(**late, **place))
+    lines += [f"        forward({places})", "        before = first + now", "        now += size"]
+    return "\n".join(lines)
+
+
 def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
     """The Python source of a cell's kernels, and how many vectors of scratch they need.
 
@@ -319,9 +345,11 @@ def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
         printer = Printer(traced.places, outputs, rest=rest)
         scratch = max(scratch, len(printer.kept))
         functions.append("@njit(nogil=True, cache=True)\n" + printer.source(name, arguments))
+    functions.append("@njit(nogil=True, cache=True)\n" + _sequence(cell, np.dtype(dtype).itemsize))
     header = [
         "from numba import njit",
         f"from hfseq.kernels.simd import {', '.join(_IMPORTED)}",
+        f"from {products_module(dtype)} import add_product",
         f"LANES = {simd.native_lanes(dtype)}",
         f"load_v, fill_v, spread_v = memory({dtype!r}, LANES)",
         f"load_r, fill_r, _ = memory({dtype!r}, 1)",
@@ -337,41 +365,13 @@ def kernels_for(cell: "Cell", dtype: str, width: int) -> Kernels:
 @cache
 def _compile(cell: "Cell", dtype: str, rest: bool) -> Kernels:
     source, scratch = print_module(cell, dtype, rest=rest)
-    module = _import(source)
+    module = import_source(source)
     return Kernels(
         forward=module.forward,
         early=getattr(module, "early", None),
         early_backward=getattr(module, "early_backward", None),
         backward=module.backward,
+        sequence=module.sequence,
+        product=product(dtype),
         scratch=scratch,
     )
-
-
-def _import(source: str) -> ModuleType:
-    """Import a printed module from the cache folder, where numba keeps its machine code too."""
-    ours = Path(simd.__file__).read_bytes()  # a change of the vectors must not meet machine code from before it
-    key = hashlib.sha256(source.encode() + ours + f"{numba.__version__} {llvmlite.__version__}".encode())
-    name = f"hfseq_kernels_{key.hexdigest()[:24]}"
-    path = _folder() / f"{name}.py"
-    if not path.exists():
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
-            file.write(source)
-        os.replace(file.name, path)  # at once: another process may be importing it
-    specification = importlib.util.spec_from_file_location(name, path)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-@cache
-def _folder() -> Path:
-    """Where compiled kernels are kept: beside the Hub's cache, or for this process only if nothing can be written."""
-    try:
-        folder = cached_assets_path("hfseq", namespace="kernels")
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        logger.warning("Kernels are compiled anew in each process: their cache cannot be written (%s).", error)
-        return Path(tempfile.mkdtemp(prefix="hfseq_kernels_"))

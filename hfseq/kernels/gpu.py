@@ -4,14 +4,13 @@ These kernels have run in Triton's interpreter and gone through its compiler, bu
 until `enable()` is called, and whoever does that should compare a few batches with the torch route first.
 
     alternating   per step, torch's product and one kernel for all between two products: any width
-    persistent    one kernel for all steps: a program keeps the recurrent weights and the states of 16 rows: small widths
+    persistent    one kernel for all steps: a program keeps the recurrent weights and 16 rows' states: small widths
 
 Both keep the batch as `sequence.py` does, step by step with the rows still alive, and leave the input product and the
 weights' gradients to torch. Nothing is read back from the GPU, and an even batch sends it no list either, so that a
 CUDA graph can capture the loop once its kernels are compiled.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,10 +19,11 @@ import torch
 import triton
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
+from triton.runtime import driver
 
-from .cpu import Output, Place, Traced, _backward_outputs, _forward_outputs, _import
+from .gpu_source import print_triton
+from .modules import import_source
 from .sequence import DTYPES, _Blocks, _Products
-from .symbols import Node
 
 if TYPE_CHECKING:
     from ..models.cells import Cell
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 INTERFACE = 1  # as in models/fused.py
 
-_HELD_BYTES = 64 * 1024  # recurrent weights that a program can keep: a quarter of a multiprocessor's registers
 _switch = {"on": False}
 
 
@@ -58,7 +57,7 @@ def run(
     """As `sequence.run`; `persistent` says which kind of kernel, None goes by the size of the recurrent weights."""
     if persistent is None:
         held = len(cell.gates) * _block(states.shape[-1]) ** 2 * (product_dtype or inputs.dtype).itemsize
-        persistent = inputs.dtype == torch.float32 and held <= _HELD_BYTES
+        persistent = 2 * held <= _shared_memory(inputs.device)  # the compiler puts the weights there, and exchanges
     plan = Plan(cell, packing, product_dtype, persistent)
     with torch.cuda.device_of(inputs):  # Triton launches on the current device
         return _TimeLoop.apply(plan, inputs, states, *weights)
@@ -106,9 +105,7 @@ class _TimeLoop(torch.autograd.Function):
     def forward(ctx: Any, plan: Plan, inputs: torch.Tensor, states: torch.Tensor, *tensors: Any) -> Any:
         weight_ih, weight_hh, bias, bias_hh, params = tensors
         cell, first, n, width = plan.cell, plan.packing.first, len(inputs), weight_hh.shape[1]
-        gates = _Products(plan.product_dtype).of(inputs, weight_ih.t())
-        if bias is not None:
-            gates += bias
+        gates = _Products(plan.product_dtype).with_bias(inputs, weight_ih.t(), bias)
         split, vectors = (inputs.new_empty(n, k * width) for k in (len(cell.split), cell.late is not None))
         trace = inputs.new_empty(len(cell.states), first + n, width)
         trace[:, :first] = states[:, :first]
@@ -144,6 +141,17 @@ class _TimeLoop(torch.autograd.Function):
         )
 
 
+def _shared_memory(device: torch.device) -> int:
+    """Bytes that one program can have on this GPU."""
+    return driver.active.utils.get_device_properties(device.index)["max_shared_mem"]
+
+
+@cache
+def _kernels(cell: "Cell", dtype: torch.dtype) -> ModuleType:
+    """A cell's kernels; Triton compiles each at its first launch, and again for other widths."""
+    return import_source(print_triton(cell, DTYPES[dtype]))
+
+
 def _block(width: int) -> int:
     """Elements of a row in a kernel: a power of two, and what a product on tensor cores takes at least."""
     return max(16, triton.next_power_of_2(width))
@@ -158,7 +166,7 @@ def _pointwise_shape(width: int) -> dict[str, int]:
 
 def _alternating_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None, kept: Kept) -> None:
     cell, packing, products, width = plan.cell, plan.packing, _Products(plan.product_dtype), weight_hh.shape[1]
-    sizes, first, kernels = packing.sizes, packing.first, print_cell(cell, DTYPES[kept.gates.dtype])
+    sizes, first, kernels = packing.sizes, packing.first, _kernels(cell, kept.gates.dtype)
     blocks, shape = _Blocks.of(cell, width), _pointwise_shape(width)
     plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t()) for block in blocks)
     plain_steps, split_steps = kept.gates[:, blocks.plain].split(sizes), kept.split.split(sizes)
@@ -179,7 +187,7 @@ def _alternating_backward(
     plan: Plan, weight_hh: torch.Tensor, kept: Kept, gradients: Gradients
 ) -> torch.Tensor | None:
     cell, packing, products, width = plan.cell, plan.packing, _Products(plan.product_dtype), weight_hh.shape[1]
-    sizes, first, kernels = packing.sizes, packing.first, print_cell(cell, DTYPES[kept.gates.dtype])
+    sizes, first, kernels = packing.sizes, packing.first, _kernels(cell, kept.gates.dtype)
     blocks, shape = _Blocks.of(cell, width), _pointwise_shape(width)
     plain_hh, split_hh, late_hh = (products.cast(weight_hh[block]) for block in blocks)
     d_plain_steps, d_split_steps = gradients.gates[:, blocks.plain].split(sizes), gradients.split.split(sizes)
@@ -187,8 +195,8 @@ def _alternating_backward(
     d_vector, d_params = kept.vectors.new_empty(first, kept.vectors.shape[1]), _shares(kept, first, shape["ROWS"])
     planes = kept.trace.stride(0), gradients.states.stride(0)
     for t in reversed(range(len(sizes))):
-        size, grid = sizes[t], (triton.cdiv(sizes[t], shape["ROWS"]),)
-        arguments = (*kept, *gradients, d_vector, d_params, packing.offsets[t], packing.before[t], size, *planes, width)
+        size, now, grid = sizes[t], packing.offsets[t], (triton.cdiv(sizes[t], shape["ROWS"]),)
+        arguments = (*kept, *gradients, d_params, d_vector, now, packing.before[t], size, *planes, width)
         if cell.late is not None:
             kernels.early_backward[grid](*arguments, **shape)
             products.into(d_vector[:size], d_late_steps[t], late_hh)
@@ -209,7 +217,7 @@ def _shares(kept: Kept, rows: int, rows_per_program: int) -> torch.Tensor | None
 def _persistent_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None, kept: Kept) -> None:
     first, shape = plan.packing.first, _persistent_shape(weight_hh.shape[1])
     weight_hh = _Products(plan.product_dtype).cast(weight_hh).contiguous()
-    print_cell(plan.cell, DTYPES[kept.gates.dtype]).persistent_forward[(triton.cdiv(first, shape["ROWS"]),)](
+    _kernels(plan.cell, kept.gates.dtype).persistent_forward[(triton.cdiv(first, shape["ROWS"]),)](
         *(*kept, weight_hh, bias_hh, *_schedule(plan.packing, weight_hh.device)),
         *(first, kept.trace.stride(0), weight_hh.shape[1]),
         **shape,
@@ -218,8 +226,11 @@ def _persistent_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tens
 
 def _persistent_backward(plan: Plan, weight_hh: torch.Tensor, kept: Kept, gradients: Gradients) -> torch.Tensor | None:
     first, shape = plan.packing.first, _persistent_shape(weight_hh.shape[1])
-    weight_hh, d_params = _Products(plan.product_dtype).cast(weight_hh).contiguous(), _shares(kept, first, shape["ROWS"])
-    print_cell(plan.cell, DTYPES[kept.gates.dtype]).persistent_backward[(triton.cdiv(first, shape["ROWS"]),)](
+    weight_hh, d_params = (
+        _Products(plan.product_dtype).cast(weight_hh).contiguous(),
+        _shares(kept, first, shape["ROWS"]),
+    )
+    _kernels(plan.cell, kept.gates.dtype).persistent_backward[(triton.cdiv(first, shape["ROWS"]),)](
         *(*kept, *gradients, d_params, weight_hh, *_schedule(plan.packing, weight_hh.device)),
         *(first, kept.trace.stride(0), gradients.states.stride(0), weight_hh.shape[1]),
         **shape,
@@ -231,7 +242,7 @@ def _persistent_shape(width: int) -> dict[str, Any]:
     """16 rows are the least that a product on tensor cores takes, and the fewer, the more programs share a batch."""
     block = _block(width)
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
-    return {"ROWS": 16, "BLOCK": block, "PRECISION": precision, "num_warps": 4 if block <= 64 else 8}
+    return {"ROWS": 16, "BLOCK": block, "PRECISION": precision, "num_warps": min(8, block // 8)}
 
 
 def _schedule(packing: "Packing", device: torch.device) -> list[torch.Tensor]:
@@ -240,197 +251,3 @@ def _schedule(packing: "Packing", device: torch.device) -> list[torch.Tensor]:
         offsets = torch.arange(len(packing.sizes), device=device) * packing.first
         return [torch.full((packing.first,), len(packing.sizes), device=device), offsets, offsets]
     return [torch.tensor(numbers, device=device) for numbers in (packing.lengths, packing.offsets, packing.before)]
-
-
-_EXPRESSIONS = {
-    "add": "{} + {}",
-    "sub": "{} - {}",
-    "mul": "{} * {}",
-    "div": "{} / {}",
-    "sigmoid": "tl.sigmoid({})",
-    "tanh": "2 * tl.sigmoid(2 * {}) - 1",
-    "relu": "tl.where({0} < 0, 0.0, {0})",
-    "exp": "tl.exp({})",
-    "rsqrt": "tl.rsqrt({})",
-    "where_positive": "tl.where({} > 0, {}, 0.0)",
-    "mean": "tl.sum(tl.where(inside, {}, 0.0), 1, keep_dims=True) / width",
-}
-"""A node in Triton, on blocks of (ROWS or 1, BLOCK or 1): a whole row is there, so a mean is one sum."""
-
-_KEPT = "all_gates, all_split, all_vectors, trace, params"
-_GRADIENTS = "all_d_outputs, d_states, all_d_gates, all_d_split"
-_SCHEDULE = "lengths, offsets, starts, first"
-_SHAPE = "width, ROWS: tl.constexpr, BLOCK: tl.constexpr"
-_POINTWISE = "@triton.jit(do_not_specialize=['now', 'start', 'first', 'size'])"  # or some batches would compile anew
-
-_ROWS = """
-program = tl.program_id(0)
-row = program * ROWS + tl.arange(0, ROWS)[:, None]
-j = tl.arange(0, BLOCK)[None, :]
-inside = j < width
-"""
-_ONE_STEP = "now, start, keep = tl.cast(now, tl.int64), tl.cast(start, tl.int64), (row < size) & inside"
-_ALL_STEPS = """
-i = tl.arange(0, BLOCK)[:, None]
-square = (i < width) & inside
-length, exists = tl.load(lengths + row, mask=row < first, other=0), (row < first) & inside
-steps = tl.load(lengths + program * ROWS)
-"""
-_EACH_STEP = "now, start, keep = tl.load(offsets + t), tl.load(starts + t), (length > t) & inside"
-_FORWARD_PLACES = """
-gates, split = all_gates + now * ({gates} * width), all_split + now * ({split} * width)
-before, after, vector = trace + start * width, trace + (first + now) * width, all_vectors + now * width
-"""
-_BACKWARD_PLACES = """
-gates, split = all_gates + now * ({gates} * width), all_split + now * ({split} * width)
-d_gates, d_split = all_d_gates + now * ({gates} * width), all_d_split + now * ({split} * width)
-before, d_output = trace + start * width, all_d_outputs + now * width
-"""
-
-
-@cache
-def print_cell(cell: "Cell", dtype: str) -> ModuleType:
-    """A cell's kernels; Triton compiles each at its first launch, and again for other widths and devices."""
-    traced = Traced(cell)
-    backward = _backward_outputs(traced)
-    writers = [_Writer(cell, traced, dtype) for _ in range(6)]
-    kernels = [
-        writers[0].forward("forward", _forward_outputs(traced)),
-        writers[1].backward("backward", backward),
-        writers[2].persistent_forward(_forward_outputs(traced)),
-        writers[3].persistent_backward(backward),
-    ]
-    if traced.late is not None and traced.vector is not None:
-        kernels.append(writers[4].forward("early", [Output(traced.vector, Place("vector", "row * width"))]))
-        kernels.append(writers[5].backward("early_backward", [_late_gradient(traced)]))
-    return _import("\n\n\n".join(["import triton\nimport triton.language as tl", *kernels]) + "\n")
-
-
-def _late_gradient(traced: Traced) -> Output:
-    assert traced.late is not None
-    (gradient,) = traced.gradients(with_vector=False, wanted=[traced.late])
-    return Output(gradient, Place("d_gates", traced.places[traced.late].index))
-
-
-class _Writer:
-    """Writes one kernel; a node becomes a variable when a line first needs it."""
-
-    def __init__(self, cell: "Cell", traced: Traced, dtype: str) -> None:
-        self.cell, self.traced, self.dtype = cell, traced, dtype
-        self.names: dict[Node, str] = {}
-        self.lines: list[str] = []
-        self.indent = "    "
-        self.plain = len(cell.gates) - len(cell.split) - (cell.late is not None)
-
-    def write(self, *texts: str) -> None:
-        """Add lines at the current depth."""
-        counts = {"gates": len(self.cell.gates), "split": len(self.cell.split)}
-        for text in texts:
-            text = text.format(**counts) if text in (_FORWARD_PLACES, _BACKWARD_PLACES) else text
-            self.lines += [self.indent + line for line in text.strip().splitlines()]
-
-    def value(self, node: Node) -> str:
-        """The variable that holds this node from here on."""
-        if node not in self.names:
-            operands = [self.value(operand) for operand in node.operands]
-            name = f"v{len(self.names)}"
-            self.write(f"{name} = {self._expression(node, operands)}")
-            self.names[node] = name
-        return self.names[node]
-
-    def _expression(self, node: Node, operands: Sequence[str]) -> str:
-        if node.operation == "number":
-            return f"tl.full((1, 1), {node.number!r}, tl.{self.dtype})"
-        if node.operation != "input":
-            return _EXPRESSIONS[node.operation].format(*operands)
-        array, index = self.traced.places[node]
-        return f"tl.load({array} + {index} + j, mask={'inside' if array == 'params' else 'keep'}, other=0.0)"
-
-    def store(self, value: str, place: Place) -> None:
-        """Write a row's numbers to memory."""
-        self.write(f"tl.store({place.array} + {place.index} + j, {value}, mask=keep)")
-
-    def forward(self, name: str, outputs: Sequence[Output]) -> str:
-        """One step of a pointwise kernel."""
-        self.write(_ROWS, _ONE_STEP, _FORWARD_PLACES)
-        for output in outputs:
-            self.store(self.value(output.node), output.place)
-        return self._function(_POINTWISE, name, f"{_KEPT}, now, start, first, size, plane")
-
-    def backward(self, name: str, outputs: Sequence[Output]) -> str:
-        """One step of a pointwise kernel's gradient."""
-        self.write(_ROWS, _ONE_STEP, _BACKWARD_PLACES)
-        values = [self.value(output.node) for output in outputs]  # all, before the states' gradients are overwritten
-        for value, output in zip(values, outputs, strict=True):
-            if output.accumulate:
-                self.write(f"share = {self._share(output)}")
-                self.write(f"tl.store(share, tl.load(share, mask=inside) + {_over_rows(value)}, mask=inside)")
-            else:
-                self.store(value, output.place)
-        arguments = f"{_KEPT}, {_GRADIENTS}, d_vector, d_params, now, start, size, plane, d_plane"
-        return self._function(_POINTWISE, name, arguments)
-
-    def persistent_forward(self, outputs: Sequence[Output]) -> str:
-        """All steps of a few rows: the products too."""
-        traced, states = self.traced, range(len(outputs))
-        self._start("j) * width + i")
-        for k, node in enumerate(traced.states):
-            self.names[node] = f"s{k}"
-            self.write(f"s{k} = tl.load(trace + {k} * plane + row * width + j, mask=exists, other=0.0)")
-        self.write("for t in range(steps):")
-        self.indent *= 2
-        self.write(_EACH_STEP, _FORWARD_PLACES)
-        for k, gate in enumerate(traced.gates[: self.plain]):
-            self._complete(gate, f"s0.to(w{k}.dtype), w{k}")
-        for k, own in enumerate(traced.split):
-            self.names[own] = f"u{k}"
-            self.write(f"u{k} = {_product(f's0.to(w{self.plain + k}.dtype), w{self.plain + k}')}")
-            self.write("if bias_hh is not None:")
-            self.write(f"    u{k} += tl.load(bias_hh + {k} * width + j, mask=inside, other=0.0)")
-            self.store(f"u{k}", traced.places[own])
-        if traced.late is not None and traced.vector is not None:
-            k = len(traced.gates) - 1
-            self.write(f"met = tl.where(keep, {self.value(traced.vector)}, 0.0)")
-            self.store("met", Place("vector", "row * width"))
-            self._complete(traced.late, f"met.to(w{k}.dtype), w{k}")
-        values = [self.value(output.node) for output in outputs]
-        for k, output in zip(states, outputs, strict=True):
-            self.store(values[k], output.place)
-        self.write(*(f"s{k} = tl.where(keep, {values[k]}, 0.0)" for k in states))
-        arguments = f"{_KEPT}, weight_hh, bias_hh, {_SCHEDULE}, plane"
-        return self._function("@triton.jit", "persistent_forward", arguments, "PRECISION: tl.constexpr")
-
-    def _complete(self, gate: Node, factors: str) -> None:
-        """A gate's pre-activation, which so far lacks the recurrent product; backward needs the whole."""
-        name = self.names[gate] = f"a{self.traced.gates.index(gate)}"
-        self.write(f"{name} = {self._expression(gate, ())} + {_product(factors)}")
-        self.store(name, self.traced.places[gate])
-
-    def persistent_backward(self, outputs: Sequence[Output]) -> str:
-        """All steps of a few rows, last first; the states' gradients never leave the program."""
-        traced, of = self.traced, {"d_gates": "g", "d_split": "x", "d_states": "d", "d_params": "p"}
-        self._start("i) * width + j")
-        incoming = [node for node, place in traced.places.items() if place.array == "d_states"]
-        for k, node in enumerate(incoming):
-            self.names[node] = f"d{k}"
-            self.write(f"d{k} = tl.load(d_states + {k} * d_plane + row * width + j, mask=exists, other=0.0)")
-        self.write(*(f"p{k} = tl.zeros((1, BLOCK), tl.{self.dtype})" for k in range(len(traced.params))))
-        self.write("for step in range(steps):")
-        self.indent *= 2
-        self.write("t = steps - 1 - step", _EACH_STEP, _BACKWARD_PLACES)
-        if traced.late is not None:
-            late, k = _late_gradient(traced), len(traced.gates) - 1
-            self.write(f"late = tl.where(keep, {self.value(late.node)}, 0.0)")
-            self.store("late", late.place)
-            (vector,) = [node for node, place in traced.places.items() if place.array == "d_vector"]
-            self.names[vector] = "d_met"
-            self.write(f"d_met = {_product(f'late.to(w{k}.dtype), w{k}')}")
-        return self._finish_backward(outputs)
-
-    def _start(self, weight: str) -> None:
-        """What a persistent kernel has before its first step: the weights of each gate, and the params."""
-        self.write(_ROWS, _ALL_STEPS)
-        for k in range(len(self.traced.gates)):
-            self.write(f"w{k} = tl.load(weight_hh + ({k} * width + {weight}, mask=square, other=0.0)")
-        for node in self.traced.params:
-            self.value(node)

@@ -9,14 +9,18 @@ One input product for all n tokens, per step one product for the rows alive, one
 everything between the products is one pass over memory (`cpu.py`).
 """
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
 from .cpu import kernels_for
+from .products import MANY_ROWS
 
 if TYPE_CHECKING:
     from ..models.cells import Cell
@@ -54,7 +58,49 @@ def run(
     A row that ends early keeps the state of its last token, a row without a token the one it came with. Products are
     taken in `product_dtype` (bfloat16), or as the inputs are.
     """
+    if not torch.is_grad_enabled() and packing.first <= MANY_ROWS and product_dtype is None:
+        trace = inputs.new_empty(len(cell.states), packing.first + len(inputs), states.shape[2])
+        trace[:, : packing.first] = states[:, : packing.first]
+        _few_rows(cell, packing.sizes, inputs, trace, weights)
+        return trace[0, packing.first :], packing.reached(trace, states)
     return _TimeLoop.apply(Plan(cell, packing, product_dtype), inputs, states, *weights)
+
+
+def step(
+    cell: "Cell", inputs: torch.Tensor, states: Sequence[torch.Tensor], weights: "Weights"
+) -> tuple[torch.Tensor, ...]:
+    """One step without a gradient, inputs (B, I): the states after it. Generation spends its time here."""
+    rows = len(inputs)
+    trace = torch.stack([torch.cat((state, state)) for state in states])  # room for the states after
+    _few_rows(cell, [rows], inputs, trace, weights)
+    return trace[:, rows:].unbind()
+
+
+def _few_rows(
+    cell: "Cell", sizes: Sequence[int], inputs: torch.Tensor, trace: torch.Tensor, weights: "Weights"
+) -> None:
+    """Fill the trace (states, first + n, H) behind its initial states: the whole sequence in one call."""
+    width, n = trace.shape[2], len(inputs)
+    kernels = kernels_for(cell, DTYPES[inputs.dtype], width)
+    weight_ih, weight_hh, bias, bias_hh, params = weights
+    if n <= MANY_ROWS:
+        gates = _repeated(bias, n, weight_ih)
+        kernels.product(gates, inputs.contiguous(), weight_ih.contiguous())
+    else:
+        gates = linear(inputs, weight_ih, bias)
+    split = _repeated(bias_hh, n, weight_hh[: len(cell.split) * width]) if cell.split else None
+    vectors = inputs.new_empty(n, width) if cell.late is not None else None
+    scratch = inputs.new_empty(kernels.scratch, width) if kernels.scratch else None
+    weight_hh = weight_hh.contiguous()
+    addresses = [_Rows(tensor)(0) for tensor in (gates, split, trace, params, vectors, scratch, weight_hh)]
+    kernels.sequence(*addresses, np.array(sizes, dtype=np.int64), len(trace[0]) - n, trace.stride(0), width)
+
+
+def _repeated(bias: torch.Tensor | None, rows: int, weight: torch.Tensor) -> torch.Tensor:
+    """The bias of a product with this weight, once a row."""
+    if bias is None:
+        return weight.new_zeros(rows, len(weight))
+    return bias.expand(rows, -1).clone(memory_format=torch.contiguous_format)
 
 
 class _Blocks(NamedTuple):

@@ -116,6 +116,11 @@ class TokenOrder:
         self.real = None if attention_mask is None else attention_mask.bool()
 
     @cached_property
+    def one_step(self) -> bool:
+        """Whether this is one real token a row: a step of generation."""
+        return self.steps == 1 and (self.real is None or bool(self.real.all()))
+
+    @cached_property
     def lengths(self) -> torch.Tensor:
         """(B) real tokens."""
         assert self.real is not None
@@ -240,25 +245,31 @@ class RecurrentLoop(nn.Module):
         return (inputs.new_zeros(len(inputs), self.hidden_size),) * len(self.cell.states)
 
     def forward(
-        self, inputs: torch.Tensor, order: TokenOrder, states: States | None = None
+        self, inputs: torch.Tensor, order: TokenOrder, states: States | None = None, *, with_state: bool = True
     ) -> tuple[torch.Tensor, States]:
-        """(B, T, I) -> outputs (B, T, H), zero at padding, and the states reached, each (B, H)."""
+        """(B, T, I) -> outputs (B, T, H), zero at padding, and the states reached, each (B, H).
+
+        with_state=False leaves the states undefined, and allows a faster loop where torch's own runs.
+        """
         weights = self.weights()
         if torch.compiler.is_exporting() or torch.jit.is_tracing() or inputs.device.type == "meta":
-            return self._traced(inputs, order, states, weights)
-        return self._run(inputs, order, states, weights)
+            return self._traced(inputs, order, states, weights, with_state)
+        return self._run(inputs, order, states or self.start(inputs), weights, with_state)
 
     @torch.compiler.disable  # the rows alive at each step are numbers that a traced graph cannot hold
     def _run(
-        self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights
+        self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
-        states = states or self.start(inputs)
-        if fused.fits(inputs, *states, *weights):
+        engine, kernels = self._torch, fused.kernels()
+        if kernels is not None and fused.fits(inputs, *states, *weights):
+            if order.one_step and not torch.is_grad_enabled() and len(inputs) <= kernels.MANY_ROWS:
+                states = kernels.step(self.cell, inputs[:, 0], states, weights)
+                return states[0][:, None], states
             engine = self._fused
-        elif self.cell.torch_mode is not None:
-            engine = self._torch
-        else:
+        elif self.cell.torch_mode is None:
             return self._reference(inputs, order, states, weights)
+        elif not with_state and self.cell.torch_mode != "RNN_RELU":  # whose states could overflow over the padding
+            return self._padded(inputs, order, states, weights)
         outputs, reached = engine(
             order.pack(inputs, self.backward), order.packing, order.sort(torch.stack(states)), weights
         )
@@ -280,8 +291,7 @@ class RecurrentLoop(nn.Module):
         if not packing.sizes:
             return inputs.new_zeros(0, self.hidden_size), reached
         sizes = torch.tensor(packing.sizes)
-        with _without_autocast_where_it_fails(inputs) as cast:
-            outputs, after = self._call_torch(cast(inputs), states[:, : packing.first].contiguous(), weights, sizes)
+        outputs, after = self._call_torch(inputs, states[:, : packing.first].contiguous(), weights, sizes)
         reached[:, : packing.first] = after
         return outputs, reached
 
@@ -298,10 +308,11 @@ class RecurrentLoop(nn.Module):
         before = tuple(states[:, None]) if is_lstm else states[:1]
         function = getattr(torch, str(self.cell.torch_mode).lower())
         options = (True, 1, 0.0, self.training, False)  # has biases, layers, dropout, training, bidirectional
-        if sizes is not None:
-            outputs, *after = function(inputs, sizes, before, flat, *options)
-        else:
-            outputs, *after = function(inputs, before, flat, *options, True)  # batch first
+        with _without_autocast_where_it_fails(inputs) as cast:
+            if sizes is not None:
+                outputs, *after = function(cast(inputs), sizes, before, flat, *options)
+            else:
+                outputs, *after = function(cast(inputs), before, flat, *options, True)  # batch first
         return outputs, torch.cat(after)
 
     def _reference(
@@ -322,27 +333,29 @@ class RecurrentLoop(nn.Module):
             states = new
         return torch.stack(outputs[::-1] if self.backward else outputs, dim=1), states
 
-    def _traced(
-        self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights
+    def _padded(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
     ) -> tuple[torch.Tensor, States]:
-        """For graphs: nothing depends on the numbers in the mask, and T may vary where torch has the cell.
-
-        Torch's loop runs over the padding, behind the real tokens, so its final state is none of ours: with a state
-        to carry, and for other cells, the graph holds the equation T times.
-        """
-        if states is not None or self.cell.torch_mode is None:
-            return self._reference(inputs, order, states or self.start(inputs), weights)
-        before = inputs.new_zeros(len(self.cell.states), len(inputs), self.hidden_size)
+        """Torch's loop over each row's real tokens and then its padding, whose states are none of ours."""
+        before = torch.stack(states)
         if order.real is None:
-            inputs = inputs.flip(1) if self.backward else inputs
-            outputs, reached = self._call_torch(inputs, before, weights, None)
+            outputs, reached = self._call_torch(inputs.flip(1) if self.backward else inputs, before, weights, None)
             return (outputs.flip(1) if self.backward else outputs), reached.unbind()
-        index = order.backward if self.backward else order.forward
-        outputs, reached = self._call_torch(
-            inputs.gather(1, index[..., None].expand_as(inputs)), before, weights, None
-        )
-        back = torch.empty_like(outputs).scatter(1, index[..., None].expand_as(outputs), outputs)
-        return back * order.real[..., None], reached.unbind()
+        index = (order.backward if self.backward else order.forward)[..., None]  # (B, T, 1)
+        outputs, reached = self._call_torch(inputs.gather(1, index.expand_as(inputs)), before, weights, None)
+        index = index.expand_as(outputs)
+        return torch.empty_like(outputs).scatter(1, index, outputs) * order.real[..., None], reached.unbind()
+
+    def _traced(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights, with_state: bool
+    ) -> tuple[torch.Tensor, States]:
+        """For graphs, in which nothing may depend on the numbers in the mask.
+
+        The length may vary where torch has the cell and no state is carried; else the graph holds the equation T times.
+        """
+        if with_state or self.cell.torch_mode is None:
+            return self._reference(inputs, order, states or self.start(inputs), weights)
+        return self._padded(inputs, order, states or self.start(inputs), weights)
 
 
 @contextmanager

@@ -145,7 +145,8 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if past_key_values is not None:
             return self._with_state(hidden_states, order, past_key_values)
         loops = (self.forward_loop, self.backward_loop)
-        return torch.cat([loop(hidden_states, order)[0] for loop in loops if loop is not None], dim=-1)
+        outputs = [loop(hidden_states, order, with_state=False)[0] for loop in loops if loop is not None]
+        return torch.cat(outputs, dim=-1)
 
     def _with_state(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache) -> torch.Tensor:
         """Continue from the cached state and leave the new one there."""

@@ -1,0 +1,49 @@
+"""Printed source becomes a module, kept on disk so that its machine code can be kept too."""
+
+import hashlib
+import importlib.util
+import logging
+import os
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import llvmlite
+import numba
+from huggingface_hub import cached_assets_path
+
+from . import simd
+
+logger = logging.getLogger(__name__)
+
+
+def import_source(source: str) -> ModuleType:
+    """Import a printed module from the cache folder, where numba keeps its machine code too."""
+    ours = Path(simd.__file__).read_bytes()  # a change of the vectors must not meet machine code from before it
+    key = hashlib.sha256(source.encode() + ours + f"{numba.__version__} {llvmlite.__version__}".encode())
+    name = f"hfseq_kernels_{key.hexdigest()[:24]}"
+    path = _folder() / f"{name}.py"
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+            file.write(source)
+        os.replace(file.name, path)  # at once: another process may be importing it
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@cache
+def _folder() -> Path:
+    """Where compiled kernels are kept: beside the Hub's cache, or for this process only if nothing can be written."""
+    try:
+        folder = cached_assets_path("hfseq", namespace="kernels")
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        logger.warning("Kernels are compiled anew in each process: their cache cannot be written (%s).", error)
+        return Path(tempfile.mkdtemp(prefix="hfseq_kernels_"))
