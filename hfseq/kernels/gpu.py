@@ -57,7 +57,7 @@ def run(
     """As `sequence.run`; `persistent` says which kind of kernel, None goes by the size of the recurrent weights."""
     if persistent is None:
         held = len(cell.gates) * _block(states.shape[-1]) ** 2 * (product_dtype or inputs.dtype).itemsize
-        persistent = 2 * held <= _shared_memory(inputs.device)  # the compiler puts the weights there, and exchanges
+        persistent = 2 * held <= _shared_memory(inputs.device)
     plan = Plan(cell, packing, product_dtype, persistent)
     with torch.cuda.device_of(inputs):  # Triton launches on the current device
         return _TimeLoop.apply(plan, inputs, states, *weights)
@@ -142,7 +142,12 @@ class _TimeLoop(torch.autograd.Function):
 
 
 def _shared_memory(device: torch.device) -> int:
-    """Bytes that one program can have on this GPU."""
+    """Bytes that one program can have on this GPU: the compiler puts the weights there, and takes as much again.
+
+    None before Ampere, where the compiler has failed on persistent kernels.
+    """
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return 0
     return driver.active.utils.get_device_properties(device.index)["max_shared_mem"]
 
 

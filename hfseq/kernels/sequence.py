@@ -10,6 +10,7 @@ everything between the products is one pass over memory (`cpu.py`).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,7 +32,8 @@ INTERFACE = 1  # as in models/fused.py
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """What carries no gradient.
 
     Attributes:
