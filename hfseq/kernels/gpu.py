@@ -21,7 +21,7 @@ from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 from triton.runtime import driver
 
-from .gpu_source import print_triton
+from .gpu_source import has_mean, print_triton
 from .modules import import_source
 from .sequence import DTYPES, _Blocks, _Products
 
@@ -57,7 +57,9 @@ def run(
     """As `sequence.run`; `persistent` says which kind of kernel, None goes by the size of the recurrent weights."""
     if persistent is None:
         held = len(cell.gates) * _block(states.shape[-1]) ** 2 * (product_dtype or inputs.dtype).itemsize
-        persistent = 2 * held <= _shared_memory(inputs.device)
+        # The compiler keeps the weights in shared memory, next to nearly as much for exchanges. A mean over the row
+        # makes the gradient's kernel so long that Triton 3.9 spills registers, and for some GPUs fails on layer norm.
+        persistent = not has_mean(cell) and 2 * held <= _shared_memory(inputs.device)
     plan = Plan(cell, packing, product_dtype, persistent)
     with torch.cuda.device_of(inputs):  # Triton launches on the current device
         return _TimeLoop.apply(plan, inputs, states, *weights)
@@ -142,12 +144,7 @@ class _TimeLoop(torch.autograd.Function):
 
 
 def _shared_memory(device: torch.device) -> int:
-    """Bytes that one program can have on this GPU: the compiler puts the weights there, and takes as much again.
-
-    None before Ampere, where the compiler has failed on persistent kernels.
-    """
-    if torch.cuda.get_device_capability(device) < (8, 0):
-        return 0
+    """Bytes that one program can have on this GPU."""
     return driver.active.utils.get_device_properties(device.index)["max_shared_mem"]
 
 
@@ -163,10 +160,10 @@ def _block(width: int) -> int:
 
 
 def _pointwise_shape(width: int) -> dict[str, int]:
-    """Rows and threads of a program between two products: about four elements a thread."""
+    """Rows and threads of a program between two products: an element a thread, for latency and a quick compiler."""
     block = _block(width)
-    rows = max(1, 512 // block)
-    return {"ROWS": rows, "BLOCK": block, "num_warps": min(16, rows * block // 128)}
+    rows = max(1, 128 // block)
+    return {"ROWS": rows, "BLOCK": block, "num_warps": min(16, rows * block // 32)}
 
 
 def _alternating_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None, kept: Kept) -> None:
@@ -231,10 +228,8 @@ def _persistent_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tens
 
 def _persistent_backward(plan: Plan, weight_hh: torch.Tensor, kept: Kept, gradients: Gradients) -> torch.Tensor | None:
     first, shape = plan.packing.first, _persistent_shape(weight_hh.shape[1])
-    weight_hh, d_params = (
-        _Products(plan.product_dtype).cast(weight_hh).contiguous(),
-        _shares(kept, first, shape["ROWS"]),
-    )
+    d_params = _shares(kept, first, shape["ROWS"])
+    weight_hh = _Products(plan.product_dtype).cast(weight_hh).contiguous()
     _kernels(plan.cell, kept.gates.dtype).persistent_backward[(triton.cdiv(first, shape["ROWS"]),)](
         *(*kept, *gradients, d_params, weight_hh, *_schedule(plan.packing, weight_hh.device)),
         *(first, kept.trace.stride(0), gradients.states.stride(0), weight_hh.shape[1]),

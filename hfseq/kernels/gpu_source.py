@@ -8,10 +8,11 @@ values are blocks of (ROWS or 1, BLOCK or 1). `inside` leaves out the padding, `
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from .cpu import Output, Place, Traced, _backward_outputs, _forward_outputs
-from .symbols import Node
+from .symbols import Node, in_order
 
 if TYPE_CHECKING:
     from ..models.cells import Cell
@@ -85,6 +86,12 @@ def print_triton(cell: "Cell", dtype: str) -> str:
         kernels.append(_StepWriter(traced, dtype).forward("early", [vector]))
         kernels.append(_StepWriter(traced, dtype).backward("early_backward", [_late_gradient(traced)]))
     return "\n\n\n".join(["import triton\nimport triton.language as tl", *kernels])
+
+
+@cache
+def has_mean(cell: "Cell") -> bool:
+    """Whether the equation takes a mean over the row."""
+    return any(node.operation == "mean" for node in in_order(Traced(cell).new_states))
 
 
 def _late_gradient(traced: Traced) -> Output:

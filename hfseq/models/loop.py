@@ -74,7 +74,7 @@ class Packing:
         self.first = self.sizes[0] if self.sizes else 0
         self.offsets = list(accumulate(self.sizes, initial=0))[:-1]
         self.before = [0, *(self.first + offset for offset in self.offsets)][:longest]
-        self.even = bool(lengths) and lengths[-1] == longest
+        self.even = longest > 0 and lengths[-1] == longest
 
     def previous(self, trace: torch.Tensor) -> torch.Tensor:
         """(first + n, H), the initial states and those after each step -> (n, H), the states before each step."""
@@ -229,7 +229,8 @@ class RecurrentLoop(nn.Module):
 
     def weights(self) -> Weights:
         """The weights as the equation meets them: shared gates repeated for each cell of their block."""
-        params = torch.cat([*self.params.values()]) if len(self.params) > 1 else next(iter(self.params.values()), None)
+        vectors = [self.params[name] for name in self.cell.params]  # not .values(), which are sorted by name
+        params = torch.cat(vectors) if len(vectors) > 1 else vectors[0] if vectors else None
         tensors = self.weight_ih, self.weight_hh, self.bias
         if self.cell.block_size > 1:
             tensors = tuple(None if tensor is None else self._repeat_shared(tensor) for tensor in tensors)
