@@ -295,9 +295,10 @@ def _sequence(cell: "Cell", item: int) -> str:
     """All steps at once, products included: for inference on few rows (`products.py`)."""
     count, split = len(cell.gates), len(cell.split)
     plain = count - split - (cell.late is not None)
+    row = f"width * {item}"
     places = (
-        f"gates + now * {count} * width * {item}, split + now * {split} * width * {item}, trace + before * width * {item}, "
-        f"params, vectors + now * width * {item}, trace + (first + now) * width * {item}, scratch, plane, size, width"
+        f"gates + now * {count} * {row}, split + now * {split} * {row}, trace + before * {row}, params, "
+        f"vectors + now * {row}, trace + (first + now) * {row}, scratch, plane, size, width"
     )
     product = "add_product(weight_hh, {w}, {units}, {rows}, {x}, width, {out}, {o}, {step}, size, width)"
     lines = [

@@ -175,7 +175,8 @@ class _TimeLoop(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     @custom_bwd(device_type="cpu")
-    def backward(ctx: Any, d_outputs: torch.Tensor, d_reached: torch.Tensor) -> Any:
+    def backward(ctx: Any, *d_results: torch.Tensor) -> Any:
+        d_outputs, d_reached = d_results
         inputs, weight_ih, weight_hh, params, gates, split, vectors, trace = ctx.saved_tensors
         plan, kernels = ctx.plan, ctx.kernels
         cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]

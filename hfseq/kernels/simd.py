@@ -11,7 +11,7 @@ NaN goes in and comes out, as in torch; a diverged run must not look healthy.
 import math
 import struct
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import llvmlite.binding
@@ -48,7 +48,7 @@ class _VectorModel(PrimitiveModel):
         super().__init__(dmm, fe_type, fe_type.llvm)
 
 
-@lru_cache(maxsize=None)
+@cache
 def native_lanes(dtype: str) -> int:
     """How many numbers fill one register of this CPU."""
     features = llvmlite.binding.get_host_cpu_features()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -84,9 +84,8 @@ class Packing:
 
     @cached_property
     def _previous(self) -> torch.Tensor:
-        return torch.cat(
-            [torch.arange(start, start + size) for start, size in zip(self.before, self.sizes, strict=True)]
-        )
+        steps = zip(self.before, self.sizes, strict=True)
+        return torch.tensor([place for start, size in steps for place in range(start, start + size)], dtype=torch.long)
 
     def reached(self, trace: torch.Tensor, initial: torch.Tensor) -> torch.Tensor:
         """The states (states, B, H) after each row's last token; of a row without one, the initial ones."""
@@ -231,10 +230,10 @@ class RecurrentLoop(nn.Module):
         """The weights as the equation meets them: shared gates repeated for each cell of their block."""
         vectors = [self.params[name] for name in self.cell.params]  # not .values(), which are sorted by name
         params = torch.cat(vectors) if len(vectors) > 1 else vectors[0] if vectors else None
-        tensors = self.weight_ih, self.weight_hh, self.bias
-        if self.cell.block_size > 1:
-            tensors = tuple(None if tensor is None else self._repeat_shared(tensor) for tensor in tensors)
-        return Weights(*tensors, self.bias_hh, params)
+        if self.cell.block_size == 1:
+            return Weights(self.weight_ih, self.weight_hh, self.bias, self.bias_hh, params)
+        bias = None if self.bias is None else self._repeat_shared(self.bias)
+        return Weights(self._repeat_shared(self.weight_ih), self._repeat_shared(self.weight_hh), bias, None, params)
 
     def _repeat_shared(self, tensor: torch.Tensor) -> torch.Tensor:
         """Cell j of the H belongs to block j mod H / block_size."""
@@ -279,10 +278,10 @@ class RecurrentLoop(nn.Module):
     def _fused(
         self, inputs: torch.Tensor, packing: Packing, states: torch.Tensor, weights: Weights
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The cell's own kernels; under autocast with bfloat16 products, where the CPU has them."""
         in_bfloat16 = torch.is_autocast_enabled("cpu") and fused.has_bfloat16_products()
-        return fused.kernels().run(
-            self.cell, packing, inputs, states, weights, torch.bfloat16 if in_bfloat16 else None
-        )
+        dtype = torch.bfloat16 if in_bfloat16 else None
+        return cast(Any, fused.kernels()).run(self.cell, packing, inputs, states, weights, dtype)
 
     def _torch(
         self, inputs: torch.Tensor, packing: Packing, states: torch.Tensor, weights: Weights
@@ -352,7 +351,7 @@ class RecurrentLoop(nn.Module):
     ) -> tuple[torch.Tensor, States]:
         """For graphs, in which nothing may depend on the numbers in the mask.
 
-        The length may vary where torch has the cell and no state is carried; else the graph holds the equation T times.
+        The length may vary where torch has the cell and no state is carried; else the equation is there T times.
         """
         if with_state or self.cell.torch_mode is None:
             return self._reference(inputs, order, states or self.start(inputs), weights)

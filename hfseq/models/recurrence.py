@@ -6,6 +6,7 @@ says which cell it means.
 Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
 """
 
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
@@ -134,9 +135,9 @@ class RecurrentLayer(GradientCheckpointingLayer):
     ) -> None:
         super().__init__()
         self.layer_idx = layer_idx
-        sizes = {"input_size": input_size, "hidden_size": hidden_size}
-        self.forward_loop = RecurrentLoop(cell, **sizes)
-        self.backward_loop = RecurrentLoop(cell, **sizes, backward=True) if bidirectional else None
+        make_loop = partial(RecurrentLoop, cell, input_size=input_size, hidden_size=hidden_size)
+        self.forward_loop = make_loop()
+        self.backward_loop = make_loop(backward=True) if bidirectional else None
 
     def forward(
         self, hidden_states: torch.Tensor, order: TokenOrder, past_key_values: Cache | None = None
@@ -258,7 +259,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         assert hidden_states is not None
         cache = self._cache(past_key_values, use_cache)
         mask = None if attention_mask is None else _own_columns(attention_mask, hidden_states, cache)
-        order = TokenOrder(*hidden_states.shape[:2], mask)
+        order = TokenOrder(hidden_states.shape[0], hidden_states.shape[1], mask)
         hidden_states = self.dropout(hidden_states)
         for layer in self.layers:
             hidden_states = self.dropout(layer(hidden_states, order=order, past_key_values=cache))
