@@ -175,7 +175,7 @@ class _TimeLoop(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     @custom_bwd(device_type="cpu")
-    def backward(ctx: Any, *d_results: torch.Tensor) -> Any:
+    def backward(ctx: Any, *d_results: torch.Tensor) -> Any:  # type: ignore[override]
         d_outputs, d_reached = d_results
         inputs, weight_ih, weight_hh, params, gates, split, vectors, trace = ctx.saved_tensors
         plan, kernels = ctx.plan, ctx.kernels
