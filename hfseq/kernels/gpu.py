@@ -1,14 +1,15 @@
 """The time loop on a GPU, with Triton kernels printed from a cell's equation. EXPERIMENTAL, and off unless asked for.
 
-These kernels have run in Triton's interpreter and gone through its compiler, but never on a GPU: nothing uses them
-until `enable()` is called, and whoever does that should compare a few batches with the torch route first.
+These kernels give the right numbers in Triton's interpreter, and its compiler takes them, but they have never run on a
+GPU: nothing uses them until `enable()` is called, and whoever does that should compare a few batches with the plain
+equation first (`Cell.step`). Their speed is unknown.
 
     alternating   per step, torch's product and one kernel for all between two products: any width
     persistent    one kernel for all steps: a program keeps the recurrent weights and 16 rows' states: small widths
 
 Both keep the batch as `sequence.py` does, step by step with the rows still alive, and leave the input product and the
 weights' gradients to torch. Nothing is read back from the GPU, and an even batch sends it no list either, so that a
-CUDA graph can capture the loop once its kernels are compiled.
+CUDA graph should be able to capture the loop once its kernels are compiled.
 """
 
 from functools import cache
@@ -120,7 +121,9 @@ class _TimeLoop(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     @custom_bwd(device_type="cuda")
-    def backward(ctx: Any, d_outputs: torch.Tensor, d_reached: torch.Tensor) -> Any:
+    def backward(  # type: ignore[override]
+        ctx: Any, d_outputs: torch.Tensor, d_reached: torch.Tensor
+    ) -> Any:
         inputs, weight_ih, weight_hh, *saved = ctx.saved_tensors
         plan, kept, products = ctx.plan, Kept(*saved), _Products(ctx.plan.product_dtype)
         d_states = d_reached.clone(memory_format=torch.contiguous_format)

@@ -22,20 +22,29 @@ def kernels() -> Any | None:
     return sequence if sequence.INTERFACE == INTERFACE else None
 
 
-def fits(*tensors: torch.Tensor | None) -> bool:
-    """Whether the kernels can take these tensors: on the CPU, all float32 or all float64."""
+def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
+    """The kernels, if they can take these tensors: on the CPU, all float32 or all float64."""
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
     devices = {tensor.device.type for tensor in tensors if tensor is not None}
-    return devices == {"cpu"} and dtypes in ({torch.float32}, {torch.float64})
+    if devices != {"cpu"} or dtypes not in ({torch.float32}, {torch.float64}):
+        return None
+    return kernels()
+
+
+def product_dtype() -> torch.dtype | None:
+    """bfloat16 for the kernels' matrix products: under autocast, where the CPU has them (avx512_bf16 or AMX).
+
+    Elsewhere they would be emulated, and slow.
+    """
+    return torch.bfloat16 if torch.is_autocast_enabled("cpu") and _has_bfloat16() else None
+
+
+@lru_cache(maxsize=1)
+def _has_bfloat16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 @lru_cache(maxsize=1)
 def is_avx512() -> bool:
     """Whether torch runs its AVX-512 kernels here."""
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
-
-
-@lru_cache(maxsize=1)
-def has_bfloat16_products() -> bool:
-    """Whether this CPU multiplies in bfloat16 (avx512_bf16 or AMX); elsewhere it would be emulated, and slow."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -16,17 +16,17 @@ Shapes: B batch, T time, I input, H hidden, n real tokens, G gates of which S ar
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from transformers import initialization as init
 
-from . import fused
 from .base import is_loaded
 from .cells import Cell
+from .fused import is_avx512, kernels_for, product_dtype
 from .state import States
 
 
@@ -260,31 +260,23 @@ class RecurrentLoop(nn.Module):
     def _run(
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
-        engine, kernels = self._torch, fused.kernels()
-        if kernels is not None and fused.fits(inputs, *states, *weights):
+        engine: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._torch
+        kernels = kernels_for(inputs, *states, *weights)
+        if kernels is not None:
             if order.one_step and not torch.is_grad_enabled() and len(inputs) <= kernels.MANY_ROWS:
                 states = kernels.step(self.cell, inputs[:, 0], states, weights)
                 return states[0][:, None], states
-            engine = self._fused
+            engine = partial(kernels.run, self.cell, product_dtype=product_dtype())
         elif self.cell.torch_mode is None:
             return self._reference(inputs, order, states, weights)
         elif not with_state and self.cell.torch_mode != "RNN_RELU":  # whose states could overflow over the padding
             return self._padded(inputs, order, states, weights)
-        outputs, reached = engine(
-            order.pack(inputs, self.backward), order.packing, order.sort(torch.stack(states)), weights
-        )
+        before = order.sort(torch.stack(states))
+        outputs, reached = engine(order.packing, order.pack(inputs, self.backward), before, weights)
         return order.unpack(outputs, self.backward), order.unsort(reached).unbind()
 
-    def _fused(
-        self, inputs: torch.Tensor, packing: Packing, states: torch.Tensor, weights: Weights
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The cell's own kernels; under autocast with bfloat16 products, where the CPU has them."""
-        in_bfloat16 = torch.is_autocast_enabled("cpu") and fused.has_bfloat16_products()
-        dtype = torch.bfloat16 if in_bfloat16 else None
-        return cast(Any, fused.kernels()).run(self.cell, packing, inputs, states, weights, dtype)
-
     def _torch(
-        self, inputs: torch.Tensor, packing: Packing, states: torch.Tensor, weights: Weights
+        self, packing: Packing, inputs: torch.Tensor, states: torch.Tensor, weights: Weights
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Torch's loop over the same packed rows; only rows with a token take part."""
         reached = states.clone()
@@ -361,7 +353,7 @@ class RecurrentLoop(nn.Module):
 @contextmanager
 def _without_autocast_where_it_fails(inputs: torch.Tensor) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
     """Torch's CPU loops have no bfloat16 kernel below AVX-512: leave autocast there, for float32."""
-    if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or fused.is_avx512():
+    if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or is_avx512():
         yield lambda tensor: tensor
         return
     with torch.autocast("cpu", enabled=False):
