@@ -141,5 +141,6 @@ def write_result(name: str, *, command: str, peer: str, rows: list[dict[str, Any
         "rows": rows,
     }
     text = json.dumps(result, indent=2, ensure_ascii=False)
+    RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print_rows(rows)

@@ -14,16 +14,16 @@ each mean on the way (`Node.level`); what several passes need is kept in between
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from . import simd
 from .modules import import_source
 from .products import product, products_module
-from .symbols import Graph, Node, differentiate, in_order
+from .symbols import Node, in_order
+from .traced import Output, Place, Traced
 
 if TYPE_CHECKING:
     from ..models.cells import Cell
@@ -36,22 +36,6 @@ _BACKWARD = (
 )
 
 
-class Place(NamedTuple):
-    """Where a vector of the row lies: the array's name, and the index of its first element."""
-
-    array: str
-    start: str
-
-
-@dataclass(frozen=True)
-class Output:
-    """A result and its place; `accumulate` adds to what is there."""
-
-    node: Node
-    place: Place
-    accumulate: bool = False
-
-
 class Kernels(NamedTuple):
     """The compiled loops of one cell; `scratch` is how many vectors of width H they keep between passes."""
 
@@ -62,87 +46,6 @@ class Kernels(NamedTuple):
     sequence: Callable[..., None]
     product: Callable[..., None]
     scratch: int
-
-
-class Traced:
-    """A cell's equation as a graph, with the place of every vector it reads and writes."""
-
-    def __init__(self, cell: "Cell") -> None:
-        self.graph = Graph()
-        self.places: dict[Node, Place] = {}
-        count = len(cell.gates)
-        self.gates = [
-            self._input(f"a_{g}", "gates", f"row * {count} * width + {k} * width") for k, g in enumerate(cell.gates)
-        ]
-        self.split = [
-            self._input(f"u_{g}", "split", f"row * {len(cell.split)} * width + {k} * width")
-            for k, g in enumerate(cell.split)
-        ]
-        self.states = [
-            self._input(f"{s}_before", "before", f"{k} * plane + row * width") for k, s in enumerate(cell.states)
-        ]
-        names = [f"{name}_{i}" for name, values in cell.params.items() for i in range(len(values))]
-        self.params = [self._input(name, "params", f"{k} * width") for k, name in enumerate(names)]
-        self.late = self.gates[-1] if cell.late is not None else None
-        self.vector: Node | None = None
-        self.new_states = self._call(cell)
-
-    def _input(self, name: str, array: str, index: str) -> Node:
-        node = self.graph.input(name)
-        self.places[node] = Place(array, index)
-        return node
-
-    def _call(self, cell: "Cell") -> list[Node]:
-        own = dict(zip(cell.split, self.split, strict=True))
-        gates: list[Any] = [
-            (node, own[g]) if g in own else node for g, node in zip(cell.gates, self.gates, strict=True)
-        ]
-        if self.late is not None:
-            gates[-1] = self._meet
-        states = cell.equation(self.graph, tuple(gates), tuple(self.states), cell.named(self.params))
-        if len(states) != len(cell.states):
-            raise ValueError(f"the equation returns {len(states)} states, but its cell names {cell.states}")
-        if self.late is not None and self.vector is None:
-            raise ValueError(f"the equation never calls its late gate {cell.late!r}")
-        return [self.graph.add(state, 0.0) for state in states]
-
-    def _meet(self, vector: Node) -> Node:
-        if self.vector is not None and self.vector is not vector:
-            raise ValueError("a late gate can meet one vector only")
-        self.vector = vector
-        assert self.late is not None
-        return self.late
-
-    def gradients(self, *, with_vector: bool, wanted: Sequence[Node]) -> list[Node]:
-        """Of the new states' (and the late gate's vector's) incoming gradients with respect to `wanted`."""
-        incoming = [
-            self._input(f"d_{k}", "d_states", f"{k} * d_plane + row * width") for k in range(len(self.new_states))
-        ]
-        incoming[0] = incoming[0] + self._input("d_output", "d_output", "row * width")
-        outputs = list(self.new_states)
-        if with_vector and self.vector is not None:
-            outputs.append(self.vector)
-            incoming.append(self._input("d_vector", "d_vector", "row * width"))
-        return differentiate(outputs, incoming, wanted)
-
-
-def _forward_outputs(traced: Traced) -> list[Output]:
-    return [Output(node, Place("after", f"{k} * plane + row * width")) for k, node in enumerate(traced.new_states)]
-
-
-def _backward_outputs(traced: Traced) -> list[Output]:
-    plain = [gate for gate in traced.gates if gate is not traced.late]
-    wanted = [*plain, *traced.split, *traced.states, *traced.params]
-    places = [
-        Place({"gates": "d_gates", "split": "d_split", "before": "d_states", "params": "d_params"}[array], index)
-        for array, index in (traced.places[node] for node in wanted)
-    ]
-    places = [Place(array, index.replace("plane", "d_plane")) for array, index in places]
-    gradients = traced.gradients(with_vector=True, wanted=wanted)
-    return [
-        Output(node, place, accumulate=place.array == "d_params")
-        for node, place in zip(gradients, places, strict=True)
-    ]
 
 
 class Printer:
@@ -335,14 +238,17 @@ def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
         rest: Whether the width may leave a rest that fills no vector.
     """
     traced = Traced(cell)
-    jobs = [("forward", _FORWARD, _forward_outputs(traced)), ("backward", _BACKWARD, _backward_outputs(traced))]
-    if traced.late is not None and traced.vector is not None:
-        d_late = traced.gradients(with_vector=False, wanted=[traced.late])[0]
-        late_place = Place("d_gates", traced.places[traced.late].start)
-        jobs.append(("early", _FORWARD, [Output(traced.vector, Place("vector", "row * width"))]))
-        jobs.append(("early_backward", _BACKWARD, [Output(d_late, late_place)]))
+    early, early_backward = traced.early_outputs()
+    jobs = [
+        ("forward", _FORWARD, traced.forward_outputs()),
+        ("backward", _BACKWARD, traced.backward_outputs()),
+        ("early", _FORWARD, early),
+        ("early_backward", _BACKWARD, early_backward),
+    ]
     functions, scratch = [], 0
     for name, arguments, outputs in jobs:
+        if not outputs:
+            continue
         printer = Printer(traced.places, outputs, rest=rest)
         scratch = max(scratch, len(printer.kept))
         functions.append("@njit(nogil=True, cache=True)\n" + printer.source(name, arguments))

@@ -12,6 +12,7 @@ weights' gradients to torch. Nothing is read back from the GPU, and an even batc
 CUDA graph should be able to capture the loop once its kernels are compiled.
 """
 
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +25,7 @@ from triton.runtime import driver
 
 from .gpu_source import has_mean, print_triton
 from .modules import import_source
-from .sequence import DTYPES, _Blocks, _Products
+from .sequence import DTYPES, Blocks, Products
 
 if TYPE_CHECKING:
     from ..models.cells import Cell
@@ -66,7 +67,8 @@ def run(
         return _TimeLoop.apply(plan, inputs, states, *weights)
 
 
-class Plan(NamedTuple):
+@dataclass(frozen=True)
+class Plan:
     """What carries no gradient: see `run`."""
 
     cell: "Cell"
@@ -108,7 +110,7 @@ class _TimeLoop(torch.autograd.Function):
     def forward(ctx: Any, plan: Plan, inputs: torch.Tensor, states: torch.Tensor, *tensors: Any) -> Any:
         weight_ih, weight_hh, bias, bias_hh, params = tensors
         cell, first, n, width = plan.cell, plan.packing.first, len(inputs), weight_hh.shape[1]
-        gates = _Products(plan.product_dtype).with_bias(inputs, weight_ih.t(), bias)
+        gates = Products(plan.product_dtype).with_bias(inputs, weight_ih.t(), bias)
         split, vectors = (inputs.new_empty(n, k * width) for k in (len(cell.split), cell.late is not None))
         trace = inputs.new_empty(len(cell.states), first + n, width)
         trace[:, :first] = states[:, :first]
@@ -125,14 +127,14 @@ class _TimeLoop(torch.autograd.Function):
         ctx: Any, d_outputs: torch.Tensor, d_reached: torch.Tensor
     ) -> Any:
         inputs, weight_ih, weight_hh, *saved = ctx.saved_tensors
-        plan, kept, products = ctx.plan, Kept(*saved), _Products(ctx.plan.product_dtype)
+        plan, kept, products = ctx.plan, Kept(*saved), Products(ctx.plan.product_dtype)
         d_states = d_reached.clone(memory_format=torch.contiguous_format)
         d_gates, d_split = torch.empty_like(kept.gates), torch.empty_like(kept.split)
         gradients = Gradients(d_outputs.contiguous(), d_states, d_gates, d_split)
         with torch.cuda.device_of(inputs):
             backward = _persistent_backward if plan.persistent else _alternating_backward
             d_params = backward(plan, weight_hh, kept, gradients)
-        blocks, h_before = _Blocks.of(plan.cell, weight_hh.shape[1]), plan.packing.previous(kept.trace[0])
+        blocks, h_before = Blocks.of(plan.cell, weight_hh.shape[1]), plan.packing.previous(kept.trace[0])
         met = ((d_gates[:, blocks.plain], h_before), (d_split, h_before), (d_gates[:, blocks.late], kept.vectors))
         return (
             None,
@@ -170,9 +172,9 @@ def _pointwise_shape(width: int) -> dict[str, int]:
 
 
 def _alternating_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None, kept: Kept) -> None:
-    cell, packing, products, width = plan.cell, plan.packing, _Products(plan.product_dtype), weight_hh.shape[1]
+    cell, packing, products, width = plan.cell, plan.packing, Products(plan.product_dtype), weight_hh.shape[1]
     sizes, first, kernels = packing.sizes, packing.first, _kernels(cell, kept.gates.dtype)
-    blocks, shape = _Blocks.of(cell, width), _pointwise_shape(width)
+    blocks, shape = Blocks.of(cell, width), _pointwise_shape(width)
     plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t()) for block in blocks)
     plain_steps, split_steps = kept.gates[:, blocks.plain].split(sizes), kept.split.split(sizes)
     late_steps, vector_steps = kept.gates[:, blocks.late].split(sizes), kept.vectors.split(sizes)
@@ -191,9 +193,9 @@ def _alternating_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Ten
 def _alternating_backward(
     plan: Plan, weight_hh: torch.Tensor, kept: Kept, gradients: Gradients
 ) -> torch.Tensor | None:
-    cell, packing, products, width = plan.cell, plan.packing, _Products(plan.product_dtype), weight_hh.shape[1]
+    cell, packing, products, width = plan.cell, plan.packing, Products(plan.product_dtype), weight_hh.shape[1]
     sizes, first, kernels = packing.sizes, packing.first, _kernels(cell, kept.gates.dtype)
-    blocks, shape = _Blocks.of(cell, width), _pointwise_shape(width)
+    blocks, shape = Blocks.of(cell, width), _pointwise_shape(width)
     plain_hh, split_hh, late_hh = (products.cast(weight_hh[block]) for block in blocks)
     d_plain_steps, d_split_steps = gradients.gates[:, blocks.plain].split(sizes), gradients.split.split(sizes)
     d_late_steps, d_h = gradients.gates[:, blocks.late].split(sizes), gradients.states[0]
@@ -221,7 +223,7 @@ def _shares(kept: Kept, rows: int, rows_per_program: int) -> torch.Tensor | None
 
 def _persistent_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None, kept: Kept) -> None:
     first, shape = plan.packing.first, _persistent_shape(weight_hh.shape[1])
-    weight_hh = _Products(plan.product_dtype).cast(weight_hh).contiguous()
+    weight_hh = Products(plan.product_dtype).cast(weight_hh).contiguous()
     _kernels(plan.cell, kept.gates.dtype).persistent_forward[(triton.cdiv(first, shape["ROWS"]),)](
         *(*kept, weight_hh, bias_hh, *_schedule(plan.packing, weight_hh.device)),
         *(first, kept.trace.stride(0), weight_hh.shape[1]),
@@ -232,7 +234,7 @@ def _persistent_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tens
 def _persistent_backward(plan: Plan, weight_hh: torch.Tensor, kept: Kept, gradients: Gradients) -> torch.Tensor | None:
     first, shape = plan.packing.first, _persistent_shape(weight_hh.shape[1])
     d_params = _shares(kept, first, shape["ROWS"])
-    weight_hh = _Products(plan.product_dtype).cast(weight_hh).contiguous()
+    weight_hh = Products(plan.product_dtype).cast(weight_hh).contiguous()
     _kernels(plan.cell, kept.gates.dtype).persistent_backward[(triton.cdiv(first, shape["ROWS"]),)](
         *(*kept, *gradients, d_params, weight_hh, *_schedule(plan.packing, weight_hh.device)),
         *(first, kept.trace.stride(0), gradients.states.stride(0), weight_hh.shape[1]),

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .cpu import Output, Place, Traced, _backward_outputs, _forward_outputs
 from .symbols import Node, in_order
+from .traced import Output, Place, Traced
 
 if TYPE_CHECKING:
     from ..models.cells import Cell
@@ -74,11 +74,11 @@ d_output = all_d_outputs + now * width
 def print_triton(cell: "Cell", dtype: str) -> str:
     """The source of all kernels of a cell."""
     traced = Traced(cell)
-    backward = _backward_outputs(traced)
+    backward = traced.backward_outputs()
     kernels = [
-        _StepWriter(traced, dtype).forward("forward", _forward_outputs(traced)),
+        _StepWriter(traced, dtype).forward("forward", traced.forward_outputs()),
         _StepWriter(traced, dtype).backward("backward", backward),
-        _PersistentWriter(traced, dtype).forward(_forward_outputs(traced)),
+        _PersistentWriter(traced, dtype).forward(traced.forward_outputs()),
         _PersistentWriter(traced, dtype).backward(backward),
     ]
     if traced.vector is not None:

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
 
 from .cpu import kernels_for
 from .products import MANY_ROWS
@@ -89,7 +88,8 @@ def _few_rows(
         gates = _repeated(bias, n, weight_ih)
         kernels.product(gates, inputs.contiguous(), weight_ih.contiguous())
     else:
-        gates = linear(inputs, weight_ih, bias)
+        gates = inputs.new_empty(n, len(weight_ih))  # as `out`, which autocast leaves alone
+        Products(None).into(gates, inputs, weight_ih.t(), bias)
     split = _repeated(bias_hh, n, weight_hh[: len(cell.split) * width]) if cell.split else None
     vectors = inputs.new_empty(n, width) if cell.late is not None else None
     scratch = inputs.new_empty(kernels.scratch, width) if kernels.scratch else None
@@ -105,7 +105,7 @@ def _repeated(bias: torch.Tensor | None, rows: int, weight: torch.Tensor) -> tor
     return bias.expand(rows, -1).clone(memory_format=torch.contiguous_format)
 
 
-class _Blocks(NamedTuple):
+class Blocks(NamedTuple):
     """The gates' rows of the weights (columns of the products): plain, then split, then late."""
 
     plain: slice
@@ -113,7 +113,8 @@ class _Blocks(NamedTuple):
     late: slice
 
     @classmethod
-    def of(cls, cell: "Cell", width: int) -> "_Blocks":
+    def of(cls, cell: "Cell", width: int) -> "Blocks":
+        """Of this cell, for states of this width."""
         late = 0 if cell.late is None else 1
         plain = len(cell.gates) - len(cell.split) - late
         ends = list(accumulate((plain * width, len(cell.split) * width, late * width), initial=0))
@@ -139,7 +140,7 @@ class _TimeLoop(torch.autograd.Function):
         cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
         sizes, first, n = packing.sizes, packing.first, len(inputs)
         kernels = kernels_for(cell, DTYPES[inputs.dtype], width)
-        blocks, products = _Blocks.of(cell, width), _Products(plan.product_dtype)
+        blocks, products = Blocks.of(cell, width), Products(plan.product_dtype)
         # Transposed once: every step reads them, and a product is fastest along its rows.
         plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t().contiguous()) for block in blocks)
 
@@ -181,7 +182,7 @@ class _TimeLoop(torch.autograd.Function):
         plan, kernels = ctx.plan, ctx.kernels
         cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
         sizes, first = packing.sizes, packing.first
-        blocks, products = _Blocks.of(cell, width), _Products(plan.product_dtype)
+        blocks, products = Blocks.of(cell, width), Products(plan.product_dtype)
         plain_hh, split_hh, late_hh = (products.cast(weight_hh[block]) for block in blocks)
 
         d_outputs = d_outputs.contiguous()
@@ -227,7 +228,7 @@ class _TimeLoop(torch.autograd.Function):
         )
 
 
-class _Products:
+class Products:
     """Matrix products of float tensors, taken in a narrower dtype if one is given."""
 
     def __init__(self, dtype: torch.dtype | None) -> None:

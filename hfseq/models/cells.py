@@ -26,8 +26,9 @@ A cell of your own is a decorated function:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -174,7 +175,22 @@ def register_cell(name: str | None = None, **attributes: Any) -> Callable[[Equat
     return register
 
 
-@cache
+def _made_once(make: Callable[..., Cell]) -> Callable[..., Cell]:
+    """The same cell for the same arguments, however they are given, and findable again by a pickle."""
+    made: dict[tuple[Any, ...], Cell] = {}
+
+    @wraps(make)
+    def find(*args: Any, **kwargs: Any) -> Cell:
+        given = signature(make).bind(*args, **kwargs)
+        given.apply_defaults()
+        if given.args not in made:
+            made[given.args] = replace(make(*given.args), source=(find, given.args))
+        return made[given.args]
+
+    return find
+
+
+@_made_once
 def rnn_cell(nonlinearity: str = "tanh", residual: str = "none") -> Cell:
     """The vanilla recurrent cell and its residual forms.
 
@@ -201,11 +217,10 @@ def rnn_cell(nonlinearity: str = "tanh", residual: str = "none") -> Cell:
         gates=("f", "n") if residual == "forget" else ("n",),
         gate_bias={"f": 1.0} if residual == "forget" else {},
         torch_mode=torch_modes.get(nonlinearity) if residual == "none" else None,
-        source=(rnn_cell, (nonlinearity, residual)),
     )
 
 
-@cache
+@_made_once
 def lstm_cell(
     input_gate: bool = True,
     forget_gate: bool = True,
@@ -273,10 +288,6 @@ def lstm_cell(
         shared=tuple(name for name in names if name != "g"),
         block_size=block_size,
         torch_mode="LSTM" if is_torch else None,
-        source=(
-            lstm_cell,
-            (input_gate, forget_gate, output_gate, peephole, coupled, layer_norm, block_size, forget_bias),
-        ),
     )
 
 
@@ -297,7 +308,7 @@ def _layer_norm(ops: Any, vectors: Any, gains: Any, epsilon: float = 1e-5) -> li
     return [vector * scale * gain for vector, gain in zip(centred, gains, strict=True)]
 
 
-@cache
+@_made_once
 def gru_cell(reset: str = "after") -> Cell:
     """The gated recurrent unit.
 
@@ -325,7 +336,6 @@ def gru_cell(reset: str = "after") -> Cell:
         split=("n",) if reset == "after" else (),
         late="n" if reset == "before" else None,
         torch_mode="GRU" if reset == "after" else None,
-        source=(gru_cell, (reset,)),
     )
 
 

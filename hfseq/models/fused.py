@@ -4,6 +4,7 @@ Code exported to the Hub can meet another release of hfseq than it came from; `I
 or the models run on torch alone, as they do everywhere else.
 """
 
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,12 @@ def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
     if devices != {"cpu"} or dtypes not in ({torch.float32}, {torch.float64}):
         return None
     return kernels()
+
+
+def gpu_kernels_for(*tensors: torch.Tensor | None) -> Any | None:
+    """The experimental kernels for a GPU, if somebody has imported and enabled them (`hfseq.kernels.gpu.enable`)."""
+    gpu = sys.modules.get("hfseq.kernels.gpu")
+    return gpu if gpu is not None and gpu.INTERFACE == INTERFACE and gpu.fits(*tensors) else None
 
 
 def product_dtype() -> torch.dtype | None:

@@ -26,7 +26,7 @@ from transformers import initialization as init
 
 from .base import is_loaded
 from .cells import Cell
-from .fused import is_avx512, kernels_for, product_dtype
+from .fused import gpu_kernels_for, is_avx512, kernels_for, product_dtype
 from .state import States
 
 
@@ -80,7 +80,7 @@ class Packing:
         """(first + n, H), the initial states and those after each step -> (n, H), the states before each step."""
         if self.even:
             return trace[: len(trace) - self.first]
-        return trace.index_select(0, self._previous)
+        return trace.index_select(0, self._previous.to(trace.device))
 
     @cached_property
     def _previous(self) -> torch.Tensor:
@@ -92,7 +92,7 @@ class Packing:
         if self.even:
             return trace[:, len(trace[0]) - self.first :].clone()
         states = initial.clone()
-        states[:, : self.first] = trace.index_select(1, self._last)
+        states[:, : self.first] = trace.index_select(1, self._last.to(trace.device))
         return states
 
     @cached_property
@@ -267,6 +267,8 @@ class RecurrentLoop(nn.Module):
                 states = kernels.step(self.cell, inputs[:, 0], states, weights)
                 return states[0][:, None], states
             engine = partial(kernels.run, self.cell, product_dtype=product_dtype())
+        elif self.cell.torch_mode is None and (gpu := gpu_kernels_for(inputs, *states, *weights)) is not None:
+            engine = partial(gpu.run, self.cell)
         elif self.cell.torch_mode is None:
             return self._reference(inputs, order, states, weights)
         elif not with_state and self.cell.torch_mode != "RNN_RELU":  # whose states could overflow over the padding
