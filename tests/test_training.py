@@ -200,7 +200,7 @@ def contradicted(make):
         "load_best_model_at_end": True,
         "metric_for_best_model": "loss",
         "total_train_batch_size": 20,
-        "learning_rate": 0.01,
+        "learning_rate": 0.03,
         "max_steps": 40,
     }
     return lambda **more: make(**options, **more)
@@ -376,7 +376,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(make):
 def test_trainer_of_transformers_trains_the_same_model(make):
     models = []
     for trainer_class in (Trainer, SequenceTrainer):
-        options = {"per_device_train_batch_size": 13, "train_sampling_strategy": "sequential", "num_train_epochs": 3}
+        options = {"per_device_train_batch_size": 13, "train_sampling_strategy": "sequential", "num_train_epochs": 6}
         trainer = make(trainer_class, **options)
         trainer.train()
         assert losses(trainer)[-1] < 0.9 * losses(trainer)[0]

@@ -44,6 +44,6 @@ def _folder() -> Path:
         folder = cached_assets_path("hfseq", namespace="kernels")
         with tempfile.TemporaryFile(dir=folder):
             return folder
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a file where a folder should be
         logger.warning("Kernels are compiled anew in each process: their cache cannot be written (%s).", error)
         return Path(tempfile.mkdtemp(prefix="hfseq_kernels_"))

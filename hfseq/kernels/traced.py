@@ -69,8 +69,7 @@ class Traced:
         if self.late is not None:
             gates[-1] = self._meet
         states = cell.equation(self.graph, tuple(gates), tuple(self.states), cell.named(self.params))
-        if len(states) != len(cell.states):
-            raise ValueError(f"the equation returns {len(states)} states, but its cell names {cell.states}")
+        cell.check_states(states)
         if self.late is not None and self.vector is None:
             raise ValueError(f"the equation never calls its late gate {cell.late!r}")
         return [self.graph.add(state, 0.0) for state in states]

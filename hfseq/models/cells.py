@@ -133,7 +133,14 @@ class Cell:
                 gates.append(lambda v, a=a, weight=weight: a + torch.nn.functional.linear(v, weight))
             else:
                 gates.append(a + torch.nn.functional.linear(h, weight))
-        return tuple(self.equation(TORCH, tuple(gates), states, self.named(params)))
+        new = tuple(self.equation(TORCH, tuple(gates), states, self.named(params)))
+        self.check_states(new)
+        return new
+
+    def check_states(self, new: tuple[Any, ...]) -> None:
+        """What the equation returns are the states it names."""
+        if len(new) != len(self.states):
+            raise ValueError(f"the equation returns {len(new)} states, but its cell names {self.states}")
 
     def named(self, params: Any) -> dict[str, tuple[Any, ...]]:
         """The rows of `params` under the names the equation knows."""
