@@ -17,12 +17,12 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch.utils.data import DataLoader, SequentialSampler
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import DataCollatorWithPadding, EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput
 
-from .data.batching import UpdateSampler, row_lengths
+from .data.batching import PaddingCollator, UpdateSampler, row_lengths
 from .metrics import SCORES
 
 SEVERAL_PROCESSES: Final = (
@@ -207,6 +207,9 @@ class SequenceTrainer(Trainer):
                 "a few more, from hfseq.training."
             )
         super().__init__(model, args, *others, **kwargs)
+        collator = self.data_collator
+        if type(collator) is DataCollatorWithPadding and not others and kwargs.get("data_collator") is None:
+            self.data_collator = PaddingCollator(collator.tokenizer)  # in the place of Trainer's own choice
         self.add_callback(TrainingClock())
         if self.args.clip_grad_value is not None:
             self.add_callback(ClipGradValue(self.args.clip_grad_value))

@@ -2,9 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from datasets import Dataset
+from transformers import DataCollatorWithPadding
 
-from hfseq.data.batching import SMALLEST_UPDATE, STRATEGIES, UpdateSampler, row_lengths
+from hfseq import SequenceTrainer, SequenceTrainingArguments
+from hfseq.data.batching import SMALLEST_UPDATE, STRATEGIES, PaddingCollator, UpdateSampler, row_lengths
+from tests.contract import tokenizer
+from tests.trainers import small_model
 
 LENGTHS = np.random.default_rng(0).integers(1, 40, 203)
 DEALINGS = [(1, 1), (2, 1), (1, 4), (2, 2), (4, 2)]  # processes x accumulation steps
@@ -224,3 +229,31 @@ def test_wrong_arguments_are_answered_with_their_values_and_the_cure(options, pa
     with pytest.raises(ValueError) as error:
         UpdateSampler(LENGTHS, **{"rows_per_update": 32, **options})
     assert [part for part in parts if part not in str(error.value)] == []
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("labels", [[1, 0, 2], [0.5, 1.5, 2.0], [[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]]])
+def test_padding_is_that_of_transformers(side, labels):
+    padding = tokenizer(padding_side=side)
+    ids = [[4, 5, 6], [7], [8, 9]]
+    rows = [{"input_ids": row, "label": label} for row, label in zip(ids, labels, strict=True)]
+    ours, theirs = PaddingCollator(padding)(rows), DataCollatorWithPadding(padding)(rows)
+    assert ours.keys() == theirs.keys()
+    for name, expected in theirs.items():
+        assert ours[name].dtype == expected.dtype and torch.equal(ours[name], expected), name
+
+
+def test_the_own_mask_of_a_row_is_kept_and_a_tokenizer_without_padding_refused():
+    rows = [{"input_ids": [4, 5], "attention_mask": [0, 1]}, {"input_ids": [6, 7, 8], "attention_mask": [1, 1, 1]}]
+    assert PaddingCollator(tokenizer())(rows)["attention_mask"].tolist() == [[0, 1, 0], [1, 1, 1]]
+    padding = tokenizer()
+    padding.pad_token = None
+    with pytest.raises(ValueError, match="no pad_token"):
+        PaddingCollator(padding)
+
+
+def test_sequence_trainer_pads_by_itself_unless_told_how(tmp_path):
+    arguments = {"model": small_model(), "args": SequenceTrainingArguments(str(tmp_path), use_cpu=True)}
+    assert isinstance(SequenceTrainer(**arguments, processing_class=tokenizer()).data_collator, PaddingCollator)
+    own = DataCollatorWithPadding(tokenizer())
+    assert SequenceTrainer(**arguments, processing_class=tokenizer(), data_collator=own).data_collator is own

@@ -58,7 +58,8 @@ class SequencePooling(nn.Module):
             pooled.append((hidden_states * real[..., None]).sum(1) / count)
         if self.kind in ("max", "mean_max"):
             low = torch.finfo(hidden_states.dtype).min
-            highest = hidden_states.masked_fill(~real[..., None], low).amax(1)
+            # max, not amax, whose gradient goes looking for ties.
+            highest = hidden_states.masked_fill(~real[..., None], low).max(1).values
             pooled.append(highest * real.any(1, keepdim=True))
         return torch.cat(pooled, dim=-1), None
 

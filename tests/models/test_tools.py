@@ -115,7 +115,7 @@ def test_autocast_takes_bfloat16_vectors(name):
 
 
 @every_cell
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.bfloat16, 0.2), (torch.float16, 0.02)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.bfloat16, 0.5), (torch.float16, 0.05)])
 def test_another_dtype_gives_the_same_step_to_its_precision(name, dtype, tolerance):
     model = make(name)
     expected = train(model)
@@ -210,7 +210,7 @@ def test_gradient_checkpointing_changes_no_gradient(name, use_reentrant):
     model = make(name).train()
     expected = train(model)
     model.activation_checkpointing_enable({"use_reentrant": use_reentrant})
-    assert_same(train(model), expected)
+    assert_same(train(model), expected, 1e-5)
 
 
 class Halved(nn.Module):
