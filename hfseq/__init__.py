@@ -18,6 +18,7 @@ from .registry import FAMILIES, register
 if TYPE_CHECKING:
     from .data.embedded import load_embedded
     from .hub import pull, push
+    from .models.conversion import load_keras, load_torch, to_keras, to_torch
     from .tokenization import train_tokenizer
     from .training import SequenceTrainer, SequenceTrainingArguments
 
@@ -27,8 +28,12 @@ _LAZY = {
     "SequenceTrainer": "training",
     "SequenceTrainingArguments": "training",
     "load_embedded": "data.embedded",
+    "load_keras": "models.conversion",
+    "load_torch": "models.conversion",
     "pull": "hub",
     "push": "hub",
+    "to_keras": "models.conversion",
+    "to_torch": "models.conversion",
     "train_tokenizer": "tokenization",
 }
 
@@ -50,9 +55,13 @@ __all__ = [
     "SequenceTrainer",
     "SequenceTrainingArguments",
     "load_embedded",
+    "load_keras",
+    "load_torch",
     "pull",
     "push",
     "register_cell",
+    "to_keras",
+    "to_torch",
     "train_tokenizer",
 ]
 

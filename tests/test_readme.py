@@ -34,6 +34,17 @@ def test_the_python_example_runs(run_python):
     assert result.stdout.strip() == "True", result.stderr
 
 
+def test_the_examples_about_cells_run(run_python):
+    blocks = [
+        b for b in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "register_cell" in b or "load_torch" in b
+    ]
+    assert len(blocks) == 2
+    result = run_python(
+        "import torch\nimport hfseq\n" + "\n".join(blocks) + "\nprint(model.layers[0].forward_loop.cell)"
+    )
+    assert "'i', 'f', 'g', 'o'" in result.stdout, result.stderr
+
+
 def test_every_file_and_folder_named_exists():
     paths = set(re.findall(r"(?:hfseq|recipes|tests|model_cards|benchmarks)/[\w/.-]*\w", TEXT))
     paths -= {path for path in paths if re.search(r"[A-Z]{4}", path)}  # NAME, MODEL_DATA and CONFIG stand for others
