@@ -82,7 +82,7 @@ class Printer:
         def visit(node: Node) -> None:
             if node in seen:
                 return
-            if not node.uniform and not self._loads(node, level):
+            if not (node.uniform or node in self.places or self._loads(node, level)):
                 for operand in node.operands:
                     visit(operand)
             seen[node] = None
@@ -103,7 +103,7 @@ class Printer:
                 self.first_pass.setdefault(node, level)
                 passes[node] = passes.get(node, 0) + 1
         several = [node for node, count in passes.items() if count > 1]
-        self.kept = {node: 0 for node in several if node.operation != "input" and not node.uniform}
+        self.kept = {node: 0 for node in several if node not in self.places and not node.uniform}
         bodies = [(level, self._body(level)) for level in range(self.last + 1)]
         loaded = dict.fromkeys(node for level, body in bodies for node in body if self._loads(node, level))
         return {node: slot for slot, node in enumerate(loaded)}
@@ -164,7 +164,7 @@ class Printer:
         name = self._name(node, kind, level)
         if node.uniform:
             return []
-        if node.operation == "input":
+        if node in self.places:
             return [f"{name} = load_{kind}({self._at(self.places[node], kind, level)})"]
         if self._loads(node, level):
             return [f"{name} = load_{kind}({self._at(self._slot(node), kind, level)})"]
@@ -239,17 +239,21 @@ def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
     """
     traced = Traced(cell)
     early, early_backward = traced.early_outputs()
+    activations = traced.activations()
+    kept = [Output(node, place) for node, place in activations.items()]
+    backward = traced.backward_outputs()
+    before, after = traced.places, traced.places | activations  # what lies in the gates' places
     jobs = [
-        ("forward", _FORWARD, traced.forward_outputs()),
-        ("backward", _BACKWARD, traced.backward_outputs()),
-        ("early", _FORWARD, early),
-        ("early_backward", _BACKWARD, early_backward),
+        ("forward", _FORWARD, before, traced.forward_outputs() + kept),
+        ("backward", _BACKWARD, after, backward),
+        ("early", _FORWARD, before, early),
+        ("early_backward", _BACKWARD, after, early_backward),
     ]
     functions, scratch = [], 0
-    for name, arguments, outputs in jobs:
+    for name, arguments, places, outputs in jobs:
         if not outputs:
             continue
-        printer = Printer(traced.places, outputs, rest=rest)
+        printer = Printer(places, outputs, rest=rest)
         scratch = max(scratch, len(printer.kept))
         functions.append("@njit(nogil=True, cache=True)\n" + printer.source(name, arguments))
     functions.append("@njit(nogil=True, cache=True)\n" + _sequence(cell, np.dtype(dtype).itemsize))

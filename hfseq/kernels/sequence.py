@@ -64,7 +64,13 @@ def run(
         trace[:, : packing.first] = states[:, : packing.first]
         _few_rows(cell, packing.sizes, inputs, trace, weights)
         return trace[0, packing.first :], packing.reached(trace, states)
-    return _TimeLoop.apply(Plan(cell, packing, product_dtype), inputs, states, *weights)
+    plan = Plan(cell, packing, product_dtype)
+    return _TimeLoop.apply(plan, inputs, states, *weights[:-1], _contiguous(weights.params))
+
+
+def _contiguous(params: torch.Tensor | None) -> torch.Tensor | None:
+    """Kernels are given addresses, and count on rows that follow one another."""
+    return None if params is None else params.contiguous()
 
 
 def step(
@@ -94,6 +100,7 @@ def _few_rows(
     vectors = inputs.new_empty(n, width) if cell.late is not None else None
     scratch = inputs.new_empty(kernels.scratch, width) if kernels.scratch else None
     weight_hh = weight_hh.contiguous()
+    params = _contiguous(params)
     addresses = [_Rows(tensor)(0) for tensor in (gates, split, trace, params, vectors, scratch, weight_hh)]
     kernels.sequence(*addresses, np.array(sizes, dtype=np.int64), len(trace[0]) - n, trace.stride(0), width)
 
@@ -132,6 +139,11 @@ class _Rows:
         return self._start + row * self._bytes
 
 
+def _steps(rows: torch.Tensor, sizes: Sequence[int]) -> Sequence[torch.Tensor]:
+    """The rows of each step; nothing for a cell that has none of these columns."""
+    return rows.split(sizes) if rows.shape[1] else ()
+
+
 class _TimeLoop(torch.autograd.Function):
     @staticmethod
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
@@ -154,13 +166,14 @@ class _TimeLoop(torch.autograd.Function):
         h = trace[0, :first]
         at_gates, at_split, at_trace, at_vectors = _Rows(gates), _Rows(split), _Rows(trace), _Rows(vectors)
         fixed = _Rows(params)(0), _Rows(scratch)(0), trace.stride(0)
-        plain_steps, split_steps = gates[:, blocks.plain].split(sizes), split.split(sizes)
-        late_steps, vector_steps = gates[:, blocks.late].split(sizes), vectors.split(sizes)
+        plain_steps, split_steps = _steps(gates[:, blocks.plain], sizes), _steps(split, sizes)
+        late_steps, vector_steps = _steps(gates[:, blocks.late], sizes), _steps(vectors, sizes)
         h_steps = trace[0, first:].split(sizes)
         for t, (size, now, before) in enumerate(zip(sizes, packing.offsets, packing.before, strict=True)):
-            h = h[:size]
-            products.add_to(plain_steps[t], h, plain_hh)
-            if cell.split:
+            h = h if len(h) == size else h[:size]
+            if plain_steps:
+                products.add_to(plain_steps[t], h, plain_hh)
+            if split_steps:
                 products.into(split_steps[t], h, split_hh, bias_hh)
             places = at_gates(now), at_split(now), at_trace(before), fixed[0], at_vectors(now), at_trace(first + now)
             if kernels.early is not None:
@@ -187,7 +200,7 @@ class _TimeLoop(torch.autograd.Function):
 
         d_outputs = d_outputs.contiguous()
         d_gates, d_split = torch.empty_like(gates), torch.empty_like(split)
-        d_states = d_reached.clone(memory_format=torch.contiguous_format)  # of rows yet to end: (states, B, H)
+        d_states = d_reached.clone(memory_format=torch.contiguous_format)  # (states, B, H), of rows yet to end
         d_params = None if params is None else torch.zeros_like(params)
         d_vector = inputs.new_empty(first, late_hh.shape[0])
         scratch = inputs.new_empty(kernels.scratch + 1, width)
@@ -195,8 +208,8 @@ class _TimeLoop(torch.autograd.Function):
         at_gates, at_split, at_trace, at_d_outputs = _Rows(gates), _Rows(split), _Rows(trace), _Rows(d_outputs)
         at_d_gates, at_d_split = _Rows(d_gates), _Rows(d_split)
         fixed = _Rows(params)(0), _Rows(d_states)(0), _Rows(d_vector)(0), _Rows(d_params)(0), _Rows(scratch)(0)
-        d_plain_steps, d_split_steps = d_gates[:, blocks.plain].split(sizes), d_split.split(sizes)
-        d_late_steps, d_h = d_gates[:, blocks.late].split(sizes), d_states[0]
+        d_plain_steps, d_split_steps = _steps(d_gates[:, blocks.plain], sizes), _steps(d_split, sizes)
+        d_late_steps, d_h_steps = _steps(d_gates[:, blocks.late], sizes), [d_states[0, :size] for size in sizes]
         for t in reversed(range(len(sizes))):
             size, now, before = sizes[t], packing.offsets[t], packing.before[t]
             places = (
@@ -207,9 +220,10 @@ class _TimeLoop(torch.autograd.Function):
                 kernels.early_backward(*places, size, width)
                 products.into(d_vector[:size], d_late_steps[t], late_hh)
             kernels.backward(*places, size, width)
-            products.add_to(d_h[:size], d_plain_steps[t], plain_hh)
-            if cell.split:
-                products.add_to(d_h[:size], d_split_steps[t], split_hh)
+            if d_plain_steps:
+                products.add_to(d_h_steps[t], d_plain_steps[t], plain_hh)
+            if d_split_steps:
+                products.add_to(d_h_steps[t], d_split_steps[t], split_hh)
 
         need_inputs, need_states = ctx.needs_input_grad[1:3]
         h_before = packing.previous(trace[0])
@@ -250,8 +264,6 @@ class Products:
 
     def add_to(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
         """Out += a b."""
-        if not out.numel():
-            return
         if self.dtype is None:
             out.addmm_(a, b)
         else:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .symbols import Graph, Node, differentiate
+from .symbols import Graph, Node, differentiate, in_order
 
 if TYPE_CHECKING:
     from ..models.cells import Cell
@@ -84,6 +84,22 @@ class Traced:
     def forward_outputs(self) -> list[Output]:
         """The new states."""
         return [Output(node, Place("after", f"{k} * plane + row * width")) for k, node in enumerate(self.new_states)]
+
+    def activations(self) -> dict[Node, Place]:
+        """Gates that the equation meets as sigmoid(a) or tanh(a) alone -> where a lies.
+
+        Forward kernels may leave the activation there in the place of a, so that backward ones need not compute it.
+        """
+        users: dict[Node, list[Node]] = {}
+        for node in in_order([*self.new_states, *([] if self.vector is None else [self.vector])]):
+            for operand in node.operands:
+                users.setdefault(operand, []).append(node)
+        alone = {gate: users.get(gate, []) for gate in self.gates if gate is not self.late}
+        return {
+            using[0]: self.places[gate]
+            for gate, using in alone.items()
+            if len(using) == 1 and using[0].operation in ("sigmoid", "tanh")
+        }
 
     def backward_outputs(self) -> list[Output]:
         """Gradients of gates, states and params, where the forward kernels' `gates` are `d_gates` and so on."""
