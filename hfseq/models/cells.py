@@ -121,21 +121,25 @@ class Cell:
             bias_hh: (number of split gates x H), if they have a bias.
             params: (number of vectors, H).
         """
+        linear, dtype = torch.nn.functional.linear, states[0].dtype
+        narrow = dtype in (torch.float16, torch.bfloat16)
+        wide = torch.Tensor.float if narrow else lambda tensor: tensor  # products as they come, all else in float32
         h = states[0]
         from_input, rows = inputs.chunk(len(self.gates), -1), weight_hh.chunk(len(self.gates))
         own = (None,) * len(self.split) if bias_hh is None else bias_hh.chunk(len(self.split))
         biases = dict(zip(self.split, own, strict=True))
         gates: list[Any] = []
-        for name, a, weight in zip(self.gates, from_input, rows, strict=True):
+        for name, a, weight in zip(self.gates, map(wide, from_input), rows, strict=True):
             if name in self.split:
-                gates.append((a, torch.nn.functional.linear(h, weight, biases[name])))
+                gates.append((a, wide(linear(h, weight, biases[name]))))
             elif name == self.late:
-                gates.append(lambda v, a=a, weight=weight: a + torch.nn.functional.linear(v, weight))
+                gates.append(lambda v, a=a, weight=weight: a + wide(linear(v.to(dtype), weight)))
             else:
-                gates.append(a + torch.nn.functional.linear(h, weight))
-        new = tuple(self.equation(TORCH, tuple(gates), states, self.named(params)))
+                gates.append(a + wide(linear(h, weight)))
+        params = None if params is None else wide(params)
+        new = tuple(self.equation(TORCH, tuple(gates), tuple(map(wide, states)), self.named(params)))
         self.check_states(new)
-        return new
+        return tuple(state.to(dtype) for state in new)
 
     def check_states(self, new: tuple[Any, ...]) -> None:
         """What the equation returns are the states it names."""

@@ -141,7 +141,11 @@ class TokenOrder:
     def forward(self) -> torch.Tensor:
         """(B, T): row b meets position forward[b, k] at step k; the padding comes last."""
         assert self.real is not None
-        return torch.argsort(~self.real, dim=1, stable=True)
+        real = self.real.long()  # counted, not sorted: ONNX has no stable sort
+        padded = self.lengths[:, None] + (1 - real).cumsum(1) - 1
+        rank = torch.where(self.real, real.cumsum(1) - 1, padded)
+        step = torch.arange(self.steps, device=rank.device).expand_as(rank)
+        return torch.empty_like(rank).scatter(1, rank, step)
 
     @cached_property
     def backward(self) -> torch.Tensor:
@@ -242,7 +246,7 @@ class RecurrentLoop(nn.Module):
 
     def start(self, inputs: torch.Tensor) -> States:
         """The states before the first token: zeros."""
-        return (inputs.new_zeros(len(inputs), self.hidden_size),) * len(self.cell.states)
+        return (inputs.new_zeros(inputs.shape[0], self.hidden_size),) * len(self.cell.states)
 
     def forward(
         self, inputs: torch.Tensor, order: TokenOrder, states: States | None = None, *, with_state: bool = True
@@ -260,6 +264,8 @@ class RecurrentLoop(nn.Module):
     def _run(
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
+        if torch._C._are_functorch_transforms_active():  # torch.func: the kernels' function has no rules for it
+            return self._reference(inputs, order, states, weights)
         engine: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._torch
         kernels = kernels_for(inputs, *states, *weights)
         if kernels is not None:
@@ -299,10 +305,11 @@ class RecurrentLoop(nn.Module):
             bias_hh = torch.cat((bias_hh[: -len(weights.bias_hh)], weights.bias_hh))
         flat = (weights.weight_ih, weights.weight_hh, bias, bias_hh)
         is_lstm = self.cell.torch_mode == "LSTM"
-        before = tuple(states[:, None]) if is_lstm else states[:1]
         function = getattr(torch, str(self.cell.torch_mode).lower())
         options = (True, 1, 0.0, self.training, False)  # has biases, layers, dropout, training, bidirectional
         with _without_autocast_where_it_fails(inputs) as cast:
+            states = cast(states)
+            before = tuple(states[:, None]) if is_lstm else states[:1]
             if sizes is not None:
                 outputs, *after = function(cast(inputs), sizes, before, flat, *options)
             else:
@@ -345,7 +352,8 @@ class RecurrentLoop(nn.Module):
     ) -> tuple[torch.Tensor, States]:
         """For graphs, in which nothing may depend on the numbers in the mask.
 
-        The length may vary where torch has the cell and no state is carried; else the equation is there T times.
+        torch.jit.trace leaves the length open where torch has the cell and no state is carried. Elsewhere, and in
+        torch.export, which unrolls torch's own loops as well, the graph is for this length: the equation T times.
         """
         if with_state or self.cell.torch_mode is None:
             return self._reference(inputs, order, states or self.start(inputs), weights)
