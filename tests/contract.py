@@ -211,7 +211,7 @@ def missing_weights_are_initialised_by_our_rules(case: Case) -> None:
     for name, parameter in loaded.named_parameters():
         assert torch.isfinite(parameter).all(), name
         spread = parameter.std().item() if parameter.numel() > 1 else 0.0
-        if "bias" in name or ".params." in name:
+        if "bias" in name or ".param_" in name:
             assert set(parameter.flatten().tolist()) <= {0.0, 1.0}, name
         else:
             assert 0.01 < spread < 2, (name, spread)

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import stat
 import sys
 import tempfile
 from functools import cache
@@ -25,7 +26,7 @@ def import_source(source: str) -> ModuleType:
     key = hashlib.sha256(source.encode() + ours + f"{numba.__version__} {llvmlite.__version__}".encode())
     name = f"hfseq_kernels_{key.hexdigest()[:24]}"
     path = _folder() / f"{name}.py"
-    if not path.exists():
+    if not path.exists() or path.read_text(encoding="utf-8") != source:  # cut short, or not what was printed
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
             file.write(source)
         os.replace(file.name, path)  # at once: another process may be importing it
@@ -42,8 +43,22 @@ def _folder() -> Path:
     """Where compiled kernels are kept: beside the Hub's cache, or for this process only if nothing can be written."""
     try:
         folder = cached_assets_path("hfseq", namespace="kernels")
+        _check_owner(folder)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except (OSError, ValueError) as error:  # ValueError: a file where a folder should be
-        logger.warning("Kernels are compiled anew in each process: their cache cannot be written (%s).", error)
-        return Path(tempfile.mkdtemp(prefix="hfseq_kernels_"))
+        logger.warning("Kernels are compiled anew in each process: their cache cannot be used (%s).", error)
+        return Path(_own_folder().name)
+
+
+@cache
+def _own_folder() -> "tempfile.TemporaryDirectory[str]":
+    """A folder for this process, which removes it at its end."""
+    return tempfile.TemporaryDirectory(prefix="hfseq_kernels_")
+
+
+def _check_owner(folder: Path) -> None:
+    """What lies in the folder is run as code, so nobody else may write there."""
+    status = folder.stat()
+    if os.name == "posix" and (status.st_uid != os.getuid() or status.st_mode & stat.S_IWOTH):
+        raise PermissionError(f"{folder} belongs to somebody else, or anybody may write there")

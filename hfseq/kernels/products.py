@@ -26,18 +26,18 @@ load_v, fill_v, _ = memory({dtype!r}, LANES)
 load_r, fill_r, _ = memory({dtype!r}, 1)
 """
 
-_DRIVER = """
+_DRIVER = f"""
 @njit(nogil=True, cache=True)
 def add_product(weight, w, units, rows, x, x_step, out, o, o_step, count, width):
-    for unit in range(0, units - units % 8, 8):
+    for unit in range(0, units - units % {_UNITS}, {_UNITS}):
         here = w + unit * width
         for row in range(0, count - count % 4, 4):
-            for pair in range(0, 8, 2):
+            for pair in range(0, {_UNITS}, 2):
                 place = o + row * o_step + unit + pair
                 tile_4x2(weight, here + pair * width, rows, x + row * x_step, x_step, out, place, o_step, width)
         for row in range(count - count % 4, count):
-            tile_1x8(weight, here, rows, x + row * x_step, x_step, out, o + row * o_step + unit, o_step, width)
-    for unit in range(units - units % 8, units):
+            tile_1x{_UNITS}(weight, here, rows, x + row * x_step, x_step, out, o + row * o_step + unit, o_step, width)
+    for unit in range(units - units % {_UNITS}, units):
         for row in range(count):
             place = o + row * o_step + unit
             tile_1x1(weight, w + unit * width, rows, x + row * x_step, x_step, out, place, o_step, width)

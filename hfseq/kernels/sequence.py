@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from torch.amp import custom_bwd, custom_fwd
-from torch.autograd.function import once_differentiable
 
 from .cpu import kernels_for
 from .products import MANY_ROWS
@@ -187,11 +186,15 @@ class _TimeLoop(torch.autograd.Function):
         return trace[0, first:], packing.reached(trace, states)
 
     @staticmethod
-    @once_differentiable
     @custom_bwd(device_type="cpu")
-    def backward(ctx: Any, *d_results: torch.Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *d_results: torch.Tensor) -> Any:
+        if torch.is_grad_enabled():  # only under create_graph=True; a constant would be the wrong answer, unseen
+            raise RuntimeError("hfseq's fused kernels have no second derivative: leave create_graph=True out.")
         d_outputs, d_reached = d_results
-        inputs, weight_ih, weight_hh, params, gates, split, vectors, trace = ctx.saved_tensors
+        # Contiguous, because hooks on saved tensors may hand back other strides, and kernels are given addresses.
+        inputs, weight_ih, weight_hh, params, *saved = ctx.saved_tensors
+        gates, split, vectors, trace = (tensor.contiguous() for tensor in saved)
+        params = _contiguous(params)
         plan, kernels = ctx.plan, ctx.kernels
         cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
         sizes, first = packing.sizes, packing.first

@@ -15,11 +15,15 @@ from functools import cache
 from typing import Any
 
 import llvmlite.binding
+import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.datamodel.models import PrimitiveModel
 from numba.extending import intrinsic, register_model
+
+if numba.config.DISABLE_JIT or numba.version_info.short < (0, 62):  # type: ignore[attr-defined]
+    raise ImportError("the kernels need numba 0.62 or newer, with its compiler on (NUMBA_DISABLE_JIT)")
 
 _LLVM_FLOATS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 _INDEX = ir.IntType(64)
@@ -161,8 +165,8 @@ def _exp(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
     """e^x; float64 by the C library, float32 by 2^k * polynomial: relative error 2e-7 near 0, 4e-6 near the ends."""
     if vector.dtype == "float64":
         return _intrinsic_call(builder, "exp", vector, x)
-    # Beyond these e^x is 0 or infinite in float32. A NaN passes both comparisons unchanged.
-    for test, bound in (("<", -87.0), (">", 88.0)):
+    # Beyond these the exponent would leave its bits. A NaN passes both comparisons unchanged.
+    for test, bound in (("<", _LOWEST), (">", _HIGHEST)):
         limit = vector.constant(bound)
         x = builder.select(builder.fcmp_ordered(test, x, limit), limit, x)
     scaled = builder.fmul(x, vector.constant(1 / math.log(2)))
@@ -180,6 +184,19 @@ def _exp(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
 
 # 2^f on [-1/2, 1/2]: 1 at 0 exactly, the other coefficients chosen for the smallest largest relative error, 1.7e-7.
 _EXP2 = (0.00132647275, 0.00967151286, 0.0555073374, 0.240222421, 0.693146978, 1.0)
+
+
+_LOWEST, _HIGHEST = -87.0, 88.0
+
+
+def _open_exp(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
+    """e^x with its ends: 0 below -87, infinite above 88 (in float32; a sigmoid needs neither)."""
+    value = _exp(builder, vector, x)
+    if vector.dtype == "float64":
+        return value
+    for test, bound, end in (("<", _LOWEST, 0.0), (">", _HIGHEST, math.inf)):
+        value = builder.select(builder.fcmp_ordered(test, x, vector.constant(bound)), vector.constant(end), value)
+    return value
 
 
 def _sigmoid(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
@@ -212,7 +229,7 @@ sub = _elementwise(2, lambda builder, vector, x, y: builder.fsub(x, y, flags=_FL
 mul = _elementwise(2, lambda builder, vector, x, y: builder.fmul(x, y, flags=_FLAGS))
 div = _elementwise(2, lambda builder, vector, x, y: builder.fdiv(x, y, flags=_FLAGS))
 fma = _elementwise(3, lambda builder, vector, x, y, z: _intrinsic_call(builder, "fma", vector, x, y, z))
-exp = _elementwise(1, _exp)
+exp = _elementwise(1, _open_exp)
 sigmoid = _elementwise(1, _sigmoid)
 tanh = _elementwise(1, _tanh)
 relu = _elementwise(1, _relu)

@@ -5,6 +5,7 @@ vectors as wide as the hidden state. Equal expressions are one node, numbers are
 the chain rule backward through the graph, so that a kernel for the gradient is printed from the same equation.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Union
 
@@ -63,7 +64,7 @@ class Node:
 
 
 class Graph:
-    """Makes nodes, each once; has the functions that an equation may call (`models/cells.py`, `Operations`)."""
+    """Makes nodes, each once; has the functions that an equation may call (`ops` in `models/cells.py`)."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[Any, ...], Node] = {}
@@ -84,6 +85,8 @@ class Graph:
             return operand
         if not isinstance(operand, int | float):
             raise TypeError(f"an equation combines gates, states, parameters and numbers, not {operand!r}")
+        if not math.isfinite(operand):
+            raise ValueError(f"an equation's numbers are finite, got {operand!r}")
         return self.make("number", float(operand))
 
     def add(self, x: Operand, y: Operand) -> Node:

@@ -82,18 +82,33 @@ class Cell:
     def __post_init__(self) -> None:
         plain = tuple(gate for gate in self.gates if gate not in self.split and gate != self.late)
         late = () if self.late is None else (self.late,)
-        if not self.gates or plain + self.split + late != self.gates:
+        distinct = len(set(self.gates)) == len(self.gates) and len(set(self.states)) == len(self.states)
+        if not self.gates or not distinct or plain + tuple(self.split) + late != tuple(self.gates):
             raise ValueError(
                 f"gates={self.gates} must name plain gates, then the split ones {self.split}, then the late one "
-                f"{self.late!r}, each once: weights are stacked in this order."
+                f"{self.late!r}, and states={self.states} its states, each once: weights are stacked in this order."
             )
+        if self.states[:1] != ("h",):
+            raise ValueError(f"states={self.states} must begin with 'h', which is also the output")
+        if self.block_size > 1 and self.split:
+            raise ValueError(
+                f"block_size={self.block_size} shares gates, and split gates {self.split} cannot be shared"
+            )
+        for name, values in self.params.items():
+            if not isinstance(values, tuple) or not values:
+                raise ValueError(f"params[{name!r}]={values!r} must be a tuple of initial values, one a vector")
         for what, names, known in (
             ("gate_bias", self.gate_bias, self.gates if self.bias else ()),
             ("shared", self.shared, self.gates),
-            ("states", {"h"} - {*self.states[:1]}, ()),
         ):
             if not set(names) <= set(known):
                 raise ValueError(f"{what}: {sorted(set(names) - set(known))} is not among {list(known)}")
+
+    def __copy__(self) -> "Cell":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "Cell":
+        return self  # a copied model keeps its very cell, also when the name has since been given to another
 
     def __reduce__(self) -> Any:
         if self.source is None:
@@ -137,14 +152,15 @@ class Cell:
             else:
                 gates.append(a + wide(linear(h, weight)))
         params = None if params is None else wide(params)
-        new = tuple(self.equation(TORCH, tuple(gates), tuple(map(wide, states)), self.named(params)))
+        new = self.equation(TORCH, tuple(gates), tuple(map(wide, states)), self.named(params))
         self.check_states(new)
         return tuple(state.to(dtype) for state in new)
 
     def check_states(self, new: tuple[Any, ...]) -> None:
         """What the equation returns are the states it names."""
-        if len(new) != len(self.states):
-            raise ValueError(f"the equation returns {len(new)} states, but its cell names {self.states}")
+        if not isinstance(new, tuple | list) or len(new) != len(self.states):
+            count = len(new) if isinstance(new, tuple | list) else f"{type(new).__name__} instead of a tuple of"
+            raise ValueError(f"the equation returns {count} states, but its cell names {self.states}")
 
     def named(self, params: Any) -> dict[str, tuple[Any, ...]]:
         """The rows of `params` under the names the equation knows."""
@@ -166,12 +182,28 @@ def find_cell(name: str) -> Cell:
     return CELLS[name]
 
 
-def register_cell(name: str | None = None, **attributes: Any) -> Callable[[Equation], Equation]:
+def register_cell(
+    name: str | None = None,
+    *,
+    gates: tuple[str, ...],
+    states: tuple[str, ...] = ("h",),
+    split: tuple[str, ...] = (),
+    late: str | None = None,
+    params: Mapping[str, tuple[float, ...]] | None = None,
+    bias: bool = True,
+    gate_bias: Mapping[str, float] | None = None,
+) -> Callable[[Equation], Equation]:
     """Decorate an equation to make it a cell that configs can name.
 
     Args:
         name: What to call it; the function's name if not given.
-        **attributes: Those of `Cell`: `gates`, `states`, `split`, `late`, `params`, `bias`, `gate_bias`.
+        gates: As the attribute of `Cell`; so are the others.
+        states: See above.
+        split: See above.
+        late: See above.
+        params: See above.
+        bias: See above.
+        gate_bias: See above.
     """
 
     def register(equation: Equation) -> Equation:
@@ -180,7 +212,17 @@ def register_cell(name: str | None = None, **attributes: Any) -> Callable[[Equat
             raise ValueError(
                 f"{called!r} is a cell of hfseq: give yours another name, register_cell({called + '_2'!r}, ...)"
             )
-        CELLS[called] = Cell(equation, source=(find_cell, (called,)), **attributes)
+        CELLS[called] = Cell(
+            equation,
+            gates=tuple(gates),
+            states=tuple(states),
+            split=tuple(split),
+            late=late,
+            params=params or {},
+            bias=bias,
+            gate_bias=gate_bias or {},
+            source=(find_cell, (called,)),
+        )
         return equation
 
     return register

@@ -18,13 +18,17 @@ def kernels() -> Any | None:
     """The module `hfseq.kernels.sequence`, imported at first use (numba takes a second); None without it."""
     try:
         from hfseq.kernels import sequence
-    except ImportError:
+    except (ImportError, OSError):  # OSError: LLVM's library does not load
         return None
     return sequence if sequence.INTERFACE == INTERFACE else None
 
 
 def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
     """The kernels, if they can take these tensors: on the CPU, all float32 or all float64."""
+    if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
+        return None  # tensors may have no memory there (FakeTensor), or rules that the kernels lack (torch.func)
+    if any(type(tensor) not in (torch.Tensor, torch.nn.Parameter) for tensor in tensors if tensor is not None):
+        return None
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
     devices = {tensor.device.type for tensor in tensors if tensor is not None}
     if devices != {"cpu"} or dtypes not in ({torch.float32}, {torch.float64}):
@@ -38,12 +42,13 @@ def gpu_kernels_for(*tensors: torch.Tensor | None) -> Any | None:
     return gpu if gpu is not None and gpu.INTERFACE == INTERFACE and gpu.fits(*tensors) else None
 
 
-def product_dtype() -> torch.dtype | None:
+def product_dtype(inputs: torch.Tensor) -> torch.dtype | None:
     """bfloat16 for the kernels' matrix products: under autocast, where the CPU has them (avx512_bf16 or AMX).
 
     Elsewhere they would be emulated, and slow.
     """
-    return torch.bfloat16 if torch.is_autocast_enabled("cpu") and _has_bfloat16() else None
+    wanted = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return torch.bfloat16 if wanted and inputs.dtype == torch.float32 and _has_bfloat16() else None
 
 
 @lru_cache(maxsize=1)

@@ -85,7 +85,9 @@ class Packing:
     @cached_property
     def _previous(self) -> torch.Tensor:
         steps = zip(self.before, self.sizes, strict=True)
-        return torch.tensor([place for start, size in steps for place in range(start, start + size)], dtype=torch.long)
+        return torch.tensor(
+            [place for start, size in steps for place in range(start, start + size)], dtype=torch.long, device="cpu"
+        )
 
     def reached(self, trace: torch.Tensor, initial: torch.Tensor) -> torch.Tensor:
         """The states (states, B, H) after each row's last token; of a row without one, the initial ones."""
@@ -98,7 +100,7 @@ class Packing:
     @cached_property
     def _last(self) -> torch.Tensor:
         places = [self.first + self.offsets[length - 1] + row for row, length in enumerate(self.lengths[: self.first])]
-        return torch.tensor(places, dtype=torch.long)
+        return torch.tensor(places, dtype=torch.long, device="cpu")
 
 
 class TokenOrder:
@@ -207,10 +209,14 @@ class RecurrentLoop(nn.Module):
         self.bias = nn.Parameter(torch.empty(rows)) if cell.bias else None
         has_bias_hh = cell.bias and cell.split
         self.bias_hh = nn.Parameter(torch.empty(len(cell.split) * hidden_size)) if has_bias_hh else None
-        self.params = nn.ParameterDict(
-            {name: nn.Parameter(torch.empty(len(values), hidden_size)) for name, values in cell.params.items()}
-        )
+        for name, values in cell.params.items():  # on the loop itself: accelerate's hooks serve no ParameterDict
+            self.register_parameter(f"param_{name}", nn.Parameter(torch.empty(len(values), hidden_size)))
         self.reset_parameters()
+
+    @property
+    def params(self) -> dict[str, torch.Tensor]:
+        """The cell's own vectors by their names, in its order."""
+        return {name: self.get_parameter(f"param_{name}") for name in self.cell.params}
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -225,14 +231,14 @@ class RecurrentLoop(nn.Module):
                 init.constant_(gate, self.cell.gate_bias.get(name, 0.0))
         if self.bias_hh is not None:
             init.zeros_(self.bias_hh)
-        for name, values in self.cell.params.items():
-            if not is_loaded(self.params[name]):
-                for vector, value in zip(self.params[name], values, strict=True):
+        for vectors, values in zip(self.params.values(), self.cell.params.values(), strict=True):
+            if not is_loaded(vectors):
+                for vector, value in zip(vectors, values, strict=True):
                     init.constant_(vector, value)
 
     def weights(self) -> Weights:
         """The weights as the equation meets them: shared gates repeated for each cell of their block."""
-        vectors = [self.params[name] for name in self.cell.params]  # not .values(), which are sorted by name
+        vectors = [getattr(self, f"param_{name}") for name in self.cell.params]  # which a parametrization may make
         params = torch.cat(vectors) if len(vectors) > 1 else vectors[0] if vectors else None
         if self.cell.block_size == 1:
             return Weights(self.weight_ih, self.weight_hh, self.bias, self.bias_hh, params)
@@ -256,23 +262,36 @@ class RecurrentLoop(nn.Module):
         with_state=False leaves the states undefined, and allows a faster loop where torch's own runs.
         """
         weights = self.weights()
+        self._check(inputs, order, states)
         if torch.compiler.is_exporting() or torch.jit.is_tracing() or inputs.device.type == "meta":
             return self._traced(inputs, order, states, weights, with_state)
         return self._run(inputs, order, states or self.start(inputs), weights, with_state)
+
+    def _check(self, inputs: torch.Tensor, order: TokenOrder, states: States | None) -> None:
+        """Kernels are given addresses: what does not fit must not reach them, nor be broadcast by torch."""
+        expected = (order.batch, order.steps, self.weight_ih.shape[1])
+        if tuple(inputs.shape) != expected or order.batch == 0:
+            raise ValueError(f"inputs of shape {tuple(inputs.shape)} must be {expected}, of one text or more.")
+        shapes = [tuple(state.shape) for state in states or ()]
+        if states is not None and shapes != [(order.batch, self.hidden_size)] * len(self.cell.states):
+            raise ValueError(
+                f"The state has shapes {shapes}, this layer's {len(self.cell.states)} of "
+                f"({order.batch}, {self.hidden_size}): it comes from another model, or from another number of texts."
+            )
 
     @torch.compiler.disable  # the rows alive at each step are numbers that a traced graph cannot hold
     def _run(
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
-        if torch._C._are_functorch_transforms_active():  # torch.func: the kernels' function has no rules for it
-            return self._reference(inputs, order, states, weights)
+        if torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack():
+            return self._reference(inputs, order, states, weights)  # as in a traced graph, no number can be looked at
         engine: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._torch
         kernels = kernels_for(inputs, *states, *weights)
         if kernels is not None:
             if order.one_step and not torch.is_grad_enabled() and len(inputs) <= kernels.MANY_ROWS:
                 states = kernels.step(self.cell, inputs[:, 0], states, weights)
-                return states[0][:, None], states
-            engine = partial(kernels.run, self.cell, product_dtype=product_dtype())
+                return states[0][:, None].clone(), states  # not the cached state itself, which a user may change
+            engine = partial(kernels.run, self.cell, product_dtype=product_dtype(inputs))
         elif self.cell.torch_mode is None and (gpu := gpu_kernels_for(inputs, *states, *weights)) is not None:
             engine = partial(gpu.run, self.cell)
         elif self.cell.torch_mode is None:
@@ -290,7 +309,7 @@ class RecurrentLoop(nn.Module):
         reached = states.clone()
         if not packing.sizes:
             return inputs.new_zeros(0, self.hidden_size), reached
-        sizes = torch.tensor(packing.sizes)
+        sizes = torch.tensor(packing.sizes, device="cpu")
         outputs, after = self._call_torch(inputs, states[:, : packing.first].contiguous(), weights, sizes)
         reached[:, : packing.first] = after
         return outputs, reached

@@ -7,7 +7,7 @@ Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
 """
 
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -153,7 +153,9 @@ class RecurrentLayer(GradientCheckpointingLayer):
         """Continue from the cached state and leave the new one there."""
         while len(cache.layers) <= self.layer_idx:  # a DynamicCache() made without a config has no layers yet
             cache.layers.append(RecurrentStateLayer())
-        layer = cast(RecurrentStateLayer, cache.layers[self.layer_idx])
+        layer = cache.layers[self.layer_idx]
+        if not isinstance(layer, RecurrentStateLayer):
+            raise ValueError(f"past_key_values holds {type(layer).__name__}: it comes from another kind of model.")
         output, states = self.forward_loop(
             hidden_states, order, layer.states or self.forward_loop.start(hidden_states)
         )
@@ -174,7 +176,7 @@ class RecurrentPreTrainedModel(SequencePreTrainedModel):
         """Recurrent weights by the rules of `RecurrentLoop`, which `init.*` keeps off what a checkpoint filled."""
         if isinstance(module, RecurrentLoop):
             module.reset_parameters()
-        elif not isinstance(module, nn.ParameterDict):  # a loop's own
+        else:
             super()._init_weights(module)
 
 
