@@ -248,7 +248,7 @@ class RecurrentLoop(nn.Module):
     def _repeat_shared(self, tensor: torch.Tensor) -> torch.Tensor:
         """Cell j of the H belongs to block j mod H / block_size."""
         gates = tensor.split(self.cell.gate_sizes(self.hidden_size))
-        return torch.cat([gate.tile((self.hidden_size // len(gate), *[1] * (gate.dim() - 1))) for gate in gates])
+        return torch.cat([gate for gate in gates for _ in range(self.hidden_size // len(gate))])
 
     def start(self, inputs: torch.Tensor) -> States:
         """The states before the first token: zeros."""
