@@ -251,7 +251,7 @@ MISTAKES = [
     ("must name plain gates", {"gates": ()}),
     (r"gate_bias: \['x'\] is not among", {"gates": ("f",), "gate_bias": {"x": 1.0}}),
     (r"shared: \['x'\] is not among", {"gates": ("f",), "shared": ("x",)}),
-    (r"states: \['h'\]", {"gates": ("f",), "states": ("c", "h")}),
+    ("must begin with 'h'", {"gates": ("f",), "states": ("c", "h")}),
 ]
 
 
