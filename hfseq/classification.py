@@ -267,7 +267,7 @@ def _architecture(settings: ClassificationSettings, model: PreTrainedModel) -> A
     family = next(family for family in FAMILIES.values() if isinstance(config, family.config))
     return ArchitectureFacts(
         family=family.name,
-        cell=family.name.upper(),
+        cell=config.cell if family.name == "custom" else family.name.upper(),
         num_hidden_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         embedding_size=config.embedding_size,
