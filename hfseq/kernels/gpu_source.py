@@ -81,10 +81,10 @@ def print_triton(cell: "Cell", dtype: str) -> str:
         _PersistentWriter(traced, dtype).forward(traced.forward_outputs()),
         _PersistentWriter(traced, dtype).backward(backward),
     ]
-    if traced.vector is not None:
-        vector = Output(traced.vector, Place("vector", "row * width"))
-        kernels.append(_StepWriter(traced, dtype).forward("early", [vector]))
-        kernels.append(_StepWriter(traced, dtype).backward("early_backward", [_late_gradient(traced)]))
+    early, early_backward = traced.early_outputs()
+    if early:
+        kernels.append(_StepWriter(traced, dtype).forward("early", early))
+        kernels.append(_StepWriter(traced, dtype).backward("early_backward", early_backward))
     return "\n\n\n".join(["import triton\nimport triton.language as tl", *kernels])
 
 
@@ -92,12 +92,6 @@ def print_triton(cell: "Cell", dtype: str) -> str:
 def has_mean(cell: "Cell") -> bool:
     """Whether the equation takes a mean over the row."""
     return any(node.operation == "mean" for node in in_order(Traced(cell).new_states))
-
-
-def _late_gradient(traced: Traced) -> Output:
-    assert traced.late is not None
-    (gradient,) = traced.gradients(with_vector=False, wanted=[traced.late])
-    return Output(gradient, Place("d_gates", traced.places[traced.late].start))
 
 
 class _Writer:
@@ -228,7 +222,7 @@ class _PersistentWriter(_Writer):
         self._loop("for step in range(steps):\n    t = steps - 1 - step")
         self.places(_BACKWARD_PLACES)
         if traced.late is not None:
-            late = _late_gradient(traced)
+            _, (late,) = traced.early_outputs()
             self.write(f"late = tl.where(keep, {self.value(late.node)}, 0.0)")
             self.store(late.place, "late")
             (vector,) = (node for node, place in traced.places.items() if place.array == "d_vector")

@@ -25,8 +25,6 @@ def kernels() -> Any | None:
 
 def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
     """The kernels, if they can take these tensors: on the CPU, all float32 or all float64."""
-    if torch._C._len_torch_dispatch_stack() or torch._C._are_functorch_transforms_active():
-        return None  # tensors may have no memory there (FakeTensor), or rules that the kernels lack (torch.func)
     if any(type(tensor) not in (torch.Tensor, torch.nn.Parameter) for tensor in tensors if tensor is not None):
         return None
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}

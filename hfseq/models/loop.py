@@ -157,29 +157,36 @@ class TokenOrder:
         return self.forward.gather(1, torch.where(step < lengths, lengths - 1 - step, step))
 
     @cached_property
-    def _packed_places(self) -> dict[bool, torch.Tensor]:
-        """(n) places b T + t of the real tokens, step by step; by direction (True: backward)."""
+    def _forward_places(self) -> torch.Tensor:
+        return self._packed_places(self.forward)
+
+    @cached_property
+    def _backward_places(self) -> torch.Tensor:
+        return self._packed_places(self.backward)
+
+    def _packed_places(self, order: torch.Tensor) -> torch.Tensor:
+        """(n) places b T + t of the real tokens, step by step in this order."""
         rows = self._rows
         alive = torch.arange(self.steps, device=rows.device)[:, None] < self.lengths[rows]  # (T, B)
-        places = {}
-        for is_backward, order in ((False, self.forward), (True, self.backward)):
-            places[is_backward] = (rows * self.steps + order[rows].t())[alive]
-        return places
+        return (rows * self.steps + order[rows].t())[alive]
 
     def pack(self, values: torch.Tensor, backward: bool) -> torch.Tensor:
         """(B, T, I) -> (n, I), step by step in the direction's reading order."""
         if self.real is None:
             values = values.flip(1) if backward else values
             return values.transpose(0, 1).reshape(-1, values.shape[-1])
-        return values.reshape(-1, values.shape[-1]).index_select(0, self._packed_places[backward])
+        return values.reshape(-1, values.shape[-1]).index_select(
+            0, self._backward_places if backward else self._forward_places
+        )
 
     def unpack(self, packed: torch.Tensor, backward: bool) -> torch.Tensor:
         """(n, H) -> (B, T, H), zero where there is padding."""
         if self.real is None:
             values = packed.view(self.steps, self.batch, -1).transpose(0, 1)
             return values.flip(1) if backward else values
+        places = self._backward_places if backward else self._forward_places
         values = packed.new_zeros(self.batch * self.steps, packed.shape[-1])
-        return values.index_copy(0, self._packed_places[backward], packed).view(self.batch, self.steps, -1)
+        return values.index_copy(0, places, packed).view(self.batch, self.steps, -1)
 
     def sort(self, states: torch.Tensor) -> torch.Tensor:
         """(states, B, H) with the rows in packed order."""
@@ -284,7 +291,8 @@ class RecurrentLoop(nn.Module):
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
         if torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack():
-            return self._reference(inputs, order, states, weights)  # as in a traced graph, no number can be looked at
+            # Tensors may have no memory there (FakeTensor), or rules that the kernels lack (torch.func).
+            return self._reference(inputs, order, states, weights)
         engine: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._torch
         kernels = kernels_for(inputs, *states, *weights)
         if kernels is not None:
