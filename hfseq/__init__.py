@@ -11,58 +11,88 @@ from typing import TYPE_CHECKING, Any
 from .models.cells import CELLS, register_cell
 from .models.custom import CustomConfig, CustomForSequenceClassification, CustomModel
 from .models.gru import GRUConfig, GRUForSequenceClassification, GRUModel
+from .models.keyed_vectors import KeyedVectors
 from .models.lstm import LSTMConfig, LSTMForSequenceClassification, LSTMModel
 from .models.rnn import RNNConfig, RNNForSequenceClassification, RNNModel
+from .models.word2vec import Word2VecConfig, Word2VecModel
+from .pipelines import WordVectorsPipeline
 from .registry import FAMILIES, register
 
 if TYPE_CHECKING:
+    from .contexts import ContextComparison, compare_contexts
     from .data.embedded import load_embedded
+    from .data.phrases import Phrases
+    from .data.words import WordCorpus
     from .hub import pull, push
     from .models.conversion import load_keras, load_torch, to_keras, to_torch
+    from .plots import WordMap, plot_words
     from .tokenization import train_tokenizer
     from .training import SequenceTrainer, SequenceTrainingArguments
+    from .word_training import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
 
 __version__ = "0.1.0"
 
 _LAZY = {
+    "ContextComparison": "contexts",
+    "Phrases": "data.phrases",
     "SequenceTrainer": "training",
     "SequenceTrainingArguments": "training",
+    "Word2VecTrainer": "word_training",
+    "Word2VecTrainingArguments": "word_training",
+    "WordCorpus": "data.words",
+    "WordMap": "plots",
+    "compare_contexts": "contexts",
     "load_embedded": "data.embedded",
     "load_keras": "models.conversion",
     "load_torch": "models.conversion",
+    "plot_words": "plots",
     "pull": "hub",
     "push": "hub",
     "to_keras": "models.conversion",
     "to_torch": "models.conversion",
     "train_tokenizer": "tokenization",
+    "train_word2vec": "word_training",
 }
 
 __all__ = [
     "CELLS",
     "FAMILIES",
+    "ContextComparison",
     "CustomConfig",
     "CustomForSequenceClassification",
     "CustomModel",
     "GRUConfig",
     "GRUForSequenceClassification",
     "GRUModel",
+    "KeyedVectors",
     "LSTMConfig",
     "LSTMForSequenceClassification",
     "LSTMModel",
+    "Phrases",
     "RNNConfig",
     "RNNForSequenceClassification",
     "RNNModel",
     "SequenceTrainer",
     "SequenceTrainingArguments",
+    "Word2VecConfig",
+    "Word2VecModel",
+    "Word2VecTrainer",
+    "Word2VecTrainingArguments",
+    "WordCorpus",
+    "WordMap",
+    "WordVectorsPipeline",
+    "compare_contexts",
     "load_embedded",
     "load_keras",
     "load_torch",
+    "plot_words",
     "pull",
     "push",
     "register_cell",
     "to_keras",
     "to_torch",
     "train_tokenizer",
+    "train_word2vec",
 ]
 
 register()

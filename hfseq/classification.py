@@ -4,11 +4,7 @@
 """
 
 import dataclasses
-import os
-import re
-import shlex
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -16,15 +12,14 @@ from typing import Any, Final, Literal, cast
 import numpy as np
 import torch
 from datasets import Dataset
-from huggingface_hub.utils import validate_repo_id
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast, pipeline
 from transformers.utils import logging
 
-from .cards import check_words
 from .data.text import DataSettings, TextTask
+from .data.vector_files import Format
 from .data.vectors import EmbeddingSettings, embedding_matrix
 from .facts import (
     ArchitectureFacts,
@@ -33,7 +28,6 @@ from .facts import (
     DataFacts,
     Examples,
     SeedRun,
-    check_license,
     collect_examples,
     collect_regression_examples,
     environment,
@@ -42,10 +36,11 @@ from .facts import (
     widget_entries,
 )
 from .metrics import SCORES
+from .publishing import CardWords, HubSettings
 from .registry import FAMILIES
 from .settings import check_known, fields_of
 from .tokenization import Kind, train_tokenizer, unknown_rate
-from .training import SEVERAL_PROCESSES, SequenceTrainingArguments
+from .training import SequenceTrainingArguments
 
 logger = logging.get_logger(__name__)
 
@@ -53,7 +48,6 @@ TASK: Final = "text-classification"
 _FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "freeze_embeddings")
 _FROM_TRANSFORMERS = tuple(item.name for item in dataclasses.fields(PreTrainedConfig))
 _SPEED_TEXTS = 512
-_FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{}\s]+[\\/])*(?=[^\\/\s])")
 
 
 @dataclass
@@ -70,57 +64,19 @@ class TokenizerSettings:
     padding_side: Literal["left", "right"] = field(default="right", metadata={"help": "changes no answer"})
 
 
-@dataclass
-class CardSettings:
+@dataclass(kw_only=True)
+class CardSettings(CardWords):
     """What the model card says and no run can measure."""
 
-    model_id: str = field(metadata={"help": "id on the Hub, user/name; what the card's snippet loads"})
-    summary: str = field(metadata={"help": "one sentence: what the model does"})
-    data_name: str = field(metadata={"help": "name of the data"})
-    data_license: str = field(metadata={"help": "licence of the data"})
-    data_domain: str = field(metadata={"help": "what the texts are, e.g. news headlines"})
     ask: list[str] = field(metadata={"help": "sentences of our own that the finished model answers"})
-    data_url: str | None = field(default=None, metadata={"help": "where the data come from"})
-    data_restriction: str | None = field(default=None, metadata={"help": "terms that forbid showing rows"})
-    language: str = field(default="en", metadata={"help": "ISO code"})
-    license: str = field(default="apache-2.0", metadata={"help": "licence of the weights, as the Hub spells it"})
-    license_name: str | None = field(default=None, metadata={"help": "name of the licence `other`"})
-    license_link: str | None = field(default=None, metadata={"help": "where the text of the licence `other` is"})
-    comparisons: list[dict[str, Any]] = field(
-        default_factory=list, metadata={"help": "published results: name, metric, value, source"}
-    )
-    limits: list[str] = field(default_factory=list, metadata={"help": "limits that the facts do not show"})
-    citations: list[str] = field(default_factory=list, metadata={"help": "BibTeX entries"})
 
     def __post_init__(self) -> None:
         """Refuse before the training what the card would refuse after it."""
-        validate_repo_id(self.model_id)
-        if self.data_url is not None and not self.data_url.startswith("https://"):
-            raise ValueError(f"card.data_url={self.data_url!r} is no link for a card: it must begin with https://.")
         if not self.ask:
             raise ValueError("card.ask is empty: give one sentence or more, whose answers the card shows.")
-        check_license(self.license, self.license_name, self.license_link)
         for row in self.comparisons:
             check_known(Comparison(**row).metric, SCORES, "card.comparisons", kind="metric")
-        check_words(self._words())
-
-    def _words(self) -> dict[str, str]:
-        """Every text that the card takes over as it is, by its key; the sentences asked may hold any words."""
-        words = {f"card.{name}": value for name, value in vars(self).items() if isinstance(value, str)}
-        for name in ("limits", "citations"):
-            words |= {f"card.{name}[{index}]": text for index, text in enumerate(vars(self)[name])}
-        for index, row in enumerate(self.comparisons):
-            words |= {f"card.comparisons[{index}].{key}": row[key] for key in ("name", "source")}
-        return words
-
-
-@dataclass
-class HubSettings:
-    """Where to publish."""
-
-    repo_id: str | None = field(default=None, metadata={"help": "push the finished model here; null: do not"})
-    private: bool = field(default=False, metadata={"help": "make a new repository private"})
-    with_code: bool = field(default=False, metadata={"help": "push the model's code too, see hfseq.push"})
+        super().__post_init__()
 
 
 @dataclass
@@ -132,7 +88,8 @@ class ClassificationSettings:
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     embeddings: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     model: dict[str, Any] = fields_of(
-        {name: family.config for name, family in FAMILIES.items()}, without=(*_FILLED_IN, *_FROM_TRANSFORMERS)
+        {name: family.config for name, family in FAMILIES.items() if TASK in family.heads},
+        without=(*_FILLED_IN, *_FROM_TRANSFORMERS),
     )
     training: dict[str, Any] = fields_of(SequenceTrainingArguments)
     hub: HubSettings = field(default_factory=HubSettings)
@@ -162,23 +119,23 @@ def make_model(
     family = FAMILIES[options.pop("type")]
     model = family.heads[TASK](family.config(**options))
     if settings.embeddings.from_pretrained is not None:
-        _fill_embeddings(model, tokenizer, settings.embeddings.from_pretrained)
+        _fill_embeddings(model, tokenizer, settings.embeddings.from_pretrained, settings.embeddings.format)
     return model
 
 
-def _fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: str) -> None:
+def _fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, source: str, format: Format) -> None:
     """Copy pretrained word vectors into the rows that have one."""
-    found = embedding_matrix(tokenizer, path)
+    found = embedding_matrix(tokenizer, source, format)
     width = model.config.embedding_size
     if found.matrix.shape[1] != width:
         raise ValueError(
-            f"The vectors in {path} have {found.matrix.shape[1]} numbers, the model's embeddings {width}. "
+            f"The vectors in {source} have {found.matrix.shape[1]} numbers, the model's embeddings {width}. "
             f"Set model.embedding_size to {found.matrix.shape[1]}."
         )
     weight = model.get_input_embeddings().get_parameter("weight")
     with torch.no_grad():
         weight[torch.from_numpy(found.known)] = torch.from_numpy(found.matrix[found.known])
-    logger.warning("%s covers %.1f %% of the vocabulary.", path, 100 * found.coverage)
+    logger.warning("%s covers %.1f %% of the vocabulary.", source, 100 * found.coverage)
 
 
 def card_facts(
@@ -245,21 +202,6 @@ def card_facts(
 def _hub_id(data: DataSettings) -> str | None:
     """Name the data set of the Hub that was read: none where local files took its place or the data were generated."""
     return data.name if data.path is None and data.name != "embedded" else None
-
-
-def launch_command(argv: Sequence[str]) -> str:
-    """Write the launch line as a card shows it: folders of this machine, which exist nowhere else, are left out.
-
-    Where several processes run, the line starts as many with `accelerate launch`.
-
-    Args:
-        argv: `sys.argv` of the recipe. What lies in the working directory is named from there.
-    """
-    here = f"{Path.cwd()}{os.sep}"
-    words = [_FOLDERS_FROM_ROOT.sub("", word.replace(here, "")) for word in argv]
-    processes = os.environ.get("WORLD_SIZE", "1")
-    launcher = "python" if processes == "1" else SEVERAL_PROCESSES.format(processes)
-    return f"{launcher} {shlex.join(words)}"
 
 
 def _architecture(settings: ClassificationSettings, model: PreTrainedModel) -> ArchitectureFacts:

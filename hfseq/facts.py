@@ -1,5 +1,6 @@
 """The facts of a model card: what a run measured, typed, checked and kept as JSON; and the helpers that measure.
 
+`Facts` is what every kind of model shares, `CardFacts` a text classifier's, `word_facts.py` has those of word vectors.
 `hfseq.cards` renders them.
 """
 
@@ -9,11 +10,11 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -21,9 +22,10 @@ from huggingface_hub.errors import StrictDataclassError
 from huggingface_hub.utils import validate_repo_id
 from transformers import Pipeline
 
-from .metrics import PROBLEMS, SCORES
+from .metrics import PROBLEMS, SCORES, Score
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Facts")
 
 
 @strict
@@ -163,10 +165,91 @@ def check_license(license_id: str, name: str | None, link: str | None) -> None:
         )
 
 
+def check_seeds(runs: Sequence[SeedRun]) -> None:
+    """Refuse runs that cannot be averaged."""
+    seeds = [run.seed for run in runs]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"runs must hold one result per seed, got the seeds {seeds}.")
+    for run in runs:
+        if set(run.metrics) != set(runs[0].metrics):
+            raise ValueError(f"seed {run.seed} has the metrics {sorted(run.metrics)}; every run needs the same.")
+
+
+def check_comparisons(comparisons: Sequence[Comparison], metrics: Collection[str]) -> None:
+    """Refuse other systems' results in a metric that the runs lack."""
+    if missing := {row.metric for row in comparisons} - set(metrics):
+        raise ValueError(f"comparisons use {sorted(missing)}, which the runs lack: {list(metrics)}.")
+
+
+class Facts:
+    """What the facts of every kind of model have; a kind is a strict dataclass with these fields and its own.
+
+    `runs[0]` is the run whose weights are published; the examples are its.
+    """
+
+    model_id: str
+    """Id on the Hub, "user/name"."""
+    summary: str
+    """One sentence: what the model does."""
+    language: str
+    """ISO code."""
+    license: str
+    """Of the weights, as the Hub spells it."""
+    license_name: str | None
+    """Of the licence "other"; so is the link to its text."""
+    license_link: str | None
+    parameters: int
+    file_mb: float
+    runs: Sequence[SeedRun]
+    environment: EnvironmentFacts
+    command: str
+    """The exact command of the runs."""
+    comparisons: list[Comparison]
+    limits: list[str]
+    """What the limits written from the facts leave out."""
+    citations: list[str]
+    """BibTeX entries that the card does not add by itself."""
+
+    @property
+    def name(self) -> str:
+        """The model's name without its owner."""
+        return self.model_id.rsplit("/")[-1]
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names of the scores that every run has."""
+        return list(self.runs[0].metrics)
+
+    def score_of(self, metric: str) -> Score:
+        """Return how a score is named and shown."""
+        return SCORES[metric]
+
+    def mean(self, metric: str) -> float:
+        """Return the mean of a score over the runs."""
+        return statistics.mean(run.metrics[metric] for run in self.runs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain values, in the order of their fields."""
+        return asdict(cast(Any, self))
+
+    def save(self, path: str | Path) -> None:
+        """Write the facts as JSON."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls: type[F], path: str | Path) -> F:
+        """Read facts that `save` wrote; unknown, missing or ill-typed values are a ValueError."""
+        try:
+            return _build(cls, read_json(path), "facts")
+        except (ValueError, StrictDataclassError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
 @strict
 @dataclass(kw_only=True)
-class CardFacts:
-    """All that a card says about one model.
+class CardFacts(Facts):
+    """All that a card says about one text classifier.
 
     `runs[0]` is the run whose weights are published; `speed`, `examples` and `widgets` are its.
     """
@@ -204,20 +287,6 @@ class CardFacts:
     """Of the licence "other"; so is the link to its text."""
     license_link: str | None = None
 
-    @property
-    def name(self) -> str:
-        """The model's name without its owner."""
-        return self.model_id.rsplit("/")[-1]
-
-    @property
-    def metric_names(self) -> list[str]:
-        """The names of the scores that every run has."""
-        return list(self.runs[0].metrics)
-
-    def mean(self, metric: str) -> float:
-        """Return the mean of a score over the runs."""
-        return statistics.mean(run.metrics[metric] for run in self.runs)
-
     def validate_names(self) -> None:
         """Check the ids against what they refer to."""
         validate_repo_id(self.model_id)
@@ -233,19 +302,13 @@ class CardFacts:
             raise ValueError("widgets must hold at least one text with the pipeline's output; see widget_entries.")
 
     def validate_runs(self) -> None:
-        """Check that the runs can be averaged."""
-        seeds = [run.seed for run in self.runs]
-        if not seeds or len(set(seeds)) < len(seeds):
-            raise ValueError(f"runs must hold one result per seed, got the seeds {seeds}.")
-        for run in self.runs:
-            if not run.metrics or set(run.metrics) != set(self.runs[0].metrics):
-                raise ValueError(f"seed {run.seed} has the metrics {sorted(run.metrics)}; every run needs the same.")
-        unknown = {*self.metric_names, *(row.metric for row in self.comparisons)} - set(SCORES)
-        if unknown:
+        """Check that the runs can be averaged, and that their scores are known."""
+        check_seeds(self.runs)
+        if not self.metric_names:
+            raise ValueError(f"runs have no metrics; give each some of {tuple(SCORES)}.")
+        if unknown := {*self.metric_names, *(row.metric for row in self.comparisons)} - set(SCORES):
             raise ValueError(f"unknown metrics {sorted(unknown)}; choose from {tuple(SCORES)}.")
-        missing = {row.metric for row in self.comparisons} - set(self.metric_names)
-        if missing:
-            raise ValueError(f"comparisons use {sorted(missing)}, which the runs lack: {self.metric_names}.")
+        check_comparisons(self.comparisons, self.metric_names)
 
     def validate_license(self) -> None:
         """Check that a licence the Hub does not list is named and linked."""
@@ -259,19 +322,10 @@ class CardFacts:
                 "leave examples empty."
             )
 
-    def save(self, path: str | Path) -> None:
-        """Write the facts as JSON."""
-        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
 
-    @classmethod
-    def load(cls, path: str | Path) -> "CardFacts":
-        """Read facts that `save` wrote; unknown, missing or ill-typed values are a ValueError."""
-        try:
-            parsed = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-            return _build(cls, parsed, "facts")
-        except (ValueError, StrictDataclassError) as error:
-            raise ValueError(f"{path}: {error}") from error
+def read_json(path: str | Path) -> Any:
+    """Parse a JSON file, in which nan and infinity are a ValueError."""
+    return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
 
 
 def _refuse_constant(constant: str) -> None:

@@ -13,11 +13,14 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.pipelines import PIPELINE_REGISTRY
 
 from .models.custom import CustomConfig, CustomForSequenceClassification, CustomModel
 from .models.gru import GRUConfig, GRUForSequenceClassification, GRUModel
 from .models.lstm import LSTMConfig, LSTMForSequenceClassification, LSTMModel
 from .models.rnn import RNNConfig, RNNForSequenceClassification, RNNModel
+from .models.word2vec import Word2VecConfig, Word2VecModel
+from .pipelines import WordVectorsPipeline
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Family:
     Attributes:
         config: The configuration; its `model_type` names the family in config.json.
         backbone: The model without a head.
-        heads: For each pipeline task, the class with that head.
+        heads: For each pipeline task, the class with that head; none where the backbone is all there is.
     """
 
     config: type[PreTrainedConfig]
@@ -50,14 +53,16 @@ FAMILIES = {
         Family(LSTMConfig, LSTMModel, {"text-classification": LSTMForSequenceClassification}),
         Family(GRUConfig, GRUModel, {"text-classification": GRUForSequenceClassification}),
         Family(CustomConfig, CustomModel, {"text-classification": CustomForSequenceClassification}),
+        Family(Word2VecConfig, Word2VecModel, {}),
     )
 }
 
 
 def register() -> None:
-    """Make every family known to AutoConfig, AutoModel and the Auto classes of its heads."""
+    """Make every family known to AutoConfig, AutoModel and the Auto classes of its heads; and our pipelines."""
     for family in FAMILIES.values():
         AutoConfig.register(family.config.model_type, family.config, exist_ok=True)
         AutoModel.register(family.config, family.backbone, exist_ok=True)
         for task, head in family.heads.items():
             AUTO_CLASSES[task].register(family.config, head, exist_ok=True)
+    PIPELINE_REGISTRY.register_pipeline("word-vectors", WordVectorsPipeline, pt_model=AutoModel)

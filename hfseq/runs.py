@@ -2,9 +2,8 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from transformers import TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import CONFIG_NAME, logging
 
@@ -13,22 +12,24 @@ from .settings import read_settings, save_settings
 logger = logging.get_logger(__name__)
 
 SETTINGS_FILE = "settings.yaml"
-_NOT_TRAINED_WITH = ("card", "hub")  # sections that may change between the launches of a run
+_NOT_TRAINED_WITH = ("card", "evaluation", "hub", "save")  # sections that may change between the launches of a run
 
 
-def open_run(settings: Any, args: TrainingArguments, resume: bool) -> str | None:
+def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = True) -> str | None:
     """Open the folder of a run: record the settings there, and find the checkpoint that training goes on from.
 
     A folder holds one run. Without `resume` it must be free of models and checkpoints, or hold a finished run of the
     same settings, which is then done again. With `resume` it must hold a checkpoint of the same settings, where those
-    of `training` may differ (more epochs, say), which is logged. Sections `card` and `hub` may always differ.
+    of `training` may differ (more epochs, say), which is logged. Sections that training does not depend on may always
+    differ.
 
-    Of several processes the first one looks and records; call it under `args.main_process_first()`.
+    Of several processes the first one looks and records; call it where the first one goes first.
 
     Args:
         settings: Of the recipe, as `read_settings` reads them.
-        args: Its training arguments; `output_dir` is the folder, made if it is missing.
+        folder: `output_dir` of its training arguments, made if it is missing.
         resume: Whether to go on from the last checkpoint.
+        record: Whether this process is the one that looks and records.
 
     Returns:
         The checkpoint to go on from; None without `resume`.
@@ -36,7 +37,7 @@ def open_run(settings: Any, args: TrainingArguments, resume: bool) -> str | None
     Raises:
         ValueError: If there is nothing to resume, or another run would be mixed with this one.
     """
-    folder = Path(cast(str, args.output_dir))  # transformers sets one where none is given
+    folder = Path(folder)
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     if resume and checkpoint is None:
         what = "has no checkpoint" if folder.is_dir() else "does not exist"
@@ -44,7 +45,7 @@ def open_run(settings: Any, args: TrainingArguments, resume: bool) -> str | None
             f"--resume: the folder {str(folder)!r} {what}. Start without --resume, or name the folder of the run with "
             "--training.output_dir."
         )
-    if args.should_save:
+    if record:
         if checkpoint is not None or (folder / CONFIG_NAME).is_file():
             _check_same_run(settings, folder, resume)
         folder.mkdir(parents=True, exist_ok=True)

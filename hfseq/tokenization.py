@@ -28,7 +28,8 @@ decomposed letter (`e` and a combining accent), the library's offsets end before
 import copy
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Literal, TypeAlias, get_args
 
@@ -38,6 +39,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space"]
 Purpose: TypeAlias = Literal["classification", "language-modeling"]
+Split: TypeAlias = Literal["whitespace", "word"]
 Texts: TypeAlias = Iterable[str] | Dataset | IterableDataset
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -360,3 +362,39 @@ def _check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int) -> None:
         )
     if size == len(SPECIAL_TOKENS):
         raise ValueError("no token was learned: the texts are blank, or too rare for min_frequency; lower it to 1")
+
+
+def vocabulary_tokenizer(
+    words: Sequence[str], *, split: Split = "whitespace", lowercase: bool = False
+) -> PreTrainedTokenizerFast:
+    """Makes a tokenizer of given words, for word vectors: nothing is learnt and nothing added to a text.
+
+    Args:
+        words: The vocabulary; ids 0 and 1 are `<pad>` and `<unk>`, the first word is 2.
+        split: Where texts are cut: at "whitespace" alone, or into "word"s as `train_tokenizer(kind="word")` does.
+        lowercase: Whether to lower-case texts.
+
+    Raises:
+        ValueError: If a word is there twice or is one of the special tokens.
+    """
+    vocabulary = {token: index for index, token in enumerate((PAD, UNK, *words))}
+    if len(vocabulary) < len(words) + 2:
+        twice = [word for word, count in Counter((PAD, UNK, *words)).items() if count > 1]
+        raise ValueError(f"words must be distinct and none of {PAD} and {UNK}; {twice[:5]} are there twice")
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
+    tokenizer.pre_tokenizer = word_splitter(split)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        unk_token=UNK,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def word_splitter(split: Split) -> pre_tokenizers.PreTokenizer:
+    """Cuts texts at white space, or into words as the kind `word` does."""
+    if split == "whitespace":
+        return pre_tokenizers.WhitespaceSplit()
+    return pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)

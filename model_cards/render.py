@@ -5,7 +5,7 @@
 
 `merge` joins the runs of one configuration that differ in their seed into facts/NAME.json and renders NAME.md; the
 first run is the one whose weights would be published. `readme` writes the tables between the markers of README.md from
-facts/ and benchmarks/results/, and the line `# Expected:` of the configurations.
+facts/ and benchmarks/results/, and the line `# Expected:` of the configurations. Both know every kind of model.
 """
 
 import argparse
@@ -16,11 +16,12 @@ import shlex
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from hfseq.cards import render_card
-from hfseq.facts import CardFacts
-from hfseq.metrics import SCORES
+from hfseq.card_parts import number, title
+from hfseq.cards import load_facts, render_card
+from hfseq.facts import CardFacts, Facts
+from hfseq.word_facts import WordVectorFacts
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -28,72 +29,120 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
 # What a run measures anew; all else is equal in runs that differ in their seed alone.
-MEASURED = ("runs", "speed", "environment", "examples", "widgets", "comparisons", "file_mb", "command")
+MEASURED = {
+    *("runs", "speed", "environment", "comparisons", "file_mb", "command"),
+    *("examples", "widgets", "neighbours", "analogies"),
+}
 OF_ONE_RUN = ("--training.seed=", "--training.output_dir=")
+WORD_METRICS = ("analogy_accuracy", "wordsim353", "simlex999", "men", "rare_words")
+"""The columns of README's table of word vectors."""
 
 
-def configuration(facts: CardFacts) -> dict[str, Any]:
+def configuration(facts: Facts) -> dict[str, Any]:
     """The facts that do not depend on the seed, the folder, the machine or the time."""
-    kept = {name: value for name, value in dataclasses.asdict(facts).items() if name not in MEASURED}
+    kept = {name: value for name, value in facts.to_dict().items() if name not in MEASURED}
     words = [word for word in shlex.split(facts.command) if not word.startswith(OF_ONE_RUN)]
     return {**kept, "command": words}
 
 
-def merge(folders: Iterable[Path]) -> CardFacts:
+def merge(folders: Iterable[Path]) -> Facts:
     """One card's facts from the runs in these folders, which may differ in seed, time and place alone."""
-    first, *others = [CardFacts.load(folder / "facts.json") for folder in folders]
+    first, *others = [load_facts(folder / "facts.json") for folder in folders]
     expected = configuration(first)
     for other in others:
+        if type(other) is not type(first):
+            raise ValueError(f"{other.command!r} made another kind of model than {first.command!r}.")
         if different := [name for name, value in configuration(other).items() if value != expected[name]]:
             raise ValueError(
                 f"{other.command!r} is another configuration than {first.command!r}, by {', '.join(different)}: only "
                 "runs that differ in their seed make one card."
             )
-    return dataclasses.replace(first, runs=[run for facts in (first, *others) for run in facts.runs])
+    return dataclasses.replace(cast(Any, first), runs=[run for facts in (first, *others) for run in facts.runs])
 
 
-def save(facts: CardFacts) -> None:
+def save(facts: Facts) -> None:
     """Write facts/NAME.json and NAME.md."""
     facts.save(HERE / "facts" / f"{facts.name}.json")
     (HERE / f"{facts.name}.md").write_text(render_card(facts), encoding="utf-8")
 
 
-def number(value: float, metric: str) -> str:
-    """A score as people read it, in per cent where they do."""
-    return f"{100 * value:.1f}" if SCORES[metric].is_percentage else f"{value:.3f}"
-
-
-def result_of(facts: CardFacts) -> str:
-    """The first score over the seeds: `97.3 ± 0.7 (0, 1, 2)`."""
-    metric = facts.metric_names[0]
-    values = [run.metrics[metric] for run in facts.runs]
-    spread = f" ± {number(statistics.stdev(values), metric)}" if len(values) > 1 else ""
+def result_of(facts: Facts, metric: str) -> str:
+    """A score over the seeds: `97.3 ± 0.7 (0, 1, 2)`."""
     seeds = ", ".join(str(run.seed) for run in facts.runs)
-    return f"{number(statistics.mean(values), metric)}{spread} ({seeds})"
+    return f"{spread_of(facts, metric)} ({seeds})"
+
+
+def spread_of(facts: Facts, metric: str) -> str:
+    """A score over the seeds, `97.3 ± 0.7`, or `-` if it was not measured."""
+    if metric not in facts.metric_names:
+        return "-"
+    values = [run.metrics[metric] for run in facts.runs]
+    spread = f" ± {number(statistics.stdev(values), facts.score_of(metric))}" if len(values) > 1 else ""
+    return number(statistics.mean(values), facts.score_of(metric)) + spread
+
+
+def mean_minutes(facts: Facts) -> float:
+    """How long a run took."""
+    return statistics.mean(run.minutes for run in facts.runs)
 
 
 def recipe_row(facts: CardFacts) -> str:
     """A card in a row: what was run, how good, how long, how big, how fast."""
     metric = facts.metric_names[0]
-    score = SCORES[metric]
+    score = facts.score_of(metric)
     bags = [row for row in facts.comparisons if row.name.startswith("Bag of words") and row.metric == metric]
-    words = number(bags[0].value, metric) if bags else "-"
-    minutes = statistics.mean(run.minutes for run in facts.runs)
+    words = number(bags[0].value, score) if bags else "-"
     return (
-        f"| {facts.architecture.cell} | {facts.data.name} | {score.title}{' (%)' if score.is_percentage else ''} "
-        f"| {result_of(facts)} | {words} | {minutes:.1f} "
+        f"| {facts.architecture.cell} | {facts.data.name} | {title(score)} "
+        f"| {result_of(facts, metric)} | {words} | {mean_minutes(facts):.1f} "
         f"| {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} | {facts.speed.texts_per_second:,.0f} "
-        f"| [{facts.name}](model_cards/{facts.name}.md) |"
+        f"| {link(facts)} |"
     )
 
 
-def recipe_table(every: Sequence[CardFacts]) -> str:
+def word_vectors_row(facts: WordVectorFacts) -> str:
+    """A card of word vectors in a row."""
+    seeds = ", ".join(str(run.seed) for run in facts.runs)
+    scores = " | ".join(spread_of(facts, metric) for metric in WORD_METRICS)
+    return (
+        f"| {facts.architecture.architecture}, {facts.architecture.loss} ({seeds}) | {facts.corpus.name} "
+        f"| {facts.architecture.hidden_size} | {scores} | {mean_minutes(facts):.1f} "
+        f"| {facts.words_per_second:,.0f} | {facts.file_mb:.1f} | {link(facts)} |"
+    )
+
+
+def link(facts: Facts) -> str:
+    """A link to the card."""
+    return f"[{facts.name}](model_cards/{facts.name}.md)"
+
+
+def recipe_table(every: Iterable[CardFacts]) -> str:
     """A row for each card, then the command of each."""
     rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
-    lines = [
-        "| model | data | score | mean ± sd (seeds) | bag of words | minutes | MB | ms a text | texts/s | card |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *(recipe_row(facts) for facts in rows),
+    head = "| model | data | score | mean ± sd (seeds) | bag of words | minutes | MB | ms a text | texts/s | card |"
+    return "\n".join([*table(head, map(recipe_row, rows)), *commands_of(rows)])
+
+
+def word_vectors_table(every: Iterable[WordVectorFacts]) -> str:
+    """A row for each card of word vectors, then the command of each; a sentence while there is none."""
+    rows = sorted(every, key=lambda facts: (facts.corpus.name, facts.architecture.architecture, facts.name))
+    if not rows:
+        return "No word vectors have been measured yet."
+    head = (
+        "| model (seeds) | corpus | dimension | analogies (%) | WS-353 | SimLex | MEN | RW | minutes | words/s | MB "
+        "| card |"
+    )
+    return "\n".join([*table(head, map(word_vectors_row, rows)), *commands_of(rows)])
+
+
+def table(head: str, rows: Iterable[str]) -> list[str]:
+    """The lines of a table."""
+    return [head, "|" + "---|" * (head.count("|") - 1), *rows]
+
+
+def commands_of(rows: Sequence[Facts]) -> list[str]:
+    """The lines that tell how the rows of a table were made."""
+    return [
         "",
         "The commands of the first seed, row by row; the other seeds differ in `--training.seed` and",
         "`--training.output_dir` alone:",
@@ -102,40 +151,56 @@ def recipe_table(every: Sequence[CardFacts]) -> str:
         *(facts.command for facts in rows),
         "```",
     ]
-    return "\n".join(lines)
 
 
 def benchmark_table() -> str:
     """A row for each measured ratio."""
-    lines = ["| claim | peer | goal | ratio | command |", "|---|---|---|---|---|"]
+    rows: list[str] = []
     for path in sorted(RESULTS.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         source = f"`{result['command']}`"
-        lines += [
+        rows += [
             f"| {row['claim']} | {result['peer']} | {row['goal']:.2f} | **{row['ratio']:.2f}** | {source} |"
             for row in result["rows"]
         ]
-    return "\n".join(lines)
+    return "\n".join(table("| claim | peer | goal | ratio | command |", rows))
+
+
+def published() -> list[Facts]:
+    """The facts of every card."""
+    return [load_facts(path) for path in sorted((HERE / "facts").glob("*.json"))]
 
 
 def readme_with_tables(text: str) -> str:
-    """README's text with both tables, and the commands of the first, made anew between their markers."""
-    every = [CardFacts.load(path) for path in (HERE / "facts").glob("*.json")]
-    for name, table in (("recipes", recipe_table(every)), ("benchmarks", benchmark_table())):
+    """README's text with its tables, and the commands of the first two, made anew between their markers."""
+    every = published()
+    tables = {
+        "recipes": recipe_table(facts for facts in every if isinstance(facts, CardFacts)),
+        "word vectors": word_vectors_table(facts for facts in every if isinstance(facts, WordVectorFacts)),
+        "benchmarks": benchmark_table(),
+    }
+    for name, made in tables.items():
         start, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         if text.count(start) != 1 or text.count(end) != 1:
             raise ValueError(f"README.md needs the line {start.strip()!r} and, after it, {end!r}, once each.")
         before, rest = text.split(start)
-        text = before + start + table + "\n" + end + rest.split(end)[1]
+        text = before + start + made + "\n" + end + rest.split(end)[1]
     return text
 
 
-def with_expectation(configuration: str, facts: CardFacts) -> str:
+def expectation(facts: Facts) -> str:
+    """What a run is expected to score."""
+    if isinstance(facts, CardFacts):
+        metric = facts.metric_names[0]
+        return f"{facts.score_of(metric).title.lower()} {result_of(facts, metric)} on {facts.data.evaluated_split}"
+    scores = [f"{facts.score_of(metric).title} {result_of(facts, metric)}" for metric in facts.metric_names]
+    return "; ".join(scores) or "no score, as no test set is given"
+
+
+def with_expectation(configuration: str, facts: Facts) -> str:
     """The text of a YAML file with its line `# Expected:` made anew."""
-    minutes = statistics.mean(run.minutes for run in facts.runs)
-    title = SCORES[facts.metric_names[0]].title.lower()
     line = (
-        f"# Expected: {title} {result_of(facts)} on {facts.data.evaluated_split}, {minutes:.1f} minutes of training; "
+        f"# Expected: {expectation(facts)}, {mean_minutes(facts):.1f} minutes of training; "
         f"data and command of the measurement: model_cards/{facts.name}.md"
     )
     new, count = re.subn(r"^# Expected: .*$", line, configuration, flags=re.MULTILINE)
@@ -144,10 +209,9 @@ def with_expectation(configuration: str, facts: CardFacts) -> str:
     return new
 
 
-def configurations() -> dict[Path, CardFacts]:
+def configurations() -> dict[Path, Facts]:
     """The YAML file of each card."""
-    every = [CardFacts.load(path) for path in (HERE / "facts").glob("*.json")]
-    return {ROOT / shlex.split(facts.command)[3]: facts for facts in every}
+    return {ROOT / shlex.split(facts.command)[3]: facts for facts in published()}
 
 
 def main() -> None:

@@ -19,10 +19,11 @@ from transformers.trainer_utils import set_seed
 
 import hfseq
 from hfseq.cards import write_card
-from hfseq.classification import ClassificationSettings, card_facts, launch_command, make_model, make_tokenizer
+from hfseq.classification import ClassificationSettings, card_facts, make_model, make_tokenizer
 from hfseq.data.text import load_text_dataset, tokenize_dataset
 from hfseq.facts import SeedRun
 from hfseq.metrics import check_metric_for_best_model, classification_metrics
+from hfseq.publishing import launch_command
 from hfseq.runs import open_run
 from hfseq.settings import read_settings
 from hfseq.training import SequenceTrainer, SequenceTrainingArguments
@@ -41,7 +42,7 @@ def main() -> None:
         task = load_text_dataset(settings.data)
         split = "test" if "test" in task.dataset else "validation"
         check_metric_for_best_model(args.metric_for_best_model, task.problem_type)
-        checkpoint = open_run(settings, args, resume=settings.resume)
+        checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
         # 3. Tokens
         tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)

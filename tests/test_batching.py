@@ -8,7 +8,7 @@ from transformers import DataCollatorWithPadding
 
 from hfseq import SequenceTrainer, SequenceTrainingArguments
 from hfseq.data.batching import SMALLEST_UPDATE, STRATEGIES, PaddingCollator, UpdateSampler, row_lengths
-from tests.contract import tokenizer
+from tests.cases import tokenizer
 from tests.trainers import small_model
 
 LENGTHS = np.random.default_rng(0).integers(1, 40, 203)

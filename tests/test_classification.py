@@ -15,7 +15,6 @@ from hfseq.classification import (
     ClassificationSettings,
     TokenizerSettings,
     card_facts,
-    launch_command,
     make_model,
     make_tokenizer,
 )
@@ -23,6 +22,7 @@ from hfseq.data.text import DataSettings, TextTask, load_text_dataset, tokenize_
 from hfseq.data.vectors import EmbeddingSettings
 from hfseq.facts import SeedRun
 from hfseq.metrics import PROBLEMS, check_metric_for_best_model, classification_metrics
+from hfseq.publishing import launch_command
 from hfseq.settings import read_settings
 from hfseq.tokenization import KINDS
 from hfseq.training import SequenceTrainer, SequenceTrainingArguments

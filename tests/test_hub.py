@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import CommitOperationAdd, ModelCard, snapshot_download
 from transformers import (
+    AutoModel,
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
@@ -14,6 +15,7 @@ from transformers import (
     pipeline,
 )
 
+import hfseq
 from hfseq.hub import ConflictError, HubError, UnsafeArtifactError, VerificationError, pull, push
 from tests.checkpoints import (
     CARD,
@@ -73,6 +75,18 @@ def test_models_of_transformers_are_pushed_too(hub, repo_id):
     )
     push(model, repo_id, tokenizer=make_tokenizer(), card=CARD)
     assert_same_weights(load(repo_id), model)
+
+
+def test_a_model_that_has_no_head_is_pushed_with_its_words(hub, api, repo_id, tmp_path):
+    words = [["king", "queen", "man", "woman"]] * 4
+    model = hfseq.train_word2vec(words, hidden_size=8, min_count=1, num_train_epochs=1, disable_tqdm=True)
+    model.save_pretrained(tmp_path, vectors_only=True)
+    assert set(push(tmp_path, repo_id, card=CARD).files) == remote_files(api, repo_id) == CHECKPOINT_FILES
+    again = AutoModel.from_pretrained(repo_id)
+    assert again.words == model.words
+    assert (again.vectors.vectors == model.vectors.vectors).all()
+    again = AutoModel.from_pretrained(pull(repo_id))
+    assert again.vectors.most_similar("king") == model.vectors.most_similar("king")
 
 
 def test_given_tokenizer_and_card_take_the_place_of_those_in_the_folder(hub, api, repo_id, checkpoint):

@@ -1,15 +1,20 @@
 """Checkpoints that are pushed with the code of their model."""
 
+import inspect
 import json
 import shutil
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import pipeline
+from transformers.dynamic_module_utils import get_imports, get_relative_import_files
 
 import hfseq
 from hfseq.hub import pull, push
+from hfseq.tokenization import vocabulary_tokenizer
 from tests.checkpoints import CARD, WORDS, contents, make_model, make_tokenizer, remote_files, write
 
 WITHOUT_HFSEQ = """
@@ -38,6 +43,7 @@ def test_code_travels_and_runs_where_hfseq_is_not(hub, api, repo_id, checkpoint,
             family.config(vocab_size=len(WORDS), hidden_size=8, num_labels=2)
         ).eval()
         for family in hfseq.FAMILIES.values()
+        if "text-classification" in family.heads
     }
     for name, model in models.items():
         files = push(model, f"{repo_id}-{name}", tokenizer=make_tokenizer(), card=CARD, with_code=True).files
@@ -85,6 +91,52 @@ else:
         assert torch.allclose(torch.tensor(theirs), logits, atol=1e-6)
         for answer, expected in zip(labels, pipe("a good film", top_k=None), strict=True):
             assert answer == expected | {"score": pytest.approx(expected["score"], abs=1e-6)}
+
+
+def test_code_of_word_vectors_travels_too(hub, api, repo_id, run_python, tmp_path):
+    model = hfseq.Word2VecModel(hfseq.Word2VecConfig(vocab_size=6, hidden_size=4, ngram_buckets=20))
+    model.set_vocabulary(vocabulary_tokenizer(["king", "queen", "man", "woman"]), np.array([0, 0, 4, 3, 2, 1]))
+    files = set(push(model, repo_id, card=CARD, with_code=True).files)
+    assert {"word2vec.py", "keyed_vectors.py", "tokenizer.json"} <= files == remote_files(api, repo_id)
+    assert not {"lstm.py", "cells.py", "loop.py"} & files
+    done = run_python(
+        WITHOUT_HFSEQ
+        + f"""
+from transformers import AutoModel, AutoTokenizer, pipeline
+
+options = dict(pretrained_model_name_or_path="{repo_id}", trust_remote_code=True)
+model = AutoModel.from_pretrained(**options)
+with torch.no_grad():
+    outputs = model(**AutoTokenizer.from_pretrained(**options)("queen king other", return_tensors="pt"))
+pipe = pipeline("feature-extraction", model="{repo_id}", trust_remote_code=True)
+vectors = model.vectors
+answers = [outputs[0].tolist(), pipe("queen king other"), vectors.most_similar("king"), vectors["kings"].tolist()]
+try:
+    type(model).from_vectors(vectors)
+except ImportError as error:
+    answers.append(str(error))
+print(json.dumps([type(model).__name__, model.words, *answers]))
+""",
+        HF_HOME=str(tmp_path / "home"),
+    )
+    assert done.returncode == 0, done.stderr
+    name, words, hidden, features, neighbours, unseen, error = json.loads(done.stdout.splitlines()[-1])
+    assert name == "Word2VecModel" and words == model.words
+    assert torch.allclose(torch.tensor(hidden), model(torch.tensor([[3, 2, 1]])).last_hidden_state, atol=1e-7)
+    assert features == hidden
+    assert [tuple(pair) for pair in neighbours] == [
+        (word, pytest.approx(score, abs=1e-6)) for word, score in model.vectors.most_similar("king")
+    ]
+    assert unseen == pytest.approx(model.vectors["kings"].tolist(), abs=1e-7)
+    assert error == "Word2VecModel.from_vectors needs the whole package: pip install hfseq"
+
+
+def test_code_that_travels_needs_nothing_but_what_transformers_brings():
+    brought = {"torch", "numpy", "transformers", "huggingface_hub", "safetensors", "fsspec"} | sys.stdlib_module_names
+    for family in hfseq.FAMILIES.values():
+        module = inspect.getfile(family.backbone)
+        for file in (module, *get_relative_import_files(module)):
+            assert set(get_imports(file)) <= brought, file
 
 
 def test_the_map_to_the_code_is_complete_and_marks_no_live_class(hub, repo_id, checkpoint, tmp_path):

@@ -1,13 +1,9 @@
 """The text classification recipe through its real command line: what it leaves behind, and that launches agree."""
 
-import ast
 import json
-import os
 import shlex
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -18,8 +14,9 @@ from hfseq.cards import check_card, render_card
 from hfseq.classification import ClassificationSettings
 from hfseq.facts import CardFacts
 from hfseq.settings import read_settings
+from tests import launches
+from tests.launches import ROOT, header_lines, launch
 
-ROOT = Path(__file__).parents[1]
 SCRIPT = "recipes/text_classification.py"
 CONFIGS = sorted((ROOT / "recipes/configs/text_classification").glob("*.yaml"))
 CONFIG = "recipes/configs/text_classification/lstm_embedded.yaml"
@@ -43,34 +40,9 @@ SMALL = [
 ]
 
 
-def launch(*words):
-    """Runs a launch line as a person in the repository's root would, on the CPU."""
-    program, *words = words
-    if program == "accelerate":
-        program, *words = words
-        words = ["-m", f"accelerate.commands.{program}", f"--main_process_port={free_port()}", *words]
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-    )
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
-
-
 def documented(start):
     """The launch line of the recipe's docstring that starts so, with our settings file in it."""
-    text = ast.get_docstring(ast.parse((ROOT / SCRIPT).read_text(encoding="utf-8")))
-    (line,) = [line.strip() for line in text.splitlines() if line.strip().startswith(start)]
-    return [CONFIG if word == "..." else word for word in shlex.split(line) if word != "--section.key=value"]
+    return launches.documented(SCRIPT, CONFIG, start)
 
 
 def finished(words, folder):
@@ -236,13 +208,9 @@ def test_help_lists_every_section():
     assert "--resume" in process.stdout
 
 
-def header_lines(path):
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line.removeprefix("#").strip() for line in lines[: lines.index("data:")]]
-
-
 def test_there_is_a_settings_file_for_every_family():
-    assert {path.stem.split("_")[0] for path in CONFIGS} == set(hfseq.FAMILIES)
+    families = {name for name, family in hfseq.FAMILIES.items() if "text-classification" in family.heads}
+    assert {path.stem.split("_")[0] for path in CONFIGS} == families
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

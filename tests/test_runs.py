@@ -46,7 +46,8 @@ def opened(folder, *, resume=False, name="requests", summary="a summary", **trai
     """Opens the run of these settings."""
     training = {"output_dir": str(folder), "use_cpu": True, **training}
     args = TrainingArguments(**training)
-    return open_run(Settings(Data(name), Card(summary), training, resume), args, resume=resume)
+    settings = Settings(Data(name), Card(summary), training, resume)
+    return open_run(settings, args.output_dir, resume=resume, record=args.should_save)
 
 
 def interrupted(folder):
@@ -156,7 +157,7 @@ def test_only_the_first_process_looks_and_records(folder, monkeypatch):
 
 def test_a_run_without_a_folder_of_its_own_takes_that_of_transformers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    args = TrainingArguments(use_cpu=True)
+    folder = TrainingArguments(use_cpu=True).output_dir
     settings = Settings(Data(), Card(), {"use_cpu": True})
-    assert open_run(settings, args, resume=False) is None
-    assert dataclasses.asdict(written(Path(args.output_dir))) == dataclasses.asdict(settings)
+    assert open_run(settings, folder, resume=False) is None
+    assert dataclasses.asdict(written(Path(folder))) == dataclasses.asdict(settings)

@@ -11,7 +11,8 @@ from transformers import Trainer, TrainerCallback
 from hfseq.metrics import PROBLEMS, classification_metrics
 from hfseq.models import heads
 from hfseq.training import SequenceTrainer
-from tests.contract import LABELS, same_weights, texts
+from tests.cases import LABELS, texts
+from tests.contract import same_weights
 from tests.trainers import DROPOUT, RecordingCollator, distinct_texts, make_trainer, small_model
 
 

@@ -6,7 +6,7 @@ from transformers import DataCollatorWithPadding, TrainingArguments
 
 from hfseq import FAMILIES
 from hfseq.training import SequenceTrainer, SequenceTrainingArguments
-from tests.contract import VOCABULARY, texts, tokenizer
+from tests.cases import VOCABULARY, texts, tokenizer
 
 DROPOUT = {"embedding_dropout": 0.2, "hidden_dropout": 0.3, "classifier_dropout": 0.3}
 NO_DROPOUT = dict.fromkeys(DROPOUT, 0.0)

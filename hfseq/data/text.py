@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
 # An empty cell is an empty text and "NA" or "null" is a word: pandas would turn them into missing values.
-_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".parquet": ("parquet", {}),
     ".csv": ("csv", {"keep_default_na": False}),
     ".tsv": ("csv", {"keep_default_na": False, "sep": "\t"}),
@@ -88,7 +88,7 @@ class TextTask:
 
 def load_text_dataset(settings: DataSettings) -> TextTask:
     """Load texts and labels, check every row, and cut a validation split where there is none."""
-    splits = _chosen_splits(_read_source(settings), settings)
+    splits = _chosen_splits(read_splits(settings), settings)
     dataset = DatasetDict({split: _two_columns(rows, split, settings) for split, rows in splits.items()})
     task = _with_labels(dataset, settings)
     dataset = task.dataset
@@ -126,20 +126,26 @@ def _tokenize(
     return {"input_ids": encoded["input_ids"], "length": [len(ids) for ids in encoded["input_ids"]]}
 
 
-def _read_source(settings: DataSettings) -> dict[str, Dataset]:
+def read_splits(settings: DataSettings, streaming: bool = False) -> dict[str, Dataset]:
+    """Read every split of the source, with the columns that it has.
+
+    Args:
+        settings: Which source.
+        streaming: Download nothing of a Hub dataset before it is read; its splits are then `IterableDataset`s.
+    """
     if settings.path is not None:
         return _read_local(settings.path, settings)
     if settings.name == "embedded":
         return load_embedded(seed=settings.seed)
-    return _read_hub(settings)
+    return _read_hub(settings, streaming)
 
 
-def _read_hub(settings: DataSettings) -> dict[str, Dataset]:
+def _read_hub(settings: DataSettings, streaming: bool) -> dict[str, Dataset]:
     name, where = settings.name, f"data.name={settings.name!r}"
     if Path(str(name)).exists():
         raise ValueError(f"{where} is also a local path; write --data.path={name} to read it.")
     try:
-        return load_dataset(name, settings.config, revision=settings.revision)
+        return load_dataset(name, settings.config, revision=settings.revision, streaming=streaming)
     except DatasetNotFoundError as error:
         raise FileNotFoundError(
             f"{where} is neither `embedded` nor a dataset that the Hub shows you: check the spelling, and the login "
@@ -156,8 +162,8 @@ def _read_hub(settings: DataSettings) -> dict[str, Dataset]:
 
 def _read_local(path: str | dict[str, str], settings: DataSettings) -> dict[str, Dataset]:
     if isinstance(path, dict):
-        return {split: _read_files([_existing(file)]) for split, file in path.items()}
-    root = _existing(path)
+        return {split: _read_files([existing_path(file)]) for split, file in path.items()}
+    root = existing_path(path)
     if root.is_file():
         return {"train": _read_files([root])}
     if (root / "dataset_dict.json").exists() or (root / "state.json").exists():
@@ -166,12 +172,12 @@ def _read_local(path: str | dict[str, str], settings: DataSettings) -> dict[str,
     files: dict[str, list[Path]] = {}
     for file in sorted([*root.glob("*"), *root.glob("data/*")]):
         match = _SPLIT_FILE.fullmatch(file.name)
-        if match is not None and match["split"] in wanted and match["suffix"] in _FORMATS:
+        if match is not None and match["split"] in wanted and match["suffix"] in FORMATS:
             files.setdefault(match["split"], []).append(file)
     if not files:
         held = ", ".join(sorted(file.name for file in root.iterdir())) or "nothing"
         raise ValueError(
-            f"data.path={path!r} holds no train file ({' '.join(f'train{suffix}' for suffix in _FORMATS)}) "
+            f"data.path={path!r} holds no train file ({' '.join(f'train{suffix}' for suffix in FORMATS)}) "
             f"and no saved dataset; it holds {held}."
         )
     return {split: _read_files(parts) for split, parts in files.items()}
@@ -185,7 +191,8 @@ def _read_saved(folder: Path) -> dict[str, Dataset]:
     return saved if isinstance(saved, DatasetDict) else {"train": saved}
 
 
-def _existing(path: str) -> Path:
+def existing_path(path: str) -> Path:
+    """Return the path, with `~` resolved, of something that is there."""
     if not Path(path).expanduser().exists():
         raise FileNotFoundError(f"data.path={path!r} does not exist (looked from {Path.cwd()}).")
     return Path(path).expanduser()
@@ -195,8 +202,8 @@ def _read_files(files: list[Path]) -> Dataset:
     names, suffixes = ", ".join(map(str, files)), {file.suffix for file in files}
     if len(suffixes) > 1:
         raise ValueError(f"One split has files of several types: {names}; keep one type.")
-    check_known(files[0].suffix, _FORMATS, names, kind="file type")
-    builder, options = _FORMATS[files[0].suffix]
+    check_known(files[0].suffix, FORMATS, names, kind="file type")
+    builder, options = FORMATS[files[0].suffix]
     try:
         rows = load_dataset(builder, data_files=[str(file) for file in files], split="train", **options)
     except (DatasetGenerationError, ValueError) as error:

@@ -1,19 +1,16 @@
-"""Pretrained word vectors in the text formats of word2vec (a first line `rows dimension`), GloVe and fastText."""
+"""Pretrained word vectors as the beginning of a model's embeddings."""
 
-import gzip
-import logging
-import lzma
-import zlib
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fsspec
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
 
-logger = logging.getLogger(__name__)
+from .vector_files import Format, read_word_vectors
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_FILE_SUFFIXES = {".bin", ".bz2", ".gz", ".kv", ".model", ".txt", ".vec", ".xz"}
 
 
 @dataclass
@@ -22,7 +19,14 @@ class EmbeddingSettings:
 
     from_pretrained: str | None = field(
         default=None,
-        metadata={"help": "text file of word vectors (also .gz, .xz); null: random ones"},
+        metadata={
+            "help": "word vectors: a file of word2vec (text or binary), GloVe or fastText (.vec), also .gz, .xz, "
+            ".bz2; or the folder or the Hub id of a saved Word2VecModel; null: random ones"
+        },
+    )
+    format: Format = field(
+        default="auto",
+        metadata={"help": "of that file; gensim: what gensim saved, a pickle, which runs the code of its writer"},
     )
     freeze: bool = field(default=False, metadata={"help": "keep the embeddings as they are during training"})
 
@@ -42,48 +46,24 @@ class EmbeddingInit:
     coverage: float
 
 
-def read_vectors(path: str | Path, vocabulary: Container[str] | None = None) -> tuple[list[str], np.ndarray]:
-    """Read word vectors line by line, plain or compressed (.gz, .xz).
-
-    Args:
-        path: the file.
-        vocabulary: the words to keep; the others are passed over. All by default.
-
-    Returns:
-        The words, and a float32 matrix with one row for each: (words, dimension).
-    """
-    words: dict[str, np.ndarray] = {}
-    repeated = unnamed = 0
-    for word, numbers, where in _rows(path):
-        unnamed += word == ""
-        if word == "" or (vocabulary is not None and word not in vocabulary):
-            continue
-        if word in words:
-            repeated += 1
-            continue
-        words[word] = _vector(numbers, where)
-    if repeated:
-        logger.warning("%s holds %d repeated words; the first vector of each is kept.", path, repeated)
-    if unnamed:
-        logger.warning("%s holds %d vectors without a word; they are passed over.", path, unnamed)
-    if not words:
-        return [], np.zeros((0, 0), dtype=np.float32)
-    return list(words), np.stack(list(words.values()))
-
-
-def embedding_matrix(tokenizer: PreTrainedTokenizerBase, path: str | Path) -> EmbeddingInit:
+def embedding_matrix(tokenizer: PreTrainedTokenizerBase, source: str | Path, format: Format = "auto") -> EmbeddingInit:
     """Give each token of a tokenizer its pretrained vector: the exact word's, else the lower-cased one's.
 
-    The padding token stays unknown, whatever the file says of it: its row belongs to the model.
+    The padding token stays unknown, whatever the source says of it: its row belongs to the model.
+
+    Args:
+        tokenizer: Of whole words.
+        source: A file that `read_word_vectors` takes, or the folder or the Hub id of a saved `Word2VecModel`.
+        format: Of the file; see `read_word_vectors`.
     """
     ids = {token: index for token, index in tokenizer.get_vocab().items() if index != tokenizer.pad_token_id}
-    words, vectors = read_vectors(path, vocabulary={*ids, *(token.lower() for token in ids)})
+    words, vectors = _known_vectors(source, format, {*ids, *(token.lower() for token in ids)})
     rows = {word: row for row, word in enumerate(words)}
     found = {index: rows.get(token, rows.get(token.lower())) for token, index in ids.items()}
     pairs = [(index, row) for index, row in found.items() if row is not None]
     if not pairs:
         raise ValueError(
-            f"{path} has a vector for none of the {len(ids)} tokens, such as {list(ids)[:5]}; "
+            f"{source} has a vector for none of the {len(ids)} tokens, such as {list(ids)[:5]}; "
             "word vectors need a tokenizer of whole words, in the language of the vectors."
         )
     matrix = np.zeros((len(tokenizer), vectors.shape[1]), dtype=np.float32)
@@ -93,69 +73,26 @@ def embedding_matrix(tokenizer: PreTrainedTokenizerBase, path: str | Path) -> Em
     return EmbeddingInit(matrix, known, float(known.mean()))
 
 
-def _rows(path: str | Path) -> Iterator[tuple[str, list[bytes], str]]:
-    """Word, numbers (not parsed yet) and place of each line."""
-    header: tuple[int, int] | None = None
-    dimension = rows = 0
-    for line, content in _lines(path):
-        where = f"{path}, line {line}"
-        fields = content.split(b" ")
-        if line == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
-            header = int(fields[0]), int(fields[1])
-            continue
-        dimension = dimension or (header[1] if header else len(fields) - 1)
-        yield _word(fields, dimension, where), fields[-dimension:], where
-        rows += 1
-    if rows == 0:
-        raise ValueError(f"{path} holds no vectors; each line is a word and its numbers, separated by spaces.")
-    if header is not None and header[0] != rows:
-        raise ValueError(f"{path}: the first line promises {header[0]} vectors but {rows} follow; is it torn?")
+def _known_vectors(source: str | Path, format: Format, vocabulary: set[str]) -> tuple[list[str], np.ndarray]:
+    if Path(source).is_dir() or (not Path(source).is_file() and _is_hub_id(str(source))):
+        return _model_vectors(str(source), vocabulary)
+    found = read_word_vectors(source, format=format, vocabulary=vocabulary)
+    return found.words, found.matrix
 
 
-def _lines(path: str | Path) -> Iterator[tuple[int, bytes]]:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file of word vectors {str(path)!r}.")
-    # Bytes, because text mode would also break lines at the separators that some words of such files consist of.
-    with _reading(path), fsspec.open(str(path), "rb", compression="infer") as file:
-        for line, content in enumerate(file, start=1):
-            yield line, content.replace(b"\t", b" ").rstrip(b" \r\n")
+def _is_hub_id(source: str) -> bool:
+    return _HUB_ID.fullmatch(source) is not None and Path(source).suffix not in _FILE_SUFFIXES
 
 
-@contextmanager
-def _reading(path: str | Path) -> Iterator[None]:
+def _model_vectors(source: str, vocabulary: set[str]) -> tuple[list[str], np.ndarray]:
     try:
-        yield
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-        raise ValueError(f"{path} is torn or not what its name says: {error}.") from error
-
-
-def _word(fields: list[bytes], dimension: int, where: str) -> str:
-    """The word of a line. GloVe's larger files hold words with spaces: only a number too many is a mistake."""
-    too_many = len(fields) > dimension + 1 and _is_number(fields[-dimension - 1])
-    if dimension == 0 or len(fields) <= dimension or too_many:
-        raise ValueError(f"{where}: expected a word and {dimension or 'its'} numbers, found {len(fields)} fields.")
-    try:
-        return b" ".join(fields[:-dimension]).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{where}: the word is not UTF-8 ({error.reason}); convert the file, or a binary one to the text format."
+        kind = AutoConfig.from_pretrained(source, trust_remote_code=False).model_type
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{source!r} is neither a file of word vectors nor the folder or Hub id of a saved Word2VecModel: {error}"
         ) from error
-
-
-def _is_number(text: bytes) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _vector(numbers: list[bytes], where: str) -> np.ndarray:
-    try:
-        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and is refused as such
-            vector = np.array([float(number) for number in numbers], dtype=np.float32)
-    except ValueError as error:
-        raise ValueError(f"{where}: expected {len(numbers)} numbers; {error}.") from error
-    if not np.isfinite(vector).all():
-        raise ValueError(f"{where}: a number is NaN or infinite; remove or repair the line.")
-    return vector
+    if kind != "hfseq_word2vec":
+        raise ValueError(f"{source} is a model of type {kind!r}; word vectors come from an 'hfseq_word2vec'.")
+    table = AutoModel.from_pretrained(source, trust_remote_code=False).vectors
+    rows = [row for row, word in enumerate(table.index_to_key) if word in vocabulary]
+    return [table.index_to_key[row] for row in rows], np.asarray(table.vectors, dtype=np.float32)[rows]

@@ -20,9 +20,14 @@ from . import simd
 logger = logging.getLogger(__name__)
 
 
-def import_source(source: str) -> ModuleType:
-    """Import a printed module from the cache folder, where numba keeps its machine code too."""
-    ours = Path(simd.__file__).read_bytes()  # a change of the vectors must not meet machine code from before it
+def import_source(source: str, *used: ModuleType) -> ModuleType:
+    """Import a printed module from the cache folder, where numba keeps its machine code too.
+
+    Args:
+        source: The text of the module.
+        used: Modules, besides the vectors, that write its machine code: older code must not meet a change of theirs.
+    """
+    ours = b"".join(Path(str(module.__file__)).read_bytes() for module in (simd, *used))
     key = hashlib.sha256(source.encode() + ours + f"{numba.__version__} {llvmlite.__version__}".encode())
     name = f"hfseq_kernels_{key.hexdigest()[:24]}"
     path = _folder() / f"{name}.py"

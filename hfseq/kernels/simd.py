@@ -77,14 +77,14 @@ def memory(dtype: str, lanes: int) -> tuple[Callable, Callable, Callable]:
             value = arguments[0]
             if vector.dtype == "float32":
                 value = builder.fptrunc(value, ir.FloatType())
-            return _broadcast(builder, vector, value)
+            return broadcast(builder, vector, value)
 
         return vector(types.float64), build
 
     @intrinsic
     def spread(context: Any, one: Vector) -> Any:
         def build(_: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-            return _broadcast(builder, vector, builder.extract_element(arguments[0], _INDEX(0)))
+            return broadcast(builder, vector, builder.extract_element(arguments[0], _INDEX(0)))
 
         return vector(one), build
 
@@ -102,14 +102,15 @@ def _place(builder: ir.IRBuilder, vector: Vector, address: ir.Value, index: ir.V
     return builder.gep(base, [index], source_etype=element)
 
 
-def _broadcast(builder: ir.IRBuilder, vector: Vector, value: ir.Value) -> ir.Value:
+def broadcast(builder: ir.IRBuilder, vector: Vector, value: ir.Value) -> ir.Value:
+    """A number in every lane."""
     undefined = ir.Constant(vector.llvm, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.IntType(32)(0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-def _intrinsic_call(builder: ir.IRBuilder, name: str, vector: Vector, *arguments: ir.Value) -> ir.Value:
+def intrinsic_call(builder: ir.IRBuilder, name: str, vector: Vector, *arguments: ir.Value) -> ir.Value:
     """Call LLVM's `llvm.<name>.v<lanes>f<bits>`; llvmlite's own declaration knows no vectors."""
     full_name = f"llvm.{name}.v{vector.lanes}f{8 * _bytes(vector)}"
     function = builder.module.globals.get(full_name)
@@ -164,7 +165,7 @@ def total(context: Any, value: Vector) -> Any:
 def _exp(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
     """e^x; float64 by the C library, float32 by 2^k * polynomial: relative error 2e-7 near 0, 4e-6 near the ends."""
     if vector.dtype == "float64":
-        return _intrinsic_call(builder, "exp", vector, x)
+        return intrinsic_call(builder, "exp", vector, x)
     # Beyond these the exponent would leave its bits. A NaN passes both comparisons unchanged.
     for test, bound in (("<", _LOWEST), (">", _HIGHEST)):
         limit = vector.constant(bound)
@@ -176,7 +177,7 @@ def _exp(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
     fraction = builder.fsub(scaled, builder.fsub(shifted, magic))
     power = vector.constant(_EXP2[0])
     for coefficient in _EXP2[1:]:
-        power = _intrinsic_call(builder, "fma", vector, power, fraction, vector.constant(coefficient))
+        power = intrinsic_call(builder, "fma", vector, power, fraction, vector.constant(coefficient))
     integers = ir.VectorType(ir.IntType(32), vector.lanes)
     exponent = builder.shl(builder.bitcast(shifted, integers), ir.Constant(integers, [23] * vector.lanes))
     return builder.bitcast(builder.add(builder.bitcast(power, integers), exponent), vector.llvm)
@@ -199,15 +200,16 @@ def _open_exp(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
     return value
 
 
-def _sigmoid(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
+def sigmoid_value(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
+    """1 / (1 + e^-x) of each lane."""
     one = vector.constant(1.0)
     return builder.fdiv(one, builder.fadd(one, _exp(builder, vector, builder.fneg(x))))
 
 
 def _tanh(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
     """2 sigmoid(2x) - 1: absolute error 1e-7 in float32."""
-    double = _sigmoid(builder, vector, builder.fmul(x, vector.constant(2.0)))
-    return _intrinsic_call(builder, "fma", vector, vector.constant(2.0), double, vector.constant(-1.0))
+    double = sigmoid_value(builder, vector, builder.fmul(x, vector.constant(2.0)))
+    return intrinsic_call(builder, "fma", vector, vector.constant(2.0), double, vector.constant(-1.0))
 
 
 def _relu(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
@@ -221,16 +223,16 @@ def _where_positive(builder: ir.IRBuilder, vector: Vector, x: ir.Value, y: ir.Va
 
 
 def _rsqrt(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
-    return builder.fdiv(vector.constant(1.0), _intrinsic_call(builder, "sqrt", vector, x))
+    return builder.fdiv(vector.constant(1.0), intrinsic_call(builder, "sqrt", vector, x))
 
 
 add = _elementwise(2, lambda builder, vector, x, y: builder.fadd(x, y, flags=_FLAGS))
 sub = _elementwise(2, lambda builder, vector, x, y: builder.fsub(x, y, flags=_FLAGS))
 mul = _elementwise(2, lambda builder, vector, x, y: builder.fmul(x, y, flags=_FLAGS))
 div = _elementwise(2, lambda builder, vector, x, y: builder.fdiv(x, y, flags=_FLAGS))
-fma = _elementwise(3, lambda builder, vector, x, y, z: _intrinsic_call(builder, "fma", vector, x, y, z))
+fma = _elementwise(3, lambda builder, vector, x, y, z: intrinsic_call(builder, "fma", vector, x, y, z))
 exp = _elementwise(1, _open_exp)
-sigmoid = _elementwise(1, _sigmoid)
+sigmoid = _elementwise(1, sigmoid_value)
 tanh = _elementwise(1, _tanh)
 relu = _elementwise(1, _relu)
 rsqrt = _elementwise(1, _rsqrt)

@@ -1,0 +1,190 @@
+"""Pairs of words that occur together more often than chance: "new york" becomes the one word "new_york".
+
+    phrases = Phrases.learn("corpus.txt")
+    corpus = WordCorpus.read("corpus.txt", phrases=phrases)
+
+Learn again with the first as `phrases` to find longer ones. Scores and defaults are gensim's.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..tokenization import Split
+from .words import END, RawCorpus, Source, read_raw
+
+Scoring = Literal["default", "npmi"]
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Pairs of words, each with its score.
+
+    Attributes:
+        scores: (first word, second word) -> score, above the threshold.
+        delimiter: What stands between the two in the new word.
+        before: Phrases that are merged first, where these were learnt on top of others.
+    """
+
+    scores: dict[tuple[str, str], float]
+    delimiter: str = "_"
+    before: "Phrases | None" = None
+
+    @classmethod
+    def learn(
+        cls,
+        source: Source,
+        *,
+        min_count: int = 5,
+        threshold: float = 10.0,
+        scoring: Scoring = "default",
+        delimiter: str = "_",
+        phrases: "Phrases | None" = None,
+        split: Split = "whitespace",
+        lowercase: bool = False,
+        text_column: str = "text",
+        cache_dir: str | Path | None = None,
+    ) -> "Phrases":
+        """Find the pairs of a source.
+
+            default   (count(a b) - min_count) / count(a) / count(b) * number of distinct words and pairs
+            npmi      log(p(a b) / p(a) / p(b)) / -log p(a b), from -1 to 1
+
+        Args:
+            source: As `WordCorpus.read` takes it; so are the options that follow `phrases`.
+            min_count: Words and pairs must occur so often.
+            threshold: The score must be above it.
+            scoring: See above.
+            delimiter: What stands between the two words in the new one.
+            phrases: To be merged first.
+            split: See `WordCorpus.read`.
+            lowercase: See there.
+            text_column: See there.
+            cache_dir: See there.
+        """
+        if scoring not in ("default", "npmi"):
+            raise ValueError(f"scoring={scoring!r} is not one of 'default', 'npmi'")
+        if min_count < 1 or (scoring == "npmi" and not -1 <= threshold <= 1):
+            raise ValueError(
+                f"min_count={min_count} must be 1 or more, and the threshold of npmi from -1 to 1, got {threshold}"
+            )
+        raw = read_raw(source, split=split, lowercase=lowercase, text_column=text_column, cache_dir=cache_dir)
+        if phrases is not None:
+            raw = phrases.merge(raw)
+        keys, together = _count_pairs(raw)
+        first, second = raw.counts[keys >> 32], raw.counts[keys & 0xFFFFFFFF]
+        if scoring == "default":
+            scores = (together - min_count) / first / second * (len(raw.words) - 1 + len(keys))
+        else:
+            total = raw.counts[1:].sum()
+            with np.errstate(divide="ignore", invalid="ignore"):  # a corpus of one pair alone: log 1 = 0
+                scores = np.log(together * total / first / second) / -np.log(together / total)
+        good = (scores > threshold) & (np.minimum(np.minimum(first, second), together) >= min_count)
+        found = zip(keys[good], scores[good].tolist(), strict=True)
+        names = {(raw.words[key >> 32], raw.words[key & 0xFFFFFFFF]): score for key, score in found}
+        return cls(names, delimiter, phrases)
+
+    def __getitem__(self, words: Iterable[str]) -> list[str]:
+        """The words of one sentence with its phrases merged, from left to right."""
+        words = list(words if self.before is None else self.before[words])
+        merged: list[str] = []
+        place = 0
+        while place < len(words):
+            if place + 1 < len(words) and (words[place], words[place + 1]) in self.scores:
+                merged.append(words[place] + self.delimiter + words[place + 1])
+                place += 2
+            else:
+                merged.append(words[place])
+                place += 1
+        return merged
+
+    def merge(self, raw: RawCorpus) -> RawCorpus:
+        """A corpus with its phrases merged; its file takes the place of the other's."""
+        if self.before is not None:
+            raw = self.before.merge(raw)
+        ids = {word: index for index, word in enumerate(raw.words)}
+        words = list(raw.words)
+        pairs: dict[int, int] = {}
+        for a, b in self.scores:
+            if a in ids and b in ids:
+                name = a + self.delimiter + b
+                if name not in ids:
+                    ids[name] = len(words)
+                    words.append(name)
+                pairs[ids[a] << 32 | ids[b]] = ids[name]
+        keys = np.array(sorted(pairs), dtype=np.int64)
+        targets = np.array([pairs[key] for key in keys.tolist()], dtype=np.int32)
+        path, counts = raw.path.with_suffix(".merged"), np.zeros(len(words), dtype=np.int64)
+        with path.open("wb") as file:
+            for block in raw.blocks():
+                merged = _merged(block, keys, targets)
+                counts += np.bincount(merged, minlength=len(words))
+                merged.tofile(file)
+        path.replace(raw.path)
+        return replace(raw, words=words, counts=counts)
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON."""
+        before = None if self.before is None else self.before._content()
+        Path(path).write_text(json.dumps(self._content() | {"before": before}, ensure_ascii=False), encoding="utf-8")
+
+    def _content(self) -> dict:
+        before = None if self.before is None else self.before._content()
+        pairs = [[a, b, score] for (a, b), score in self.scores.items()]
+        return {"delimiter": self.delimiter, "pairs": pairs, "before": before}
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Phrases":
+        """Read what `save` wrote."""
+        try:
+            return cls._built(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is no file of phrases ({error!r}): save them again.") from error
+
+    @classmethod
+    def _built(cls, content: dict) -> "Phrases":
+        scores = {(a, b): float(score) for a, b, score in content["pairs"]}
+        before = None if content["before"] is None else cls._built(content["before"])
+        return cls(scores, content["delimiter"], before)
+
+
+def _pair_keys(block: np.ndarray) -> np.ndarray:
+    """Each word with its successor as one number, -1 where a sentence ends between or beside them."""
+    first, second = block[:-1].astype(np.int64), block[1:].astype(np.int64)
+    return np.where((first > 0) & (second > 0), first << 32 | second, -1)
+
+
+def _count_pairs(raw: RawCorpus) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct pairs as keys, and how often each occurs."""
+    keys, counts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    for block in raw.blocks():
+        found, number = np.unique(_pair_keys(block), return_counts=True)
+        everything = np.concatenate([keys, found[found >= 0]])
+        weights = np.concatenate([counts, number[found >= 0]])
+        keys, place = np.unique(everything, return_inverse=True)
+        counts = np.bincount(place, weights=weights).astype(np.int64)
+    return keys, counts
+
+
+def _merged(block: np.ndarray, keys: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """A block with its pairs merged from left to right: of overlapping ones the first, the third, ..."""
+    if len(keys) == 0 or len(block) < 2:
+        return block
+    pairs = _pair_keys(block)
+    place = np.minimum(np.searchsorted(keys, pairs), len(keys) - 1)
+    is_pair = keys[place] == pairs
+    index = np.arange(len(pairs))
+    run_start = np.maximum.accumulate(np.where(is_pair & ~np.concatenate([[False], is_pair[:-1]]), index, 0))
+    taken = is_pair & ((index - run_start) % 2 == 0)
+    merged = block.copy()
+    merged[:-1][taken] = targets[place[taken]]
+    keep = np.ones(len(block), dtype=np.bool_)
+    keep[1:][taken] = False
+    return merged[keep]
+
+
+__all__ = ["END", "Phrases"]

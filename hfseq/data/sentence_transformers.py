@@ -1,0 +1,137 @@
+"""Word vectors as a model of sentence-transformers: a text becomes the mean of the vectors of its words."""
+
+import json
+import logging
+import re
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors.numpy import save_file
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+from .vector_files import checked_rows
+
+logger = logging.getLogger(__name__)
+
+# The old paths: sentence-transformers 5 and 6 take them too, the versions before know no others.
+_MODULES = "sentence_transformers.models"
+_WORD_START = "\u2581"
+_EDGES = f"[{re.escape(string.punctuation)}]+"
+
+
+def export_sentence_transformers(
+    folder: str | Path,
+    words: Sequence[str],
+    matrix: np.ndarray,
+    *,
+    layout: Literal["static", "word"] = "static",
+    lowercase: bool,
+) -> None:
+    """Write a folder that `SentenceTransformer(folder)` loads: `encode` gives the mean of the words' vectors.
+
+    Words without a vector are left out of the mean in both layouts; a text of none but such words becomes zeros.
+
+    Args:
+        folder: Made if it does not exist.
+        words: The words, each once.
+        matrix: (words, dimension); written as float32, in safetensors.
+        layout: "static" is one `StaticEmbedding`, the fast one: words end at white space, and punctuation at their
+            edges is taken as words of its own. "word" is `WordEmbeddings` and `Pooling`: words end at white space, and
+            one without a vector is looked up again without the punctuation at its edges, then in lower case.
+        lowercase: Whether texts are lower-cased first: true for vectors that were trained on lower-cased text.
+    """
+    rows = checked_rows(words, matrix)
+    if "" in words:
+        raise ValueError("The empty word can have no vector; leave it out.")
+    target = Path(folder)
+    if layout == "static":
+        modules, lost = _write_static(target, words, rows, lowercase)
+    elif layout == "word":
+        modules, lost = _write_word(target, words, rows, lowercase)
+    else:
+        raise ValueError(f"layout is {layout!r}; it can be 'static' or 'word'.")
+    _write_json(
+        target / "modules.json",
+        [
+            {"idx": index, "name": str(index), "path": path, "type": f"{_MODULES}.{kind}"}
+            for index, (kind, path) in enumerate(modules)
+        ],
+    )
+    _write_json(
+        target / "config_sentence_transformers.json",
+        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
+    )
+    if lost:
+        logger.warning(
+            "%d of %d words, such as %s, are found in no text: they hold spaces, capitals that lowercase=True takes "
+            "away, or punctuation at their edges.",
+            len(lost),
+            len(words),
+            lost[:5],
+        )
+
+
+def _write_static(
+    target: Path, words: Sequence[str], rows: np.ndarray, lowercase: bool
+) -> tuple[list[tuple[str, str]], list[str]]:
+    tokenizer = _static_tokenizer(words, lowercase)
+    _write_weights(target, {"embedding.weight": rows})
+    tokenizer.save(str(target / "tokenizer.json"))
+    encodings = tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
+    lost = [words[index] for index, encoding in enumerate(encodings) if encoding.ids != [index]]
+    return [("StaticEmbedding", "")], lost
+
+
+def _static_tokenizer(words: Sequence[str], lowercase: bool) -> Tokenizer:
+    """Whole words, and nothing for an unknown one, where a WordLevel model would need an unknown token's vector.
+
+    The model is a BPE without merges: a word is in the vocabulary or falls apart into characters, and no character is
+    in the vocabulary because everything there begins with the mark of a word and goes on after it.
+    """
+    vocabulary = {_WORD_START + word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    lower = [normalizers.Lowercase()] if lowercase else []
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(), *lower])
+    edges = Regex(rf"(?<=\s){_EDGES}|^{_EDGES}|{_EDGES}(?=\s|$)")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(edges, "isolated"),
+            pre_tokenizers.Metaspace(replacement=_WORD_START, prepend_scheme="always", split=True),
+        ]
+    )
+    return tokenizer
+
+
+def _write_word(
+    target: Path, words: Sequence[str], rows: np.ndarray, lowercase: bool
+) -> tuple[list[tuple[str, str]], list[str]]:
+    embeddings, pooling = target / "0_WordEmbeddings", target / "1_Pooling"
+    _write_weights(embeddings, {"emb_layer.weight": rows})
+    _write_json(
+        embeddings / "wordembedding_config.json",
+        {
+            "tokenizer_class": f"{_MODULES}.tokenizer.WhitespaceTokenizer",
+            "update_embeddings": False,
+            "max_seq_length": 1_000_000,
+        },
+    )
+    _write_json(
+        embeddings / "whitespacetokenizer_config.json",
+        {"vocab": list(words), "stop_words": [], "do_lower_case": lowercase},
+    )
+    pooling.mkdir(exist_ok=True)
+    _write_json(pooling / "config.json", {"word_embedding_dimension": rows.shape[1], "pooling_mode_mean_tokens": True})
+    lost = [word for word in words if word.split() != [word] or (lowercase and word != word.lower())]
+    return [("WordEmbeddings", embeddings.name), ("Pooling", pooling.name)], lost
+
+
+def _write_weights(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,469 @@
+"""Word vectors from and to files: word2vec (text and binary), GloVe, fastText's `.vec`, and what gensim saves."""
+
+import bz2
+import codecs
+import gzip
+import logging
+import lzma
+import pickle
+import re
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import numpy as np
+import pyarrow
+import pyarrow.compute
+
+logger = logging.getLogger(__name__)
+
+Format = Literal["auto", "text", "binary", "gensim"]
+
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+_BLOCK = 1 << 22  # bytes that are read, or numbers that are written, at a time
+_SAMPLE = 1 << 16  # bytes that tell text from binary; no word is longer
+_FLOAT = np.dtype("<f4")
+_SPACES = re.compile(r"[ \t\n\r\v\f]")  # wider ones, such as U+00A0, are letters to these formats
+_STRANGERS = (
+    (
+        b"\x80[\x02-\x05]",
+        "is a pickle. If gensim saved it and you trust its writer, read it with format='gensim'",
+    ),
+    (b"PK\x03\x04", "is a zip archive; unpack it and give the file inside"),
+    (b"\xba\x16\x4f\x2f", "is a model of fastText; give its .vec file"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class WordVectors:
+    """What a file of word vectors holds.
+
+    Attributes:
+        words: Each word once, in the order of the file.
+        matrix: float32, (words, dimension); finite numbers only.
+        counts: int64, (words,): how often each word was seen in training, where the file tells (gensim's may).
+        repeated: How many vectors were passed over because their word had one already.
+    """
+
+    words: list[str]
+    matrix: np.ndarray
+    counts: np.ndarray | None
+    repeated: int
+
+
+def read_word_vectors(
+    path: str | Path,
+    *,
+    format: Format = "auto",
+    limit: int | None = None,
+    vocabulary: Container[str] | None = None,
+    encoding: str = "utf-8",
+    unicode_errors: str = "strict",
+    header: bool | None = None,
+) -> WordVectors:
+    """Read word vectors: all of a file or none of it, for a file that contradicts itself is an error.
+
+    Args:
+        path: The file. Text and binary ones may be compressed (.gz, .xz, .bz2).
+        format: "text" (word2vec, GloVe, fastText's .vec), "binary" (word2vec), or "auto", which looks into the file
+            to tell these two apart. "gensim" reads what `KeyedVectors.save` or `Word2Vec.save` wrote; this needs
+            gensim, and it needs trust: such a file is a pickle, and reading a pickle runs the code of its writer.
+        limit: Read only so many vectors, from the beginning of the file. The rest of it is not looked at.
+        vocabulary: The words to keep; the others are passed over. All by default.
+        encoding: Of the words. One in which a space is a space: not UTF-16.
+        unicode_errors: What to do about words that are not in this encoding: "strict" is an error, "ignore" leaves
+            the bytes out, "replace" puts U+FFFD.
+        header: Whether the first line of a text file is `vectors dimension` (word2vec, fastText) or a vector (GloVe).
+            Found out by default, from two whole numbers being there and nothing else.
+
+    Returns:
+        The words and their vectors. Of a repeated word the first vector is kept; vectors without a word are passed
+        over. Both are counted in a warning.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file of word vectors {str(path)!r}.")
+    _check_arguments(format, limit, encoding, unicode_errors)
+    with _reading(path):
+        if format == "auto":
+            format = _detect(path)
+        unit = {"text": "line", "binary": "word", "gensim": "word"}[format]
+        collector = _Collector(path, unit, vocabulary, encoding, unicode_errors)
+        if format == "gensim":
+            return _read_gensim(collector, limit)
+        with _open(path, "rb") as file:
+            if format == "text":
+                _read_text(file, collector, limit, header)
+            elif header is False:
+                raise ValueError(f"{path}: a binary file always has a header; leave header=False out.")
+            else:
+                _read_binary(file, collector, limit)
+        return collector.vectors()
+
+
+def write_word_vectors(
+    path: str | Path,
+    words: Sequence[str],
+    matrix: np.ndarray,
+    *,
+    binary: bool = False,
+    header: bool = True,
+    prefix: str = "",
+    append: bool = False,
+    total: int | None = None,
+) -> None:
+    """Write word vectors in a format of word2vec, so that reading them gives the same float32 numbers to the bit.
+
+    Args:
+        path: The file; compressed if its name ends in .gz, .xz or .bz2.
+        words: The words, without white space: in these formats a space ends the word.
+        matrix: (words, dimension); written as float32.
+        binary: The binary format instead of text.
+        header: Begin with the line `vectors dimension`. GloVe's text format is the one without.
+        prefix: Put before each word.
+        append: Add to the end of the file. Only the first piece of a file has a header, which needs `total`.
+        total: The number of vectors that the header promises, if more are to be appended.
+    """
+    rows, names = checked_rows(words, matrix), _names(words, prefix)
+    promised = len(names) if total is None else total
+    if header and promised < max(len(names), 1):
+        raise ValueError(f"The header of {path} would promise {promised} vectors; there are {len(names)}.")
+    if header and append and Path(path).is_file() and Path(path).stat().st_size > 0:
+        raise ValueError(f"{path} has its beginning already; append to it with header=False.")
+    step = max(1, _BLOCK // max(rows.shape[1], 1))
+    with _open(path, "ab" if append else "wb") as file:
+        if header:
+            file.write(f"{promised} {rows.shape[1]}\n".encode())
+        for start in range(0, len(names), step):
+            block = rows[start : start + step]
+            bodies = _as_bytes(block) if binary else _as_text(block)
+            file.write(b"".join(name + body for name, body in zip(names[start : start + step], bodies, strict=True)))
+
+
+class _Collector:
+    """Gathers the words to keep and their rows, and counts what is passed over."""
+
+    def __init__(
+        self, path: str | Path, unit: str, vocabulary: Container[str] | None, encoding: str, errors: str
+    ) -> None:
+        self.path, self.unit = path, unit
+        self.vocabulary, self.encoding, self.errors = vocabulary, encoding, errors
+        self.words: dict[str, None] = {}
+        self.repeated = self.unnamed = 0
+        self._rows, self._filled = np.empty((0, 0), dtype=np.float32), 0
+
+    def where(self, number: int) -> str:
+        """The place in the file, for a message."""
+        return f"{self.path}, {self.unit} {number}"
+
+    def takes(self, raw: bytes, number: int) -> bool:
+        """Whether this word's vector is to be kept; if so, the word is."""
+        try:
+            return self.takes_word(raw.decode(self.encoding, self.errors))
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{self.where(number)}: the word is not {codecs.lookup(self.encoding).name.upper()} ({error.reason}): "
+                f"{raw[:60]!r}. Give the encoding of the file, or unicode_errors='replace' or 'ignore'."
+            ) from error
+
+    def takes_word(self, word: str) -> bool:
+        """The same for a word that is decoded already."""
+        if word == "":
+            self.unnamed += 1
+        elif self.vocabulary is None or word in self.vocabulary:
+            if word not in self.words:
+                self.words[word] = None
+                return True
+            self.repeated += 1
+        return False
+
+    def add(self, rows: np.ndarray) -> None:
+        """Append rows to the matrix, which grows with what was read: a header may promise anything."""
+        if self._filled == 0:
+            self._rows = np.empty((0, rows.shape[1]), dtype=np.float32)
+        end = self._filled + len(rows)
+        if end > len(self._rows):
+            self._resize(max(end, len(self._rows) * 3 // 2))
+        self._rows[self._filled : end] = rows
+        self._filled = end
+
+    def _resize(self, count: int) -> None:
+        # In place (realloc moves pages, not numbers), where a list of blocks would need the memory twice at the end.
+        self._rows.resize((count, self._rows.shape[1]), refcheck=False)
+
+    def vectors(self, counts: np.ndarray | None = None) -> WordVectors:
+        """Everything that was kept, after a warning about what was not."""
+        if self.repeated:
+            logger.warning("%s holds %d repeated words; the first vector of each is kept.", self.path, self.repeated)
+        if self.unnamed:
+            logger.warning("%s holds %d vectors without a word; they are passed over.", self.path, self.unnamed)
+        self._resize(self._filled)
+        return WordVectors(list(self.words), self._rows, counts, self.repeated)
+
+
+def _check_arguments(format: str, limit: int | None, encoding: str, unicode_errors: str) -> None:
+    if format not in ("auto", "text", "binary", "gensim"):
+        raise ValueError(f"format is {format!r}; it can be 'auto', 'text', 'binary' or 'gensim'.")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it is a number of vectors, 1 or more.")
+    try:
+        spaced = " ".encode(encoding)
+        codecs.lookup_error(unicode_errors)
+    except LookupError as error:
+        raise ValueError(f"encoding={encoding!r}, unicode_errors={unicode_errors!r}: {error}.") from error
+    if spaced != b" ":
+        raise ValueError(f"encoding is {encoding!r}, in which a space is {spaced!r}; convert the file to UTF-8.")
+
+
+def _open(path: str | Path, mode: str) -> IO[bytes]:
+    return cast(IO[bytes], _OPENERS.get(Path(path).suffix, open)(path, mode))
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError, lzma.LZMAError, zlib.error, pickle.UnpicklingError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not the content's
+        raise ValueError(f"{path} is torn or not what its name says: {error}.") from error
+
+
+def _detect(path: str | Path) -> Literal["text", "binary"]:
+    """Tell text from binary, by what follows the header: binary ones always have one."""
+    with _open(path, "rb") as file:
+        first = file.readline(_SAMPLE)
+        sample = file.read(_SAMPLE)
+    for pattern, what in _STRANGERS:
+        if re.match(pattern, first):
+            raise ValueError(f"{path} {what}.")
+    sizes = _sizes(first)
+    if sizes is None:
+        return "text"
+    second = sample.partition(b"\n")[0].replace(b"\t", b" ").rstrip(b" \r").split(b" ")
+    if len(second) > sizes[1] and all(_is_number(number) for number in second[-sizes[1] :]):
+        return "text"
+    # Words hardly ever hold such bytes; of real numbers every fifth does.
+    return "binary" if re.search(rb"[\x00-\x08\x0e-\x1f]", sample) else "text"
+
+
+def _sizes(line: bytes) -> tuple[int, int] | None:
+    """What a header promises, if the line is one: vectors and dimension."""
+    fields = _clean(line.removeprefix(codecs.BOM_UTF8)).split(b" ")
+    if len(fields) != 2 or not all(field.isdigit() and len(field) < 20 for field in fields):
+        return None
+    return int(fields[0]), int(fields[1])
+
+
+def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header: bool | None) -> None:
+    promise = _promise(file, collector.path, header)
+    line, dimension = (2, promise[1]) if promise else (1, 0)
+    done = 0
+    # Lines of bytes, because text mode would also break them at the separators that some words consist of.
+    while (limit is None or done < limit) and (lines := file.readlines(_BLOCK)):
+        if limit is not None:
+            del lines[limit - done :]
+        dimension = dimension or _clean(lines[0]).count(b" ")
+        _add_lines([_clean(content) for content in lines], line + done, dimension, collector)
+        done += len(lines)
+    if done == 0:
+        raise ValueError(
+            f"{collector.path} holds no vectors; each line is a word and its numbers, separated by spaces."
+        )
+    if promise and (done > promise[0] or (done < promise[0] and done != limit)):
+        raise ValueError(
+            f"{collector.path}: the first line promises {promise[0]} vectors but {done} follow; is it torn?"
+        )
+
+
+def _promise(file: IO[bytes], path: str | Path, header: bool | None) -> tuple[int, int] | None:
+    """What the header promises, vectors and dimension; without one, the file stays at its beginning."""
+    first = b"" if header is False else file.readline(_SAMPLE)
+    sizes = _sizes(first)
+    if sizes is None:
+        if header:
+            raise ValueError(f"{path}, line 1: expected the numbers of vectors and dimensions, found {first[:60]!r}.")
+        file.seek(0)
+    elif sizes[1] == 0:
+        raise ValueError(f"{path}, line 1: a vector of 0 numbers is none.")
+    return sizes
+
+
+def _clean(line: bytes) -> bytes:
+    return line.replace(b"\t", b" ").rstrip(b" \r\n")
+
+
+def _add_lines(lines: list[bytes], first: int, dimension: int, collector: _Collector) -> None:
+    numbers, places = [], []
+    for place, line in enumerate(lines, start=first):
+        word, _, rest = line.partition(b" ")
+        if line.count(b" ") != dimension or not dimension:
+            word, rest = _split(line, dimension, collector.where(place))
+        if collector.takes(word, place):
+            numbers.append(rest)
+            places.append(place)
+    if not numbers:
+        return
+    rows = _parse(numbers, dimension)
+    if rows is None:
+        rows = np.stack(
+            [_row(text, dimension, collector.where(place)) for text, place in zip(numbers, places, strict=True)]
+        )
+    _check_finite(rows, places, collector)
+    collector.add(rows)
+
+
+def _split(line: bytes, dimension: int, where: str) -> tuple[bytes, bytes]:
+    """Word and numbers. GloVe's larger files hold words with spaces: only a number too many is a mistake."""
+    fields = line.split(b" ")
+    too_many = len(fields) > dimension + 1 and _is_number(fields[-dimension - 1])
+    if dimension == 0 or len(fields) <= dimension or too_many:
+        raise ValueError(f"{where}: expected a word and {dimension or 'its'} numbers, found {len(fields)} fields.")
+    return b" ".join(fields[:-dimension]), b" ".join(fields[-dimension:])
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse(texts: list[bytes], dimension: int) -> np.ndarray | None:
+    """All numbers of many lines at once; none if something is wrong with one of them."""
+    text = b" ".join(texts)
+    # numpy takes any white space between two numbers, so that one missing here could make up for one too many there.
+    if any(space in text for space in (b"  ", b"\r", b"\v", b"\f")):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", DeprecationWarning)  # how older numpy says that it stopped early
+            numbers = np.fromstring(text, dtype=np.float32, sep=" ")
+    except (ValueError, DeprecationWarning):
+        return None
+    return numbers.reshape(-1, dimension) if numbers.size == len(texts) * dimension else None
+
+
+def _row(text: bytes, dimension: int, where: str) -> np.ndarray:
+    """One line by itself, to say which number is none."""
+    row = _parse([text], dimension)
+    if row is not None:
+        return row[0]
+    fields = text.split(b" ")
+    wrong = next((field for field in fields if _parse([field], 1) is None), text)
+    raise ValueError(f"{where}: expected {dimension} numbers; could not convert {wrong!r} to one.")
+
+
+def _check_finite(rows: np.ndarray, places: list[int], collector: _Collector) -> None:
+    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if wrong.size:
+        where = collector.where(places[wrong[0]])
+        raise ValueError(f"{where}: a number is NaN or infinite; remove or repair the {collector.unit}.")
+
+
+def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> None:
+    promise = _promise(file, collector.path, header=True)
+    assert promise is not None
+    count, dimension = promise
+    if count == 0:
+        raise ValueError(f"{collector.path} holds no vectors; its header says so.")
+    data, offset, done = b"", file.tell(), 0  # offset: of the data, in the file
+    wanted = count if limit is None else min(count, limit)
+    while done < wanted:
+        more = file.read(_BLOCK)
+        data += more
+        taken, end = _add_records(data, done, wanted, dimension, collector)
+        if not more and done + taken < wanted:
+            raise ValueError(
+                f"{collector.path} ends inside word {done + taken + 1} of {count}, which begins at byte "
+                f"{offset + end}; is it torn, or {dimension} not its dimension?"
+            )
+        data, offset, done = data[end:], offset + end, done + taken
+    if wanted == count and (data + file.read(_BLOCK)).strip(b"\n"):
+        raise ValueError(f"{collector.path}: the header promises {count} vectors but more follows at byte {offset}.")
+
+
+def _add_records(data: bytes, done: int, wanted: int, dimension: int, collector: _Collector) -> tuple[int, int]:
+    """Add the whole records of a block: word, space, numbers, and a newline or not. How many, and their bytes."""
+    width, end, place = dimension * _FLOAT.itemsize, 0, done
+    numbers, places = [], []
+    while place < wanted:
+        space = data.find(b" ", end)
+        if space < 0 and len(data) - end > _SAMPLE:
+            raise ValueError(f"{collector.where(place + 1)}: no space ends the word; is {dimension} the dimension?")
+        after = space + 1 + width
+        if space < 0 or after > len(data):
+            break
+        place += 1
+        if collector.takes(data[end:space].lstrip(b"\n"), place):
+            numbers.append(data[space + 1 : after])
+            places.append(place)
+        end = after
+    if numbers:
+        rows = np.frombuffer(b"".join(numbers), dtype=_FLOAT).reshape(-1, dimension)
+        _check_finite(rows, places, collector)
+        collector.add(rows)
+    return place - done, end
+
+
+def _read_gensim(collector: _Collector, limit: int | None) -> WordVectors:
+    try:
+        from gensim.models import KeyedVectors
+    except ImportError as error:
+        raise ImportError(f"{collector.path} can be read by gensim only: pip install gensim") from error
+    try:
+        saved = KeyedVectors.load(str(collector.path))
+    except AttributeError as error:  # gensim asks any object for the methods of its own
+        raise ValueError(f"{collector.path} was not saved by gensim: {error}.") from error
+    saved = getattr(saved, "wv", saved)
+    words = getattr(saved, "index_to_key", None)
+    if words is None or not all(isinstance(word, str) for word in words) or len(words) != len(saved.vectors):
+        raise ValueError(f"{collector.path} holds a {type(saved).__name__}, not a vector for each of many words.")
+    kept = [place for place, word in enumerate(words[:limit]) if collector.takes_word(word)]
+    with np.errstate(over="ignore"):
+        rows = saved.vectors[kept].astype(np.float32)
+    _check_finite(rows, [place + 1 for place in kept], collector)
+    collector.add(rows)
+    counts = saved.expandos.get("count")
+    return collector.vectors(None if counts is None else np.asarray(counts)[kept].astype(np.int64))
+
+
+def checked_rows(words: Sequence[str], matrix: np.ndarray) -> np.ndarray:
+    """The matrix as float32, after checks: a row for each word, each word once, numbers that are finite."""
+    if matrix.ndim != 2 or len(matrix) != len(words) or matrix.shape[1] == 0:
+        raise ValueError(f"{len(words)} words need a matrix of as many rows; this one is {matrix.shape}.")
+    if len(set(words)) < len(words):
+        twice = Counter(words).most_common(1)[0][0]
+        raise ValueError(f"The word {twice!r} is there twice; keep one of its vectors.")
+    with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and is refused as such
+        rows = np.ascontiguousarray(matrix, dtype=_FLOAT)
+    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if wrong.size:
+        raise ValueError(f"The vector of {words[wrong[0]]!r} has a number that is NaN or infinite in float32.")
+    return rows
+
+
+def _names(words: Sequence[str], prefix: str) -> list[bytes]:
+    """The words as they are written, with the space that ends them."""
+    for word in words:
+        if not prefix + word or _SPACES.search(prefix + word):
+            raise ValueError(f"The word {prefix + word!r} cannot be written: white space ends a word; put '_' for it.")
+    return [f"{prefix}{word} ".encode() for word in words]
+
+
+def _as_bytes(rows: np.ndarray) -> list[bytes]:
+    return [row.tobytes() for row in rows]
+
+
+def _as_text(rows: np.ndarray) -> list[bytes]:
+    """The shortest text of each float32, a line for each row."""
+    numbers = pyarrow.compute.cast(pyarrow.array(rows.ravel()), pyarrow.string())
+    ends = pyarrow.array(np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32))
+    lines = pyarrow.compute.binary_join(pyarrow.ListArray.from_arrays(ends, numbers), " ").to_pylist()
+    # The one float32 whose shortest text becomes its neighbour for readers that go by way of float64, as all do.
+    return [line.replace("7.038531e-26", "7.0385307e-26").encode() + b"\n" for line in lines]

@@ -1,0 +1,142 @@
+"""What word2vec computes from the vocabulary before it trains: numpy alone, the same numbers for every engine."""
+
+import heapq
+
+import numpy as np
+
+_LEAST_SLOTS, _MOST_SLOTS, _SLOTS_A_WORD = 1 << 20, 1 << 25, 16
+_FNV_OFFSET, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
+
+
+def keep_probabilities(counts: np.ndarray, sample: float) -> np.ndarray:
+    """The chance of a token to stay when frequent words are left out at random.
+
+    word2vec.c's min(1, sqrt(s / f) + s / f) with f the word's share of the corpus; the paper has sqrt(s / f) alone.
+
+    Args:
+        counts: (V,) of each word.
+        sample: s; 0 keeps all.
+
+    Returns:
+        float32, (V,).
+    """
+    if sample == 0:
+        return np.ones(len(counts), dtype=np.float32)
+    ratio = sample * counts.sum() / np.maximum(counts, 1)
+    return np.minimum(1.0, np.sqrt(ratio) + ratio).astype(np.float32)
+
+
+def noise_distribution(counts: np.ndarray, power: float) -> np.ndarray:
+    """float64, (V,): the chance of each word as a negative, count^power; words that never occur have none."""
+    weights = np.where(counts > 0, counts.astype(np.float64), 0.0)
+    np.power(weights, power, where=counts > 0, out=weights)
+    return weights / weights.sum()
+
+
+def noise_table(counts: np.ndarray, power: float) -> np.ndarray:
+    """int32, a power of two of words: one drawn evenly from it follows the noise distribution to within a slot."""
+    slots = _LEAST_SLOTS
+    while slots < _SLOTS_A_WORD * len(counts) and slots < _MOST_SLOTS:
+        slots *= 2
+    cumulated = np.cumsum(noise_distribution(counts, power))
+    # The sum may end a rounding error below 1, and the last slot must not fall behind the last word.
+    places = (np.arange(slots) + 0.5) / slots * cumulated[-1]
+    return np.searchsorted(cumulated, places).astype(np.int32)
+
+
+def huffman_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The way from the root of a Huffman tree to each word that occurs: frequent words are near it.
+
+    Args:
+        counts: (V,) of each word; words that never occur have an empty path.
+
+    Returns:
+        starts: int64, (V + 1,): where the path of each word begins in the other two.
+        nodes: int32: the inner nodes on the path, numbered from the root's children up; fewer than V.
+        labels: float32: 1 where the path turns left, 0 right.
+    """
+    words = np.flatnonzero(counts > 0)
+    leaves = len(words)
+    parent, is_left = np.zeros(2 * leaves, dtype=np.int64), np.zeros(2 * leaves, dtype=np.float32)
+    heap = [(int(counts[word]), leaf) for leaf, word in enumerate(words)]
+    heapq.heapify(heap)
+    for node in range(leaves, 2 * leaves - 1):
+        (left_count, left), (right_count, right) = heapq.heappop(heap), heapq.heappop(heap)
+        parent[[left, right]], is_left[left] = node, 1.0
+        heapq.heappush(heap, (left_count + right_count, node))
+    root = 2 * leaves - 2
+    # All leaves climb at once, and fall out where they reach the root.
+    place, climbed = np.arange(leaves), []
+    while (place != root).any():
+        below = place != root
+        climbed.append((np.where(below, parent[place], -1), is_left[place]))
+        place = np.where(below, parent[place], root)
+    nodes = np.stack([up for up, _ in climbed[::-1]], axis=1) if climbed else np.zeros((leaves, 0), dtype=np.int64)
+    labels = np.stack([turn for _, turn in climbed[::-1]], axis=1) if climbed else np.zeros((leaves, 0))
+    on_path = nodes >= 0
+    lengths = np.zeros(len(counts), dtype=np.int64)
+    lengths[words] = on_path.sum(1)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return starts, (nodes[on_path] - leaves).astype(np.int32), labels[on_path].astype(np.float32)
+
+
+def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
+    """The character n-grams of each word, between marks of its ends, as numbers of buckets (fastText's hash).
+
+    Args:
+        words: Any.
+        shortest: Characters of the shortest n-gram, end marks counted.
+        longest: Of the longest.
+        buckets: How many there are; n-grams that meet in one share its vector.
+
+    Returns:
+        starts: int64, (words + 1,): where the n-grams of each word begin in the next.
+        found: int64: numbers below `buckets`.
+    """
+    encoded = [f"<{word}>".encode("utf-8", "surrogatepass") for word in words]
+    text = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    begins = np.flatnonzero((text & 0xC0) != 0x80)  # the first byte of each character
+    lengths = np.array([len(word) for word in encoded], dtype=np.int64)
+    word_ends = np.cumsum(lengths)
+    owner = np.searchsorted(word_ends, begins, side="right")
+    ends = np.concatenate([begins[1:], [len(text)]]) if len(begins) else begins
+    last_character = np.searchsorted(begins, word_ends) - 1  # of each word, as a number of `begins`
+    kinds = []
+    for size in range(shortest, longest + 1):
+        first = np.arange(len(begins) - size + 1) if len(begins) >= size else np.arange(0)
+        first = first[first + size - 1 <= last_character[owner[first]]]
+        if size == 1:  # an end mark alone says nothing
+            first = first[(text[begins[first]] != ord("<")) & (text[begins[first]] != ord(">"))]
+        kinds.append((owner[first], _fnv(text, begins[first], ends[first + size - 1])))
+    owners = np.concatenate([owner_ for owner_, _ in kinds])
+    hashes = np.concatenate([hash_ for _, hash_ in kinds])
+    order = np.argsort(owners, kind="stable")
+    counts = np.bincount(owners, minlength=len(words))
+    return np.concatenate([[0], np.cumsum(counts)]), (hashes[order] % np.uint32(buckets)).astype(np.int64)
+
+
+def out_of_range(tables: dict[str, np.ndarray], rows: int) -> list[str]:
+    """Names the tables of a model that would lead a training loop out of its arrays.
+
+    Args:
+        tables: `counts` and, if there are n-grams, `ngram_starts` and `ngrams`.
+        rows: How many input vectors there are.
+    """
+    wrong = ["counts"] if (tables["counts"] < 0).any() else []
+    if "ngrams" in tables:
+        starts, ngrams = tables["ngram_starts"], tables["ngrams"]
+        if starts[0] != 0 or starts[-1] > len(ngrams) or (np.diff(starts) < 0).any():
+            wrong.append("ngram_starts")
+        if ((ngrams < 0) | (ngrams >= rows)).any():
+            wrong.append("ngrams")
+    return wrong
+
+
+def _fnv(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """FNV-1a of the bytes between each begin and end; fastText reads bytes as signed, which this keeps."""
+    values = np.full(len(begins), _FNV_OFFSET, dtype=np.uint32)
+    for offset in range(int((ends - begins).max(initial=0))):
+        inside = begins + offset < ends
+        signed = text[begins[inside] + offset].astype(np.int8).astype(np.uint32)
+        values[inside] = (values[inside] ^ signed) * _FNV_PRIME
+    return values

@@ -1,0 +1,177 @@
+"""Pipelines for tasks that transformers has none for; `import hfseq` registers them.
+
+pipe = pipeline("word-vectors", model="user/vectors")
+pipe("king", top_k=3)                                            # [{"word": "queen", "score": 0.71}, ...]
+pipe({"positive": ["woman", "king"], "negative": ["man"]})
+pipe({"similar": "king", "among": ["queen", "car"]})
+pipe({"odd": ["breakfast", "lunch", "car"]})                     # the one that least fits comes first
+pipe({"vector": "king"})                                         # [0.12, -0.05, ...]
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar, TypeAlias, cast
+
+from transformers import Pipeline
+
+from .models.keyed_vectors import KeyedVectors
+
+Pairs: TypeAlias = list[tuple[str, float]]
+
+_MODEL_TYPE = "hfseq_word2vec"
+_SEARCHED_FOR_SPELLINGS = 50_000  # of the most frequent words; all of millions would take seconds
+_FORMS = (
+    'a word, {"similar": word}, {"similar": word, "among": words}, {"positive": words, "negative": words}, '
+    '{"odd": words} or {"vector": word}'
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked, checked: the kind of question, and its words."""
+
+    kind: str
+    words: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+
+class WordVectorsPipeline(Pipeline):
+    """Answers questions about the words of a `Word2VecModel`.
+
+    A request is a word, whose neighbours are then given, or a dict:
+
+    - `{"similar": word}`: its neighbours; with `"among": words` just these, by their similarity;
+    - `{"positive": words, "negative": words}`: what is near to the former and far from the latter;
+    - `{"odd": words}`: these words by their similarity to their mean, the one that least fits first;
+    - `{"vector": word}`: its vector, a list of numbers.
+
+    The other answers are lists of `{"word": ..., "score": ...}`, the score being a cosine, `top_k` (10) at the most. A
+    list of requests gives the list of their answers; neighbours are then sought for all at once.
+    """
+
+    _load_processor: Any = False
+    _load_image_processor: Any = False
+    _load_video_processor: Any = False
+    _load_feature_extractor: Any = False
+    _load_tokenizer: Any = False  # the model has its words itself
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        found = self.model.config.model_type
+        if found != _MODEL_TYPE:
+            raise ValueError(f"The task word-vectors needs a model of type {_MODEL_TYPE!r}, got one of {found!r}.")
+
+    @property
+    def vectors(self) -> KeyedVectors:
+        """The model's vectors."""
+        return cast(KeyedVectors, self.model.vectors)
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """Save the model with its words.
+
+        Without the mark of the pipeline that transformers would put into config.json: it then asks everybody for
+        `trust_remote_code`.
+        """
+        self.model.save_pretrained(save_directory, **kwargs)
+
+    def _sanitize_parameters(self, top_k: int | None = None, **pipeline_parameters: Any) -> Any:
+        if pipeline_parameters:
+            raise TypeError(f"word-vectors has the parameter top_k and none named {', '.join(pipeline_parameters)}.")
+        if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+            raise ValueError(f"top_k must be a number from 1 up, got {top_k!r}.")
+        return {}, {} if top_k is None else {"top_k": top_k}, {}
+
+    def preprocess(self, input_: Any, **preprocess_parameters: Any) -> Any:
+        """Check one request."""
+        checked = _read_request(input_)
+        for word in (*checked.words, *checked.others):
+            if word not in self.vectors:
+                raise ValueError(_unknown(word, self.vectors))
+        return checked
+
+    def _forward(self, input_tensors: Any, top_k: Any = 10, **forward_parameters: Any) -> Any:
+        requests: list[Request] = input_tensors
+        alone = [request.words[0] for request in requests if request.kind == "similar"]
+        neighbours = iter(self.vectors.most_similar_batch(alone, topn=top_k))
+        return [
+            next(neighbours) if request.kind == "similar" else self._questions[request.kind](self, request, top_k)
+            for request in requests
+        ]
+
+    def _analogy(self, request: Request, top_k: int) -> Pairs:
+        return self.vectors.most_similar(positive=list(request.words), negative=list(request.others), topn=top_k)
+
+    def _among(self, request: Request, top_k: int) -> Pairs:
+        scores = [(other, float(self.vectors.similarity(request.words[0], other))) for other in request.others]
+        return sorted(scores, key=lambda pair: -pair[1])[:top_k]
+
+    def _odd(self, request: Request, top_k: int) -> Pairs:
+        ranked = self.vectors.rank_by_centrality(request.words)
+        return [(word, float(score)) for score, word in ranked[::-1]][:top_k]
+
+    def _vector(self, request: Request, top_k: int) -> list[float]:
+        return self.vectors[request.words[0]].tolist()
+
+    _questions: ClassVar[dict[str, Callable[..., Any]]] = {
+        "positive": _analogy,
+        "among": _among,
+        "odd": _odd,
+        "vector": _vector,
+    }
+
+    def postprocess(self, model_outputs: Any, **postprocess_parameters: Any) -> Any:
+        """Name what was found."""
+        return [item if isinstance(item, float) else {"word": item[0], "score": item[1]} for item in model_outputs]
+
+    def run_single(self, inputs: Any, *parameters: Any) -> Any:
+        """Answer one request."""
+        return next(self.get_iterator([inputs], 0, 1, *parameters))
+
+    def get_iterator(
+        self,
+        inputs: Iterable[Any],
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Iterator[Any]:
+        """Answer many: all of a list at once, as nothing is padded; `batch_size` of a stream."""
+        size = len(inputs) if isinstance(inputs, list) else batch_size
+        items = iter(inputs)
+        while chunk := list(islice(items, size)):
+            requests = [self.preprocess(item) for item in chunk]
+            yield from map(self.postprocess, self.forward(requests, **forward_params))
+
+
+def _read_request(request: Any) -> Request:
+    given = {"similar": request} if isinstance(request, str) else request
+    if not isinstance(given, dict):
+        raise ValueError(f"a request is {_FORMS}; got {request!r}.")
+    values = {name: _as_words(name, value) for name, value in given.items()}
+    match sorted(values):
+        case ["similar"] | ["odd"] | ["vector"]:
+            ((kind, words),) = values.items()
+            return Request(kind, words)
+        case ["among", "similar"]:
+            return Request("among", values["similar"], values["among"])
+        case ["positive"] | ["negative"] | ["negative", "positive"]:
+            return Request("positive", values.get("positive", ()), values.get("negative", ()))
+    raise ValueError(f"a request is {_FORMS}; got the names {', '.join(map(str, given)) or 'of none'}.")
+
+
+def _as_words(name: str, value: Any) -> tuple[str, ...]:
+    words = (value,) if isinstance(value, str) else value
+    if not isinstance(words, (list, tuple)) or not words or not all(isinstance(word, str) for word in words):
+        raise ValueError(f"{name!r} must be a word or a list of words, got {value!r}.")
+    if name in ("similar", "vector") and len(words) != 1:
+        raise ValueError(f"{name!r} takes one word, got {len(words)}; ask for many by a list of requests.")
+    return tuple(words)
+
+
+def _unknown(word: str, vectors: KeyedVectors) -> str:
+    close = difflib.get_close_matches(word, vectors.index_to_key[:_SEARCHED_FOR_SPELLINGS], n=3)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return f"{word!r} is not among the {len(vectors)} words of this model.{hint}"

@@ -1,0 +1,86 @@
+"""Word vectors by word2vec or fastText's n-grams, from text to Hub to pipeline.
+
+    python recipes/word2vec.py --config recipes/configs/word2vec/skipgram_embedded.yaml
+    accelerate launch --num_processes 1 recipes/word2vec.py --config ... --section.key=value
+
+Two processes, each of which reads half of every stretch of the text:
+
+    accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no \
+        recipes/word2vec.py --config ... --training.num_processes=2
+
+`--help` lists every setting; `--resume` goes on from the last checkpoint. Ctrl-C keeps the vectors as they are then.
+"""
+
+import sys
+from pathlib import Path
+
+import hfseq
+from hfseq.cards import write_card
+from hfseq.data.text_sources import open_source
+from hfseq.publishing import launch_command
+from hfseq.runs import open_run
+from hfseq.settings import read_settings
+from hfseq.word_measures import evaluate_vectors
+from hfseq.word_training import Word2VecTrainer, Word2VecTrainingArguments
+from hfseq.word_vectors import WordVectorSettings, card_facts, make_config, read_corpus, words_per_second
+
+
+def main() -> None:
+    """Run the recipe."""
+    # 1. Settings: the YAML file, then what the command line changes
+    settings = read_settings(WordVectorSettings)
+    args = Word2VecTrainingArguments(**settings.training)
+    folder = Path(str(args.output_dir))
+    processes = args.join_processes()
+
+    # 2. Corpus
+    with processes.main_process_first():
+        source = open_source(settings.data)
+        checkpoint = open_run(settings, folder, resume=settings.resume, record=processes.is_main_process)
+    corpus = read_corpus(source, settings)
+
+    # 3. Model
+    config = make_config(settings, corpus)
+
+    # 4. Training
+    trainer = Word2VecTrainer(config, corpus, args)
+    model = trainer.train(resume_from_checkpoint=checkpoint)
+    if not processes.is_main_process:
+        return
+
+    # 5. Save
+    if trainer.state.interrupted:
+        folder = folder / "interrupted"  # the folder itself holds a finished run or none
+    model.save_pretrained(folder, vectors_only=settings.save.vectors_only)
+
+    # 6. Evaluation
+    metrics, evaluations = evaluate_vectors(model.vectors, settings.evaluation)
+    for name, value in metrics.items():
+        print(f"{name} {value:.4f} ({evaluations[name].used} questions, {evaluations[name].skipped} skipped)")
+    if trainer.state.interrupted:
+        sys.exit(f"Interrupted: these vectors are in {folder}; --resume goes on from the last checkpoint, if any.")
+
+    # 7. Card
+    facts = card_facts(
+        settings, trainer, folder, metrics=metrics, evaluations=evaluations, command=launch_command(sys.argv)
+    )
+    facts.save(folder / "facts.json")
+    write_card(folder, facts)
+
+    # 8. Publish, and use
+    if settings.hub.repo_id is not None:
+        result = hfseq.push(
+            folder, settings.hub.repo_id, private=settings.hub.private, with_code=settings.hub.with_code
+        )
+        print(f"pushed to {result.url}")
+    for row in facts.neighbours:
+        print(f"{row.word:15} -> " + ", ".join(f"{each.word} {each.cosine:.2f}" for each in row.nearest))
+    print(
+        f"{facts.file_mb:.2f} MB, {len(corpus.words)} words of {config.hidden_size} numbers, "
+        f"{words_per_second(trainer):,.0f} words/s, {trainer.state.seconds / 60:.2f} minutes of training; "
+        f"vectors and card in {folder}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""The models that the contract suite examines: each family small, with a tokenizer, rows to train on, and its traits.
+
+`Case` is a recurrent classifier. What another family has differently is a class below it: how it is built small, where
+its answers are, what wrong values look like, and which promises concern it (`traits`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import nn
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerFast
+
+from hfseq.registry import AUTO_CLASSES, Family
+from hfseq.tokenization import vocabulary_tokenizer
+
+WORDS = ["the", "film", "was", "good", "bad", "not", "very", "a", "plot", "and"]
+VOCABULARY = ["<pad>", "<unk>", "<s>", "</s>", *WORDS]
+LABELS = {
+    "single_label_classification": [i % 3 for i in range(24)],
+    "multi_label_classification": [[float(i % 2), float(i % 3 == 0), 1.0] for i in range(24)],
+    "regression": [i / 10 for i in range(24)],
+}
+
+
+def tokenizer(padding_side: str = "right") -> PreTrainedTokenizerFast:
+    """Words to the ids of VOCABULARY, and </s> after each text."""
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 3)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="</s>", padding_side=padding_side
+    )
+
+
+def texts(
+    rows: int = 24, *, vocab_size: int = len(VOCABULARY), label: Callable[[list[int]], int] = lambda row: row[0] % 3
+) -> Dataset:
+    """Ragged rows of ids, each with a label that can be learnt."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(1, 9, (rows,), generator=generator).tolist()
+    ids = [torch.randint(4, vocab_size, (length,), generator=generator).tolist() for length in lengths]
+    return Dataset.from_dict({"input_ids": ids, "labels": [label(row) for row in ids]})
+
+
+@dataclass
+class Case:
+    """One family with one head, in one configuration, and an empty folder."""
+
+    family: Family
+    task: str
+    folder: Path
+    options: dict[str, Any] = field(default_factory=dict)
+
+    vocab_size: ClassVar[int] = len(VOCABULARY)
+    small: ClassVar[dict[str, Any]] = {"embedding_size": 6, "hidden_size": 5, "num_labels": 3}
+    no_dropout: ClassVar[dict[str, float]] = dict.fromkeys(
+        ("embedding_dropout", "hidden_dropout", "classifier_dropout"), 0.0
+    )
+    labels: ClassVar[list[int]] = [0, 1, 2, 0, 1]  # of the rows of `batch`
+    misfit: ClassVar[dict[str, int]] = {"num_labels": 7}  # what a checkpoint of the small model is too small for
+    foreign_label: ClassVar[tuple[int, str]] = 3, "label 3 is outside 0 to 2"
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12],
+        "num_hidden_layers": [0, 10**6],
+        "vocab_size": [-1, 10**18],
+        "hidden_dropout": [1.5, "0.1"],
+        "pooling": ["first"],
+        "bidirectional": ["yes"],
+        "pad_token_id": [len(VOCABULARY)],
+        "problem_type": ["ranking"],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        """What the model has that some promises are about: see `contract.CHECKS`."""
+        return {"loss", "classifier", "recurrence"}
+
+    @property
+    def auto_class(self) -> Any:
+        """The Auto class of the task."""
+        return AUTO_CLASSES[self.task]
+
+    @property
+    def model_class(self) -> type[PreTrainedModel]:
+        """What that class loads."""
+        return self.family.heads[self.task]
+
+    def config(self, **options: Any) -> Any:
+        """The configuration of a small model."""
+        return self.family.config(**{"vocab_size": self.vocab_size, **self.small, **self.options, **options})
+
+    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
+        """A small model in evaluation mode."""
+        torch.manual_seed(seed)
+        return self.model_class(self.config(**options)).eval()
+
+    def saved(self, model: PreTrainedModel | None = None) -> Path:
+        """A checkpoint folder with tokenizer."""
+        (self.model() if model is None else model).save_pretrained(self.folder)
+        self.tokenizer().save_pretrained(self.folder)
+        return self.folder
+
+    def answers(self, outputs: Any) -> torch.Tensor:
+        """What the model is for, of its outputs."""
+        return outputs.logits
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        """Whether a weight that the checkpoint lacked has values of our initialisation."""
+        if "bias" in name or ".param_" in name:
+            return set(tensor.flatten().tolist()) <= {0.0, 1.0}
+        return 0.01 < tensor.std().item() < 2
+
+    def tokenizer(self, padding_side: str = "right") -> PreTrainedTokenizerFast:
+        """Of the words that the model knows."""
+        return tokenizer(padding_side)
+
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids (5, 7) and a mask: a full row, right padding, left padding, holes, and a row without any token."""
+        ids = torch.randint(4, self.vocab_size, (5, 7), generator=torch.Generator().manual_seed(1))
+        mask = torch.tensor(
+            [[1] * 7, [1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0]]
+        )
+        return ids, mask
+
+    def rows(self) -> Dataset:
+        """Rows to train on, with labels that can be learnt."""
+        return texts()
+
+    def trainings(self) -> list[tuple[dict[str, Any], Dataset]]:
+        """Options and rows for each loss that a model of this configuration can be given."""
+        found = []
+        for problem_type, labels in LABELS.items():
+            options = {"problem_type": problem_type, **self.no_dropout}
+            if problem_type == "regression":
+                options["num_labels"] = 1
+            found.append((options, self.rows().remove_columns("labels").add_column("labels", labels)))
+        return found
+
+
+@dataclass
+class WordVectorCase(Case):
+    """Word vectors: a backbone and no head; its tokenizer, counts and n-grams belong to the model."""
+
+    vocab_size: ClassVar[int] = len(WORDS) + 2
+    small: ClassVar[dict[str, Any]] = {"hidden_size": 5}
+    no_dropout: ClassVar[dict[str, float]] = {}
+    labels: ClassVar[list[int]] = [2, 3, 4, 5, 6]
+    misfit: ClassVar[dict[str, int]] = {"hidden_size": 9}
+    foreign_label: ClassVar[tuple[int, str]] = 12, "label 12 is outside 0 to 11"
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12],
+        "vocab_size": [-1, 2, 10**18],
+        "architecture": ["skipgram", None],
+        "loss": ["hs"],
+        "window": [0, 2.5],
+        "negatives": [0],
+        "sample": [-1.0, "1e-3"],
+        "ngram_buckets": [-1, 10**12],
+        "longest_ngram": [0, 2],
+        "num_ngrams": [-1],
+        "with_outputs": ["yes"],
+        "pad_token_id": [12, -1],
+        "tie_word_embeddings": [True],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss"} if self.options.get("with_outputs", True) else set()
+
+    @property
+    def auto_class(self) -> Any:
+        return AutoModel
+
+    @property
+    def model_class(self) -> type[PreTrainedModel]:
+        return self.family.backbone
+
+    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
+        """As after some training: before it the outputs are 0, and no gradient reaches the inputs."""
+        model = super().model(seed, **options)
+        model.set_vocabulary(self.tokenizer(), np.array([0, 0, *range(30, 30 - len(WORDS), -1)]))
+        if model.outputs is not None:
+            nn.init.normal_(model.outputs.weight, std=0.5)
+        return model
+
+    def answers(self, outputs: Any) -> torch.Tensor:
+        return outputs.last_hidden_state
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        if name == "inputs.weight":
+            return not tensor[0].any() and tensor.std().item() > 0.01 and tensor.abs().max().item() <= 0.1
+        return bool((tensor == (1 if name == "counts" else 0)).all())
+
+    def tokenizer(self, padding_side: str = "right") -> PreTrainedTokenizerFast:
+        words = vocabulary_tokenizer(WORDS)
+        words.padding_side = padding_side
+        return words
+
+    def rows(self) -> Dataset:
+        return texts(vocab_size=self.vocab_size, label=lambda row: row[0])
+
+    def trainings(self) -> list[tuple[dict[str, Any], Dataset]]:
+        return [({}, self.rows())]
+
+
+def make_case(family: Family, task: str, folder: Path, options: dict[str, Any]) -> Case:
+    """The case of one row of the registry."""
+    kind = Case if family.heads else WordVectorCase
+    return kind(family, task, folder, options)

@@ -1,0 +1,187 @@
+"""Analogies and word pairs: by hand, and against gensim on files with everything that can be wrong with a line."""
+
+import bz2
+
+import numpy as np
+import pytest
+from scipy.stats import pearsonr, spearmanr
+
+from hfseq.models import word_evaluation
+from hfseq.models.keyed_vectors import KeyedVectors
+
+ANALOGIES = """\
+: royals
+Man king Woman queen
+man king woman man
+man king
+man king woman stranger
+
+: empty
+: cities
+Oslo norway rome italy
+"""
+PAIRS = (
+    "# first second score\nman\tking\t3\nwoman\tking\t1.5\nman\tstranger\t9\nbroken\nqueen\twoman\tx\nQueen\tKING\t8\n"
+)
+
+
+@pytest.fixture
+def words():
+    vectors = {
+        "man": [1, 0, 0],
+        "woman": [1, 1, 0],
+        "king": [1, 0, 1],
+        "queen": [1, 1.1, 1],
+        "Queen": [-1, 0, 0],
+        "norway": [0, -1, 1],
+        "oslo": [0, -1, 0],
+        "rome": [0, -1, -1],
+        "italy": [1, 1, -3],
+    }
+    return KeyedVectors.from_vectors(list(vectors), np.array(list(vectors.values()), dtype=np.float32))
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "questions.txt"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_analogies_by_hand(words, write):
+    score, sections = words.evaluate_word_analogies(write(ANALOGIES))
+    assert [section["section"] for section in sections] == ["royals", "empty", "cities", "Total accuracy"]
+    assert sections[0]["correct"] == [("MAN", "KING", "WOMAN", "QUEEN")]
+    assert sections[0]["incorrect"] == [("MAN", "KING", "WOMAN", "MAN")]
+    assert sections[1] == {"section": "empty", "correct": [], "incorrect": []}
+    assert sections[2]["incorrect"] == [("OSLO", "NORWAY", "ROME", "ITALY")]
+    assert score == pytest.approx(1 / 3)
+    score, sections = words.evaluate_word_analogies(write(ANALOGIES), dummy4unknown=True, case_insensitive=False)
+    assert score == 0 and len(sections[-1]["incorrect"]) == 4
+
+
+def test_the_similarity_function_answers(words, write, monkeypatch):
+    asked = []
+
+    def answer(positive, negative, topn, restrict_vocab):
+        asked.append((positive, negative, topn, restrict_vocab))
+        return [("queen", 1.0)]
+
+    monkeypatch.setattr(words, "most_similar_cosmul", answer)
+    score, _ = words.evaluate_word_analogies(write(ANALOGIES), 9, similarity_function="most_similar_cosmul")
+    assert asked[0] == (["king", "woman"], ["man"], 5, 9) and score == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("a b c d\n", ValueError, "line 1: a line ': section'"),
+        ("", ZeroDivisionError, "holds no analogies"),
+        (": only\na b\n", ZeroDivisionError, "holds no analogies"),
+    ],
+)
+def test_a_file_without_analogies_is_an_error(words, write, text, error, message):
+    with pytest.raises(error, match=message):
+        words.evaluate_word_analogies(write(text))
+
+
+def test_pairs_by_hand(words, write):
+    gold = [3, 1.5, 8]
+    ours = [np.sqrt(0.5), 0.5, words.similarity("queen", "king")]  # of queen and Queen, the first
+    pearson, spearman, unknown = words.evaluate_word_pairs(write(PAIRS))
+    assert tuple(pearson) == pytest.approx(tuple(pearsonr(gold, ours)), abs=1e-5)
+    assert tuple(spearman) == pytest.approx(tuple(spearmanr(gold, ours)), abs=1e-5)
+    assert unknown == pytest.approx(25)
+    assert words.evaluate_word_pairs(write(PAIRS), case_insensitive=False)[2] == pytest.approx(50)
+    with pytest.raises(ValueError, match="no pair that can be scored"):
+        words.evaluate_word_pairs(write("broken\n"))
+
+
+def test_files_may_be_compressed(words, tmp_path):
+    path = tmp_path / "questions.txt.bz2"
+    path.write_bytes(bz2.compress(ANALOGIES.encode()))
+    assert words.evaluate_word_analogies(path)[0] == pytest.approx(1 / 3)
+
+
+# Against gensim
+
+
+def questions(keys, count=300):
+    generator = np.random.default_rng(2)
+    for number in range(count):
+        if number % 100 == 0:
+            yield f": part {number // 100} of: 3"
+        yield " ".join(generator.choice(keys, 4)) + " " * (number % 3)
+        if number % 50 == 0:
+            yield "too few words"
+            yield "W1 w2 W3 unknown"
+
+
+@pytest.fixture(params=["random", "parallelograms", "ties"])
+def pair(request):
+    gensim = pytest.importorskip("gensim.models")
+    generator = np.random.default_rng(0)
+    matrix = generator.standard_normal((3000, 6)).astype(np.float32)
+    if request.param == "parallelograms":
+        matrix = generator.integers(-3, 4, (3000, 6)).astype(np.float32) + matrix * 1e-3
+    elif request.param == "ties":
+        matrix = generator.integers(-1, 2, (3000, 4)).astype(np.float32) + np.float32(0.5)
+    keys = [f"{'wW'[index % 2]}{index // 2 % 1400}" for index in range(len(matrix) - 1)]
+    ours = KeyedVectors.from_vectors([*dict.fromkeys(keys)], matrix[: len(dict.fromkeys(keys))])
+    assert isinstance(ours.to_gensim(), gensim.KeyedVectors)
+    return ours, ours.to_gensim()
+
+
+def solvable(table, count=60):
+    """Questions whose answer is gensim's first choice, so that some answers are right."""
+    generator = np.random.default_rng(3)
+    yield ": solvable"
+    for _ in range(count):
+        a, b, c = (str(word) for word in generator.choice(table.index_to_key[:400], 3, replace=False))
+        yield f"{a} {b} {c} {table.most_similar([b, c], [a], topn=1)[0][0]}"
+
+
+@pytest.mark.parametrize("options", [{}, {"restrict_vocab": 500}, {"restrict_vocab": None}, {"dummy4unknown": True}])
+@pytest.mark.parametrize("case_insensitive", [True, False])
+def test_analogies_are_gensims(pair, write, options, case_insensitive):
+    ours, theirs = pair
+    path = write("\n".join([*solvable(theirs), *questions(ours.index_to_key[:300])]) + "\n")
+    found = ours.evaluate_word_analogies(path, case_insensitive=case_insensitive, **options)
+    expected = theirs.evaluate_word_analogies(path, case_insensitive=case_insensitive, **options)
+    assert found == expected and len(expected[1][-1]["incorrect"]) > 50
+    if "restrict_vocab" not in options and not case_insensitive:
+        assert len(expected[1][0]["correct"]) == 60
+
+
+def test_without_a_better_word_gensims_last_choice_stands(write):
+    pytest.importorskip("gensim")
+    ours = KeyedVectors.from_vectors(list("abcAB"), np.random.default_rng(0).standard_normal((5, 4)))
+    path = write(": all\na b c a\na b c b\n")
+    found = ours.evaluate_word_analogies(path)
+    assert found == ours.to_gensim().evaluate_word_analogies(path) and found[0] == 0.5
+
+
+def test_most_analogies_are_answered_together(pair, write, monkeypatch):
+    ours, _ = pair
+    alone = []
+    monkeypatch.setattr(word_evaluation._Answers, "_alone", lambda self, rows: alone.append(rows) or [])
+    ours.evaluate_word_analogies(write("\n".join(questions(ours.index_to_key))))
+    assert (len(alone) < 15) == (ours.vector_size == 6)  # where all tie, each has to be asked alone
+
+
+@pytest.mark.parametrize("options", [{}, {"restrict_vocab": 100}, {"dummy4unknown": True}, {"delimiter": ";"}])
+@pytest.mark.parametrize("case_insensitive", [True, False])
+def test_pairs_are_gensims(pair, write, options, case_insensitive):
+    ours, theirs = pair
+    generator = np.random.default_rng(1)
+    lines = ["# a comment", "", "w1\tw2", "w1\tw2\tmuch", "w1;w2;1", "w2;w3;2", "w3;w4;1.5", "W1\tw2\t1e1"]
+    lines += ["\t".join([*generator.choice(ours.index_to_key[:200], 2), f"{score:.2f}"]) for score in range(40)]
+    lines += ["w1\tunknown\t3", "W1;W2;2"]
+    path = write("\n".join(lines) + "\n")
+    found = ours.evaluate_word_pairs(path, case_insensitive=case_insensitive, **options)
+    expected = theirs.evaluate_word_pairs(path, case_insensitive=case_insensitive, **options)
+    assert [type(part) for part in found] == [type(part) for part in expected]
+    np.testing.assert_allclose(np.hstack(found), np.hstack(expected), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,137 @@
+"""Word vectors as a model of sentence-transformers: the files, and the numbers where that library is installed."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+from hfseq.data.sentence_transformers import export_sentence_transformers
+
+WORDS = ["king", "queen", "a", "don't", "."]
+MATRIX = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
+LAYOUTS = pytest.mark.parametrize("layout", ["static", "word"])
+
+
+def content(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Loads the export of the words in a layout."""
+    library = pytest.importorskip("sentence_transformers")
+
+    def model(layout, lowercase=True, words=WORDS):
+        export_sentence_transformers(tmp_path, words, MATRIX, layout=layout, lowercase=lowercase)
+        return library.SentenceTransformer(str(tmp_path), device="cpu")
+
+    return model
+
+
+def test_the_static_layout_is_a_tokenizer_and_one_tensor(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    export_sentence_transformers(folder, WORDS, MATRIX, lowercase=True)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config_sentence_transformers.json",
+        "model.safetensors",
+        "modules.json",
+        "tokenizer.json",
+    ]
+    kind = "sentence_transformers.models.StaticEmbedding"
+    assert content(folder / "modules.json") == [{"idx": 0, "name": "0", "path": "", "type": kind}]
+    tensors = load_file(folder / "model.safetensors")
+    assert list(tensors) == ["embedding.weight"]
+    assert tensors["embedding.weight"].tobytes() == MATRIX.tobytes()
+    assert Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size() == len(MATRIX)
+
+
+def test_the_word_layout_is_embeddings_with_their_words_and_a_mean(tmp_path):
+    export_sentence_transformers(tmp_path, WORDS, MATRIX, layout="word", lowercase=True)
+    modules = [(module["path"], module["type"].rpartition(".")[2]) for module in content(tmp_path / "modules.json")]
+    assert modules == [("0_WordEmbeddings", "WordEmbeddings"), ("1_Pooling", "Pooling")]
+    folder = tmp_path / "0_WordEmbeddings"
+    assert content(folder / "whitespacetokenizer_config.json") == {
+        "vocab": WORDS,
+        "stop_words": [],
+        "do_lower_case": True,
+    }
+    assert load_file(folder / "model.safetensors")["emb_layer.weight"].tobytes() == MATRIX.tobytes()
+    assert content(tmp_path / "1_Pooling" / "config.json") == {
+        "word_embedding_dimension": 7,
+        "pooling_mode_mean_tokens": True,
+    }
+    assert not list(tmp_path.rglob("*.bin"))
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("king queen", [0, 1]),
+        ("  King\t\n queen ", [0, 1]),
+        ("king zebra queen", [0, 1]),
+        ("a abc cab", [2]),
+        ("'king', (queen) don't.", [0, 1, 3, 4]),
+        ("king . queen", [0, 4, 1]),
+        ("", []),
+    ],
+)
+def test_static_tokens_are_the_known_words(tmp_path, text, rows):
+    export_sentence_transformers(tmp_path, WORDS, MATRIX, lowercase=True)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert tokenizer.encode(text, add_special_tokens=False).ids == rows
+
+
+@pytest.mark.parametrize(("lowercase", "rows"), [(True, [1]), (False, [0])])
+def test_static_texts_are_lower_cased_on_request(tmp_path, lowercase, rows):
+    export_sentence_transformers(tmp_path, ["Éa", "éa"], MATRIX[:2], lowercase=lowercase)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert tokenizer.encode("Éa", add_special_tokens=False).ids == rows
+
+
+@LAYOUTS
+def test_words_that_no_text_can_reach_are_counted(tmp_path, caplog, layout):
+    export_sentence_transformers(tmp_path, ["new york", "King", "e.g", "b"], MATRIX[:4], layout=layout, lowercase=True)
+    assert "2 of 4 words, such as ['new york', 'King'], are found in no text" in caplog.text
+    caplog.clear()
+    export_sentence_transformers(tmp_path, ["King", "e.g"], MATRIX[:2], layout=layout, lowercase=False)
+    assert caplog.text == ""
+
+
+def test_words_with_punctuation_at_their_edges_are_lost_to_the_static_layout_alone(tmp_path, caplog):
+    export_sentence_transformers(tmp_path, ["u.s.", "b"], MATRIX[:2], layout="word", lowercase=True)
+    assert caplog.text == ""
+    export_sentence_transformers(tmp_path, ["u.s.", "b"], MATRIX[:2], lowercase=True)
+    assert "1 of 2 words, such as ['u.s.']" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("words", "matrix", "layout", "message"),
+    [
+        (WORDS, MATRIX, "flat", "layout is 'flat'; it can be 'static' or 'word'"),
+        (WORDS, MATRIX[:3], "static", "5 words need a matrix of as many rows; this one is \\(3, 7\\)"),
+        (["a", "a"], MATRIX[:2], "static", "The word 'a' is there twice"),
+        (["a", ""], MATRIX[:2], "word", "The empty word can have no vector"),
+        (["a"], MATRIX[:1] * np.inf, "static", "The vector of 'a' has a number that is NaN or infinite"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_a_file_is_made(tmp_path, words, matrix, layout, message):
+    with pytest.raises(ValueError, match=message):
+        export_sentence_transformers(tmp_path / "export", words, matrix, layout=layout, lowercase=True)
+    assert not (tmp_path / "export").exists()
+
+
+@LAYOUTS
+def test_a_text_is_encoded_as_the_mean_of_its_known_words(model, layout):
+    texts = ["king queen", "King, zebra queen!", "a abc", "zebra", ""]
+    means = np.stack([MATRIX[:2].mean(0), MATRIX[:2].mean(0), MATRIX[2], np.zeros(7), np.zeros(7)])
+    np.testing.assert_allclose(model(layout).encode(texts), means, atol=1e-6)
+
+
+@LAYOUTS
+def test_the_library_saves_and_loads_the_export_unchanged(model, layout, tmp_path):
+    first = model(layout)
+    first.save(str(tmp_path / "again"))
+    again = type(first)(str(tmp_path / "again"), device="cpu")
+    assert again.encode(["king queen don't"]).tobytes() == first.encode(["king queen don't"]).tobytes()
