@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .contexts import ContextComparison, compare_contexts
     from .data.embedded import load_embedded
     from .data.phrases import Phrases
+    from .data.sentence_transformers import export_sentence_transformers
     from .data.words import WordCorpus
     from .hub import pull, push
     from .models.conversion import load_keras, load_torch, to_keras, to_torch
@@ -42,6 +43,7 @@ _LAZY = {
     "WordCorpus": "data.words",
     "WordMap": "plots",
     "compare_contexts": "contexts",
+    "export_sentence_transformers": "data.sentence_transformers",
     "load_embedded": "data.embedded",
     "load_keras": "models.conversion",
     "load_torch": "models.conversion",
@@ -82,6 +84,7 @@ __all__ = [
     "WordMap",
     "WordVectorsPipeline",
     "compare_contexts",
+    "export_sentence_transformers",
     "load_embedded",
     "load_keras",
     "load_torch",

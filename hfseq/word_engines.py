@@ -172,7 +172,7 @@ class NumbaEngine:
         self.threads = num_threads or usable_cores()
         width = kernels.padded(self.dimension)
         self.inputs = self._padded(model.inputs.weight, width)
-        self.outputs = self._padded(model.outputs.weight, width)
+        self.outputs = self._padded(model.needed_outputs("training").weight, width)
         self.tables = kernels.Tables(
             tables.keep, tables.noise, tables.ngram_starts, tables.ngrams.astype(np.int32), *tables.paths
         )
@@ -270,7 +270,7 @@ class TorchEngine:
         self.tokens, self.shared, self.block = tokens_per_step, shared, block
         tables = _Tables(model)
         self.inputs = model.inputs.weight.detach().float().to(self.device, copy=True)
-        self.outputs = model.outputs.weight.detach().float().to(self.device, copy=True)
+        self.outputs = model.needed_outputs("training").weight.detach().float().to(self.device, copy=True)
         self.keep = tables.keep
         self.noise, self.ngram_starts, self.ngrams = (
             torch.from_numpy(table).to(self.device) for table in (tables.noise, tables.ngram_starts, tables.ngrams)
@@ -417,7 +417,7 @@ class TorchEngine:
     def _add(
         matrix: torch.Tensor, rows: torch.Tensor, updates: torch.Tensor, touches: torch.Tensor, rate: float
     ) -> None:
-        """Add to rows of a matrix, less where a row is touched too often; `touches` says how often each update does."""
+        """Add to rows of a matrix, less where a row is touched too often; `touches` tells of each update."""
         mass = torch.zeros(len(matrix), device=matrix.device).index_add_(0, rows, touches)
         scale = (_MOST_STEP / (rate * mass.clamp(min=1e-9))).clamp(max=1.0)[rows]
         matrix.index_add_(0, rows, updates * scale[:, None])

@@ -34,7 +34,7 @@ logger = logging.get_logger(__name__)
 
 STATE_FILE = "trainer_state.json"
 # A row that a process met this often between two meetings counts half as sum, half as mean, see `_Meeting`.
-_SETTLED_AFTER = 100.0
+_SETTLED_AFTER = 1000.0
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Word2VecTrainingArguments:
     )
     save_total_limit: int = field(default=1, metadata={"help": "checkpoints that are kept"})
     average_words: int = field(
-        default=1_000_000, metadata={"help": "words that each of several processes reads between two meetings"}
+        default=300_000, metadata={"help": "words that each of several processes reads between two meetings"}
     )
     num_processes: int | None = field(
         default=None, metadata={"help": "how many processes there must be; another number is an error"}
@@ -138,8 +138,7 @@ class Word2VecTrainer:
         self.args = args or Word2VecTrainingArguments()
         self.corpus, self.state, self.processes = corpus, Word2VecState(), self.args.join_processes()
         self.model = self._new_model(model) if isinstance(model, Word2VecConfig) else self._checked(model)
-        if self.model.outputs is None:
-            raise ValueError("This model has no output vectors (config.with_outputs is False): it cannot be trained.")
+        self.model.needed_outputs("training it")
         self._check_same_corpus()
 
     def _new_model(self, config: Word2VecConfig) -> Word2VecModel:
@@ -283,7 +282,7 @@ class Word2VecTrainer:
             )
         with torch.no_grad():
             self.model.inputs.weight.copy_(inputs)
-            self.model.outputs.weight.copy_(outputs)
+            self.model.needed_outputs("training").weight.copy_(outputs)
 
     def _save(self, engine: Engine) -> None:
         """Write a checkpoint, then remove the oldest ones."""
@@ -358,7 +357,8 @@ class _Meeting:
         self.engine, self.count = engine, processes.num_processes
         self.length = len(corpus)
         counts = model.counts.cpu().numpy().astype(np.float64)
-        inputs, outputs = np.zeros(len(model.inputs.weight)), counts
+        inputs: np.ndarray = np.zeros(len(model.inputs.weight))
+        outputs: np.ndarray = counts
         inputs[: len(counts)] = counts
         if model.config.ngram_buckets:
             starts, ngrams = model.ngram_starts.cpu().numpy(), model.ngrams.cpu().numpy()
@@ -396,7 +396,7 @@ def train_word2vec(source: Source, **options: Any) -> Word2VecModel:
     Args:
         source: A text file, a dataset, or an iterable of texts or of lists of words; see `WordCorpus.read`.
         **options: Fields of `Word2VecConfig` (`hidden_size=100`, `architecture="cbow"` ...) and of
-            `Word2VecTrainingArguments` (`num_train_epochs=5` ...), and options of `WordCorpus.read` (`min_count=5` ...).
+            `Word2VecTrainingArguments` (`num_train_epochs=5` ...), options of `WordCorpus.read` (`min_count=5` ...).
     """
     reading = ("split", "lowercase", "min_count", "max_words", "phrases", "text_column", "cache_dir")
     training = [item.name for item in dataclasses.fields(Word2VecTrainingArguments)]

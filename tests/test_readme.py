@@ -45,6 +45,20 @@ def test_the_examples_about_cells_run(run_python):
     assert "'i', 'f', 'g', 'o'" in result.stdout, result.stderr
 
 
+WORDS = ("train_word2vec", "WordCorpus", "from_file", "plot_words")
+
+
+def test_the_examples_about_word_vectors_run(run_python):
+    blocks = [b for b in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if any(word in b for word in WORDS)]
+    assert len(blocks) == 4
+    circles = ["king queen man woman", "monday friday one two", "the river bank paid interest"]
+    rows = [f"{word} {i} {i * i % 7}" for i, word in enumerate("monday friday one two".split(), 1)]
+    files = {"corpus.txt": "\n".join(circles * 2000), "vectors.txt": "\n".join(rows)}
+    written = f"import pathlib\nfor name, text in {files!r}.items():\n    pathlib.Path(name).write_text(text)\n"
+    result = run_python(written + "\n".join(blocks))
+    assert "bank" in result.stdout and "1.000" in result.stdout, result.stderr
+
+
 def test_every_file_and_folder_named_exists():
     paths = set(re.findall(r"(?:hfseq|recipes|tests|model_cards|benchmarks)/[\w/.-]*\w", TEXT))
     paths -= {path for path in paths if re.search(r"[A-Z]{4}", path)}  # NAME, MODEL_DATA and CONFIG stand for others

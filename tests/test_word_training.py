@@ -173,7 +173,7 @@ def test_a_model_can_be_trained_on(corpus):
     before = first.inputs.weight.clone()
     again = Word2VecTrainer(first, corpus, Word2VecTrainingArguments(num_threads=1, disable_tqdm=True)).train()
     assert again is first and not torch.equal(before, first.inputs.weight)
-    with pytest.raises(ValueError, match="no output vectors"):
+    with pytest.raises(ValueError, match="has no output vectors"):
         Word2VecTrainer(first.without_outputs(), corpus)
 
 
@@ -285,6 +285,6 @@ def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpu
     meeting.average(len(corpus))
     moved = (inputs - start)[:, 0]
     met = trainer.model.counts / 2
-    expected = 2 * (100 / (met + 100) + met / (met + 100) / 2)
+    expected = 2 * (1000 / (met + 1000) + met / (met + 1000) / 2)
     torch.testing.assert_close(moved, expected.float(), rtol=1e-5, atol=1e-5)
-    assert moved[2] < 1.2 and moved[0] == 2  # the most frequent word; a row that no word meets
+    assert moved[2] < 1.5 and moved[0] == 2  # the most frequent word; a row that no word meets

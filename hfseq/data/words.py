@@ -229,7 +229,7 @@ class _Splitter:
             text = text.lower()
         if not self.by_word:
             return text.replace("\n", f" {END} ").split()
-        words = []
+        words: list[str] = []
         for line in text.split("\n"):
             words += _ASCII_WORDS.findall(line) if line.isascii() else self._slow(line)
             words.append(END)

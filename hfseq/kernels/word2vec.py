@@ -170,8 +170,15 @@ class Loop:
         stride = padded(max(negatives + 1, LONGEST_PATH)) if by_path else shared
         labels = np.zeros(2 * max(pairs, stride), dtype=np.float32)
         labels[: len(labels) // 2] = 1
-        matrices = ((inputs, width), (inputs, width), (shared, width), (dimension, shared), (inputs, stride))
-        self.scratch = Scratch(*(aligned(*shape) for shape in matrices), np.zeros(pairs, dtype=np.float32), labels)
+        self.scratch = Scratch(
+            vectors=aligned(inputs, width),
+            errors=aligned(inputs, width),
+            shared=aligned(shared, width),
+            columns=aligned(dimension, shared),
+            scores=aligned(inputs, stride),
+            positives=np.zeros(pairs, dtype=np.float32),
+            labels=labels,
+        )
         sources = (contexts if cbow or hierarchical else 1) * inputs * most_parts
         self.lists = tuple(np.zeros(size, dtype=np.int64) for size in (pairs + stride, sources + 1, *[inputs] * 4))
         self.numbers = tuple(np.zeros(size, dtype=np.int32) for size in (*[CHUNK + 1] * 3, shared, shared))

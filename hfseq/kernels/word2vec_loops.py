@@ -16,6 +16,7 @@ the mean then moves by exactly that gradient, though the true derivative would b
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -33,7 +34,7 @@ copy, fetch, mean, dots, product, gradients, accumulate, both, both_anew, listed
     row_operations(DIMENSION, SHARED)
 )
 A, C = np.uint64(6364136223846793005), np.uint64(1442695040888963407)  # Knuth's generator; its high bits are good
-FLAGS = {"nogil": True, "error_model": "numpy"}
+FLAGS: Any = {"nogil": True, "error_model": "numpy"}
 INSIDE = FLAGS | {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
@@ -84,7 +85,7 @@ def list_word(word, base, ngram_starts, ngrams, rows, count):
 
 @njit(**INSIDE)
 def softplus(x):
-    """-log sigmoid(-x)"""
+    """-log sigmoid(-x)."""
     return max(x, np.float32(0.0)) + math.log1p(math.exp(-abs(x)))
 
 

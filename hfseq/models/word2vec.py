@@ -247,7 +247,7 @@ class Word2VecModel(SequencePreTrainedModel):
         self, context: torch.Tensor, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None
     ) -> torch.Tensor:
         """context: (B, D), labels: (B,)."""
-        outputs = self._outputs("a loss")
+        outputs = self.needed_outputs("a loss")
         labels = labels.view(-1)
         wrong = labels[(labels != -100) & ((labels < 0) | (labels >= self.config.vocab_size))]
         if len(wrong):
@@ -282,7 +282,8 @@ class Word2VecModel(SequencePreTrainedModel):
         signs = (1 - 2 * turns[place]).to(scores.dtype)
         return scores.new_zeros(len(labels)).index_add(0, owner, F.softplus(scores * signs))
 
-    def _outputs(self, purpose: str) -> nn.Embedding:
+    def needed_outputs(self, purpose: str) -> nn.Embedding:
+        """The output vectors, or an error that says what needs them."""
         if self.outputs is None:
             raise ValueError(
                 f"This model has no output vectors (config.with_outputs is False), which {purpose} needs: load the "
@@ -382,7 +383,7 @@ class Word2VecModel(SequencePreTrainedModel):
         Returns:
             Words with their probabilities; None if the vocabulary has no word of the context.
         """
-        outputs = self._outputs("predict_output_word")
+        outputs = self.needed_outputs("predict_output_word")
         if self.config.loss == "hierarchical-softmax":
             raise RuntimeError("Predicting words needs output vectors of words; hierarchical softmax has none.")
         known = self.vectors.key_to_index

@@ -199,7 +199,7 @@ def test_autocast_on_a_cpu_without_bfloat16_products_is_accurate(name, with_grad
 
 @pytest.mark.parametrize("name", ["rnn_tanh", "lstm", "gru"])
 def test_autocast_on_torchs_loop_below_avx512_is_accurate(name, monkeypatch):
-    monkeypatch.setattr(fused, "is_avx512", lambda: False)
+    monkeypatch.setattr("hfseq.models.loop.is_avx512", lambda: False)  # where it is asked, whatever this CPU has
     loop = make_loop(BUILT_IN[name], dtype=torch.float32)
     inputs, order = torch.randn(5, 6, INPUT), TokenOrder(5, 6, RAGGED)
     expected = values("without_kernels", loop, inputs, order)
@@ -249,7 +249,7 @@ def test_a_copy_has_the_very_cell(name, again):
     assert torch.equal(values("fused", loop, inputs, order), values("fused", other, inputs, order))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.heads])
 def test_configs_and_names_mean_one_cell(name):
     config = FAMILIES[name].config()
     assert config.make_cell() is config.make_cell() is copy.deepcopy(config.make_cell())

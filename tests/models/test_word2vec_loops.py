@@ -1,7 +1,7 @@
 """The training loops of word2vec: each against the same updates written by hand in numpy, float64, one pair at a time.
 
-Chance is taken out where numbers are compared: windows that do not shrink, no subsampling, and a noise table that holds
-one word. What chance does is tested by its frequencies.
+Chance is taken out where numbers are compared: windows that do not shrink, no subsampling, and a noise table that
+holds one word. What chance does is tested by its frequencies.
 """
 
 import itertools
