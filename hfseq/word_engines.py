@@ -193,6 +193,10 @@ class NumbaEngine:
             for _ in range(self.threads)
         ]
 
+        # Compiled now, lest the first stretch look slow.
+        nothing = kernels.Part(_readonly(np.zeros(1, dtype=np.int32)), 0, 0, 0, np.uint64(0), (1.0, 1.0), 0.0, 1.0)
+        self.loops[0].run(nothing, self.tables, self.inputs, self.outputs, kernels.Progress.of(self.threads))
+
     def _padded(self, weight: torch.Tensor, width: int) -> np.ndarray:
         rows = self.kernels.aligned(weight.shape[0], width)
         rows[:, : self.dimension] = weight.detach().float().cpu().numpy()
@@ -209,10 +213,11 @@ class NumbaEngine:
         seeds = np.random.SeedSequence(stretch.seed).generate_state(self.threads, dtype=np.uint64)
         edges = np.linspace(stretch.start, stretch.stop, self.threads + 1).astype(np.int64)
         errors: list[BaseException] = []
+        corpus = _readonly(ids)  # one type for all arrays of ids, lest each be compiled for
 
         def work(thread: int) -> None:
             part = self.kernels.Part(
-                ids,
+                corpus,
                 int(edges[thread]),
                 int(edges[thread + 1]),
                 thread,
@@ -242,6 +247,12 @@ class NumbaEngine:
         if errors:
             raise errors[0]
         watch(int(progress.done.sum()), *progress.losses.sum(0).tolist())
+
+
+def _readonly(ids: np.ndarray) -> np.ndarray:
+    view = np.asarray(ids).view()
+    view.flags.writeable = False
+    return view
 
 
 def _check_power_of_two(name: str, value: int, low: int, high: int) -> None:

@@ -325,7 +325,8 @@ class _Progress:
         self.loss, self.pairs = loss, pairs
         share = (self.stretch.before + done) / self.stretch.total
         self.bar.update(self.start + self.trainer._words(done * self.processes) - self.bar.n)
-        self.bar.set_postfix(loss=f"{self.mean:.3f}", lr=f"{self.trainer._rate(share):.4f}", refresh=False)
+        mean = f"{self.mean:.3f}" if self.pairs else "?"
+        self.bar.set_postfix(loss=mean, lr=f"{self.trainer._rate(share):.4f}", refresh=False)
 
     @property
     def mean(self) -> float:

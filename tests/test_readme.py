@@ -51,12 +51,14 @@ WORDS = ("train_word2vec", "WordCorpus", "from_file", "plot_words")
 def test_the_examples_about_word_vectors_run(run_python):
     blocks = [b for b in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if any(word in b for word in WORDS)]
     assert len(blocks) == 4
-    circles = ["king queen man woman", "monday friday one two", "the river bank paid interest"]
-    rows = [f"{word} {i} {i * i % 7}" for i, word in enumerate("monday friday one two".split(), 1)]
-    files = {"corpus.txt": "\n".join(circles * 2000), "vectors.txt": "\n".join(rows)}
-    written = f"import pathlib\nfor name, text in {files!r}.items():\n    pathlib.Path(name).write_text(text)\n"
-    result = run_python(written + "\n".join(blocks))
-    assert "bank" in result.stdout and "1.000" in result.stdout, result.stderr
+    files = """
+from pathlib import Path
+circles = ["king queen man woman", "monday friday one two", "the river bank paid interest"]
+Path("corpus.txt").write_text("\\n".join(circles * 2000))
+Path("vectors.txt").write_text("\\n".join(["monday 1 2", "friday 2 1", "one -3 1", "two -1 3"]))
+"""
+    result = run_python(files + "\n".join(blocks))
+    assert "         1       1  the [bank] paid interest" in result.stdout, result.stderr
 
 
 def test_every_file_and_folder_named_exists():

@@ -39,6 +39,10 @@ _STRANGERS = (
 )
 
 
+class TornFileError(ValueError, EOFError):
+    """A file ends before it should. Both kinds, because gensim's users expect `EOFError`."""
+
+
 @dataclass(frozen=True, eq=False)
 class WordVectors:
     """What a file of word vectors holds.
@@ -230,7 +234,7 @@ def _reading(path: str | Path) -> Iterator[None]:
     except (EOFError, OSError, lzma.LZMAError, zlib.error, pickle.UnpicklingError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's, not the content's
-        raise ValueError(f"{path} is torn or not what its name says: {error}.") from error
+        raise TornFileError(f"{path} is torn or not what its name says: {error}.") from error
 
 
 def _detect(path: str | Path) -> Literal["text", "binary"]:
@@ -275,7 +279,7 @@ def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header
             f"{collector.path} holds no vectors; each line is a word and its numbers, separated by spaces."
         )
     if promise and (done > promise[0] or (done < promise[0] and done != limit)):
-        raise ValueError(
+        raise TornFileError(
             f"{collector.path}: the first line promises {promise[0]} vectors but {done} follow; is it torn?"
         )
 
@@ -379,7 +383,7 @@ def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> N
         data += more
         taken, end = _add_records(data, done, wanted, dimension, collector)
         if not more and done + taken < wanted:
-            raise ValueError(
+            raise TornFileError(
                 f"{collector.path} ends inside word {done + taken + 1} of {count}, which begins at byte "
                 f"{offset + end}; is it torn, or {dimension} not its dimension?"
             )

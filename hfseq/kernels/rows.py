@@ -32,12 +32,16 @@ class RowOperations(NamedTuple):
     """fetch(row): into the cache, ahead of its use."""
     mean: Callable[..., None]
     """mean(target, rows, count, share): target = share * sum of the listed rows."""
+    dot: Callable[..., None]
+    """dot(vector, row, score): score = vector . row."""
     dots: Callable[..., None]
     """dots(vector, rows, count, scores): scores[j] = vector . rows[j]; reads one row more if the count is odd."""
     product: Callable[..., None]
     """product(vectors, columns, scores): `rows_at_once` rows of vectors times a (dimension, shared) matrix."""
     gradients: Callable[..., None]
     """gradients(scores, labels, count, rate): scores = (labels - sigmoid(scores)) * rate, in whole registers."""
+    row_gradients: Callable[..., None]
+    """The same for one row of a score matrix, whose width may be less than a register."""
     accumulate: Callable[..., None]
     """accumulate(target, weights, stride, matrix, count): target += sum of weights[i * stride] * matrix[i]."""
     both: Callable[..., None]
@@ -144,6 +148,14 @@ class _Emitter:
             for number, part in enumerate(chunk):
                 self.store(self.builder.fmul(sums.value(number), factor), self.part(target, part))
 
+    def dot(self, vector: ir.Value, row: ir.Value, score: ir.Value) -> None:
+        sums: list[ir.Value | None] = [None, None]
+        for part in self.parts:
+            x, y, before = self.load(self.part(vector, part)), self.load(self.part(row, part)), sums[part % 2]
+            sums[part % 2] = self.builder.fmul(x, y) if before is None else self.fma(x, y, before)
+        whole = sums[0] if sums[1] is None else self.builder.fadd(sums[0], sums[1])
+        self.builder.store(self.total(whole), self._pointer(score), align=4)
+
     def dots(self, vector: ir.Value, rows: ir.Value, count: ir.Value, scores: ir.Value) -> None:
         mine = self.held(vector, _AT_ONCE)
         with self.loop(count, 2) as index:
@@ -184,6 +196,8 @@ class _Emitter:
             probability = sigmoid_value(self.builder, self.vector, self.load(place))
             error = self.builder.fsub(self.load(self.at(labels, offset)), probability)
             self.store(self.builder.fmul(error, factor), place)
+
+    row_gradients = gradients
 
     def accumulate(
         self, target: ir.Value, weights: ir.Value, stride: ir.Value, matrix: ir.Value, count: ir.Value
@@ -271,9 +285,11 @@ _SIGNATURES = {
     "copy": "aa",
     "fetch": "a",
     "mean": "aaar",
+    "dot": "aaa",
     "dots": "aaaa",
     "product": "aaa",
     "gradients": "aaar",
+    "row_gradients": "aaar",
     "accumulate": "aaaaa",
     "both": "aaaaaa",
     "both_anew": "aaaaaa",
@@ -281,7 +297,7 @@ _SIGNATURES = {
     "spread": "aaaa",
     "add": "aaa",
 }
-_ON_SCORES = ("product", "gradients")  # work on registers of the scores' width
+_ON_SCORES = ("product", "row_gradients")  # work on registers of the scores' width
 
 
 def _rows_at_once(shared: int) -> int:

@@ -168,7 +168,7 @@ class Loop:
         width, inputs, contexts = padded(dimension), max(block, 2 * window, 16), 2 * window
         pairs = inputs * contexts + 16
         stride = padded(max(negatives + 1, LONGEST_PATH)) if by_path else shared
-        labels = np.zeros(2 * max(pairs, stride), dtype=np.float32)
+        labels = np.zeros(2 * max(pairs, stride, inputs * shared + 16), dtype=np.float32)
         labels[: len(labels) // 2] = 1
         self.scratch = Scratch(
             vectors=aligned(inputs, width),

@@ -30,9 +30,9 @@ WIDTH = padded(DIMENSION)
 ROW = 4 * WIDTH  # bytes
 CHUNK = 10_000  # ids between two looks at the clock, the learning rate and the wish to stop
 LOSS_EVERY = 64  # blocks or sentences, of which one is looked at for the loss
-copy, fetch, mean, dots, product, gradients, accumulate, both, both_anew, listed_anew, spread, add, AT_ONCE = (
-    row_operations(DIMENSION, SHARED)
-)
+OPERATIONS = row_operations(DIMENSION, SHARED)
+copy, fetch, mean, dot, dots, product, gradients, row_gradients = OPERATIONS[:8]
+accumulate, both, both_anew, listed_anew, spread, add, AT_ONCE = OPERATIONS[8:]
 A, C = np.uint64(6364136223846793005), np.uint64(1442695040888963407)  # Knuth's generator; its high bits are good
 FLAGS: Any = {"nogil": True, "error_model": "numpy"}
 INSIDE = FLAGS | {
@@ -153,8 +153,12 @@ def take_tokens(begin, size, text, window, shrink, vocabulary, lists, at, random
             mean(vector, at.sources + 8 * source_offsets[a], source_counts[a], share)
         else:
             copy(vector, base_in + np.int64(tokens[index]) * ROW)
-        targets[found] = at.vectors  # read, not used, where a count is odd
-        dots(vector, at.targets + 8 * offsets[a], counts[a], at.positives + 4 * offsets[a])
+        if CBOW:
+            if counts[a] > 0:
+                dot(vector, targets[offsets[a]], at.positives + 4 * offsets[a])
+        else:
+            targets[found] = at.vectors  # read, not used, where a count is odd
+            dots(vector, at.targets + 8 * offsets[a], counts[a], at.positives + 4 * offsets[a])
     return found, random
 
 
@@ -179,8 +183,11 @@ def move_rows(begin, size, found, tokens, chosen, vocabulary, lists, rate, weigh
     base_in, base_out = vocabulary[0], vocabulary[1]
     _, _, offsets, counts, source_offsets, source_counts = lists
     gradients(at.positives, at.ones, found, rate)
+    if CBOW:  # one pair a token, so all rows have one rate; a word alone in its sentence has none
+        gradients(at.scores, at.zeros, size * SHARED, rate * weight)
     for a in range(size):
-        gradients(at.scores + 4 * a * SHARED, at.zeros, SHARED, rate * weight * np.float32(counts[a]))
+        if not CBOW or counts[a] == 0:
+            row_gradients(at.scores + 4 * a * SHARED, at.zeros, SHARED, rate * weight * np.float32(counts[a]))
     for a in range(size):
         mine, met = at.positives + 4 * offsets[a], at.targets + 8 * offsets[a]
         if CBOW or NGRAMS:

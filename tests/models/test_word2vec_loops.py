@@ -337,6 +337,14 @@ def test_the_padding_of_a_row_stays_zero_and_special_rows_are_left_alone():
     assert engine.inputs.ctypes.data % 64 == 0
 
 
+def test_a_loop_is_compiled_once_for_arrays_and_for_memory_mapped_files(tmp_path):
+    engine = NumbaEngine(make_model(28), num_threads=1, shared=16, block=32, exact=False)
+    IDS.tofile(tmp_path / "ids")
+    run(engine)
+    run(engine, np.memmap(tmp_path / "ids", dtype=np.int32, mode="r"))
+    assert len(engine.loops[0].compiled.signatures) == 1
+
+
 def test_an_error_in_a_thread_reaches_the_caller():
     engine = NumbaEngine(make_model(), num_threads=2, shared=8, block=32, exact=False)
     engine.loops[1].compiled = lambda *arguments: 1 / 0
