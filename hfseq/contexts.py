@@ -3,27 +3,17 @@ r"""One word in several sentences: does its vector change with the company it ke
 A static model (bag of words, word2vec) has one vector a word, so the cosine between any two sentences is exactly 1. A
 recurrent model or a transformer reads the sentence, and gives `bank` another vector beside a river than beside a loan:
 
->>> import torch
->>> from transformers import PreTrainedConfig, PreTrainedModel
->>> from transformers.modeling_outputs import BaseModelOutput
->>> from hfseq import LSTMConfig, LSTMModel, train_tokenizer
+>>> from hfseq import LSTMConfig, LSTMModel, train_tokenizer, train_word2vec
 >>> sentences = ["the bank lends money", "the river has a bank", "the bank lends money to the river bank"]
->>> tokenizer = train_tokenizer(sentences, min_frequency=1)
-
->>> class Static(PreTrainedModel):
-...     def __init__(self, config):
-...         super().__init__(config)
-...         self.embed_tokens = torch.nn.Embedding(30, 8)
-...         self.post_init()
-...     def forward(self, input_ids, **kwargs):
-...         return BaseModelOutput(last_hidden_state=self.embed_tokens(input_ids))
->>> print(compare_contexts(Static(PreTrainedConfig()), "bank", sentences, tokenizer=tokenizer))
+>>> word2vec = train_word2vec(sentences, min_count=1, num_threads=1, disable_tqdm=True)
+>>> print(compare_contexts(word2vec, "bank", sentences))
 'bank' in 3 sentences, cosines between its vectors (1 = the same vector)
           1       2       3
 1         1       1       1  the [bank] lends money
 2         1       1       1  the river has a [bank]
 3         1       1       1  the [bank] lends money to the river bank
 
+>>> tokenizer = train_tokenizer(sentences, min_frequency=1)
 >>> lstm = LSTMModel(LSTMConfig(vocab_size=len(tokenizer)))
 >>> cosines = compare_contexts(lstm, "bank", sentences, tokenizer=tokenizer).cosines
 >>> bool(cosines[0, 1] < 1)
@@ -103,7 +93,8 @@ def compare_contexts(
         word: The word, or several ("New York"). Capitals do not matter; it must stand as a whole word, except in
             scripts written without spaces.
         sentences: Two or more.
-        tokenizer: The model's (fast) tokenizer. Needed beside a model, loaded with it from a folder or id.
+        tokenizer: The model's (fast) tokenizer. Needed beside a model, unless it has its own as a `Word2VecModel`
+            does; loaded with it from a folder or id.
 
     Returns:
         Vectors and cosines.
@@ -135,8 +126,9 @@ def _loaded(
     if isinstance(model, str | os.PathLike):
         tokenizer = AutoTokenizer.from_pretrained(model) if tokenizer is None else tokenizer
         model = cast(PreTrainedModel, AutoModel.from_pretrained(model))
+    tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
     if tokenizer is None:
-        raise ValueError(f"A loaded {type(model).__name__} comes without its tokenizer: pass tokenizer=.")
+        raise ValueError(f"This {type(model).__name__} comes without its tokenizer: pass tokenizer=.")
     if not tokenizer.is_fast:
         raise ValueError(
             f"{type(tokenizer).__name__} does not say which characters a token comes from: pass a fast tokenizer, as "

@@ -47,12 +47,17 @@ class Stretch:
     rates: tuple[float, float]
     seed: tuple[int, ...]
 
+    def rate(self, done: int) -> float:
+        """The learning rate when so many ids of the stretch are done: it falls along a line over the whole."""
+        share = (self.before + done) / self.total
+        return max(self.rates[1], self.rates[0] - (self.rates[0] - self.rates[1]) * share)
+
 
 class Engine(Protocol):
     """What the trainer needs of an engine."""
 
     def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input and output vectors, the engine's own memory: writing there changes them."""
+        """Input and output vectors, float32, the engine's own memory: writing there changes them."""
 
     def run(self, ids: np.ndarray, stretch: Stretch, watch: Watch) -> None:
         """Train on a stretch. KeyboardInterrupt leaves whole matrices."""
@@ -93,6 +98,8 @@ def chosen_engine(
     softmax = config.loss == "softmax"
     if kind in ("block", "exact") and softmax:
         raise ValueError(f"engine={kind!r} has no loss='softmax'; the engine 'torch' has.")
+    if kind in ("block", "exact") and device is not None and torch.device(device).type != "cpu":
+        raise ValueError(f"engine={kind!r} runs on the CPU, not on {device!r}; the engine 'torch' does.")
     if kind != "auto":
         return kind
     wants_torch = softmax or (device is not None and torch.device(device).type != "cpu") or not _has_numba()
@@ -171,8 +178,8 @@ class NumbaEngine:
         self.kernels, self.dimension = kernels, config.hidden_size
         self.threads = num_threads or usable_cores()
         width = kernels.padded(self.dimension)
-        self.inputs = self._padded(model.inputs.weight, width)
-        self.outputs = self._padded(model.needed_outputs("training").weight, width)
+        self.inputs = self._taken(model.inputs.weight, width)
+        self.outputs = self._taken(model.needed_outputs("training").weight, width)
         self.tables = kernels.Tables(
             tables.keep, tables.noise, tables.ngram_starts, tables.ngrams.astype(np.int32), *tables.paths
         )
@@ -189,6 +196,7 @@ class NumbaEngine:
                 hierarchical=hierarchical,
                 exact=exact,
                 most_parts=1 + int(np.diff(tables.ngram_starts).max()),
+                longest_path=int(np.diff(tables.paths[0]).max(initial=0)),
             )
             for _ in range(self.threads)
         ]
@@ -197,9 +205,11 @@ class NumbaEngine:
         nothing = kernels.Part(_readonly(np.zeros(1, dtype=np.int32)), 0, 0, 0, np.uint64(0), (1.0, 1.0), 0.0, 1.0)
         self.loops[0].run(nothing, self.tables, self.inputs, self.outputs, kernels.Progress.of(self.threads))
 
-    def _padded(self, weight: torch.Tensor, width: int) -> np.ndarray:
+    def _taken(self, weight: torch.Tensor, width: int) -> np.ndarray:
+        """Rows for the loops, which the model's parameter then looks at: its own memory would be as much again."""
         rows = self.kernels.aligned(weight.shape[0], width)
         rows[:, : self.dimension] = weight.detach().float().cpu().numpy()
+        weight.data = torch.from_numpy(rows)[:, : self.dimension]
         return rows
 
     def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -280,8 +290,8 @@ class TorchEngine:
         self.config, self.device = model.config, torch.device(device or _best_device())
         self.tokens, self.shared, self.block = tokens_per_step, shared, block
         tables = _Tables(model)
-        self.inputs = model.inputs.weight.detach().float().to(self.device, copy=True)
-        self.outputs = model.needed_outputs("training").weight.detach().float().to(self.device, copy=True)
+        self.inputs = model.inputs.weight.detach().to(self.device, torch.float32)  # on the CPU the model's own memory
+        self.outputs = model.needed_outputs("training").weight.detach().to(self.device, torch.float32)
         self.keep = tables.keep
         self.noise, self.ngram_starts, self.ngrams = (
             torch.from_numpy(table).to(self.device) for table in (tables.noise, tables.ngram_starts, tables.ngrams)
@@ -304,8 +314,7 @@ class TorchEngine:
         step = max(1, self.tokens)
         for start in range(stretch.start, stretch.stop, step):
             part = np.asarray(ids[start : min(start + step, stretch.stop)])
-            share = min(1.0, (stretch.before + start - stretch.start) / stretch.total)
-            rate = max(stretch.rates[1], stretch.rates[0] - (stretch.rates[0] - stretch.rates[1]) * share)
+            rate = stretch.rate(start - stretch.start)
             sentence = np.cumsum(part < 0)
             kept = (part >= 0) & (random.random(len(part)) < self.keep[np.maximum(part, 0)])
             tokens = torch.from_numpy(part[kept].astype(np.int64)).to(self.device)

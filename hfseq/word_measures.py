@@ -6,19 +6,15 @@ The searches are those of `KeyedVectors`. Test files may be packed, and their
 columns separated by tabs, commas or spaces; words are matched whatever their case.
 """
 
-import gzip
-import lzma
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
 
 from transformers.utils import logging
 
 from .models.keyed_vectors import KeyedVectors
+from .models.word_evaluation import read_analogies, read_pairs
 from .word_facts import ANALOGIES, Analogy, Evaluation, Neighbour, Neighbours
 
 logger = logging.get_logger(__name__)
@@ -54,44 +50,6 @@ class EvaluationSettings:
         for where, path in paths.items():
             if path is not None and not Path(path).is_file():
                 raise ValueError(f"{where}={path!r} is no file; give the path of one, or leave the set out.")
-
-
-class Questions(NamedTuple):
-    """A section of analogies."""
-
-    name: str
-    rows: list[list[str]]
-
-
-def read_analogies(path: str | Path) -> list[Questions]:
-    """Read sections of four words a line; questions before the first `: name` make a section without a name."""
-    sections = [Questions("", [])]
-    for number, line in _lines(path):
-        if line.startswith(":"):
-            sections.append(Questions(line[1:].strip(), []))
-            continue
-        words = _columns(line)
-        if len(words) != 4:
-            raise ValueError(f"{path}:{number}: an analogy has 4 words, got {line!r}.")
-        sections[-1].rows.append(words)
-    if not any(section.rows for section in sections):
-        raise ValueError(f"{path} holds no analogies; a line has 4 words.")
-    return [section for section in sections if section.rows]
-
-
-def read_pairs(path: str | Path) -> list[tuple[str, str, float]]:
-    """Read two words and a number a line; columns after them are left out, and so is a line of titles."""
-    rows: list[tuple[str, str, float]] = []
-    for index, (number, line) in enumerate(_lines(path)):
-        columns = _columns(line)
-        value = _parsed(columns[2]) if len(columns) > 2 else None
-        if value is not None:
-            rows.append((columns[0], columns[1], value))
-        elif index > 0:
-            raise ValueError(f"{path}:{number}: a row has two words and a number, got {line!r}.")
-    if not rows:
-        raise ValueError(f"{path} holds no word pairs; a row has two words and a number.")
-    return rows
 
 
 def evaluate_vectors(
@@ -148,34 +106,6 @@ def solved_analogies(
     ]
 
 
-def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Number and read the lines that say something; those that begin with # are comments."""
-    with _opened(Path(path)) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip() and not line.startswith("#"):
-                yield number, line.strip()
-
-
-def _opened(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
-
-
-def _columns(line: str) -> list[str]:
-    separator = next((each for each in "\t," if each in line), None)
-    return [column.strip() for column in line.split(separator)]
-
-
-def _parsed(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _answers(vectors: KeyedVectors, settings: EvaluationSettings) -> Iterator[tuple[str, float, Evaluation]]:
     """Yield (metric, value or nan, what was asked) for each set."""
     if settings.analogies is not None:
@@ -186,9 +116,7 @@ def _answers(vectors: KeyedVectors, settings: EvaluationSettings) -> Iterator[tu
 
 def _ask_analogies(vectors: KeyedVectors, path: str, limit: int) -> Iterator[tuple[str, float, Evaluation]]:
     asked = read_analogies(path)
-    text = "".join(f": {name or 'all'}\n" + "".join(" ".join(row) + "\n" for row in rows) for name, rows in asked)
-    with _written(text) as file:
-        _, sections = vectors.evaluate_word_analogies(file, restrict_vocab=limit, case_insensitive=True)
+    _, sections = vectors.evaluate_word_analogies(path, restrict_vocab=limit, case_insensitive=True, strict=True)
     # The last section counts all the others once more.
     answers = [(section["section"], len(section["correct"]), len(section["incorrect"])) for section in sections[:-1]]
     for metric in ANALOGIES:
@@ -209,19 +137,12 @@ def _ask_pairs(vectors: KeyedVectors, path: str) -> tuple[float, Evaluation]:
     used = sum({first.upper(), second.upper()} <= vocabulary for first, second, _ in rows)
     spearman = math.nan
     if used > 1:  # scipy refuses to rank fewer
-        with _written("".join(f"{first}\t{second}\t{value}\n" for first, second, value in rows)) as file:
-            _, (spearman, _), _ = vectors.evaluate_word_pairs(file, restrict_vocab=None, case_insensitive=True)
+        _, (spearman, _), _ = vectors.evaluate_word_pairs(
+            path, delimiter=None, restrict_vocab=None, case_insensitive=True, strict=True
+        )
     if not math.isfinite(spearman):
         used = 0
     return float(spearman), Evaluation(data=_data_name(path), used=used, skipped=len(rows) - used)
-
-
-@contextmanager
-def _written(text: str) -> Iterator[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "questions.txt"
-        path.write_text(text, encoding="utf-8")
-        yield str(path)
 
 
 def _data_name(path: str) -> str:

@@ -10,6 +10,7 @@ the corpus; between two of them the state is whole, so that is where checkpoints
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -20,8 +21,8 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from huggingface_hub.dataclasses import strict
 from tqdm.auto import tqdm
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 from .data.words import Source, WordCorpus
@@ -37,14 +38,15 @@ STATE_FILE = "trainer_state.json"
 _SETTLED_AFTER = 1000.0
 
 
+@strict
 @dataclass
 class Word2VecTrainingArguments:
     """How word vectors are trained; what is trained is in `Word2VecConfig`."""
 
     output_dir: str | None = field(default=None, metadata={"help": "folder for checkpoints; null: keep none"})
     num_train_epochs: int = field(default=5, metadata={"help": "times the corpus is read"})
-    learning_rate: float = field(default=0.025, metadata={"help": "at the beginning; it falls along a line"})
-    min_learning_rate: float = field(default=1e-4, metadata={"help": "at the end"})
+    learning_rate: float | int = field(default=0.025, metadata={"help": "at the beginning; it falls along a line"})
+    min_learning_rate: float | int = field(default=1e-4, metadata={"help": "at the end"})
     engine: Literal["auto", "block", "exact", "torch"] = field(
         default="auto",
         metadata={"help": "block: fast, on a CPU with numba; exact: pair by pair, as published; torch: any device"},
@@ -75,23 +77,29 @@ class Word2VecTrainingArguments:
 
     def __post_init__(self) -> None:
         """Refuse what no training could use."""
-        for name in ("num_train_epochs", "tokens_per_step", "save_total_limit", "average_words"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be 1 or more")
-        for name in ("save_words", "num_threads", "block_size"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} must be 1 or more, or null")
+        positive = ("num_train_epochs", "tokens_per_step", "save_total_limit", "average_words")
+        optional = ("save_words", "num_threads", "block_size", "shared_negatives")
+        for name in (*positive, *optional):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value!r} must be 1 or more{', or null' if name in optional else ''}")
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed!r} must be 0 or more")
         if not 0 <= self.min_learning_rate <= self.learning_rate or self.learning_rate <= 0:
             raise ValueError(
                 f"learning_rate={self.learning_rate!r} must be above 0 and not below "
                 f"min_learning_rate={self.min_learning_rate!r}"
             )
-        check_known(self.engine, ("auto", "block", "exact", "torch"), "training.engine", kind="engine")
+        if self.save_words is not None and self.output_dir is None:
+            raise ValueError(f"save_words={self.save_words!r} needs an output_dir to save in")
 
     def join_processes(self) -> PartialState:
         """Meet the other processes of the launch; ValueError if they are not `num_processes`."""
-        # Processes of the CPU engines meet over gloo, also on a machine that has GPUs.
-        on_gpu = torch.cuda.is_available() and (self.engine == "torch" or self.device is not None)
+        # Where the matrices are, there they meet: those of the CPU engines over gloo, also beside GPUs.
+        if self.device is not None:
+            on_gpu = torch.device(self.device).type == "cuda"
+        else:
+            on_gpu = self.engine == "torch" and torch.cuda.is_available()
         processes = PartialState(cpu=not on_gpu)
         if self.num_processes not in (None, processes.num_processes):
             raise ValueError(
@@ -135,6 +143,8 @@ class Word2VecTrainer:
         corpus: WordCorpus,
         args: Word2VecTrainingArguments | None = None,
     ) -> None:
+        if not isinstance(corpus, WordCorpus):
+            raise TypeError(f"corpus={corpus!r} must be a WordCorpus: WordCorpus.read(...) makes one")
         self.args = args or Word2VecTrainingArguments()
         self.corpus, self.state, self.processes = corpus, Word2VecState(), self.args.join_processes()
         self.model = self._new_model(model) if isinstance(model, Word2VecConfig) else self._checked(model)
@@ -143,7 +153,7 @@ class Word2VecTrainer:
 
     def _new_model(self, config: Word2VecConfig) -> Word2VecModel:
         """A model of this vocabulary with the seed's first vectors."""
-        size = len(self.corpus.words) + len(SPECIAL_TOKENS)
+        size = self.corpus.vocab_size
         if config.vocab_size != size:
             raise ValueError(
                 f"The corpus has {len(self.corpus.words)} words and {len(SPECIAL_TOKENS)} special tokens: the "
@@ -163,6 +173,8 @@ class Word2VecTrainer:
     def _checked(self, model: Word2VecModel) -> Word2VecModel:
         if model.words != self.corpus.words:
             raise ValueError("The model's words are not the corpus's: train on the corpus it was made for, or anew.")
+        if model.dtype != torch.float32:
+            raise ValueError(f"The model's weights are {model.dtype}: train in float32 (model.float()).")
         return model
 
     def _check_same_corpus(self) -> None:
@@ -171,7 +183,7 @@ class Word2VecTrainer:
         if self.processes.num_processes > 1 and len(set(gather_object([digest]))) > 1:
             raise ValueError("The processes read different corpora: give each the whole source, not a share of it.")
 
-    def train(self, resume_from_checkpoint: bool | str | None = None) -> Word2VecModel:
+    def train(self, resume_from_checkpoint: bool | str | os.PathLike[str] | None = None) -> Word2VecModel:
         """Train to the end; Ctrl-C ends it early with the vectors as they are (`state.interrupted` is then True).
 
         Args:
@@ -181,8 +193,14 @@ class Word2VecTrainer:
         Returns:
             The trained model, on the CPU.
         """
+        self.state.interrupted = False
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint)
+        elif self.state == Word2VecState() and self._checkpoints():
+            raise ValueError(
+                f"{self.args.output_dir} holds checkpoints of another run, such as {self._checkpoints()[-1].name}: "
+                "resume it (resume_from_checkpoint=True), or name another output_dir."
+            )
         engine = make_engine(
             self.args.engine,
             self.model,
@@ -190,7 +208,7 @@ class Word2VecTrainer:
             shared_negatives=self.args.shared_negatives,
             block_size=self.args.block_size,
             tokens_per_step=self.args.tokens_per_step,
-            device=self.args.device,
+            device=self._device,
             learning_rate=self.args.learning_rate,
         )
         meeting = _Meeting(engine, self.model, self.corpus, self.processes) if self._is_shared else None
@@ -207,7 +225,15 @@ class Word2VecTrainer:
                 self.state.interrupted = True
                 logger.warning("Interrupted: the model holds the vectors as they are now.")
         self._write_back(engine)
+        for parameter in (self.model.inputs.weight, self.model.needed_outputs("training").weight):
+            parameter.data = parameter.data.contiguous()  # no more a part of the engine's padded rows
+        self.model.weights_changed()
         return self.model
+
+    @property
+    def _device(self) -> str | None:
+        """Of the torch engine: each of several processes has its own."""
+        return str(self.processes.device) if self._is_shared else self.args.device
 
     @property
     def _is_shared(self) -> bool:
@@ -240,7 +266,7 @@ class Word2VecTrainer:
         stop, save = self._next_stop()
         start, length = self.state.position, len(self.corpus)
         count, index = self.processes.num_processes, self.processes.process_index
-        edges = np.linspace(start, stop, count + 1).astype(int)
+        edges = np.linspace(start, stop, count + 1).astype(np.int64)
         # Each process counts its own share of the work, as if all the work were that share.
         stretch = Stretch(
             start=int(edges[index]),
@@ -265,14 +291,8 @@ class Word2VecTrainer:
         if save and self.processes.is_main_process:
             self._save(engine)
 
-    def _rate(self, share: float) -> float:
-        """The learning rate when this share of the whole training is done."""
-        return max(
-            self.args.min_learning_rate,
-            self.args.learning_rate - (self.args.learning_rate - self.args.min_learning_rate) * share,
-        )
-
     def _write_back(self, engine: Engine) -> None:
+        """Let the model have the engine's vectors; those of an engine on the CPU are its own already."""
         inputs, outputs = engine.matrices()
         if not torch.isfinite(inputs).all() or not torch.isfinite(outputs).all():
             raise ValueError(
@@ -280,9 +300,15 @@ class Word2VecTrainer:
                 f"({self.args.learning_rate}), block_size ({self.args.block_size}) or tokens_per_step "
                 f"({self.args.tokens_per_step})."
             )
-        with torch.no_grad():
-            self.model.inputs.weight.copy_(inputs)
-            self.model.needed_outputs("training").weight.copy_(outputs)
+        self.model.inputs.weight.data = inputs.cpu()
+        self.model.needed_outputs("training").weight.data = outputs.cpu()
+
+    def _checkpoints(self) -> list[Path]:
+        """Those in `output_dir`, the youngest last."""
+        if self.args.output_dir is None:
+            return []
+        numbered = [path for path in Path(self.args.output_dir).glob("checkpoint-*") if _number(path) is not None]
+        return sorted(numbered, key=lambda path: _number(path) or 0)
 
     def _save(self, engine: Engine) -> None:
         """Write a checkpoint, then remove the oldest ones."""
@@ -290,21 +316,31 @@ class Word2VecTrainer:
         root = Path(str(self.args.output_dir))
         folder = root / f"checkpoint-{self.state.epoch * len(self.corpus) + self.state.position}"
         partial = root / f"tmp-{folder.name}"
+        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed while it wrote
         self.model.save_pretrained(partial)
         state = dataclasses.asdict(self.state) | {"arguments": dataclasses.asdict(self.args)}
         (partial / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)  # whole or not at all
-        others = sorted(root.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-        for old in others[: -self.args.save_total_limit]:
+        for old in self._checkpoints()[: -self.args.save_total_limit]:
             shutil.rmtree(old)
 
-    def _resume(self, checkpoint: bool | str) -> None:
-        folder = checkpoint if isinstance(checkpoint, str) else get_last_checkpoint(str(self.args.output_dir))
-        if folder is None or not (Path(folder) / STATE_FILE).is_file():
-            raise ValueError(f"There is no checkpoint to resume in {folder or self.args.output_dir!r}.")
-        self.model = self._checked(Word2VecModel.from_pretrained(folder))
-        state = json.loads((Path(folder) / STATE_FILE).read_text(encoding="utf-8"))
+    def _resume(self, checkpoint: bool | str | os.PathLike[str]) -> None:
+        saved = self._checkpoints() if isinstance(checkpoint, bool) else [Path(checkpoint)]
+        folder = saved[-1] if saved else None
+        if folder is None or not (folder / STATE_FILE).is_file():
+            where = f"in output_dir={self.args.output_dir!r}" if folder is None else str(folder)
+            raise ValueError(f"There is no checkpoint to resume {where}: start without resume_from_checkpoint.")
+        model = self._checked(Word2VecModel.from_pretrained(folder))
+        different = [
+            f"{name}: {getattr(model.config, name)!r} -> {getattr(self.model.config, name)!r}"
+            for name in _CONFIGURED
+            if getattr(model.config, name) != getattr(self.model.config, name)
+        ]
+        if different:
+            raise ValueError(f"{folder} holds another model ({'; '.join(different)}): name another output_dir.")
+        self.model.load_state_dict(model.state_dict())
+        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         before, now = state.pop("arguments"), dataclasses.asdict(self.args)
         free = ("output_dir", "disable_tqdm", "save_total_limit")
         changed = [f"{name}: {before.get(name)!r} -> {now[name]!r}" for name in now if before.get(name) != now[name]]
@@ -312,6 +348,11 @@ class Word2VecTrainer:
         if changed:
             logger.warning("Resuming with other arguments: %s.", "; ".join(changed))
         self.state = Word2VecState(**state | {"interrupted": False})
+
+
+def _number(checkpoint: Path) -> int | None:
+    number = checkpoint.name.removeprefix("checkpoint-")
+    return int(number) if number.isdecimal() else None
 
 
 class _Progress:
@@ -323,10 +364,9 @@ class _Progress:
 
     def __call__(self, done: int, loss: float, pairs: float) -> None:
         self.loss, self.pairs = loss, pairs
-        share = (self.stretch.before + done) / self.stretch.total
         self.bar.update(self.start + self.trainer._words(done * self.processes) - self.bar.n)
         mean = f"{self.mean:.3f}" if self.pairs else "?"
-        self.bar.set_postfix(loss=mean, lr=f"{self.trainer._rate(share):.4f}", refresh=False)
+        self.bar.set_postfix(loss=mean, lr=f"{self.stretch.rate(done):.4f}", refresh=False)
 
     @property
     def mean(self) -> float:
@@ -337,11 +377,10 @@ class _Progress:
         """The line of the log."""
         trainer = self.trainer
         words = trainer._words(stop - trainer.state.position)
-        epoch = trainer.state.epoch + stop / len(trainer.corpus)
         return {
-            "epoch": round(epoch, 4),
+            "epoch": round(trainer.state.epoch + stop / len(trainer.corpus), 4),
             "loss": round(self.mean, 5),
-            "learning_rate": trainer._rate(epoch / trainer.args.num_train_epochs),
+            "learning_rate": self.stretch.rate(self.stretch.stop - self.stretch.start),
             "words_per_second": round(words / max(seconds, 1e-9)),
         }
 
@@ -368,6 +407,10 @@ class _Meeting:
             starts, nodes, _ = model.paths()
             outputs = np.bincount(nodes, weights=np.repeat(counts, np.diff(starts)), minlength=len(counts))
         self.occurrences = torch.from_numpy(inputs), torch.from_numpy(outputs)
+        for matrix in engine.matrices():  # models made apart may differ
+            shared = matrix.contiguous()
+            torch.distributed.broadcast(shared, src=0)
+            matrix.copy_(shared)
         self.before = [matrix.clone() for matrix in engine.matrices()]
 
     def average(self, ids: int) -> None:
@@ -380,6 +423,24 @@ class _Meeting:
             share = (1 - settled) + settled / self.count
             before += moved * share[:, None].to(moved)
             matrix.copy_(before)
+
+
+# What a user of gensim types, of what is not the config's.
+_OF_GENSIM = {
+    "epochs": "num_train_epochs",
+    "iter": "num_train_epochs",
+    "workers": "num_threads",
+    "alpha": "learning_rate",
+    "min_alpha": "min_learning_rate",
+    "max_final_vocab": "max_words",
+}
+FILLED_IN = ("vocab_size", "num_ngrams", "with_outputs", "pad_token_id", "bos_token_id", "eos_token_id")
+"""Fields of the config that follow from the corpus."""
+_CONFIGURED = tuple(
+    item.name
+    for item in dataclasses.fields(Word2VecConfig)
+    if item.name in Word2VecConfig.__annotations__ and item.name not in FILLED_IN
+)
 
 
 def _count_ngrams(config: Word2VecConfig, words: list[str]) -> int:
@@ -401,15 +462,15 @@ def train_word2vec(source: Source, **options: Any) -> Word2VecModel:
     """
     reading = ("split", "lowercase", "min_count", "max_words", "phrases", "text_column", "cache_dir")
     training = [item.name for item in dataclasses.fields(Word2VecTrainingArguments)]
-    filled_in = ("vocab_size", "num_ngrams", "with_outputs", "pad_token_id", "bos_token_id", "eos_token_id")
-    own = {item.name for item in dataclasses.fields(Word2VecConfig)} & set(Word2VecConfig.__annotations__)
-    configuring = sorted(own - set(filled_in))
     for name in options:
-        check_known(name, [*reading, *training, *configuring], "train_word2vec", kind="option")
+        meant = (_OF_GENSIM | Word2VecConfig.foreign_names).get(name)
+        if meant is not None:
+            raise ValueError(f"train_word2vec: unknown option {name!r}; did you mean {meant!r}?")
+        check_known(name, [*reading, *training, *_CONFIGURED], "train_word2vec", kind="option")
     args = Word2VecTrainingArguments(**{name: options[name] for name in training if name in options})
     corpus = WordCorpus.read(source, **{name: options[name] for name in reading if name in options})
     config = Word2VecConfig(
-        vocab_size=len(corpus.words) + len(SPECIAL_TOKENS),
-        **{name: options[name] for name in configuring if name in options},
+        vocab_size=corpus.vocab_size,
+        **{name: options[name] for name in _CONFIGURED if name in options},
     )
     return Word2VecTrainer(config, corpus, args).train()

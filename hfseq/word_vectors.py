@@ -16,15 +16,15 @@ from .data.text_sources import SourceSettings
 from .data.words import WordCorpus
 from .facts import Comparison, environment, model_size_mb
 from .models.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
+from .models.word_evaluation import read_analogies, read_pairs
 from .publishing import CardWords, HubSettings
 from .settings import check_known, fields_of
 from .tokenization import Split
 from .word_engines import chosen_engine
 from .word_facts import ANALOGIES, CorpusFacts, Evaluation, VectorArchitecture, VectorRun, WordVectorFacts
-from .word_measures import EvaluationSettings, nearest_words, read_analogies, read_pairs, solved_analogies
-from .word_training import Word2VecTrainer, Word2VecTrainingArguments
+from .word_measures import EvaluationSettings, nearest_words, solved_analogies
+from .word_training import FILLED_IN, Word2VecTrainer, Word2VecTrainingArguments
 
-_FILLED_IN = ("vocab_size", "num_ngrams", "with_outputs", "pad_token_id", "bos_token_id", "eos_token_id")
 _FROM_TRANSFORMERS = tuple(item.name for item in dataclasses.fields(PreTrainedConfig))
 
 Question = tuple[list[str], list[str]]
@@ -92,7 +92,7 @@ class WordVectorSettings:
     data: SourceSettings
     card: CardSettings
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
-    model: dict[str, Any] = fields_of(Word2VecConfig, without=(*_FILLED_IN, *_FROM_TRANSFORMERS))
+    model: dict[str, Any] = fields_of(Word2VecConfig, without=(*FILLED_IN, *_FROM_TRANSFORMERS))
     training: dict[str, Any] = fields_of(Word2VecTrainingArguments)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     save: SaveSettings = field(default_factory=SaveSettings)

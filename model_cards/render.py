@@ -86,6 +86,12 @@ def mean_minutes(facts: Facts) -> float:
     return statistics.mean(run.minutes for run in facts.runs)
 
 
+def minutes_of(facts: Facts) -> str:
+    """`mean_minutes` to a tenth; a run that rounds to none did take some time."""
+    minutes = f"{mean_minutes(facts):.1f}"
+    return "< 0.1" if minutes == "0.0" else minutes
+
+
 def recipe_row(facts: CardFacts) -> str:
     """A card in a row: what was run, how good, how long, how big, how fast."""
     metric = facts.metric_names[0]
@@ -94,7 +100,7 @@ def recipe_row(facts: CardFacts) -> str:
     words = number(bags[0].value, score) if bags else "-"
     return (
         f"| {facts.architecture.cell} | {facts.data.name} | {title(score)} "
-        f"| {result_of(facts, metric)} | {words} | {mean_minutes(facts):.1f} "
+        f"| {result_of(facts, metric)} | {words} | {minutes_of(facts)} "
         f"| {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} | {facts.speed.texts_per_second:,.0f} "
         f"| {link(facts)} |"
     )
@@ -106,7 +112,7 @@ def word_vectors_row(facts: WordVectorFacts) -> str:
     scores = " | ".join(spread_of(facts, metric) for metric in WORD_METRICS)
     return (
         f"| {facts.architecture.architecture}, {facts.architecture.loss} ({seeds}) | {facts.corpus.name} "
-        f"| {facts.architecture.hidden_size} | {scores} | {mean_minutes(facts):.1f} "
+        f"| {facts.architecture.hidden_size} | {scores} | {minutes_of(facts)} "
         f"| {facts.words_per_second:,.0f} | {facts.file_mb:.1f} | {link(facts)} |"
     )
 
@@ -160,8 +166,9 @@ def benchmark_table() -> str:
         result = json.loads(path.read_text(encoding="utf-8"))
         source = f"`{result['command']}`"
         rows += [
-            f"| {row['claim']} | {result['peer']} | {row['goal']:.2f} | **{row['ratio']:.2f}** | {source} |"
+            f"| {row['claim']} | {peer} | {row['goal']:.2f} | **{row['ratio']:.2f}** | {source} |"
             for row in result["rows"]
+            for peer in [row.get("peer", result["peer"])]
         ]
     return "\n".join(table("| claim | peer | goal | ratio | command |", rows))
 
@@ -200,7 +207,7 @@ def expectation(facts: Facts) -> str:
 def with_expectation(configuration: str, facts: Facts) -> str:
     """The text of a YAML file with its line `# Expected:` made anew."""
     line = (
-        f"# Expected: {expectation(facts)}, {mean_minutes(facts):.1f} minutes of training; "
+        f"# Expected: {expectation(facts)}, {minutes_of(facts)} minutes of training; "
         f"data and command of the measurement: model_cards/{facts.name}.md"
     )
     new, count = re.subn(r"^# Expected: .*$", line, configuration, flags=re.MULTILINE)

@@ -142,4 +142,4 @@ BAD_TOKENIZERS = {
     "tokenizer without a vocabulary": (write("tokenizer.json", "{}"), "not a file of the tokenizers library"),
 }
 BAD_CHECKPOINTS = BAD_CONFIGS | BAD_WEIGHTS | BAD_TOKENIZERS
-LINKED = {f"linked {name}": (link(name), f"{name} is a symbolic") for name in (*CHECKPOINT_FILES, "vocab.txt")}
+LINKED = {f"linked {name}": (link(name), f"{name} is a symbolic") for name in (*sorted(CHECKPOINT_FILES), "vocab.txt")}

@@ -212,7 +212,7 @@ def test_a_metric_that_is_not_measured_is_answered_with_those_that_are(problem_t
 # Word vectors
 
 
-def test_pretrained_vectors_fill_the_rows_of_their_words_alone(settings, vectors):
+def test_pretrained_vectors_fill_the_rows_of_their_words_alone(settings, vectors, caplog):
     tokenizer, random = made(settings)
     settings.embeddings = EmbeddingSettings(from_pretrained=vectors)
     _, filled = made(settings)
@@ -222,6 +222,7 @@ def test_pretrained_vectors_fill_the_rows_of_their_words_alone(settings, vectors
     others = [row for row in range(len(tokenizer)) if row not in known]
     assert len(others) > 5
     assert torch.equal(after[others], before[others])
+    assert f"{vectors} covers {100 * 2 / len(tokenizer):.1f} % of the vocabulary." in caplog.text
 
 
 @pytest.mark.parametrize("freeze", [True, False])

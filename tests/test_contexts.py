@@ -5,8 +5,7 @@ import doctest
 import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedConfig, PreTrainedModel, T5Config, T5ForConditionalGeneration
-from transformers.modeling_outputs import BaseModelOutput
+from transformers import T5Config, T5ForConditionalGeneration
 
 import hfseq
 from hfseq import contexts
@@ -25,17 +24,10 @@ FAMILIES = {
 }
 
 
-class Static(PreTrainedModel):
-    config_class = PreTrainedConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        torch.manual_seed(0)
-        self.embed_tokens = torch.nn.Embedding(400, 48)
-        self.post_init()
-
-    def forward(self, input_ids, **kwargs):
-        return BaseModelOutput(last_hidden_state=self.embed_tokens(input_ids))
+def word2vec():
+    """One that knows every token of every tokenizer."""
+    torch.manual_seed(0)
+    return hfseq.Word2VecModel(hfseq.Word2VecConfig(vocab_size=400, hidden_size=48))
 
 
 def lstm(tokenizer=TOKENIZER, cls=hfseq.LSTMModel, config=hfseq.LSTMConfig, **fields):
@@ -51,10 +43,22 @@ def test_the_example_of_the_module_runs():
 @pytest.mark.parametrize("kind", ["word", "wordpiece", "char", "bpe"])
 def test_a_static_model_has_one_vector_a_word(kind):
     sentences = ["my bank lends money", "my bank is a bank", "no bank", "is a bank? yes"]
-    found = compare_contexts(Static(PreTrainedConfig()), "bank", sentences, tokenizer=TOKENIZERS[kind])
+    found = compare_contexts(word2vec(), "bank", sentences, tokenizer=TOKENIZERS[kind])
     assert (found.cosines == 1.0).all() and found.cosines.dtype == np.float64
     assert found.vectors.shape == (4, 48) and found.vectors.dtype == np.float32
     assert (found.vectors == found.vectors[0]).all()
+
+
+def test_trained_word_vectors_bring_their_tokenizer():
+    sentences = ["my bank lends money", "no money in the bank"]
+    model = hfseq.train_word2vec(sentences, min_count=1, num_threads=1, disable_tqdm=True)
+    found = compare_contexts(model, "bank", sentences)
+    assert (found.cosines == 1.0).all()
+    np.testing.assert_array_equal(found.vectors[0], model.vectors["bank"])
+    with pytest.raises(ValueError, match="does not know 'bank'"):  # a tokenizer that is given wins
+        compare_contexts(model, "bank", sentences, tokenizer=hfseq.train_tokenizer(["no words"], min_frequency=1))
+    with pytest.raises(ValueError, match="Word2VecModel comes without its tokenizer"):
+        compare_contexts(word2vec(), "bank", sentences)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -174,7 +178,7 @@ def test_what_is_missing_is_named():
 
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
 def test_a_vector_without_a_direction_is_an_error(value):
-    model = Static(PreTrainedConfig())
-    torch.nn.init.constant_(model.embed_tokens.weight, value)
+    model = word2vec()
+    torch.nn.init.constant_(model.inputs.weight, value)
     with pytest.raises(ValueError, match="'bank' in the sentence 'The bank lends money' has length"):
         compare_contexts(model, "bank", SENTENCES, tokenizer=TOKENIZER)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hfseq.facts import CardFacts, SeedRun
-from model_cards.render import merge, recipe_table
+from model_cards.render import merge, recipe_table, with_expectation, word_vectors_table
+from tests.test_word_cards import golden_facts
 
 GOLDEN = Path(__file__).parent / "golden"
 COMMAND = "python x.py --config y.yaml --training.learning_rate=0.1"
@@ -68,3 +69,11 @@ def test_the_table_shows_the_first_score_of_every_problem_and_the_exact_commands
     assert regressed.startswith("| GRU | Golden Numbers (private) | Mean squared error | 0.250 (7) | - | 0.4 |")
     commands = re.search(r"```bash\n(.*)\n```$", table, re.DOTALL)[1].splitlines()
     assert commands == [golden().command, golden("card_regression").command]
+
+
+@pytest.mark.parametrize(("minutes", "shown"), [(0.0, "< 0.1"), (0.049, "< 0.1"), (0.051, "0.1"), (2.0, "2.0")])
+def test_no_training_takes_no_time(minutes, shown):
+    words = golden_facts()
+    words = dataclasses.replace(words, runs=[dataclasses.replace(run, minutes=minutes) for run in words.runs])
+    assert f" | {shown} | " in word_vectors_table([words]).splitlines()[2]
+    assert f", {shown} minutes of training" in with_expectation("# Expected: ?\n", words)

@@ -8,9 +8,11 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from hfseq.data.sentence_transformers import export_sentence_transformers
+from hfseq.models.keyed_vectors import KeyedVectors
 
 WORDS = ["king", "queen", "a", "don't", "."]
 MATRIX = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
+table = KeyedVectors.from_vectors
 LAYOUTS = pytest.mark.parametrize("layout", ["static", "word"])
 
 
@@ -24,7 +26,7 @@ def model(tmp_path):
     library = pytest.importorskip("sentence_transformers")
 
     def model(layout, lowercase=True, words=WORDS):
-        export_sentence_transformers(tmp_path, words, MATRIX, layout=layout, lowercase=lowercase)
+        export_sentence_transformers(table(words, MATRIX), tmp_path, layout=layout, lowercase=lowercase)
         return library.SentenceTransformer(str(tmp_path), device="cpu")
 
     return model
@@ -32,7 +34,7 @@ def model(tmp_path):
 
 def test_the_static_layout_is_a_tokenizer_and_one_tensor(tmp_path):
     folder = tmp_path / "new" / "folder"
-    export_sentence_transformers(folder, WORDS, MATRIX, lowercase=True)
+    export_sentence_transformers(table(WORDS, MATRIX), folder, lowercase=True)
     assert sorted(path.name for path in folder.iterdir()) == [
         "config_sentence_transformers.json",
         "model.safetensors",
@@ -48,7 +50,7 @@ def test_the_static_layout_is_a_tokenizer_and_one_tensor(tmp_path):
 
 
 def test_the_word_layout_is_embeddings_with_their_words_and_a_mean(tmp_path):
-    export_sentence_transformers(tmp_path, WORDS, MATRIX, layout="word", lowercase=True)
+    export_sentence_transformers(table(WORDS, MATRIX), tmp_path, layout="word", lowercase=True)
     modules = [(module["path"], module["type"].rpartition(".")[2]) for module in content(tmp_path / "modules.json")]
     assert modules == [("0_WordEmbeddings", "WordEmbeddings"), ("1_Pooling", "Pooling")]
     folder = tmp_path / "0_WordEmbeddings"
@@ -78,31 +80,49 @@ def test_the_word_layout_is_embeddings_with_their_words_and_a_mean(tmp_path):
     ],
 )
 def test_static_tokens_are_the_known_words(tmp_path, text, rows):
-    export_sentence_transformers(tmp_path, WORDS, MATRIX, lowercase=True)
+    export_sentence_transformers(table(WORDS, MATRIX), tmp_path, lowercase=True)
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     assert tokenizer.encode(text, add_special_tokens=False).ids == rows
 
 
 @pytest.mark.parametrize(("lowercase", "rows"), [(True, [1]), (False, [0])])
 def test_static_texts_are_lower_cased_on_request(tmp_path, lowercase, rows):
-    export_sentence_transformers(tmp_path, ["Éa", "éa"], MATRIX[:2], lowercase=lowercase)
+    export_sentence_transformers(table(["Éa", "éa"], MATRIX[:2]), tmp_path, lowercase=lowercase)
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     assert tokenizer.encode("Éa", add_special_tokens=False).ids == rows
 
 
 @LAYOUTS
+def test_by_default_texts_keep_their_capitals_and_rows_set_aside_are_left_out(tmp_path, layout):
+    vectors = KeyedVectors(7, 4)
+    for word, row in zip(["Oslo", "oslo"], MATRIX[:2], strict=True):
+        vectors.add_vector(word, row)
+    export_sentence_transformers(vectors, tmp_path, layout=layout)
+    (weights,) = tmp_path.rglob("model.safetensors")
+    (rows,) = load_file(weights).values()
+    assert rows.tobytes() == MATRIX[:2].tobytes()
+    if layout == "static":
+        tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+        assert tokenizer.encode("Oslo oslo", add_special_tokens=False).ids == [0, 1]
+    else:
+        assert not content(tmp_path / "0_WordEmbeddings" / "whitespacetokenizer_config.json")["do_lower_case"]
+
+
+@LAYOUTS
 def test_words_that_no_text_can_reach_are_counted(tmp_path, caplog, layout):
-    export_sentence_transformers(tmp_path, ["new york", "King", "e.g", "b"], MATRIX[:4], layout=layout, lowercase=True)
+    export_sentence_transformers(
+        table(["new york", "King", "e.g", "b"], MATRIX[:4]), tmp_path, layout=layout, lowercase=True
+    )
     assert "2 of 4 words, such as ['new york', 'King'], are found in no text" in caplog.text
     caplog.clear()
-    export_sentence_transformers(tmp_path, ["King", "e.g"], MATRIX[:2], layout=layout, lowercase=False)
+    export_sentence_transformers(table(["King", "e.g"], MATRIX[:2]), tmp_path, layout=layout, lowercase=False)
     assert caplog.text == ""
 
 
 def test_words_with_punctuation_at_their_edges_are_lost_to_the_static_layout_alone(tmp_path, caplog):
-    export_sentence_transformers(tmp_path, ["u.s.", "b"], MATRIX[:2], layout="word", lowercase=True)
+    export_sentence_transformers(table(["u.s.", "b"], MATRIX[:2]), tmp_path, layout="word", lowercase=True)
     assert caplog.text == ""
-    export_sentence_transformers(tmp_path, ["u.s.", "b"], MATRIX[:2], lowercase=True)
+    export_sentence_transformers(table(["u.s.", "b"], MATRIX[:2]), tmp_path, lowercase=True)
     assert "1 of 2 words, such as ['u.s.']" in caplog.text
 
 
@@ -110,7 +130,7 @@ def test_words_with_punctuation_at_their_edges_are_lost_to_the_static_layout_alo
     ("words", "matrix", "layout", "message"),
     [
         (WORDS, MATRIX, "flat", "layout is 'flat'; it can be 'static' or 'word'"),
-        (WORDS, MATRIX[:3], "static", "5 words need a matrix of as many rows; this one is \\(3, 7\\)"),
+        ([], MATRIX[:0, :0], "static", "0 words need a matrix of as many rows; this one is \\(0, 0\\)"),
         (["a", "a"], MATRIX[:2], "static", "The word 'a' is there twice"),
         (["a", ""], MATRIX[:2], "word", "The empty word can have no vector"),
         (["a"], MATRIX[:1] * np.inf, "static", "The vector of 'a' has a number that is NaN or infinite"),
@@ -118,7 +138,7 @@ def test_words_with_punctuation_at_their_edges_are_lost_to_the_static_layout_alo
 )
 def test_what_cannot_be_exported_is_refused_before_a_file_is_made(tmp_path, words, matrix, layout, message):
     with pytest.raises(ValueError, match=message):
-        export_sentence_transformers(tmp_path / "export", words, matrix, layout=layout, lowercase=True)
+        export_sentence_transformers(table(words, matrix), tmp_path / "export", layout=layout, lowercase=True)
     assert not (tmp_path / "export").exists()
 
 

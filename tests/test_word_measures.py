@@ -1,5 +1,6 @@
 """What is measured on word vectors: against counts made by hand, and against gensim."""
 
+import bz2
 import dataclasses
 import gzip
 import lzma
@@ -9,13 +10,12 @@ import pytest
 
 from hfseq.cards import render_card
 from hfseq.models.keyed_vectors import KeyedVectors
+from hfseq.models.word_evaluation import read_analogies, read_pairs
 from hfseq.word_facts import Evaluation
 from hfseq.word_measures import (
     EvaluationSettings,
     evaluate_vectors,
     nearest_words,
-    read_analogies,
-    read_pairs,
     solved_analogies,
 )
 from tests.test_word_cards import changed, golden_facts
@@ -55,7 +55,7 @@ def sets(tmp_path):
 
     def write(text, name="set.txt"):
         path = tmp_path / name
-        opened = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+        opened = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}.get(path.suffix, open)
         with opened(path, "wt", encoding="utf-8") as file:
             file.write(text)
         return str(path)
@@ -87,7 +87,7 @@ def test_questions_of_one_kind_score_that_kind_alone(vectors, sets):
 
 
 @pytest.mark.parametrize("separator", ["\t", ",", " ", " , ", "   "])
-@pytest.mark.parametrize("suffix", [".txt", ".csv", ".txt.gz", ".txt.xz"])
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".txt.gz", ".txt.xz", ".txt.bz2"])
 def test_pairs_of_any_form_give_the_same_score(separator, suffix, vectors, sets):
     rows = [("King", "queen", "9.5"), ("man", "talk", "1"), ("man", "woman", "8"), ("man", "unheard", "3")]
     lines = ["# a comment", separator.join(("Word1", "Word2", "Score")), *map(separator.join, rows), ""]
@@ -122,6 +122,7 @@ def test_what_was_measured_makes_facts_and_a_card(vectors, sets):
     ("read", "text", "message"),
     [
         (read_analogies, ": family\nman woman king\n", r"set\.txt:2: an analogy has 4 words, got 'man woman king'"),
+        (read_analogies, "man woman king queen\n: family king\na b, c\n", r"set\.txt:3"),
         (read_analogies, ": family\n", "holds no analogies"),
         (read_pairs, "a\tb\t1\nc\td\n", r"set\.txt:2: a row has two words and a number, got 'c\\td'"),
         (read_pairs, "a\tb\thigh\nc\td\tlow\n", r"set\.txt:2"),

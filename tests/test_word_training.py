@@ -1,5 +1,6 @@
 """Training word vectors: what is learnt, progress, checkpoints, interruption, and several processes."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import AutoModel
 
 import hfseq
@@ -103,6 +105,9 @@ def test_one_call_trains_and_the_checkpoint_knows_its_words(tmp_path):
         train_word2vec(world(), hiden_size=3)
     with pytest.raises(ValueError, match="unknown option 'vocab_size'"):
         train_word2vec(world(), vocab_size=3)
+    for name, ours in {"vector_size": "hidden_size", "epochs": "num_train_epochs", "workers": "num_threads"}.items():
+        with pytest.raises(ValueError, match=f"unknown option '{name}'; did you mean '{ours}'"):
+            train_word2vec(world(), **{name: 3})
 
 
 def test_the_same_seed_gives_the_same_vectors_with_one_thread(corpus):
@@ -140,16 +145,27 @@ def test_only_the_last_checkpoints_are_kept_and_they_load_as_models(corpus, tmp_
     assert state["log_history"][-1]["learning_rate"] == pytest.approx(1e-4)
 
 
-def test_resuming_refuses_what_does_not_fit(corpus, tmp_path, caplog):
-    with pytest.raises(ValueError, match="no checkpoint to resume"):
-        make_trainer(corpus, tmp_path).train(resume_from_checkpoint=True)
+def test_resuming_refuses_what_does_not_fit(corpus, tmp_path, monkeypatch):
+    for folder in (tmp_path, tmp_path / "missing", None):
+        with pytest.raises(ValueError, match="no checkpoint to resume"):
+            make_trainer(corpus, folder).train(resume_from_checkpoint=True)
+    with pytest.raises(ValueError, match="no checkpoint to resume .*elsewhere"):
+        make_trainer(corpus, tmp_path).train(resume_from_checkpoint=tmp_path / "elsewhere")
+    (tmp_path / "checkpoint-best").mkdir()  # somebody's own
     make_trainer(corpus, tmp_path, num_train_epochs=1).train()
+    with pytest.raises(ValueError, match="holds checkpoints of another run, such as checkpoint-27000: resume it"):
+        make_trainer(corpus, tmp_path, num_train_epochs=1).train()
+    with pytest.raises(ValueError, match="holds another model .hidden_size: 16 -> 8."):
+        make_trainer(corpus, tmp_path, config={"hidden_size": 8}).train(resume_from_checkpoint=True)
     other = hfseq.WordCorpus.read([["x", "y"]], min_count=1)
     with pytest.raises(ValueError, match="model's words are not the corpus's"):
         make_trainer(other, tmp_path).train(resume_from_checkpoint=True)
     longer = make_trainer(corpus, tmp_path, num_train_epochs=2)
-    longer.train(resume_from_checkpoint=True)
+    warnings = []
+    monkeypatch.setattr(word_training.logger, "warning", lambda message, *values: warnings.append(message % values))
+    assert longer.train(resume_from_checkpoint=True) is longer.model
     assert longer.state.epoch == 2
+    assert warnings == ["Resuming with other arguments: num_train_epochs: 1 -> 2."]
 
 
 def test_ctrl_c_leaves_a_usable_model(corpus, monkeypatch):
@@ -166,13 +182,22 @@ def test_ctrl_c_leaves_a_usable_model(corpus, monkeypatch):
     model = trainer.train()
     assert trainer.state.interrupted and trainer.state.epoch == 3
     assert separation(model) > 0.05 and torch.isfinite(model.inputs.weight).all()
+    trainer.args.num_train_epochs = 5
+    trainer.train()
+    assert not trainer.state.interrupted and trainer.state.epoch == 5
 
 
 def test_a_model_can_be_trained_on(corpus):
     first = make_trainer(corpus).train()
     before = first.inputs.weight.clone()
+    earlier = first.vectors
+    neighbours = earlier.most_similar("cat")
     again = Word2VecTrainer(first, corpus, Word2VecTrainingArguments(num_threads=1, disable_tqdm=True)).train()
     assert again is first and not torch.equal(before, first.inputs.weight)
+    assert first.inputs.weight.is_contiguous() and first.outputs.weight.is_contiguous()
+    assert earlier.most_similar("cat") == neighbours != first.vectors.most_similar("cat")
+    with pytest.raises(ValueError, match="torch.float16: train in float32"):
+        Word2VecTrainer(copy.deepcopy(first).half(), corpus)
     with pytest.raises(ValueError, match="has no output vectors"):
         Word2VecTrainer(first.without_outputs(), corpus)
 
@@ -195,12 +220,17 @@ def test_a_training_that_diverges_says_so(corpus):
         ({"num_train_epochs": 0}, "num_train_epochs=0 must be 1 or more"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 must be above 0"),
         ({"min_learning_rate": 0.1}, "learning_rate=0.025 must be above 0 and not below min_learning_rate=0.1"),
-        ({"engine": "blok"}, "unknown engine 'blok'; did you mean 'block'"),
+        ({"engine": "blok"}, "expected one of .'auto', 'block', 'exact', 'torch'., got blok"),
+        ({"num_train_epochs": 1.5}, "num_train_epochs"),
+        ({"num_train_epochs": "5"}, "num_train_epochs"),
+        ({"seed": -1}, "seed=-1 must be 0 or more"),
+        ({"shared_negatives": 0}, "shared_negatives=0 must be 1 or more, or null"),
+        ({"save_words": 5}, "save_words=5 needs an output_dir"),
         ({"num_threads": 0}, "num_threads=0 must be 1 or more, or null"),
     ],
 )
 def test_wrong_arguments_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, StrictDataclassFieldValidationError), match=message):
         Word2VecTrainingArguments(**options)
 
 
@@ -211,6 +241,10 @@ def test_what_does_not_fit_together_is_named(corpus, monkeypatch):
         make_trainer(corpus, config={"loss": "softmax"}, engine="block").train()
     with pytest.raises(ValueError, match="num_processes=2 was asked for, 1 run"):
         make_trainer(corpus, num_processes=2)
+    with pytest.raises(ValueError, match="engine='block' runs on the CPU, not on 'cuda'"):
+        make_trainer(corpus, engine="block", device="cuda").train()
+    with pytest.raises(TypeError, match="corpus='c.txt' must be a WordCorpus"):
+        Word2VecTrainer(make_config(corpus), "c.txt")
     monkeypatch.setattr(word_engines, "_has_numba", lambda: False)
     with pytest.raises(ValueError, match=r"engine='exact' needs numba: pip install \"hfseq\[fast\]\""):
         make_trainer(corpus, engine="exact").train()
@@ -277,7 +311,9 @@ def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpu
         learning_rate=0.025,
     )
     two = type("Processes", (), {"num_processes": 2})
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, src: tensor.fill_(7.0))  # as the first has it
     meeting = word_training._Meeting(engine, trainer.model, corpus, two)
+    assert all((matrix == 7).all() for matrix in engine.matrices())
     inputs, outputs = engine.matrices()
     start = inputs.clone()
     inputs += 1.0

@@ -118,7 +118,10 @@ def test_reading_takes_memory_for_the_vocabulary_alone(tmp_path):
             "min_count=5 leaves 0 words of a corpus of 3 distinct words, the most frequent 1 times",
         ),
         ("no such file.txt", FileNotFoundError, "no text file 'no such file.txt'; a text itself belongs into a list"),
-        (DatasetDict(train=Dataset.from_dict({"text": ["a"]})), TypeError, "train: pass one of these splits"),
+        (None, TypeError, "The source is None: give a text file"),
+        ({"text": ["a b"]}, TypeError, "The source is a dict of 'text': pass one of these"),
+        (list("abcdefgh") * 9, ValueError, "No sentence has two words.*Is each word a text of its own"),
+        (DatasetDict(train=Dataset.from_dict({"text": ["a"]})), TypeError, "of 'train': pass one of these"),
         (Dataset.from_dict({"words": ["a"]}), ValueError, "text_column='text' is not among the columns"),
     ],
 )
@@ -140,6 +143,17 @@ def test_broken_files_are_named(tmp_path):
     whole = gzip.compress(b"a b c " * 1000)
     with pytest.raises(ValueError, match="torn.txt.gz is torn or not what its name says"):
         WordCorpus.read(as_file(tmp_path, "torn.txt.gz", "", lambda text: whole[: len(whole) // 2]))
+    for name in ("t.csv", "t.jsonl.gz", "t.parquet"):
+        with pytest.raises(ValueError, match=f"{name} is a table, not a text.*text_column"):
+            WordCorpus.read(as_file(tmp_path, name))
+    with pytest.raises(ValueError, match="c.zip is an archive: unpack it"):
+        WordCorpus.read(as_file(tmp_path, "c.zip"))
+    packed = bytearray(lzma.compress(b"a b c " * 1000))
+    packed[40] ^= 255
+    with pytest.raises(ValueError, match="c.xz is torn"):
+        WordCorpus.read(as_file(tmp_path, "c.xz", pack=lambda text: bytes(packed)))
+    with pytest.raises(TypeError, match="phrases=True: give what Phrases.learn returns"):
+        WordCorpus.read(TEXTS, min_count=1, phrases=True)
     with pytest.raises(ValueError, match="min_count=0"):
         WordCorpus.read(TEXTS, min_count=0)
     with pytest.raises(ValueError, match="split='letters'"):
@@ -170,6 +184,19 @@ def test_overlapping_pairs_are_merged_from_left_to_right():
     corpus = WordCorpus.read(texts, min_count=1, phrases=phrases)
     assert sentences(corpus) == [["a_a", "a_b"], ["a_a"], ["a_b", "a_a", "a"], ["b", "a"]]
     assert sentences(corpus) == [phrases[text.split()] for text in texts]
+
+
+def test_pairs_are_found_and_merged_across_the_ends_of_blocks(monkeypatch):
+    random = np.random.default_rng(0)
+    texts = [" ".join(f"w{i}" for i in random.integers(0, 6, 400))]  # one sentence over many blocks
+    expected = hfseq.Phrases.learn(texts, min_count=2, threshold=0.085)
+    whole = WordCorpus.read(texts, min_count=1, phrases=expected)
+    monkeypatch.setattr("hfseq.data.words._IDS", 7)
+    phrases = hfseq.Phrases.learn(texts, min_count=2, threshold=0.085)
+    assert phrases == expected and len(phrases.scores) > 3
+    pieces = WordCorpus.read(texts, min_count=1, phrases=phrases)
+    assert sentences(pieces) == sentences(whole) == [phrases[texts[0].split()]]
+    assert pieces.counts.tolist() == whole.counts.tolist()
 
 
 @pytest.mark.parametrize(("scoring", "threshold"), [("default", 3.0), ("npmi", 0.4)])

@@ -3,19 +3,20 @@
     phrases = Phrases.learn("corpus.txt")
     corpus = WordCorpus.read("corpus.txt", phrases=phrases)
 
-Learn again with the first as `phrases` to find longer ones. Scores and defaults are gensim's.
+Learn again with the first as `phrases` to find longer ones. Scores and defaults are gensim's. All distinct pairs of
+the corpus are counted, in 16 bytes of memory each.
 """
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from ..tokenization import Split
-from .words import END, RawCorpus, Source, read_raw
+from .words import RawCorpus, Source, read_raw
 
 Scoring = Literal["default", "npmi"]
 
@@ -118,19 +119,26 @@ class Phrases:
                 pairs[ids[a] << 32 | ids[b]] = ids[name]
         keys = np.array(sorted(pairs), dtype=np.int64)
         targets = np.array([pairs[key] for key in keys.tolist()], dtype=np.int32)
-        path, counts = raw.path.with_suffix(".merged"), np.zeros(len(words), dtype=np.int64)
-        with path.open("wb") as file:
+        counts = np.zeros(len(words), dtype=np.int64)
+
+        def pieces() -> Iterator[np.ndarray]:
+            held = np.zeros(0, dtype=np.int32)
             for block in raw.blocks():
-                merged = _merged(block, keys, targets)
-                counts += np.bincount(merged, minlength=len(words))
-                merged.tofile(file)
-        path.replace(raw.path)
+                piece, is_free = _merged(np.concatenate([held, block]), keys, targets)
+                # The last word may be the first of a pair whose second begins the next block.
+                cut = len(piece) - int(is_free)
+                held, piece = piece[cut:], piece[:cut]
+                counts[:] += np.bincount(piece, minlength=len(words))
+                yield piece
+            counts[:] += np.bincount(held, minlength=len(words))
+            yield held
+
+        raw.rewrite(pieces())
         return replace(raw, words=words, counts=counts)
 
     def save(self, path: str | Path) -> None:
         """Write JSON."""
-        before = None if self.before is None else self.before._content()
-        Path(path).write_text(json.dumps(self._content() | {"before": before}, ensure_ascii=False), encoding="utf-8")
+        Path(path).write_text(json.dumps(self._content(), ensure_ascii=False), encoding="utf-8")
 
     def _content(self) -> dict:
         before = None if self.before is None else self.before._content()
@@ -160,20 +168,39 @@ def _pair_keys(block: np.ndarray) -> np.ndarray:
 
 def _count_pairs(raw: RawCorpus) -> tuple[np.ndarray, np.ndarray]:
     """The distinct pairs as keys, and how often each occurs."""
-    keys, counts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    total, waiting = _Counted(), _Counted()
+    last = np.zeros(1, dtype=np.int32)
     for block in raw.blocks():
-        found, number = np.unique(_pair_keys(block), return_counts=True)
-        everything = np.concatenate([keys, found[found >= 0]])
-        weights = np.concatenate([counts, number[found >= 0]])
+        keys = _pair_keys(np.concatenate([last, block]))
+        last = block[-1:]
+        waiting = waiting.joined(_Counted(*np.unique(keys[keys >= 0], return_counts=True)))
+        if len(waiting.keys) >= len(total.keys):  # each key is sorted anew as often as the total doubles, no more
+            total, waiting = total.joined(waiting), _Counted()
+    total = total.joined(waiting)
+    return total.keys, total.counts
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Sorted distinct keys with their counts."""
+
+    keys: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def joined(self, other: "_Counted") -> "_Counted":
+        everything = np.concatenate([self.keys, other.keys])
         keys, place = np.unique(everything, return_inverse=True)
-        counts = np.bincount(place, weights=weights).astype(np.int64)
-    return keys, counts
+        weights = np.concatenate([self.counts, other.counts])
+        return _Counted(keys, np.bincount(place, weights=weights, minlength=len(keys)).astype(np.int64))
 
 
-def _merged(block: np.ndarray, keys: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """A block with its pairs merged from left to right: of overlapping ones the first, the third, ..."""
+def _merged(block: np.ndarray, keys: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, bool]:
+    """A block with its pairs merged from left to right: of overlapping ones the first, the third, ...
+
+    Also whether its last word is still free to be the first of a pair.
+    """
     if len(keys) == 0 or len(block) < 2:
-        return block
+        return block, bool(len(keys) and len(block) and block[-1] != 0)
     pairs = _pair_keys(block)
     place = np.minimum(np.searchsorted(keys, pairs), len(keys) - 1)
     is_pair = keys[place] == pairs
@@ -184,7 +211,4 @@ def _merged(block: np.ndarray, keys: np.ndarray, targets: np.ndarray) -> np.ndar
     merged[:-1][taken] = targets[place[taken]]
     keep = np.ones(len(block), dtype=np.bool_)
     keep[1:][taken] = False
-    return merged[keep]
-
-
-__all__ = ["END", "Phrases"]
+    return merged[keep], bool(keep[-1] and block[-1] != 0)

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+from ..models.keyed_vectors import KeyedVectors
 from .vector_files import checked_rows
 
 logger = logging.getLogger(__name__)
@@ -23,27 +24,27 @@ _EDGES = f"[{re.escape(string.punctuation)}]+"
 
 
 def export_sentence_transformers(
+    vectors: KeyedVectors,
     folder: str | Path,
-    words: Sequence[str],
-    matrix: np.ndarray,
     *,
     layout: Literal["static", "word"] = "static",
-    lowercase: bool,
+    lowercase: bool = False,
 ) -> None:
     """Write a folder that `SentenceTransformer(folder)` loads: `encode` gives the mean of the words' vectors.
 
     Words without a vector are left out of the mean in both layouts; a text of none but such words becomes zeros.
 
     Args:
+        vectors: The words and their vectors, written as float32, in safetensors.
         folder: Made if it does not exist.
-        words: The words, each once.
-        matrix: (words, dimension); written as float32, in safetensors.
         layout: "static" is one `StaticEmbedding`, the fast one: words end at white space, and punctuation at their
             edges is taken as words of its own. "word" is `WordEmbeddings` and `Pooling`: words end at white space, and
             one without a vector is looked up again without the punctuation at its edges, then in lower case.
         lowercase: Whether texts are lower-cased first: true for vectors that were trained on lower-cased text.
     """
-    rows = checked_rows(words, matrix)
+    keys = [(row, key) for row, key in enumerate(vectors.index_to_key) if key is not None]  # none: a row set aside
+    words = [str(key) for _, key in keys]
+    rows = checked_rows(words, vectors.vectors[[row for row, _ in keys]])
     if "" in words:
         raise ValueError("The empty word can have no vector; leave it out.")
     target = Path(folder)

@@ -1,8 +1,6 @@
 """Word vectors from and to files: word2vec (text and binary), GloVe, fastText's `.vec`, and what gensim saves."""
 
-import bz2
 import codecs
-import gzip
 import logging
 import lzma
 import pickle
@@ -14,17 +12,18 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Literal
 
 import numpy as np
 import pyarrow
 import pyarrow.compute
 
+from ..models.packed_files import open_packed
+
 logger = logging.getLogger(__name__)
 
 Format = Literal["auto", "text", "binary", "gensim"]
 
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 _BLOCK = 1 << 22  # bytes that are read, or numbers that are written, at a time
 _SAMPLE = 1 << 16  # bytes that tell text from binary; no word is longer
 _FLOAT = np.dtype("<f4")
@@ -99,9 +98,10 @@ def read_word_vectors(
         collector = _Collector(path, unit, vocabulary, encoding, unicode_errors)
         if format == "gensim":
             return _read_gensim(collector, limit)
-        with _open(path, "rb") as file:
+        with open_packed(path, "rb") as file:
             if format == "text":
-                _read_text(file, collector, limit, header)
+                with _hinting(path):
+                    _read_text(file, collector, limit, header)
             elif header is False:
                 raise ValueError(f"{path}: a binary file always has a header; leave header=False out.")
             else:
@@ -139,7 +139,7 @@ def write_word_vectors(
     if header and append and Path(path).is_file() and Path(path).stat().st_size > 0:
         raise ValueError(f"{path} has its beginning already; append to it with header=False.")
     step = max(1, _BLOCK // max(rows.shape[1], 1))
-    with _open(path, "ab" if append else "wb") as file:
+    with open_packed(path, "ab" if append else "wb") as file:
         if header:
             file.write(f"{promised} {rows.shape[1]}\n".encode())
         for start in range(0, len(names), step):
@@ -223,10 +223,6 @@ def _check_arguments(format: str, limit: int | None, encoding: str, unicode_erro
         raise ValueError(f"encoding is {encoding!r}, in which a space is {spaced!r}; convert the file to UTF-8.")
 
 
-def _open(path: str | Path, mode: str) -> IO[bytes]:
-    return cast(IO[bytes], _OPENERS.get(Path(path).suffix, open)(path, mode))
-
-
 @contextmanager
 def _reading(path: str | Path) -> Iterator[None]:
     try:
@@ -237,9 +233,21 @@ def _reading(path: str | Path) -> Iterator[None]:
         raise TornFileError(f"{path} is torn or not what its name says: {error}.") from error
 
 
+@contextmanager
+def _hinting(path: str | Path) -> Iterator[None]:
+    """Say so if what cannot be read as text is none."""
+    try:
+        yield
+    except ValueError as error:
+        if _detect(path) == "text":
+            raise
+        hint = "The file looks binary: read it with format='binary', or binary=True in load_word2vec_format."
+        raise type(error)(f"{error} {hint}") from error.__cause__
+
+
 def _detect(path: str | Path) -> Literal["text", "binary"]:
     """Tell text from binary, by what follows the header: binary ones always have one."""
-    with _open(path, "rb") as file:
+    with open_packed(path, "rb") as file:
         first = file.readline(_SAMPLE)
         sample = file.read(_SAMPLE)
     for pattern, what in _STRANGERS:

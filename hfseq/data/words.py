@@ -7,11 +7,13 @@ vocabulary; the ids go to a temporary file, four bytes a word, that the training
 A line is a sentence: no window reaches over its end.
 """
 
+import lzma
 import re
 import shutil
 import tempfile
+import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -20,11 +22,12 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import fsspec
 import numpy as np
-from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
+from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
 from ..models.word2vec import SPECIAL_TOKENS
 from ..tokenization import Split, vocabulary_tokenizer, word_splitter
+from .text import FORMATS
 
 if TYPE_CHECKING:
     from .phrases import Phrases
@@ -34,6 +37,7 @@ Source: TypeAlias = str | Path | Dataset | IterableDataset | Iterable[str] | Ite
 END = "\x00"  # in a list of words: a sentence ends
 END_ID = -1  # in the file of ids
 _GONE = -2
+_ID = np.dtype(np.int32)
 _CHARACTERS, _BATCH, _IDS = 1 << 20, 1 << 16, 1 << 20  # characters read, words batched, ids mapped at once
 # What the splitter "word" finds in ASCII text, at thirty times its speed.
 _ASCII_WORDS = re.compile(r"\w+|[^\w\s\x00-\x1f\x7f]", re.ASCII)
@@ -57,15 +61,25 @@ class RawCorpus:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """The ids in pieces, each but the last ending with a sentence if there is one that ends."""
-        ids = _mapped(self.path)
-        start = 0
-        while start < len(ids):
-            block = np.array(ids[start : start + _IDS])
+        start, length = 0, self.path.stat().st_size // _ID.itemsize
+        while start < length:
+            block = np.fromfile(self.path, dtype=_ID, count=_IDS, offset=start * _ID.itemsize)
             ends = np.flatnonzero(block == 0)
-            if start + _IDS < len(ids) and len(ends):
+            if start + _IDS < length and len(ends):
                 block = block[: ends[-1] + 1]
             yield block
             start += len(block)
+
+    def rewrite(self, pieces: Iterable[np.ndarray]) -> None:
+        """Put other ids in the place of all; those made of a block are not more, so there is never need of both.
+
+        Args:
+            pieces: Made of `blocks`, one after another: what is read is always ahead of what is written.
+        """
+        with self.path.open("r+b") as file:
+            for piece in pieces:
+                piece.astype(_ID, copy=False).tofile(file)
+            file.truncate()
 
 
 @dataclass(frozen=True)
@@ -123,6 +137,8 @@ class WordCorpus:
         """
         if min_count < 1 or (max_words is not None and max_words < 1):
             raise ValueError(f"min_count={min_count} and max_words={max_words} must be 1 or more")
+        if phrases is not None and not hasattr(phrases, "merge"):
+            raise TypeError(f"phrases={phrases!r}: give what Phrases.learn returns")
         raw = read_raw(source, split=split, lowercase=lowercase, text_column=text_column, cache_dir=cache_dir)
         raw_words, raw_types = int(raw.counts[1:].sum()), len(raw.words) - 1
         if phrases is not None:
@@ -131,15 +147,15 @@ class WordCorpus:
         ranks = np.full(len(raw.words), _GONE, dtype=np.int32)
         ranks[kept] = np.arange(len(kept)) + len(SPECIAL_TOKENS)
         ranks[0] = END_ID
-        path = Path(raw.folder.name) / "ids.bin"
-        with path.open("wb") as file:
-            for block in raw.blocks():
-                ids = ranks[block]
-                ids = ids[ids != _GONE]
-                ids.tofile(file)
-        raw.path.unlink()
+        raw.rewrite(ids[ids != _GONE] for ids in (ranks[block] for block in raw.blocks()))
+        _check_neighbours(_mapped(raw.path))
         words = [raw.words[index] for index in kept]
-        return cls(words, raw.counts[kept], _mapped(path), raw_words, raw_types, split, lowercase, raw.folder)
+        return cls(words, raw.counts[kept], _mapped(raw.path), raw_words, raw_types, split, lowercase, raw.folder)
+
+    @property
+    def vocab_size(self) -> int:
+        """The words and the special tokens: what a `Word2VecConfig` of this corpus needs."""
+        return len(self.words) + len(SPECIAL_TOKENS)
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer whose ids are this corpus's."""
@@ -148,6 +164,18 @@ class WordCorpus:
     def __len__(self) -> int:
         """Ids in the file, ends of sentences among them."""
         return len(self.ids)
+
+
+def _check_neighbours(ids: np.ndarray) -> None:
+    """Word vectors are learnt from neighbours: some sentence must have two words."""
+    for start in range(0, len(ids), _IDS):
+        block = ids[start : start + _IDS + 1]
+        if ((block[:-1] != END_ID) & (block[1:] != END_ID)).any():
+            return
+    raise ValueError(
+        "No sentence has two words that are kept, so there is nothing to learn from. Is each word a text of its own? "
+        "Give texts, or lists of words; or lower min_count."
+    )
 
 
 def _kept(raw: RawCorpus, min_count: int, max_words: int | None) -> np.ndarray:
@@ -180,7 +208,7 @@ def read_raw(
     if cache_dir is not None:
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
     folder = tempfile.TemporaryDirectory(prefix="hfseq_words_", dir=cache_dir, ignore_cleanup_errors=True)
-    path = Path(folder.name) / "raw.bin"
+    path = Path(folder.name) / "ids.bin"
     index: defaultdict[str, int] = defaultdict(count().__next__)
     counts = np.zeros(1, dtype=np.int64)
     assert index[END] == 0
@@ -212,7 +240,7 @@ def _readable_disk(folder: tempfile.TemporaryDirectory) -> Iterator[None]:
 
 
 def _mapped(path: Path) -> np.ndarray:
-    return np.memmap(path, dtype=np.int32, mode="r")
+    return np.memmap(path, dtype=_ID, mode="r")
 
 
 class _Splitter:
@@ -260,8 +288,12 @@ def _word_lists(source: Source, splitter: _Splitter, text_column: str) -> Iterat
 
 
 def _rows(source: Any, text_column: str) -> Iterable[Any]:
-    if isinstance(source, DatasetDict | IterableDatasetDict):
-        raise TypeError(f"The source is {type(source).__name__} of {', '.join(source)}: pass one of these splits.")
+    if isinstance(source, Mapping):
+        raise TypeError(
+            f"The source is a {type(source).__name__} of {', '.join(map(repr, source))}: pass one of these."
+        )
+    if not isinstance(source, Iterable):
+        raise TypeError(f"The source is {source!r}: give a text file, a dataset, or texts or lists of words.")
     if not isinstance(source, Dataset | IterableDataset):
         return source
     if source.column_names is not None and text_column not in source.column_names:
@@ -280,6 +312,13 @@ def _checked_words(row: Any, number: int) -> list[str]:
 def _from_file(path: Path, splitter: _Splitter) -> Iterator[list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no text file {str(path)!r}; a text itself belongs into a list.")
+    packed = Path(path.stem).suffix if path.suffix in (".gz", ".bz2", ".xz") else ""
+    if {path.suffix, packed} & set(FORMATS):
+        raise ValueError(
+            f"{path} is a table, not a text: read it with datasets.load_dataset, and name its column in text_column."
+        )
+    if path.suffix == ".zip":
+        raise ValueError(f"{path} is an archive: unpack it and give the text file inside.")
     with _reading(path), fsspec.open(str(path), "rt", compression="infer", encoding="utf-8", newline=None) as file:
         for text in _whole_words(file):
             yield splitter(text)
@@ -305,7 +344,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.object[error.start]:#x}): convert it first.") from error
-    except (EOFError, OSError) as error:
+    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         raise ValueError(f"{path} is torn or not what its name says: {error}.") from error

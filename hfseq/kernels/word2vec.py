@@ -13,7 +13,6 @@ from .rows import padded
 
 _LOOPS = Path(__file__).with_name("word2vec_loops.py")
 _CONSTANTS = "DIMENSION, SHARED, CBOW, NGRAMS, HIERARCHICAL = 100, 32, False, False, False  # written anew"
-LONGEST_PATH = 64  # of a Huffman code: its counts would have to reach the 62nd Fibonacci number
 CHUNK = 10_000  # as in the loops
 
 
@@ -143,6 +142,7 @@ class Loop:
         hierarchical: Whether the outputs are paths in the Huffman tree.
         exact: Whether to go pair by pair.
         most_parts: Input rows of one word at the most, itself and its n-grams.
+        longest_path: Output rows of one word at the most, if they are paths.
     """
 
     def __init__(
@@ -158,6 +158,7 @@ class Loop:
         hierarchical: bool,
         exact: bool,
         most_parts: int,
+        longest_path: int,
     ) -> None:
         by_path = exact or hierarchical
         self.compiled = compiled_loop(
@@ -167,7 +168,7 @@ class Loop:
         # A product does up to 16 rows, however few a block has.
         width, inputs, contexts = padded(dimension), max(block, 2 * window, 16), 2 * window
         pairs = inputs * contexts + 16
-        stride = padded(max(negatives + 1, LONGEST_PATH)) if by_path else shared
+        stride = padded(max(negatives, longest_path) + 1) if by_path else shared
         labels = np.zeros(2 * max(pairs, stride, inputs * shared + 16), dtype=np.float32)
         labels[: len(labels) // 2] = 1
         self.scratch = Scratch(

@@ -29,6 +29,10 @@ class KeyedVectors(StoredVectors):
     """The queries on a table of vectors. Adding, lookup and counts are `VectorTable`; files are `StoredVectors`.
 
     Queries take a key, a vector (D,), or a list of both. Their answers are pairs (key, score), the best first.
+
+    gensim's `save` and `load` are pickles and have no counterpart. Write with `save_word2vec_format` and read with
+    `from_file`, or make a checkpoint: `Word2VecModel.from_vectors(vectors).save_pretrained(folder)`, which
+    `Word2VecModel.from_pretrained(folder).vectors` gives back.
     """
 
     def most_similar(
@@ -275,7 +279,7 @@ class KeyedVectors(StoredVectors):
             from ot import emd2
             from scipy.spatial.distance import cdist
         except ImportError as error:
-            raise ImportError("wmdistance needs the packages POT and scipy: pip install POT scipy") from error
+            raise ImportError('wmdistance needs the packages POT and scipy: pip install "hfseq[wmd]"') from error
         first, second = ([word for word in document if word in self] for document in (document1, document2))
         if not first or not second:
             logger.warning("a document of wmdistance holds no word that has a vector")
@@ -299,15 +303,19 @@ class KeyedVectors(StoredVectors):
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
         similarity_function: str = "most_similar",
+        *,
+        strict: bool = False,
     ) -> tuple[float, list[Section]]:
         """How many analogies "a is to b as c is to d" the vectors answer.
 
         Args:
-            analogies: a file (also compressed) of four words a line, in sections that begin with ": name".
+            analogies: a file (also .gz, .xz, .bz2) of four words a line, in sections that begin with ": name".
             restrict_vocab: use so many keys from the first on.
             case_insensitive: compare in upper case; of keys that differ in case only, the first one counts.
             dummy4unknown: count analogies with unknown words as wrong, instead of leaving them out.
             similarity_function: the query that answers: "most_similar" or "most_similar_cosmul".
+            strict: refuse a line of another form, which gensim passes over; words may then be separated by tabs or
+                commas too, questions may come before the first section, and "#" begins a comment.
 
         Returns:
             The share of right answers, and for each section and all of them ("Total accuracy") a dict of its name,
@@ -321,26 +329,31 @@ class KeyedVectors(StoredVectors):
             restrict_vocab=restrict_vocab,
             case_insensitive=case_insensitive,
             dummy4unknown=dummy4unknown,
+            strict=strict,
         )
 
     def evaluate_word_pairs(
         self,
         pairs: str | Path,
-        delimiter: str = "\t",
+        delimiter: str | None = "\t",
         encoding: str = "utf8",
         restrict_vocab: int | None = 300_000,
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
+        *,
+        strict: bool = False,
     ) -> tuple[Any, Any, float]:
         """How well cosines agree with people's judgements of word pairs.
 
         Args:
-            pairs: a file (also compressed) of two words and a number a line; lines that begin with "#" are comments.
-            delimiter: what separates them.
+            pairs: a file (also .gz, .xz, .bz2) of two words and a number a line; "#" begins a comment.
+            delimiter: what separates them; None for tabs, commas or spaces, whichever a line holds.
             encoding: of the file.
             restrict_vocab: use so many keys from the first on.
             case_insensitive: compare in upper case; of keys that differ in case only, the first one counts.
             dummy4unknown: give pairs with unknown words the cosine 0, instead of leaving them out.
+            strict: refuse a line of another form, which gensim passes over; a first line of titles and further
+                columns are allowed.
 
         Returns:
             Pearson's correlation and Spearman's, each with its p-value, and the per cent of pairs with unknown words.
@@ -354,6 +367,7 @@ class KeyedVectors(StoredVectors):
             restrict_vocab=restrict_vocab,
             case_insensitive=case_insensitive,
             dummy4unknown=dummy4unknown,
+            strict=strict,
         )
 
     def _row_similarity(self, first: int, second: int) -> Any:
@@ -403,8 +417,7 @@ class KeyedVectors(StoredVectors):
             from hfseq.plots import plot_words
         except ImportError as error:
             raise ImportError("plot needs the whole package: pip install hfseq") from error
-        shown = self.index_to_key[:100] if words is None else words
-        return plot_words(self, shown, method=method, path=path, title=title, seed=seed)
+        return plot_words(self, words, method=method, path=path, title=title, seed=seed)
 
 
 def _as_list(items: Query) -> list[Any]:

@@ -126,7 +126,7 @@ class StoredVectors(VectorTable):
 
         Args:
             fname: a file in word2vec's format.
-            lockf: what becomes of these words' `vectors_lockf`: 0 keeps training from changing them, 1 does not.
+            lockf: for gensim's argument order alone; it does nothing, for `Word2VecTrainer` trains all words.
             binary: read the binary format instead of the text one.
             encoding: of the words.
             unicode_errors: what to do about words that are not in this encoding.
@@ -147,9 +147,6 @@ class StoredVectors(VectorTable):
         rows = [self.key_to_index[word] for word in found.words]
         self.vectors[rows] = found.matrix
         self.norms = None
-        if self.vectors_lockf is None or len(self.vectors_lockf) != len(self):
-            self.vectors_lockf = np.ones(len(self), dtype=np.float32)
-        self.vectors_lockf[rows] = lockf
 
     @classmethod
     def from_gensim(cls: type[Table], vectors: Any) -> Table:

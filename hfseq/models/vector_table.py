@@ -31,7 +31,6 @@ class VectorTable:
         norms: lengths of the vectors (N,), or None until they are needed.
         expandos: further numbers by name, an array (N,) for each; see `set_vecattr`.
         next_index: the row that `add_vector` fills next.
-        vectors_lockf: how much of each vector's update training applies, as `intersect_word2vec_format` left it.
         subwords: gives the vector of a word that is not in the table, or None if it has none. With it, lookups and
             queries also take such words.
     """
@@ -39,7 +38,6 @@ class VectorTable:
     def __init__(self, vector_size: int, count: int = 0, dtype: Any = np.float32) -> None:
         self.vector_size = vector_size
         self.expandos: dict[str, np.ndarray] = {}
-        self.vectors_lockf: np.ndarray | None = None
         self.subwords: Callable[[str], np.ndarray | None] | None = None
         self.vectors = np.zeros((count, vector_size), dtype=dtype)
         self._index_to_key: list[Any] = [None] * count

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
-from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput
@@ -37,7 +36,8 @@ from transformers.utils.hub import resolve_revision
 from .artifacts import TOKENIZER_NAME
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids
 from .keyed_vectors import KeyedVectors
-from .word_tables import huffman_paths, ngram_buckets, noise_distribution, out_of_range
+from .word_losses import path_losses, sampled_losses, softmax_losses
+from .word_tables import huffman_paths, ngram_buckets, noise_table, out_of_range
 
 logger = logging.get_logger(__name__)
 
@@ -160,6 +160,7 @@ class Word2VecModel(SequencePreTrainedModel):
             self.register_buffer("ngrams", torch.zeros(config.num_ngrams, dtype=torch.int32))
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._vectors: tuple[Any, KeyedVectors] | None = None
+        self._tables: tuple[Any, tuple[np.ndarray, ...]] | None = None
         self.post_init()
 
     @torch.no_grad()
@@ -253,34 +254,27 @@ class Word2VecModel(SequencePreTrainedModel):
         if len(wrong):
             raise ValueError(f"label {int(wrong[0])} is outside 0 to {self.config.vocab_size - 1}, the ids of words.")
         given = labels != -100
-        losses = {
-            "softmax": self._softmax_losses,
-            "negative-sampling": self._sampled_losses,
-            "hierarchical-softmax": self._path_losses,
-        }[self.config.loss](outputs, context[given], labels[given])
+        losses = self._losses(outputs.weight, context[given], labels[given])
         return losses.sum() / (given.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
 
-    def _softmax_losses(self, outputs: nn.Embedding, context: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(context @ outputs.weight.T, labels, reduction="none")
+    def _losses(self, outputs: torch.Tensor, context: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.config.loss == "softmax":
+            return softmax_losses(outputs, context, labels)
+        tables = [torch.from_numpy(table).to(labels.device) for table in self._loss_tables()]
+        if self.config.loss == "hierarchical-softmax":
+            return path_losses(outputs, context, labels, (tables[0], tables[1], tables[2]))
+        draws = torch.randint(len(tables[0]), (len(labels), self.config.negatives))  # by the CPU's seed anywhere
+        return sampled_losses(outputs, context, labels, tables[0][draws.to(labels.device)].long())
 
-    def _sampled_losses(self, outputs: nn.Embedding, context: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """As in word2vec.c a noise word that is the label itself is passed over."""
-        weights = torch.from_numpy(noise_distribution(self.counts.cpu().numpy(), self.config.noise_power))
-        noise = torch.multinomial(weights, max(1, len(labels)) * self.config.negatives, replacement=True)
-        noise = noise.view(-1, self.config.negatives)[: len(labels)].to(labels.device)  # (B, N)
-        positive = (context * outputs(labels)).sum(-1)
-        negative = torch.einsum("bd,bnd->bn", context, outputs(noise))
-        return F.softplus(-positive) + (F.softplus(negative) * (noise != labels[:, None])).sum(-1)
-
-    def _path_losses(self, outputs: nn.Embedding, context: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        starts, nodes, turns = (torch.from_numpy(table).to(labels.device) for table in self.paths())
-        sizes = starts[labels + 1] - starts[labels]
-        owner = torch.repeat_interleave(torch.arange(len(labels), device=labels.device), sizes)
-        place = torch.arange(len(owner), device=labels.device) - (sizes.cumsum(0) - sizes)[owner]
-        place = place + starts[labels][owner]
-        scores = (context[owner] * outputs(nodes[place].long())).sum(-1)
-        signs = (1 - 2 * turns[place]).to(scores.dtype)
-        return scores.new_zeros(len(labels)).index_add(0, owner, F.softplus(scores * signs))
+    def _loss_tables(self) -> tuple[np.ndarray, ...]:
+        """What the loss needs of the counts: made once, for it takes a second for a large vocabulary."""
+        state = (self.counts.data_ptr(), self.counts._version, self.config.loss, self.config.noise_power)
+        if self._tables is None or self._tables[0] != state:
+            if self.config.loss == "hierarchical-softmax":
+                self._tables = (state, self.paths())
+            else:
+                self._tables = (state, (noise_table(self.counts.cpu().numpy(), self.config.noise_power),))
+        return self._tables[1]
 
     def needed_outputs(self, purpose: str) -> nn.Embedding:
         """The output vectors, or an error that says what needs them."""
@@ -360,13 +354,20 @@ class Word2VecModel(SequencePreTrainedModel):
         return self._vectors[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_vectors": None}  # a copy makes its own
+        return self.__dict__ | {"_vectors": None, "_tables": None}  # a copy makes its own
+
+    def weights_changed(self) -> None:
+        """Forget `vectors`; for those who write weights where torch cannot see it, through `.data` or numpy."""
+        self._vectors = None
 
     @torch.no_grad()
     def _keyed_vectors(self) -> KeyedVectors:
         ids = torch.arange(len(SPECIAL_TOKENS), self.config.vocab_size, device=self.counts.device)
-        own = self.inputs.weight[len(SPECIAL_TOKENS) : self.config.vocab_size]  # shares memory with the weights
-        matrix = torch.cat([self.embed(part) for part in ids.split(4096)]) if self.config.ngram_buckets else own
+        own = self.inputs.weight[len(SPECIAL_TOKENS) : self.config.vocab_size]
+        # A copy also without n-grams: what is done to it must not reach the model, nor a training it.
+        matrix = (
+            torch.cat([self.embed(part) for part in ids.split(4096)]) if self.config.ngram_buckets else own.clone()
+        )
         counts = self.counts[len(SPECIAL_TOKENS) :].cpu().numpy()
         vectors = KeyedVectors.from_vectors(self.words, matrix.float().cpu().numpy(), counts=counts)
         if self.config.ngram_buckets:
@@ -383,10 +384,12 @@ class Word2VecModel(SequencePreTrainedModel):
         Returns:
             Words with their probabilities; None if the vocabulary has no word of the context.
         """
+        if isinstance(context_words, str):
+            raise TypeError(f"context_words is the string {context_words!r}; give a list of words.")
         outputs = self.needed_outputs("predict_output_word")
         if self.config.loss == "hierarchical-softmax":
             raise RuntimeError("Predicting words needs output vectors of words; hierarchical softmax has none.")
-        known = self.vectors.key_to_index
+        names, known = self.vectors.index_to_key, self.vectors.key_to_index
         ids = [known[word] + len(SPECIAL_TOKENS) for word in context_words if word in known]
         if not ids:
             return None
@@ -394,7 +397,6 @@ class Word2VecModel(SequencePreTrainedModel):
             context = self.embed(torch.tensor(ids, device=self.counts.device)).mean(0)
             scores = outputs.weight[len(SPECIAL_TOKENS) :] @ context
             best = scores.softmax(0).topk(min(topn, len(scores)))
-        names = self.words
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         return [(names[index], value) for index, value in pairs]
 
@@ -444,9 +446,11 @@ class Word2VecModel(SequencePreTrainedModel):
             vectors_only: Leave the output vectors out.
             **kwargs: As transformers takes them.
         """
-        if vectors_only:
+        if vectors_only and self.outputs is not None:
+            if kwargs.get("state_dict") is not None:
+                raise ValueError("vectors_only=True chooses the weights itself: leave state_dict out.")
             return self.without_outputs().save_pretrained(save_directory, *args, **kwargs)
-        if self.tokenizer is not None:
+        if self.tokenizer is not None and kwargs.get("is_main_process", True):
             self.tokenizer.save_pretrained(save_directory)
         return super().save_pretrained(save_directory, *args, **kwargs)
 

@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from .packed_files import open_packed
 from .similarity import best_of_many, divide_rows, unit_vector
 from .vector_table import VectorTable
 
@@ -19,6 +20,68 @@ Search: TypeAlias = Callable[..., list[tuple[Any, float]]]
 _NEIGHBOURS = 5  # that are looked through for the first one that may be an answer
 
 
+class Questions(NamedTuple):
+    """A section of analogies."""
+
+    name: str
+    rows: list[Question]
+
+
+def read_analogies(path: str | Path, *, strict: bool = True) -> list[Questions]:
+    """Read sections of analogies.
+
+    Args:
+        path: a file, also packed, of four words a line and a line `: name` before each section.
+        strict: refuse a line of another form; take tabs or commas between the words as well as spaces, lines that
+            begin with # as comments, and questions before the first `: name` as a section without a name. Otherwise
+            read as gensim does, which passes over a line of another form and insists on that name.
+    """
+    sections: list[Questions] = []
+    for number, line in _lines(path, "utf-8"):
+        if line.startswith(": "):
+            sections.append(Questions(line[1:].strip(), []))
+        elif not (strict and line.startswith("#")):
+            if not sections:
+                sections.append(_nameless(path, number, strict))
+            words = _columns(line) if strict else line.split()
+            if len(words) == 4:
+                sections[-1].rows.append((words[0], words[1], words[2], words[3]))
+            else:
+                _pass_over(f"{path}:{number}: an analogy has 4 words, got {line.strip()!r}.", strict)
+    if not any(section.rows for section in sections):
+        # gensim's users expect a division by zero.
+        error = ValueError if strict else ZeroDivisionError
+        raise error(f"{path} holds no analogies; a line has 4 words, and a line ': name' comes before each section.")
+    return sections
+
+
+def read_pairs(
+    path: str | Path, *, delimiter: str | None = None, encoding: str = "utf-8", strict: bool = True
+) -> list[tuple[str, str, float]]:
+    """Read two words and a number a line; lines that begin with # are comments.
+
+    Args:
+        path: a file, also packed.
+        delimiter: what separates the columns; None for tabs, commas or spaces, whichever a line holds.
+        encoding: of the file.
+        strict: refuse a line of another form, but for a first one of titles; leave columns after the third out.
+            Otherwise pass over such lines, as gensim does.
+    """
+    rows: list[tuple[str, str, float]] = []
+    content = (numbered for numbered in _lines(path, encoding) if not numbered[1].startswith("#"))
+    for index, (number, line) in enumerate(content):
+        columns = _columns(line) if delimiter is None else line.split(delimiter)
+        row = _parsed_pair(columns[:3] if strict else columns)
+        if row is not None:
+            rows.append(row)
+        else:
+            message = f"{path}:{number}: a row has two words and a number, got {line.strip()!r}."
+            _pass_over(message, strict and index > 0)
+    if strict and not rows:
+        raise ValueError(f"{path} holds no word pairs; a row has two words and a number.")
+    return rows
+
+
 def evaluate_analogies(
     table: VectorTable,
     path: str | Path,
@@ -28,6 +91,7 @@ def evaluate_analogies(
     restrict_vocab: int | None,
     case_insensitive: bool,
     dummy4unknown: bool,
+    strict: bool,
 ) -> tuple[float, list[Section]]:
     """Answer a file of analogies; see `KeyedVectors.evaluate_word_analogies`.
 
@@ -39,13 +103,14 @@ def evaluate_analogies(
         restrict_vocab: how many keys from the first on take part.
         case_insensitive: compare in upper case.
         dummy4unknown: count questions with unknown words as wrong.
+        strict: see `read_analogies`.
     """
     indices = _indices(table, restrict_vocab, case_insensitive)
     fold = _upper if case_insensitive else str
-    sections = list(_read_sections(path, fold))
-    asked = [question for section in sections for question in section["questions"]]
-    if not asked:
-        raise ZeroDivisionError(f"{path} holds no analogies; a line is four words, below a line ': section'.")
+    sections = [
+        Questions(name, [_folded(row, fold) for row in rows]) for name, rows in read_analogies(path, strict=strict)
+    ]
+    asked = [question for section in sections for question in section.rows]
     known = list(dict.fromkeys(question for question in asked if all(word in indices for word in question)))
     nearest = _Answers(table, search, restrict_vocab, batched).nearest(known, indices)
     answers = {
@@ -71,11 +136,12 @@ def evaluate_pairs(
     path: str | Path,
     *,
     similarity: Callable[[int, int], Any],
-    delimiter: str,
+    delimiter: str | None,
     encoding: str,
     restrict_vocab: int | None,
     case_insensitive: bool,
     dummy4unknown: bool,
+    strict: bool,
 ) -> tuple[Any, Any, float]:
     """Correlate with a file of word pairs; see `KeyedVectors.evaluate_word_pairs`.
 
@@ -83,11 +149,12 @@ def evaluate_pairs(
         table: the vectors.
         path: the file of pairs.
         similarity: of two rows of the table.
-        delimiter: what separates the columns.
+        delimiter: what separates the columns; see `read_pairs`.
         encoding: of the file.
         restrict_vocab: how many keys from the first on take part.
         case_insensitive: compare in upper case.
         dummy4unknown: give pairs with unknown words the similarity 0.
+        strict: see `read_pairs`.
     """
     try:  # the Hub's loader demands what is imported outside `try`, also of those who never evaluate
         from scipy.stats import pearsonr, spearmanr
@@ -98,7 +165,7 @@ def evaluate_pairs(
     gold: list[float] = []
     ours: list[float] = []
     unknown = 0
-    for first, second, score in _read_pairs(path, delimiter, encoding):
+    for first, second, score in read_pairs(path, delimiter=delimiter, encoding=encoding, strict=strict):
         pair = fold(first), fold(second)
         known = all(word in indices for word in pair)
         unknown += not known
@@ -106,9 +173,10 @@ def evaluate_pairs(
             gold.append(score)
             ours.append(similarity(indices[pair[0]], indices[pair[1]]) if known else 0.0)
     if not gold:
+        separator = "tabs, commas or spaces" if delimiter is None else repr(delimiter)
         raise ValueError(
-            f"{path} holds no pair that can be scored: lines are 'word{delimiter!r}word{delimiter!r}number', "
-            f"{unknown} of them hold words unknown to {table!r}."
+            f"{path} holds no pair that can be scored: lines are two words and a number, separated by "
+            f"{separator}; {unknown} of them hold words unknown to {table!r}."
         )
     pearson, spearman = pearsonr(gold, ours), spearmanr(gold, ours)
     ratio = 100 * unknown / (len(gold) if dummy4unknown else len(gold) + unknown)
@@ -141,41 +209,43 @@ def _indices(table: VectorTable, restrict_vocab: int | None, case_insensitive: b
     return indices
 
 
-def _lines(path: str | Path, encoding: str = "utf-8") -> Iterator[str]:
-    import fsspec
-
-    with fsspec.open(str(path), "rt", encoding=encoding, compression="infer") as file:
-        yield from file
-
-
-def _read_sections(path: str | Path, fold: Callable[[str], str]) -> Iterator[Section]:
-    section: Section | None = None
-    for number, line in enumerate(_lines(path), start=1):
-        if line.startswith(": "):
-            if section is not None:
-                yield section
-            section = {"section": line[1:].strip(), "questions": []}
-            continue
-        if section is None:
-            raise ValueError(f"{path}, line {number}: a line ': section' must come before the first analogy.")
-        words = tuple(fold(word) for word in line.split())
-        if len(words) == 4:
-            section["questions"].append(words)
-        else:
-            logger.info("%s, line %d: passed over, it holds %d words instead of four", path, number, len(words))
-    if section is not None:
-        yield section
+def _nameless(path: str | Path, number: int, strict: bool) -> Questions:
+    if not strict:
+        raise ValueError(f"{path}:{number}: a line ': name' must come before the first analogy.")
+    return Questions("", [])
 
 
-def _read_pairs(path: str | Path, delimiter: str, encoding: str) -> Iterator[tuple[str, str, float]]:
-    for number, line in enumerate(_lines(path, encoding), start=1):
-        if line.startswith("#"):
-            continue
-        try:
-            first, second, score = line.split(delimiter)
-            yield first, second, float(score)
-        except ValueError:
-            logger.info("%s, line %d: passed over, it is not two words and a number", path, number)
+def _pass_over(message: str, strict: bool) -> None:
+    if strict:
+        raise ValueError(message)
+    logger.info("%s The line is passed over.", message)
+
+
+def _folded(question: Question, fold: Callable[[str], str]) -> Question:
+    a, b, c, d = map(fold, question)
+    return a, b, c, d
+
+
+def _lines(path: str | Path, encoding: str) -> Iterator[tuple[int, str]]:
+    """Number and read the lines that are not blank."""
+    with open_packed(path, "rt", encoding) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, line
+
+
+def _columns(line: str) -> list[str]:
+    line = line.strip()
+    separator = next((each for each in "\t," if each in line), None)
+    return [column.strip() for column in line.split(separator)]
+
+
+def _parsed_pair(columns: list[str]) -> tuple[str, str, float] | None:
+    try:
+        first, second, score = columns
+        return first, second, float(score)
+    except ValueError:
+        return None
 
 
 class _Answers:
@@ -226,9 +296,9 @@ def _answer(question: Question, found: Iterable[str], indices: dict[str, int]) -
     return word
 
 
-def _judge(section: Section, answers: dict[Question, str | None], dummy4unknown: bool) -> Section:
-    result: Section = {"section": section["section"], "correct": [], "incorrect": []}
-    for question in section["questions"]:
+def _judge(section: Questions, answers: dict[Question, str | None], dummy4unknown: bool) -> Section:
+    result: Section = {"section": section.name, "correct": [], "incorrect": []}
+    for question in section.rows:
         if question in answers:
             result["correct" if answers[question] == question[3] else "incorrect"].append(question)
         elif dummy4unknown:

@@ -22,7 +22,7 @@ def keep_probabilities(counts: np.ndarray, sample: float) -> np.ndarray:
     """
     if sample == 0:
         return np.ones(len(counts), dtype=np.float32)
-    ratio = sample * counts.sum() / np.maximum(counts, 1)
+    ratio = sample * counts.sum(dtype=np.float64) / np.maximum(counts, 1)
     return np.minimum(1.0, np.sqrt(ratio) + ratio).astype(np.float32)
 
 

@@ -157,7 +157,7 @@ def test_word_movers_distance_by_hand(toy, transport):
 
 def test_word_movers_distance_says_what_it_needs(toy, monkeypatch):
     monkeypatch.setitem(sys.modules, "ot", None)
-    with pytest.raises(ImportError, match="pip install POT"):
+    with pytest.raises(ImportError, match=r'pip install "hfseq\[wmd\]"'):
         toy.wmdistance(["east"], ["west"])
 
 
@@ -166,12 +166,19 @@ def test_plot_hands_the_words_on(toy, monkeypatch):
     module.plot_words = lambda *args, **options: (args, options)
     monkeypatch.setitem(sys.modules, "hfseq.plots", module)
     arguments, options = toy.plot(method="pca", title="compass")
-    assert arguments == (toy, WORDS)
+    assert arguments == (toy, None)  # plot_words knows which words to draw
     assert options == {"method": "pca", "path": None, "title": "compass", "seed": 0}
     assert toy.plot({"winds": ["east"]})[0][1] == {"winds": ["east"]}
     monkeypatch.setitem(sys.modules, "hfseq.plots", None)
     with pytest.raises(ImportError, match="pip install hfseq"):
         toy.plot()
+
+
+def test_rows_set_aside_are_not_drawn():
+    table = KeyedVectors(2, 5)
+    for key, vector in zip("abc", [[1, 2], [3, 1], [-1, 1]], strict=True):
+        table.add_vector(key, vector)
+    assert table.plot(method="pca").words == ("a", "b", "c")
 
 
 def test_an_index_is_asked_instead(toy):

@@ -154,6 +154,8 @@ def test_words_are_predicted_as_gensim_predicts_them():
         found = ours.predict_output_word(context, topn=3)
         assert found == [(word, pytest.approx(float(score), abs=1e-6)) for word, score in expected]
     assert ours.predict_output_word(["unheard-of"]) is None
+    with pytest.raises(TypeError, match="is the string 'film'; give a list of words"):
+        ours.predict_output_word("film")
     assert len(ours.predict_output_word(["the"], topn=99)) == len(words)
     with pytest.raises(RuntimeError, match="hierarchical softmax has none"):
         make_model(loss="hierarchical-softmax").predict_output_word(["the"])

@@ -58,6 +58,7 @@ class ByHand:
         self.model, self.config = model, model.config
         self.inputs = model.inputs.weight.detach().double().numpy().copy()
         self.outputs = model.outputs.weight.detach().double().numpy().copy()
+        self.start = self.inputs.copy()
         self.paths = model.paths()
         self.losses = []
 
@@ -155,7 +156,7 @@ def test_the_exact_loop_does_what_the_equations_say(kind, dimension):
     np.testing.assert_allclose(outputs, by_hand.outputs, atol=2e-6)
     assert done == len(IDS) and pairs == -(-len(by_hand.losses) // 64)  # one pair of 64 is looked at
     assert loss == pytest.approx(sum(by_hand.losses[::64]), abs=1e-5)
-    assert np.abs(inputs - model.inputs.weight.detach().numpy()).max() > 0.01
+    assert np.abs(inputs - by_hand.start).max() > 0.01
 
 
 @pytest.mark.parametrize("shared", [8, 32])
@@ -202,18 +203,20 @@ def test_the_torch_engine_follows_the_gradient_of_the_model(architecture, loss):
         vectors = model.inputs(torch.tensor([input_rows]))
         whole = vectors.detach() + len(input_rows) * (vectors - vectors.detach())
         model(inputs_embeds=whole, labels=torch.tensor([word])).loss.backward()
-    expected = [weight - RATE * weight.grad for weight in (model.inputs.weight, model.outputs.weight)]
+    expected = [
+        (weight - RATE * weight.grad).detach().numpy() for weight in (model.inputs.weight, model.outputs.weight)
+    ]
     found = run(TorchEngine(model, device="cpu", tokens_per_step=64, shared=16, block=32))
     for ours, theirs in zip(found[:2], expected, strict=True):
-        np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-6)
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
 def test_the_torch_engine_scales_the_updates_of_a_row_down_that_too_many_pairs_touch(monkeypatch):
     model = make_model()
     monkeypatch.setattr(word_engines, "_MOST_STEP", 2.0 * RATE)
-    inputs, outputs, _ = run(TorchEngine(model, device="cpu", tokens_per_step=64, shared=16, block=32))
+    start = model.outputs.weight.detach().double().numpy().copy()
     by_hand = ByHand(model).all_at_once()
-    start = model.outputs.weight.detach().double().numpy()
+    inputs, outputs, _ = run(TorchEngine(model, device="cpu", tokens_per_step=64, shared=16, block=32))
     met = [sum(target == word for _, target in by_hand.pairs()) for word in range(WORDS)]
     met[NOISE_WORD] += 3 * sum(1 for _, target in by_hand.pairs())
     scale = np.minimum(1, 2 / np.maximum(met, 1))[:, None]
@@ -222,9 +225,8 @@ def test_the_torch_engine_scales_the_updates_of_a_row_down_that_too_many_pairs_t
 
 def test_words_of_a_window_may_walk_a_path_together():
     model = make_model(loss="hierarchical-softmax")
-    engine = NumbaEngine(model, num_threads=1, shared=8, block=32, exact=False)
-    inputs, outputs, _ = run(engine)
     by_hand = ByHand(model)
+    inputs, outputs, _ = run(NumbaEngine(model, num_threads=1, shared=8, block=32, exact=False))
     pairs = list(by_hand.pairs())
     place = 0
     for sentence in SENTENCES:
@@ -343,6 +345,20 @@ def test_a_loop_is_compiled_once_for_arrays_and_for_memory_mapped_files(tmp_path
     run(engine)
     run(engine, np.memmap(tmp_path / "ids", dtype=np.int32, mode="r"))
     assert len(engine.loops[0].compiled.signatures) == 1
+
+
+def test_paths_may_be_as_long_as_the_counts_make_them():
+    counts = [0, 0, 1, 1]
+    while len(counts) < 80:
+        counts.append(counts[-1] + counts[-2])  # the longest code there can be
+    config = Word2VecConfig(vocab_size=80, hidden_size=8, loss="hierarchical-softmax", sample=0, window=9)
+    model = Word2VecModel(config)
+    model.counts = torch.tensor(counts)
+    assert np.diff(model.paths()[0]).max() == 77
+    engine = NumbaEngine(model, num_threads=1, shared=8, block=32, exact=False)
+    assert engine.loops[0].scratch.scores.shape[1] >= 78
+    run(engine, np.random.default_rng(0).integers(2, 80, 500).astype(np.int32))
+    assert all(torch.isfinite(matrix).all() for matrix in engine.matrices())
 
 
 def test_an_error_in_a_thread_reaches_the_caller():

@@ -1,6 +1,8 @@
 """Analogies and word pairs: by hand, and against gensim on files with everything that can be wrong with a line."""
 
 import bz2
+import gzip
+import lzma
 
 import numpy as np
 import pytest
@@ -78,7 +80,7 @@ def test_the_similarity_function_answers(words, write, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("a b c d\n", ValueError, "line 1: a line ': section'"),
+        ("a b c d\n", ValueError, "questions.txt:1: a line ': name'"),
         ("", ZeroDivisionError, "holds no analogies"),
         (": only\na b\n", ZeroDivisionError, "holds no analogies"),
     ],
@@ -100,10 +102,40 @@ def test_pairs_by_hand(words, write):
         words.evaluate_word_pairs(write("broken\n"))
 
 
-def test_files_may_be_compressed(words, tmp_path):
-    path = tmp_path / "questions.txt.bz2"
-    path.write_bytes(bz2.compress(ANALOGIES.encode()))
+@pytest.mark.parametrize(
+    ("suffix", "compress"), [(".gz", gzip.compress), (".xz", lzma.compress), (".bz2", bz2.compress)]
+)
+def test_files_may_be_compressed(words, tmp_path, suffix, compress):
+    path = tmp_path / f"questions.txt{suffix}"
+    path.write_bytes(compress(ANALOGIES.encode()))
     assert words.evaluate_word_analogies(path)[0] == pytest.approx(1 / 3)
+    path.write_bytes(compress(PAIRS.encode("latin-1")))
+    assert words.evaluate_word_pairs(str(path), encoding="latin-1")[2] == pytest.approx(25)
+
+
+def test_zip_archives_are_refused_with_what_to_do(words, tmp_path):
+    for ask in (words.evaluate_word_analogies, words.evaluate_word_pairs, KeyedVectors.load_word2vec_format):
+        with pytest.raises(ValueError, match=r"questions\.zip is a zip archive; unpack it"):
+            (tmp_path / "questions.zip").write_bytes(b"PK")
+            ask(tmp_path / "questions.zip")
+
+
+def test_strictly_read_a_line_of_another_form_is_an_error(words, write):
+    with pytest.raises(ValueError, match=r"questions\.txt:4: an analogy has 4 words, got 'man king'"):
+        words.evaluate_word_analogies(write(ANALOGIES), strict=True)
+    with pytest.raises(ValueError, match=r"questions\.txt:6: a row has two words and a number, got 'queen\\twoman"):
+        words.evaluate_word_pairs(write(PAIRS.replace("broken\n", "\n")), strict=True)
+
+
+def test_strictly_read_files_may_have_other_columns_titles_and_comments(words, write):
+    path = write("# of ours\nman,king,woman,queen\n: royals\nman\tking\twoman\tman\n")
+    score, sections = words.evaluate_word_analogies(path, strict=True)
+    assert score == 0.5 and [section["section"] for section in sections[:-1]] == ["", "royals"]
+    path = write("# of ours\nfirst, second, mean, sd\nman, king, 3, 0\nwoman, king, 1.5, 0\nQueen, KING, 8, 1\n")
+    found = words.evaluate_word_pairs(path, delimiter=None, strict=True)
+    with pytest.raises(ValueError, match="separated by tabs, commas or spaces"):
+        words.evaluate_word_pairs(path, delimiter=None)  # gensim's way has no fourth column
+    assert np.hstack(found[:2]) == pytest.approx(np.hstack(words.evaluate_word_pairs(write(PAIRS))[:2]))
 
 
 # Against gensim
