@@ -3,10 +3,10 @@
     python benchmarks/word2vec.py --corpus data/text8/text8.txt --evaluation data/word_eval
 
 The corpus is a text file like text8; without one a corpus is drawn from a Zipf distribution, which has the speed of a
-real one but no meaning: speed is then printed alone, and nothing kept. Speed: rivals take turns on the same tokens, one
-thread each, work per CPU second; gensim gets its sentences as lists in memory, ours reads ids from its file. The clock
-runs for a pass over the corpus, with vocabulary and matrices ready and all compiled; the whole way from the file is
-measured beside it. Quality: every rival trains the same epochs, and all are judged in one order of the vocabulary
+real one but no meaning: speed is then printed alone, and nothing kept. Speed: rivals take turns on the same tokens,
+one thread each, work per CPU second; gensim gets its sentences as lists in memory, ours reads ids from its file. The
+clock runs for a pass over the corpus, with vocabulary and matrices ready and all compiled; the whole way from the file
+is measured beside it. Quality: every rival trains the same epochs, and all are judged in one order of the vocabulary
 (`restrict_vocab` counts words, and rivals order equal counts differently).
 """
 

@@ -56,9 +56,15 @@ from pathlib import Path
 circles = ["king queen man woman", "monday friday one two", "the river bank paid interest"]
 Path("corpus.txt").write_text("\\n".join(circles * 2000))
 Path("vectors.txt").write_text("\\n".join(["monday 1 2", "friday 2 1", "one -3 1", "two -1 3"]))
+import hfseq  # and what `make demo` leaves
+tokenizer = hfseq.train_tokenizer(["please set an alarm", "is the alarm set"], min_frequency=1)
+tokenizer.save_pretrained("runs/lstm_embedded")
+hfseq.LSTMForSequenceClassification(hfseq.LSTMConfig(vocab_size=len(tokenizer))).save_pretrained("runs/lstm_embedded")
 """
     result = run_python(files + "\n".join(blocks))
     assert "         1       1  the [bank] paid interest" in result.stdout, result.stderr
+    (row,) = [line for line in result.stdout.splitlines() if line.endswith("is the alarm [set]")]
+    assert float(row.split()[1]) < 0.99  # in a recurrent model the words before make the vector
 
 
 def test_every_file_and_folder_named_exists():

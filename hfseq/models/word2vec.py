@@ -9,9 +9,9 @@
 With n-grams (Bojanowski et al. 2017) a word's input vector is the mean of its own and of those of its character
 n-grams, so that a word never seen has a vector too.
 
-A trained model is its input vectors: `forward` looks them up, `model.vectors` answers questions about them
-(neighbours, analogies; `keyed_vectors.py`). The output vectors may be left out of a checkpoint. `forward` with labels
-gives the loss above, which stock `Trainer` can minimise; `hfseq.Word2VecTrainer` does so a few hundred times faster.
+A trained model is its input vectors: `forward` looks them up, `model.vectors` answers questions about them. The
+output vectors may be left out of a checkpoint. `forward` with labels gives the loss above, which stock `Trainer` can
+minimise, as slowly as any; `hfseq.Word2VecTrainer` is made for it.
 
 Shapes: B batch, T time, D width, V vocabulary, N negatives.
 """
@@ -70,7 +70,6 @@ class Word2VecConfig(SequenceConfig):
     foreign_names = {
         "vector_size": "hidden_size",
         "embedding_size": "hidden_size",
-        "size": "hidden_size",
         "dim": "hidden_size",
         "sg": "architecture",
         "hs": "loss",
@@ -363,11 +362,10 @@ class Word2VecModel(SequencePreTrainedModel):
     @torch.no_grad()
     def _keyed_vectors(self) -> KeyedVectors:
         ids = torch.arange(len(SPECIAL_TOKENS), self.config.vocab_size, device=self.counts.device)
-        own = self.inputs.weight[len(SPECIAL_TOKENS) : self.config.vocab_size]
-        # A copy also without n-grams: what is done to it must not reach the model, nor a training it.
-        matrix = (
-            torch.cat([self.embed(part) for part in ids.split(4096)]) if self.config.ngram_buckets else own.clone()
-        )
+        # A copy in any case: what is done to it must not reach the model, nor a training reach it.
+        matrix = self.inputs.weight[len(SPECIAL_TOKENS) : self.config.vocab_size].clone()
+        if self.config.ngram_buckets:
+            matrix = torch.cat([self.embed(part) for part in ids.split(4096)])
         counts = self.counts[len(SPECIAL_TOKENS) :].cpu().numpy()
         vectors = KeyedVectors.from_vectors(self.words, matrix.float().cpu().numpy(), counts=counts)
         if self.config.ngram_buckets:
@@ -397,8 +395,7 @@ class Word2VecModel(SequencePreTrainedModel):
             context = self.embed(torch.tensor(ids, device=self.counts.device)).mean(0)
             scores = outputs.weight[len(SPECIAL_TOKENS) :] @ context
             best = scores.softmax(0).topk(min(topn, len(scores)))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return [(names[index], value) for index, value in pairs]
+        return [(names[i], value) for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
 
     # Saving and loading
 
