@@ -16,12 +16,12 @@ demo: $(VENV)/.ready          ## train, evaluate, save, reload and ask an LSTM i
 	$(RUN) recipes/text_classification.py --config recipes/configs/text_classification/lstm_embedded.yaml
 
 test: $(VENV)/.ready          ## what CI runs (after lint)
-	$(RUN) -m pytest
-	HFSEQ_TEST_XET=1 $(RUN) -m pytest tests/mini_hub tests/test_hub.py
+	$(RUN) -m pytest -n 2
+	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 tests/mini_hub tests/test_hub.py
 
 test-all: $(VENV)/.ready      ## also the slow checks
-	$(RUN) -m pytest -m ""
-	HFSEQ_TEST_XET=1 $(RUN) -m pytest -m "" tests/mini_hub tests/test_hub.py
+	$(RUN) -m pytest -n 2 -m ""
+	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 -m "" tests/mini_hub tests/test_hub.py
 
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .

@@ -1,20 +1,19 @@
-"""Word vectors against gensim: training, quality at equal epochs, queries, start-up and memory.
+"""Word vectors against gensim: training, queries, start-up and memory; and quality at equal epochs.
 
+    python benchmarks/word2vec.py --corpus data/text8/text8.txt
     python benchmarks/word2vec.py --corpus data/text8/text8.txt --evaluation data/word_eval
 
 The corpus is a text file like text8; without one a corpus is drawn from a Zipf distribution, which has the speed of a
 real one but no meaning: speed is then printed alone, and nothing kept. Speed: rivals take turns on the same tokens,
 one thread each, work per CPU second; gensim gets its sentences as lists in memory, ours reads ids from its file. The
 clock runs for a pass over the corpus, with vocabulary and matrices ready and all compiled; the whole way from the file
-is measured beside it. Quality: every rival trains the same epochs, and all are judged in one order of the vocabulary
-(`restrict_vocab` counts words, and rivals order equal counts differently).
+is measured beside it. Quality (the second line): every rival trains the same epochs, two threads each, and all are
+judged in one order of the vocabulary (`restrict_vocab` counts words, and rivals order equal counts differently).
 """
 
 import argparse
-import json
 import logging
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -232,35 +231,42 @@ def start_up() -> list[dict[str, Any]]:
     ]
 
 
+# Nothing is imported that a rival does not need: memory is counted from the start of the process.
+_WHOLE = {
+    PEER: """
+from gensim.models.word2vec import Text8Corpus, Word2Vec
+texts = Text8Corpus({path!r}, max_sentence_length={sentence})
+Word2Vec(texts, window=5, min_count=5, sample=1e-3, workers=2, vector_size=100, sg=1, epochs=5)
+""",
+    "ours": """
+import hfseq
+hfseq.train_word2vec({path!r}, num_threads=2, disable_tqdm=True)
+""",
+}
+_USED = """
+import resource
+used = resource.getrusage(resource.RUSAGE_SELF)
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print("USED", used.ru_utime + used.ru_stime, int(peak) / 1024)
+"""
+
+
 def whole_process(path: Path) -> list[dict[str, Any]]:
-    """From the corpus file to the vectors, each in its own process, imports and compiling included; two threads."""
-    spent = {rival: _spent(rival, path) for rival in (PEER, "ours")}
+    """From the corpus file to the vectors, each in its own process, imports and compiling included (Linux)."""
+    spent = {rival: _spent(code.format(path=str(path), sentence=SENTENCE) + _USED) for rival, code in _WHOLE.items()}
     rows = []
-    for what, unit in (("wall_seconds", "s"), ("cpu_seconds", "CPU s"), ("mebibytes", "MiB")):
-        ours, theirs = spent["ours"][what], spent[PEER][what]
+    for number, unit in enumerate(("s of wall time", "CPU s", "MiB at the most")):
+        ours, theirs = spent["ours"][number], spent[PEER][number]
         claim = f"word2vec, text file to vectors, 5 epochs, 2 threads: {ours:,.0f} against {theirs:,.0f} {unit}"
         rows.append({"claim": claim, "goal": 1.0, "ratio": round(theirs / ours, 2)})
     return rows
 
 
-def _spent(rival: str, path: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--corpus", str(path), "--whole", rival]
+def _spent(code: str) -> tuple[float, ...]:
+    """Wall seconds, CPU seconds and MiB of a process."""
     started = time.perf_counter()
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return json.loads(printed.splitlines()[-1]) | {"wall_seconds": time.perf_counter() - started}
-
-
-def train_whole(rival: str, path: Path) -> None:
-    """What `whole_process` measures: gensim streams the file as its documentation advises."""
-    if rival == PEER:
-        from gensim.models.word2vec import Text8Corpus
-
-        texts = Text8Corpus(str(path), max_sentence_length=SENTENCE)
-        Word2Vec(texts, **COMMON | {"workers": 2}, vector_size=100, sg=1, epochs=5)
-    else:
-        make_trainer(WordCorpus.read(path), {"hidden_size": 100}, epochs=5, seed=1, threads=2).train()
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"cpu_seconds": used.ru_utime + used.ru_stime, "mebibytes": used.ru_maxrss / 1024}))
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return time.perf_counter() - started, *map(float, printed.split("USED")[1].split())
 
 
 def main() -> None:
@@ -270,26 +276,24 @@ def main() -> None:
     parser.add_argument("--evaluation", type=Path, help="folder with questions-words and the two sets of gensim")
     parser.add_argument("--epochs", type=int, default=5, help="of the comparison of quality")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the comparison of quality")
-    parser.add_argument("--whole", choices=[PEER, "ours"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.evaluation is not None and arguments.corpus is None:
+        parser.error("--evaluation needs a --corpus whose words mean something")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    if arguments.whole:
-        train_whole(arguments.whole, arguments.corpus)
+    command = f"python benchmarks/word2vec.py --corpus {arguments.corpus}"
+    if arguments.evaluation is not None:
+        texts = sentences(arguments.corpus, None)
+        found = quality(texts, WordCorpus.read(texts), arguments.evaluation, arguments.epochs, arguments.seeds)
+        command += f" --evaluation {arguments.evaluation}"
+        write_result("word2vec_quality", command=command, peer=PEER, rows=_quality_rows(found))
         return
     part = sentences(arguments.corpus, SPEED_WORDS)
     rows = speed(part, WordCorpus.read(part)) + queries() + start_up()
-    if arguments.corpus is None or arguments.evaluation is None:
+    if arguments.corpus is None:
         print_rows(rows)
-        return
-    rows += whole_process(arguments.corpus)
-    print_rows(rows)
-    whole = sentences(arguments.corpus, None)
-    found = quality(whole, WordCorpus.read(whole), arguments.evaluation, arguments.epochs, arguments.seeds)
-    command = f"python benchmarks/word2vec.py --corpus {arguments.corpus} --evaluation {arguments.evaluation}"
-    write_result("word2vec", command=command, peer=PEER, rows=rows + _quality_rows(found))
-    path = Path(__file__).parent / "results" / "word2vec_quality.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
+    else:
+        write_result("word2vec", command=command, peer=PEER, rows=rows + whole_process(arguments.corpus))
 
 
 def _quality_rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -302,9 +306,13 @@ def _quality_rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 for rival in (PEER, "ours")
             }
             seeds = sorted({row["seed"] for row in found})
+            values = {
+                rival: [r[measure] for r in found if (r["model"], r["rival"]) == (model, rival)]
+                for rival in dict.fromkeys(r["rival"] for r in found)
+            }
             claim = f"word2vec quality, {model}, {measure}: {mean['ours']:.1f} against {mean[PEER]:.1f}, seeds {seeds}"
             goal = round((mean[PEER] - slack) / mean[PEER], 2)
-            rows.append({"claim": claim, "goal": goal, "ratio": round(mean["ours"] / mean[PEER], 2)})
+            rows.append({"claim": claim, "goal": goal, "ratio": round(mean["ours"] / mean[PEER], 2), "values": values})
     return rows
 
 

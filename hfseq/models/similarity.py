@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_CHUNK_BYTES = 64 * 2**20  # of scores that are held at once, whatever N and Q
+_QUERIES, _ROWS, _GROUP = 128, 4096, 16  # 2 MB of scores at a time, whatever N and Q
+_GATHERED = 1 << 22  # numbers
 _FOLDS = 64
 _ROUNDING = 1e-6  # cosines of one matrix product and of another agree to this
 
@@ -40,7 +41,7 @@ def best_indices(scores: np.ndarray, count: int) -> np.ndarray:
 
     Equal scores come in the order of numpy's partial sort, as they do in gensim.
     """
-    best = _best_if_distinct(scores, _fold(scores[:, None])[0], count, gap=0.0)
+    best = _best_if_distinct(scores, _fold(scores[:, None])[0], count)
     if best is not None:
         return best
     falling = -scores
@@ -53,7 +54,7 @@ def best_indices(scores: np.ndarray, count: int) -> np.ndarray:
 def best_of_many(
     vectors: np.ndarray, lengths: np.ndarray, queries: np.ndarray, count: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
-    """The `count` rows of highest cosine for each query, in one matrix product per chunk of bounded memory.
+    """The `count` rows of highest cosine for each query, by matrix products whose results never leave the cache.
 
     Args:
         vectors: (N, D).
@@ -65,14 +66,55 @@ def best_of_many(
         Indices and cosines (count,) of the next query, the best first; or None where two of them are too close for
         one product to order them as another would, and the query has to be asked alone.
     """
-    width = max(1, _CHUNK_BYTES // (vectors.itemsize * max(1, len(vectors))))
-    for start in range(0, len(queries), width):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scores = np.matmul(vectors, queries[start : start + width].T)  # (N, width)
-            scores /= lengths[:, None]
-        for column, folded in zip(scores.T, _fold(scores), strict=True):
-            best = _best_if_distinct(column, folded, count, gap=_ROUNDING)
-            yield None if best is None else (best, column[best])
+    for start in range(0, len(queries), _QUERIES):
+        part = queries[start : start + _QUERIES]
+        rows = _candidates_of_groups(_highest_of_groups(vectors, lengths, part), count, len(vectors))
+        few = max(1, _GATHERED // (rows.shape[1] * vectors.shape[1]))
+        for first in range(0, len(part), few):
+            yield from _ranked(vectors, lengths, part[first : first + few], rows[first : first + few], count)
+
+
+def _ranked(
+    vectors: np.ndarray, lengths: np.ndarray, queries: np.ndarray, rows: np.ndarray, count: int
+) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
+    """Compare each query (Q, D) with its own candidates (Q, R); those behind the last row (N) are none."""
+    found = np.minimum(rows, len(vectors) - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.matmul(vectors[found], queries[:, :, None])[:, :, 0] / lengths[found]
+    scores[rows >= len(vectors)] = np.nan  # sorted last, as are rows of zeros
+    order = np.argsort(-scores, axis=1)[:, : count + 1]
+    best = np.take_along_axis(scores, order, axis=1)
+    indices = np.take_along_axis(found, order, axis=1)
+    whole = len(vectors) > count
+    for line, numbers in zip(best, indices, strict=True):
+        distinct = whole and np.all(-np.diff(line) > _ROUNDING)  # NaN is not
+        yield (numbers[:count], line[:count]) if distinct else None
+
+
+def _highest_of_groups(vectors: np.ndarray, lengths: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """The highest cosine within each 64 successive rows: (Q, N / 64, rounded up)."""
+    highest = np.full((-(-len(vectors) // _GROUP), len(queries)), -np.inf, dtype=vectors.dtype)
+    columns = np.ascontiguousarray(queries.T)
+    # A row of zeros, which has no cosine, counts as 0 here; it is put last where the candidates are compared.
+    shares = 1 / np.where(lengths == 0, np.inf, lengths).astype(vectors.dtype)[:, None]
+    for start in range(0, len(vectors), _ROWS):
+        block = vectors[start : start + _ROWS]
+        scores = block @ columns
+        scores *= shares[start : start + _ROWS]
+        full, first = len(block) // _GROUP, start // _GROUP
+        grouped = scores[: full * _GROUP].reshape(full, _GROUP, len(queries))
+        grouped.max(axis=1, out=highest[first : first + full])
+        if full * _GROUP < len(block):
+            scores[full * _GROUP :].max(axis=0, out=highest[first + full])
+    return np.ascontiguousarray(highest.T)
+
+
+def _candidates_of_groups(highest: np.ndarray, count: int, size: int) -> np.ndarray:
+    """For each query few rows (Q, R), the `count` + 1 best among them: those of as many groups, and of one more."""
+    groups = np.broadcast_to(np.arange(highest.shape[1]), highest.shape)
+    if count + 2 < highest.shape[1]:
+        groups = np.argpartition(-highest, count + 1, axis=1)[:, : count + 2]
+    return (groups[:, :, None] * _GROUP + np.arange(_GROUP)).reshape(len(highest), -1)
 
 
 def _fold(scores: np.ndarray) -> np.ndarray:
@@ -82,11 +124,11 @@ def _fold(scores: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(folded.T)
 
 
-def _best_if_distinct(scores: np.ndarray, folded: np.ndarray, count: int, gap: float) -> np.ndarray | None:
-    """Indices of the best, or None if a neighbour in rank, the first one left out included, is within `gap`."""
+def _best_if_distinct(scores: np.ndarray, folded: np.ndarray, count: int) -> np.ndarray | None:
+    """Indices of the best, or None if a neighbour in rank, the first one left out included, has the same score."""
     candidates = _candidates(scores, folded, count + 1)
     ranked = candidates[np.argsort(-scores[candidates])][: count + 1]
-    distinct = np.all(-np.diff(scores[ranked]) > gap)  # NaN is not
+    distinct = np.all(-np.diff(scores[ranked]) > 0)  # NaN is not
     return ranked[:count] if distinct and len(ranked) > min(count, scores.size - 1) else None
 
 

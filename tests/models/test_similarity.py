@@ -1,10 +1,12 @@
 """Many questions at once get the answers of single ones, ties and rows of zeros included."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from hfseq.models import similarity
 from hfseq.models.keyed_vectors import KeyedVectors
+from hfseq.models.similarity import best_indices
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +29,29 @@ def test_a_batch_gets_the_answers_of_single_questions(large, topn, restrict_voca
         np.testing.assert_allclose([s for _, s in found], [s for _, s in expected], atol=1e-6)
 
 
-def test_a_batch_is_one_product_per_chunk_of_bounded_memory(large, monkeypatch):
-    shapes = []
+def test_a_batch_takes_bounded_memory(monkeypatch):
+    many = KeyedVectors.from_vectors(
+        [f"w{i}" for i in range(20_000)], np.random.default_rng(0).normal(size=(20_000, 8))
+    )
+    many.most_similar_batch(["w1"])  # the lengths
+    tracemalloc.start()
+    answers = many.most_similar_batch(many.index_to_key[:500])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30e6  # all scores at once are 80 MB
+    assert answers[499] == many.most_similar_batch(["w499"])[0]
 
-    def multiply(first, second):
-        shapes.append((first.shape[0], second.shape[1]))
-        return first @ second
 
-    monkeypatch.setattr(similarity, "_CHUNK_BYTES", 4 * len(large) * 15)
-    monkeypatch.setattr(similarity.np, "matmul", multiply)
-    large.most_similar_batch(large.index_to_key[100:140])
-    assert shapes == [(3000, 15), (3000, 15), (3000, 10)]
+@pytest.mark.parametrize("size", [5, 63, 64, 65, 4095, 4097])
+@pytest.mark.parametrize("topn", [1, 10, 5000])
+def test_batches_of_any_size_are_what_single_questions_give(size, topn):
+    matrix = np.random.default_rng(1).normal(size=(size, 6))
+    matrix[2] = 0  # a row without a direction
+    vectors = KeyedVectors.from_vectors([f"w{i}" for i in range(size)], matrix)
+    words = ["w0", "w1", f"w{size - 1}"]
+    for found, word in zip(vectors.most_similar_batch(words, topn=topn), words, strict=True):
+        expected = vectors.most_similar(word, topn=topn)
+        assert [other for other, _ in found] == [other for other, _ in expected]
 
 
 def test_batches_of_nothing_and_of_one(large):
@@ -53,8 +67,8 @@ def test_the_best_of_scores_with_nan_and_ties():
     for size, count in [(5, 2), (5, 9), (64, 1), (1000, 3), (5000, 70)]:
         scores = generator.integers(0, 40, size).astype(np.float32)
         expected = np.sort(scores)[::-1][:count]
-        assert scores[similarity.best_indices(scores, count)].tolist() == expected.tolist()
+        assert scores[best_indices(scores, count)].tolist() == expected.tolist()
         scores = generator.permutation(size).astype(np.float32)
         scores[generator.integers(0, size, size // 3)] = np.nan
         known = np.sort(scores[~np.isnan(scores)])[::-1][:count]
-        assert scores[similarity.best_indices(scores, count)][: len(known)].tolist() == known.tolist()
+        assert scores[best_indices(scores, count)][: len(known)].tolist() == known.tolist()
