@@ -40,6 +40,11 @@ MODELS: dict[str, tuple[dict[str, Any], dict[str, Any], float]] = {
     "skip-gram, dimension 100": ({"hidden_size": 100}, {"vector_size": 100, "sg": 1}, 10.0),
     "skip-gram, dimension 300": ({"hidden_size": 300}, {"vector_size": 300, "sg": 1}, 7.0),
     "CBOW, dimension 100": ({"architecture": "cbow"}, {"vector_size": 100, "sg": 0}, 8.0),
+    "CBOW, dimension 100, shared_negatives=8": (
+        {"architecture": "cbow", "shared_negatives": 8},
+        {"vector_size": 100, "sg": 0},
+        8.0,
+    ),
     "skip-gram, hierarchical softmax, dimension 100": (
         {"loss": "hierarchical-softmax"},
         {"vector_size": 100, "sg": 1, "hs": 1, "negative": 0},
@@ -80,8 +85,14 @@ def make_trainer(
     threads: int = 1,
 ) -> Word2VecTrainer:
     """Ours."""
+    options = dict(options)
     args = Word2VecTrainingArguments(
-        num_train_epochs=epochs, num_threads=threads, seed=seed, disable_tqdm=True, engine=engine
+        shared_negatives=options.pop("shared_negatives", None),
+        num_train_epochs=epochs,
+        num_threads=threads,
+        seed=seed,
+        disable_tqdm=True,
+        engine=engine,
     )
     return Word2VecTrainer(Word2VecConfig(vocab_size=len(corpus.words) + 2, **options), corpus, args)
 
@@ -101,7 +112,7 @@ def speed(texts: list[list[str]], corpus: WordCorpus) -> list[dict[str, Any]]:
             "auto",
             trainer.model,
             num_threads=1,
-            shared_negatives=None,
+            shared_negatives=options.get("shared_negatives"),
             block_size=None,
             tokens_per_step=1,
             device=None,
@@ -135,7 +146,7 @@ def quality(
 ) -> list[dict[str, Any]]:
     """All rivals after the same epochs, two threads each; CPU seconds of the training beside the scores."""
     rows = []
-    for name in ("skip-gram, dimension 100", "CBOW, dimension 100"):
+    for name in ("skip-gram, dimension 100", "CBOW, dimension 100", "CBOW, dimension 100, shared_negatives=8"):
         options, theirs, _ = MODELS[name]
         rivals: dict[str, Callable[[int], np.ndarray]] = {
             PEER: lambda seed: _by_gensim(texts, theirs, epochs, seed, corpus.words),  # noqa: B023

@@ -83,8 +83,8 @@ def make_engine(
         )
     if not _has_numba():
         raise ValueError(f'engine={kind!r} needs numba: pip install "hfseq[fast]", or take the engine "torch".')
-    # A CBOW token has one pair, a skip-gram token about six: fewer negatives stand for them as well.
-    shared = shared_negatives or (8 if model.config.architecture == "cbow" else 32)
+    # A CBOW token has one pair, a skip-gram token about six: fewer negatives stand for them nearly as well.
+    shared = shared_negatives or (16 if model.config.architecture == "cbow" else 32)
     return NumbaEngine(model, num_threads=num_threads, shared=shared, block=block, exact=kind == "exact")
 
 

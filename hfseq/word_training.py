@@ -52,7 +52,7 @@ class Word2VecTrainingArguments:
         metadata={"help": "block: fast, on a CPU with numba; exact: pair by pair, as published; torch: any device"},
     )
     shared_negatives: int | None = field(
-        default=None, metadata={"help": "negatives that a block of tokens shares; null: 32, of CBOW 8"}
+        default=None, metadata={"help": "negatives that a block of tokens shares; null: 32, of CBOW 16"}
     )
     block_size: int | None = field(
         default=None, metadata={"help": "tokens of such a block; null: 32, fewer if the vocabulary is small"}
@@ -196,11 +196,8 @@ class Word2VecTrainer:
         self.state.interrupted = False
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint)
-        elif self.state == Word2VecState() and self._checkpoints():
-            raise ValueError(
-                f"{self.args.output_dir} holds checkpoints of another run, such as {self._checkpoints()[-1].name}: "
-                "resume it (resume_from_checkpoint=True), or name another output_dir."
-            )
+        elif self.state == Word2VecState() and self.processes.is_main_process:
+            self._make_room()
         engine = make_engine(
             self.args.engine,
             self.model,
@@ -310,6 +307,22 @@ class Word2VecTrainer:
         numbered = [path for path in Path(self.args.output_dir).glob("checkpoint-*") if _number(path) is not None]
         return sorted(numbered, key=lambda path: _number(path) or 0)
 
+    def _make_room(self) -> None:
+        """Remove the checkpoints of the very same run, which is done again; refuse to mix with those of another."""
+        for folder in self._checkpoints():
+            if self._changed(_state_of(folder)["arguments"]):
+                raise ValueError(
+                    f"{self.args.output_dir} holds checkpoints of another run, such as {folder.name}: resume it "
+                    "(resume_from_checkpoint=True, of a recipe --resume), or name another output_dir."
+                )
+            shutil.rmtree(folder)
+
+    def _changed(self, before: dict[str, Any]) -> list[str]:
+        """`name: old -> new` of the arguments that a training depends on."""
+        now = dataclasses.asdict(self.args)
+        names = [name for name in now if name not in ("output_dir", "disable_tqdm", "save_total_limit")]
+        return [f"{name}: {before.get(name)!r} -> {now[name]!r}" for name in names if before.get(name) != now[name]]
+
     def _save(self, engine: Engine) -> None:
         """Write a checkpoint, then remove the oldest ones."""
         self._write_back(engine)
@@ -340,14 +353,17 @@ class Word2VecTrainer:
         if different:
             raise ValueError(f"{folder} holds another model ({'; '.join(different)}): name another output_dir.")
         self.model.load_state_dict(model.state_dict())
-        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-        before, now = state.pop("arguments"), dataclasses.asdict(self.args)
-        free = ("output_dir", "disable_tqdm", "save_total_limit")
-        changed = [f"{name}: {before.get(name)!r} -> {now[name]!r}" for name in now if before.get(name) != now[name]]
-        changed = [line for line in changed if not line.startswith(free)]
-        if changed:
+        state = _state_of(folder)
+        if changed := self._changed(state.pop("arguments")):
             logger.warning("Resuming with other arguments: %s.", "; ".join(changed))
         self.state = Word2VecState(**state | {"interrupted": False})
+
+
+def _state_of(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return {"arguments": {}} | json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{checkpoint} holds no {STATE_FILE} that can be read ({error}): remove it.") from error
 
 
 def _number(checkpoint: Path) -> int | None:

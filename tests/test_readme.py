@@ -55,7 +55,6 @@ def test_the_examples_about_word_vectors_run(run_python):
 from pathlib import Path
 circles = ["king queen man woman", "monday friday one two", "the river bank paid interest"]
 Path("corpus.txt").write_text("\\n".join(circles * 2000))
-Path("vectors.txt").write_text("\\n".join(["monday 1 2", "friday 2 1", "one -3 1", "two -1 3"]))
 import hfseq  # and what `make demo` leaves
 tokenizer = hfseq.train_tokenizer(["please set an alarm", "is the alarm set"], min_frequency=1)
 tokenizer.save_pretrained("runs/lstm_embedded")

@@ -154,7 +154,8 @@ def test_resuming_refuses_what_does_not_fit(corpus, tmp_path, monkeypatch):
     (tmp_path / "checkpoint-best").mkdir()  # somebody's own
     make_trainer(corpus, tmp_path, num_train_epochs=1).train()
     with pytest.raises(ValueError, match="holds checkpoints of another run, such as checkpoint-27000: resume it"):
-        make_trainer(corpus, tmp_path, num_train_epochs=1).train()
+        make_trainer(corpus, tmp_path, num_train_epochs=2).train()
+    make_trainer(corpus, tmp_path, num_train_epochs=1).train()  # the same again
     with pytest.raises(ValueError, match="holds another model .hidden_size: 16 -> 8."):
         make_trainer(corpus, tmp_path, config={"hidden_size": 8}).train(resume_from_checkpoint=True)
     other = hfseq.WordCorpus.read([["x", "y"]], min_count=1)

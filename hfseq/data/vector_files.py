@@ -106,7 +106,12 @@ def read_word_vectors(
                 raise ValueError(f"{path}: a binary file always has a header; leave header=False out.")
             else:
                 _read_binary(file, collector, limit)
-        return collector.vectors()
+        found = collector.vectors()
+    if not found.words and vocabulary is None:
+        raise ValueError(
+            f"{path} holds no vector with a word: each line must begin with one. Is it another kind of file?"
+        )
+    return found
 
 
 def write_word_vectors(
