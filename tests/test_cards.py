@@ -21,7 +21,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import pipeline
 
 from hfseq import LSTMConfig, LSTMForSequenceClassification, train_tokenizer
-from hfseq.cards import check_card, check_words, render_card, write_card
+from hfseq.cards import check_card, check_words, load_facts, render_card, write_card
 from hfseq.facts import (
     CardFacts,
     Example,
@@ -67,7 +67,7 @@ def test_every_published_card_is_what_its_facts_render():
     stale = [
         path.stem
         for path in facts_files
-        if render_card(CardFacts.load(path)) != (MODEL_CARDS / f"{path.stem}.md").read_text(encoding="utf-8")
+        if render_card(load_facts(path)) != (MODEL_CARDS / f"{path.stem}.md").read_text(encoding="utf-8")
     ]
     assert stale == []
 
