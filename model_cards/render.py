@@ -110,8 +110,9 @@ def word_vectors_row(facts: WordVectorFacts) -> str:
     """A card of word vectors in a row."""
     seeds = ", ".join(str(run.seed) for run in facts.runs)
     scores = " | ".join(spread_of(facts, metric) for metric in WORD_METRICS)
+    name = f"{facts.architecture.architecture}{' with n-grams' if facts.architecture.buckets else ''}"
     return (
-        f"| {facts.architecture.architecture}, {facts.architecture.loss} ({seeds}) | {facts.corpus.name} "
+        f"| {name}, {facts.architecture.loss} ({seeds}) | {facts.corpus.name} "
         f"| {facts.architecture.hidden_size} | {scores} | {minutes_of(facts)} "
         f"| {facts.words_per_second:,.0f} | {facts.file_mb:.1f} | {link(facts)} |"
     )
