@@ -85,10 +85,9 @@ def _ranked(
     order = np.argsort(-scores, axis=1)[:, : count + 1]
     best = np.take_along_axis(scores, order, axis=1)
     indices = np.take_along_axis(found, order, axis=1)
-    whole = len(vectors) > count
-    for line, numbers in zip(best, indices, strict=True):
-        distinct = whole and np.all(-np.diff(line) > _ROUNDING)  # NaN is not
-        yield (numbers[:count], line[:count]) if distinct else None
+    distinct = (np.diff(best, axis=1) < -_ROUNDING).all(axis=1) & (len(vectors) > count)  # NaN is not
+    for line, numbers, is_distinct in zip(best, indices, distinct, strict=True):
+        yield (numbers[:count], line[:count]) if is_distinct else None
 
 
 def _highest_of_groups(vectors: np.ndarray, lengths: np.ndarray, queries: np.ndarray) -> np.ndarray:
