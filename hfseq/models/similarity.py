@@ -85,13 +85,14 @@ def _ranked(
     order = np.argsort(-scores, axis=1)[:, : count + 1]
     best = np.take_along_axis(scores, order, axis=1)
     indices = np.take_along_axis(found, order, axis=1)
-    distinct = (np.diff(best, axis=1) < -_ROUNDING).all(axis=1) & (len(vectors) > count)  # NaN is not
+    distinct: np.ndarray = np.all(np.diff(best, axis=1) < -_ROUNDING, axis=1)  # NaN is not
+    distinct &= len(vectors) > count
     for line, numbers, is_distinct in zip(best, indices, distinct, strict=True):
         yield (numbers[:count], line[:count]) if is_distinct else None
 
 
 def _highest_of_groups(vectors: np.ndarray, lengths: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The highest cosine within each 64 successive rows: (Q, N / 64, rounded up)."""
+    """The highest cosine within each 16 successive rows: (Q, N / 16, rounded up)."""
     highest = np.full((-(-len(vectors) // _GROUP), len(queries)), -np.inf, dtype=vectors.dtype)
     columns = np.ascontiguousarray(queries.T)
     # A row of zeros, which has no cosine, counts as 0 here; it is put last where the candidates are compared.
