@@ -94,7 +94,7 @@ def make_trainer(
         disable_tqdm=True,
         engine=engine,
     )
-    return Word2VecTrainer(Word2VecConfig(vocab_size=len(corpus.words) + 2, **options), corpus, args)
+    return Word2VecTrainer(Word2VecConfig(vocab_size=corpus.vocab_size, **options), corpus, args)
 
 
 def speed(texts: list[list[str]], corpus: WordCorpus) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from .models.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
-from .models.word_tables import keep_probabilities, noise_distribution, noise_table
+from .models.word_tables import keep_probabilities, noise_distribution, noise_table, words_alone
 
 Watch = Callable[[int, float, float], None]
 """Told, several times a second: ids read in this stretch, sum of the sampled losses, pairs in that sum."""
@@ -114,8 +114,7 @@ def steady_block(model: Word2VecModel, learning_rate: float) -> int:
     config = model.config
     if config.loss == "hierarchical-softmax":
         return 32  # its words go one by one
-    counts = model.counts.cpu().numpy().copy()
-    counts[: len(SPECIAL_TOKENS)] = 0
+    counts = words_alone(model.counts.cpu().numpy(), len(SPECIAL_TOKENS))
     pairs = 1 if config.architecture == "cbow" else config.window * (1 if config.shrink_window else 2)
     touches = pairs * max(
         config.negatives * noise_distribution(counts, config.noise_power).max(), counts.max() / counts.sum()
@@ -142,8 +141,7 @@ class _Tables:
 
     def __init__(self, model: Word2VecModel) -> None:
         config = model.config
-        counts = model.counts.cpu().numpy().copy()
-        counts[: len(SPECIAL_TOKENS)] = 0
+        counts = words_alone(model.counts.cpu().numpy(), len(SPECIAL_TOKENS))
         self.keep = keep_probabilities(counts, config.sample)
         self.noise = noise_table(counts, config.noise_power)
         if config.ngram_buckets:

@@ -1,7 +1,7 @@
 """Training word vectors: epochs over a corpus, with progress, checkpoints, and several processes.
 
     corpus = WordCorpus.read("corpus.txt")
-    model = Word2VecTrainer(Word2VecConfig(vocab_size=len(corpus.words) + 2), corpus).train()
+    model = Word2VecTrainer(Word2VecConfig(vocab_size=corpus.vocab_size), corpus).train()
 
 `train_word2vec("corpus.txt", hidden_size=100)` does both. The engine (`word_engines.py`) is told to read stretches of
 the corpus; between two of them the state is whole, so that is where checkpoints are written and where processes meet.

@@ -212,7 +212,7 @@ def read_raw(
     index: defaultdict[str, int] = defaultdict(count().__next__)
     counts = np.zeros(1, dtype=np.int64)
     assert index[END] == 0
-    with path.open("wb") as file, _readable_disk(folder):
+    with path.open("wb") as file, _room_on_disk(folder):
         for words in _word_lists(source, _Splitter(split, lowercase), text_column):
             ids = np.fromiter(map(index.__getitem__, words), dtype=np.int32, count=len(words))
             found = np.bincount(ids, minlength=len(counts))
@@ -225,7 +225,7 @@ def read_raw(
 
 
 @contextmanager
-def _readable_disk(folder: tempfile.TemporaryDirectory) -> Iterator[None]:
+def _room_on_disk(folder: tempfile.TemporaryDirectory) -> Iterator[None]:
     """Say where the room is lacking, for the temporary folder is often a small one."""
     try:
         yield

@@ -37,7 +37,7 @@ from .artifacts import TOKENIZER_NAME
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids
 from .keyed_vectors import KeyedVectors
 from .word_losses import path_losses, sampled_losses, softmax_losses
-from .word_tables import huffman_paths, ngram_buckets, noise_table, out_of_range
+from .word_tables import huffman_paths, ngram_buckets, noise_table, out_of_range, words_alone
 
 logger = logging.get_logger(__name__)
 
@@ -286,9 +286,7 @@ class Word2VecModel(SequencePreTrainedModel):
 
     def paths(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The words' ways in the Huffman tree of the counts, see `word_tables.huffman_paths`."""
-        counts = self.counts.cpu().numpy().copy()
-        counts[: len(SPECIAL_TOKENS)] = 0
-        return huffman_paths(counts)
+        return huffman_paths(words_alone(self.counts.cpu().numpy(), len(SPECIAL_TOKENS)))
 
     # The vocabulary
 

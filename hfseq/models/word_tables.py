@@ -8,6 +8,11 @@ _LEAST_SLOTS, _MOST_SLOTS, _SLOTS_A_WORD = 1 << 20, 1 << 25, 16
 _FNV_OFFSET, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
 
 
+def words_alone(counts: np.ndarray, special: int) -> np.ndarray:
+    """A copy of the counts in which the first ids, the special tokens, do not occur."""
+    return np.concatenate([np.zeros(special, dtype=counts.dtype), counts[special:]])
+
+
 def keep_probabilities(counts: np.ndarray, sample: float) -> np.ndarray:
     """The chance of a token to stay when frequent words are left out at random.
 
