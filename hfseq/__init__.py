@@ -9,11 +9,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .models.cells import CELLS, register_cell
-from .models.custom import CustomConfig, CustomForSequenceClassification, CustomModel
-from .models.gru import GRUConfig, GRUForSequenceClassification, GRUModel
+from .models.custom import (
+    CustomConfig,
+    CustomForCausalLM,
+    CustomForSequenceClassification,
+    CustomForTokenClassification,
+    CustomModel,
+)
+from .models.gru import (
+    GRUConfig,
+    GRUForCausalLM,
+    GRUForSequenceClassification,
+    GRUForTokenClassification,
+    GRUModel,
+)
 from .models.keyed_vectors import KeyedVectors
-from .models.lstm import LSTMConfig, LSTMForSequenceClassification, LSTMModel
-from .models.rnn import RNNConfig, RNNForSequenceClassification, RNNModel
+from .models.lstm import (
+    LSTMConfig,
+    LSTMForCausalLM,
+    LSTMForSequenceClassification,
+    LSTMForTokenClassification,
+    LSTMModel,
+)
+from .models.rnn import (
+    RNNConfig,
+    RNNForCausalLM,
+    RNNForSequenceClassification,
+    RNNForTokenClassification,
+    RNNModel,
+)
 from .models.word2vec import Word2VecConfig, Word2VecModel
 from .pipelines import WordVectorsPipeline
 from .registry import FAMILIES, register
@@ -61,18 +85,26 @@ __all__ = [
     "FAMILIES",
     "ContextComparison",
     "CustomConfig",
+    "CustomForCausalLM",
     "CustomForSequenceClassification",
+    "CustomForTokenClassification",
     "CustomModel",
     "GRUConfig",
+    "GRUForCausalLM",
     "GRUForSequenceClassification",
+    "GRUForTokenClassification",
     "GRUModel",
     "KeyedVectors",
     "LSTMConfig",
+    "LSTMForCausalLM",
     "LSTMForSequenceClassification",
+    "LSTMForTokenClassification",
     "LSTMModel",
     "Phrases",
     "RNNConfig",
+    "RNNForCausalLM",
     "RNNForSequenceClassification",
+    "RNNForTokenClassification",
     "RNNModel",
     "SequenceTrainer",
     "SequenceTrainingArguments",

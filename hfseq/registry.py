@@ -9,16 +9,42 @@ from dataclasses import dataclass
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .models.custom import CustomConfig, CustomForSequenceClassification, CustomModel
-from .models.gru import GRUConfig, GRUForSequenceClassification, GRUModel
-from .models.lstm import LSTMConfig, LSTMForSequenceClassification, LSTMModel
-from .models.rnn import RNNConfig, RNNForSequenceClassification, RNNModel
+from .models.custom import (
+    CustomConfig,
+    CustomForCausalLM,
+    CustomForSequenceClassification,
+    CustomForTokenClassification,
+    CustomModel,
+)
+from .models.gru import (
+    GRUConfig,
+    GRUForCausalLM,
+    GRUForSequenceClassification,
+    GRUForTokenClassification,
+    GRUModel,
+)
+from .models.lstm import (
+    LSTMConfig,
+    LSTMForCausalLM,
+    LSTMForSequenceClassification,
+    LSTMForTokenClassification,
+    LSTMModel,
+)
+from .models.rnn import (
+    RNNConfig,
+    RNNForCausalLM,
+    RNNForSequenceClassification,
+    RNNForTokenClassification,
+    RNNModel,
+)
 from .models.word2vec import Word2VecConfig, Word2VecModel
 from .pipelines import WordVectorsPipeline
 
@@ -43,16 +69,52 @@ class Family:
         return self.config.model_type.removeprefix("hfseq_")
 
 
-AUTO_CLASSES = {"text-classification": AutoModelForSequenceClassification}
+AUTO_CLASSES = {
+    "text-classification": AutoModelForSequenceClassification,
+    "token-classification": AutoModelForTokenClassification,
+    "text-generation": AutoModelForCausalLM,
+}
 """Pipeline task -> the Auto class that loads its models."""
 
 FAMILIES = {
     family.name: family
     for family in (
-        Family(RNNConfig, RNNModel, {"text-classification": RNNForSequenceClassification}),
-        Family(LSTMConfig, LSTMModel, {"text-classification": LSTMForSequenceClassification}),
-        Family(GRUConfig, GRUModel, {"text-classification": GRUForSequenceClassification}),
-        Family(CustomConfig, CustomModel, {"text-classification": CustomForSequenceClassification}),
+        Family(
+            RNNConfig,
+            RNNModel,
+            {
+                "text-classification": RNNForSequenceClassification,
+                "token-classification": RNNForTokenClassification,
+                "text-generation": RNNForCausalLM,
+            },
+        ),
+        Family(
+            LSTMConfig,
+            LSTMModel,
+            {
+                "text-classification": LSTMForSequenceClassification,
+                "token-classification": LSTMForTokenClassification,
+                "text-generation": LSTMForCausalLM,
+            },
+        ),
+        Family(
+            GRUConfig,
+            GRUModel,
+            {
+                "text-classification": GRUForSequenceClassification,
+                "token-classification": GRUForTokenClassification,
+                "text-generation": GRUForCausalLM,
+            },
+        ),
+        Family(
+            CustomConfig,
+            CustomModel,
+            {
+                "text-classification": CustomForSequenceClassification,
+                "token-classification": CustomForTokenClassification,
+                "text-generation": CustomForCausalLM,
+            },
+        ),
         Family(Word2VecConfig, Word2VecModel, {}),
     )
 }

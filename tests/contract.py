@@ -19,7 +19,6 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
-    DataCollatorWithPadding,
     PreTrainedModel,
     Trainer,
     TrainingArguments,
@@ -72,6 +71,24 @@ def pipeline_answers_any_text(case: Case) -> None:
         assert abs(a["score"] - b["score"]) < TOLERANCE
 
 
+def tagging_pipeline_answers_any_text(case: Case) -> None:
+    pipe = pipeline(case.task, model=str(case.saved()))
+    sentences = [sentence for sentence in SENTENCES if sentence.strip()]
+    for together, sentence in zip(pipe(sentences, batch_size=3), sentences, strict=True):
+        alone = pipe(sentence)
+        assert [(a["word"], a["entity"]) for a in together] == [(a["word"], a["entity"]) for a in alone]
+        assert len(alone) == len(case.tokenizer()(sentence)["input_ids"]) - 1  # without </s>
+        for a, b in zip(together, alone, strict=True):
+            assert abs(a["score"] - b["score"]) < TOLERANCE
+
+
+def generation_pipeline_answers_any_text(case: Case) -> None:
+    pipe = pipeline(case.task, model=str(case.saved()), tokenizer=case.tokenizer("left"))
+    options = {"max_new_tokens": 6, "do_sample": False, "return_full_text": False}
+    together = [answer[0] for answer in pipe(SENTENCES, batch_size=5, **options)]
+    assert together == [pipe(sentence, **options)[0] for sentence in SENTENCES]
+
+
 def saving_writes_weights_and_no_code(case: Case) -> None:
     model = case.model()
     model.config.auto_map = {"AutoConfig": "elsewhere.Config"}  # as in a checkpoint that came with its code
@@ -105,7 +122,7 @@ def train(case: Case, model: PreTrainedModel, *, steps: int, rows: int, dataset:
             **arguments,
         ),
         train_dataset=case.rows() if dataset is None else dataset,
-        data_collator=DataCollatorWithPadding(case.tokenizer()),
+        data_collator=case.collator(),
     )
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -171,9 +188,11 @@ def missing_weights_are_initialised_by_our_rules(case: Case) -> None:
 def a_new_head_on_an_old_body_keeps_the_body(case: Case) -> None:
     backbone = case.model().model
     backbone.save_pretrained(case.folder)
-    transferred = case.auto_class.from_pretrained(case.folder, num_labels=4)
+    transferred, info = case.auto_class.from_pretrained(case.folder, num_labels=4, output_loading_info=True)
     assert same_weights(transferred.model, backbone)
-    assert transferred.classifier.weight.abs().sum() > 0 and not transferred.classifier.bias.any()
+    head = {name: tensor for name, tensor in transferred.state_dict().items() if not name.startswith("model.")}
+    assert head and info["missing_keys"] <= set(head)
+    assert all(case.starts_well(name, tensor) for name, tensor in head.items())
     edit_weights(case.folder, lambda tensors: tensors.pop(next(iter(tensors))))
     with pytest.raises(ValueError, match="lacks"):  # a new head was asked for, half a body was not
         case.auto_class.from_pretrained(case.folder)
@@ -204,11 +223,64 @@ def padding_and_batch_size_change_no_answer(case: Case) -> None:
         assert (model(*wider).logits - alone).abs().max() < TOLERANCE, pooling
 
 
+def padding_and_batch_size_change_no_token(case: Case) -> None:
+    model = case.model()
+    ids, mask = case.batch()
+    targets = case.targets(ids)
+    for left, right in ((0, 0), (3, 4)):
+        wider, wide_mask = (nn.functional.pad(tensor, (left, right)) for tensor in (ids, mask))
+        wide_targets = nn.functional.pad(targets, (left, right))
+        together = case.answers(model(wider, wide_mask))
+        for row in (0, 1, 2):  # without holes: a hole ends what is told of the next token
+            real = wide_mask[row].bool()
+            alone = model(wider[row : row + 1, real], labels=wide_targets[row : row + 1, real])
+            assert (together[row, real] - case.answers(alone)[0]).abs().max() < TOLERANCE, row
+            labels = wide_targets[row : row + 1].masked_fill(~real, -100)
+            padded = model(wider[row : row + 1], wide_mask[row : row + 1], labels=labels)
+            assert abs(padded.loss - alone.loss) < TOLERANCE, row
+
+
+def generation_equals_reading_again(case: Case) -> None:
+    """With a state, from left-padded prompts, in beams: as a loop that reads the whole text each time."""
+    model = case.model()
+    ids = case.batch()[0][:3]
+    mask = torch.tensor([[1] * 7, [0, 0, 0, 0, 1, 1, 1], [0] * 6 + [1]])
+    options = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
+    together = model.generate(ids, attention_mask=mask, **options)
+    assert torch.equal(together[:, :7], ids)
+    for row in range(3):
+        text = ids[row : row + 1, mask[row].bool()]
+        for _ in range(8):
+            logits = case.answers(model(text, use_cache=False))[:, -1].clone()
+            logits[:, model.config.eos_token_id] = -torch.inf
+            text = torch.cat((text, logits.argmax(-1, keepdim=True)), dim=1)
+        assert torch.equal(together[row, 7:], text[0, -8:]), row
+    beams = [
+        model.generate(ids, attention_mask=mask, num_beams=4, use_cache=cached, **options) for cached in (True, False)
+    ]
+    assert torch.equal(*beams)
+    sampled = model.generate(ids, attention_mask=mask, num_return_sequences=3, **{**options, "do_sample": True})
+    assert sampled.shape == (9, 15)
+    again = model.generate(ids[:1], prompt_lookup_num_tokens=2, **options)  # guesses that are taken back
+    assert torch.equal(again, together[:1])
+
+
+def given_tokens_have_the_probability_of_the_logits(case: Case) -> None:
+    model = case.model()
+    ids, mask = case.batch()
+    targets = ids.roll(-1, 1).masked_fill(mask == 0, -100)
+    expected = model(ids, mask).logits.log_softmax(-1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    found = model.token_log_probs(ids, targets, mask)
+    assert (found - expected * (targets != -100)).abs().max() < TOLERANCE
+    loss = model(ids, mask, shift_labels=targets).loss
+    assert abs(loss + found.sum() / (targets != -100).sum()) < TOLERANCE
+
+
 def padded_content_gets_no_gradient(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
     embeds = model.get_input_embeddings()(ids).detach().requires_grad_()
-    model(inputs_embeds=embeds, attention_mask=mask, labels=torch.tensor(case.labels)).loss.backward()
+    model(inputs_embeds=embeds, attention_mask=mask, labels=case.targets(ids)).loss.backward()
     assert not embeds.grad[~mask.bool()].any()
     assert embeds.grad[:4].any(-1).any(-1).all()
 
@@ -305,7 +377,7 @@ def accumulation_is_exact(case: Case) -> None:
 def every_parameter_gets_a_gradient(case: Case) -> None:
     model = case.model().train()
     ids, mask = case.batch()
-    model(ids, mask, labels=torch.tensor(case.labels)).loss.backward()
+    model(ids, mask, labels=case.targets(ids)).loss.backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
 
@@ -317,7 +389,7 @@ def checkpointing_gives_the_same_gradients(case: Case) -> None:
         model = case.model(hidden_dropout=0.0, classifier_dropout=0.0).train()
         if checkpointing:
             model.gradient_checkpointing_enable()
-        model(ids, mask, labels=torch.tensor(case.labels)).loss.backward()
+        model(ids, mask, labels=case.targets(ids)).loss.backward()
         gradients.append([p.grad for p in model.parameters()])
     assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(*gradients, strict=True))
 
@@ -361,9 +433,8 @@ def foreign_ids_are_named(case: Case) -> None:
 def foreign_labels_are_named(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
-    label, message = case.foreign_label
-    with pytest.raises(ValueError, match=message):
-        model(ids, mask, labels=torch.tensor([*case.labels[:-1], label]))
+    with pytest.raises(ValueError, match=case.foreign_label[1]):
+        model(ids, mask, labels=case.foreign_targets(ids))
 
 
 def labels_of_several_classes_are_checked(case: Case) -> None:
@@ -377,15 +448,20 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     auto_classes_load_it: None,
     feature_pipeline_answers_any_text: None,
     pipeline_answers_any_text: "classifier",
+    tagging_pipeline_answers_any_text: "tagger",
+    generation_pipeline_answers_any_text: "language model",
     saving_writes_weights_and_no_code: None,
     stock_trainer_changes_every_parameter: "loss",
     save_and_load_are_bit_equal: None,
     damaged_checkpoints_are_refused: None,
     checkpoints_of_another_size_are_refused: None,
     missing_weights_are_initialised_by_our_rules: None,
-    a_new_head_on_an_old_body_keeps_the_body: "classifier",
+    a_new_head_on_an_old_body_keeps_the_body: "head",
     padding_and_batch_size_change_no_vector: None,
     padding_and_batch_size_change_no_answer: "classifier",
+    padding_and_batch_size_change_no_token: "tokens",
+    generation_equals_reading_again: "language model",
+    given_tokens_have_the_probability_of_the_logits: "language model",
     padded_content_gets_no_gradient: "loss",
     state_split_equals_whole: "recurrence",
     wrong_config_values_are_refused: None,

@@ -98,7 +98,7 @@ def test_the_model_keeps_its_mode_and_gets_no_gradient():
     model.layers.eval()
     one, other = (compare_contexts(model, "bank", SENTENCES, tokenizer=TOKENIZER).vectors for _ in range(2))
     np.testing.assert_array_equal(one, other)
-    assert model.training and model.dropout.training and not model.layers.training
+    assert model.training and model.dropouts.training and not model.layers.training
     with pytest.raises(ValueError, match="does not contain"):
         compare_contexts(model, "bank", ["a bank", "nothing"], tokenizer=TOKENIZER)
     assert model.training, "the mode comes back after an error too"

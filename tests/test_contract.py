@@ -6,7 +6,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 
 from hfseq import FAMILIES
-from hfseq.models import base, heads, loop, recurrence, word2vec
+from hfseq.models import base, heads, language, loop, recurrence, state, word2vec
 from tests import cases, contract
 
 CONFIGURATIONS = {
@@ -21,6 +21,16 @@ SWITCHES = {  # of one family each: other parameters than the plain cell has, or
     "lstm-layer-norm": {"layer_norm": True},
     "gru-reset-before": {"reset": "before", "num_hidden_layers": 2},
 }
+TAGGERS = {"plain": {}, "both-directions": {"num_hidden_layers": 2, "bidirectional": True}}
+LANGUAGE_MODELS = {
+    "plain": {},
+    "tied": {
+        **{"num_hidden_layers": 2, "hidden_size": 7, "last_hidden_size": 6, "tie_word_embeddings": True},
+        **{"dropout_kind": "locked", "embedding_dropout": 0.1, "weight_drop": 0.2, "output_dropout": 0.2},
+        **{"activation_regularization": 2.0, "temporal_activation_regularization": 1.0},
+    },
+    "adaptive": {"adaptive_softmax_cutoffs": [6]},
+}
 WORD_VECTORS = {
     "plain": {},
     "cbow": {"architecture": "cbow"},
@@ -30,13 +40,22 @@ WORD_VECTORS = {
     "vectors-only": {"with_outputs": False, "ngram_buckets": 7},
 }
 ROWS = [(name, task) for name, family in FAMILIES.items() for task in family.heads]
-CASES = {f"{name}-{label}": (name, task, options) for name, task in ROWS for label, options in CONFIGURATIONS.items()}
+RECURRENT = ("rnn", "lstm", "gru", "custom")
+CASES = {
+    f"{name}-{label}": (name, "text-classification", options)
+    for name in RECURRENT
+    for label, options in CONFIGURATIONS.items()
+}
+for name in RECURRENT:
+    CASES |= {f"{name}-tagger-{label}": (name, "token-classification", options) for label, options in TAGGERS.items()}
+    CASES |= {f"{name}-language-{label}": (name, "text-generation", opts) for label, opts in LANGUAGE_MODELS.items()}
 CASES |= {label: (label.split("-")[0], "text-classification", options) for label, options in SWITCHES.items()}
 CASES |= {f"word2vec-{label}": ("word2vec", "feature-extraction", options) for label, options in WORD_VECTORS.items()}
 
 
 def test_the_registry_and_the_suite_are_not_empty():
     assert len(ROWS) >= 3 and len(contract.CHECKS) >= 20
+    assert {(name, task) for name, task, _ in CASES.values()} >= set(ROWS)
     assert {name for name, _, _ in CASES.values()} == set(FAMILIES)
 
 
@@ -67,6 +86,16 @@ def padded_loop_over_everything(layer, hidden_states, order, past_key_values=Non
     everything = loop.TokenOrder(*hidden_states.shape[:2], None)
     directions = layer.forward_loop, layer.backward_loop
     return torch.cat([direction(hidden_states, everything)[0] for direction in directions], dim=-1)
+
+
+def blind_to_padding(order, batch, steps, attention_mask):
+    """Reads padding as if it were text."""
+    original_order(order, batch, steps, None)
+
+
+def next_tokens_of_everything(labels, attention_mask):
+    """The usual shift: padding on the left predicts the first word."""
+    return nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
 
 
 def forgetful_loop(direction, inputs, order, states=None):
@@ -111,6 +140,7 @@ original_embed = word2vec.Word2VecModel.embed
 original_word_loss = word2vec.Word2VecModel._loss
 original_lookup = word2vec.Word2VecModel.forward
 original_loss = heads.sequence_loss
+original_order = loop.TokenOrder.__init__
 original_loop = loop.RecurrentLoop.forward
 original_plain_load = PreTrainedModel.from_pretrained.__func__
 original_load = base.SequencePreTrainedModel.from_pretrained.__func__
@@ -137,6 +167,8 @@ FAULTS = {
     ),
     contract.feature_pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
     contract.pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
+    contract.tagging_pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
+    contract.generation_pipeline_answers_any_text: (loop.TokenOrder, "__init__", blind_to_padding),
     contract.saving_writes_weights_and_no_code: (
         base.SequencePreTrainedModel,
         "save_pretrained",
@@ -169,6 +201,13 @@ FAULTS = {
         recurrence.RecurrentLayer,
         "forward",
         padded_loop_over_everything,
+    ),
+    contract.padding_and_batch_size_change_no_token: (language, "next_tokens", next_tokens_of_everything),
+    contract.generation_equals_reading_again: (state.RecurrentStateLayer, "reorder_cache", lambda layer, rows: None),
+    contract.given_tokens_have_the_probability_of_the_logits: (
+        language.CausalLMMixin,
+        "_log_probs",
+        lambda model, hidden_states, targets: model._logits(hidden_states).gather(1, targets[:, None])[:, 0],
     ),
     contract.padded_content_gets_no_gradient: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
     contract.state_split_equals_whole: (loop.RecurrentLoop, "forward", forgetful_loop),
@@ -230,7 +269,14 @@ def test_each_promise_has_a_planted_fault():
     assert set(FAULTS) == set(contract.CHECKS)
 
 
-SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {contract.state_split_equals_whole: "gru-plain"}
+SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
+    contract.state_split_equals_whole: "gru-plain",
+    contract.tagging_pipeline_answers_any_text: "gru-tagger-both-directions",
+    contract.generation_pipeline_answers_any_text: "gru-language-plain",
+    contract.padding_and_batch_size_change_no_token: "gru-language-plain",
+    contract.generation_equals_reading_again: "gru-language-plain",
+    contract.given_tokens_have_the_probability_of_the_logits: "gru-language-plain",
+}
 PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]
 PLANTED += [
     ("word2vec-ngrams", check, WORD_VECTOR_FAULTS.get(check, FAULTS[check])) for check in promises("word2vec-ngrams")

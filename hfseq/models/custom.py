@@ -15,7 +15,8 @@ equation: whoever loads it imports the module that registers the cell first.
 from huggingface_hub.dataclasses import strict
 
 from .cells import Cell, find_cell
-from .heads import SequenceClassificationMixin
+from .heads import SequenceClassificationMixin, TokenClassificationMixin
+from .language import CausalLMMixin
 from .recurrence import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 
 
@@ -63,4 +64,25 @@ class CustomForSequenceClassification(SequenceClassificationMixin, CustomPreTrai
     backbone_class = CustomModel
 
 
-__all__ = ["CustomConfig", "CustomForSequenceClassification", "CustomModel", "CustomPreTrainedModel"]
+class CustomForTokenClassification(TokenClassificationMixin, CustomPreTrainedModel):
+    """A model of the named cell with a classifier on the output at each token."""
+
+    config: CustomConfig
+    backbone_class = CustomModel
+
+
+class CustomForCausalLM(CausalLMMixin, CustomPreTrainedModel):
+    """A model of the named cell as a language model."""
+
+    config: CustomConfig
+    backbone_class = CustomModel
+
+
+__all__ = [
+    "CustomConfig",
+    "CustomForCausalLM",
+    "CustomForSequenceClassification",
+    "CustomForTokenClassification",
+    "CustomModel",
+    "CustomPreTrainedModel",
+]

@@ -16,7 +16,8 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 
 from .cells import Cell, gru_cell
-from .heads import SequenceClassificationMixin
+from .heads import SequenceClassificationMixin, TokenClassificationMixin
+from .language import CausalLMMixin
 from .recurrence import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 
 
@@ -56,4 +57,25 @@ class GRUForSequenceClassification(SequenceClassificationMixin, GRUPreTrainedMod
     backbone_class = GRUModel
 
 
-__all__ = ["GRUConfig", "GRUForSequenceClassification", "GRUModel", "GRUPreTrainedModel"]
+class GRUForTokenClassification(TokenClassificationMixin, GRUPreTrainedModel):
+    """A GRU with a classifier on the output at each token."""
+
+    config: GRUConfig
+    backbone_class = GRUModel
+
+
+class GRUForCausalLM(CausalLMMixin, GRUPreTrainedModel):
+    """A GRU as a language model."""
+
+    config: GRUConfig
+    backbone_class = GRUModel
+
+
+__all__ = [
+    "GRUConfig",
+    "GRUForCausalLM",
+    "GRUForSequenceClassification",
+    "GRUForTokenClassification",
+    "GRUModel",
+    "GRUPreTrainedModel",
+]

@@ -1,4 +1,4 @@
-"""Heads that any backbone can wear: pooling a text into one vector, and sequence classification on top.
+"""Heads that any backbone can wear: a label for a text, from its pooled vector, or one for each of its tokens.
 
 A head is a mixin over a family's `...PreTrainedModel`; the family names its backbone in `backbone_class`, whose config
 has `output_size` (width of `last_hidden_state`), `pooling` and `classifier_dropout`.
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .base import at_least_one_token
@@ -208,3 +208,66 @@ class SequenceClassificationMixin(PreTrainedModel):
             else:
                 self.config.problem_type = "single_label_classification"
         return self.config.problem_type
+
+
+def token_loss(
+    logits: torch.Tensor, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+) -> torch.Tensor:
+    """Cross-entropy of one label a token.
+
+    Args:
+        logits: (B, T, L).
+        labels: (B, T) class ids; -100: no label.
+        num_items_in_batch: Labels in the whole update, see `sequence_loss`; without it, the mean over this batch.
+    """
+    if labels.shape != logits.shape[:2]:
+        raise ValueError(
+            f"token classification needs one label a token, got labels of shape {tuple(labels.shape)} for tokens of "
+            f"shape {tuple(logits.shape[:2])}: pad them with DataCollatorForTokenClassification."
+        )
+    logits, labels = logits.float().flatten(0, 1), labels.flatten()
+    _check_classes(labels, logits)
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    return loss / ((labels != -100).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
+
+
+class TokenClassificationMixin(PreTrainedModel):
+    """`...ForTokenClassification`: one label for each token."""
+
+    backbone_class: ClassVar[type[PreTrainedModel]]
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        self.num_labels = cast(int, config.num_labels)
+        self.model = self.backbone_class(config)
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(config.output_size, self.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> TokenClassifierOutput:
+        """Label the tokens of texts.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, T), 1 for real tokens.
+            inputs_embeds: (B, T, E) instead of `input_ids`.
+            labels: (B, T) class ids, -100 for tokens without one; adds `loss`.
+            num_items_in_batch: Labels in the whole update, see `sequence_loss`.
+            **kwargs: `output_hidden_states`.
+
+        Returns:
+            `logits` (B, T, L) and, when asked for, `loss`, `hidden_states`.
+        """
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        loss = None if labels is None else token_loss(logits, labels, num_items_in_batch)
+        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)

@@ -205,11 +205,15 @@ class RecurrentLoop(nn.Module):
         input_size: I.
         hidden_size: H.
         backward: Whether it reads from the end.
+        weight_drop: Share of the recurrent weights that is dropped in training, the same ones at every step of a
+            batch (DropConnect, Wan et al. 2013; Merity et al. 2017).
     """
 
-    def __init__(self, cell: Cell, *, input_size: int, hidden_size: int, backward: bool = False) -> None:
+    def __init__(
+        self, cell: Cell, *, input_size: int, hidden_size: int, backward: bool = False, weight_drop: float = 0.0
+    ) -> None:
         super().__init__()
-        self.cell, self.hidden_size, self.backward = cell, hidden_size, backward
+        self.cell, self.hidden_size, self.backward, self.weight_drop = cell, hidden_size, backward, weight_drop
         rows = sum(cell.gate_sizes(hidden_size))
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
         self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size))
@@ -247,10 +251,13 @@ class RecurrentLoop(nn.Module):
         """The weights as the equation meets them: shared gates repeated for each cell of their block."""
         vectors = [getattr(self, f"param_{name}") for name in self.cell.params]  # which a parametrization may make
         params = torch.cat(vectors) if len(vectors) > 1 else vectors[0] if vectors else None
+        weight_hh: torch.Tensor = self.weight_hh
+        if self.training and self.weight_drop > 0:
+            weight_hh = nn.functional.dropout(weight_hh, self.weight_drop)
         if self.cell.block_size == 1:
-            return Weights(self.weight_ih, self.weight_hh, self.bias, self.bias_hh, params)
+            return Weights(self.weight_ih, weight_hh, self.bias, self.bias_hh, params)
         bias = None if self.bias is None else self._repeat_shared(self.bias)
-        return Weights(self._repeat_shared(self.weight_ih), self._repeat_shared(self.weight_hh), bias, None, params)
+        return Weights(self._repeat_shared(self.weight_ih), self._repeat_shared(weight_hh), bias, None, params)
 
     def _repeat_shared(self, tensor: torch.Tensor) -> torch.Tensor:
         """Cell j of the H belongs to block j mod H / block_size."""

@@ -15,7 +15,8 @@ from huggingface_hub.dataclasses import strict
 
 from .base import bounded
 from .cells import Cell, lstm_cell
-from .heads import SequenceClassificationMixin
+from .heads import SequenceClassificationMixin, TokenClassificationMixin
+from .language import CausalLMMixin
 from .recurrence import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 
 
@@ -84,4 +85,25 @@ class LSTMForSequenceClassification(SequenceClassificationMixin, LSTMPreTrainedM
     backbone_class = LSTMModel
 
 
-__all__ = ["LSTMConfig", "LSTMForSequenceClassification", "LSTMModel", "LSTMPreTrainedModel"]
+class LSTMForTokenClassification(TokenClassificationMixin, LSTMPreTrainedModel):
+    """An LSTM with a classifier on the output at each token."""
+
+    config: LSTMConfig
+    backbone_class = LSTMModel
+
+
+class LSTMForCausalLM(CausalLMMixin, LSTMPreTrainedModel):
+    """An LSTM as a language model."""
+
+    config: LSTMConfig
+    backbone_class = LSTMModel
+
+
+__all__ = [
+    "LSTMConfig",
+    "LSTMForCausalLM",
+    "LSTMForSequenceClassification",
+    "LSTMForTokenClassification",
+    "LSTMModel",
+    "LSTMPreTrainedModel",
+]

@@ -21,7 +21,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, share
 from .cells import Cell
 from .loop import RecurrentLoop, TokenOrder
-from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer
+from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 
 
 @strict
@@ -32,15 +32,25 @@ class RecurrentConfig(SequenceConfig):
         vocab_size: Number of token ids.
         embedding_size: Width of a token's vector.
         hidden_size: Width of ONE direction; a bidirectional layer gives twice as much.
+        last_hidden_size: Width of one direction of the last layer, where it is another one: tied weights need that of
+            the embeddings (Merity et al. 2017).
         num_hidden_layers: Depth.
         bidirectional: Read from both ends.
         embedding_dropout: Share of the vocabulary blanked per batch (all occurrences of a word at once).
         hidden_dropout: Dropout on the embeddings, between the layers and on the last output.
+        input_dropout: Dropout on the embeddings, where it is another one than `hidden_dropout`.
+        output_dropout: Dropout on the last output, likewise.
+        weight_drop: Share of each layer's recurrent weights dropped in a training batch.
         dropout_kind: "element" draws anew at every step; "locked" keeps one mask for a whole text.
         pooling: How a text's outputs become one vector, see `heads.SequencePooling`.
         classifier_dropout: Dropout before the classifier.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the embeddings.
+        tie_word_embeddings: A language model's output weights are its embeddings (Press and Wolf 2017).
+        adaptive_softmax_cutoffs: Ids at which a language model's adaptive softmax cuts the vocabulary, which must be
+            in order of frequency; None: the full softmax.
+        activation_regularization: Weight of the squared outputs in a language model's training loss (AR).
+        temporal_activation_regularization: Weight of the squared change of the outputs from step to step (TAR).
     """
 
     keys_to_ignore_at_inference = ["past_key_values"]
@@ -54,16 +64,24 @@ class RecurrentConfig(SequenceConfig):
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     embedding_size: int = bounded(128, 1, 65_536)
     hidden_size: int = bounded(128, 1, 65_536)
+    last_hidden_size: int | None = bounded(None, 1, 65_536)
     num_hidden_layers: int = bounded(1, 1, 64)
     bidirectional: bool = False
     embedding_dropout: float | int = share(0.0)
     hidden_dropout: float | int = share(0.1)
+    input_dropout: float | int | None = share(None)
+    output_dropout: float | int | None = share(None)
+    weight_drop: float | int = share(0.0)
     dropout_kind: Literal["element", "locked"] = "element"
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "last"
     classifier_dropout: float | int = share(0.1)
     freeze_embeddings: bool = False
     # 0.1, not the 0.02 of deep transformers: one shallow layer must hear its input from the first step on.
     initializer_range: float | int = bounded(0.1, 0.0, 10.0)
+    tie_word_embeddings: bool = False
+    adaptive_softmax_cutoffs: list[int] | None = None
+    activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
+    temporal_activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -83,6 +101,30 @@ class RecurrentConfig(SequenceConfig):
                 f"pad_token_id={self.pad_token_id} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}"
             )
 
+    def validate_output_weights(self) -> None:
+        """Tied weights fit, and the cuts of an adaptive softmax lie in order inside the vocabulary."""
+        cutoffs = self.adaptive_softmax_cutoffs
+        if self.tie_word_embeddings and self.embedding_size != self.output_size:
+            raise ValueError(
+                f"tie_word_embeddings=True needs outputs as wide as the embeddings, but embedding_size="
+                f"{self.embedding_size} and the outputs have {self.output_size}: set hidden_size or last_hidden_size "
+                f"to {self.embedding_size}."
+            )
+        if cutoffs is None:
+            return
+        if self.tie_word_embeddings:
+            raise ValueError("adaptive_softmax_cutoffs has output weights of its own: set tie_word_embeddings=False.")
+        if not cutoffs or cutoffs != sorted(set(cutoffs)) or not 0 < cutoffs[0] <= cutoffs[-1] < self.vocab_size:
+            raise ValueError(
+                f"adaptive_softmax_cutoffs={cutoffs} must be increasing ids between 1 and vocab_size - 1 = "
+                f"{self.vocab_size - 1}"
+            )
+        if self.output_size < 4 ** len(cutoffs):
+            raise ValueError(
+                f"adaptive_softmax_cutoffs={cutoffs}: each cut divides the width of rarer words by 4, and the outputs "
+                f"have {self.output_size}. Use fewer cuts."
+            )
+
     def make_cell(self) -> Cell:
         """The cell that these fields describe."""
         raise NotImplementedError(f"{type(self).__name__} must say which cell it means")
@@ -90,7 +132,12 @@ class RecurrentConfig(SequenceConfig):
     @property
     def output_size(self) -> int:
         """D, the width of `last_hidden_state`."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
+        return (self.last_hidden_size or self.hidden_size) * (2 if self.bidirectional else 1)
+
+    def hidden_size_of(self, layer_idx: int) -> int:
+        """H, the width of one direction of a layer."""
+        is_last = layer_idx == self.num_hidden_layers - 1
+        return self.last_hidden_size or self.hidden_size if is_last else self.hidden_size
 
 
 def _own_columns(attention_mask: torch.Tensor, hidden_states: torch.Tensor, cache: Cache | None) -> torch.Tensor:
@@ -127,15 +174,25 @@ class RecurrentLayer(GradientCheckpointingLayer):
         input_size: Width of what comes in.
         hidden_size: H, of one direction.
         bidirectional: Whether to add the second direction.
+        weight_drop: See `RecurrentLoop`.
         layer_idx: Place in the cache.
     """
 
     def __init__(
-        self, cell: Cell, *, input_size: int, hidden_size: int, bidirectional: bool = False, layer_idx: int = 0
+        self,
+        cell: Cell,
+        *,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool = False,
+        weight_drop: float = 0.0,
+        layer_idx: int = 0,
     ) -> None:
         super().__init__()
         self.layer_idx = layer_idx
-        make_loop = partial(RecurrentLoop, cell, input_size=input_size, hidden_size=hidden_size)
+        make_loop = partial(
+            RecurrentLoop, cell, input_size=input_size, hidden_size=hidden_size, weight_drop=weight_drop
+        )
         self.forward_loop = make_loop()
         self.backward_loop = make_loop(backward=True) if bidirectional else None
 
@@ -156,11 +213,25 @@ class RecurrentLayer(GradientCheckpointingLayer):
         layer = cache.layers[self.layer_idx]
         if not isinstance(layer, RecurrentStateLayer):
             raise ValueError(f"past_key_values holds {type(layer).__name__}: it comes from another kind of model.")
-        output, states = self.forward_loop(
-            hidden_states, order, layer.states or self.forward_loop.start(hidden_states)
-        )
+        states = layer.states or self.forward_loop.start(hidden_states)
+        if layer.record_past:
+            return self._step_by_step(hidden_states, order, layer, states)
+        output, states = self.forward_loop(hidden_states, order, states)
         layer.keep(states, num_new_tokens=hidden_states.shape[1])
         return output
+
+    def _step_by_step(
+        self, hidden_states: torch.Tensor, order: TokenOrder, layer: RecurrentStateLayer, states: States
+    ) -> torch.Tensor:
+        """As the loop, leaving behind the states before each token: what is guessed may be taken back."""
+        outputs, before = [hidden_states.new_empty(len(hidden_states), 0, self.forward_loop.hidden_size)], []
+        for t in range(order.steps):
+            before.append(states)
+            real = None if order.real is None else order.real[:, t : t + 1]
+            output, states = self.forward_loop(hidden_states[:, t : t + 1], TokenOrder(order.batch, 1, real), states)
+            outputs.append(output)
+        layer.keep(states, num_new_tokens=order.steps, before=before)
+        return torch.cat(outputs, dim=1)
 
 
 class RecurrentPreTrainedModel(SequencePreTrainedModel):
@@ -187,19 +258,26 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
+        directions = 2 if config.bidirectional else 1
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.make_cell(),
-                input_size=config.embedding_size if layer_idx == 0 else config.output_size,
-                hidden_size=config.hidden_size,
+                input_size=input_size,
+                hidden_size=config.hidden_size_of(layer_idx),
                 bidirectional=config.bidirectional,
+                weight_drop=config.weight_drop,
                 layer_idx=layer_idx,
             )
-            for layer_idx in range(config.num_hidden_layers)
+            for layer_idx, input_size in enumerate(
+                [config.embedding_size, *[config.hidden_size * directions] * (config.num_hidden_layers - 1)]
+            )
         )
         make_dropout = LockedDropout if config.dropout_kind == "locked" else nn.Dropout
-        self.dropout = make_dropout(config.hidden_dropout)
+        shares = [config.input_dropout, *[None] * (config.num_hidden_layers - 1), config.output_dropout]
+        self.dropouts = nn.ModuleList(
+            make_dropout(config.hidden_dropout if share is None else share) for share in shares
+        )
         self.gradient_checkpointing = False
         self.post_init()
         self.freeze_parameters()
@@ -233,7 +311,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         return DynamicCache(config=self.config) if past_key_values is None else past_key_values
 
     @merge_with_config_defaults
-    @capture_outputs
+    @capture_outputs(tie_last_hidden_states=False)  # the last one is the layer's own output, before dropout
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -262,7 +340,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
         cache = self._cache(past_key_values, use_cache)
         mask = None if attention_mask is None else _own_columns(attention_mask, hidden_states, cache)
         order = TokenOrder(hidden_states.shape[0], hidden_states.shape[1], mask)
-        hidden_states = self.dropout(hidden_states)
-        for layer in self.layers:
-            hidden_states = self.dropout(layer(hidden_states, order=order, past_key_values=cache))
+        dropouts = iter(self.dropouts)
+        hidden_states = next(dropouts)(hidden_states)
+        for layer, dropout in zip(self.layers, dropouts, strict=True):
+            hidden_states = dropout(layer(hidden_states, order=order, past_key_values=cache))
         return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=cache)

@@ -15,7 +15,8 @@ from typing import Literal
 from huggingface_hub.dataclasses import strict
 
 from .cells import Cell, rnn_cell
-from .heads import SequenceClassificationMixin
+from .heads import SequenceClassificationMixin, TokenClassificationMixin
+from .language import CausalLMMixin
 from .recurrence import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 
 
@@ -57,4 +58,25 @@ class RNNForSequenceClassification(SequenceClassificationMixin, RNNPreTrainedMod
     backbone_class = RNNModel
 
 
-__all__ = ["RNNConfig", "RNNForSequenceClassification", "RNNModel", "RNNPreTrainedModel"]
+class RNNForTokenClassification(TokenClassificationMixin, RNNPreTrainedModel):
+    """A vanilla RNN with a classifier on the output at each token."""
+
+    config: RNNConfig
+    backbone_class = RNNModel
+
+
+class RNNForCausalLM(CausalLMMixin, RNNPreTrainedModel):
+    """A vanilla RNN as a language model."""
+
+    config: RNNConfig
+    backbone_class = RNNModel
+
+
+__all__ = [
+    "RNNConfig",
+    "RNNForCausalLM",
+    "RNNForSequenceClassification",
+    "RNNForTokenClassification",
+    "RNNModel",
+    "RNNPreTrainedModel",
+]

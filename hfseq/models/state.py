@@ -6,7 +6,7 @@ attention layer are, under the name `past_key_values`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import torch
 from transformers.cache_utils import CacheLayerMixin
@@ -15,13 +15,15 @@ RECURRENT_LAYER_TYPE = "hfseq_recurrent"
 
 States = tuple[torch.Tensor, ...]
 
+_LONGEST_RECALL: Final = 64
+
 
 class RecurrentStateLayer(CacheLayerMixin):
     """The states of one layer's cell after `seq_length` tokens: (h,), (h, c) or more, each (batch, hidden)."""
 
     _layer_type = RECURRENT_LAYER_TYPE
     is_compileable = False
-    is_croppable = False
+    is_croppable = True
     is_sliding = False
     supports_early_init = False
 
@@ -29,6 +31,8 @@ class RecurrentStateLayer(CacheLayerMixin):
         super().__init__()
         self.states: States | None = None
         self.seq_length = 0
+        self.record_past = False
+        self._history: list[States] = []  # the states before each of the last tokens, if they are recorded
 
     # Code that walks over caches reads `keys` and `values`; here they are views of the state.
     @property
@@ -53,12 +57,21 @@ class RecurrentStateLayer(CacheLayerMixin):
         """Note dtype and device of the first state."""
         self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
 
-    def keep(self, states: States, *, num_new_tokens: int) -> None:
+    def keep(self, states: States, *, num_new_tokens: int, before: list[States] | None = None) -> None:
         """The states reached after `num_new_tokens` more tokens.
 
         They are re-bound, never copied in place: a state that carries gradients stays valid.
+
+        Args:
+            states: Of the last token.
+            num_new_tokens: How many tokens led there.
+            before: The states before each of them, while the past is recorded.
         """
         self.lazy_initialization(states[0])
+        if self.record_past:
+            if before is None or len(before) != num_new_tokens:
+                raise ValueError("while the past is recorded, the states before each token are needed")
+            self._history.extend(before)
         self.states = states
         self.seq_length += num_new_tokens
 
@@ -78,9 +91,33 @@ class RecurrentStateLayer(CacheLayerMixin):
         """Length of the attention mask for `query_length` new tokens, and its offset."""
         return self.seq_length + query_length, 0
 
+    def activate_past_recording(self) -> None:
+        """Remember from now on the states before each token, so that `crop` can return to them."""
+        self.record_past = True
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Forget the last `-tokens_to_remove` tokens (assisted decoding takes back the guesses that were wrong)."""
+        if tokens_to_remove > 0:
+            raise ValueError(f"crop takes the tokens to remove as a number below 0, got {tokens_to_remove}")
+        if not self.record_past and tokens_to_remove < 0:
+            raise RuntimeError("a state holds no past: call activate_past_recording() before the tokens are read")
+        count = -tokens_to_remove
+        if count > len(self._history):
+            raise RuntimeError(f"cannot take back {count} tokens: only {len(self._history)} are recorded")
+        kept = len(self._history) - count
+        if count:
+            self.states, self.seq_length = self._history[kept], self.seq_length - count
+        # A guess may be taken back in several calls, so what precedes it is kept; not for ever.
+        self._history = self._history[max(kept - _LONGEST_RECALL, 0) : kept]
+
+    def restart(self, rows: torch.Tensor) -> None:
+        """Set the rows marked in `rows` (batch,) back to the state before any token, which is zero."""
+        self._map(lambda state: state.masked_fill(rows[:, None].to(state.device), 0.0))
+
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
         if self.states is not None:
             self.states = tuple(change(state) for state in self.states)
+        self._history = [tuple(change(state) for state in states) for states in self._history]
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         """Rows in the order of `beam_idx` (beam search)."""
@@ -100,4 +137,4 @@ class RecurrentStateLayer(CacheLayerMixin):
 
     def reset(self) -> None:
         """Forget everything."""
-        self.states, self.seq_length = None, 0
+        self.states, self.seq_length, self._history = None, 0, []

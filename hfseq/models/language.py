@@ -1,0 +1,219 @@
+"""Language models: what a backbone that reads forward says of the next token.
+
+    P(x_1 ... x_n) = prod_t P(x_t | x_1 ... x_{t-1})                       the chain rule
+    P(. | x_1 ... x_t) = softmax(W_out h_t + b_out)                        h_t: what the backbone has read
+
+W_out is a matrix of its own, or the embeddings (`tie_word_embeddings`), or an adaptive softmax, which spends less on
+rare words. The loss is the mean of -log P(x_{t+1} | ...) in nats; in training Merity et al. (2017) add
+
+    AR   alpha * mean(d_t^2)                d_t: the last outputs after dropout
+    TAR  beta  * mean((h_{t+1} - h_t)^2)    h_t: before dropout
+
+Generation is transformers' own: the state travels as `past_key_values` (`state.py`), so a token costs the same however
+much was read before it.
+
+Shapes: B batch, T time, D width of the backbone's output, V vocabulary.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import CausalLMOutputWithPast
+from transformers.utils import can_return_tuple
+
+IGNORED = -100
+
+
+def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """(B, T) tokens of a text -> for each of its positions the token that follows, -100 where none does.
+
+    Padding neither predicts nor is predicted, whatever its labels are, so that a text's loss is the same with padding
+    on either side.
+    """
+    if attention_mask is not None:
+        real = attention_mask[:, -labels.shape[1] :].bool()
+        labels = labels[:, 1:].masked_fill(~(real[:, :-1] & real[:, 1:]), IGNORED)
+    else:
+        labels = labels[:, 1:]
+    return nn.functional.pad(labels, (0, 1), value=IGNORED)
+
+
+def check_targets(targets: torch.Tensor, shape: torch.Size, vocab_size: int) -> None:
+    """Name labels that are no tokens; their values on the CPU only, elsewhere looking would wait for the device."""
+    if targets.is_floating_point() or targets.shape != shape:
+        raise ValueError(
+            f"a language model's labels are token ids of shape {tuple(shape)}, one a token, got {targets.dtype} of "
+            f"shape {tuple(targets.shape)}."
+        )
+    if targets.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    wrong = targets[(targets != IGNORED) & ((targets < 0) | (targets >= vocab_size))]
+    if len(wrong):
+        raise ValueError(f"label {int(wrong[0])} is outside 0 to {vocab_size - 1} (config.vocab_size={vocab_size}).")
+
+
+class CausalLMMixin(PreTrainedModel, GenerationMixin):
+    """`...ForCausalLM`: the next token, from a backbone that reads in one direction."""
+
+    backbone_class: ClassVar[type[PreTrainedModel]]
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        if config.bidirectional:
+            raise ValueError(
+                "A language model must not read the future: set bidirectional=False in the config (a bidirectional "
+                "body serves classification and tagging)."
+            )
+        self.model = self.backbone_class(config)
+        self.lm_head: nn.Module
+        if config.adaptive_softmax_cutoffs is None:
+            self.lm_head = nn.Linear(config.output_size, config.vocab_size)
+        else:
+            self._tied_weights_keys = {}
+            self.lm_head = nn.AdaptiveLogSoftmaxWithLoss(
+                config.output_size, config.vocab_size, config.adaptive_softmax_cutoffs
+            )
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        shift_labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Predict the next token at every position.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, T), 1 for real tokens. With a state, the last T columns count.
+            past_key_values: The state to continue from, as an earlier call returned it.
+            inputs_embeds: (B, T, E) instead of `input_ids`.
+            labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
+            shift_labels: (B, T) the token after each position instead, where it is known beyond the last one.
+            use_cache: Return the state reached.
+            logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
+            num_items_in_batch: Tokens predicted in the whole update (all accumulation steps and processes), by which
+                the summed loss is divided; without it, the mean over this batch.
+            **kwargs: `output_hidden_states`.
+
+        Returns:
+            `logits` (B, T, V), `past_key_values`, `hidden_states` as asked for, and `loss` where there are labels; in
+            training an adaptive softmax leaves the logits out, which would cost more than it saves.
+        """
+        penalised = self.training and self.config.temporal_activation_regularization > 0
+        if penalised:
+            kwargs["output_hidden_states"] = True
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        hidden_states = outputs.last_hidden_state  # (B, T, D)
+        if labels is not None and shift_labels is None:
+            shift_labels = next_tokens(labels, attention_mask)
+        logits, loss = None, None
+        is_adaptive = not isinstance(self.lm_head, nn.Linear)
+        if not (is_adaptive and self.training and shift_labels is not None):
+            kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+            logits = self._logits(hidden_states[:, kept])
+        if shift_labels is not None:
+            check_targets(shift_labels, hidden_states.shape[:2], self.config.vocab_size)
+            loss = self._loss(hidden_states, logits if logits_to_keep == 0 else None, shift_labels, num_items_in_batch)
+            if self.training:
+                raw = outputs.hidden_states[-1] if penalised else None
+                loss = loss + self._penalty(hidden_states, raw, attention_mask, num_items_in_batch)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+        )
+
+    def _logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(..., D) -> (..., V); of an adaptive softmax the log-probabilities, which are logits of themselves."""
+        if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss):
+            flat = hidden_states.reshape(-1, hidden_states.shape[-1])
+            return self.lm_head.log_prob(flat).view(*hidden_states.shape[:-1], -1)
+        return self.lm_head(hidden_states)
+
+    def _log_probs(self, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """(n, D) and (n) tokens -> (n) log P."""
+        if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss):
+            return self.lm_head(hidden_states, targets).output
+        return -nn.functional.cross_entropy(self.lm_head(hidden_states).float(), targets, reduction="none")
+
+    def _loss(
+        self,
+        hidden_states: torch.Tensor,
+        logits: torch.Tensor | None,
+        targets: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None,
+    ) -> torch.Tensor:
+        if logits is not None:
+            loss = nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum")
+        else:
+            counted = targets != IGNORED
+            loss = -self._log_probs(hidden_states[counted], targets[counted]).sum()
+        if num_items_in_batch is None:
+            num_items_in_batch = (targets != IGNORED).sum().clamp(min=1)  # a batch of one-token texts predicts nothing
+        return loss / num_items_in_batch
+
+    def _penalty(
+        self,
+        hidden_states: torch.Tensor,
+        raw: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        num_items_in_batch: torch.Tensor | int | None,
+    ) -> torch.Tensor:
+        """AR and TAR, summed over the tokens and divided as the loss is, so that accumulation stays exact."""
+        config = self.config
+        real = hidden_states.new_ones(hidden_states.shape[:2])
+        if attention_mask is not None:
+            real = attention_mask[:, -hidden_states.shape[1] :].to(hidden_states.dtype)
+        penalty = hidden_states.new_zeros(())
+        if config.activation_regularization > 0:  # outputs at padding are zero
+            penalty = penalty + config.activation_regularization * hidden_states.float().pow(2).mean(-1).sum()
+        if raw is not None:
+            change = (raw[:, 1:] - raw[:, :-1]).float().pow(2).mean(-1) * real[:, 1:] * real[:, :-1]
+            penalty = penalty + config.temporal_activation_regularization * change.sum()
+        return penalty / (real.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
+
+    def token_log_probs(
+        self,
+        input_ids: torch.Tensor,
+        shift_labels: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+    ) -> torch.Tensor:
+        """Log P of given next tokens, without a table of the whole vocabulary where nothing is asked.
+
+        Args:
+            input_ids: (B, T) token ids.
+            shift_labels: (B, T) the token after each position; -100: not asked.
+            attention_mask: As in `forward`.
+            past_key_values: The state to continue from; the one reached is left in it.
+
+        Returns:
+            (B, T) natural logarithms; 0 where nothing is asked.
+        """
+        check_targets(shift_labels, input_ids.shape, self.config.vocab_size)
+        outputs = self.model(input_ids, attention_mask, past_key_values=past_key_values)
+        asked = shift_labels != IGNORED
+        found = torch.zeros(shift_labels.shape, dtype=torch.float32, device=shift_labels.device)
+        found[asked] = self._log_probs(outputs.last_hidden_state[asked], shift_labels[asked]).float()
+        return found
