@@ -32,14 +32,15 @@ True
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from .scoring import evaluating
 
 Span = tuple[int, int]
 
@@ -105,7 +106,7 @@ def compare_contexts(
     """
     _check(word, sentences)
     model, tokenizer = _loaded(model, tokenizer)
-    with _evaluating(model):
+    with evaluating(model):
         vectors = np.stack([_vector(model, tokenizer, word, sentence) for sentence in sentences])
     return ContextComparison(word, tuple(sentences), vectors, _cosines(vectors, word, sentences))
 
@@ -138,19 +139,6 @@ def _loaded(
     if getattr(backbone.config, "is_encoder_decoder", False):
         backbone = cast(PreTrainedModel, backbone.get_encoder())
     return backbone, tokenizer
-
-
-@contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards each module is in the mode it was in, frozen parts included."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _vector(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, word: str, sentence: str) -> np.ndarray:

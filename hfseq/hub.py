@@ -344,7 +344,8 @@ def _auto_classes(model_type: Any) -> dict[str, type]:
     for family in FAMILIES.values():
         if family.config.model_type == model_type:
             heads = {AUTO_CLASSES[task].__name__: head for task, head in family.heads.items()}
-            return {"AutoConfig": family.config, "AutoModel": family.backbone, **heads}
+            body = {} if family.backbone is None else {"AutoModel": family.backbone}
+            return {"AutoConfig": family.config, **body, **heads}
     known = ", ".join(family.config.model_type for family in FAMILIES.values())
     raise ValueError(f"Only code of hfseq can travel, model_type {known}; got {model_type!r}: drop with_code.")
 

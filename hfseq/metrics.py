@@ -28,6 +28,8 @@ _INPUTS = """
 Args:
     predictions: one per row: a class id, one 0/1 list (multi-label) or a number (regression).
     references: the true values, in the same form and order.
+    Of a language model's metrics: the predictions are the surprisals of texts or tokens, -log P in nats, the
+    references how many tokens (or characters) each is.
 Returns:
     A dictionary with one number under the metric's name.
 """
@@ -55,6 +57,22 @@ def _spearman(references: np.ndarray, predictions: np.ndarray) -> float:
     if np.ptp(predictions) == 0:
         return 0.0  # scipy: nan. A model that always says the same has found no order, and training must go on
     return spearmanr(references, predictions).statistic
+
+
+def _nats_per_unit(counts: np.ndarray, nats: np.ndarray) -> float:
+    """The total over the total, not the mean of means: a long text counts as what it is."""
+    if (counts < 0).any() or counts.sum() == 0:
+        raise ValueError(f"there must be tokens (or characters) to divide by, got {counts[:5].tolist()} of them.")
+    return nats.sum() / counts.sum()
+
+
+def _perplexity(counts: np.ndarray, nats: np.ndarray) -> float:
+    with np.errstate(over="ignore"):
+        return np.exp(_nats_per_unit(counts, nats))
+
+
+def _bits_per_unit(counts: np.ndarray, nats: np.ndarray) -> float:
+    return _nats_per_unit(counts, nats) / np.log(2)
 
 
 def _refuse_constant(references: np.ndarray, name: str) -> None:
@@ -90,6 +108,9 @@ SCORES: dict[str, Score] = {
     "mse": Score("Mean squared error", "mse", {}, False, False, mean_squared_error),
     "r2": Score("R2", "r_squared", {}, False, True, _r2),
     "spearman": Score("Spearman correlation", "spearmanr", {}, False, True, _spearman),
+    "nats_per_token": Score("Nats per token", "loss", {}, False, False, _nats_per_unit),
+    "perplexity": Score("Perplexity", "perplexity", {}, False, False, _perplexity),
+    "bits_per_character": Score("Bits per character", "bits_per_character", {}, False, False, _bits_per_unit),
 }
 """Every score by the name it has in a log, a result of a metric and the facts of a model card."""
 
@@ -239,6 +260,39 @@ class SpearmanCorrelation(ScoreMetric):
     score_name = "spearman"
     value_type = "float64"
     reference_url = "https://docs.scipy.org/doc/scipy/reference/generated/scipy.stats.spearmanr.html"
+
+
+class NatsPerToken(ScoreMetric):
+    """The mean surprisal of a token, the cross entropy of a language model.
+
+    The predictions are the surprisals of texts in nats (or of single tokens), the references how many tokens each is.
+    """
+
+    score_name = "nats_per_token"
+    value_type = "float64"
+    reference_url = "https://en.wikipedia.org/wiki/Cross-entropy"
+
+
+class Perplexity(ScoreMetric):
+    """exp(nats per token): a choice among so many equally likely tokens would be as hard.
+
+    The predictions are the surprisals of texts in nats (or of single tokens), the references how many tokens each is.
+    """
+
+    score_name = "perplexity"
+    value_type = "float64"
+    reference_url = "https://huggingface.co/docs/transformers/perplexity"
+
+
+class BitsPerCharacter(ScoreMetric):
+    """The surprisal of a text's characters in bits: what a perfect compressor with this model would write.
+
+    The predictions are the surprisals of texts in nats, the references how many characters each has.
+    """
+
+    score_name = "bits_per_character"
+    value_type = "float64"
+    reference_url = "https://huggingface.co/docs/transformers/perplexity"
 
 
 def _single_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

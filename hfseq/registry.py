@@ -31,6 +31,7 @@ from .models.gru import (
     GRUForTokenClassification,
     GRUModel,
 )
+from .models.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
 from .models.lstm import (
     LSTMConfig,
     LSTMForCausalLM,
@@ -38,6 +39,7 @@ from .models.lstm import (
     LSTMForTokenClassification,
     LSTMModel,
 )
+from .models.ngram import NGramConfig, NGramForCausalLM
 from .models.rnn import (
     RNNConfig,
     RNNForCausalLM,
@@ -55,12 +57,12 @@ class Family:
 
     Attributes:
         config: The configuration; its `model_type` names the family in config.json.
-        backbone: The model without a head.
+        backbone: The model without a head; None where nothing is left without one.
         heads: For each pipeline task, the class with that head; none where the backbone is all there is.
     """
 
     config: type[PreTrainedConfig]
-    backbone: type[PreTrainedModel]
+    backbone: type[PreTrainedModel] | None
     heads: dict[str, type[PreTrainedModel]]
 
     @property
@@ -115,6 +117,12 @@ FAMILIES = {
                 "text-generation": CustomForCausalLM,
             },
         ),
+        Family(NGramConfig, None, {"text-generation": NGramForCausalLM}),
+        Family(
+            HMMConfig,
+            None,
+            {"token-classification": HMMForTokenClassification, "text-generation": HMMForCausalLM},
+        ),
         Family(Word2VecConfig, Word2VecModel, {}),
     )
 }
@@ -124,7 +132,8 @@ def register() -> None:
     """Make every family known to AutoConfig, AutoModel and the Auto classes of its heads; and our pipelines."""
     for family in FAMILIES.values():
         AutoConfig.register(family.config.model_type, family.config, exist_ok=True)
-        AutoModel.register(family.config, family.backbone, exist_ok=True)
+        if family.backbone is not None:
+            AutoModel.register(family.config, family.backbone, exist_ok=True)
         for task, head in family.heads.items():
             AUTO_CLASSES[task].register(family.config, head, exist_ok=True)
     PIPELINE_REGISTRY.register_pipeline("word-vectors", WordVectorsPipeline, pt_model=AutoModel)

@@ -11,11 +11,21 @@ tokenizer class of our own, so a saved tokenizer needs no code of ours.
 | `bpe`             | a run of bytes within a word: none is unknown   | the text, always        | yes             |
 | `char`            | a code point                                    | the text, less unknowns | yes             |
 | `word_with_space` | a `word` with the space before it, other spaces | the text, less unknowns | yes             |
+| `whitespace`      | what stands between white space                 | a space and each token  | yes             |
 
 The last two columns hold for `purpose="language-modeling"`. With `purpose="classification"` texts are brought to NFC,
 and `bpe` and `unigram` put a space before the first word, so that a list of words (`is_split_into_words=True`) gives
 the same pieces as the sentence. `char` and `word_with_space` see no space between the words of such a list: for
-tagging take one of the other four.
+tagging take one of the others.
+
+`whitespace` is for corpora whose tokens are separated already (Penn Treebank, WikiText-2, text8): the vocabulary is
+theirs, and an `<unk>` that stands in the text is the unknown token. White space of any kind and length counts as one
+space. A language model's tokens are decoded with the space before each, the first one included, since a continuation
+is decoded by itself; `min_frequency=1` keeps every type of the corpus.
+
+A special token that is written in a text is one token, whatever the kind, and nothing is learnt from its spelling.
+`condition_tokens` adds some of your own, for labels that a text is written under: in `<happy> what a day` the model
+reads the embedding of `<happy>` first. White space after them is dropped, and `skip_special_tokens=True` drops them.
 
 A word is a run of letters, digits and marks, read grapheme cluster by grapheme cluster: no vowel sign, accent, joiner
 or emoji sequence is ever cut off. Every Han character is a word of its own (not in `bpe`); kana, Thai, Lao and Khmer,
@@ -28,6 +38,7 @@ decomposed letter (`e` and a combining accent), the library's offsets end before
 import copy
 import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -37,13 +48,13 @@ from datasets import Dataset, IterableDataset
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space"]
+Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace"]
 Purpose: TypeAlias = Literal["classification", "language-modeling"]
 Split: TypeAlias = Literal["whitespace", "word"]
 Texts: TypeAlias = Iterable[str] | Dataset | IterableDataset
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-LANGUAGE_MODEL_KINDS: tuple[Kind, ...] = ("unigram", "bpe", "char", "word_with_space")
+LANGUAGE_MODEL_KINDS: tuple[Kind, ...] = ("unigram", "bpe", "char", "word_with_space", "whitespace")
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")  # ids 0 to 4
@@ -73,6 +84,7 @@ def train_tokenizer(
     normalization: Literal["auto", "nfc", "nfkc"] | None = "auto",
     max_length: int | None = None,
     padding_side: Literal["left", "right"] = "right",
+    condition_tokens: Sequence[str] = (),
     text_column: str = "text",
 ) -> PreTrainedTokenizerFast:
     """Trains a tokenizer which, once saved, `AutoTokenizer.from_pretrained` loads without this package.
@@ -92,17 +104,19 @@ def train_tokenizer(
         max_length: Longest sequence with its special tokens, saved as `model_max_length`; `truncation=True` keeps
             `</s>`.
         padding_side: Saved with the tokenizer.
+        condition_tokens: More special tokens, such as "<happy>" and "<sad>": see the top of this module.
         text_column: Column to read when `texts` is a dataset.
 
     Returns:
-        The tokenizer, with `<pad>`, `<unk>`, `<s>`, `</s>`, `<mask>` as ids 0 to 4.
+        The tokenizer, with `<pad>`, `<unk>`, `<s>`, `</s>`, `<mask>` as ids 0 to 4, and the condition tokens next.
 
     Raises:
         ValueError: If an option is out of range or does not fit the kind, or if there is nothing to learn from.
         TypeError: If `texts` holds something other than strings.
     """
     _check_choices(kind, purpose, normalization, padding_side)
-    _check_numbers(kind, purpose, vocab_size, min_frequency, max_length)
+    special = _special_tokens(kind, condition_tokens)
+    _check_numbers(kind, purpose, vocab_size, len(special), min_frequency, max_length)
     altered = lowercase or strip_accents or normalization in ("nfc", "nfkc")
     if kind == "bpe" and purpose == "language-modeling" and altered:
         raise ValueError(
@@ -113,8 +127,9 @@ def train_tokenizer(
         normalization = "nfc" if purpose == "classification" else None
     tokenizer = _untrained(kind, purpose)
     tokenizer.normalizer = _normalizer(lowercase, strip_accents, normalization)
-    tokenizer = _train(tokenizer, kind, _strings(texts, text_column), vocab_size, min_frequency or 2)
-    _check_learned(tokenizer, kind, vocab_size)
+    pieces = _between(special, _strings(texts, text_column))
+    tokenizer = _train(tokenizer, kind, pieces, special, vocab_size, min_frequency or 2)
+    _check_learned(tokenizer, kind, vocab_size, len(special))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -122,6 +137,7 @@ def train_tokenizer(
         bos_token=BOS,
         eos_token=EOS,
         mask_token=MASK,
+        extra_special_tokens=special[len(SPECIAL_TOKENS) :],
         add_bos_token=purpose == "language-modeling",
         add_eos_token=True,
         model_max_length=max_length,
@@ -132,14 +148,18 @@ def train_tokenizer(
     )
 
 
-def prompt_tokenizer(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+def prompt_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool = True) -> PreTrainedTokenizerFast:
     """Returns a copy of a language model's tokenizer that writes `<s> text`, without `</s>`: prompts stay open.
 
     Save this copy beside the finished model. Setting `add_eos_token = False` on a tokenizer that was loaded would
     drop `<s>` as well, for transformers saves neither flag; here both are set.
+
+    Args:
+        tokenizer: What `train_tokenizer(purpose="language-modeling")` made.
+        add_bos: False for a model that was trained on one stream without `<s>`: a prompt is then its text alone.
     """
     prompts = copy.deepcopy(tokenizer)
-    prompts.add_bos_token = True  # type: ignore[misc] # the setter stands where mypy does not see it
+    prompts.add_bos_token = add_bos  # type: ignore[misc] # the setter stands where mypy does not see it
     prompts.add_eos_token = False  # type: ignore[misc]
     return prompts
 
@@ -173,9 +193,14 @@ def _check_choices(kind: str, purpose: str, normalization: str | None, padding_s
 
 
 def _check_numbers(
-    kind: Kind, purpose: Purpose, vocab_size: int, min_frequency: int | None, max_length: int | None
+    kind: Kind,
+    purpose: Purpose,
+    vocab_size: int,
+    num_special: int,
+    min_frequency: int | None,
+    max_length: int | None,
 ) -> None:
-    smallest = len(SPECIAL_TOKENS) + (256 if kind == "bpe" else 1)
+    smallest = num_special + (256 if kind == "bpe" else 1)
     if vocab_size < smallest:
         contents = "256 bytes" if kind == "bpe" else "one entry"
         raise ValueError(
@@ -211,6 +236,17 @@ def _strings(texts: Texts, text_column: str) -> Iterator[str]:
         yield text
     if number < 0:
         raise ValueError("there are no texts: the iterable is empty, or it was an iterator that is already used up")
+
+
+def _between(special: list[AddedToken], texts: Iterable[str]) -> Iterator[str]:
+    """Yields what stands between the special tokens of the texts: the library would learn from their spelling."""
+    spaced = (
+        (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else "")
+        for token in sorted(special, key=lambda token: -len(token.content))
+    )
+    expression = re.compile("|".join(spaced))
+    for text in texts:
+        yield from expression.split(text)
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -257,6 +293,11 @@ def _untrained(kind: Kind, purpose: Purpose) -> Tokenizer:
         tokenizer = Tokenizer(models.WordPiece(unk_token=UNK, max_input_chars_per_word=_LONGEST_WORD))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
         tokenizer.decoder = decoders.WordPiece(cleanup=False)
+    elif kind == "whitespace":
+        tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        first_space = [decoders.Strip(" ", 1, 0)] if scheme == "always" else []
+        tokenizer.decoder = decoders.Sequence([decoders.Replace(Regex("^"), " "), decoders.Fuse(), *first_space])
     elif kind == "word":
         tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
@@ -269,17 +310,42 @@ def _untrained(kind: Kind, purpose: Purpose) -> Tokenizer:
     return tokenizer
 
 
-def _special_tokens(kind: Kind) -> list[str | AddedToken]:
+def _special_tokens(kind: Kind, condition_tokens: Sequence[str]) -> list[AddedToken]:
+    if isinstance(condition_tokens, str):
+        raise ValueError(f"condition_tokens={condition_tokens!r} is one string; wrap it in a list")
+    names = [*SPECIAL_TOKENS, *condition_tokens]
+    for name in condition_tokens:
+        if not name or name.split() != [name]:
+            raise ValueError(
+                f"condition_tokens holds {name!r}; a token is written without white space, like '<happy>'"
+            )
+        if names.count(name) > 1:
+            raise ValueError(f"condition_tokens holds {name!r}, which is there twice or is a special token already")
     # Where a word carries the space before it, `<mask>` stands for word and space.
-    return [*SPECIAL_TOKENS[:-1], AddedToken(MASK, lstrip=kind != "char", normalized=False, special=True)]
+    return [
+        AddedToken(
+            name,
+            lstrip=name == MASK and kind != "char",
+            rstrip=name in condition_tokens,
+            normalized=False,
+            special=True,
+        )
+        for name in names
+    ]
 
 
-def _train(tokenizer: Tokenizer, kind: Kind, texts: Iterator[str], vocab_size: int, min_frequency: int) -> Tokenizer:
-    special = _special_tokens(kind)
+def _train(
+    tokenizer: Tokenizer,
+    kind: Kind,
+    texts: Iterator[str],
+    special: list[AddedToken],
+    vocab_size: int,
+    min_frequency: int,
+) -> Tokenizer:
     if kind == "wordpiece":
-        return _train_wordpiece(tokenizer, list(texts), vocab_size, min_frequency)
+        return _train_wordpiece(tokenizer, list(texts), special, vocab_size, min_frequency)
     if kind == "unigram":
-        return _train_unigram(tokenizer, texts, vocab_size)
+        return _train_unigram(tokenizer, texts, special, vocab_size)
     if kind == "bpe":
         trainer: trainers.Trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
@@ -296,7 +362,9 @@ def _train(tokenizer: Tokenizer, kind: Kind, texts: Iterator[str], vocab_size: i
     return tokenizer
 
 
-def _train_wordpiece(tokenizer: Tokenizer, texts: list[str], vocab_size: int, min_frequency: int) -> Tokenizer:
+def _train_wordpiece(
+    tokenizer: Tokenizer, texts: list[str], special: list[AddedToken], vocab_size: int, min_frequency: int
+) -> Tokenizer:
     """Trains WordPiece so that the same texts always give the same vocabulary.
 
     The library numbers the pieces `##x` in the order of a hash table and breaks ties between merges by these numbers.
@@ -310,18 +378,20 @@ def _train_wordpiece(tokenizer: Tokenizer, texts: list[str], vocab_size: int, mi
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=min_frequency,
-        special_tokens=[*_special_tokens("wordpiece"), *continuing],
+        special_tokens=[*special, *continuing],
         show_progress=False,
     )
     draft.train_from_iterator(_batches(texts), trainer)
     tokenizer.model = models.WordPiece(
         draft.get_vocab(), unk_token=UNK, max_input_chars_per_word=_LONGEST_WORD, continuing_subword_prefix="##"
     )
-    tokenizer.add_special_tokens(_special_tokens("wordpiece"))
+    tokenizer.add_special_tokens(special)
     return tokenizer
 
 
-def _train_unigram(tokenizer: Tokenizer, texts: Iterator[str], vocab_size: int) -> Tokenizer:
+def _train_unigram(
+    tokenizer: Tokenizer, texts: Iterator[str], special: list[AddedToken], vocab_size: int
+) -> Tokenizer:
     """Trains a unigram model so that the same texts always give the same ids and scores.
 
     The library orders pieces by scores that carry rounding noise, and gives the characters that it did not learn a
@@ -329,7 +399,7 @@ def _train_unigram(tokenizer: Tokenizer, texts: Iterator[str], vocab_size: int) 
     rounded, and all those characters stand on the lowest rung.
     """
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size, special_tokens=_special_tokens("unigram"), unk_token=UNK, show_progress=False
+        vocab_size=vocab_size, special_tokens=special, unk_token=UNK, show_progress=False
     )
     try:
         tokenizer.train_from_iterator(_batches(texts), trainer)
@@ -341,10 +411,10 @@ def _train_unigram(tokenizer: Tokenizer, texts: Iterator[str], vocab_size: int) 
             "raise it, or use kind='bpe', which needs bytes only"
         ) from error
     vocabulary: list[tuple[str, float]] = [tuple(x) for x in json.loads(tokenizer.to_str())["model"]["vocab"]]
-    special, learned = vocabulary[: len(SPECIAL_TOKENS)], sorted(vocabulary[len(SPECIAL_TOKENS) :])
+    named, learned = vocabulary[: len(special)], sorted(vocabulary[len(special) :])
     lowest = min((score for _, score in learned), default=0.0)
     pieces = [(piece, round(_off_the_ladder(piece, score, lowest), 6)) for piece, score in learned]
-    tokenizer.model = models.Unigram(special + pieces, unk_id=SPECIAL_TOKENS.index(UNK), byte_fallback=False)
+    tokenizer.model = models.Unigram(named + pieces, unk_id=SPECIAL_TOKENS.index(UNK), byte_fallback=False)
     return tokenizer
 
 
@@ -353,14 +423,14 @@ def _off_the_ladder(piece: str, score: float, lowest: float) -> float:
     return lowest if len(piece) == 1 and abs(rung - round(rung)) < 1e-5 else score
 
 
-def _check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int) -> None:
+def _check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int, num_special: int) -> None:
     size = tokenizer.get_vocab_size()
     if size > vocab_size:
         raise ValueError(
             f"vocab_size={vocab_size} is too small: kind={kind!r} needs {size} entries for the special tokens and the "
             "single characters of these texts; raise it, or use kind='bpe', which needs bytes only"
         )
-    if size == len(SPECIAL_TOKENS):
+    if size == num_special:
         raise ValueError("no token was learned: the texts are blank, or too rare for min_frequency; lower it to 1")
 
 

@@ -71,6 +71,7 @@ class Case:
     labels: ClassVar[list[int]] = [0, 1, 2, 0, 1]  # of the rows of `batch`
     misfit: ClassVar[dict[str, int]] = {"num_labels": 7}  # what a checkpoint of the small model is too small for
     foreign_label: ClassVar[tuple[int, str]] = 3, "label 3 is outside 0 to 2"
+    typo: ClassVar[tuple[str, str]] = "hiden_size", "hidden_size"
     wrong_values: ClassVar[dict[str, list[Any]]] = {
         "hidden_size": [0, -1, "64", None, True, 10**12],
         "num_hidden_layers": [0, 10**6],
@@ -85,7 +86,7 @@ class Case:
     @property
     def traits(self) -> set[str]:
         """What the model has that some promises are about: see `contract.CHECKS`."""
-        return {"loss", "head", "classifier", "recurrence"}
+        return {"body", "loss", "head", "classifier", "recurrence", "weights", "embeddings"}
 
     @property
     def auto_class(self) -> Any:
@@ -169,7 +170,7 @@ class TaggerCase(Case):
 
     @property
     def traits(self) -> set[str]:
-        return {"loss", "head", "tokens", "tagger", "recurrence"}
+        return {"body", "loss", "head", "tokens", "tagger", "recurrence", "weights", "embeddings"}
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         return ids % 3
@@ -210,7 +211,7 @@ class LanguageModelCase(TaggerCase):
 
     @property
     def traits(self) -> set[str]:
-        return {"loss", "head", "tokens", "language model", "recurrence"}
+        return {"body", "loss", "head", "tokens", "language model", "state", "recurrence", "weights", "embeddings"}
 
     def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
         """As after some training: with biases, so that a state does not stay zero over padding that is read."""
@@ -262,7 +263,8 @@ class WordVectorCase(Case):
 
     @property
     def traits(self) -> set[str]:
-        return {"loss"} if self.options.get("with_outputs", True) else set()
+        loss = {"loss", "embeddings"} if self.options.get("with_outputs", True) else set()
+        return {"body", "weights", *loss}
 
     @property
     def auto_class(self) -> Any:
@@ -300,14 +302,85 @@ class WordVectorCase(Case):
         return [({}, self.rows())]
 
 
+class HiddenMarkovCase:
+    """What a hidden Markov model has differently: states in the place of layers, and nothing below its head."""
+
+    small: ClassVar[dict[str, Any]] = {"num_states": 3, "bos_token_id": 2, "eos_token_id": 3, "initializer_range": 1.0}
+    no_dropout: ClassVar[dict[str, float]] = {}
+    misfit: ClassVar[dict[str, int]] = {"vocab_size": 21}
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "num_states": [0, 10**6, "3", True],
+        "decoding": ["greedy"],
+        "emission_smoothing": [-1.0],
+        "transition_smoothing": ["0.1"],
+        "pad_token_id": [14],
+    }
+    typo: ClassVar[tuple[str, str]] = "num_stats", "num_states"
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        return 0.1 < tensor.std().item() < 3
+
+
+class HiddenMarkovTaggerCase(HiddenMarkovCase, TaggerCase):
+    """States that are labels."""
+
+    misfit: ClassVar[dict[str, int]] = {"num_states": 9}
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss", "tokens", "tagger", "weights"}
+
+
+class HiddenMarkovLanguageCase(HiddenMarkovCase, LanguageModelCase):
+    """States that nobody has named."""
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss", "tokens", "language model", "state", "weights"}
+
+
+class NGramCase(LanguageModelCase):
+    """Counts: nothing that a gradient could change, and tables as large as the text has n-grams."""
+
+    small: ClassVar[dict[str, Any]] = {"order": 3, "bos_token_id": 2, "eos_token_id": 3}
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "order": [0, 11, "3"],
+        "smoothing": ["laplace"],
+        "discounts": ["none"],
+        "add_k": [-1.0],
+        "num_ngrams": [[1], [13, 2, 3], [14, -1, 2]],
+        "pad_token_id": [14],
+        "bos_token_id": [-1],
+    }
+    typo: ClassVar[tuple[str, str]] = "smothing", "smoothing"
+
+    @property
+    def traits(self) -> set[str]:
+        return {"tokens", "language model"}
+
+    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
+        rows = [[*ids, 3] for ids in texts()["input_ids"]]
+        return self.model_class(self.config(**options)).fit(rows).eval()
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        return len(set(tensor.flatten().tolist())) <= 1  # as nothing was counted
+
+
 KINDS: dict[str, type[Case]] = {
     "text-classification": Case,
     "token-classification": TaggerCase,
     "text-generation": LanguageModelCase,
     "feature-extraction": WordVectorCase,
 }
+OWN_KINDS: dict[tuple[str, str], type[Case]] = {
+    ("hmm", "token-classification"): HiddenMarkovTaggerCase,
+    ("hmm", "text-generation"): HiddenMarkovLanguageCase,
+    ("ngram", "text-generation"): NGramCase,
+}
+"""Families that are no recurrent network under the same head."""
 
 
 def make_case(family: Family, task: str, folder: Path, options: dict[str, Any]) -> Case:
     """The case of one row of the registry."""
-    return KINDS[task](family, task, folder, options)
+    kind = OWN_KINDS.get((family.name, task), KINDS[task])
+    return kind(family, task, folder, options)

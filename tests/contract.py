@@ -43,7 +43,8 @@ def auto_classes_load_it(case: Case) -> None:
     folder = case.saved()
     assert type(AutoConfig.from_pretrained(folder)) is case.family.config
     assert type(case.auto_class.from_pretrained(folder)) is case.model_class
-    assert type(AutoModel.from_pretrained(folder)) is case.family.backbone
+    if case.family.backbone is not None:
+        assert type(AutoModel.from_pretrained(folder)) is case.family.backbone
     assert AutoTokenizer.from_pretrained(folder)("the film")["input_ids"] == case.tokenizer()("the film")["input_ids"]
 
 
@@ -125,6 +126,7 @@ def train(case: Case, model: PreTrainedModel, *, steps: int, rows: int, dataset:
         data_collator=case.collator(),
     )
     trainer.train()
+    assert trainer.evaluate(trainer.train_dataset)["eval_loss"] > 0
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
@@ -153,11 +155,13 @@ def edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]
 
 def damaged_checkpoints_are_refused(case: Case) -> None:
     model = case.model()
-    start = next(model.base_model.parameters())
-    first = next(name for name, parameter in model.named_parameters() if parameter is start)
+    body = {tensor.data_ptr() for tensor in model.base_model.state_dict().values()}
+    first = next(
+        name for name, tensor in model.state_dict().items() if tensor.is_floating_point() and tensor.data_ptr() in body
+    )
     damages: list[tuple[str, Callable[[dict[str, torch.Tensor]], Any]]] = [
-        ("unexpected", lambda tensors: tensors.update({first.replace("weight", "99.weight"): torch.zeros(2)})),
-        ("NaN", lambda tensors: tensors[first].fill_(float("nan"))),
+        ("unexpected", lambda tensors: tensors.update({f"{first}.99": torch.zeros(2)})),
+        ("NaN|damaged", lambda tensors: tensors[first].fill_(float("nan"))),
         *[("lacks", lambda tensors, name=name: tensors.pop(name)) for name in (first, *dict(model.named_buffers()))],
     ]
     for word, damage in damages:
@@ -261,8 +265,17 @@ def generation_equals_reading_again(case: Case) -> None:
     assert torch.equal(*beams)
     sampled = model.generate(ids, attention_mask=mask, num_return_sequences=3, **{**options, "do_sample": True})
     assert sampled.shape == (9, 15)
-    again = model.generate(ids[:1], prompt_lookup_num_tokens=2, **options)  # guesses that are taken back
-    assert torch.equal(again, together[:1])
+
+
+def wrong_guesses_are_taken_back(case: Case) -> None:
+    """Assisted decoding: the state returns to where it was before the tokens that were guessed wrong."""
+    model, assistant = case.model(), case.model(seed=1)
+    ids = case.batch()[0][:1]
+    options = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
+    alone = model.generate(ids, **options)
+    assert torch.equal(model.generate(ids, prompt_lookup_num_tokens=2, **options), alone)
+    assert torch.equal(model.generate(ids, assistant_model=assistant, **options), alone)
+    assert torch.equal(model.generate(ids, cache_implementation="static", **options), alone)
 
 
 def given_tokens_have_the_probability_of_the_logits(case: Case) -> None:
@@ -322,8 +335,9 @@ def wrong_config_values_are_refused(case: Case) -> None:
         for value in values:
             with pytest.raises(Exception, match=name):
                 case.config(**{name: value})
-    with pytest.raises(ValueError, match="Did you mean 'hidden_size'"):
-        case.config(hiden_size=3)
+    misspelt, meant = case.typo
+    with pytest.raises(ValueError, match=f"Did you mean '{meant}'"):
+        case.config(**{misspelt: 3})
 
 
 # Promise 5: safetensors only
@@ -422,7 +436,7 @@ def foreign_ids_are_named(case: Case) -> None:
         model(ids.clamp(min=case.vocab_size), mask)
     with pytest.raises(ValueError, match="integers"):
         model(ids.float(), mask)
-    with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds"):
+    with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds|give it input_ids"):
         model()
     with pytest.raises(ValueError, match=r"attention_mask of shape \(5, 6\) does not fit 5 texts of 7 tokens"):
         model(ids, mask[:, 1:])
@@ -446,7 +460,7 @@ def labels_of_several_classes_are_checked(case: Case) -> None:
 
 CHECKS: dict[Callable[[Case], None], str | None] = {
     auto_classes_load_it: None,
-    feature_pipeline_answers_any_text: None,
+    feature_pipeline_answers_any_text: "body",
     pipeline_answers_any_text: "classifier",
     tagging_pipeline_answers_any_text: "tagger",
     generation_pipeline_answers_any_text: "language model",
@@ -454,15 +468,16 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     stock_trainer_changes_every_parameter: "loss",
     save_and_load_are_bit_equal: None,
     damaged_checkpoints_are_refused: None,
-    checkpoints_of_another_size_are_refused: None,
+    checkpoints_of_another_size_are_refused: "weights",
     missing_weights_are_initialised_by_our_rules: None,
     a_new_head_on_an_old_body_keeps_the_body: "head",
-    padding_and_batch_size_change_no_vector: None,
+    padding_and_batch_size_change_no_vector: "body",
     padding_and_batch_size_change_no_answer: "classifier",
     padding_and_batch_size_change_no_token: "tokens",
     generation_equals_reading_again: "language model",
+    wrong_guesses_are_taken_back: "state",
     given_tokens_have_the_probability_of_the_logits: "language model",
-    padded_content_gets_no_gradient: "loss",
+    padded_content_gets_no_gradient: "embeddings",
     state_split_equals_whole: "recurrence",
     wrong_config_values_are_refused: None,
     pickles_and_torn_files_are_refused: None,
@@ -471,7 +486,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     every_parameter_gets_a_gradient: "loss",
     checkpointing_gives_the_same_gradients: "recurrence",
     hidden_states_are_returned_on_request: "recurrence",
-    copies_and_half_precision_work: None,
+    copies_and_half_precision_work: "weights",
     foreign_ids_are_named: None,
     foreign_labels_are_named: "loss",
     labels_of_several_classes_are_checked: "classifier",

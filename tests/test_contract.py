@@ -49,6 +49,13 @@ CASES = {
 for name in RECURRENT:
     CASES |= {f"{name}-tagger-{label}": (name, "token-classification", options) for label, options in TAGGERS.items()}
     CASES |= {f"{name}-language-{label}": (name, "text-generation", opts) for label, opts in LANGUAGE_MODELS.items()}
+CASES |= {
+    "hmm-tagger-viterbi": ("hmm", "token-classification", {}),
+    "hmm-tagger-posterior": ("hmm", "token-classification", {"decoding": "posterior"}),
+    "hmm-language": ("hmm", "text-generation", {}),
+    "ngram-kneser-ney": ("ngram", "text-generation", {}),
+    "ngram-add-k": ("ngram", "text-generation", {"order": 2, "smoothing": "add-k"}),
+}
 CASES |= {label: (label.split("-")[0], "text-classification", options) for label, options in SWITCHES.items()}
 CASES |= {f"word2vec-{label}": ("word2vec", "feature-extraction", options) for label, options in WORD_VECTORS.items()}
 
@@ -204,6 +211,7 @@ FAULTS = {
     ),
     contract.padding_and_batch_size_change_no_token: (language, "next_tokens", next_tokens_of_everything),
     contract.generation_equals_reading_again: (state.RecurrentStateLayer, "reorder_cache", lambda layer, rows: None),
+    contract.wrong_guesses_are_taken_back: (state.RecurrentStateLayer, "crop", lambda layer, tokens_to_remove: None),
     contract.given_tokens_have_the_probability_of_the_logits: (
         language.CausalLMMixin,
         "_log_probs",
@@ -275,6 +283,7 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     contract.generation_pipeline_answers_any_text: "gru-language-plain",
     contract.padding_and_batch_size_change_no_token: "gru-language-plain",
     contract.generation_equals_reading_again: "gru-language-plain",
+    contract.wrong_guesses_are_taken_back: "gru-language-plain",
     contract.given_tokens_have_the_probability_of_the_logits: "gru-language-plain",
 }
 PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]

@@ -134,9 +134,10 @@ print(json.dumps([type(model).__name__, model.words, *answers]))
 def test_code_that_travels_needs_nothing_but_what_transformers_brings():
     brought = {"torch", "numpy", "transformers", "huggingface_hub", "safetensors", "fsspec"} | sys.stdlib_module_names
     for family in hfseq.FAMILIES.values():
-        module = inspect.getfile(family.backbone)
-        for file in (module, *get_relative_import_files(module)):
-            assert set(get_imports(file)) <= brought, file
+        for cls in (family.config, *family.heads.values()):
+            module = inspect.getfile(cls)
+            for file in (module, *get_relative_import_files(module)):
+                assert set(get_imports(file)) <= brought, file
 
 
 def test_the_map_to_the_code_is_complete_and_marks_no_live_class(hub, repo_id, checkpoint, tmp_path):
@@ -147,7 +148,9 @@ def test_the_map_to_the_code_is_complete_and_marks_no_live_class(hub, repo_id, c
     assert config.pop("auto_map") == {
         "AutoConfig": "lstm.LSTMConfig",
         "AutoModel": "lstm.LSTMModel",
+        "AutoModelForCausalLM": "lstm.LSTMForCausalLM",
         "AutoModelForSequenceClassification": "lstm.LSTMForSequenceClassification",
+        "AutoModelForTokenClassification": "lstm.LSTMForTokenClassification",
     }
     assert config == json.loads(before["config.json"])
     assert contents(checkpoint) == before

@@ -26,8 +26,11 @@ from hfseq.metrics import (
     R2,
     SCORES,
     Accuracy,
+    BitsPerCharacter,
     MatthewsCorrelation,
     MeanSquaredError,
+    NatsPerToken,
+    Perplexity,
     SpearmanCorrelation,
     classification_metrics,
 )
@@ -38,6 +41,8 @@ PREDICTED_SETS = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
 EXPECTED_SETS = [[1, 0, 1], [0, 1, 0], [1, 1, 0]]
 PREDICTED_VALUES = [0.5, 2.0, 1.0, 4.0]
 EXPECTED_VALUES = [0.0, 1.0, 2.0, 5.0]
+SURPRISALS = [3.0, 0.5, 4.5]
+NUMBERS_OF_TOKENS = [2, 0, 2]
 
 # (metric, its settings, the value of scikit-learn or scipy)
 CLASSIFIERS = [
@@ -56,10 +61,16 @@ REGRESSORS = [
     (R2, {}, 1 - 3.25 / 14),
     (SpearmanCorrelation, {}, 0.8),
 ]
+LANGUAGE_MODELS = [
+    (NatsPerToken, {}, 2.0),
+    (Perplexity, {}, np.e**2),
+    (BitsPerCharacter, {}, 2.0 * np.log2(np.e)),
+]
 CASES = (
     [(*case, PREDICTED, EXPECTED) for case in CLASSIFIERS]
     + [(*case, PREDICTED_SETS, EXPECTED_SETS) for case in MULTI_LABEL]
     + [(*case, PREDICTED_VALUES, EXPECTED_VALUES) for case in REGRESSORS]
+    + [(*case, SURPRISALS, NUMBERS_OF_TOKENS) for case in LANGUAGE_MODELS]
 )
 
 
@@ -114,9 +125,10 @@ def test_metrics_combine_into_one(tmp_path):
     assert sorted(result) == ["accuracy", "f1_macro", "matthews_correlation"]
 
 
-def test_every_score_is_made_by_a_metric_and_used_by_a_problem(tmp_path):
+def test_every_score_is_made_by_a_metric_and_used_by_a_problem_or_for_language_models(tmp_path):
     made = {metric(cache_dir=str(tmp_path), **settings).score_name for metric, settings, *_ in CASES}
     used = {name for problem in PROBLEMS.values() for name in problem.scores}
+    used |= {metric.score_name for metric, *_ in LANGUAGE_MODELS}
     assert made == used == set(SCORES)
 
 
@@ -140,6 +152,8 @@ def test_every_metric_describes_itself(tmp_path):
         (MeanSquaredError, [1.0, float("nan")], [1.0, 2.0], "prediction is nan"),
         (MeanSquaredError, [1.0, 2.0], [1.0, float("inf")], "reference is nan or infinite"),
         (R2, [1.0, 2.0], [3.0, 3.0], "all 2 references equal 3.0"),
+        (Perplexity, [1.0, 2.0], [0, 0], r"divide by, got \[0.0, 0.0\]"),
+        (BitsPerCharacter, [1.0, 2.0], [5, -1], "divide by"),
         (SpearmanCorrelation, [1.0, 2.0], [3.0, 3.0], "all 2 references equal 3.0"),
     ],
 )

@@ -18,7 +18,6 @@ from hfseq.tokenization import (
     KINDS,
     LANGUAGE_MODEL_KINDS,
     SPECIAL_TOKENS,
-    prompt_tokenizer,
     train_tokenizer,
     unknown_rate,
 )
@@ -37,7 +36,7 @@ CORPUS = [
     f"{FAMILY} {THUMB}{FLAGS} {HEART} {KEYCAP} ok",
     "tabs\tand\n\nlines  twice",
 ] * 2
-WORD_LIST_KINDS = ("word", "wordpiece", "unigram", "bpe")
+WORD_LIST_KINDS = ("word", "wordpiece", "unigram", "bpe", "whitespace")
 CASES = [(kind, "classification") for kind in KINDS] + [(kind, "language-modeling") for kind in LANGUAGE_MODEL_KINDS]
 
 
@@ -202,7 +201,7 @@ def surfaces(kind, tokenizer, text):
 @pytest.mark.parametrize("text", CORPUS[: len(CORPUS) // 2])
 def test_offsets_point_at_the_text_of_each_token(case, text):
     kind, _, tokenizer = case
-    assert tokenizer.unk_token_id not in tokenizer(text).input_ids or kind in ("word", "word_with_space")
+    assert tokenizer.unk_token_id not in tokenizer(text).input_ids or "word" in kind or kind == "whitespace"
     pairs = list(surfaces(kind, tokenizer, text))
     assert pairs and [at for at, _ in pairs] == [said for _, said in pairs]
 
@@ -210,7 +209,7 @@ def test_offsets_point_at_the_text_of_each_token(case, text):
 @pytest.mark.parametrize("kind", KINDS)
 def test_offsets_point_at_the_text_before_lower_casing_and_nfkc(kind):
     tokenizer = trained(kind, lowercase=True, normalization="nfkc")
-    text = "THE CAFÉ, ﬁne: ＭＡＴ"
+    text = "THE CAFÉ, ﬁne: ＭＡＴ ＤＯＧ sat"
     pairs = [(at, said) for at, said in surfaces(kind, tokenizer, text) if said != "<unk>"]
     assert len(pairs) >= 3 and any(at.isupper() for at, _ in pairs)
     for at, said in pairs:
@@ -300,19 +299,6 @@ def test_bpe_of_a_language_model_gives_every_text_back():
         assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
 
 
-def test_a_language_models_text_comes_back_up_to_unknown_tokens(language_model):
-    for text in CORPUS:
-        assert language_model.decode(language_model(text).input_ids, skip_special_tokens=True) == text
-
-
-def test_a_continuation_keeps_its_space(language_model):
-    text = " sat on the mat"
-    head = len(language_model("The cat", add_special_tokens=False).input_ids)
-    ids = language_model("The cat" + text, add_special_tokens=False).input_ids
-    assert language_model.decode(ids[:head]) == "The cat"
-    assert language_model.decode(ids[head:]) == text
-
-
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "char", "word_with_space"])
 def test_classification_keeps_the_text_too_except_for_its_first_space(kind):
     tokenizer = trained(kind)
@@ -327,28 +313,6 @@ def test_a_mask_stands_for_a_word_and_its_space(kind):
     whole = tokenizer("The cat sat").input_ids
     where = masked.index(tokenizer.mask_token_id)
     assert masked[:where] == whole[:where] and masked[where + 1 :] == whole[where + 1 - len(masked) :]
-
-
-def test_a_prompt_is_left_open_also_after_saving_and_loading(language_model, tmp_path):
-    language_model.save_pretrained(tmp_path / "training")
-    loaded = AutoTokenizer.from_pretrained(tmp_path / "training")
-    closed = loaded("the cat").input_ids
-    for tokenizer in (language_model, loaded):
-        assert prompt_tokenizer(tokenizer)("the cat").input_ids == closed[:-1]
-        assert tokenizer("the cat").input_ids == closed  # the original is as before
-    prompt_tokenizer(loaded).save_pretrained(tmp_path / "finished")
-    finished = AutoTokenizer.from_pretrained(tmp_path / "finished")
-    assert finished("the cat").input_ids == closed[:-1] and finished("").input_ids == [2]
-    reopened = AutoTokenizer.from_pretrained(tmp_path / "finished", add_bos_token=True, add_eos_token=True)
-    assert reopened("the cat").input_ids == closed
-
-
-def test_setting_the_flag_by_hand_on_a_loaded_tokenizer_would_lose_bos(language_model, tmp_path):
-    """Why `prompt_tokenizer` exists; when this fails, transformers saves the flags and the helper can go."""
-    language_model.save_pretrained(tmp_path)
-    loaded = AutoTokenizer.from_pretrained(tmp_path)
-    loaded.add_eos_token = False
-    assert loaded("the cat").input_ids[0] != 2
 
 
 def ambiguous_texts():
@@ -474,6 +438,12 @@ def test_unusable_texts_are_refused(kind, texts, error, message):
         ({"min_frequency": 0}, "min_frequency=0: use 1 or more"),
         ({"kind": "unigram", "min_frequency": 3}, "min_frequency=3: kind='unigram' has no such threshold"),
         ({"min_frequency": 1000}, "no token was learned"),
+        ({"condition_tokens": "<happy>"}, "condition_tokens='<happy>' is one string; wrap it in a list"),
+        ({"condition_tokens": ["<a>", ""]}, "condition_tokens holds ''; a token is written without white space"),
+        ({"condition_tokens": ["<very happy>"]}, "condition_tokens holds '<very happy>'"),
+        ({"condition_tokens": ["<a>", "<a>"]}, "condition_tokens holds '<a>', which is there twice"),
+        ({"condition_tokens": ["</s>"]}, "condition_tokens holds '</s>'.*special token already"),
+        ({"condition_tokens": ["<a>", "<b>"], "vocab_size": 7}, "vocab_size=7 is too small.*8 or more"),
         ({"max_length": 0}, "max_length=0.*2 or more"),
         ({"max_length": -3}, "max_length=-3"),
         ({"kind": "bpe", "purpose": "language-modeling", "max_length": 2}, "max_length=2.*3 or more"),

@@ -290,6 +290,23 @@ def at_least_one_token(
     return None, attention_mask, inputs_embeds.new_zeros(given.shape[0], 1, given.shape[2])
 
 
+def own_columns(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor:
+    """The columns of the mask that belong to these inputs: all, or the last ones where it covers earlier tokens too.
+
+    Args:
+        attention_mask: (batch, steps) or (batch, seen + steps).
+        batch: Rows of the inputs.
+        steps: Their tokens.
+        seen: Tokens that a state has read before them.
+    """
+    if attention_mask.shape not in ((batch, steps), (batch, seen + steps)):
+        raise ValueError(
+            f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {batch} texts of {steps} tokens"
+            f"{f' after {seen} earlier ones' if seen else ''}: it must be ({batch}, {seen + steps})."
+        )
+    return attention_mask[:, -steps:]
+
+
 def check_input_ids(input_ids: torch.Tensor, vocab_size: int) -> None:
     """Say what is wrong with token ids before nn.Embedding says "index out of range in self".
 

@@ -55,6 +55,15 @@ def check_targets(targets: torch.Tensor, shape: torch.Size, vocab_size: int) -> 
         raise ValueError(f"label {int(wrong[0])} is outside 0 to {vocab_size - 1} (config.vocab_size={vocab_size}).")
 
 
+def mean_over_targets(
+    total: torch.Tensor, targets: torch.Tensor, num_items_in_batch: torch.Tensor | int | None
+) -> torch.Tensor:
+    """A summed loss -> the loss a predicted token, of this batch or of the whole update where Trainer counted it."""
+    if num_items_in_batch is None:
+        num_items_in_batch = (targets != IGNORED).sum().clamp(min=1)  # a batch of one-token texts predicts nothing
+    return total / num_items_in_batch
+
+
 class CausalLMMixin(PreTrainedModel, GenerationMixin):
     """`...ForCausalLM`: the next token, from a backbone that reads in one direction."""
 
@@ -79,6 +88,13 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             )
         self.post_init()
 
+    def generate(self, *args: Any, custom_generate: Any = None, **kwargs: Any) -> Any:
+        """As transformers', which keeps these arguments from a function given as `custom_generate`."""
+        withheld = ("assistant_model", "streamer", "synced_gpus", "tokenizer")
+        if getattr(custom_generate, "is_optional", False) and any(kwargs.get(name) for name in withheld):
+            custom_generate = None
+        return super().generate(*args, custom_generate=custom_generate, **kwargs)
+
     @can_return_tuple
     def forward(
         self,
@@ -87,7 +103,6 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
         past_key_values: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        shift_labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
@@ -101,17 +116,18 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             past_key_values: The state to continue from, as an earlier call returned it.
             inputs_embeds: (B, T, E) instead of `input_ids`.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
-            shift_labels: (B, T) the token after each position instead, where it is known beyond the last one.
             use_cache: Return the state reached.
             logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update (all accumulation steps and processes), by which
                 the summed loss is divided; without it, the mean over this batch.
-            **kwargs: `output_hidden_states`.
+            **kwargs: `shift_labels` (B, T) instead of `labels`, the token after each position, where it is known after
+                the last one (no parameter: Trainer would wait for both in every batch); `output_hidden_states`.
 
         Returns:
             `logits` (B, T, V), `past_key_values`, `hidden_states` as asked for, and `loss` where there are labels; in
             training an adaptive softmax leaves the logits out, which would cost more than it saves.
         """
+        shift_labels = kwargs.pop("shift_labels", None)
         penalised = self.training and self.config.temporal_activation_regularization > 0
         if penalised:
             kwargs["output_hidden_states"] = True
@@ -169,9 +185,7 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
         else:
             counted = targets != IGNORED
             loss = -self._log_probs(hidden_states[counted], targets[counted]).sum()
-        if num_items_in_batch is None:
-            num_items_in_batch = (targets != IGNORED).sum().clamp(min=1)  # a batch of one-token texts predicts nothing
-        return loss / num_items_in_batch
+        return mean_over_targets(loss, targets, num_items_in_batch)
 
     def _penalty(
         self,

@@ -279,7 +279,8 @@ class RecurrentLoop(nn.Module):
         self._check(inputs, order, states)
         if torch.compiler.is_exporting() or torch.jit.is_tracing() or inputs.device.type == "meta":
             return self._traced(inputs, order, states, weights, with_state)
-        return self._run(inputs, order, states or self.start(inputs), weights, with_state)
+        run = self._run_outside_graphs if torch.compiler.is_compiling() else self._run
+        return run(inputs, order, states or self.start(inputs), weights, with_state)
 
     def _check(self, inputs: torch.Tensor, order: TokenOrder, states: States | None) -> None:
         """Kernels are given addresses: what does not fit must not reach them, nor be broadcast by torch."""
@@ -293,7 +294,6 @@ class RecurrentLoop(nn.Module):
                 f"({order.batch}, {self.hidden_size}): it comes from another model, or from another number of texts."
             )
 
-    @torch.compiler.disable  # the rows alive at each step are numbers that a traced graph cannot hold
     def _run(
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
@@ -311,11 +311,15 @@ class RecurrentLoop(nn.Module):
             engine = partial(gpu.run, self.cell)
         elif self.cell.torch_mode is None:
             return self._reference(inputs, order, states, weights)
-        elif not with_state and self.cell.torch_mode != "RNN_RELU":  # whose states could overflow over the padding
+        elif order.real is None or (not with_state and self.cell.torch_mode != "RNN_RELU"):
+            # Without padding exact, states included; with it a ReLU's states could overflow on the way over it.
             return self._padded(inputs, order, states, weights)
         before = order.sort(torch.stack(states))
         outputs, reached = engine(order.packing, order.pack(inputs, self.backward), before, weights)
         return order.unpack(outputs, self.backward), order.unsort(reached).unbind()
+
+    # The rows alive at each step are numbers that a traced graph cannot hold.
+    _run_outside_graphs = torch.compiler.disable(_run)
 
     def _torch(
         self, packing: Packing, inputs: torch.Tensor, states: torch.Tensor, weights: Weights

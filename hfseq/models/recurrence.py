@@ -18,7 +18,15 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, share
+from .base import (
+    SequenceConfig,
+    SequencePreTrainedModel,
+    at_least_one_token,
+    bounded,
+    check_input_ids,
+    own_columns,
+    share,
+)
 from .cells import Cell
 from .loop import RecurrentLoop, TokenOrder
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
@@ -138,18 +146,6 @@ class RecurrentConfig(SequenceConfig):
         """H, the width of one direction of a layer."""
         is_last = layer_idx == self.num_hidden_layers - 1
         return self.last_hidden_size or self.hidden_size if is_last else self.hidden_size
-
-
-def _own_columns(attention_mask: torch.Tensor, hidden_states: torch.Tensor, cache: Cache | None) -> torch.Tensor:
-    """The columns of the mask that belong to these inputs: all, or the last T where it also covers earlier ones."""
-    batch, steps = hidden_states.shape[:2]
-    seen = 0 if cache is None else cache.get_seq_length()
-    if attention_mask.shape not in ((batch, steps), (batch, seen + steps)):
-        raise ValueError(
-            f"attention_mask of shape {tuple(attention_mask.shape)} does not fit {batch} texts of {steps} tokens"
-            f"{f' after {seen} earlier ones' if seen else ''}: it must be ({batch}, {seen + steps})."
-        )
-    return attention_mask[:, -steps:]
 
 
 class LockedDropout(nn.Module):
@@ -338,8 +334,10 @@ class RecurrentModel(RecurrentPreTrainedModel):
         hidden_states = self._embed(input_ids) if input_ids is not None else inputs_embeds
         assert hidden_states is not None
         cache = self._cache(past_key_values, use_cache)
-        mask = None if attention_mask is None else _own_columns(attention_mask, hidden_states, cache)
-        order = TokenOrder(hidden_states.shape[0], hidden_states.shape[1], mask)
+        batch, steps = hidden_states.shape[:2]
+        if attention_mask is not None:
+            attention_mask = own_columns(attention_mask, batch, steps, seen=cache.get_seq_length() if cache else 0)
+        order = TokenOrder(batch, steps, attention_mask)
         dropouts = iter(self.dropouts)
         hidden_states = next(dropouts)(hidden_states)
         for layer, dropout in zip(self.layers, dropouts, strict=True):

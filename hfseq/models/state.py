@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import torch
-from transformers.cache_utils import CacheLayerMixin
+from transformers.cache_utils import STATIC_LAYER_TYPE_MAPPING, CacheLayerMixin
 
 RECURRENT_LAYER_TYPE = "hfseq_recurrent"
 
@@ -138,3 +138,7 @@ class RecurrentStateLayer(CacheLayerMixin):
     def reset(self) -> None:
         """Forget everything."""
         self.states, self.seq_length, self._history = None, 0, []
+
+
+# A state does not grow, so that it is what a cache of fixed size would be as well.
+STATIC_LAYER_TYPE_MAPPING[RECURRENT_LAYER_TYPE] = RecurrentStateLayer
