@@ -23,6 +23,7 @@ from .models.gru import (
     GRUForTokenClassification,
     GRUModel,
 )
+from .models.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
 from .models.keyed_vectors import KeyedVectors
 from .models.lstm import (
     LSTMConfig,
@@ -31,6 +32,7 @@ from .models.lstm import (
     LSTMForTokenClassification,
     LSTMModel,
 )
+from .models.ngram import NGramConfig, NGramForCausalLM
 from .models.rnn import (
     RNNConfig,
     RNNForCausalLM,
@@ -47,11 +49,16 @@ if TYPE_CHECKING:
     from .data.embedded import load_embedded
     from .data.phrases import Phrases
     from .data.sentence_transformers import export_sentence_transformers
+    from .data.streams import TokenText
     from .data.words import WordCorpus
+    from .generation import fused_generate
+    from .generative import GenerativeClassifier
     from .hub import pull, push
     from .models.conversion import load_keras, load_torch, to_keras, to_torch
     from .plots import WordMap, plot_words
-    from .tokenization import train_tokenizer
+    from .scoring import Scores, TextScore, score, score_ids
+    from .stream_training import StreamTrainer, StreamTrainingArguments
+    from .tokenization import prompt_tokenizer, train_tokenizer
     from .training import SequenceTrainer, SequenceTrainingArguments
     from .word_training import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
 
@@ -59,21 +66,31 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "ContextComparison": "contexts",
+    "GenerativeClassifier": "generative",
     "Phrases": "data.phrases",
+    "Scores": "scoring",
     "SequenceTrainer": "training",
     "SequenceTrainingArguments": "training",
+    "StreamTrainer": "stream_training",
+    "StreamTrainingArguments": "stream_training",
+    "TextScore": "scoring",
+    "TokenText": "data.streams",
     "Word2VecTrainer": "word_training",
     "Word2VecTrainingArguments": "word_training",
     "WordCorpus": "data.words",
     "WordMap": "plots",
     "compare_contexts": "contexts",
     "export_sentence_transformers": "data.sentence_transformers",
+    "fused_generate": "generation",
     "load_embedded": "data.embedded",
     "load_keras": "models.conversion",
     "load_torch": "models.conversion",
     "plot_words": "plots",
+    "prompt_tokenizer": "tokenization",
     "pull": "hub",
     "push": "hub",
+    "score": "scoring",
+    "score_ids": "scoring",
     "to_keras": "models.conversion",
     "to_torch": "models.conversion",
     "train_tokenizer": "tokenization",
@@ -94,20 +111,31 @@ __all__ = [
     "GRUForSequenceClassification",
     "GRUForTokenClassification",
     "GRUModel",
+    "GenerativeClassifier",
+    "HMMConfig",
+    "HMMForCausalLM",
+    "HMMForTokenClassification",
     "KeyedVectors",
     "LSTMConfig",
     "LSTMForCausalLM",
     "LSTMForSequenceClassification",
     "LSTMForTokenClassification",
     "LSTMModel",
+    "NGramConfig",
+    "NGramForCausalLM",
     "Phrases",
     "RNNConfig",
     "RNNForCausalLM",
     "RNNForSequenceClassification",
     "RNNForTokenClassification",
     "RNNModel",
+    "Scores",
     "SequenceTrainer",
     "SequenceTrainingArguments",
+    "StreamTrainer",
+    "StreamTrainingArguments",
+    "TextScore",
+    "TokenText",
     "Word2VecConfig",
     "Word2VecModel",
     "Word2VecTrainer",
@@ -117,13 +145,17 @@ __all__ = [
     "WordVectorsPipeline",
     "compare_contexts",
     "export_sentence_transformers",
+    "fused_generate",
     "load_embedded",
     "load_keras",
     "load_torch",
     "plot_words",
+    "prompt_tokenizer",
     "pull",
     "push",
     "register_cell",
+    "score",
+    "score_ids",
     "to_keras",
     "to_torch",
     "train_tokenizer",

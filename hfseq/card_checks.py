@@ -26,8 +26,10 @@ _ADDRESS = re.compile(r"https://[\w-]+(\.[\w-]+)+")
 _EXAMPLES = re.compile(r"^## Examples\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 _SNIPPET = re.compile(r"^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"^```\w*\n.*?^```$", re.DOTALL | re.MULTILINE)
-_FIELD = re.compile(r"^(?:- \*\*(?!Data:)[\w ]+:\*\* .*|\| [^|]+ \| [^|]+ \|)$", re.MULTILINE)
-_FREE_FACTS = re.compile(r"facts\.(?:command|examples|widgets|neighbours|analogies)\b")
+_FIELD = re.compile(r"^(?:- \*\*(?!Data:|Conditions:)[\w ]+:\*\* .*|\| [^|]+ \| [^|]+ \|)$", re.MULTILINE)
+_FREE_FACTS = re.compile(
+    r"facts\.(?:command|examples|widgets|neighbours|analogies|prompts|samples|data\.conditions)\b"
+)
 
 
 def check_words(words: Mapping[str, str]) -> None:

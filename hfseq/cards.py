@@ -1,6 +1,6 @@
 """Model cards: the measured facts of a run -> a README.md with `model-index`, checked before it is written.
 
-    facts = CardFacts(...)              # see facts.py and word_facts.py; kept as JSON
+    facts = CardFacts(...)              # see facts.py, word_facts.py and language_facts.py; kept as JSON
     write_card(folder, facts)           # renders the template of its kind and refuses a card with defects
 
 KINDS has a template and a view, which gathers what the template shows, for each kind of model. Within a kind, what
@@ -18,6 +18,8 @@ from .card_checks import check_card, check_facts, check_words
 from .card_parts import cell, code, comparison_rows, quoted, seeds_text, significant, spread_text
 from .classifier_cards import classifier_view
 from .facts import CardFacts, Facts, read_json
+from .language_cards import language_view
+from .language_facts import LanguageModelFacts
 from .word_cards import word_vectors_view
 from .word_facts import WordVectorFacts
 
@@ -37,6 +39,7 @@ _FIRST_KIND = "classifier"  # its facts were there before there were kinds, and 
 KINDS = {
     _FIRST_KIND: CardKind(CardFacts, "model_card.md", classifier_view),
     "word-vectors": CardKind(WordVectorFacts, "word_vectors_card.md", word_vectors_view),
+    "language-model": CardKind(LanguageModelFacts, "language_model.md", language_view),
 }
 """Every kind of model, by the value of `kind` in its facts."""
 

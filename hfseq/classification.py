@@ -1,6 +1,8 @@
 """The parts of the text classification recipe: its settings, its model, and the facts of its card.
 
-`recipes/text_classification.py` strings them together in eight steps.
+`recipes/text_classification.py` strings them together in eight steps. A model starts from random weights, from word
+vectors (section `embeddings`) or from a whole language model (section `transfer`): its tokenizer, its embeddings and
+its layers under a new head, which `training.layer_rate_decay` and `training.unfreeze_every` fine-tune with care.
 """
 
 import dataclasses
@@ -11,14 +13,21 @@ from typing import Any, Final, Literal, cast
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast, pipeline
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
 from transformers.utils import logging
 
-from .data.text import DataSettings, TextTask
+from .data.text import DataSettings, TextTask, load_text_dataset
 from .data.vector_files import Format
 from .data.vectors import EmbeddingSettings, embedding_matrix
 from .facts import (
@@ -48,6 +57,22 @@ TASK: Final = "text-classification"
 _FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "freeze_embeddings")
 _FROM_TRANSFORMERS = tuple(item.name for item in dataclasses.fields(PreTrainedConfig))
 _SPEED_TEXTS = 512
+_KEPT_OF_TOKENIZER = ("max_length", "padding_side")  # with a language model's tokenizer
+
+
+@dataclass
+class LabelledTexts(DataSettings):
+    """Which texts and labels to learn from, and from how many of them."""
+
+    train_rows: int | None = field(
+        default=None, metadata={"help": "training rows kept, drawn with `seed`, some of each class; null: all"}
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to learn from."""
+        super().__post_init__()
+        if self.train_rows is not None and self.train_rows < 1:
+            raise ValueError(f"train_rows={self.train_rows} must be at least 1; null keeps every row.")
 
 
 @dataclass
@@ -62,6 +87,22 @@ class TokenizerSettings:
     lowercase: bool = field(default=True, metadata={"help": "lower-case the texts"})
     max_length: int = field(default=128, metadata={"help": "longer texts are cut to so many tokens"})
     padding_side: Literal["left", "right"] = field(default="right", metadata={"help": "changes no answer"})
+
+
+@dataclass
+class TransferSettings:
+    """The language model that the classifier starts from."""
+
+    from_pretrained: str | None = field(
+        default=None,
+        metadata={"help": "its folder or Hub id: tokenizer, embeddings and layers come from there; null: none"},
+    )
+    revision: str | None = field(default=None, metadata={"help": "branch, tag or commit of a Hub id"})
+
+    def __post_init__(self) -> None:
+        """A revision is of something."""
+        if self.revision is not None and self.from_pretrained is None:
+            raise ValueError(f"revision={self.revision!r} of what? Give from_pretrained as well, or leave it out.")
 
 
 @dataclass(kw_only=True)
@@ -83,10 +124,11 @@ class CardSettings(CardWords):
 class ClassificationSettings:
     """All settings of the recipe, a section each."""
 
-    data: DataSettings
+    data: LabelledTexts
     card: CardSettings
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     embeddings: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    transfer: TransferSettings = field(default_factory=TransferSettings)
     model: dict[str, Any] = fields_of(
         {name: family.config for name, family in FAMILIES.items() if TASK in family.heads},
         without=(*_FILLED_IN, *_FROM_TRANSFORMERS),
@@ -95,10 +137,67 @@ class ClassificationSettings:
     hub: HubSettings = field(default_factory=HubSettings)
     resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint in training.output_dir"})
 
+    def __post_init__(self) -> None:
+        """Refuse sections that would be set aside by another one."""
+        if self.transfer.from_pretrained is None:
+            return
+        if self.embeddings.from_pretrained is not None:
+            raise ValueError(
+                f"embeddings.from_pretrained={self.embeddings.from_pretrained!r} would replace the embeddings that "
+                f"transfer.from_pretrained={self.transfer.from_pretrained!r} brings: leave one of the two out."
+            )
+        for item in dataclasses.fields(TokenizerSettings):
+            value = getattr(self.tokenizer, item.name)
+            if item.name not in _KEPT_OF_TOKENIZER and value != item.default:
+                raise ValueError(
+                    f"tokenizer.{item.name}={value!r}: the tokenizer comes from transfer.from_pretrained, and of that "
+                    f"section only {' and '.join(_KEPT_OF_TOKENIZER)} still count. Leave {item.name} out."
+                )
 
-def make_tokenizer(texts: Dataset, settings: TokenizerSettings) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the texts of the training split."""
-    return train_tokenizer(texts, **dataclasses.asdict(settings))
+
+def load_task(settings: LabelledTexts) -> TextTask:
+    """Load texts and labels, with `train_rows` of the training rows."""
+    task = load_text_dataset(settings)
+    train = task.dataset["train"]
+    if settings.train_rows is None or settings.train_rows >= train.num_rows:
+        return task
+    order = np.random.default_rng(settings.seed).permutation(train.num_rows)
+    if task.problem_type != "regression":
+        order = _every_class_first(order, np.asarray(train.with_format("numpy")[:]["labels"]), settings.train_rows)
+    dataset = DatasetDict({**task.dataset, "train": train.select(order[: settings.train_rows])})
+    return dataclasses.replace(task, dataset=dataset)
+
+
+def _every_class_first(order: np.ndarray, labels: np.ndarray, train_rows: int) -> np.ndarray:
+    """Bring the first row of each class to the front of an order, and leave the others as they are."""
+    has = labels[order] > 0.5 if labels.ndim == 2 else labels[order, None] == np.unique(labels)  # (rows, classes)
+    first = np.unique(has.argmax(0)[has.any(0)])
+    if len(first) > train_rows:
+        raise ValueError(f"data.train_rows={train_rows} cannot hold a row of each class: it takes {len(first)}.")
+    return np.concatenate([order[first], np.delete(order, first)])
+
+
+def make_tokenizer(
+    texts: Dataset, settings: TokenizerSettings, transfer: TransferSettings | None = None
+) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on the texts of the training split, or take that of the language model.
+
+    A language model is saved with a tokenizer that leaves the end of a prompt open. A text to be classified has an
+    end: it gets the `</s>` that the model has met between texts, and keeps the `<s>` where the model has met one.
+    """
+    if transfer is None or transfer.from_pretrained is None:
+        return train_tokenizer(texts, **dataclasses.asdict(settings))
+    source = transfer.from_pretrained
+    tokenizer: Any = AutoTokenizer.from_pretrained(
+        source, revision=transfer.revision, padding_side=settings.padding_side
+    )
+    if tokenizer.pad_token_id is None:
+        raise ValueError(f"The tokenizer of {source!r} has no padding token, so its texts cannot stand in batches.")
+    # Both, for setting one drops the other.
+    tokenizer.add_bos_token = tokenizer.bos_token_id in tokenizer("")["input_ids"]
+    tokenizer.add_eos_token = tokenizer.eos_token_id is not None
+    tokenizer.model_max_length = settings.max_length
+    return tokenizer
 
 
 def make_model(
@@ -107,19 +206,52 @@ def make_model(
     """Build the classifier of the `model` section for these labels and this vocabulary."""
     options = {
         **settings.model,
-        "vocab_size": len(tokenizer),
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
         "freeze_embeddings": settings.embeddings.freeze,
         "problem_type": task.problem_type,
         "id2label": dict(enumerate(task.label_names)),
         "label2id": {name: index for index, name in enumerate(task.label_names)},
     }
-    family = FAMILIES[options.pop("type")]
-    model = family.heads[TASK](family.config(**options))
+    name = options.pop("type")
+    if settings.transfer.from_pretrained is not None:
+        return _from_language_model(name, options, settings.transfer, tokenizer)
+    options |= {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    model = FAMILIES[name].heads[TASK](FAMILIES[name].config(**options))
     if settings.embeddings.from_pretrained is not None:
         _fill_embeddings(model, tokenizer, settings.embeddings.from_pretrained, settings.embeddings.format)
+    return model
+
+
+def _from_language_model(
+    name: str, options: dict[str, Any], transfer: TransferSettings, tokenizer: PreTrainedTokenizerFast
+) -> PreTrainedModel:
+    """Put a new head on the body of a language model, whose config the options change where they say something."""
+    source, revision = cast(str, transfer.from_pretrained), transfer.revision
+    config = AutoConfig.from_pretrained(source, revision=revision)
+    held = next((other for other, family in FAMILIES.items() if isinstance(config, family.config)), config.model_type)
+    if held != name:
+        raise ValueError(f"model.type={name!r}, but {source!r} holds a model of type {held!r}: give the same.")
+    if len(tokenizer) > config.vocab_size:
+        raise ValueError(
+            f"The tokenizer of {source!r} has {len(tokenizer)} entries, its model {config.vocab_size}: they do not "
+            "belong together."
+        )
+    head: Any = FAMILIES[name].heads[TASK]
+    model, info = head.from_pretrained(
+        source, revision=revision or "main", output_loading_info=True, dtype=torch.float32, **options
+    )
+    new = sorted(info["missing_keys"])
+    logger.warning(
+        "%d of %d tensors come from %s; new: %s.",
+        len(model.state_dict()) - len(new),
+        len(model.state_dict()),
+        source,
+        ", ".join(new) or "none",
+    )
     return model
 
 
@@ -191,12 +323,22 @@ def card_facts(
         examples=Examples() if card.data_restriction else _examples(task, rows, logits),
         widgets=widget_entries(pipe, card.ask),
         comparisons=[*_baselines(task, split), *(Comparison(**row) for row in card.comparisons)],
-        pretrained=settings.embeddings.from_pretrained and Path(settings.embeddings.from_pretrained).name,
+        pretrained=_pretrained(settings),
         limits=card.limits,
         citations=card.citations,
         license_name=card.license_name,
         license_link=card.license_link,
     )
+
+
+def _pretrained(settings: ClassificationSettings) -> str | None:
+    """Name the weights that were not random: a Hub id in full, of a folder or a file its last part."""
+    source = settings.transfer.from_pretrained
+    if source is None:
+        vectors = settings.embeddings.from_pretrained
+        return None if vectors is None else Path(vectors).name
+    name = Path(source).resolve().name if Path(source).exists() else source
+    return f"the body of the language model {name}"
 
 
 def _hub_id(data: DataSettings) -> str | None:

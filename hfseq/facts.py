@@ -1,7 +1,7 @@
 """The facts of a model card: what a run measured, typed, checked and kept as JSON; and the helpers that measure.
 
-`Facts` is what every kind of model shares, `CardFacts` a text classifier's, `word_facts.py` has those of word vectors.
-`hfseq.cards` renders them.
+`Facts` is what every kind of model shares, `CardFacts` a text classifier's; `word_facts.py` and `language_facts.py`
+have those of the other kinds. `hfseq.cards` renders them.
 """
 
 import importlib.metadata
@@ -427,7 +427,8 @@ def widget_entries(pipe: Pipeline, texts: Sequence[str]) -> list[Widget]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Compute on one CPU thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -461,7 +462,7 @@ def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) ->
         raise ValueError("measure_speed needs texts to time; it got none.")
     rows = list(texts)
     turns = [rows[index % len(rows)] for index in range(_WARM_UP_CALLS + _TIMED_CALLS)]
-    with _one_thread():
+    with one_thread():
         calls = [_seconds(pipe, text, 1) for text in turns][_WARM_UP_CALLS:]
         passes = [_seconds(pipe, rows, batch_size) for _ in range(_TIMED_PASSES)]
     return SpeedFacts(

@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .models.custom import (
@@ -136,4 +137,7 @@ def register() -> None:
             AutoModel.register(family.config, family.backbone, exist_ok=True)
         for task, head in family.heads.items():
             AUTO_CLASSES[task].register(family.config, head, exist_ok=True)
+        if (language_model := family.heads.get("text-generation")) is not None:
+            # Trainer shifts labels for label smoothing by the names of classes; another model would learn to copy.
+            MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[family.config.model_type] = language_model.__name__
     PIPELINE_REGISTRY.register_pipeline("word-vectors", WordVectorsPipeline, pt_model=AutoModel)

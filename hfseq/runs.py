@@ -12,7 +12,13 @@ from .settings import read_settings, save_settings
 logger = logging.get_logger(__name__)
 
 SETTINGS_FILE = "settings.yaml"
-_NOT_TRAINED_WITH = ("card", "evaluation", "hub", "save")  # sections that may change between the launches of a run
+_NOT_TRAINED_WITH = (
+    "card",
+    "evaluation",
+    "generation",
+    "hub",
+    "save",
+)  # sections that may change between the launches of a run
 
 
 def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = True) -> str | None:

@@ -1,8 +1,8 @@
 """A thin Trainer: what sequences need, and nothing that transformers' Trainer has.
 
 Stock `Trainer` trains our models just as well. This one adds updates that do not depend on how many processes and
-accumulation steps they are dealt to, batches of rows of one length, clipping by value, and early stopping by an
-argument.
+accumulation steps they are dealt to, batches of rows of one length, clipping by value, early stopping by an argument,
+and a pretrained body that learns slower and later than its new head.
 """
 
 import math
@@ -17,13 +17,22 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch.utils.data import DataLoader, SequentialSampler
-from transformers import DataCollatorWithPadding, EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput
 
 from .data.batching import PaddingCollator, UpdateSampler, row_lengths
+from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
 from .metrics import SCORES
+from .models.language import next_tokens
 
 SEVERAL_PROCESSES: Final = (
     "accelerate launch --multi_gpu --num_processes {} --num_machines 1 --mixed_precision no --dynamo_backend no"
@@ -66,6 +75,20 @@ class SequenceTrainingArguments(TrainingArguments):
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after so many evaluations without a better metric_for_best_model."}
     )
+    layer_rate_decay: float | None = field(
+        default=None,
+        metadata={
+            "help": "Each layer's learning rate as a share of that of the layer above it; the head has learning_rate, "
+            "the embeddings the least. For a pretrained body; 0.38 in ULMFiT."
+        },
+    )
+    unfreeze_every: float | None = field(
+        default=None,
+        metadata={
+            "help": "Train the head alone at first, and one layer more after each so many epochs, from above. For a "
+            "pretrained body; 1 in ULMFiT."
+        },
+    )
     num_processes: int | None = field(
         default=None, metadata={"help": "How many processes this run must have; an error if it got another number."}
     )
@@ -77,11 +100,18 @@ class SequenceTrainingArguments(TrainingArguments):
             "total_train_batch_tokens",
             "clip_grad_value",
             "early_stopping_patience",
+            "layer_rate_decay",
+            "unfreeze_every",
             "num_processes",
         ):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value!r}; leave it out to go without.")
+        if self.layer_rate_decay is not None and self.layer_rate_decay > 1:
+            raise ValueError(
+                f"layer_rate_decay={self.layer_rate_decay} would train the embeddings fastest: give a share of at "
+                "most 1, such as 0.38."
+            )
         score = SCORES.get((self.metric_for_best_model or "").removeprefix("eval_"))
         if self.greater_is_better is None and score is not None:
             self.greater_is_better = score.greater_is_better  # TrainingArguments takes all but "...loss" for greater
@@ -111,6 +141,10 @@ class SequenceTrainingArguments(TrainingArguments):
         for name, (default, reason) in _REFUSED_OF_ACCELERATE.items():
             if getattr(self.accelerator_config, name) != default:
                 refused[f"accelerator_config.{name}"] = reason
+        if not self.average_tokens_across_devices:
+            refused["average_tokens_across_devices=False"] = (
+                "an update's loss is divided by what it counts over all processes"
+            )
         for name, reason in refused.items():
             raise ValueError(f"SequenceTrainer has no {name}: {reason}. Leave it out, or use transformers.Trainer.")
 
@@ -207,6 +241,12 @@ class SequenceTrainer(Trainer):
                 "a few more, from hfseq.training."
             )
         super().__init__(model, args, *others, **kwargs)
+        if self.optimizer is not None and args.layer_rate_decay is not None:
+            raise ValueError(
+                f"layer_rate_decay={args.layer_rate_decay} sets the rates of the optimizer that the arguments "
+                "describe; the one given by optimizers=... has its own. Leave one of the two out."
+            )
+        self._depths: Depths = {}
         collator = self.data_collator
         if type(collator) is DataCollatorWithPadding and not others and kwargs.get("data_collator") is None:
             self.data_collator = PaddingCollator(collator.tokenizer)  # in the place of Trainer's own choice
@@ -262,6 +302,34 @@ class SequenceTrainer(Trainer):
             put_on_device=True,
             non_blocking=cast(AcceleratorConfig, self.args.accelerator_config).non_blocking,
         )
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
+        """As `Trainer`'s, of the tokens that a language model predicts: with padding on the left that is one fewer."""
+        if self._loss_shifts_labels:
+            batch_samples = [
+                batch
+                if "shift_labels" in batch or "labels" not in batch
+                else {**batch, "shift_labels": next_tokens(batch["labels"], batch.get("attention_mask"))}
+                for batch in batch_samples
+            ]
+        return super()._get_num_items_in_batch(batch_samples, device)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """As Trainer's, with the learning rates of `layer_rate_decay`."""
+        is_new = self.optimizer is None
+        if self.args.layer_rate_decay is not None or self.args.unfreeze_every is not None:
+            self._depths = parameter_depths(cast(PreTrainedModel, self.model))
+        optimizer = super().create_optimizer(model)
+        if is_new and self.args.layer_rate_decay is not None:
+            set_layer_rates(optimizer, self._depths, self.args.layer_rate_decay)
+        return optimizer
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As Trainer's; what `unfreeze_every` keeps frozen is left without a gradient, also for the clipping."""
+        loss = super().training_step(*args, **kwargs)
+        if self.args.unfreeze_every is not None:
+            drop_frozen_gradients(self._depths, epoch=self.state.epoch or 0.0, every=self.args.unfreeze_every)
+        return loss
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Iterable[int]:  # type: ignore[override] # as DataLoader takes it
         """By length, in an order that `predict` knows. Trainer's own grouping would leave predictions out of order."""

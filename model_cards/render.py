@@ -21,6 +21,7 @@ from typing import Any, cast
 from hfseq.card_parts import number, title
 from hfseq.cards import load_facts, render_card
 from hfseq.facts import CardFacts, Facts
+from hfseq.language_facts import LanguageModelFacts
 from hfseq.word_facts import WordVectorFacts
 
 HERE = Path(__file__).parent
@@ -31,7 +32,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 # What a run measures anew; all else is equal in runs that differ in their seed alone.
 MEASURED = {
     *("runs", "speed", "environment", "comparisons", "file_mb", "command"),
-    *("examples", "widgets", "neighbours", "analogies"),
+    *("examples", "widgets", "neighbours", "analogies", "samples"),
 }
 OF_ONE_RUN = ("--training.seed=", "--training.output_dir=")
 WORD_METRICS = ("analogy_accuracy", "wordsim353", "simlex999", "men", "rare_words")
@@ -118,6 +119,21 @@ def word_vectors_row(facts: WordVectorFacts) -> str:
     )
 
 
+def language_row(facts: LanguageModelFacts) -> str:
+    """A card of a language model in a row."""
+    network, metric = facts.architecture, facts.metric_names[0]
+    score = facts.score_of(metric)
+    counted = [row for row in facts.comparisons if "gram" in row.name and row.metric == metric]
+    baseline = f"{number(counted[-1].value, score)} ({counted[-1].name})" if counted else "-"
+    return (
+        f"| {network.cell} {network.num_hidden_layers} x {network.hidden_size} "
+        f"| {facts.data.name}, {facts.tokens.kind} "
+        f"| {facts.data.evaluated_split} | {score.title} | {result_of(facts, metric)} | {baseline} "
+        f"| {facts.parameters:,} | {minutes_of(facts)} | {facts.file_mb:.1f} | {facts.speed.ms_per_token:.2f} "
+        f"| {link(facts)} |"
+    )
+
+
 def link(facts: Facts) -> str:
     """A link to the card."""
     return f"[{facts.name}](model_cards/{facts.name}.md)"
@@ -140,6 +156,18 @@ def word_vectors_table(every: Iterable[WordVectorFacts]) -> str:
         "| card |"
     )
     return "\n".join([*table(head, map(word_vectors_row, rows)), *commands_of(rows)])
+
+
+def language_table(every: Iterable[LanguageModelFacts]) -> str:
+    """A row for each card of a language model, then the command of each; a sentence while there is none."""
+    rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
+    if not rows:
+        return "No language models have been measured yet."
+    head = (
+        "| model | data, tokens | split | score | mean ± sd (seeds) | n-grams | parameters | minutes | MB "
+        "| ms a token | card |"
+    )
+    return "\n".join([*table(head, map(language_row, rows)), *commands_of(rows)])
 
 
 def table(head: str, rows: Iterable[str]) -> list[str]:
@@ -180,11 +208,12 @@ def published() -> list[Facts]:
 
 
 def readme_with_tables(text: str) -> str:
-    """README's text with its tables, and the commands of the first two, made anew between their markers."""
+    """README's text with its tables, and the commands that made their rows, made anew between their markers."""
     every = published()
     tables = {
         "recipes": recipe_table(facts for facts in every if isinstance(facts, CardFacts)),
         "word vectors": word_vectors_table(facts for facts in every if isinstance(facts, WordVectorFacts)),
+        "language models": language_table(facts for facts in every if isinstance(facts, LanguageModelFacts)),
         "benchmarks": benchmark_table(),
     }
     for name, made in tables.items():
@@ -198,7 +227,7 @@ def readme_with_tables(text: str) -> str:
 
 def expectation(facts: Facts) -> str:
     """What a run is expected to score."""
-    if isinstance(facts, CardFacts):
+    if isinstance(facts, CardFacts | LanguageModelFacts):
         metric = facts.metric_names[0]
         return f"{facts.score_of(metric).title.lower()} {result_of(facts, metric)} on {facts.data.evaluated_split}"
     scores = [f"{facts.score_of(metric).title} {result_of(facts, metric)}" for metric in facts.metric_names]

@@ -8,6 +8,10 @@ Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each othe
     accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no \
         recipes/text_classification.py --config ... --training.use_cpu=true --training.num_processes=2
 
+A classifier that starts from a language model of `recipes/language_modeling.py` (its tokenizer and its body):
+
+    python recipes/text_classification.py --config ... --transfer.from_pretrained=runs/lstm_lm
+
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """
 
@@ -19,8 +23,8 @@ from transformers.trainer_utils import set_seed
 
 import hfseq
 from hfseq.cards import write_card
-from hfseq.classification import ClassificationSettings, card_facts, make_model, make_tokenizer
-from hfseq.data.text import load_text_dataset, tokenize_dataset
+from hfseq.classification import ClassificationSettings, card_facts, load_task, make_model, make_tokenizer
+from hfseq.data.text import tokenize_dataset
 from hfseq.facts import SeedRun
 from hfseq.metrics import check_metric_for_best_model, classification_metrics
 from hfseq.publishing import launch_command
@@ -39,13 +43,13 @@ def main() -> None:
 
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
-        task = load_text_dataset(settings.data)
+        task = load_task(settings.data)
         split = "test" if "test" in task.dataset else "validation"
         check_metric_for_best_model(args.metric_for_best_model, task.problem_type)
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
         # 3. Tokens
-        tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)
+        tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer, settings.transfer)
         tokens = DatasetDict(
             {
                 name: tokenize_dataset(rows, tokenizer, settings.tokenizer.max_length)

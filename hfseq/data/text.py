@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ class TextTask:
 
 def load_text_dataset(settings: DataSettings) -> TextTask:
     """Load texts and labels, check every row, and cut a validation split where there is none."""
-    splits = _chosen_splits(read_splits(settings), settings)
+    splits = chosen_splits(read_splits(settings), settings.splits)
     dataset = DatasetDict({split: _two_columns(rows, split, settings) for split, rows in splits.items()})
     task = _with_labels(dataset, settings)
     dataset = task.dataset
@@ -214,15 +215,21 @@ def _read_files(files: list[Path]) -> Dataset:
     return rows
 
 
-def _chosen_splits(source: dict[str, Dataset], settings: DataSettings) -> dict[str, Dataset]:
-    if settings.splits is None:
+def chosen_splits(source: Mapping[str, Dataset], splits: dict[str, str] | None) -> dict[str, Dataset]:
+    """Choose train and, where they are there, validation and test.
+
+    Args:
+        source: Every split.
+        splits: Its names for them; without, the usual ones.
+    """
+    if splits is None:
         chosen = {
             split: next(name for name in names if name in source)
             for split, names in _SPLIT_NAMES.items()
             if not source.keys().isdisjoint(names)
         }
     else:
-        chosen = settings.splits
+        chosen = splits
         for name in chosen.values():
             check_known(name, source, "data.splits", kind="split")
     if "train" not in chosen:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 INTERFACE = 1  # as in models/fused.py
 
+# Beyond `MANY_ROWS` torch's products are faster, but one step does not pay for the transposed weights they need.
+MANY_ROWS_OF_A_STEP = 128
+
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
@@ -61,7 +64,7 @@ def run(
     if not torch.is_grad_enabled() and packing.first <= MANY_ROWS and product_dtype is None:
         trace = inputs.new_empty(len(cell.states), packing.first + len(inputs), states.shape[2])
         trace[:, : packing.first] = states[:, : packing.first]
-        _few_rows(cell, packing.sizes, inputs, trace, weights)
+        _few_rows(cell, packing.sizes, inputs, trace, packing.first, weights)
         return trace[0, packing.first :], packing.reached(trace, states)
     plan = Plan(cell, packing, product_dtype)
     return _TimeLoop.apply(plan, inputs, states, *weights[:-1], _contiguous(weights.params))
@@ -76,17 +79,17 @@ def step(
     cell: "Cell", inputs: torch.Tensor, states: Sequence[torch.Tensor], weights: "Weights"
 ) -> tuple[torch.Tensor, ...]:
     """One step without a gradient, inputs (B, I): the states after it. Generation spends its time here."""
-    rows = len(inputs)
-    trace = torch.stack([torch.cat((state, state)) for state in states])  # room for the states after
-    _few_rows(cell, [rows], inputs, trace, weights)
-    return trace[:, rows:].unbind()
+    rows = inputs.shape[0]
+    trace = torch.cat((*states, *states)).view(-1, *states[0].shape)  # the second half is room for those after
+    _few_rows(cell, [rows], inputs, trace, len(states) * rows, weights)
+    return trace.unbind()[len(states) :]
 
 
 def _few_rows(
-    cell: "Cell", sizes: Sequence[int], inputs: torch.Tensor, trace: torch.Tensor, weights: "Weights"
+    cell: "Cell", sizes: Sequence[int], inputs: torch.Tensor, trace: torch.Tensor, first: int, weights: "Weights"
 ) -> None:
-    """Fill the trace (states, first + n, H) behind its initial states: the whole sequence in one call."""
-    width, n = trace.shape[2], len(inputs)
+    """Fill the trace from `first` rows behind its initial states on: the whole sequence in one call."""
+    width, n = trace.shape[2], inputs.shape[0]
     kernels = kernels_for(cell, DTYPES[inputs.dtype], width)
     weight_ih, weight_hh, bias, bias_hh, params = weights
     if n <= MANY_ROWS:
@@ -100,14 +103,15 @@ def _few_rows(
     scratch = inputs.new_empty(kernels.scratch, width) if kernels.scratch else None
     weight_hh = weight_hh.contiguous()
     params = _contiguous(params)
-    addresses = [_Rows(tensor)(0) for tensor in (gates, split, trace, params, vectors, scratch, weight_hh)]
-    kernels.sequence(*addresses, np.array(sizes, dtype=np.int64), len(trace[0]) - n, trace.stride(0), width)
+    tensors = (gates, split, trace, params, vectors, scratch, weight_hh)
+    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+    kernels.sequence(*addresses, np.array(sizes, dtype=np.int64), first, trace.stride(0), width)
 
 
 def _repeated(bias: torch.Tensor | None, rows: int, weight: torch.Tensor) -> torch.Tensor:
     """The bias of a product with this weight, once a row."""
     if bias is None:
-        return weight.new_zeros(rows, len(weight))
+        return weight.new_zeros(rows, weight.shape[0])
     return bias.expand(rows, -1).clone(memory_format=torch.contiguous_format)
 
 

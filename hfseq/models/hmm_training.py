@@ -64,12 +64,12 @@ class Boundaries:
     bos_token_id: int | None
     eos_token_id: int | None
 
-    def sequences(self, documents: Iterable[Sequence[int]]) -> list[np.ndarray]:
+    def sequences(self, documents: Iterable[Sequence[int] | np.ndarray]) -> list[np.ndarray]:
         """Positions that belong together: for each sequence its token ids, int64; empty ones are left out."""
         return [ids for ids, _ in self.tagged_sequences((document, document) for document in documents)]
 
     def tagged_sequences(
-        self, pairs: Iterable[tuple[Sequence[int], Sequence[int]]]
+        self, pairs: Iterable[tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """The same for token ids and tags side by side."""
         return [piece for ids, tags in pairs for piece in self._cut(_integers(ids), _integers(tags))]
@@ -86,7 +86,7 @@ class Boundaries:
                 yield piece[~silent], tagged[~silent]
 
 
-def _integers(document: Sequence[int]) -> np.ndarray:
+def _integers(document: Sequence[int] | np.ndarray) -> np.ndarray:
     given = np.asarray(document)
     if given.size == 0:
         return np.zeros(0, dtype=np.int64)
@@ -253,7 +253,7 @@ class EstimationMixin:
 
     def fit_baum_welch(
         self,
-        documents: Iterable[Sequence[int]],
+        documents: Iterable[Sequence[int] | np.ndarray],
         *,
         num_iterations: int = 20,
         tolerance: float = 1e-4,

@@ -24,6 +24,8 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
 
+from .token_loss import linear_cross_entropy
+
 IGNORED = -100
 
 
@@ -93,7 +95,8 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
         withheld = ("assistant_model", "streamer", "synced_gpus", "tokenizer")
         if getattr(custom_generate, "is_optional", False) and any(kwargs.get(name) for name in withheld):
             custom_generate = None
-        return super().generate(*args, custom_generate=custom_generate, **kwargs)
+        transformers: Any = super()
+        return transformers.generate(*args, custom_generate=custom_generate, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -143,8 +146,9 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
         if labels is not None and shift_labels is None:
             shift_labels = next_tokens(labels, attention_mask)
         logits, loss = None, None
-        is_adaptive = not isinstance(self.lm_head, nn.Linear)
-        if not (is_adaptive and self.training and shift_labels is not None):
+        if not (
+            self.training and shift_labels is not None and isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss)
+        ):
             kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
             logits = self._logits(hidden_states[:, kept])
         if shift_labels is not None:
@@ -162,10 +166,11 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
 
     def _logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(..., D) -> (..., V); of an adaptive softmax the log-probabilities, which are logits of themselves."""
-        if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss):
+        head = self.lm_head
+        if isinstance(head, nn.AdaptiveLogSoftmaxWithLoss):
             flat = hidden_states.reshape(-1, hidden_states.shape[-1])
-            return self.lm_head.log_prob(flat).view(*hidden_states.shape[:-1], -1)
-        return self.lm_head(hidden_states)
+            return head.log_prob(flat).view(*hidden_states.shape[:-1], -1)
+        return head(hidden_states)
 
     def _log_probs(self, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """(n, D) and (n) tokens -> (n) log P."""
@@ -184,7 +189,14 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             loss = nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum")
         else:
             counted = targets != IGNORED
+            if isinstance(self.lm_head, nn.Linear):
+                head = self.lm_head
+                loss = linear_cross_entropy(hidden_states[counted], head.weight, head.bias, targets[counted])
+                return mean_over_targets(loss, targets, num_items_in_batch)
             loss = -self._log_probs(hidden_states[counted], targets[counted]).sum()
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                # A share without a rare word reaches not all the weights, and the other processes would wait for them.
+                loss = loss + sum(weight.flatten()[:1].sum() * 0.0 for weight in self.lm_head.parameters())
         return mean_over_targets(loss, targets, num_items_in_batch)
 
     def _penalty(

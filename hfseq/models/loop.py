@@ -114,12 +114,17 @@ class TokenOrder:
 
     def __init__(self, batch: int, steps: int, attention_mask: torch.Tensor | None) -> None:
         self.batch, self.steps = batch, steps
-        self.real = None if attention_mask is None else attention_mask.bool()
+        self._mask = attention_mask
+
+    @cached_property
+    def real(self) -> torch.Tensor | None:
+        """(B, T) where the real tokens are; None: everywhere."""
+        return None if self._mask is None else self._mask.bool()
 
     @cached_property
     def one_step(self) -> bool:
         """Whether this is one real token a row: a step of generation."""
-        return self.steps == 1 and (self.real is None or bool(self.real.all()))
+        return self.steps == 1 and (self._mask is None or bool(self._mask.all()))
 
     @cached_property
     def lengths(self) -> torch.Tensor:
@@ -276,16 +281,16 @@ class RecurrentLoop(nn.Module):
         with_state=False leaves the states undefined, and allows a faster loop where torch's own runs.
         """
         weights = self.weights()
-        self._check(inputs, order, states)
+        self._check(inputs, order, states, weights)
         if torch.compiler.is_exporting() or torch.jit.is_tracing() or inputs.device.type == "meta":
             return self._traced(inputs, order, states, weights, with_state)
         run = self._run_outside_graphs if torch.compiler.is_compiling() else self._run
         return run(inputs, order, states or self.start(inputs), weights, with_state)
 
-    def _check(self, inputs: torch.Tensor, order: TokenOrder, states: States | None) -> None:
+    def _check(self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights) -> None:
         """Kernels are given addresses: what does not fit must not reach them, nor be broadcast by torch."""
-        expected = (order.batch, order.steps, self.weight_ih.shape[1])
-        if tuple(inputs.shape) != expected or order.batch == 0:
+        expected = (order.batch, order.steps, weights.weight_ih.shape[1])
+        if inputs.shape != expected or order.batch == 0:
             raise ValueError(f"inputs of shape {tuple(inputs.shape)} must be {expected}, of one text or more.")
         shapes = [tuple(state.shape) for state in states or ()]
         if states is not None and shapes != [(order.batch, self.hidden_size)] * len(self.cell.states):
@@ -303,9 +308,9 @@ class RecurrentLoop(nn.Module):
         engine: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._torch
         kernels = kernels_for(inputs, *states, *weights)
         if kernels is not None:
-            if order.one_step and not torch.is_grad_enabled() and len(inputs) <= kernels.MANY_ROWS:
-                states = kernels.step(self.cell, inputs[:, 0], states, weights)
-                return states[0][:, None].clone(), states  # not the cached state itself, which a user may change
+            if order.one_step and not torch.is_grad_enabled() and order.batch <= kernels.MANY_ROWS_OF_A_STEP:
+                states = kernels.step(self.cell, inputs.squeeze(1), states, weights)
+                return torch.stack(states[:1], dim=1), states  # a copy: a user may change it, the cache must not
             engine = partial(kernels.run, self.cell, product_dtype=product_dtype(inputs))
         elif self.cell.torch_mode is None and (gpu := gpu_kernels_for(inputs, *states, *weights)) is not None:
             engine = partial(gpu.run, self.cell)

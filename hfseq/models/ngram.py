@@ -191,7 +191,7 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
                 "model with a config of that vocab_size and fit it."
             )
 
-    def fit(self, documents: Iterable[Sequence[int]]) -> "NGramForCausalLM":
+    def fit(self, documents: Iterable[Sequence[int] | np.ndarray]) -> "NGramForCausalLM":
         """Count a corpus, in place of whatever was counted before.
 
         Args:

@@ -38,7 +38,7 @@ class Level(NamedTuple):
 
 
 def read_corpus(
-    documents: Iterable[Sequence[int]],
+    documents: Iterable[Sequence[int] | np.ndarray],
     *,
     vocab_size: int,
     boundary_ids: Sequence[int] = (),
@@ -85,7 +85,7 @@ def read_corpus(
     return Corpus(ids, depth, ~is_context, True)
 
 
-def _checked(document: Sequence[int]) -> np.ndarray:
+def _checked(document: Sequence[int] | np.ndarray) -> np.ndarray:
     ids = np.asarray(document)
     if ids.size and (ids.ndim != 1 or ids.dtype.kind not in "iu"):
         raise ValueError(

@@ -15,7 +15,6 @@ from torch import nn
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
-from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .base import (
@@ -284,16 +283,21 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
     def _embed(self, input_ids: torch.Tensor) -> torch.Tensor:
         """(B, T) -> (B, T, E); in training a share of the vocabulary is blanked, every occurrence of it."""
-        check_input_ids(input_ids, self.config.vocab_size)
-        embeds = self.embed_tokens(input_ids)
+        try:
+            embeds = self.embed_tokens(input_ids)
+        except (IndexError, RuntimeError):
+            check_input_ids(input_ids, self.config.vocab_size)  # which looks at the ids, and says what is wrong
+            raise
         if not self.training or self.config.embedding_dropout == 0:
             return embeds
         keep = nn.functional.dropout(embeds.new_ones(self.config.vocab_size, 1), self.config.embedding_dropout)
         return embeds * keep[input_ids]
 
     def _cache(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
-        if past_key_values is None and not use_cache:
-            return None
+        if past_key_values is None:
+            use_cache = getattr(self.config, "use_cache", None) if use_cache is None else use_cache
+            if not use_cache:
+                return None
         if self.config.bidirectional:
             raise ValueError(
                 "A bidirectional model has no state to carry: its backward direction starts at the end of the text. "
@@ -306,7 +310,6 @@ class RecurrentModel(RecurrentPreTrainedModel):
             )
         return DynamicCache(config=self.config) if past_key_values is None else past_key_values
 
-    @merge_with_config_defaults
     @capture_outputs(tie_last_hidden_states=False)  # the last one is the layer's own output, before dropout
     def forward(
         self,
@@ -338,8 +341,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if attention_mask is not None:
             attention_mask = own_columns(attention_mask, batch, steps, seen=cache.get_seq_length() if cache else 0)
         order = TokenOrder(batch, steps, attention_mask)
-        dropouts = iter(self.dropouts)
-        hidden_states = next(dropouts)(hidden_states)
-        for layer, dropout in zip(self.layers, dropouts, strict=True):
-            hidden_states = dropout(layer(hidden_states, order=order, past_key_values=cache))
+        for layer, dropout in zip((None, *self.layers), self.dropouts, strict=True):
+            if layer is not None:
+                hidden_states = layer(hidden_states, order=order, past_key_values=cache)
+            if dropout.training:  # a step of generation feels even a call that does nothing
+                hidden_states = dropout(hidden_states)
         return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=cache)

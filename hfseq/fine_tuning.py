@@ -1,0 +1,108 @@
+"""Fine-tuning a pretrained body under a new head: the body learns slower and later (ULMFiT, Howard and Ruder 2018).
+
+Every parameter has a depth d, which follows from where it stands in the model:
+
+    0           before the layers of the body: embeddings
+    1 ... L     layer d of the body; what follows the layers (a last norm, a pooler) counts as layer L
+    L + 1       outside the body: the head
+
+    rate(d) = learning_rate * decay^(L + 1 - d)             discriminative rates, `layer_rate_decay`
+    begin(d) = (L + 1 - d) * every                          gradual unfreezing in epochs, `unfreeze_every`
+
+A parameter that stands in two places (tied output weights) takes the greater depth. `SequenceTrainer` applies both;
+the paper's schedule, a short rise and a long fall, is Trainer's `lr_scheduler_type="linear"` with `warmup_steps=0.1`.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+Depths: TypeAlias = Mapping[nn.Parameter, int]
+
+
+def parameter_depths(model: nn.Module) -> dict[nn.Parameter, int]:
+    """How deep each parameter of a model lies, from 0 for the embeddings to L + 1 for the head.
+
+    Args:
+        model: A `PreTrainedModel` with one stack of layers.
+
+    Raises:
+        ValueError: If there is no stack, or more than one.
+    """
+    if not isinstance(model, PreTrainedModel):
+        raise ValueError(f"Only a PreTrainedModel tells its body from its head, got {type(model).__name__}.")
+    body = model.base_model
+    stack_name, stack = _stack(body)
+    numbers: dict[nn.Parameter, int] = {}
+    below = True  # parameters come in the order of the modules
+    for name, parameter in body.named_parameters(remove_duplicate=False):
+        if name.startswith(f"{stack_name}."):
+            below = False
+            number = 1 + int(name.removeprefix(f"{stack_name}.").split(".")[0])
+        else:
+            number = 0 if below else len(stack)
+        numbers[parameter] = max(number, numbers.get(parameter, 0))
+    in_body = {id(module) for module in body.modules()}
+    heads = [module for module in model.modules() if id(module) not in in_body]
+    for module in heads:
+        numbers |= dict.fromkeys(module.parameters(recurse=False), len(stack) + 1)
+    return numbers
+
+
+def _stack(body: nn.Module) -> tuple[str, nn.ModuleList]:
+    """The layers of a body and their name: its one outermost list of modules with parameters."""
+    found: dict[str, nn.ModuleList] = {}
+    for name, module in body.named_modules():
+        is_inside = any(name.startswith(f"{outer}.") for outer in found)
+        if isinstance(module, nn.ModuleList) and not is_inside and next(module.parameters(), None) is not None:
+            found[name] = module
+    if len(found) != 1:
+        held = f"the lists {', '.join(found)}" if found else "no list of layers"
+        raise ValueError(
+            f"{type(body).__name__} holds {held}, and layer_rate_decay and unfreeze_every need exactly one: leave "
+            "them out, or give SequenceTrainer an optimizer with groups of your own (optimizers=...)."
+        )
+    return next(iter(found.items()))
+
+
+def set_layer_rates(optimizer: torch.optim.Optimizer, depths: Depths, decay: float) -> None:
+    """Divide the groups of a new optimizer by depth, the head first, each with its own learning rate.
+
+    All else of a group, such as its weight decay, stays.
+
+    Args:
+        optimizer: As made, before any scheduler has seen it.
+        depths: From `parameter_depths`.
+        decay: Rate of a layer as a share of the rate of what lies above it.
+    """
+    top = max(depths.values())
+    groups = list(optimizer.param_groups)
+    optimizer.param_groups.clear()
+    for depth in range(top, -1, -1):
+        for group in groups:
+            members = [parameter for parameter in group["params"] if depths[parameter] == depth]
+            if members:
+                optimizer.add_param_group({**group, "params": members, "lr": group["lr"] * decay ** (top - depth)})
+
+
+def drop_frozen_gradients(depths: Depths, *, epoch: float, every: float) -> None:
+    """Take away the gradients of what does not learn yet, so that no optimizer touches it, nor decays it.
+
+    `requires_grad=False` would save the backward pass, but what is frozen when training starts stays frozen for
+    DistributedDataParallel, and for the optimizer.
+
+    Args:
+        depths: From `parameter_depths`.
+        epoch: Epochs that have passed.
+        every: Epochs until one more layer learns.
+    """
+    # Epochs are sums of fractions: 3 x 0.1 is not 0.3.
+    learning = 1 + math.floor(epoch / every + 1e-6)
+    top = max(depths.values())
+    for parameter, depth in depths.items():
+        if top - depth >= learning:
+            parameter.grad = None
