@@ -8,15 +8,16 @@ small. Greedy tokens are those of the ordinary loop. Sampling has the same distr
 from torch's generator, so that `torch.manual_seed` repeats a text, but another one than the ordinary loop's.
 
 **Done here:** any number of rows, padding, `num_return_sequences`, `max_length`, `eos_token_id`, `min_length`,
-`min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `streamer`, `return_dict_in_generate` and a
-state to continue from (`past_key_values`).
+`min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `suppress_tokens`, `return_dict_in_generate`
+and a state to continue from (`past_key_values`).
 
-**Left to the ordinary loop**, with its result (`logger.info` says why): beams and assisted decoding; other logits
-processors and stopping criteria, or these in another order; scores, logits or hidden states asked for; no cache; a
-model in training mode, with hooks, adapters or parametrised weights, under autocast, off the CPU, with an adaptive
-softmax, or in another dtype than float32 or float64; no numba.
+**Left to the ordinary loop**, with its result (`logger.info` says why): beams, assisted decoding, a streamer; other
+logits processors and stopping criteria, or these in another order; scores, logits or hidden states asked for; no
+cache; a model in training mode, with hooks, adapters or parametrised weights, under autocast, off the CPU, with an
+adaptive softmax, or in another dtype than float32 or float64; no numba.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -33,6 +34,7 @@ from transformers.generation.logits_process import (
     MinLengthLogitsProcessor,
     MinNewTokensLengthLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
+    SuppressTokensLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -180,6 +182,7 @@ _PROCESSORS: tuple[type[LogitsProcessor], ...] = (
     RepetitionPenaltyLogitsProcessor,
     MinLengthLogitsProcessor,
     MinNewTokensLengthLogitsProcessor,
+    SuppressTokensLogitsProcessor,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -227,6 +230,8 @@ class _Rules:
             banned.append((shortest.min_length, shortest.eos_token_id.tolist()))
         if (fewest := found.get(MinNewTokensLengthLogitsProcessor)) is not None:
             banned.append((fewest.prompt_length_to_skip + fewest.min_new_tokens, fewest.eos_token_id.tolist()))
+        if (suppressed := found.get(SuppressTokensLogitsProcessor)) is not None:
+            banned.append((sys.maxsize, suppressed.suppress_tokens.tolist()))
         return cls(
             filters=Filters(
                 penalty=1.0 if penalty is None else float(np.float32(penalty.penalty)),

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -132,7 +133,8 @@ def climb(
     split = "test" if "test" in texts else "validation"
     ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     ids["vocab_size"] = len(tokenizer)
-    for name, model, minutes in (*_counted(settings, texts["train"], ids), *_networks(settings, texts, ids, folder)):
+    made = chain(_counted(settings, texts["train"], ids), _networks(settings, texts, ids, folder))
+    for name, model, minutes in made:
         model.save_pretrained(folder / _folder_name(name))
         tokenizer.save_pretrained(folder / _folder_name(name))
         family = model.config.model_type.removeprefix("hfseq_")

@@ -456,7 +456,8 @@ class StreamTrainer(SequenceTrainer):
         input_ids, targets, mask = inputs["input_ids"], inputs["shift_labels"], inputs.get("attention_mask")
         cache = states.begin(0, inputs["restart"]) if self.carries else None
         if hasattr(self.model, "token_log_probs"):
-            log_probs = self.model.token_log_probs(input_ids, targets, mask, cache)
+            state = () if cache is None else (cache,)
+            log_probs = self.model.token_log_probs(input_ids, targets, mask, *state)
         else:
             kwargs = {} if cache is None else {"past_key_values": cache}
             logits = self.model(input_ids=input_ids, attention_mask=mask, **kwargs).logits

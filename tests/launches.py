@@ -44,9 +44,9 @@ def free_port():
 
 
 def documented(script, config, start):
-    """The launch line of the recipe's docstring that starts so, with our settings file in it."""
+    """The first launch line of the recipe's docstring that starts so, with our settings file in it."""
     text = ast.get_docstring(ast.parse((ROOT / script).read_text(encoding="utf-8")))
-    (line,) = [line.strip() for line in text.splitlines() if line.strip().startswith(start)]
+    line = next(line.strip() for line in text.splitlines() if line.strip().startswith(start))
     return [config if word == "..." else word for word in shlex.split(line) if word != "--section.key=value"]
 
 

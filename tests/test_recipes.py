@@ -13,6 +13,7 @@ import hfseq
 from hfseq.cards import check_card, render_card
 from hfseq.classification import ClassificationSettings
 from hfseq.facts import CardFacts
+from hfseq.language_modeling import LanguageSettings
 from hfseq.settings import read_settings
 from tests import launches
 from tests.launches import ROOT, header_lines, launch
@@ -216,17 +217,22 @@ def test_there_is_a_settings_file_for_every_family():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_settings_file_parses_and_names_itself_in_its_launch_line(path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    (line,) = [line for line in header_lines(path) if line.startswith("python ")]
+    *before, line = [line for line in header_lines(path) if line.startswith("python ")]
     program, script, *arguments = shlex.split(line)
     assert (program, script) == ("python", SCRIPT)
     assert arguments[:2] == ["--config", str(path.relative_to(ROOT))]
     settings = read_settings(ClassificationSettings, arguments)
+    written = []  # by the recipes that come first: the language model to start from
+    for earlier in before:
+        assert earlier.startswith("python recipes/language_modeling.py --config ")
+        written.append(read_settings(LanguageSettings, shlex.split(earlier)[2:]).training["output_dir"])
+    assert written == [settings.transfer.from_pretrained][: settings.transfer.from_pretrained is not None]
     assert settings.training["output_dir"] == f"runs/{path.stem}"
     assert settings.model["type"] == path.stem.split("_")[0]
     for line in header_lines(path):
         if "add: " in line:
             with_local_copy = read_settings(ClassificationSettings, [*arguments, *shlex.split(line.split("add: ")[1])])
-            assert with_local_copy.data.path == f"data/{path.stem.split('_', 1)[1]}"
+            assert with_local_copy.data.path == f"data/{path.stem.split('_', 1)[1].removesuffix('_transfer')}"
 
 
 @pytest.mark.data

@@ -311,6 +311,13 @@ class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
     def _probabilities(self) -> Probabilities:
         return Probabilities(*(table.exp() for table in self.hmm.tables()))
 
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Refused: nothing tells how often a state would emit a word that it never met."""
+        raise ValueError(
+            f"A hidden Markov model cannot be resized to {new_num_tokens} tokens: fit a new one, with "
+            "emission_smoothing for words that the texts lack."
+        )
+
     @torch.no_grad()
     def decode(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None

@@ -15,6 +15,9 @@ much was read before it.
 Shapes: B batch, T time, D width of the backbone's output, V vocabulary.
 """
 
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -66,6 +69,13 @@ def mean_over_targets(
     return total / num_items_in_batch
 
 
+@contextmanager
+def _as_its_weights(head: nn.AdaptiveLogSoftmaxWithLoss, hidden_states: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Torch's adaptive softmax mixes dtypes under autocast, and fails: leave it, in the dtype of its weights."""
+    with torch.autocast(hidden_states.device.type, enabled=False):
+        yield hidden_states.to(head.head.weight.dtype)
+
+
 class CausalLMMixin(PreTrainedModel, GenerationMixin):
     """`...ForCausalLM`: the next token, from a backbone that reads in one direction."""
 
@@ -90,13 +100,15 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             )
         self.post_init()
 
-    def generate(self, *args: Any, custom_generate: Any = None, **kwargs: Any) -> Any:
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
         """As transformers', which keeps these arguments from a function given as `custom_generate`."""
-        withheld = ("assistant_model", "streamer", "synced_gpus", "tokenizer")
-        if getattr(custom_generate, "is_optional", False) and any(kwargs.get(name) for name in withheld):
-            custom_generate = None
         transformers: Any = super()
-        return transformers.generate(*args, custom_generate=custom_generate, **kwargs)
+        given = inspect.signature(transformers.generate).bind(*args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        withheld = ("assistant_model", "streamer", "synced_gpus", "tokenizer")
+        if getattr(given.get("custom_generate"), "is_optional", False) and any(given.get(name) for name in withheld):
+            del given["custom_generate"]
+        return transformers.generate(**given)
 
     @can_return_tuple
     def forward(
@@ -131,16 +143,15 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             training an adaptive softmax leaves the logits out, which would cost more than it saves.
         """
         shift_labels = kwargs.pop("shift_labels", None)
+        shown = kwargs.pop("output_hidden_states", None)
         penalised = self.training and self.config.temporal_activation_regularization > 0
-        if penalised:
-            kwargs["output_hidden_states"] = True
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
-            **kwargs,
+            **{**kwargs, "output_hidden_states": True if penalised else shown, "return_dict": True},
         )
         hidden_states = outputs.last_hidden_state  # (B, T, D)
         if labels is not None and shift_labels is None:
@@ -153,7 +164,8 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             logits = self._logits(hidden_states[:, kept])
         if shift_labels is not None:
             check_targets(shift_labels, hidden_states.shape[:2], self.config.vocab_size)
-            loss = self._loss(hidden_states, logits if logits_to_keep == 0 else None, shift_labels, num_items_in_batch)
+            is_whole = isinstance(logits_to_keep, int) and logits_to_keep == 0
+            loss = self._loss(hidden_states, logits if is_whole else None, shift_labels, num_items_in_batch)
             if self.training:
                 raw = outputs.hidden_states[-1] if penalised else None
                 loss = loss + self._penalty(hidden_states, raw, attention_mask, num_items_in_batch)
@@ -161,21 +173,32 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             loss=loss,
             logits=logits,
             past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
+            hidden_states=None if penalised and not shown else outputs.hidden_states,
         )
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As transformers', for a softmax over the whole vocabulary."""
+        if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss) and new_num_tokens is not None:
+            raise ValueError(
+                f"an adaptive softmax cannot be resized to {new_num_tokens} tokens: its clusters follow from how "
+                "often words occurred. Train a model with the larger vocabulary."
+            )
+        return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
 
     def _logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(..., D) -> (..., V); of an adaptive softmax the log-probabilities, which are logits of themselves."""
         head = self.lm_head
         if isinstance(head, nn.AdaptiveLogSoftmaxWithLoss):
             flat = hidden_states.reshape(-1, hidden_states.shape[-1])
-            return head.log_prob(flat).view(*hidden_states.shape[:-1], -1)
+            with _as_its_weights(head, flat) as given:
+                return head.log_prob(given).view(*hidden_states.shape[:-1], -1)
         return head(hidden_states)
 
     def _log_probs(self, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """(n, D) and (n) tokens -> (n) log P."""
         if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss):
-            return self.lm_head(hidden_states, targets).output
+            with _as_its_weights(self.lm_head, hidden_states) as given:
+                return self.lm_head(given, targets).output.float()
         return -nn.functional.cross_entropy(self.lm_head(hidden_states).float(), targets, reduction="none")
 
     def _loss(

@@ -15,6 +15,7 @@ from torch import nn
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.utils import logging
 from transformers.utils.output_capturing import capture_outputs
 
 from .base import (
@@ -29,6 +30,8 @@ from .base import (
 from .cells import Cell
 from .loop import RecurrentLoop, TokenOrder
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
+
+logger = logging.get_logger(__name__)
 
 
 @strict
@@ -288,6 +291,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
         except (IndexError, RuntimeError):
             check_input_ids(input_ids, self.config.vocab_size)  # which looks at the ids, and says what is wrong
             raise
+        if input_ids.shape[0] == 0:  # no error of an embedding's
+            check_input_ids(input_ids, self.config.vocab_size)
         if not self.training or self.config.embedding_dropout == 0:
             return embeds
         keep = nn.functional.dropout(embeds.new_ones(self.config.vocab_size, 1), self.config.embedding_dropout)
@@ -296,6 +301,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
     def _cache(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
         if past_key_values is None:
             use_cache = getattr(self.config, "use_cache", None) if use_cache is None else use_cache
+            if use_cache and self.gradient_checkpointing and self.training:
+                logger.warning_once("use_cache=True is left out: gradient checkpointing runs each layer twice.")
+                use_cache = False
             if not use_cache:
                 return None
         if self.config.bidirectional:
