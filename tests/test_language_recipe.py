@@ -298,7 +298,7 @@ def test_help_lists_every_section():
         ("--model.type=word2vec", "unknown model type 'word2vec'"),
         ("--tokenizer.kind=word", 'takes one of "char"'),
         ("--tokenizer.start=false", "training.carry='document' starts each document without a state"),
-        ("--training.carry=stream", "a token that needs no guessing"),
+        ("--training.carry=stream", "needs no guessing, which makes scores look better"),
         ("--generation.prompts=[]", "generation.prompts must hold a text"),
         ("--generation.temperature=0.0", "temperature=0.0"),
         ("--evaluation.ngram_order=-1", "evaluation.ngram_order=-1"),
