@@ -211,7 +211,7 @@ class StreamTrainer(SequenceTrainer):
     An update takes the next window of every stream. Its loss is the sum over its tokens, divided by their number over
     all processes and accumulation steps. With `vary_window` it is divided by what the update would have with windows
     of `window` tokens: the step is then in proportion to the window's length, and every token of the text weighs the
-    same, in a long window or in a short one. The logged loss is nats per token either way.
+    same, in a long window or in a short one. The logged loss is nats per token either way, AR and TAR included.
 
     Args:
         model: A causal language model; without a recurrent state only with `carry="none"`.
