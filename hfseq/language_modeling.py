@@ -333,6 +333,7 @@ def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarr
     scored = list(_first_tokens(documents, _SPEED_TOKENS))
     with one_thread():
         times = [_seconds_for(pipe, prompt, count) for _ in range(_TIMED_TEXTS + 1)][1:]  # the first warms up
+        score_ids(model, [document[:8] for document in scored])  # warms up too
         start = time.perf_counter()
         surprisals = score_ids(model, scored)
         reading = time.perf_counter() - start
