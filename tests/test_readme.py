@@ -77,3 +77,25 @@ def test_every_configuration_measured_has_a_card():
     cards = {path.stem for path in (ROOT / "model_cards").glob("*.md")}
     assert cards == {path.stem for path in (ROOT / "model_cards" / "facts").glob("*.json")}
     assert all(f"model_cards/{card}.md" in TEXT for card in cards)
+
+
+def test_the_examples_about_language_models_run(run_python):
+    (section,) = re.findall(r"\n## Language models\n(.*?)\n## ", TEXT, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == 7
+    files = """
+from pathlib import Path
+import hfseq  # and what the first command of the section leaves
+lines = ["remind me to call a taxi, please", "what time is it?", "will it rain in the morning?"] * 20
+Path("my.txt").write_text("\\n".join(lines))
+tokenizer = hfseq.train_tokenizer(lines, "word_with_space", purpose="language-modeling", min_frequency=1)
+hfseq.prompt_tokenizer(tokenizer).save_pretrained("runs/lstm_embedded_language")
+special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+model = hfseq.LSTMForCausalLM(hfseq.LSTMConfig(vocab_size=len(tokenizer), hidden_size=16, **special))
+model.generation_config.update(do_sample=True, max_new_tokens=20, suppress_tokens=[0, 1, 2, 4])
+model.save_pretrained("runs/lstm_embedded_language")
+"""
+    shown = "\nprint(states.tolist(), classifier.num_labels, tagger.num_labels)"
+    result = run_python(files + "\n".join(blocks) + shown)
+    assert result.stdout.splitlines()[-1] == "[[0, 1, 0]] 3 5", result.stderr
+    assert "[{'label': 'de'" in result.stdout
