@@ -82,7 +82,7 @@ def test_inference_equals_the_textbook(name, route, dtype):
             assert (state - expected_state).abs().max() < TOLERANCES[dtype][0], kind
 
 
-@pytest.mark.parametrize("rows", [1, 3, 8, 40])
+@pytest.mark.parametrize("rows", [1, 3, 8, 40, 128, 130])  # on both sides of the limits of the kernels
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_one_token_at_a_time_equals_the_whole_text(name, rows):
     loop = make_loop(BUILT_IN[name], dtype=torch.float32)
