@@ -4,7 +4,6 @@
 have those of the other kinds. `hfseq.cards` renders them.
 """
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -17,11 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import torch
+import transformers
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from huggingface_hub.utils import validate_repo_id
 from transformers import Pipeline
 
+from . import __version__
 from .metrics import PROBLEMS, SCORES, Score
 
 T = TypeVar("T")
@@ -490,11 +491,12 @@ def _cpu_name() -> str:
 
 def environment() -> EnvironmentFacts:
     """Read the versions and the hardware of this process; neither paths nor the host's name."""
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "hfseq")}
     return EnvironmentFacts(
         python=platform.python_version(),
+        torch=torch.__version__,
+        transformers=transformers.__version__,
+        hfseq=__version__,
         cpu=_cpu_name(),
         cores=os.cpu_count() or 1,
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        **versions,
     )
