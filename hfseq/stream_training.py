@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -26,7 +25,6 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
-from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 from transformers.utils import logging
 
@@ -311,36 +309,13 @@ class StreamTrainer(SequenceTrainer):
     def _loader(self, text: TokenText, cutter: Cutter, accumulation_steps: int) -> DataLoader:
         args = self.args
         pad_token_id = getattr(self.model.config, "pad_token_id", None)
-        loader: DataLoader = DataLoader(
-            WindowDataset(text, 0 if pad_token_id is None else pad_token_id),
-            batch_sampler=cast(
-                Any,  # DataLoader declares lists of indices
-                WindowSampler(
-                    cutter,
-                    num_processes=args.world_size,
-                    process_index=args.process_index,
-                    accumulation_steps=accumulation_steps,
-                ),
-            ),
-            collate_fn=self.data_collator,
-            num_workers=args.dataloader_num_workers,
-            pin_memory=args.dataloader_pin_memory,
-            persistent_workers=args.dataloader_persistent_workers,
-            prefetch_factor=args.dataloader_prefetch_factor,
-            multiprocessing_context=args.dataloader_multiprocessing_context,
-            in_order=args.dataloader_in_order,
-            # Its own generator: else a resumed run would draw from the restored global one and leave the track.
-            generator=torch.Generator().manual_seed(args.seed),
+        sampler = WindowSampler(
+            cutter,
+            num_processes=args.world_size,
+            process_index=args.process_index,
+            accumulation_steps=accumulation_steps,
         )
-        # num_processes=1: the sampler has dealt the rows out already.
-        return prepare_data_loader(
-            loader,
-            args.device,
-            num_processes=1,
-            process_index=0,
-            put_on_device=True,
-            non_blocking=cast(AcceleratorConfig, args.accelerator_config).non_blocking,
-        )
+        return self._dealt_loader(WindowDataset(text, 0 if pad_token_id is None else pad_token_id), sampler)
 
     # Training
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -280,9 +280,13 @@ class SequenceTrainer(Trainer):
             process_index=self.args.process_index,
             accumulation_steps=self.args.gradient_accumulation_steps,
         )
-        loader = DataLoader(
-            self._remove_unused_columns(dataset, description="training"),
-            batch_sampler=sampler,
+        return self._dealt_loader(self._remove_unused_columns(dataset, description="training"), sampler)
+
+    def _dealt_loader(self, dataset: Any, sampler: Sampler) -> DataLoader:
+        """A loader, as the arguments describe it, of batches that the sampler has dealt out to the processes."""
+        loader: DataLoader = DataLoader(
+            dataset,
+            batch_sampler=cast(Any, sampler),  # declared as lists of indices; a sampler of windows yields those
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,

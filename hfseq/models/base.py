@@ -87,6 +87,13 @@ class SequenceConfig(PreTrainedConfig):
                 raise ValueError(f"{type(self).__name__} has no field {name!r}. Did you mean {meant!r}?")
         super().__post_init__(**kwargs)
 
+    def validate_pad_token_id(self) -> None:
+        """The padding row must exist."""
+        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(
+                f"pad_token_id={self.pad_token_id} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}"
+            )
+
     def validate_problem_type(self) -> None:
         """Check what transformers declares but does not check."""
         allowed = ("regression", "single_label_classification", "multi_label_classification", None)

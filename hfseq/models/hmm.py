@@ -108,13 +108,6 @@ class HMMConfig(SequenceConfig):
     def validate_layer_type(self) -> None:
         """Replaces transformers' check, which knows its own layer types only."""
 
-    def validate_pad_token_id(self) -> None:
-        """The id must exist."""
-        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(
-                f"pad_token_id={self.pad_token_id} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}"
-            )
-
 
 class LogTables(NamedTuple):
     """Logarithms of pi (S), A (S, S) and, for look-up by word, of B transposed (V, S)."""

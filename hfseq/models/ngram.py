@@ -101,7 +101,7 @@ class NGramConfig(SequenceConfig):
 
     def validate_token_ids(self) -> None:
         """Special tokens are in the vocabulary, and are not all of it."""
-        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        for name in ("bos_token_id", "eos_token_id"):
             token = getattr(self, name)
             if token is not None and not 0 <= token < self.vocab_size:
                 raise ValueError(f"{name}={token} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}")

@@ -104,13 +104,6 @@ class RecurrentConfig(SequenceConfig):
     def validate_layer_type(self) -> None:
         """Replaces transformers' check, which knows its own layer types only."""
 
-    def validate_pad_token_id(self) -> None:
-        """The padding row must exist."""
-        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(
-                f"pad_token_id={self.pad_token_id} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}"
-            )
-
     def validate_output_weights(self) -> None:
         """Tied weights fit, and the cuts of an adaptive softmax lie in order inside the vocabulary."""
         cutoffs = self.adaptive_softmax_cutoffs

@@ -110,11 +110,6 @@ class Word2VecConfig(SequenceConfig):
         if getattr(self, "tie_word_embeddings", False):
             raise ValueError("tie_word_embeddings=True: input and output vectors of word2vec are never the same ones")
 
-    def validate_pad_token_id(self) -> None:
-        """The padding row must exist."""
-        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(f"pad_token_id={self.pad_token_id} is outside 0 to {self.vocab_size - 1}")
-
 
 @dataclass
 class Word2VecOutput(ModelOutput):
