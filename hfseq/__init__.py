@@ -40,6 +40,19 @@ from .models.rnn import (
     RNNForTokenClassification,
     RNNModel,
 )
+from .models.transformer import (
+    TransformerConfig,
+    TransformerForCausalLM,
+    TransformerForMaskedLM,
+    TransformerForSequenceClassification,
+    TransformerForTokenClassification,
+    TransformerModel,
+)
+from .models.transformer_seq2seq import (
+    TransformerForConditionalGeneration,
+    TransformerSeq2SeqConfig,
+    TransformerSeq2SeqModel,
+)
 from .models.word2vec import Word2VecConfig, Word2VecModel
 from .pipelines import WordVectorsPipeline
 from .registry import FAMILIES, register
@@ -136,6 +149,15 @@ __all__ = [
     "StreamTrainingArguments",
     "TextScore",
     "TokenText",
+    "TransformerConfig",
+    "TransformerForCausalLM",
+    "TransformerForConditionalGeneration",
+    "TransformerForMaskedLM",
+    "TransformerForSequenceClassification",
+    "TransformerForTokenClassification",
+    "TransformerModel",
+    "TransformerSeq2SeqConfig",
+    "TransformerSeq2SeqModel",
     "Word2VecConfig",
     "Word2VecModel",
     "Word2VecTrainer",

@@ -10,6 +10,8 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedConfig,
@@ -48,6 +50,19 @@ from .models.rnn import (
     RNNForTokenClassification,
     RNNModel,
 )
+from .models.transformer import (
+    TransformerConfig,
+    TransformerForCausalLM,
+    TransformerForMaskedLM,
+    TransformerForSequenceClassification,
+    TransformerForTokenClassification,
+    TransformerModel,
+)
+from .models.transformer_seq2seq import (
+    TransformerForConditionalGeneration,
+    TransformerSeq2SeqConfig,
+    TransformerSeq2SeqModel,
+)
 from .models.word2vec import Word2VecConfig, Word2VecModel
 from .pipelines import WordVectorsPipeline
 
@@ -76,8 +91,10 @@ AUTO_CLASSES = {
     "text-classification": AutoModelForSequenceClassification,
     "token-classification": AutoModelForTokenClassification,
     "text-generation": AutoModelForCausalLM,
+    "fill-mask": AutoModelForMaskedLM,
+    "text2text-generation": AutoModelForSeq2SeqLM,
 }
-"""Pipeline task -> the Auto class that loads its models."""
+"""Task -> the Auto class that loads its models; a pipeline's name, where transformers has one."""
 
 FAMILIES = {
     family.name: family
@@ -117,6 +134,21 @@ FAMILIES = {
                 "token-classification": CustomForTokenClassification,
                 "text-generation": CustomForCausalLM,
             },
+        ),
+        Family(
+            TransformerConfig,
+            TransformerModel,
+            {
+                "text-classification": TransformerForSequenceClassification,
+                "token-classification": TransformerForTokenClassification,
+                "text-generation": TransformerForCausalLM,
+                "fill-mask": TransformerForMaskedLM,
+            },
+        ),
+        Family(
+            TransformerSeq2SeqConfig,
+            TransformerSeq2SeqModel,
+            {"text2text-generation": TransformerForConditionalGeneration},
         ),
         Family(NGramConfig, None, {"text-generation": NGramForCausalLM}),
         Family(

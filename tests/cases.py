@@ -86,7 +86,7 @@ class Case:
     @property
     def traits(self) -> set[str]:
         """What the model has that some promises are about: see `contract.CHECKS`."""
-        return {"body", "loss", "head", "classifier", "recurrence", "weights", "embeddings"}
+        return {"body", "loss", "head", "classifier", "layers", "recurrence", "weights", "embeddings"}
 
     @property
     def auto_class(self) -> Any:
@@ -116,6 +116,10 @@ class Case:
     def answers(self, outputs: Any) -> torch.Tensor:
         """What the model is for, of its outputs."""
         return outputs.logits
+
+    def reply(self, model: PreTrainedModel) -> torch.Tensor:
+        """What it answers to the rows of `batch`."""
+        return self.answers(model(*self.batch()))
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         """Whether a weight that the checkpoint lacked has values of our initialisation."""
@@ -170,7 +174,7 @@ class TaggerCase(Case):
 
     @property
     def traits(self) -> set[str]:
-        return {"body", "loss", "head", "tokens", "tagger", "recurrence", "weights", "embeddings"}
+        return {"body", "loss", "head", "tokens", "tagger", "layers", "recurrence", "weights", "embeddings"}
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         return ids % 3
@@ -211,14 +215,15 @@ class LanguageModelCase(TaggerCase):
 
     @property
     def traits(self) -> set[str]:
-        return {"body", "loss", "head", "tokens", "language model", "state", "recurrence", "weights", "embeddings"}
+        traits = {"body", "loss", "head", "tokens", "language model", "state", "layers", "recurrence"}
+        return traits | {"weights", "embeddings"}
 
     def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
         """As after some training: with biases, so that a state does not stay zero over padding that is read."""
         model = super().model(seed, **options)
         for name, parameter in model.named_parameters():
             if name.startswith("model.") and name.endswith("bias"):
-                nn.init.normal_(parameter, std=0.5)
+                nn.init.normal_(parameter, std=0.7)
         return model
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
@@ -366,6 +371,110 @@ class NGramCase(LanguageModelCase):
         return len(set(tensor.flatten().tolist())) <= 1  # as nothing was counted
 
 
+class TransformerCase:
+    """What a transformer has differently: a cache in the place of a state, and a width for everything."""
+
+    small: ClassVar[dict[str, Any]] = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    no_dropout: ClassVar[dict[str, float]] = dict.fromkeys(
+        ("hidden_dropout", "attention_dropout", "activation_dropout", "classifier_dropout"), 0.0
+    )
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12, 9],
+        "num_hidden_layers": [0, 10**6],
+        "num_attention_heads": [0, 3, "2"],
+        "intermediate_size": [0, "9"],
+        "hidden_act": ["tanh", None],
+        "norm": ["batch_norm"],
+        "norm_position": ["none"],
+        "norm_eps": [-1.0, "1e-5"],
+        "position_embedding_type": ["absolute"],
+        "max_position_embeddings": [0, "512"],
+        "rope_theta": [0.0],
+        "bias": ["yes"],
+        "attention_dropout": [1.5, "0.1"],
+        "bidirectional": ["yes"],
+        "pooling": ["first"],
+        "pad_token_id": [14],
+        "adaptive_softmax_cutoffs": [[3, 3], [14]],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return super().traits - {"recurrence"}
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        if "norm" in name or "bias" in name:
+            return set(tensor.flatten().tolist()) <= {0.0, 1.0}
+        return 0.01 < tensor.std().item() < 2
+
+
+class TransformerClassifierCase(TransformerCase, Case):
+    """A label for a text, from the mean of its outputs."""
+
+    small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "num_labels": 3}
+
+
+class TransformerTaggerCase(TransformerCase, TaggerCase):
+    """One label a token."""
+
+    small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "num_labels": 3}
+
+
+class TransformerLanguageCase(TransformerCase, LanguageModelCase):
+    """A decoder, in which attention weighs as much as the word itself, so that keys of another text are noticed."""
+
+    small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "bos_token_id": 2, "eos_token_id": 3}
+
+    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
+        model = super().model(seed, **options)
+        for name, parameter in model.named_parameters():
+            if "_attention." in name and name.endswith("weight"):
+                nn.init.normal_(parameter, std=0.7)
+        return model
+
+
+class MaskedLanguageCase(TransformerCase, TaggerCase):
+    """An encoder that fills in; the mask is the last word of its vocabulary."""
+
+    small: ClassVar[dict[str, Any]] = TransformerCase.small
+    misfit: ClassVar[dict[str, int]] = {"vocab_size": 21}
+    foreign_label: ClassVar[tuple[int, str]] = 14, "label 14 is outside 0 to 13"
+
+    @property
+    def traits(self) -> set[str]:
+        return super().traits - {"tagger"} | {"masked language model"}
+
+    def targets(self, ids: torch.Tensor) -> torch.Tensor:
+        return ids
+
+    def tokenizer(self, padding_side: str = "right") -> PreTrainedTokenizerFast:
+        words = tokenizer(padding_side)
+        words.mask_token = WORDS[-1]
+        return words
+
+    def rows(self) -> Dataset:
+        rows = texts().remove_columns("labels")
+        return rows.add_column("labels", rows["input_ids"][:])
+
+
+class Seq2SeqCase(TransformerLanguageCase):
+    """A text from a text: here, its copy."""
+
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "num_encoder_layers": [0, "2"],
+        "decoder_start_token_id": [14, -1],
+        "bidirectional": [True, False],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss", "weights", "encoder and decoder"}
+
+    def reply(self, model: PreTrainedModel) -> torch.Tensor:
+        ids, mask = self.batch()
+        return self.answers(model(ids, mask, decoder_input_ids=ids))
+
+
 KINDS: dict[str, type[Case]] = {
     "text-classification": Case,
     "token-classification": TaggerCase,
@@ -376,11 +485,16 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("hmm", "token-classification"): HiddenMarkovTaggerCase,
     ("hmm", "text-generation"): HiddenMarkovLanguageCase,
     ("ngram", "text-generation"): NGramCase,
+    ("transformer", "text-classification"): TransformerClassifierCase,
+    ("transformer", "token-classification"): TransformerTaggerCase,
+    ("transformer", "text-generation"): TransformerLanguageCase,
+    ("transformer", "fill-mask"): MaskedLanguageCase,
+    ("transformer_seq2seq", "text2text-generation"): Seq2SeqCase,
 }
 """Families that are no recurrent network under the same head."""
 
 
 def make_case(family: Family, task: str, folder: Path, options: dict[str, Any]) -> Case:
     """The case of one row of the registry."""
-    kind = OWN_KINDS.get((family.name, task), KINDS[task])
+    kind = OWN_KINDS.get((family.name, task)) or KINDS[task]
     return kind(family, task, folder, options)

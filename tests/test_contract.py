@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from hfseq import FAMILIES
-from hfseq.models import base, heads, language, loop, recurrence, state, word2vec
+from hfseq.models import attention, base, heads, language, loop, recurrence, state, transformer, word2vec
 from tests import cases, contract
 
 CONFIGURATIONS = {
@@ -49,6 +50,37 @@ CASES = {
 for name in RECURRENT:
     CASES |= {f"{name}-tagger-{label}": (name, "token-classification", options) for label, options in TAGGERS.items()}
     CASES |= {f"{name}-language-{label}": (name, "text-generation", opts) for label, opts in LANGUAGE_MODELS.items()}
+TRANSFORMERS = {
+    "plain": {},
+    "post-relu-learned": {
+        **{
+            "norm_position": "post",
+            "hidden_act": "relu",
+            "position_embedding_type": "learned",
+            "pooling": "attention",
+        },
+        "tie_word_embeddings": False,
+    },
+    "rotary-swiglu-rms": {
+        **{"position_embedding_type": "rotary", "hidden_act": "swiglu", "norm": "rms_norm", "bias": False},
+        "pooling": "mean_max",
+    },
+}
+for task in FAMILIES["transformer"].heads:
+    CASES |= {f"transformer-{task}-{label}": ("transformer", task, options) for label, options in TRANSFORMERS.items()}
+CASES |= {
+    "transformer-text-classification-causal": (
+        "transformer",
+        "text-classification",
+        {"bidirectional": False, "pooling": "last"},
+    ),
+    "transformer-seq2seq": ("transformer_seq2seq", "text2text-generation", {"num_encoder_layers": 1}),
+    "transformer-seq2seq-post-rotary": (
+        "transformer_seq2seq",
+        "text2text-generation",
+        {"norm_position": "post", "position_embedding_type": "rotary", "tie_word_embeddings": False},
+    ),
+}
 CASES |= {
     "hmm-tagger-viterbi": ("hmm", "token-classification", {}),
     "hmm-tagger-posterior": ("hmm", "token-classification", {"decoding": "posterior"}),
@@ -133,9 +165,32 @@ def noisy_word_loss(*arguments):
     return original_word_loss(*arguments) * (1 + 0.1 * noisy_loss.calls)
 
 
+def noisy_language_loss(*arguments):
+    noisy_loss.calls += 1
+    return original_language_loss(*arguments) * (1 + 0.1 * noisy_loss.calls)
+
+
 def deaf_to_the_mask(model, input_ids=None, attention_mask=None, **arguments):
     """Gives padding a vector, and counts it in the mean."""
     return original_lookup(model, input_ids, **arguments)
+
+
+def look_everywhere(config, *arguments, **options):
+    """Attends to padding."""
+
+
+def places_in_the_batch(attention_mask, steps, seen, device):
+    """Counts padding too, as most decoders do without `position_ids`."""
+    return torch.arange(steps, device=device)[None] + seen
+
+
+def places_in_the_piece(attention_mask, steps, seen, device):
+    """Begins at 0 with each piece of a text."""
+    return torch.arange(steps, device=device)[None]
+
+
+def detached_heads(layer, values):
+    return original_heads(layer, values).detach()
 
 
 def detached_lookup(model, ids):
@@ -143,7 +198,9 @@ def detached_lookup(model, ids):
 
 
 noisy_loss.calls = 0
+original_heads = attention.MultiHeadAttention._heads
 original_embed = word2vec.Word2VecModel.embed
+original_language_loss = language.CausalLMMixin._loss
 original_word_loss = word2vec.Word2VecModel._loss
 original_lookup = word2vec.Word2VecModel.forward
 original_loss = heads.sequence_loss
@@ -176,6 +233,8 @@ FAULTS = {
     contract.pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
     contract.tagging_pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
     contract.generation_pipeline_answers_any_text: (loop.TokenOrder, "__init__", blind_to_padding),
+    contract.fill_mask_pipeline_answers_any_text: (transformer, "create_bidirectional_mask", look_everywhere),
+    contract.padded_sources_change_no_target: (transformer, "create_bidirectional_mask", look_everywhere),
     contract.saving_writes_weights_and_no_code: (
         base.SequencePreTrainedModel,
         "save_pretrained",
@@ -235,7 +294,7 @@ FAULTS = {
         "from_pretrained",
         classmethod(load_as_float32),
     ),
-    contract.foreign_ids_are_named: (recurrence, "check_input_ids", lambda ids, vocab_size: None),
+    contract.foreign_ids_are_named: (base, "check_input_ids", lambda ids, vocab_size: None),
     contract.foreign_labels_are_named: (heads, "sequence_loss", silent_loss),
     contract.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),
 }
@@ -263,11 +322,51 @@ WORD_VECTOR_FAULTS = {
     contract.foreign_labels_are_named: (word2vec.Word2VecModel, "_loss", silent_loss),
 }
 
+# And those of a transformer.
+TRANSFORMER_FAULTS = {
+    contract.auto_classes_load_it: (AutoModel, "from_pretrained", lambda folder: nn.Identity()),
+    contract.feature_pipeline_answers_any_text: (transformer, "positions_of", places_in_the_batch),
+    # `generate` tells the positions, so it is the mask that has to be right.
+    contract.generation_pipeline_answers_any_text: (transformer, "create_causal_mask", look_everywhere),
+    contract.stock_trainer_changes_every_parameter: (attention.MultiHeadAttention, "_heads", detached_heads),
+    contract.every_parameter_gets_a_gradient: (attention.MultiHeadAttention, "_heads", detached_heads),
+    contract.padding_and_batch_size_change_no_vector: (transformer, "positions_of", places_in_the_batch),
+    contract.generation_equals_reading_again: (DynamicLayer, "reorder_cache", lambda layer, rows: None),
+    contract.wrong_guesses_are_taken_back: (DynamicLayer, "crop", lambda layer, tokens: None),
+    contract.padded_content_gets_no_gradient: (transformer, "create_causal_mask", look_everywhere),
+    contract.state_split_equals_whole: (transformer, "positions_of", places_in_the_piece),
+    contract.missing_weights_are_initialised_by_our_rules: (
+        transformer.TransformerPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    contract.wrong_config_values_are_refused: (FAMILIES["transformer"].config, "__setattr__", object.__setattr__),
+    contract.the_same_seed_gives_the_same_run: (language.CausalLMMixin, "_loss", noisy_language_loss),
+    contract.accumulation_is_exact: (
+        language.CausalLMMixin,
+        "_loss",
+        lambda model, hidden_states, logits, targets, _: original_language_loss(
+            model, hidden_states, logits, targets, None
+        ),
+    ),
+    contract.checkpointing_gives_the_same_gradients: (
+        PreTrainedModel,
+        "gradient_checkpointing_enable",
+        lambda self: self.lm_head.weight.data.mul_(2),
+    ),
+    contract.hidden_states_are_returned_on_request: (
+        transformer.TransformerPreTrainedModel,
+        "_can_record_outputs",
+        {},
+    ),
+    contract.foreign_labels_are_named: (language, "check_targets", lambda targets, shape, vocab_size: None),
+}
 
 # Where the fault does not let the check end: what it ends with instead.
 CRASHES = {
     contract.hidden_states_are_returned_on_request: TypeError,
     contract.foreign_ids_are_named: IndexError,
+    contract.foreign_labels_are_named: (AssertionError, pytest.fail.Exception, IndexError),
     contract.feature_pipeline_answers_any_text: (AssertionError, RuntimeError, IndexError),
     contract.missing_weights_are_initialised_by_our_rules: (AssertionError, ValueError),
 }
@@ -285,10 +384,16 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     contract.generation_equals_reading_again: "gru-language-plain",
     contract.wrong_guesses_are_taken_back: "gru-language-plain",
     contract.given_tokens_have_the_probability_of_the_logits: "gru-language-plain",
+    contract.fill_mask_pipeline_answers_any_text: "transformer-fill-mask-plain",
+    contract.padded_sources_change_no_target: "transformer-seq2seq",
 }
 PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]
 PLANTED += [
     ("word2vec-ngrams", check, WORD_VECTOR_FAULTS.get(check, FAULTS[check])) for check in promises("word2vec-ngrams")
+]
+PLANTED += [
+    ("transformer-text-generation-plain", check, TRANSFORMER_FAULTS.get(check, FAULTS[check]))
+    for check in promises("transformer-text-generation-plain")
 ]
 
 

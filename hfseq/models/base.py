@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
+from transformers.cache_utils import Cache
 from transformers.utils import cached_file, logging
 from transformers.utils.hub import resolve_revision
 
@@ -162,6 +163,29 @@ class SequencePreTrainedModel(PreTrainedModel):
 
     def freeze_parameters(self) -> None:
         """Stop the gradients that the config says to stop: loading replaces every parameter by a trainable one."""
+
+    def _goes_on(self, past_key_values: Cache | None, use_cache: bool | None) -> bool:
+        """Whether a backbone keeps what it has read, so that a later call can go on from there."""
+        config: Any = self.config
+        checkpointing = getattr(self, "gradient_checkpointing", False) and self.training
+        if past_key_values is None:
+            use_cache = getattr(config, "use_cache", None) if use_cache is None else use_cache
+            if use_cache and checkpointing:
+                logger.warning_once("use_cache=True is left out: gradient checkpointing runs each layer twice.")
+                use_cache = False
+            if not use_cache:
+                return False
+        if config.bidirectional:
+            raise ValueError(
+                "A bidirectional model cannot go on from what it has read: each of its outputs depends on the whole "
+                "text. Set bidirectional=False in the config, or leave use_cache and past_key_values out."
+            )
+        if checkpointing:
+            raise ValueError(
+                "Gradient checkpointing runs each layer twice, and the second run would meet the state that the first "
+                "one left. Call model.gradient_checkpointing_disable(), or leave past_key_values out."
+            )
+        return True
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
         """Save config and weights, without code and without `auto_map`.
@@ -312,6 +336,18 @@ def own_columns(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: i
             f"{f' after {seen} earlier ones' if seen else ''}: it must be ({batch}, {seen + steps})."
         )
     return attention_mask[:, -steps:]
+
+
+def look_up(embeddings: nn.Embedding, input_ids: torch.Tensor) -> torch.Tensor:
+    """(B, T) ids -> (B, T, E) vectors; what is wrong with ids is only looked for when something is."""
+    try:
+        vectors = embeddings(input_ids)
+    except (IndexError, RuntimeError):
+        check_input_ids(input_ids, embeddings.num_embeddings)
+        raise
+    if input_ids.shape[0] == 0:  # no error of an embedding's
+        check_input_ids(input_ids, embeddings.num_embeddings)
+    return vectors
 
 
 def check_input_ids(input_ids: torch.Tensor, vocab_size: int) -> None:

@@ -1,9 +1,9 @@
 """Heads that any backbone can wear: a label for a text, from its pooled vector, or one for each of its tokens.
 
 A head is a mixin over a family's `...PreTrainedModel`; the family names its backbone in `backbone_class`, whose config
-has `output_size` (width of `last_hidden_state`), `pooling` and `classifier_dropout`.
+has `output_size` (width of `last_hidden_state`), `has_backward_half`, `pooling` and `classifier_dropout`.
 
-Shapes: B batch, T time, D width of the backbone's output, L labels.
+Shapes: B batch, T time, D width of the backbone's output, L labels, V vocabulary.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
+from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput, TokenClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .base import at_least_one_token
@@ -153,7 +153,7 @@ class SequenceClassificationMixin(PreTrainedModel):
         self.num_labels = cast(int, config.num_labels)
         self.model = self.backbone_class(config)
         self.pooling = SequencePooling(
-            kind=config.pooling, hidden_size=config.output_size, bidirectional=config.bidirectional
+            kind=config.pooling, hidden_size=config.output_size, bidirectional=config.has_backward_half
         )
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(self.pooling.output_size, self.num_labels)
@@ -178,14 +178,21 @@ class SequenceClassificationMixin(PreTrainedModel):
             inputs_embeds: (B, T, E) instead of `input_ids`.
             labels: As `sequence_loss` takes them; adds `loss`.
             num_items_in_batch: Label entries in the whole update, see `sequence_loss`.
-            output_attentions: Also return the weights (B, T) of attention pooling, as a tuple of one.
+            output_attentions: Also return what the model attends to.
             **kwargs: `output_hidden_states`.
 
         Returns:
-            `logits` (B, L) and, when asked for, `loss`, `hidden_states`, `attentions`.
+            `logits` (B, L) and, when asked for, `loss`, `hidden_states`, and `attentions`: those of the backbone's
+            layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
         """
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
-        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            **kwargs,
+        )
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         logits = self.classifier(self.dropout(pooled))
         loss = None
@@ -195,7 +202,9 @@ class SequenceClassificationMixin(PreTrainedModel):
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,
-            attentions=(weights,) if output_attentions and weights is not None else None,
+            attentions=(outputs.attentions or ()) + (() if weights is None else (weights,)) or None
+            if output_attentions
+            else None,
         )
 
     def _problem_type(self, labels: torch.Tensor) -> str:
@@ -262,12 +271,62 @@ class TokenClassificationMixin(PreTrainedModel):
             inputs_embeds: (B, T, E) instead of `input_ids`.
             labels: (B, T) class ids, -100 for tokens without one; adds `loss`.
             num_items_in_batch: Labels in the whole update, see `sequence_loss`.
-            **kwargs: `output_hidden_states`.
+            **kwargs: `output_hidden_states`, `output_attentions`.
 
         Returns:
-            `logits` (B, T, L) and, when asked for, `loss`, `hidden_states`.
+            `logits` (B, T, L) and, when asked for, `loss`, `hidden_states`, `attentions`.
         """
         outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, num_items_in_batch)
-        return TokenClassifierOutput(loss=loss, logits=logits, hidden_states=outputs.hidden_states)
+        return TokenClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+
+class MaskedLMMixin(PreTrainedModel):
+    """`...ForMaskedLM`: the tokens that were masked, from a backbone that reads in both directions."""
+
+    backbone_class: ClassVar[type[PreTrainedModel]]
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        self.model = self.backbone_class(config)
+        if not config.bidirectional:
+            raise ValueError(
+                "A masked language model fills in from both sides: set bidirectional=True in the config (a model that "
+                "reads forward serves generation)."
+            )
+        self.lm_head = nn.Linear(config.output_size, config.vocab_size)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> MaskedLMOutput:
+        """Say for each position which token stands, or stood, there.
+
+        Args:
+            input_ids: (B, T) token ids, some of them replaced by the mask.
+            attention_mask: (B, T), 1 for real tokens.
+            inputs_embeds: (B, T, E) instead of `input_ids`.
+            labels: (B, T) the tokens that were replaced, -100 for all others; adds `loss`.
+            num_items_in_batch: Labels in the whole update, see `sequence_loss`.
+            **kwargs: `output_hidden_states`, `output_attentions`.
+
+        Returns:
+            `logits` (B, T, V) and, when asked for, `loss`, `hidden_states`, `attentions`.
+        """
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
+        logits = self.lm_head(outputs.last_hidden_state)
+        loss = None if labels is None else token_loss(logits, labels, num_items_in_batch)
+        return MaskedLMOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )

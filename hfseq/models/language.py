@@ -32,6 +32,31 @@ from .token_loss import linear_cross_entropy
 IGNORED = -100
 
 
+def check_output_weights(config: Any) -> None:
+    """Tied weights fit, and the cuts of an adaptive softmax lie in order inside the vocabulary."""
+    cutoffs = config.adaptive_softmax_cutoffs
+    if config.tie_word_embeddings and config.embedding_size != config.output_size:
+        raise ValueError(
+            f"tie_word_embeddings=True needs outputs as wide as the embeddings, but embedding_size="
+            f"{config.embedding_size} and the outputs have {config.output_size}: set hidden_size or last_hidden_size "
+            f"to {config.embedding_size}."
+        )
+    if cutoffs is None:
+        return
+    if config.tie_word_embeddings:
+        raise ValueError("adaptive_softmax_cutoffs has output weights of its own: set tie_word_embeddings=False.")
+    if not cutoffs or cutoffs != sorted(set(cutoffs)) or not 0 < cutoffs[0] <= cutoffs[-1] < config.vocab_size:
+        raise ValueError(
+            f"adaptive_softmax_cutoffs={cutoffs} must be increasing ids between 1 and vocab_size - 1 = "
+            f"{config.vocab_size - 1}"
+        )
+    if config.output_size < 4 ** len(cutoffs):
+        raise ValueError(
+            f"adaptive_softmax_cutoffs={cutoffs}: each cut divides the width of rarer words by 4, and the outputs "
+            f"have {config.output_size}. Use fewer cuts."
+        )
+
+
 def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
     """(B, T) tokens of a text -> for each of its positions the token that follows, -100 where none does.
 
@@ -136,15 +161,17 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             num_items_in_batch: Tokens predicted in the whole update (all accumulation steps and processes), by which
                 the summed loss is divided; without it, the mean over this batch.
             **kwargs: `shift_labels` (B, T) instead of `labels`, the token after each position, where it is known after
-                the last one (no parameter: Trainer would wait for both in every batch); `output_hidden_states`.
+                the last one (no parameter: Trainer would wait for both in every batch); `output_hidden_states`,
+                `output_attentions`.
 
         Returns:
-            `logits` (B, T, V), `past_key_values`, `hidden_states` as asked for, and `loss` where there are labels; in
-            training an adaptive softmax leaves the logits out, which would cost more than it saves.
+            `logits` (B, T, V), `past_key_values`, `hidden_states` and `attentions` as asked for, and `loss` where
+            there are labels; in training an adaptive softmax leaves the logits out: they would cost more than it
+            saves.
         """
         shift_labels = kwargs.pop("shift_labels", None)
         shown = kwargs.pop("output_hidden_states", None)
-        penalised = self.training and self.config.temporal_activation_regularization > 0
+        penalised = self.training and self._weight_of("temporal_activation_regularization") > 0
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -174,6 +201,7 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             logits=logits,
             past_key_values=outputs.past_key_values,
             hidden_states=None if penalised and not shown else outputs.hidden_states,
+            attentions=outputs.attentions,
         )
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
@@ -222,6 +250,10 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
                 loss = loss + sum(weight.flatten()[:1].sum() * 0.0 for weight in self.lm_head.parameters())
         return mean_over_targets(loss, targets, num_items_in_batch)
 
+    def _weight_of(self, penalty: str) -> float:
+        """Of AR or TAR; only recurrent configs have them."""
+        return float(getattr(self.config, penalty, 0.0))
+
     def _penalty(
         self,
         hidden_states: torch.Tensor,
@@ -230,16 +262,16 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
         num_items_in_batch: torch.Tensor | int | None,
     ) -> torch.Tensor:
         """AR and TAR, summed over the tokens and divided as the loss is, so that accumulation stays exact."""
-        config = self.config
+        weight = self._weight_of("activation_regularization")
         real = hidden_states.new_ones(hidden_states.shape[:2])
         if attention_mask is not None:
             real = attention_mask[:, -hidden_states.shape[1] :].to(hidden_states.dtype)
         penalty = hidden_states.new_zeros(())
-        if config.activation_regularization > 0:  # outputs at padding are zero
-            penalty = penalty + config.activation_regularization * hidden_states.float().pow(2).mean(-1).sum()
+        if weight > 0:  # outputs at padding are zero
+            penalty = penalty + weight * hidden_states.float().pow(2).mean(-1).sum()
         if raw is not None:
             change = (raw[:, 1:] - raw[:, :-1]).float().pow(2).mean(-1) * real[:, 1:] * real[:, :-1]
-            penalty = penalty + config.temporal_activation_regularization * change.sum()
+            penalty = penalty + self._weight_of("temporal_activation_regularization") * change.sum()
         return penalty / (real.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
 
     def token_log_probs(

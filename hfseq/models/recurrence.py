@@ -15,7 +15,6 @@ from torch import nn
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import BaseModelOutputWithPast
-from transformers.utils import logging
 from transformers.utils.output_capturing import capture_outputs
 
 from .base import (
@@ -23,15 +22,14 @@ from .base import (
     SequencePreTrainedModel,
     at_least_one_token,
     bounded,
-    check_input_ids,
+    look_up,
     own_columns,
     share,
 )
 from .cells import Cell
+from .language import check_output_weights
 from .loop import RecurrentLoop, TokenOrder
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
-
-logger = logging.get_logger(__name__)
 
 
 @strict
@@ -106,31 +104,16 @@ class RecurrentConfig(SequenceConfig):
 
     def validate_output_weights(self) -> None:
         """Tied weights fit, and the cuts of an adaptive softmax lie in order inside the vocabulary."""
-        cutoffs = self.adaptive_softmax_cutoffs
-        if self.tie_word_embeddings and self.embedding_size != self.output_size:
-            raise ValueError(
-                f"tie_word_embeddings=True needs outputs as wide as the embeddings, but embedding_size="
-                f"{self.embedding_size} and the outputs have {self.output_size}: set hidden_size or last_hidden_size "
-                f"to {self.embedding_size}."
-            )
-        if cutoffs is None:
-            return
-        if self.tie_word_embeddings:
-            raise ValueError("adaptive_softmax_cutoffs has output weights of its own: set tie_word_embeddings=False.")
-        if not cutoffs or cutoffs != sorted(set(cutoffs)) or not 0 < cutoffs[0] <= cutoffs[-1] < self.vocab_size:
-            raise ValueError(
-                f"adaptive_softmax_cutoffs={cutoffs} must be increasing ids between 1 and vocab_size - 1 = "
-                f"{self.vocab_size - 1}"
-            )
-        if self.output_size < 4 ** len(cutoffs):
-            raise ValueError(
-                f"adaptive_softmax_cutoffs={cutoffs}: each cut divides the width of rarer words by 4, and the outputs "
-                f"have {self.output_size}. Use fewer cuts."
-            )
+        check_output_weights(self)
 
     def make_cell(self) -> Cell:
         """The cell that these fields describe."""
         raise NotImplementedError(f"{type(self).__name__} must say which cell it means")
+
+    @property
+    def has_backward_half(self) -> bool:
+        """Whether the second half of an output was read backward."""
+        return self.bidirectional
 
     @property
     def output_size(self) -> int:
@@ -279,36 +262,15 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
     def _embed(self, input_ids: torch.Tensor) -> torch.Tensor:
         """(B, T) -> (B, T, E); in training a share of the vocabulary is blanked, every occurrence of it."""
-        try:
-            embeds = self.embed_tokens(input_ids)
-        except (IndexError, RuntimeError):
-            check_input_ids(input_ids, self.config.vocab_size)  # which looks at the ids, and says what is wrong
-            raise
-        if input_ids.shape[0] == 0:  # no error of an embedding's
-            check_input_ids(input_ids, self.config.vocab_size)
+        embeds = look_up(self.embed_tokens, input_ids)
         if not self.training or self.config.embedding_dropout == 0:
             return embeds
         keep = nn.functional.dropout(embeds.new_ones(self.config.vocab_size, 1), self.config.embedding_dropout)
         return embeds * keep[input_ids]
 
     def _cache(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
-        if past_key_values is None:
-            use_cache = getattr(self.config, "use_cache", None) if use_cache is None else use_cache
-            if use_cache and self.gradient_checkpointing and self.training:
-                logger.warning_once("use_cache=True is left out: gradient checkpointing runs each layer twice.")
-                use_cache = False
-            if not use_cache:
-                return None
-        if self.config.bidirectional:
-            raise ValueError(
-                "A bidirectional model has no state to carry: its backward direction starts at the end of the text. "
-                "Set bidirectional=False in the config, or leave use_cache and past_key_values out."
-            )
-        if self.gradient_checkpointing and self.training:
-            raise ValueError(
-                "Gradient checkpointing runs each layer twice, and the second run would meet the state that the first "
-                "one left. Call model.gradient_checkpointing_disable(), or leave past_key_values out."
-            )
+        if not self._goes_on(past_key_values, use_cache):
+            return None
         return DynamicCache(config=self.config) if past_key_values is None else past_key_values
 
     @capture_outputs(tie_last_hidden_states=False)  # the last one is the layer's own output, before dropout

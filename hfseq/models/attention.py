@@ -1,0 +1,320 @@
+"""Attention (Bahdanau et al. 2015), as the transformer uses it (Vaswani et al. 2017), and the positions it needs.
+
+    A = softmax(Q K^T / sqrt(d) + mask)        how much each query looks at each key; a row of A sums to 1
+    attention(Q, K, V) = A V                   what it sees there
+
+    Q_h = X W_Q,h   K_h = M W_K,h   V_h = M W_V,h                    h = 1 ... H heads, each of width d
+    multi_head(X, M) = [attention(Q_1, K_1, V_1) ... attention(Q_H, K_H, V_H)] W_O
+
+M = X is self-attention; in cross-attention M is what an encoder has read. The mask is 0 where a query may look and
+-inf elsewhere: at padding, and, in a decoder, at the future.
+
+A text of three words of width 4, by hand. The weights make queries, keys and values of width 3:
+
+>>> X = torch.tensor([[1., 0, 1, 0], [0, 2, 0, 2], [1, 1, 1, 1]])
+>>> W_Q = torch.tensor([[1., 0, 1], [1, 0, 0], [0, 0, 1], [0, 1, 1]])
+>>> W_K = torch.tensor([[0., 0, 1], [1, 1, 0], [0, 1, 0], [1, 1, 0]])
+>>> W_V = torch.tensor([[0., 2, 0], [0, 3, 0], [1, 0, 3], [1, 1, 0]])
+>>> Q, K, V = X @ W_Q, X @ W_K, X @ W_V
+>>> Q.tolist()
+[[1.0, 0.0, 2.0], [2.0, 2.0, 2.0], [2.0, 1.0, 3.0]]
+
+First, each query is compared with each key:
+
+>>> (Q @ K.T).tolist()
+[[2.0, 4.0, 4.0], [4.0, 16.0, 12.0], [4.0, 12.0, 10.0]]
+
+Second, a softmax makes shares of it; third, the values are mixed in these shares. `scaling=1` leaves out the division
+by sqrt(d), as introductions do, and there is one text, with one head:
+
+>>> outputs, shares = dot_product_attention(None, Q[None, None], K[None, None], V[None, None], None, scaling=1.0)
+>>> [[round(share, 4) for share in row] for row in shares[0, 0].tolist()]
+[[0.0634, 0.4683, 0.4683], [0.0, 0.982, 0.018], [0.0003, 0.8805, 0.1192]]
+>>> [[round(value, 4) for value in row] for row in outputs[0, :, 0].tolist()]
+[[1.9366, 6.6831, 1.5951], [2.0, 7.964, 0.054], [1.9997, 7.7599, 0.3584]]
+
+Shapes: B batch, T queries, S keys, D width of the model, H heads, d = D / H.
+"""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig
+from transformers.cache_utils import Cache, EncoderDecoderCache
+
+Attend: TypeAlias = Callable[..., tuple[torch.Tensor, torch.Tensor | None]]
+"""(module, query, key, value, mask, dropout=, scaling=) -> outputs (B, T, H, d), shares (B, H, T, S) if it keeps them:
+the signature of transformers' attention functions."""
+
+Mask: TypeAlias = Any
+"""As `visible` makes it; other attention functions take other forms, which transformers makes for them."""
+
+Rotation: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""Cosine and sine of the angles of rotary positions, (B, 1, T, d) each."""
+
+
+def dot_product_attention(
+    module: nn.Module | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: Mask,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attend in the three steps, keeping the shares: `attn_implementation="eager"`.
+
+    Args:
+        module: Not used; other implementations find their settings there.
+        query: (B, H, T, d).
+        key: (B, H, S, d).
+        value: (B, H, S, d).
+        mask: Broadcast to (B, H, T, S); True where a query may look, or a number to add to the score.
+        scaling: 1 / sqrt(d).
+        dropout: Share of the shares to drop.
+        **kwargs: Of other implementations.
+
+    Returns:
+        The outputs (B, T, H, d), and the shares (B, H, T, S).
+    """
+    scores = query @ key.transpose(-2, -1) * scaling  # (B, H, T, S)
+    if mask is not None and mask.dtype == torch.bool:
+        # Not -inf: a query that may look nowhere, at padding, would see NaN. It sees nothing.
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        shares = scores.softmax(-1) * mask
+    else:
+        shares = (scores if mask is None else scores + mask).softmax(-1)
+    shares = shares.to(value.dtype)  # autocast makes it float32
+    outputs = nn.functional.dropout(shares, dropout) @ value  # (B, H, T, d)
+    return outputs.transpose(1, 2).contiguous(), shares
+
+
+def visible(
+    attention_mask: torch.Tensor | None,
+    position_ids: torch.Tensor | None = None,
+    *,
+    queries: int,
+    keys: int,
+    seen: int = 0,
+    is_causal: bool,
+    device: torch.device,
+) -> torch.Tensor | None:
+    """Say where each query may look, for `dot_product_attention`.
+
+    Args:
+        attention_mask: (B, S) or shorter, 1 for real tokens; None: all are real.
+        position_ids: (B, T); where texts lie one behind the other in a row, each begins at 0 and sees itself alone.
+        queries: T.
+        keys: S, with room for tokens to come in a cache of fixed size.
+        seen: Tokens that a decoder has read before these.
+        is_causal: Whether query t sees no key after itself.
+        device: Of the result.
+
+    Returns:
+        (B or 1, 1, T or 1, S) bool; None: everywhere.
+    """
+    allowed = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+    if is_causal:
+        step = torch.arange(keys, device=device)
+        allowed = (step <= seen + step[:queries, None])[None, None]
+    if is_causal and position_ids is not None:
+        text = (position_ids.diff(dim=1, prepend=position_ids[:, :1] - 1) != 1).cumsum(1)  # (B, T) which of the row's
+        allowed = allowed & (text[:, None, :, None] == text[:, None, None, :])
+    if attention_mask is not None:
+        real = nn.functional.pad(attention_mask.bool(), (0, keys - attention_mask.shape[1]))
+        allowed = allowed & real[:, None, None, :]
+    return allowed if is_causal or attention_mask is not None else None
+
+
+_SLOW_BACKWARD = 512
+
+
+def slow_in_bfloat16(query: torch.Tensor, key: torch.Tensor) -> bool:
+    """Whether float32 is faster, which it is in training on a CPU up to 512 keys.
+
+    Torch's fused attention in bfloat16 has a backward pass there that takes eight times as long at 64 keys, and as
+    long at about 512, measured with avx512_bf16 and with AMX.
+    """
+    is_cpu_bfloat16 = query.dtype == torch.bfloat16 and query.device.type == "cpu"
+    return is_cpu_bfloat16 and query.requires_grad and key.shape[2] <= _SLOW_BACKWARD
+
+
+def attend_in_float32(
+    attend: Attend,
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: Mask,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """`attend` in float32, whatever autocast says; the outputs have the dtype of the query."""
+    if isinstance(mask, torch.Tensor) and mask.is_floating_point():
+        mask = mask.float()
+    with torch.autocast(query.device.type, enabled=False):
+        outputs, shares = attend(module, query.float(), key.float(), value.float(), mask, **kwargs)
+    return outputs.to(query.dtype), shares
+
+
+class MultiHeadAttention(nn.Module):
+    """H heads side by side, each with its own view of the same text.
+
+    Args:
+        hidden_size: D.
+        num_attention_heads: H, which divides D.
+        bias: Whether the four products add a bias.
+        dropout: Share of the shares to drop in training.
+        is_causal: Whether no query sees a later key.
+        layer_idx: Place in the cache.
+        config: Nothing here reads it; transformers' attention functions look up there how they are to run.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_size: int,
+        num_attention_heads: int,
+        bias: bool,
+        dropout: float,
+        is_causal: bool,
+        layer_idx: int,
+        config: PreTrainedConfig,
+    ) -> None:
+        super().__init__()
+        self.head_size = hidden_size // num_attention_heads
+        self.dropout, self.is_causal, self.layer_idx, self.config = dropout, is_causal, layer_idx, config
+        self.q_proj = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.k_proj = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.v_proj = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.o_proj = nn.Linear(hidden_size, hidden_size, bias=bias)
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attend: Attend,
+        *,
+        mask: Mask,
+        memory: torch.Tensor | None = None,
+        rotation: Rotation | None = None,
+        past_key_values: Cache | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Attend from `hidden_states` to themselves, or to `memory`.
+
+        Args:
+            hidden_states: X, (B, T, D).
+            attend: `dot_product_attention` or one of transformers' functions.
+            mask: As `attend` takes it.
+            memory: M of cross-attention, (B, S, D).
+            rotation: Of rotary positions.
+            past_key_values: Keys and values of earlier tokens, to which these are added.
+            **kwargs: Handed on to `attend`.
+
+        Returns:
+            (B, T, D), and the shares (B, H, T, S) where `attend` keeps them.
+        """
+        query = self._heads(self.q_proj(hidden_states))
+        if memory is None:
+            key, value = self._heads(self.k_proj(hidden_states)), self._heads(self.v_proj(hidden_states))
+            if rotation is not None:
+                query, key = rotate(query, rotation), rotate(key, rotation)
+            if past_key_values is not None:
+                key, value = past_key_values.update(key, value, self.layer_idx)
+        else:
+            key, value = self._memory(memory, past_key_values)
+        dropout = self.dropout if self.training else 0.0
+        if attend is not dot_product_attention and slow_in_bfloat16(query, key):
+            attend = partial(attend_in_float32, attend)
+        outputs, shares = attend(
+            self, query, key, value, mask, dropout=dropout, scaling=self.head_size**-0.5, **kwargs
+        )
+        return self.o_proj(outputs.flatten(2)), shares
+
+    def _heads(self, values: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, H, T, d)."""
+        return values.unflatten(2, (-1, self.head_size)).transpose(1, 2)
+
+    def _memory(self, memory: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of what the encoder has read, computed once for a whole text that is generated."""
+        if isinstance(cache, EncoderDecoderCache) and cache.is_updated.get(self.layer_idx):
+            layer: Any = cache.cross_attention_cache.layers[self.layer_idx]
+            return layer.keys, layer.values
+        key, value = self._heads(self.k_proj(memory)), self._heads(self.v_proj(memory))
+        if isinstance(cache, EncoderDecoderCache):
+            key, value = cache.cross_attention_cache.update(key, value, self.layer_idx)
+            cache.is_updated[self.layer_idx] = True
+        return key, value
+
+
+# Attention alone does not know in which order the words stand. Positions tell it, in one of three ways: a vector that
+# is added to each word's, by formula (sinusoidal) or learnt, or a rotation of queries and keys.
+
+
+def angles(positions: torch.Tensor, width: int, base: float) -> torch.Tensor:
+    """Angle of each position at each of width / 2 frequencies: p / base^(2i / width).
+
+    Args:
+        positions: (B, T).
+        width: Even.
+        base: 10,000 in both papers: wave lengths from 2 pi to 10,000 * 2 pi tokens.
+
+    Returns:
+        (B, T, width / 2), float32 whatever the model's dtype is: bfloat16 cannot count to 1,000.
+    """
+    exponents = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
+    return positions[..., None].float() * torch.exp(exponents * -math.log(base))
+
+
+def sinusoids(positions: torch.Tensor, hidden_size: int) -> torch.Tensor:
+    """(B, T) -> (B, T, D), sine and cosine in turn; of any position, and nothing of it is stored.
+
+        P[p, 2i] = sin(p / 10000^(2i / D))        P[p, 2i + 1] = cos(p / 10000^(2i / D))
+
+    The vector of p + k is a rotation of that of p, whatever p is, so that "k tokens ago" can be learnt once.
+    """
+    angle = angles(positions, hidden_size, 10_000.0)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2)
+
+
+def rotation_of(positions: torch.Tensor, head_size: int, base: float) -> Rotation:
+    """Rotary positions (Su et al. 2021): the angles by which queries and keys at these positions are turned."""
+    angle = angles(positions, head_size, base).repeat(1, 1, 2)[:, None]  # (B, 1, T, d)
+    return angle.cos(), angle.sin()
+
+
+def rotate(values: torch.Tensor, rotation: Rotation) -> torch.Tensor:
+    """Turn each pair (x_i, x_{i + d/2}) by its angle; then q . k depends on how far apart the two tokens are alone.
+
+    The paper pairs neighbours, x_{2i} with x_{2i + 1}; halves, as everybody pairs them now, differ by the order of the
+    columns of W_Q and W_K, which are learnt.
+    """
+    first, second = values.chunk(2, dim=-1)
+    turned = values * rotation[0] + torch.cat((-second, first), dim=-1) * rotation[1]
+    return turned.to(values.dtype)
+
+
+def positions_of(
+    attention_mask: torch.Tensor | None, steps: int, seen: int | torch.Tensor, device: torch.device
+) -> torch.Tensor:
+    """The place of each of the last `steps` tokens among the real ones, (B or 1, T)."""
+    if attention_mask is None:
+        return torch.arange(steps, device=device)[None] + seen
+    return (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -steps:]
+
+
+def check_positions(positions: torch.Tensor, limit: int) -> None:
+    """Name a text that is longer than the learned positions; on the CPU only, elsewhere looking would wait."""
+    if positions.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return
+    last = int(positions.max())
+    if last >= limit:
+        raise ValueError(
+            f"A text of {last + 1} tokens is longer than the {limit} positions that the model has learnt "
+            f"(config.max_position_embeddings={limit}): cut it, or generate fewer new tokens. Models with "
+            "position_embedding_type='sinusoidal' or 'rotary' take any length."
+        )

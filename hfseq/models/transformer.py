@@ -1,0 +1,458 @@
+"""The transformer (Vaswani et al. 2017), as encoder and as decoder.
+
+    x_0 = sqrt(D) E[w] + P[p]           words and positions
+    x_n = layer_n(x_{n-1})              N layers of attention and feed-forward networks, `transformer_layers.py`
+    h   = norm(x_N)                     with norm_position="pre"; as published x_N
+
+`TransformerModel` is an encoder, in which each token sees the whole text (`bidirectional`), or a decoder, in which it
+sees what precedes it; with the same weights it equals `torch.nn.TransformerEncoder`, and GPT-2. Attention, masks and
+positions are in `attention.py`, encoder and decoder together in `transformer_seq2seq.py`.
+
+Where the paper says nothing or we differ: "pre" is the default, which trains without a warm-up that must be tuned
+(Xiong et al. 2020), and then needs one more norm at the end; GELU; dropout on the shares of attention. The paper does
+not tell how weights begin; ours are Xavier's uniform, as in `torch.nn.Transformer`, and of standard deviation D^-0.5
+for words, which sqrt(D) brings to 1.
+
+Padding takes no position and is seen by nobody, so that a text's outputs are the same with padding on either side.
+
+Shapes: B batch, T time, D width, H heads, S keys.
+"""
+
+import math
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import nn
+from transformers import initialization as init
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
+from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions, CausalLMOutputWithPast
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+
+from .attention import (
+    Mask,
+    MultiHeadAttention,
+    check_positions,
+    dot_product_attention,
+    positions_of,
+    rotation_of,
+    sinusoids,
+    visible,
+)
+from .base import (
+    SequenceConfig,
+    SequencePreTrainedModel,
+    at_least_one_token,
+    bounded,
+    is_loaded,
+    look_up,
+    own_columns,
+    share,
+)
+from .heads import MaskedLMMixin, SequenceClassificationMixin, TokenClassificationMixin
+from .language import CausalLMMixin, check_output_weights
+from .transformer_layers import FeedForward, TransformerLayer
+
+
+@strict
+class TransformerConfig(SequenceConfig):
+    """Configuration of encoder and decoder.
+
+    Args:
+        vocab_size: Number of token ids.
+        hidden_size: D, of words, positions and every layer's output.
+        num_hidden_layers: N.
+        num_attention_heads: H, which divides D.
+        intermediate_size: Width inside the feed-forward network; None: 4 D, or for "swiglu" as many parameters.
+        hidden_act: "relu" (the paper), "gelu", or "swiglu", whose third matrix is a gate (Shazeer 2020).
+        norm: "layer_norm", or "rms_norm", which does not subtract the mean (Zhang and Sennrich 2019).
+        norm_position: "pre" or "post", see the equations.
+        norm_eps: Added to the variance.
+        position_embedding_type: "sinusoidal" (the paper), "learned" or "rotary".
+        max_position_embeddings: The longest text that learned positions are made for; for the others, which take any,
+            the longest that the model was trained on.
+        rope_theta: Base of rotary positions.
+        bias: Whether products and layer norms add a bias.
+        scale_embedding: Multiply the words' vectors by sqrt(D), before the positions are added.
+        hidden_dropout: Dropout on the sum of words and positions, and on what each sub-layer adds.
+        attention_dropout: Dropout on the shares of attention.
+        activation_dropout: Dropout inside the feed-forward network.
+        bidirectional: Whether each token sees the whole text, or only what precedes it; None: as the first model that
+            is made of this config needs it, a language model the second, all others the first.
+        pooling: How a text's outputs become one vector, see `heads.SequencePooling`.
+        classifier_dropout: Dropout before the classifier.
+        freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
+        initializer_range: Standard deviation of the words' vectors; None: D^-0.5.
+        tie_word_embeddings: A language model's output weights are its embeddings, as in the paper.
+        adaptive_softmax_cutoffs: As for recurrent models (`RecurrentConfig`).
+    """
+
+    model_type = "hfseq_transformer"
+    keys_to_ignore_at_inference = ["past_key_values"]
+    attribute_map = {"embedding_size": "hidden_size"}
+    foreign_names = {
+        "num_layers": "num_hidden_layers",
+        "d_model": "hidden_size",
+        "nhead": "num_attention_heads",
+        "dim_feedforward": "intermediate_size",
+        "activation": "hidden_act",
+        "dropout": "hidden_dropout",
+        "n_layer": "num_hidden_layers",
+        "n_head": "num_attention_heads",
+        "n_embd": "hidden_size",
+        "block_size": "max_position_embeddings",
+    }
+
+    vocab_size: int = bounded(10_000, 1, 10_000_000)
+    hidden_size: int = bounded(128, 1, 65_536)
+    num_hidden_layers: int = bounded(4, 1, 256)
+    num_attention_heads: int = bounded(4, 1, 1_024)
+    intermediate_size: int | None = bounded(None, 1, 1_000_000)
+    hidden_act: Literal["relu", "gelu", "swiglu"] = "gelu"
+    norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
+    norm_position: Literal["pre", "post"] = "pre"
+    norm_eps: float | int = bounded(1e-5, 0.0, 1.0)
+    position_embedding_type: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
+    max_position_embeddings: int = bounded(512, 1, 10_000_000)
+    rope_theta: float | int = bounded(10_000.0, 1.0, 1e9)
+    bias: bool = True
+    scale_embedding: bool = True
+    hidden_dropout: float | int = share(0.1)
+    attention_dropout: float | int = share(0.1)
+    activation_dropout: float | int = share(0.0)
+    bidirectional: bool | None = None
+    pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "mean"
+    classifier_dropout: float | int = share(0.1)
+    freeze_embeddings: bool = False
+    initializer_range: float | int | None = bounded(None, 0.0, 10.0)
+    tie_word_embeddings: bool = True
+    adaptive_softmax_cutoffs: list[int] | None = None
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+
+    def validate_heads(self) -> None:
+        """Heads share the width, and sines and cosines come in pairs."""
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"num_attention_heads={self.num_attention_heads} does not divide hidden_size={self.hidden_size}"
+            )
+        width = self.hidden_size // (self.num_attention_heads if self.position_embedding_type == "rotary" else 1)
+        if self.position_embedding_type != "learned" and width % 2:
+            raise ValueError(
+                f"position_embedding_type={self.position_embedding_type!r} needs an even width, but hidden_size="
+                f"{self.hidden_size} and num_attention_heads={self.num_attention_heads} make it {width}"
+            )
+
+    def validate_output_weights(self) -> None:
+        """The cuts of an adaptive softmax, which tied weights do not go with, lie in order inside the vocabulary."""
+        check_output_weights(self)
+
+    @property
+    def output_size(self) -> int:
+        """D, the width of `last_hidden_state`."""
+        return self.hidden_size
+
+    @property
+    def has_backward_half(self) -> bool:
+        """No half of an output was read backward: each part of it has seen what the token sees."""
+        return False
+
+
+class TransformerPreTrainedModel(SequencePreTrainedModel):
+    """Initialisation; what transformers needs to know of a transformer."""
+
+    config: TransformerConfig
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["TransformerLayer"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
+    _can_compile_fullgraph = True
+    _can_record_outputs = {
+        "hidden_states": TransformerLayer,
+        "attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="self_attention"),
+        "cross_attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="cross_attention"),
+    }
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Xavier's uniform for products; in "pre" smaller where 2 N sub-layers add up (Radford et al. 2019)."""
+        if isinstance(module, nn.Embedding):
+            given = self.config.initializer_range
+            init.normal_(module.weight, std=self.config.hidden_size**-0.5 if given is None else float(given))
+            if module.padding_idx is not None and not is_loaded(module.weight):
+                module.weight[module.padding_idx] = 0.0
+            return
+        super()._init_weights(module)
+        if isinstance(module, nn.Linear) and getattr(module, "adds_up", False):
+            init.xavier_uniform_(module.weight, gain=(2 * self.config.num_hidden_layers) ** -0.5)
+
+
+class TransformerModel(TransformerPreTrainedModel):
+    """Words and positions, then the layers, no head.
+
+    Args:
+        config: Its configuration.
+        has_memory: Whether it is the decoder beside an encoder: with cross-attention in each layer, and without words
+            of its own, which the encoder embeds.
+    """
+
+    def __init__(self, config: TransformerConfig, *, has_memory: bool = False) -> None:
+        super().__init__(config)
+        if config.bidirectional is None:
+            config.bidirectional = True
+        self.embed_tokens = (
+            None if has_memory else nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        )
+        self.embed_positions = (
+            nn.Embedding(config.max_position_embeddings, config.hidden_size)
+            if config.position_embedding_type == "learned"
+            else None
+        )
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.layers = nn.ModuleList(
+            self._make_layer(layer_idx, has_memory) for layer_idx in range(config.num_hidden_layers)
+        )
+        self.norm = self._make_norm() if config.norm_position == "pre" else nn.Identity()
+        self.has_memory, self.gradient_checkpointing = has_memory, False
+        self.post_init()
+        self.freeze_parameters()
+
+    def _make_norm(self) -> nn.Module:
+        config = self.config
+        if config.norm == "rms_norm":
+            return nn.RMSNorm(config.hidden_size, eps=config.norm_eps)
+        return nn.LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.bias)
+
+    def _make_layer(self, layer_idx: int, has_memory: bool) -> TransformerLayer:
+        config = self.config
+        make_attention = partial(
+            MultiHeadAttention,
+            hidden_size=config.hidden_size,
+            num_attention_heads=config.num_attention_heads,
+            bias=config.bias,
+            dropout=config.attention_dropout,
+            layer_idx=layer_idx,
+            config=config,
+        )
+        return TransformerLayer(
+            self_attention=make_attention(is_causal=not config.bidirectional),
+            cross_attention=make_attention(is_causal=False) if has_memory else None,
+            feed_forward=FeedForward(
+                hidden_size=config.hidden_size,
+                intermediate_size=config.intermediate_size,
+                hidden_act=config.hidden_act,
+                bias=config.bias,
+                dropout=config.activation_dropout,
+            ),
+            make_norm=self._make_norm,
+            pre_norm=config.norm_position == "pre",
+            dropout=config.hidden_dropout,
+        )
+
+    def freeze_parameters(self) -> None:
+        """The embeddings, when the config freezes them."""
+        if self.embed_tokens is not None:
+            self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
+
+    def embed(self, input_ids: torch.Tensor | None) -> torch.Tensor:
+        """(B, T) -> (B, T, D), as `inputs_embeds` takes them."""
+        if self.embed_tokens is None or input_ids is None:
+            raise ValueError("A decoder beside an encoder has no words of its own: give it inputs_embeds.")
+        return look_up(self.embed_tokens, input_ids)
+
+    def _cache(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
+        if not self._goes_on(past_key_values, use_cache):
+            return None
+        if past_key_values is not None:
+            return past_key_values
+        cache = DynamicCache(config=self.config)
+        return EncoderDecoderCache(cache, DynamicCache(config=self.config)) if self.has_memory else cache
+
+    def _with_positions(self, words: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """x_0: (B, T, D) words and (B or 1, T) positions -> (B, T, D)."""
+        config = self.config
+        if config.scale_embedding:
+            words = words * math.sqrt(config.hidden_size)
+        if config.position_embedding_type == "sinusoidal":
+            words = words + sinusoids(positions, config.hidden_size).to(words.dtype)
+        elif self.embed_positions is not None:
+            check_positions(positions, config.max_position_embeddings)
+            words = words + self.embed_positions(positions)
+        return self.dropout(words)
+
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        encoder_hidden_states: torch.Tensor | None = None,
+        encoder_attention_mask: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> BaseModelOutputWithPastAndCrossAttentions:
+        """Run the texts through the layers.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, S), 1 for real tokens, of those read before as well where there is a cache; all real
+                without it. Or (B, 1, T, S), made for `attn_implementation`.
+            position_ids: (B, T) the place of each token; by default they count the real tokens.
+            past_key_values: Keys and values to go on from, as an earlier call returned them.
+            inputs_embeds: (B, T, D) vectors instead of `input_ids`, before they are scaled.
+            use_cache: Return keys and values.
+            encoder_hidden_states: (B, S, D) the memory, of a decoder beside an encoder.
+            encoder_attention_mask: (B, S), 1 for the real tokens of the memory.
+            **kwargs: `output_attentions`, `output_hidden_states`, `return_dict`, and what attention functions take.
+
+        Returns:
+            `last_hidden_state` (B, T, D), zero at padding; `past_key_values`, and `attentions` (B, H, T, S) and
+            `cross_attentions` of each layer, when asked for, whatever `attn_implementation` is.
+        """
+        input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
+        words = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
+        batch, steps = words.shape[:2]
+        cache = self._cache(past_key_values, use_cache)
+        seen = 0 if cache is None else cache.get_seq_length()
+        real = None if attention_mask is None or attention_mask.dim() == 4 else attention_mask
+        if real is not None:
+            own_columns(real, batch, seen + steps)  # which names a mask that does not fit
+        # Only `dot_product_attention` keeps the shares.
+        is_eager = self.config._attn_implementation == "eager" or bool(
+            kwargs.get("output_attentions", self.config.output_attentions)
+        )
+        attend = dot_product_attention if is_eager else ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+        past = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
+        mask, memory_mask = self._mask(words, attention_mask, position_ids, past, is_eager=is_eager), None
+        if encoder_hidden_states is not None:
+            memory_mask = self._memory_mask(words, encoder_hidden_states, encoder_attention_mask, is_eager=is_eager)
+        positions = positions_of(real, steps, seen, words.device) if position_ids is None else position_ids
+        hidden_states = self._with_positions(words, positions)
+        rotation = None
+        if self.config.position_embedding_type == "rotary":
+            head_size = self.config.hidden_size // self.config.num_attention_heads
+            rotation = rotation_of(positions, head_size, self.config.rope_theta)
+        for layer in self.layers:
+            hidden_states = layer(
+                hidden_states,
+                attend,
+                mask,
+                rotation,
+                encoder_hidden_states,
+                memory_mask,
+                past_key_values=cache,
+                **kwargs,
+            )
+        hidden_states = self.norm(hidden_states)
+        if real is not None:
+            hidden_states = hidden_states.masked_fill(real[:, -steps:, None] == 0, 0.0)
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_states, past_key_values=cache)
+
+    def _mask(
+        self,
+        words: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        position_ids: torch.Tensor | None,
+        past: Cache | None,
+        *,
+        is_eager: bool,
+    ) -> Mask:
+        """Who sees whom in the text, in the form that the way of attending takes."""
+        if not is_eager:
+            if self.config.bidirectional:
+                return create_bidirectional_mask(self.config, words, attention_mask)
+            return create_causal_mask(self.config, words, attention_mask, past, position_ids)
+        if attention_mask is not None and attention_mask.dim() == 4:
+            return attention_mask
+        steps = words.shape[1]
+        return visible(
+            attention_mask,
+            position_ids if attention_mask is None and past is None else None,
+            queries=steps,
+            keys=steps if past is None else past.get_mask_sizes(steps, 0)[0],
+            seen=0 if past is None else past.get_seq_length(),
+            is_causal=not self.config.bidirectional,
+            device=words.device,
+        )
+
+    def _memory_mask(
+        self, words: torch.Tensor, memory: torch.Tensor, attention_mask: torch.Tensor | None, *, is_eager: bool
+    ) -> Mask:
+        """Which of the memory everybody sees, likewise."""
+        if not is_eager:
+            return create_bidirectional_mask(self.config, words, attention_mask, encoder_hidden_states=memory)
+        queries, keys = words.shape[1], memory.shape[1]
+        return visible(attention_mask, queries=queries, keys=keys, is_causal=False, device=words.device)
+
+
+class TransformerForMaskedLM(MaskedLMMixin, TransformerPreTrainedModel):
+    """An encoder that fills in what was masked (Devlin et al. 2019)."""
+
+    backbone_class = TransformerModel
+
+
+class TransformerForSequenceClassification(SequenceClassificationMixin, TransformerPreTrainedModel):
+    """A transformer with a classifier on its pooled outputs."""
+
+    backbone_class = TransformerModel
+
+
+class TransformerForTokenClassification(TokenClassificationMixin, TransformerPreTrainedModel):
+    """A transformer with a classifier on the output at each token."""
+
+    backbone_class = TransformerModel
+
+
+class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
+    """A decoder as a language model."""
+
+    backbone_class = TransformerModel
+
+    def __init__(self, config: TransformerConfig) -> None:
+        if config.bidirectional is None:
+            config.bidirectional = False
+        super().__init__(config)
+
+    def forward(  # `generate` looks for `position_ids` by name
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """As `CausalLMMixin.forward`, with `position_ids` as `TransformerModel.forward` takes them."""
+        return super().forward(
+            input_ids,
+            attention_mask,
+            past_key_values,
+            inputs_embeds,
+            labels,
+            use_cache,
+            logits_to_keep,
+            num_items_in_batch,
+            position_ids=position_ids,
+            **kwargs,
+        )
+
+
+__all__ = [
+    "TransformerConfig",
+    "TransformerForCausalLM",
+    "TransformerForMaskedLM",
+    "TransformerForSequenceClassification",
+    "TransformerForTokenClassification",
+    "TransformerModel",
+    "TransformerPreTrainedModel",
+]
