@@ -27,12 +27,11 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
-def ratios(rivals: dict[str, Callable[[], Any]], peer: str, rounds: int = 15) -> dict[str, float]:
-    """How many times faster than the peer each rival is (its own ratio is 1).
+def take_turns(rivals: dict[str, Callable[[], Any]], rounds: int = 15) -> dict[str, list[float]]:
+    """CPU seconds that each rival took in each round.
 
     Args:
         rivals: Name -> one unit of work; each is run once before the clock starts.
-        peer: The rival that the others are measured against.
         rounds: Turns of each.
     """
     torch.set_num_threads(1)
@@ -42,10 +41,24 @@ def ratios(rivals: dict[str, Callable[[], Any]], peer: str, rounds: int = 15) ->
     for _ in range(rounds):
         for name, work in rivals.items():
             taken[name].append(cpu_seconds(work))
-    return {
-        name: statistics.median(theirs / ours for theirs, ours in zip(taken[peer], times, strict=True))
-        for name, times in taken.items()
-    }
+    return taken
+
+
+def median_ratio(theirs: list[float], ours: list[float]) -> float:
+    """How many times less time than the peer ours took, in the median of the rounds."""
+    return statistics.median(their / our for their, our in zip(theirs, ours, strict=True))
+
+
+def ratios(rivals: dict[str, Callable[[], Any]], peer: str, rounds: int = 15) -> dict[str, float]:
+    """How many times faster than the peer each rival is (its own ratio is 1).
+
+    Args:
+        rivals: As of `take_turns`.
+        peer: The rival that the others are measured against.
+        rounds: Turns of each.
+    """
+    taken = take_turns(rivals, rounds)
+    return {name: median_ratio(taken[peer], times) for name, times in taken.items()}
 
 
 class Turns:

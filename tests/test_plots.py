@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hfseq import plots
-from hfseq.plots import plot_words
+from hfseq.plots import plot_words, word_maps
 
 CLUSTERS = {
     "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
@@ -106,7 +105,7 @@ def test_neighbours_are_those_of_the_vectors_with_their_cosines():
     units = np.stack([VECTORS[word] / np.linalg.norm(VECTORS[word]) for word in WORDS])
     cosines = units @ units.T - 2 * np.eye(17)
     for row, near in zip(cosines, word_map.neighbours, strict=True):
-        best = np.argsort(-row)[: plots.NEIGHBOURS]
+        best = np.argsort(-row)[: word_maps.NEIGHBOURS]
         assert [word for word, _ in near] == [WORDS[i] for i in best]
         np.testing.assert_allclose([cosine for _, cosine in near], row[best], atol=1e-12)
 
@@ -164,13 +163,13 @@ def test_words_of_any_script_and_with_any_sign_are_drawn(tmp_path):
 def test_labels_do_not_cover_each_other_where_there_is_room():
     dots = np.random.default_rng(0).uniform(100, 400, size=(40, 2))
     sizes = np.tile((40.0, 10.0), (40, 1))
-    centres = dots + plots._label_offsets(dots, sizes, np.array([0, 0, 500, 500]))
+    centres = dots + word_maps._label_offsets(dots, sizes, np.array([0, 0, 500, 500]))
     shared = sizes[None] - np.abs(centres[:, None] - centres[None])
     covered = shared.clip(0).prod(-1) * (1 - np.eye(40))
     on_the_right = dots + (25, 0)
     naive = (sizes[None] - np.abs(on_the_right[:, None] - on_the_right[None])).clip(0).prod(-1) * (1 - np.eye(40))
     assert naive.sum() > 1000 and covered.sum() == 0
-    edge = plots._label_offsets(np.array([[495.0, 250.0]]), sizes[:1], np.array([0, 0, 500, 500]))
+    edge = word_maps._label_offsets(np.array([[495.0, 250.0]]), sizes[:1], np.array([0, 0, 500, 500]))
     assert edge[0, 0] < 0, "a label at the right edge goes to the left"
 
 
@@ -205,7 +204,7 @@ def test_each_cluster_has_a_colour_of_its_own_that_can_be_read_on_white():
     for count in (2, 10, 30):
         words = [f"word{i}" for i in range(3 * count)]
         clusters = {f"cluster {i}": words[3 * i : 3 * i + 3] for i in range(count)}
-        colours = plots._legend(plot_words(around_two_points(words, spread=2), clusters, method="pca"))
+        colours = word_maps._legend(plot_words(around_two_points(words, spread=2), clusters, method="pca"))
         assert len(set(colours.values())) == count
         rgb = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in colours.values()])
         assert ((rgb @ (0.2126, 0.7152, 0.0722)) < 0.5).all()

@@ -131,14 +131,14 @@ def visible(
     return allowed if is_causal or attention_mask is not None else None
 
 
-_SLOW_BACKWARD = 512
+_SLOW_BACKWARD = 128
 
 
 def slow_in_bfloat16(query: torch.Tensor, key: torch.Tensor) -> bool:
-    """Whether float32 is faster, which it is in training on a CPU up to 512 keys.
+    """Whether float32 is faster, which it is in training on a CPU with few keys.
 
-    Torch's fused attention in bfloat16 has a backward pass there that takes eight times as long at 64 keys, and as
-    long at about 512, measured with avx512_bf16 and with AMX.
+    There the backward pass of torch's fused attention takes eight times as long in bfloat16 as in float32 at 64 keys,
+    and three times at 128; what is left of that at 256 is less than float32's memory costs.
     """
     is_cpu_bfloat16 = query.dtype == torch.bfloat16 and query.device.type == "cpu"
     return is_cpu_bfloat16 and query.requires_grad and key.shape[2] <= _SLOW_BACKWARD
@@ -159,6 +159,10 @@ def attend_in_float32(
     with torch.autocast(query.device.type, enabled=False):
         outputs, shares = attend(module, query.float(), key.float(), value.float(), mask, **kwargs)
     return outputs.to(query.dtype), shares
+
+
+class LastLinear(nn.Linear):
+    """The last product of what a layer adds; a class of its own because it begins smaller where many add up."""
 
 
 class MultiHeadAttention(nn.Module):
@@ -191,7 +195,7 @@ class MultiHeadAttention(nn.Module):
         self.q_proj = nn.Linear(hidden_size, hidden_size, bias=bias)
         self.k_proj = nn.Linear(hidden_size, hidden_size, bias=bias)
         self.v_proj = nn.Linear(hidden_size, hidden_size, bias=bias)
-        self.o_proj = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.o_proj = LastLinear(hidden_size, hidden_size, bias=bias)
 
     def forward(
         self,
@@ -237,7 +241,8 @@ class MultiHeadAttention(nn.Module):
 
     def _heads(self, values: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, H, T, d)."""
-        return values.unflatten(2, (-1, self.head_size)).transpose(1, 2)
+        batch, steps, _ = values.shape
+        return values.view(batch, steps, -1, self.head_size).transpose(1, 2)
 
     def _memory(self, memory: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Keys and values of what the encoder has read, computed once for a whole text that is generated."""

@@ -167,7 +167,7 @@ class SequenceClassificationMixin(PreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        output_attentions: bool = False,
+        output_attentions: bool | None = None,
         **kwargs: Any,
     ) -> SequenceClassifierOutput:
         """Classify texts.
@@ -178,7 +178,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             inputs_embeds: (B, T, E) instead of `input_ids`.
             labels: As `sequence_loss` takes them; adds `loss`.
             num_items_in_batch: Label entries in the whole update, see `sequence_loss`.
-            output_attentions: Also return what the model attends to.
+            output_attentions: Also return what the model attends to; None: as the config says.
             **kwargs: `output_hidden_states`.
 
         Returns:
@@ -186,12 +186,14 @@ class SequenceClassificationMixin(PreTrainedModel):
             layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
         """
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             output_attentions=output_attentions,
-            **kwargs,
+            **{**kwargs, "return_dict": True},
         )
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         logits = self.classifier(self.dropout(pooled))
@@ -276,7 +278,12 @@ class TokenClassificationMixin(PreTrainedModel):
         Returns:
             `logits` (B, T, L) and, when asked for, `loss`, `hidden_states`, `attentions`.
         """
-        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            **{**kwargs, "return_dict": True},
+        )
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, num_items_in_batch)
         return TokenClassifierOutput(
@@ -324,7 +331,12 @@ class MaskedLMMixin(PreTrainedModel):
         Returns:
             `logits` (B, T, V) and, when asked for, `loss`, `hidden_states`, `attentions`.
         """
-        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs)
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            **{**kwargs, "return_dict": True},
+        )
         logits = self.lm_head(outputs.last_hidden_state)
         loss = None if labels is None else token_loss(logits, labels, num_items_in_batch)
         return MaskedLMOutput(

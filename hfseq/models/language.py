@@ -61,9 +61,9 @@ def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> to
     """(B, T) tokens of a text -> for each of its positions the token that follows, -100 where none does.
 
     Padding neither predicts nor is predicted, whatever its labels are, so that a text's loss is the same with padding
-    on either side.
+    on either side. A mask (B, 1, T, S) that is made for attention does not tell; there the labels alone count.
     """
-    if attention_mask is not None:
+    if attention_mask is not None and attention_mask.dim() == 2:
         real = attention_mask[:, -labels.shape[1] :].bool()
         labels = labels[:, 1:].masked_fill(~(real[:, :-1] & real[:, 1:]), IGNORED)
     else:
@@ -78,7 +78,10 @@ def check_targets(targets: torch.Tensor, shape: torch.Size, vocab_size: int) -> 
             f"a language model's labels are token ids of shape {tuple(shape)}, one a token, got {targets.dtype} of "
             f"shape {tuple(targets.shape)}."
         )
-    if targets.device.type != "cpu" or torch.compiler.is_compiling():
+    if targets.device.type != "cpu" or torch.compiler.is_compiling() or targets.numel() == 0:
+        return
+    low, high = targets.aminmax()
+    if low >= 0 and high < vocab_size:
         return
     wrong = targets[(targets != IGNORED) & ((targets < 0) | (targets >= vocab_size))]
     if len(wrong):
@@ -170,7 +173,7 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             saves.
         """
         shift_labels = kwargs.pop("shift_labels", None)
-        shown = kwargs.pop("output_hidden_states", None)
+        shown = kwargs.pop("output_hidden_states", self.config.output_hidden_states)
         penalised = self.training and self._weight_of("temporal_activation_regularization") > 0
         outputs = self.model(
             input_ids=input_ids,
@@ -193,7 +196,7 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             check_targets(shift_labels, hidden_states.shape[:2], self.config.vocab_size)
             is_whole = isinstance(logits_to_keep, int) and logits_to_keep == 0
             loss = self._loss(hidden_states, logits if is_whole else None, shift_labels, num_items_in_batch)
-            if self.training:
+            if penalised or (self.training and self._weight_of("activation_regularization") > 0):
                 raw = outputs.hidden_states[-1] if penalised else None
                 loss = loss + self._penalty(hidden_states, raw, attention_mask, num_items_in_batch)
         return CausalLMOutputWithPast(
@@ -293,7 +296,7 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             (B, T) natural logarithms; 0 where nothing is asked.
         """
         check_targets(shift_labels, input_ids.shape, self.config.vocab_size)
-        outputs = self.model(input_ids, attention_mask, past_key_values=past_key_values)
+        outputs = self.model(input_ids, attention_mask, past_key_values=past_key_values, return_dict=True)
         asked = shift_labels != IGNORED
         found = torch.zeros(shift_labels.shape, dtype=torch.float32, device=shift_labels.device)
         found[asked] = self._log_probs(outputs.last_hidden_state[asked], shift_labels[asked]).float()

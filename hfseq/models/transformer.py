@@ -33,6 +33,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
 from .attention import (
+    LastLinear,
     Mask,
     MultiHeadAttention,
     check_positions,
@@ -76,7 +77,7 @@ class TransformerConfig(SequenceConfig):
             the longest that the model was trained on.
         rope_theta: Base of rotary positions.
         bias: Whether products and layer norms add a bias.
-        scale_embedding: Multiply the words' vectors by sqrt(D), before the positions are added.
+        scale_embedding: Multiply the words' vectors, and learned positions, by sqrt(D).
         hidden_dropout: Dropout on the sum of words and positions, and on what each sub-layer adds.
         attention_dropout: Dropout on the shares of attention.
         activation_dropout: Dropout inside the feed-forward network.
@@ -187,7 +188,7 @@ class TransformerPreTrainedModel(SequencePreTrainedModel):
                 module.weight[module.padding_idx] = 0.0
             return
         super()._init_weights(module)
-        if isinstance(module, nn.Linear) and getattr(module, "adds_up", False):
+        if isinstance(module, LastLinear) and self.config.norm_position == "pre":
             init.xavier_uniform_(module.weight, gain=(2 * self.config.num_hidden_layers) ** -0.5)
 
 
@@ -275,13 +276,13 @@ class TransformerModel(TransformerPreTrainedModel):
     def _with_positions(self, words: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """x_0: (B, T, D) words and (B or 1, T) positions -> (B, T, D)."""
         config = self.config
-        if config.scale_embedding:
+        if self.embed_positions is not None:
+            check_positions(positions, config.max_position_embeddings)
+            words = words + self.embed_positions(positions)
+        if config.scale_embedding:  # learned positions too, which would take long to be heard beside scaled words
             words = words * math.sqrt(config.hidden_size)
         if config.position_embedding_type == "sinusoidal":
             words = words + sinusoids(positions, config.hidden_size).to(words.dtype)
-        elif self.embed_positions is not None:
-            check_positions(positions, config.max_position_embeddings)
-            words = words + self.embed_positions(positions)
         return self.dropout(words)
 
     @capture_outputs

@@ -17,7 +17,7 @@ from torch import nn
 from transformers.cache_utils import Cache, EncoderDecoderCache
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .attention import Attend, Mask, MultiHeadAttention, Rotation
+from .attention import Attend, LastLinear, Mask, MultiHeadAttention, Rotation
 
 
 class FeedForward(nn.Module):
@@ -40,7 +40,7 @@ class FeedForward(nn.Module):
         width = intermediate_size or (8 * hidden_size // 3 if hidden_act == "swiglu" else 4 * hidden_size)
         self.up_proj = nn.Linear(hidden_size, width, bias=bias)
         self.gate_proj = nn.Linear(hidden_size, width, bias=bias) if hidden_act == "swiglu" else None
-        self.down_proj = nn.Linear(width, hidden_size, bias=bias)
+        self.down_proj = LastLinear(width, hidden_size, bias=bias)
         self.activation = nn.functional.relu if hidden_act == "relu" else nn.functional.gelu
         self.dropout = nn.Dropout(dropout)
 
@@ -84,11 +84,6 @@ class TransformerLayer(GradientCheckpointingLayer):
             self.cross_attention_norm = make_norm()
         self.feed_forward, self.feed_forward_norm = feed_forward, make_norm()
         self.dropout = nn.Dropout(dropout)
-        # Told to `_init_weights` here: transformers shows it modules with weights of their own, which a layer has not.
-        last: Any
-        for last in (self_attention.o_proj, cross_attention and cross_attention.o_proj, feed_forward.down_proj):
-            if last is not None:
-                last.adds_up = pre_norm
 
     def forward(
         self,

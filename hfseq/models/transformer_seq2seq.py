@@ -133,6 +133,8 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
             `last_hidden_state` (B, T, D) of the decoder, `encoder_last_hidden_state` (B, S, D) and, when asked for,
             `past_key_values`, the hidden states and attentions of both, and `cross_attentions` (B, H, T, S).
         """
+        for shown in ("output_attentions", "output_hidden_states"):  # of this config, which the parts do not see
+            kwargs.setdefault(shown, getattr(self.config, shown))
         if encoder_outputs is None:
             input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
             encoder_outputs = self.encoder(

@@ -12,9 +12,7 @@ about distances between far groups; PCA keeps the two directions of greatest spr
 import colorsys
 import math
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -25,11 +23,13 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
+from .figures import font_families, new_figure, one_warning_about_glyphs, save_figure
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .models.keyed_vectors import KeyedVectors
+    from ..models.keyed_vectors import KeyedVectors
 
 Method: TypeAlias = Literal["tsne", "pca", "umap"]
 Words: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]]
@@ -55,23 +55,8 @@ _COLOURS = (
 )
 _BRIGHTEST = 0.42  # of 1 = white
 _MARGIN = 0.06  # of the longer side of the cloud
-_DPI = 160
 _DOT_SIZE = 6.0  # points
 _RINGS = (5.0, 12.0, 22.0, 34.0, 48.0)  # points from a dot to its label
-# matplotlib's own font knows Latin, Greek, Cyrillic and Arabic; the others where they are installed.
-_FAMILIES = (
-    "DejaVu Sans",
-    "Noto Sans",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Noto Sans Devanagari",
-    "Noto Sans Thai",
-    "Noto Sans Hebrew",
-    "Arial Unicode MS",
-    "Microsoft YaHei",
-    "PingFang SC",
-    "Nirmala UI",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,40 +297,15 @@ def _write_html(word_map: WordMap, path: Path) -> None:
 
 
 def _write_figure(word_map: WordMap, path: Path) -> None:
-    # Without the date, the same map gives the same file.
-    undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    with _one_warning_about_glyphs():
-        _figure(word_map).savefig(path, dpi=_DPI, metadata=undated)
-
-
-@contextmanager
-def _one_warning_about_glyphs() -> Iterator[None]:
-    """Matplotlib warns once for each character and size; say once what helps."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    missing = [str(warning.message) for warning in caught if "missing from font" in str(warning.message)]
-    for warning in caught:
-        if str(warning.message) not in missing:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    if missing:
-        warnings.warn(
-            f"No font that matplotlib found has all characters of these words ({missing[0]}): save as .html, which "
-            "uses the fonts of the browser, or install a font such as Noto Sans CJK.",
-            stacklevel=2,
-        )
+    cure = "save as .html, which uses the fonts of the browser, or install a font such as Noto Sans CJK"
+    with one_warning_about_glyphs(cure):
+        save_figure(_figure(word_map), path)
 
 
 def _figure(word_map: WordMap) -> "Figure":
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)  # inches
     count = len(word_map.words)
     width = min(24.0, math.sqrt(max(40.0, 0.75 * count) * 1.3))
-    figure = Figure(figsize=(width, width / 1.3), dpi=_DPI, layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, width / 1.3)
     axes = figure.add_subplot()
     colours = [_cluster_colours(word_map)[cluster] for cluster in word_map.clusters]
     x, y = word_map.coordinates.T
@@ -355,19 +315,11 @@ def _figure(word_map: WordMap) -> "Figure":
     axes.set(xticks=[], yticks=[])  # the axes of these maps have no unit
     axes.spines[:].set_color("#d9d9d9")
     if word_map.title:
-        axes.set_title(word_map.title, loc="left", fontsize=13, pad=10, family=_families(), parse_math=False)
+        axes.set_title(word_map.title, loc="left", fontsize=13, pad=10, family=font_families(), parse_math=False)
     axes.set_xlabel(word_map.caption, loc="left", fontsize=8, color="#6b6b6b")
     _draw_legend(figure, _legend(word_map))
     _draw_labels(figure, axes, word_map, colours)
     return figure
-
-
-def _families() -> list[str]:
-    """Installed fonts in which matplotlib looks for a character, one after the other."""
-    from matplotlib import font_manager
-
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return [family for family in _FAMILIES if family in installed]
 
 
 def _draw_legend(figure: "Figure", colours: Mapping[str, str]) -> None:
@@ -381,14 +333,14 @@ def _draw_legend(figure: "Figure", colours: Mapping[str, str]) -> None:
     )
     # The names come afterwards: handed to `legend`, a leading underscore would hide one and $ would start a formula.
     for text, (name, colour) in zip(legend.get_texts(), colours.items(), strict=True):
-        text.set(text=name, fontsize=9, color=colour, family=_families(), parse_math=False)
+        text.set(text=name, fontsize=9, color=colour, family=font_families(), parse_math=False)
 
 
 def _draw_labels(figure: "Figure", axes: "Axes", word_map: WordMap, colours: Sequence[str]) -> None:
     """Each word beside its dot, where there is room; one that had to go farther is tied to it by a line."""
     from matplotlib.patheffects import withStroke
 
-    families, halo = _families(), [withStroke(linewidth=2, foreground="white")]  # lines pass behind the words
+    families, halo = font_families(), [withStroke(linewidth=2, foreground="white")]  # lines pass behind the words
     labels = [
         axes.annotate(
             word,

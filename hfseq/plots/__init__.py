@@ -1,0 +1,6 @@
+"""Pictures: words on a plane (`plot_words`), and where attention looks (`attention`)."""
+
+from .attention_maps import attention
+from .word_maps import WordMap, plot_words
+
+__all__ = ["WordMap", "attention", "plot_words"]

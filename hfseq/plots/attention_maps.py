@@ -1,0 +1,348 @@
+"""Pictures of attention: which token looks at which, a heat map for each layer and head.
+
+    outputs = model(**inputs, output_attentions=True)
+    tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
+    attention(outputs.attentions, tokens, path="attention.png")
+
+A row of a map is a query, the token that looks; a column is a key, the token looked at. What one query gives to all
+keys sums to 1. Attention pooling has one weight for each token, which is drawn as a bar.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from .figures import font_families, new_figure, one_warning_about_glyphs, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+_COLOURS = "Blues"  # from white to dark: in order for colour-blind readers too, and on grey paper
+_BAR = "#1f6fb4"
+_GREY = "#6b6b6b"
+_FRAME = "#d9d9d9"
+_CELL = 0.36  # inches; cells get smaller where one of the next two would be exceeded
+_LONGEST_SIDE = 8.0  # inches of one map
+_LARGEST_GRID = 24.0  # inches of all maps together
+_SHORTEST_SIDE = 0.6  # inches; where maps would get smaller than this, the grid gets larger instead
+_PAD = 0.07  # inches around a map and its labels
+_BARS = (12.0, 2.0)  # inches: how wide bars may get together, and how high
+_FONT_SIZES = (5.0, 9.0)  # points
+_LINE = 1.15  # what a line of text takes, in sizes of its font
+_LONGEST_LABEL = 24  # characters
+
+
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """What is drawn: weights (layers, heads, T, S) and the names along each side; an empty name is not shown."""
+
+    weights: np.ndarray
+    layers: tuple[str, ...]
+    heads: tuple[str, ...]
+    queries: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+def attention(
+    attentions: torch.Tensor | Sequence[torch.Tensor],
+    tokens: Sequence[str],
+    *,
+    key_tokens: Sequence[str] | None = None,
+    layers: int | Sequence[int] | None = None,
+    heads: int | Sequence[int] | Literal["mean"] | None = None,
+    row: int = 0,
+    attention_mask: torch.Tensor | None = None,
+    path: str | os.PathLike[str] | None = None,
+    title: str | None = None,
+) -> "Figure":
+    """Draw where attention looks: a grid of heat maps, a row for each layer and a column for each head.
+
+    Args:
+        attentions: What a model returns as `attentions` or `cross_attentions`: a tuple with a tensor (B, heads, T, S)
+            for each layer; or the weights (B, T) of attention pooling, as a tuple of one. A single tensor is one
+            layer: (B, heads, T, S), or the (heads, T, S) of one text, or the (T, S) of one head.
+        tokens: The T tokens that look; in pooling those that are looked at. With `attention_mask`, the tokens of
+            padding may be there or not.
+        key_tokens: The S tokens that are looked at, in cross attention; None in self-attention.
+        layers: Numbers of the layers to draw, from 0; -1 is the last. None draws all.
+        heads: Numbers of the heads to draw, or "mean" for the mean over all. None draws all.
+        row: Which text of the batch.
+        attention_mask: (B, S), 0 at padding, which is left out. In cross attention it is the mask of the keys.
+        path: A .png, .svg or .pdf file to draw into; None draws none.
+        title: Shown above the picture.
+
+    Returns:
+        The figure, to change or to save once more with `savefig`.
+
+    Raises:
+        ValueError: If there are no weights, if tokens or mask do not fit them, if a layer, head or row is not there,
+            or if the suffix is none of the allowed.
+        TypeError: If `attentions` holds no tensors, or if `tokens` is one string.
+        ImportError: If matplotlib is missing.
+    """
+    _check_drawing(path)
+    stacks, pooled = _stacks(attentions)
+    (text,) = _chosen("row", row, len(stacks[0]))
+    real = _real(attention_mask, text, (len(stacks[0]), stacks[0].shape[3]))
+    numbers = _chosen("layer", layers, len(stacks))
+    weights = torch.stack([stacks[number][text] for number in numbers]).detach().float().cpu().numpy()
+    weights, head_names = _heads(weights, heads)
+    weights, queries, keys = _tokens(weights, tokens, key_tokens, real, pooled)
+    _check_weights(weights)
+    layer_names = tuple(f"layer {number}" for number in numbers)
+    if isinstance(attentions, torch.Tensor):  # alone, it does not tell which layer it is, and a matrix not which head
+        layer_names = ("",) * len(numbers)
+        head_names = head_names if attentions.dim() > 2 else ("",)
+    maps = _Maps(weights, layer_names, head_names, queries, keys)
+    with one_warning_about_glyphs("install a font such as Noto Sans CJK"):
+        figure = _bars(maps, title) if pooled else _grid(maps, title)
+        if path is not None:
+            save_figure(figure, path)
+    return figure
+
+
+def _check_drawing(path: str | os.PathLike[str] | None) -> None:
+    """Complain while there is nothing to lose yet."""
+    if path is not None and Path(path).suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{os.fspath(path)!r} must end in one of {', '.join(SUFFIXES)}.")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError("Attention is drawn by matplotlib: pip install 'hfseq[plots]'.") from error
+
+
+def _stacks(attentions: torch.Tensor | Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], bool]:
+    """Each layer as (B, heads, T, S), and whether this is pooling, as (B, 1, 1, S)."""
+    if isinstance(attentions, torch.Tensor):
+        if attentions.dim() not in (2, 3, 4):
+            raise ValueError(f"A tensor must be (B, heads, T, S), (heads, T, S) or (T, S), got {_shape(attentions)}.")
+        return [attentions[(None,) * (4 - attentions.dim())]], False
+    _check_layers(attentions)
+    first = attentions[0]
+    if len(attentions) == 1 and first.dim() == 2:
+        return [first[:, None, None]], True
+    if first.dim() != 4:
+        raise ValueError(f"Each layer must be (B, heads, T, S), or the only one (B, T), got {_shape(first)}.")
+    return list(attentions), False
+
+
+def _check_layers(attentions: Any) -> None:
+    if attentions is None or (isinstance(attentions, tuple | list) and all(layer is None for layer in attentions)):
+        raise ValueError(
+            "There are no attention weights: call the model with output_attentions=True, and load it with "
+            "attn_implementation='eager', because sdpa and flash attention keep none."
+        )
+    if not isinstance(attentions, tuple | list):
+        raise TypeError(
+            f"attentions must be a tensor or a tuple of them, got {type(attentions).__name__}: hand over "
+            "outputs.attentions."
+        )
+    others = [type(layer).__name__ for layer in attentions if not isinstance(layer, torch.Tensor)]
+    if others:
+        raise TypeError(
+            f"attentions must be a tuple of tensors, one for each layer, got a {others[0]} in it. What generate() "
+            "returns has a tuple for each step: call the model once on the whole text."
+        )
+    if attentions[0].dim() == 4 and attentions[-1].dim() == 2:
+        raise ValueError(
+            f"The last of these {len(attentions)} are the weights of attention pooling: draw outputs.attentions[:-1] "
+            "and outputs.attentions[-1:], a picture each."
+        )
+    shapes = dict.fromkeys(_shape(layer) for layer in attentions)
+    if len(shapes) > 1:
+        raise ValueError(
+            f"The layers of one picture have one shape, got {' and '.join(shapes)}: draw them one by one."
+        )
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def _chosen(what: str, numbers: int | Sequence[int] | None, count: int) -> list[int]:
+    """Numbers from 0; those from the end are turned."""
+    places = range(count)
+    if numbers is None:
+        return list(places)
+    wanted = [numbers] if isinstance(numbers, int) else list(numbers)
+    absent = [number for number in wanted if number not in range(-count, count)]
+    if absent or not wanted:
+        asked = f"There is no {what} {absent[0]!r}" if absent else f"No {what} was asked for"
+        raise ValueError(f"{asked}: choose among the {count} by their numbers, 0 to {count - 1}.")
+    return [places[number] for number in wanted]
+
+
+def _heads(weights: np.ndarray, heads: int | Sequence[int] | str | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """(layers, chosen heads, T, S) of (layers, heads, T, S)."""
+    count = weights.shape[1]
+    if isinstance(heads, str):
+        if heads != "mean":
+            raise ValueError(f"heads must be numbers, 'mean' or None, got {heads!r}.")
+        return weights.mean(1, keepdims=True), (f"mean of {count} heads",)
+    numbers = _chosen("head", heads, count)
+    return weights[:, numbers], tuple(f"head {number}" for number in numbers)
+
+
+def _real(mask: torch.Tensor | None, text: int, shape: tuple[int, int]) -> np.ndarray:
+    """(S,) True at the keys of one text that are no padding."""
+    if mask is None:
+        return np.ones(shape[1], dtype=bool)
+    masks = torch.as_tensor(mask)
+    if tuple(masks.shape) != shape:
+        raise ValueError(f"attention_mask must be (B, S) = {shape}, as the weights are, got {_shape(masks)}.")
+    real = masks[text].bool().cpu().numpy()
+    if not real.any():
+        raise ValueError(f"Text {text} of the batch is nothing but padding: choose another row.")
+    return real
+
+
+def _tokens(
+    weights: np.ndarray, tokens: Sequence[str], key_tokens: Sequence[str] | None, real: np.ndarray, pooled: bool
+) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Weights without padding, the names of their queries, the names of their keys."""
+    queries, keys = weights.shape[2:]
+    if pooled:
+        if key_tokens is not None:
+            raise ValueError("Attention pooling has one row of tokens: give them as tokens, without key_tokens.")
+        return weights[..., real], ("",), _names("tokens", tokens, real)
+    if key_tokens is not None:
+        every = np.ones(queries, dtype=bool)
+        return weights[..., real], _names("tokens", tokens, every), _names("key_tokens", key_tokens, real)
+    if queries != keys:
+        raise ValueError(f"{queries} tokens look at {keys}, which is cross attention: give the latter as key_tokens.")
+    names = _names("tokens", tokens, real)
+    return weights[:, :, real][..., real], names, names
+
+
+def _names(what: str, tokens: Sequence[str], real: np.ndarray) -> tuple[str, ...]:
+    if isinstance(tokens, str):
+        raise TypeError(
+            f"{what} must be a list of strings, got the string {tokens!r}: split it as the tokenizer does."
+        )
+    if len(tokens) == len(real):
+        return tuple(str(token) for token, kept in zip(tokens, real, strict=True) if kept)
+    if len(tokens) == real.sum():
+        return tuple(map(str, tokens))
+    without = "" if real.all() else f" ({real.sum()} without padding)"
+    raise ValueError(
+        f"There are {len(tokens)} {what} for {len(real)} places of attention{without}: take them from the ids that "
+        "the model saw, with tokenizer.convert_ids_to_tokens(input_ids[row])."
+    )
+
+
+def _check_weights(weights: np.ndarray) -> None:
+    low, high = float(weights.min()), float(weights.max())
+    if not 0 <= low <= high < math.inf:  # NaN is not in order with anything
+        raise ValueError(
+            f"Attention weights are finite and not negative, got {low:g} to {high:g}: hand over what the softmax "
+            "gives."
+        )
+
+
+def _grid(maps: _Maps, title: str | None) -> "Figure":
+    layers, heads, queries, keys = maps.weights.shape
+    longer = max(queries, keys)
+    cell = min(_CELL, _LONGEST_SIDE / longer, _LARGEST_GRID / max(layers * queries, heads * keys))
+    cell = max(cell, _SHORTEST_SIDE / longer)
+    width, height = keys * cell, queries * cell
+    figure = new_figure(heads * width + 3, layers * height + 3, _PAD)
+    panels = figure.subplots(layers, heads, squeeze=False)
+    for axes, weights in zip(panels.flat, maps.weights.reshape(-1, queries, keys), strict=True):
+        _draw_map(axes, weights, float(maps.weights.max()))
+    for axes, name in zip(panels[0], maps.heads, strict=True):
+        axes.set_title(name, fontsize=_FONT_SIZES[1], color=_GREY)
+    for axes, name in zip(panels[:, 0], maps.layers, strict=True):
+        axes.set_ylabel(name, fontsize=_FONT_SIZES[1], color=_GREY)
+        _label(axes.yaxis, maps.queries, cell, across=False)
+    for axes in panels[-1]:
+        _label(axes.xaxis, maps.keys, cell, across=True)
+    figure.supylabel("queries", fontsize=8, color=_GREY)
+    figure.supxlabel("keys", fontsize=8, color=_GREY)
+    _draw_scale(panels[0, -1], width)
+    _finish(figure, panels[0, 0], title, (heads * width, layers * height), (heads, layers))
+    for axes in panels.flat:
+        axes.set_aspect("equal")  # so they are already; this keeps them so if the figure gets another size
+    return figure
+
+
+def _draw_map(axes: "Axes", weights: np.ndarray, highest: float) -> None:
+    # "antialiased" keeps cells sharp, and thin lines alive where cells are smaller than pixels.
+    axes.imshow(weights, cmap=_COLOURS, vmin=0, vmax=highest or 1.0, aspect="auto", interpolation="antialiased")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color(_FRAME)
+
+
+def _draw_scale(axes: "Axes", width: float) -> None:
+    """One colour bar for all, to the right of this map of so many inches."""
+    inset = axes.inset_axes((1 + 0.14 / width, 0, 0.12 / width, 1))
+    scale = axes.figure.colorbar(axes.images[0], cax=inset)
+    scale.outline.set_edgecolor(_FRAME)
+    scale.ax.tick_params(labelsize=7, color=_FRAME, length=2)
+
+
+def _bars(maps: _Maps, title: str | None) -> "Figure":
+    pitch = min(_CELL, _BARS[0] / len(maps.keys))
+    width, height = len(maps.keys) * pitch, _BARS[1]
+    figure = new_figure(width + 3, height + 3, _PAD)
+    axes = figure.add_subplot()
+    axes.bar(range(len(maps.keys)), maps.weights[0, 0, 0], color=_BAR)
+    axes.set_xlim(-0.5, len(maps.keys) - 0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_FRAME)
+    axes.tick_params(axis="y", labelsize=7, color=_FRAME, length=2)
+    axes.set_ylabel("weight", fontsize=8, color=_GREY)
+    _label(axes.xaxis, maps.keys, pitch, across=True)
+    _finish(figure, axes, title, (width, height), (1, 1))
+    return figure
+
+
+def _label(axis: "Axis", tokens: Sequence[str], cell: float, *, across: bool) -> None:
+    """A token a cell; where cells are too small for letters, one token for several of them."""
+    points = 72 * cell
+    size = float(np.clip(points / _LINE, *_FONT_SIZES))
+    places = range(0, len(tokens), math.ceil(_LINE * size / points - 1e-9))
+    labels = [_shown(tokens[place]) for place in places]
+    turned: dict[str, Any] = {}
+    if across and max(map(len, labels)) * 0.7 * size > points:
+        slanted = math.cos(math.pi / 4) * points > _LINE * size  # is shorter and easier to read, but needs room
+        turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {"rotation": 90}
+    axis.set_ticks(list(places), labels, fontsize=size, family=font_families(), parse_math=False, **turned)
+    axis.set_tick_params(length=0)
+
+
+def _shown(token: str) -> str:
+    """A token on one line; blanks would leave nothing to see."""
+    visible = token.replace(" ", "␣")
+    line = visible if visible.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in visible)
+    return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 1] + "…"
+
+
+def _finish(
+    figure: "Figure", axes: "Axes", title: str | None, inner: tuple[float, float], counts: tuple[int, int]
+) -> None:
+    """Give the maps their size in inches, and the figure what labels need besides.
+
+    Args:
+        figure: The whole picture.
+        axes: One of its maps, which are all of one size.
+        title: Shown above.
+        inner: Width and height of all maps together.
+        counts: How many maps lie side by side, and how many above each other.
+    """
+    if title:
+        figure.suptitle(title, fontsize=13, family=font_families(), parse_math=False, wrap=True)
+    figure.draw_without_rendering()  # the layout finds out what labels take
+    left, lower, right, upper = axes.get_position(original=True).extents
+    width, height = figure.get_size_inches()
+    labels = width * (1 - counts[0] * (right - left)), height * (1 - counts[1] * (upper - lower))
+    figure.set_size_inches(labels[0] + inner[0], labels[1] + inner[1])
