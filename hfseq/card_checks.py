@@ -28,7 +28,7 @@ _SNIPPET = re.compile(r"^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"^```\w*\n.*?^```$", re.DOTALL | re.MULTILINE)
 _FIELD = re.compile(r"^(?:- \*\*(?!Data:|Conditions:)[\w ]+:\*\* .*|\| [^|]+ \| [^|]+ \|)$", re.MULTILINE)
 _FREE_FACTS = re.compile(
-    r"facts\.(?:command|examples|widgets|neighbours|analogies|prompts|samples|data\.conditions)\b"
+    r"facts\.(?:command|examples|widgets|kinds|neighbours|analogies|prompts|samples|data\.conditions)\b"
 )
 
 

@@ -1,6 +1,6 @@
 """Model cards: the measured facts of a run -> a README.md with `model-index`, checked before it is written.
 
-    facts = CardFacts(...)              # see facts.py, word_facts.py and language_facts.py; kept as JSON
+    facts = CardFacts(...)              # see facts.py, tagger_facts.py, word_facts.py, language_facts.py; kept as JSON
     write_card(folder, facts)           # renders the template of its kind and refuses a card with defects
 
 KINDS has a template and a view, which gathers what the template shows, for each kind of model. Within a kind, what
@@ -20,6 +20,10 @@ from .classifier_cards import classifier_view
 from .facts import CardFacts, Facts, read_json
 from .language_cards import language_view
 from .language_facts import LanguageModelFacts
+from .masked_cards import masked_view
+from .masked_facts import MaskedModelFacts
+from .tagger_cards import tagger_view
+from .tagger_facts import TaggerFacts
 from .word_cards import word_vectors_view
 from .word_facts import WordVectorFacts
 
@@ -38,8 +42,10 @@ class CardKind(NamedTuple):
 _FIRST_KIND = "classifier"  # its facts were there before there were kinds, and do not name theirs
 KINDS = {
     _FIRST_KIND: CardKind(CardFacts, "model_card.md", classifier_view),
+    "tagger": CardKind(TaggerFacts, "tagger_card.md", tagger_view),
     "word-vectors": CardKind(WordVectorFacts, "word_vectors_card.md", word_vectors_view),
     "language-model": CardKind(LanguageModelFacts, "language_model.md", language_view),
+    "masked-language-model": CardKind(MaskedModelFacts, "masked_language_model.md", masked_view),
 }
 """Every kind of model, by the value of `kind` in its facts."""
 

@@ -222,7 +222,7 @@ def make_model(
     }
     model = FAMILIES[name].heads[TASK](FAMILIES[name].config(**options))
     if settings.embeddings.from_pretrained is not None:
-        _fill_embeddings(model, tokenizer, settings.embeddings.from_pretrained, settings.embeddings.format)
+        fill_embeddings(model, tokenizer, settings.embeddings.from_pretrained, settings.embeddings.format)
     return model
 
 
@@ -255,7 +255,7 @@ def _from_language_model(
     return model
 
 
-def _fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, source: str, format: Format) -> None:
+def fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, source: str, format: Format) -> None:
     """Copy pretrained word vectors into the rows that have one."""
     found = embedding_matrix(tokenizer, source, format)
     width = model.config.embedding_size
@@ -303,7 +303,7 @@ def card_facts(
         license=card.license,
         parameters=model.num_parameters(),
         file_mb=model_size_mb(folder),
-        architecture=_architecture(settings, model),
+        architecture=architecture(model, settings.tokenizer.max_length),
         data=DataFacts(
             name=card.data_name,
             license=card.data_license,
@@ -346,18 +346,19 @@ def _hub_id(data: DataSettings) -> str | None:
     return data.name if data.path is None and data.name != "embedded" else None
 
 
-def _architecture(settings: ClassificationSettings, model: PreTrainedModel) -> ArchitectureFacts:
+def architecture(model: PreTrainedModel, max_length: int) -> ArchitectureFacts:
+    """Tell the network of a model that was trained on texts of at most so many tokens."""
     config = model.config
     family = next(family for family in FAMILIES.values() if isinstance(config, family.config))
     return ArchitectureFacts(
         family=family.name,
-        cell=config.cell if family.name == "custom" else family.name.upper(),
+        cell=config.cell if family.name == "custom" else family.title,
         num_hidden_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         embedding_size=config.embedding_size,
         bidirectional=config.bidirectional,
         pooling=config.pooling,
-        max_length=settings.tokenizer.max_length,
+        max_length=max_length,
     )
 
 

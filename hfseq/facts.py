@@ -1,7 +1,7 @@
 """The facts of a model card: what a run measured, typed, checked and kept as JSON; and the helpers that measure.
 
-`Facts` is what every kind of model shares, `CardFacts` a text classifier's; `word_facts.py` and `language_facts.py`
-have those of the other kinds. `hfseq.cards` renders them.
+`Facts` is what every kind of model shares, `CardFacts` a text classifier's; `tagger_facts.py`, `word_facts.py` and
+`language_facts.py` have those of the other kinds. `hfseq.cards` renders them.
 """
 
 import json
@@ -42,7 +42,8 @@ class ArchitectureFacts:
     hidden_size: int
     embedding_size: int
     bidirectional: bool
-    pooling: str
+    pooling: str | None
+    """None for a tagger, which has no vector of a whole text."""
     max_length: int
     """Tokens of a text that the model was trained on; longer texts were cut."""
 

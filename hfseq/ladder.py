@@ -1,9 +1,14 @@
-"""The ladder of language models: from counting to recurrence, on one text, measured by one function.
+"""The ladder of language models: from counting over recurrence to attention, on one text, measured by one function.
 
-    unigram -> bigram -> 5-gram -> hidden Markov -> RNN -> LSTM -> GRU
+    unigram -> bigram -> 5-gram -> hidden Markov -> RNN -> LSTM -> GRU -> transformer
 
 Every rung is a causal language model that `score_ids` scores on the same tokens, so their perplexities compare.
 `recipes/ladder.py` climbs it and draws it.
+
+The networks take as many steps over the same text, unless `transformer_training` says otherwise. A transformer has no
+state to carry from window to window: it learns from windows that begin anywhere, in random order, and is scored with
+what fits into one, where a recurrent model has read all that came before. Where documents are scored one by one,
+neither sees the others.
 """
 
 import json
@@ -18,12 +23,14 @@ from datasets import DatasetDict
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.trainer_utils import set_seed
 
+from .causal_modeling import read_as_trained, score_split
 from .data.documents import DocumentSettings
 from .data.streams import TokenText
-from .language_modeling import LONGEST_NGRAM, TASK, TokenizerSettings, check_marks, read_as_trained, score_split
+from .language_modeling import LONGEST_NGRAM, TASK, TokenizerSettings, carries_state, cell_name, check_marks
 from .models.hmm import HMMConfig, HMMForCausalLM
 from .models.ngram import NGramConfig, NGramForCausalLM
 from .models.recurrence import RecurrentConfig
+from .models.transformer import TransformerConfig
 from .registry import FAMILIES
 from .settings import check_known, fields_of
 from .stream_training import StreamTrainer, StreamTrainingArguments
@@ -32,7 +39,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FROM_TRANSFORMERS = tuple(item for item in PreTrainedConfig.__dataclass_fields__ if item != "tie_word_embeddings")
-_NOT_HERE = ("vocab_size", "bidirectional", "freeze_embeddings", "pooling", "classifier_dropout")
+_NOT_HERE = (
+    *("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"),
+    *("bidirectional", "freeze_embeddings", "pooling", "classifier_dropout"),
+)
 _COUNTED, _LEARNT = "#7a5b00", "#1f6fb4"
 _ORDER_NAMES = {1: "unigram", 2: "bigram", 3: "trigram"}
 
@@ -45,7 +55,8 @@ class RungSettings:
     num_states: int = field(default=50, metadata={"help": "states of the hidden Markov model; 0: leave it out"})
     num_iterations: int = field(default=20, metadata={"help": "of Baum-Welch, at most"})
     networks: list[str] = field(
-        default_factory=lambda: ["rnn", "lstm", "gru"], metadata={"help": "recurrent families to train"}
+        default_factory=lambda: ["rnn", "lstm", "gru"],
+        metadata={"help": "families to train: rnn, lstm, gru, transformer"},
     )
 
     def __post_init__(self) -> None:
@@ -54,7 +65,7 @@ class RungSettings:
             if not 1 <= order <= LONGEST_NGRAM:
                 raise ValueError(f"rungs.orders={self.orders} must be from 1 to {LONGEST_NGRAM} each.")
         for name in self.networks:
-            check_known(name, recurrent_families(), "rungs.networks", kind="family")
+            check_known(name, network_families(), "rungs.networks", kind="family")
         if self.num_states < 0 or self.num_iterations < 1:
             raise ValueError(
                 f"rungs.num_states={self.num_states} must be 0 or more and num_iterations={self.num_iterations} 1 or "
@@ -64,12 +75,12 @@ class RungSettings:
             raise ValueError("rungs has no rung: give orders, num_states or networks.")
 
 
-def recurrent_families() -> list[str]:
-    """The families that the section `network` describes."""
+def network_families() -> list[str]:
+    """The families that learn by following a gradient; a cell of one's own is described by a section of its own."""
     return [
         name
         for name, family in FAMILIES.items()
-        if issubclass(family.config, RecurrentConfig) and TASK in family.heads and name != "custom"
+        if family.backbone is not None and TASK in family.heads and name != "custom"
     ]
 
 
@@ -82,6 +93,8 @@ class LadderSettings:
     rungs: RungSettings = field(default_factory=RungSettings)
     network: dict[str, Any] = fields_of(RecurrentConfig, without=(*_NOT_HERE, *_FROM_TRANSFORMERS))
     training: dict[str, Any] = fields_of(StreamTrainingArguments)
+    transformer: dict[str, Any] = fields_of(TransformerConfig, without=(*_NOT_HERE, *_FROM_TRANSFORMERS))
+    transformer_training: dict[str, Any] = fields_of(StreamTrainingArguments)
 
     @property
     def carry(self) -> str:
@@ -91,6 +104,23 @@ class LadderSettings:
     def __post_init__(self) -> None:
         """Refuse what does not go together before anything is read."""
         check_marks(self.tokenizer, self.data, self.carry)
+        if self.training_of("transformer")["carry"] != "none":
+            raise ValueError(
+                f"transformer_training.carry={self.transformer_training['carry']!r}: a transformer has no state to "
+                "carry. Leave it out."
+            )
+
+    def training_of(self, name: str) -> dict[str, Any]:
+        """How a family is trained: as `training` says, but for what that means nothing for."""
+        if carries_state(name):
+            return self.training
+        return {**self.training, "carry": "none", "vary_window": False, **self.transformer_training}
+
+    def network_of(self, name: str, window: int) -> dict[str, Any]:
+        """What a family's network is like, made for texts of so many tokens where it has no state."""
+        if carries_state(name):
+            return self.network
+        return {"max_position_embeddings": window, **self.transformer}
 
 
 @dataclass(kw_only=True)
@@ -140,7 +170,7 @@ def climb(
         family = model.config.model_type.removeprefix("hfseq_")
         yield Rung(
             name=name,
-            is_counted=family not in recurrent_families(),
+            is_counted=family not in network_families(),
             # Tied weights once.
             parameters=sum({t.data_ptr(): t.numel() for t in model.state_dict().values() if t.numel()}.values()),
             minutes=minutes,
@@ -175,12 +205,13 @@ def _networks(
     settings: LadderSettings, texts: dict[str, TokenText], ids: dict[str, Any], folder: Path
 ) -> Iterator[tuple[str, PreTrainedModel, float]]:
     for name in settings.rungs.networks:
-        args = StreamTrainingArguments(**{**settings.training, "output_dir": str(folder / name / "training")})
+        training = {**settings.training_of(name), "output_dir": str(folder / name / "training")}
+        args = StreamTrainingArguments(**training)
         set_seed(args.seed)
-        model = FAMILIES[name].heads[TASK](FAMILIES[name].config(**settings.network, **ids))
+        model = FAMILIES[name].heads[TASK](FAMILIES[name].config(**settings.network_of(name, args.window), **ids))
         trainer = StreamTrainer(model, args, texts["train"], texts["validation"])
         trainer.train()
-        yield name.upper(), model.eval(), trainer.training_seconds / 60
+        yield cell_name(name), model.eval(), trainer.training_seconds / 60
 
 
 def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from .card_parts import BIASES, cell, front_matter, number, result, score_text, slug, term_limits, title
-from .language_facts import LanguageModelFacts, Sampling, TextFacts, TokenFacts, TrainingFacts
+from .language_facts import LanguageFacts, LanguageModelFacts, Sampling, TextFacts, TokenFacts, TrainingFacts
 
 TASK: Final = "text-generation"
 """Of the pipeline, and on the Hub."""
@@ -16,6 +16,7 @@ _KINDS = {
     "unigram": "pieces of words (unigram)",
 }
 _DOCUMENTS = {"rows": "text", "lines": "line", "whole": "running text"}
+_BEYOND = "Trained on windows of {} tokens: longer texts, read or written, are beyond what it has learnt."
 _CARRIED = {
     "stream": "the state runs on from window to window and from document to document",
     "document": "the state runs on from window to window and starts anew with each document",
@@ -28,10 +29,9 @@ def language_view(facts: LanguageModelFacts) -> dict[str, Any]:
     return {
         "front_matter": _front_matter(facts),
         "task": TASK,
-        "scores": _scores(facts),
-        "tokens": _tokens(facts.tokens, facts.data),
-        "architecture": _architecture(facts),
-        "training": _training(facts.training),
+        "scores": score_rows(facts),
+        "reading": _reading(facts.architecture.context),
+        **trained_view(facts),
         "sampling": _sampling(facts.sampling),
         "seed": facts.samples[0].seed if facts.samples else facts.runs[0].seed,
         "prompt": facts.samples[0].prompt if facts.samples else facts.prompts[0],
@@ -45,19 +45,45 @@ def language_view(facts: LanguageModelFacts) -> dict[str, Any]:
     }
 
 
-def _front_matter(facts: LanguageModelFacts) -> str:
+def trained_view(facts: LanguageFacts) -> dict[str, str]:
+    """Say in lines how any language model was made."""
+    return {
+        "tokens": _tokens(facts.tokens, facts.data),
+        "architecture": _architecture(facts),
+        "training": _training(facts.training),
+    }
+
+
+def language_metadata(facts: LanguageFacts, task: str, tag: str, **more: Any) -> str:
+    """Write the metadata of any language model.
+
+    Args:
+        facts: Of the model.
+        task: Of the pipeline.
+        tag: Of this kind of models.
+        **more: See `front_matter`.
+    """
     about = {
-        "task_type": TASK,
+        "task_type": task,
         "dataset_type": facts.data.hub_id or slug(facts.data.name),
         "dataset_name": facts.data.name,
         "dataset_split": facts.data.evaluated_split,
     }
     return front_matter(
         facts,
-        task=TASK,
-        tags=[facts.architecture.family, "language-model"],
+        task=task,
+        tags=[facts.architecture.family, tag],
         hub_id=facts.data.hub_id,
         results=[result(facts, metric, **about) for metric in facts.metric_names],
+        **more,
+    )
+
+
+def _front_matter(facts: LanguageModelFacts) -> str:
+    return language_metadata(
+        facts,
+        TASK,
+        "language-model",
         widget=_widgets(facts),
         inference={
             "parameters": {
@@ -80,7 +106,7 @@ def _widgets(facts: LanguageModelFacts) -> list[dict[str, Any]]:
     ]
 
 
-def _scores(facts: LanguageModelFacts) -> list[dict[str, str]]:
+def score_rows(facts: LanguageFacts) -> list[dict[str, str]]:
     """Write the scores of the evaluated split, then those of the others."""
     rows = [
         {
@@ -102,6 +128,17 @@ def _scores(facts: LanguageModelFacts) -> list[dict[str, str]]:
     return rows
 
 
+def _reading(context: int | None) -> str:
+    """Say how much of the text before a token a model sees that cannot see all of it; see `score_ids`."""
+    if context is None:
+        return ""
+    stride = (context + 1) // 2
+    return (
+        f"It reads windows of {context} tokens, each {stride} after the last, so that a token is predicted from the "
+        f"{context - stride} tokens before it or more, up to {context}, where the text has them."
+    )
+
+
 def _tokens(tokens: TokenFacts, data: TextFacts) -> str:
     """Say what a token is, and which of them no text holds."""
     document = _DOCUMENTS[data.documents]
@@ -120,7 +157,7 @@ def _tokens(tokens: TokenFacts, data: TextFacts) -> str:
     )
 
 
-def _architecture(facts: LanguageModelFacts) -> str:
+def _architecture(facts: LanguageFacts) -> str:
     """Write the network in a line."""
     network = facts.architecture
     options = ", ".join(f"{name} {cell(value)}" for name, value in network.options.items())
@@ -130,6 +167,7 @@ def _architecture(facts: LanguageModelFacts) -> str:
         f"width {network.hidden_size}",
         f"embeddings of {network.embedding_size}" + (", which are the output weights too" if network.tied else ""),
         f"`{options}`" if options else "",
+        "" if network.context is None else f"made for texts of up to {network.context} tokens",
     ]
     return ", ".join(filter(None, parts))
 
@@ -154,16 +192,28 @@ def _sampling(sampling: Sampling) -> str:
 
 def _limits(facts: LanguageModelFacts) -> list[str]:
     """Write the limits that follow from the facts, then those that were given."""
-    data = facts.data
-    train = data.splits["train"]
+    return language_limits(
+        facts,
+        "what it writes has the look of its texts, but neither sense nor truth.",
+        "Tokens outside the vocabulary are read as one unknown token, which it is never asked to write; scores count "
+        "it as a token like any other.",
+    )
+
+
+def language_limits(facts: LanguageFacts, smallness: str, unknown: str) -> list[str]:
+    """Write the limits of any language model.
+
+    Args:
+        facts: Of the model.
+        smallness: What follows from its size.
+        unknown: What becomes of unknown tokens, where there are some.
+    """
+    data, context = facts.data, facts.architecture.context
     limits = [
         f"Made from {data.domain} in the language `{facts.language}`; measured on nothing else.",
-        f"A small model ({facts.parameters:,} parameters), trained from scratch on {train.tokens:,} tokens: what it "
-        "writes has the look of its texts, but neither sense nor truth.",
+        f"A small model ({facts.parameters:,} parameters), trained from scratch on "
+        f"{data.splits['train'].tokens:,} tokens: {smallness}",
+        *([unknown] if data.unknown_rate > 0 else []),
+        *([_BEYOND.format(context)] if context is not None else []),
     ]
-    if data.unknown_rate > 0:
-        limits.append(
-            "Tokens outside the vocabulary are read as one unknown token, which it is never asked to write; scores "
-            "count it as a token like any other."
-        )
     return [*limits, BIASES, *term_limits(facts, data.restriction), *facts.limits]

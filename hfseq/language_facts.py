@@ -1,6 +1,6 @@
 """The facts of a card of a language model: texts, tokens, architecture, runs, and what it writes.
 
-`hfseq.language_modeling` measures them, `hfseq.cards` renders them.
+`hfseq.causal_modeling` measures them, `hfseq.cards` renders them; `masked_facts.py` has what a masked model adds.
 """
 
 import statistics
@@ -45,6 +45,8 @@ class LanguageArchitecture:
     """Whether the output weights are the embeddings."""
     options: dict[str, str]
     """What else the settings say of the network, as they spell it: dropout_kind -> locked."""
+    context: int | None = None
+    """Tokens that it reads at once, and sees at most; None: a state carries all that it has read."""
 
 
 @strict
@@ -154,10 +156,63 @@ class Sample:
     """Prompt and continuation."""
 
 
+class LanguageFacts(Facts):
+    """What the facts of language models share, whether they write or fill in; each kind has these fields and more."""
+
+    architecture: LanguageArchitecture
+    tokens: TokenFacts
+    data: TextFacts
+    training: TrainingFacts
+    runs: list[LanguageRun]
+
+    def other_mean(self, split: str, metric: str) -> float:
+        """Return the mean of a score of another split over the runs."""
+        return statistics.mean(run.others[split][metric] for run in self.runs)
+
+    def known_metrics(self) -> tuple[str, ...]:
+        """Return the names of the scores that such models have."""
+        raise NotImplementedError
+
+    def validate_names(self) -> None:
+        """Check the ids against what they refer to."""
+        validate_repo_id(self.model_id)
+        if self.data.evaluated_split not in self.data.splits:
+            raise ValueError(
+                f"evaluated_split {self.data.evaluated_split!r} is not among the splits {tuple(self.data.splits)}."
+            )
+        if "train" not in self.data.splits:
+            raise ValueError(f"the splits {tuple(self.data.splits)} must count the training texts as 'train'.")
+
+    def validate_runs(self) -> None:
+        """Check that the runs can be averaged, and that their scores are known."""
+        check_seeds(self.runs)
+        known = self.known_metrics()
+        if not self.metric_names:
+            raise ValueError(f"runs have no metrics; give each some of {known}.")
+        if unknown := set(self.metric_names) - set(known):
+            raise ValueError(f"unknown metrics {sorted(unknown)}; choose from {known}.")
+        check_comparisons(self.comparisons, self.metric_names)
+        first = self.runs[0].others
+        for run in self.runs:
+            if {split: set(scores) for split, scores in run.others.items()} != {
+                split: set(self.metric_names) for split in first
+            }:
+                raise ValueError(
+                    f"seed {run.seed} has other scores for {sorted(run.others)}: every run needs the metrics "
+                    f"{self.metric_names} of the splits {sorted(first)}."
+                )
+        if unread := set(first) - set(self.data.splits):
+            raise ValueError(f"the runs score {sorted(unread)}, which are not among the splits.")
+
+    def validate_license(self) -> None:
+        """Check that a licence the Hub does not list is named and linked."""
+        check_license(self.license, self.license_name, self.license_link)
+
+
 @strict
 @dataclass(kw_only=True)
-class LanguageModelFacts(Facts):
-    """All that a card says about one language model.
+class LanguageModelFacts(LanguageFacts):
+    """All that a card says about one language model that writes.
 
     `runs[0]` is the run whose weights are published; `speed` and `samples` are its.
     """
@@ -188,51 +243,17 @@ class LanguageModelFacts(Facts):
     license_name: str | None = None
     license_link: str | None = None
 
-    def other_mean(self, split: str, metric: str) -> float:
-        """Return the mean of a score of another split over the runs."""
-        return statistics.mean(run.others[split][metric] for run in self.runs)
-
-    def validate_names(self) -> None:
-        """Check the ids against what they refer to."""
-        validate_repo_id(self.model_id)
-        if self.data.evaluated_split not in self.data.splits:
-            raise ValueError(
-                f"evaluated_split {self.data.evaluated_split!r} is not among the splits {tuple(self.data.splits)}."
-            )
-        if "train" not in self.data.splits:
-            raise ValueError(f"the splits {tuple(self.data.splits)} must count the training texts as 'train'.")
-        if not any(self.prompts):
-            raise ValueError("prompts must hold at least one text that the model goes on from, beside an empty one.")
-
-    def validate_runs(self) -> None:
-        """Check that the runs can be averaged, and that their scores are known."""
-        check_seeds(self.runs)
-        if not self.metric_names:
-            raise ValueError(f"runs have no metrics; give each some of {shown_metrics(self.tokens.kind)}.")
-        if unknown := set(self.metric_names) - set(SCORES):
-            raise ValueError(f"unknown metrics {sorted(unknown)}; choose from {tuple(SCORES)}.")
-        check_comparisons(self.comparisons, self.metric_names)
-        first = self.runs[0].others
-        for run in self.runs:
-            if {split: set(scores) for split, scores in run.others.items()} != {
-                split: set(self.metric_names) for split in first
-            }:
-                raise ValueError(
-                    f"seed {run.seed} has other scores for {sorted(run.others)}: every run needs the metrics "
-                    f"{self.metric_names} of the splits {sorted(first)}."
-                )
-        if unread := set(first) - set(self.data.splits):
-            raise ValueError(f"the runs score {sorted(unread)}, which are not among the splits.")
+    def known_metrics(self) -> tuple[str, ...]:
+        """Return the names of the scores that any model may have."""
+        return tuple(SCORES)
 
     def validate_samples(self) -> None:
         """Check that there is something to show, or that the terms of the data forbid to."""
+        if not any(self.prompts):
+            raise ValueError("prompts must hold at least one text that the model goes on from, beside an empty one.")
         if self.data.restriction and self.samples:
             raise ValueError(
                 f"the data are restricted ({self.data.restriction}), and samples repeat them: leave samples empty."
             )
         if not self.data.restriction and not self.samples:
             raise ValueError("samples must hold at least one; see written_samples.")
-
-    def validate_license(self) -> None:
-        """Check that a licence the Hub does not list is named and linked."""
-        check_license(self.license, self.license_name, self.license_link)

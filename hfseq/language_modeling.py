@@ -1,46 +1,42 @@
-"""The parts of the language modelling recipe: its settings, its tokens, its model, and the facts of its card.
+"""The parts of the language modelling recipe: its settings, its tokens, its model, and what every card says.
 
-`recipes/language_modeling.py` strings them together in eight steps.
+`recipes/language_modeling.py` strings them together in eight steps. A model learns the next token, and writes; or,
+with `training.mlm_probability`, hidden tokens, and fills in what is left out. What differs between the two is in
+`causal_modeling.py` and `masked_modeling.py`.
 """
 
 import dataclasses
-import statistics
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from datasets import Dataset, DatasetDict
-from transformers import Pipeline, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast, pipeline
-from transformers.trainer_utils import set_seed
+from transformers import Pipeline, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from .data.documents import TEXT, DocumentSettings, condition_token, conditions, pieces, token_ids
 from .data.streams import TokenText
-from .facts import Comparison, environment, model_size_mb, one_thread
+from .facts import Comparison, environment, model_size_mb
 from .language_cards import TASK
 from .language_facts import (
-    GenerationSpeed,
     LanguageArchitecture,
-    LanguageModelFacts,
     LanguageRun,
-    Sample,
-    Sampling,
     TextFacts,
     TextSize,
     TokenFacts,
     TrainingFacts,
     shown_metrics,
 )
+from .masked_cards import MASKED_TASK
+from .masked_facts import MASKED_METRICS
 from .metrics import SCORES
-from .models.ngram import NGramConfig, NGramForCausalLM
+from .models.recurrence import RecurrentConfig
 from .publishing import CardWords, HubSettings
 from .registry import FAMILIES
-from .scoring import Measures, score_ids
-from .settings import check_known, fields_of
+from .settings import check_known, fields_of, known_fields
 from .stream_training import StreamTrainer, StreamTrainingArguments
-from .tokenization import prompt_tokenizer, train_tokenizer, unknown_rate
+from .tokenization import MASK, marking_tokenizer, train_tokenizer, unknown_rate
 
 _FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "bidirectional", "freeze_embeddings")
 _OF_CLASSIFIERS = ("pooling", "classifier_dropout")
@@ -49,8 +45,7 @@ _FROM_TRANSFORMERS = tuple(
 )
 _TOLD_BY_NAME = ("type", "cell", "num_hidden_layers", "hidden_size", "embedding_size", "tie_word_embeddings")
 LONGEST_NGRAM = 10  # of NGramConfig
-_SPEED_TOKENS = 5_000
-_TIMED_TEXTS = 5
+_WINDOW = next(item.default for item in dataclasses.fields(StreamTrainingArguments) if item.name == "window")
 
 
 @dataclass
@@ -73,7 +68,9 @@ class TokenizerSettings:
 class GenerationSettings:
     """What the finished model is asked to write; `generate` finds the numbers in the checkpoint."""
 
-    prompts: list[str] = field(metadata={"help": "beginnings of our own that the card shows continued"})
+    prompts: list[str] = field(
+        default_factory=list, metadata={"help": "beginnings of our own that the card shows continued"}
+    )
     seeds: list[int] = field(default_factory=lambda: [0, 1], metadata={"help": "one sample of each prompt for each"})
     max_new_tokens: int = field(default=100, metadata={"help": "tokens that are written at most"})
     temperature: float = field(default=0.8, metadata={"help": "below 1: likely tokens become likelier"})
@@ -81,10 +78,8 @@ class GenerationSettings:
 
     def __post_init__(self) -> None:
         """Refuse before the training what would fail after it."""
-        if not any(self.prompts) or not self.seeds:
-            raise ValueError(
-                "generation.prompts must hold a text (beside an empty one), and generation.seeds one number or more."
-            )
+        if not self.seeds:
+            raise ValueError("generation.seeds must hold one number or more.")
         if self.max_new_tokens < 1 or self.temperature <= 0 or self.top_k < 0:
             raise ValueError(
                 f"generation.max_new_tokens={self.max_new_tokens} must be 1 or more, temperature={self.temperature} "
@@ -92,9 +87,27 @@ class GenerationSettings:
             )
 
 
+@dataclass(kw_only=True)
+class FillMaskSettings:
+    """What the finished masked model is asked to fill in."""
+
+    prompts: list[str] = field(
+        default_factory=list,
+        metadata={"help": f"texts of our own with one {MASK} each, which the card shows filled in"},
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse before the training what would fail after it."""
+        for prompt in self.prompts:
+            if prompt.count(MASK) != 1:
+                raise ValueError(
+                    f"fill_mask.prompts holds {prompt!r}: each text needs {MASK} once, which the model fills in."
+                )
+
+
 @dataclass
 class EvaluationSettings:
-    """What the model is compared with."""
+    """What the model is compared with; a masked one always with its most frequent token."""
 
     ngram_order: int = field(
         default=5, metadata={"help": "count n-grams of this order on the same tokens, for comparison; 0: none"}
@@ -124,8 +137,9 @@ class LanguageSettings:
     """All settings of the recipe, a section each."""
 
     data: DocumentSettings
-    generation: GenerationSettings
     card: CardSettings
+    generation: GenerationSettings = field(default_factory=GenerationSettings)
+    fill_mask: FillMaskSettings = field(default_factory=FillMaskSettings)
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     model: dict[str, Any] = fields_of(
         # What counts instead of following a gradient has no body, and needs no trainer.
@@ -146,28 +160,98 @@ class LanguageSettings:
         """How far a state is carried, see `StreamTrainingArguments`."""
         return self.training.get("carry", "stream")
 
+    @property
+    def is_masked(self) -> bool:
+        """Whether hidden tokens are learnt, not the next one."""
+        return self.training.get("mlm_probability") is not None
+
+    @property
+    def window(self) -> int:
+        """Tokens that are read at once in training."""
+        return self.training.get("window", _WINDOW)
+
+    @property
+    def prompts(self) -> list[str]:
+        """What the finished model is asked."""
+        return self.fill_mask.prompts if self.is_masked else self.generation.prompts
+
     def __post_init__(self) -> None:
         """Refuse what does not go together before anything is read."""
-        marks = self.tokenizer
-        check_marks(marks, self.data, self.carry)
-        if "" in self.generation.prompts and not (marks.start or marks.end):
+        self._check_model()
+        check_marks(self.tokenizer, self.data, self.carry, is_masked=self.is_masked)
+        self._check_prompts()
+        kind = self.tokenizer.kind
+        metrics = MASKED_METRICS if self.is_masked else shown_metrics(kind)
+        whose = "metric of a masked model" if self.is_masked else f"metric of tokens of kind {kind!r}"
+        for row in self.card.comparisons:
+            check_known(row["metric"], metrics, "card.comparisons", kind=whose)
+
+    def _check_model(self) -> None:
+        """A model can be asked for what is learnt, and reads as far as its texts go."""
+        name = self.model["type"]
+        family = FAMILIES[name]
+        if self.carry != "none" and not carries_state(name):
+            raise ValueError(
+                f"training.carry={self.carry!r} needs a state that goes on from window to window, and "
+                f"model.type={name!r} has none: set training.carry=none."
+            )
+        if self.is_masked and MASKED_TASK not in family.heads:
+            able = [other for other, row in FAMILIES.items() if MASKED_TASK in row.heads]
+            raise ValueError(
+                f"training.mlm_probability={self.training['mlm_probability']} needs a model that fills in what is "
+                f"hidden, and model.type={name!r} is none: take one of {', '.join(able)}."
+            )
+        longest = self.model.get("max_position_embeddings", self.window)
+        if longest < self.window:
+            raise ValueError(
+                f"model.max_position_embeddings={longest} has no room for training.window={self.window} tokens: raise "
+                "it, or leave it out, and it is the window."
+            )
+        if not self.is_masked and self.model.get("position_embedding_type") == "learned":
+            check_room(longest, 1, self.generation.max_new_tokens)
+
+    def _check_prompts(self) -> None:
+        """There is something to ask, and it fits what was learnt."""
+        section, other = ("fill_mask", "generation") if self.is_masked else ("generation", "fill_mask")
+        if self.fill_mask.prompts and self.generation.prompts:
+            raise ValueError(
+                f"{other}.prompts are not for this model, which "
+                + ("fills in" if self.is_masked else "writes; training.mlm_probability makes one that fills in")
+                + f": leave them out, and give {section}.prompts."
+            )
+        if not any(self.prompts):
+            raise ValueError(f"{section}.prompts must hold a text (beside an empty one).")
+        if "" in self.prompts and not (self.tokenizer.start or self.tokenizer.end):
             raise ValueError(
                 "generation.prompts holds an empty text, but no token marks where texts begin: set tokenizer.start or "
                 "tokenizer.end, or give the prompt a character."
             )
-        metrics = shown_metrics(marks.kind)
-        for row in self.card.comparisons:
-            check_known(row["metric"], metrics, "card.comparisons", kind=f"metric of tokens of kind {marks.kind!r}")
 
 
-def check_marks(marks: TokenizerSettings, data: DocumentSettings, carry: str) -> None:
+def carries_state(name: str) -> bool:
+    """Whether the models of a family read a text of any length piece by piece."""
+    return issubclass(FAMILIES[name].config, RecurrentConfig)
+
+
+def check_room(positions: int, prompt: int, new_tokens: int) -> None:
+    """Refuse to let a model that has learnt so many positions, and knows no other, read or write beyond them."""
+    if prompt + new_tokens > positions:
+        written = f" and generation.max_new_tokens={new_tokens} after it" if new_tokens else ""
+        raise ValueError(
+            f"a prompt of {prompt} token{'s' if prompt > 1 else ''} or more{written} goes beyond the {positions} "
+            "positions that model.position_embedding_type='learned' has: make it shorter, raise training.window, or "
+            "take 'sinusoidal' or 'rotary' positions."
+        )
+
+
+def check_marks(marks: TokenizerSettings, data: DocumentSettings, carry: str, *, is_masked: bool = False) -> None:
     """Refuse marks of documents that do not go together with how far a state is carried."""
     if carry == "document" and not marks.start:
         raise ValueError(
             "training.carry='document' starts each document without a state, so how one begins is learnt from <s> "
             "alone: set tokenizer.start=true."
         )
-    if carry != "document" and marks.start and data.documents != "whole":
+    if carry != "document" and marks.start and data.documents != "whole" and not is_masked:  # which asks for no mark
         raise ValueError(
             f"training.carry={carry!r} reads over the borders of documents, where <s> would stand inside the text: "
             "after </s> it needs no guessing, which makes scores look better, and counted models never predict it. "
@@ -186,11 +270,14 @@ class TokenizedSettings(Protocol):
     tokenizer: TokenizerSettings
 
 
-def make_tokenizer(dataset: DatasetDict, settings: TokenizedSettings) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the training split; what it returns writes prompts, and belongs beside the model.
+def make_tokenizer(
+    dataset: DatasetDict, settings: TokenizedSettings, *, is_masked: bool = False
+) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on the training split; what it returns belongs beside the model.
 
-    Where documents have an end but no start, as in running text, a prompt is what follows an end: `</s>` stands
-    before it. A mark that the texts lack is no mark of the tokenizer either, so that nothing ever asks for it.
+    It writes prompts, whose end is open; for a masked model whole texts, with the marks that they have. Where
+    documents have an end but no start, as in running text, a text is what follows an end: `</s>` stands before it. A
+    mark that the texts lack is no mark of the tokenizer either, so that nothing ever asks for it.
     """
     marks = settings.tokenizer
     tokenizer = train_tokenizer(
@@ -200,14 +287,14 @@ def make_tokenizer(dataset: DatasetDict, settings: TokenizedSettings) -> PreTrai
         vocab_size=marks.vocab_size,
         min_frequency=marks.min_frequency,
         lowercase=marks.lowercase,
-        padding_side="left",
+        padding_side="right" if is_masked else "left",
         condition_tokens=[condition_token(label) for label in conditions(dataset)],
     )
     if not marks.start:
         tokenizer.bos_token = tokenizer.eos_token if marks.end else None
     if not marks.end:
         tokenizer.eos_token = None
-    return prompt_tokenizer(tokenizer, add_bos=marks.start or marks.end)
+    return marking_tokenizer(tokenizer, add_bos=marks.start or marks.end, add_eos=is_masked and marks.end)
 
 
 def make_text(rows: Dataset, tokenizer: PreTrainedTokenizerFast, settings: TokenizedSettings) -> TokenText:
@@ -226,9 +313,10 @@ def make_text(rows: Dataset, tokenizer: PreTrainedTokenizerFast, settings: Token
 
 
 def make_model(settings: LanguageSettings, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """Build the language model of the `model` section for this vocabulary, with its settings for `generate`."""
-    drawing = settings.generation
-    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    """Build the model of the `model` section for this vocabulary; one that writes with its settings for `generate`.
+
+    What is made for texts up to some length is made for those of training, unless the section says otherwise.
+    """
     options = {
         **settings.model,
         "vocab_size": len(tokenizer),
@@ -237,7 +325,20 @@ def make_model(settings: LanguageSettings, tokenizer: PreTrainedTokenizerFast) -
         "eos_token_id": tokenizer.eos_token_id,
     }
     family = FAMILIES[options.pop("type")]
-    model = family.heads[TASK](family.config(**options))
+    if "max_position_embeddings" in known_fields(family.config):
+        options.setdefault("max_position_embeddings", settings.window)
+    model = family.heads[MASKED_TASK if settings.is_masked else TASK](family.config(**options))
+    if settings.model.get("position_embedding_type") == "learned":
+        longest = max(map(len, tokenizer(settings.prompts)["input_ids"]))
+        new_tokens = 0 if settings.is_masked else settings.generation.max_new_tokens
+        check_room(options["max_position_embeddings"], longest, new_tokens)
+    if not settings.is_masked:
+        _set_generation(model, settings.generation, tokenizer)
+    return model
+
+
+def _set_generation(model: PreTrainedModel, drawing: GenerationSettings, tokenizer: PreTrainedTokenizerFast) -> None:
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     generation: Any = model.generation_config
     generation.update(
         do_sample=True,
@@ -247,190 +348,70 @@ def make_model(settings: LanguageSettings, tokenizer: PreTrainedTokenizerFast) -
         # Of the special tokens only the end is there to be written.
         suppress_tokens=sorted(special - {tokenizer.eos_token_id}),
     )
-    return model
 
 
-def score_split(model: PreTrainedModel, text: TokenText, rows: Dataset, *, carry: str, kind: str) -> dict[str, float]:
-    """Score a split, every token of it, and tell what is quoted of such tokens.
-
-    Args:
-        model: Any causal language model.
-        text: The tokens of the split.
-        rows: Its documents, whose characters count.
-        carry: As in training: a state that was carried there is carried here.
-        kind: Of tokens.
-    """
-    surprisals = score_ids(model, read_as_trained(text, carry))
-    scores = Measures(
-        log_prob=-float(sum(values.sum() for values in surprisals)),
-        num_tokens=sum(map(len, surprisals)),
-        num_words=sum(len(each.split()) for each in rows[TEXT]),
-        num_characters=sum(map(len, rows[TEXT])),
-        num_bytes=sum(len(each.encode()) for each in rows[TEXT]),
-        num_unknown=0,
-    )
-    return {name: float(getattr(scores, name)) for name in shown_metrics(kind)}
-
-
-def measured(model: PreTrainedModel, text: TokenText, rows: Dataset, settings: LanguageSettings) -> dict[str, float]:
-    """Score a split as the settings of the run say, see `score_split`."""
-    return score_split(model, text, rows, carry=settings.carry, kind=settings.tokenizer.kind)
-
-
-def read_as_trained(text: TokenText, carry: str) -> list[np.ndarray]:
-    """Return one long text where the state runs over borders of documents, else each document."""
-    return np.split(text.ids, text.starts[1:]) if carry == "document" else [text.ids]
-
-
-def ngram_baselines(
-    train: TokenText, text: TokenText, rows: Dataset, model: PreTrainedModel, settings: LanguageSettings
-) -> list[Comparison]:
-    """Score the split with counted n-grams too: of single tokens, and of `evaluation.ngram_order`."""
-    order = settings.evaluation.ngram_order
-    names = {1: "Unigram (counts of single tokens)", order: f"{order}-gram (Kneser-Ney)"}
-    found = []
-    for size in sorted({1, order}) if order > 0 else ():
-        config = NGramConfig(
-            vocab_size=model.config.vocab_size,
-            order=size,
-            pad_token_id=model.config.pad_token_id,
-            bos_token_id=model.config.bos_token_id,
-            eos_token_id=model.config.eos_token_id,
-        )
-        ngrams = NGramForCausalLM(config).fit(read_as_trained(train, settings.carry))
-        found += [
-            Comparison(name=names[size], metric=metric, value=value, source="measured in the same run")
-            for metric, value in measured(ngrams, text, rows, settings).items()
-        ]
-    return found
-
-
-def written_samples(pipe: Pipeline, settings: GenerationSettings) -> list[Sample]:
-    """Let a text-generation pipeline go on from each prompt, once for each seed.
-
-    Args:
-        pipe: Of the saved model, whose checkpoint says how tokens are drawn.
-        settings: Prompts and seeds.
-    """
-    samples = []
-    for prompt in settings.prompts:
-        for seed in settings.seeds:
-            set_seed(seed)
-            samples.append(Sample(prompt=prompt, seed=seed, text=pipe(prompt)[0]["generated_text"]))
-    return samples
-
-
-def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarray]) -> GenerationSpeed:
-    """Time the model on one CPU thread: writing texts of the usual length, and scoring.
-
-    Args:
-        pipe: A pipeline on the CPU.
-        prompt: What to go on from.
-        documents: Token ids to score, of which the first will do.
-    """
-    model = pipe.model
-    count = cast(Any, model.generation_config).max_new_tokens
-    scored = list(_first_tokens(documents, _SPEED_TOKENS))
-    with one_thread():
-        times = [_seconds_for(pipe, prompt, count) for _ in range(_TIMED_TEXTS + 1)][1:]  # the first warms up
-        score_ids(model, [document[:8] for document in scored])  # warms up too
-        start = time.perf_counter()
-        surprisals = score_ids(model, scored)
-        reading = time.perf_counter() - start
-    return GenerationSpeed(
-        ms_per_token=1000 * statistics.median(times) / count,
-        tokens_per_second=sum(map(len, surprisals)) / reading,
-    )
-
-
-def _first_tokens(documents: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    for document in documents:
-        yield document[:count]
-        count -= len(document)
-        if count < 2:  # one alone is context only
-            return
-
-
-def _seconds_for(pipe: Pipeline, prompt: str, count: int) -> float:
-    start = time.perf_counter()
-    pipe(prompt, min_new_tokens=count)
-    return time.perf_counter() - start
-
-
-def card_facts(
+def common_facts(
     settings: LanguageSettings,
     trainer: StreamTrainer,
     dataset: DatasetDict,
     texts: dict[str, TokenText],
     folder: Path,
+    pipe: Pipeline,
     *,
     metrics: dict[str, dict[str, float]],
     command: str,
-) -> LanguageModelFacts:
-    """Gather what the card says: from the settings, from the run, and measured on the saved model.
+) -> dict[str, Any]:
+    """Gather what the card of any language model says: from the settings, and from the run.
 
     Args:
         settings: Of the run.
         trainer: When it has trained.
         dataset: The documents.
         texts: Their tokens.
-        folder: The saved model; it is loaded back on the CPU, as anybody would load it.
-        metrics: Split -> what `measured` found, the evaluated split first.
+        folder: The saved model.
+        pipe: The saved model, loaded as anybody would load it.
+        metrics: Split -> what was measured, the evaluated split first.
         command: The launch line.
     """
     card, split = settings.card, next(iter(metrics))
-    pipe = pipeline(TASK, model=str(folder), device="cpu")
-    model = pipe.model
     run = LanguageRun(
         seed=trainer.args.seed,
         metrics=metrics[split],
         minutes=trainer.training_seconds / 60,
         others={name: values for name, values in metrics.items() if name != split},
     )
-    return LanguageModelFacts(
-        model_id=card.model_id,
-        summary=card.summary,
-        language=card.language,
-        license=card.license,
-        parameters=model.num_parameters(),
-        file_mb=model_size_mb(folder),
-        architecture=_architecture(settings, model.config),
-        tokens=_tokens(settings, model.config),
-        data=_data(settings, dataset, texts, split, cast(PreTrainedTokenizerFast, pipe.tokenizer)),
-        training=_training(trainer.args),
-        runs=[run],
-        speed=measure_generation(pipe, settings.generation.prompts[0], read_as_trained(texts[split], settings.carry)),
-        sampling=Sampling(
-            max_new_tokens=settings.generation.max_new_tokens,
-            temperature=float(settings.generation.temperature),
-            top_k=settings.generation.top_k,
-        ),
-        prompts=settings.generation.prompts,
-        samples=[] if card.data_restriction else written_samples(pipe, settings.generation),
-        environment=environment(),
-        command=command,
-        comparisons=[
-            *ngram_baselines(texts["train"], texts[split], dataset[split], model, settings),
-            *(Comparison(**row) for row in card.comparisons),
-        ],
-        limits=card.limits,
-        citations=card.citations,
-        license_name=card.license_name,
-        license_link=card.license_link,
-    )
+    words = ("model_id", "summary", "language", "license", "limits", "citations", "license_name", "license_link")
+    return {
+        **{name: getattr(card, name) for name in words},
+        "parameters": pipe.model.num_parameters(),
+        "file_mb": model_size_mb(folder),
+        "architecture": _architecture(settings, pipe.model.config),
+        "tokens": _tokens(settings, pipe.model.config),
+        "data": _data(settings, dataset, texts, split, cast(PreTrainedTokenizerFast, pipe.tokenizer)),
+        "training": _training(trainer),
+        "runs": [run],
+        "environment": environment(),
+        "command": command,
+    }
 
 
 def _architecture(settings: LanguageSettings, config: PreTrainedConfig) -> LanguageArchitecture:
     family = next(family for family in FAMILIES.values() if isinstance(config, family.config))
     return LanguageArchitecture(
         family=family.name,
-        cell=config.cell if family.name == "custom" else family.name.upper(),
+        cell=config.cell if family.name == "custom" else cell_name(family.name),
         num_hidden_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         embedding_size=getattr(config, "embedding_size", config.hidden_size),
         tied=config.tie_word_embeddings,
         options={name: str(value) for name, value in settings.model.items() if name not in _TOLD_BY_NAME},
+        context=None if carries_state(family.name) else config.max_position_embeddings,
     )
+
+
+def cell_name(family: str) -> str:
+    """A family's name as people write it: LSTM, Transformer."""
+    return family.upper() if carries_state(family) else family.capitalize()
 
 
 def _tokens(settings: LanguageSettings, config: PreTrainedConfig) -> TokenFacts:
@@ -472,12 +453,14 @@ def _size(documents: Iterable[str], text: TokenText) -> TextSize:
     return TextSize(documents=len(lengths), tokens=len(text), characters=sum(lengths))
 
 
-def _training(args: StreamTrainingArguments) -> TrainingFacts:
+def _training(trainer: StreamTrainer) -> TrainingFacts:
+    args = trainer.args
+    by_steps = args.max_steps > 0 and trainer.state.epoch is not None
     return TrainingFacts(
         carry=args.carry,
         window=args.window,
         batch_size=cast(int, args.total_train_batch_size),
-        epochs=float(args.num_train_epochs),
+        epochs=round(trainer.state.epoch, 2) if by_steps else float(args.num_train_epochs),
         optimizer=str(getattr(args.optim, "value", args.optim)),
         learning_rate=float(args.learning_rate),
     )

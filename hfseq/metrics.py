@@ -12,6 +12,7 @@ that are not finite are errors, so that no nan reaches a log or a model card.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import evaluate
@@ -20,6 +21,8 @@ from datasets import Features, List, Value
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_squared_error, r2_score
 from transformers import EvalPrediction
+
+from .entities import Tags, all_found, found_entities
 
 IGNORED_LABEL = -100
 """transformers' label for positions that count neither in the loss nor in a metric."""
@@ -83,6 +86,11 @@ def _refuse_constant(references: np.ndarray, name: str) -> None:
         )
 
 
+def _entities(references: Sequence[Tags], predictions: Sequence[Tags], measure: str) -> float:
+    """Precision, recall or F1 of the entities of all rows together."""
+    return getattr(all_found(found_entities(references, predictions).values()), measure)
+
+
 class Score(NamedTuple):
     """One number that a model is judged by."""
 
@@ -96,8 +104,8 @@ class Score(NamedTuple):
     """Whether people read it times 100."""
     greater_is_better: bool
     """Whether a higher value is a better one."""
-    formula: Callable[[np.ndarray, np.ndarray], float]
-    """(references, predictions) -> value."""
+    formula: Callable[[Any, Any], float]
+    """(references, predictions) -> value; both are arrays, or rows of tags for the scores of entities."""
 
 
 SCORES: dict[str, Score] = {
@@ -108,6 +116,9 @@ SCORES: dict[str, Score] = {
     "mse": Score("Mean squared error", "mse", {}, False, False, mean_squared_error),
     "r2": Score("R2", "r_squared", {}, False, True, _r2),
     "spearman": Score("Spearman correlation", "spearmanr", {}, False, True, _spearman),
+    "entity_f1": Score("Entity F1", "seqeval", {}, True, True, partial(_entities, measure="f1")),
+    "entity_precision": Score("Entity precision", "seqeval", {}, True, True, partial(_entities, measure="precision")),
+    "entity_recall": Score("Entity recall", "seqeval", {}, True, True, partial(_entities, measure="recall")),
     "nats_per_token": Score("Nats per token", "loss", {}, False, False, _nats_per_unit),
     "perplexity": Score("Perplexity", "perplexity", {}, False, False, _perplexity),
     "bits_per_character": Score("Bits per character", "bits_per_character", {}, False, False, _bits_per_unit),
@@ -331,15 +342,22 @@ PROBLEMS: dict[str, Problem] = {
 }
 """Every `config.problem_type`."""
 
+TAGGING: dict[str, tuple[str, ...]] = {
+    "entities": ("entity_f1", "entity_precision", "entity_recall", "accuracy"),
+    "tags": ("accuracy", "f1_macro"),
+}
+"""What tags tell -> the scores of a tagger, see `hfseq.tag_metrics`; the first one is the one that people quote."""
+
 
 def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
     """Refuse before the training a `metric_for_best_model` that no evaluation will report.
 
     Args:
         name: `metric_for_best_model`, with or without `eval_`; None for none.
-        problem_type: `config.problem_type`, a key of PROBLEMS.
+        problem_type: `config.problem_type`, a key of PROBLEMS; of a tagger a key of TAGGING.
     """
-    allowed = (*PROBLEMS[problem_type].scores, "loss")
+    scores = TAGGING[problem_type] if problem_type in TAGGING else PROBLEMS[problem_type].scores
+    allowed = (*scores, "loss")
     if name is not None and name.removeprefix("eval_") not in allowed:
         raise ValueError(
             f"metric_for_best_model={name!r} is not measured for {problem_type}; choose one of {', '.join(allowed)}."

@@ -86,6 +86,11 @@ class Family:
         """The family's short name, as a recipe's `model.type` gives it."""
         return self.config.model_type.removeprefix("hfseq_")
 
+    @property
+    def title(self) -> str:
+        """The family's name as people write it: LSTM, Transformer."""
+        return self.config.__name__.removesuffix("Config")
+
 
 AUTO_CLASSES = {
     "text-classification": AutoModelForSequenceClassification,

@@ -419,9 +419,10 @@ def _reader(model: PreTrainedModel, window: int | None, stride: int | None, budg
     elif window is None or not 1 <= stride <= window:
         raise ValueError(f"stride={stride} must be from 1 to window={window}: windows must not leave tokens out.")
     has_state = RECURRENT_LAYER_TYPE in getattr(config, "layer_types", ())
-    looks_up = hasattr(model, "token_log_probs") and not has_state  # n-grams: nothing as wide as the vocabulary
+    looks_up = hasattr(model, "token_log_probs") and not has_state
+    counts = looks_up and not hasattr(config, "num_hidden_layers")  # n-grams: nothing as wide as the vocabulary
     if budget is None:
-        budget = _MOST if looks_up else min(max(_TABLE_SIZE // config.vocab_size, _FEWEST), _MOST)
+        budget = _MOST if counts else min(max(_TABLE_SIZE // config.vocab_size, _FEWEST), _MOST)
     if budget < 1:
         raise ValueError(f"max_tokens_per_batch={budget} has no room for a token: use 1 or more.")
     reader = _Reader if looks_up else _StateReader if has_state else _LogitsReader

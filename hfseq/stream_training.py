@@ -2,11 +2,16 @@
 
     h_0 = 0,   h_{k+1} = f(window_k, stop(h_k))          the state goes on, the gradient ends at the window's beginning
 
-`StreamTrainer` is `SequenceTrainer` over a `TokenText`: `data/streams.py` says how the text is cut, this module keeps
-the states. An update's streams are dealt to processes and accumulation steps; each share has a state of its own, which
-checkpoints keep as well, so that a resumed run goes on in the middle of its text as if it had never stopped.
+`StreamTrainer` is `SequenceTrainer` over a `TokenText`: `data/streams.py` says how the text is cut, and
+`carried_states.py` keeps the states. An update's streams are dealt to processes and accumulation steps; each share has
+a state of its own, which checkpoints keep as well, so that a resumed run goes on in the middle of its text as if it
+had never stopped.
 
-Evaluation is exact: the mean of -log P over every token of the text, whatever the windows and the processes.
+A model without a state, such as a transformer, takes windows in any order (`carry="none"`). With `mlm_probability` it
+learns to tell hidden tokens from both sides instead of the next token (`data/masking.py`).
+
+Evaluation is exact: the mean of -log P over every token of the text, whatever the windows and the processes; of a
+masked model, over every token that is hidden.
 """
 
 import inspect
@@ -19,29 +24,27 @@ from typing import Any, Literal, cast
 
 import torch
 from datasets import Dataset
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicCache
 from transformers.trainer_utils import PredictionOutput, speed_metrics
-from transformers.utils import logging
 
+from .carried_states import CarriedStates
+from .data.masking import MaskedWindowDataset, Masking
 from .data.streams import (
     IGNORED,
     ChunkCutter,
     Cutter,
     DocumentCutter,
+    OrderedCutter,
     StreamCutter,
     TokenText,
     WindowDataset,
     WindowSampler,
-    share_bounds,
 )
+from .masked_scoring import EVALUATION_SEED, masked_sums
 from .training import SequenceTrainer, SequenceTrainingArguments
-
-logger = logging.get_logger(__name__)
 
 _LEAST_VARIED_WINDOW = 10
 
@@ -65,6 +68,13 @@ class StreamTrainingArguments(SequenceTrainingArguments):
             "(`none`: chunks in random order)."
         },
     )
+    mlm_probability: float | None = field(
+        default=None,
+        metadata={
+            "help": "Hide this share of the tokens and learn to tell them from both sides (0.15 in BERT), instead of "
+            "the next token; needs carry=none and a model for fill-mask."
+        },
+    )
 
     def __post_init__(self) -> None:
         """Check what was added, and refuse by name what means nothing for a stream."""
@@ -72,6 +82,7 @@ class StreamTrainingArguments(SequenceTrainingArguments):
             raise ValueError(f"carry={self.carry!r} is not one of 'stream', 'document', 'none'.")
         if self.window < 1:
             raise ValueError(f"window must be 1 or more tokens, got {self.window}.")
+        self._check_masking()
         if self.vary_window and self.carry != "stream":
             raise ValueError(
                 f"vary_window=True moves the cuts of streams from epoch to epoch, and carry={self.carry!r} has none "
@@ -105,102 +116,20 @@ class StreamTrainingArguments(SequenceTrainingArguments):
             )
         super().__post_init__()
 
-
-class CarriedStates:
-    """The states of this process's shares of the streams: one cache for each accumulation step.
-
-    Args:
-        model: Whose states they are.
-        streams: All streams of an update.
-        num_processes: Processes that the streams are dealt to.
-        process_index: Which of them this is.
-        accumulation_steps: Shares of each process.
-    """
-
-    def __init__(
-        self, model: PreTrainedModel, *, streams: int, num_processes: int, process_index: int, accumulation_steps: int
-    ) -> None:
-        self.model, self.streams = model, streams
-        self.num_processes, self.process_index = num_processes, process_index
-        self.caches: list[Any] = [None] * accumulation_steps
-
-    def begin(self, slot: int, restart: torch.Tensor) -> Any:
-        """The state to continue from; rows marked in `restart` (B,) begin anew."""
-        cache = self.caches[slot]
-        if cache is None or bool(restart.all()):
-            cache = self.caches[slot] = DynamicCache(config=self.model.config)
-        elif bool(restart.any()):
-            for layer in cache.layers:
-                layer.restart(restart)
-        return cache
-
-    def cut(self, slot: int) -> None:
-        """End the gradient here."""
-        for layer in self.caches[slot].layers:
-            layer.detach()
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.caches = [None] * len(self.caches)
-
-    def save(self, folder: Path, facts: dict[str, str]) -> None:
-        """Write this process's file, with what a resumed run must have in common with this one."""
-        tensors = {}
-        for slot, cache in enumerate(self.caches):
-            share = slot * self.num_processes + self.process_index
-            for index, layer in enumerate(() if cache is None else cache.layers):
-                for number, state in enumerate(layer.states):
-                    # A copy: states may be views of one tensor, which safetensors refuses.
-                    tensors[f"{share}.{index}.{number}"] = state.detach().clone(memory_format=torch.contiguous_format)
-        shares = {"num_processes": self.num_processes, "shares": self.num_processes * len(self.caches)}
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, self._file(folder, self.process_index), {**facts, **{k: str(v) for k, v in shares.items()}})
-
-    def load(self, folder: Path, facts: dict[str, str]) -> None:
-        """Read the files of all processes and take this process's rows, also if the streams were dealt otherwise."""
-        self.clear()
-        if not self._file(folder, 0).is_file():
-            logger.warning(
-                f"{folder} has no states of streams: it comes from another Trainer. All streams start from an empty "
-                "state."
-            )
+    def _check_masking(self) -> None:
+        """Refuse a share that hides nothing or all, and windows that go on from one another."""
+        if self.mlm_probability is None:
             return
-        found: dict[str, torch.Tensor] = {}
-        with safe_open(self._file(folder, 0), "pt") as file:
-            saved = file.metadata()
-        _check_same_text(saved, facts, folder)
-        for process in range(int(saved["num_processes"])):
-            with safe_open(self._file(folder, process), "pt") as file:
-                found |= {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if found:
-            self._deal(found, int(saved["shares"]))
-
-    def _deal(self, found: dict[str, torch.Tensor], shares: int) -> None:
-        bounds = share_bounds(self.streams, self.num_processes * len(self.caches))
-        names = sorted({tuple(map(int, name.split(".")[1:])) for name in found})
-        whole = {name: torch.cat([found[".".join(map(str, (i, *name)))] for i in range(shares)]) for name in names}
-        for slot in range(len(self.caches)):
-            share = slot * self.num_processes + self.process_index
-            own = slice(bounds[share], bounds[share + 1])
-            cache: Any = DynamicCache(config=self.model.config)
-            self.caches[slot] = cache
-            for index, layer in enumerate(cache.layers):
-                states = tuple(whole[name][own].to(self.model.device) for name in names if name[0] == index)
-                layer.keep(states, num_new_tokens=0)
-
-    @staticmethod
-    def _file(folder: Path, process: int) -> Path:
-        return folder / f"streams_{process}.safetensors"
-
-
-def _check_same_text(saved: dict[str, str], facts: dict[str, str], folder: Path) -> None:
-    """Another cut of the text would lose some of it and repeat some."""
-    other = [f"{name}={saved.get(name)} (now {value})" for name, value in facts.items() if saved.get(name) != value]
-    if other:
-        raise ValueError(
-            f"{folder} is from a run with {', '.join(other)}: a run cannot go on in the middle of a text that is cut "
-            "otherwise. Resume with the same settings, or start a new run from its weights (from_pretrained)."
-        )
+        if not 0 < self.mlm_probability < 1:
+            raise ValueError(
+                f"mlm_probability={self.mlm_probability} is the share of the tokens that are hidden: give one between "
+                "0 and 1, such as 0.15, or leave it out to learn the next token."
+            )
+        if self.carry != "none":
+            raise ValueError(
+                f"mlm_probability={self.mlm_probability} hides tokens of windows that are read from both sides, and "
+                f"carry={self.carry!r} reads them forward, one after the other: use carry='none'."
+            )
 
 
 class StreamTrainer(SequenceTrainer):
@@ -211,8 +140,10 @@ class StreamTrainer(SequenceTrainer):
     of `window` tokens: the step is then in proportion to the window's length, and every token of the text weighs the
     same, in a long window or in a short one. The logged loss is nats per token either way, AR and TAR included.
 
+    With `mlm_probability` the tokens of an update are those that it hides, and `processing_class` says with what.
+
     Args:
-        model: A causal language model; without a recurrent state only with `carry="none"`.
+        model: A causal language model, without a recurrent state only with `carry="none"`; or a masked one.
         args: `StreamTrainingArguments`.
         train_dataset: A `TokenText`.
         eval_dataset: A `TokenText`, or a dictionary of them.
@@ -249,7 +180,11 @@ class StreamTrainer(SequenceTrainer):
             data_collator=_as_it_is,
             **kwargs,
         )
-        self.carries = _carries_state(self.model)
+        self.masking: Masking | None = None
+        if args.mlm_probability is not None:
+            self.masking = Masking.of(_tokenizer(self.processing_class), args.mlm_probability)
+            _check_both_sides(self.model)
+        self.carries = self.masking is None and _carries_state(self.model)
         if args.carry != "none" and not self.carries:
             raise ValueError(
                 f"carry={args.carry!r} needs a model whose state goes on from window to window (past_key_values of "
@@ -277,6 +212,7 @@ class StreamTrainer(SequenceTrainer):
                 text,
                 args.window,
                 seed=self._seed(),
+                reads_last=self.masking is not None,
                 rows_per_update=rows,
                 strategy=args.train_sampling_strategy,
                 num_processes=args.world_size,
@@ -295,27 +231,38 @@ class StreamTrainer(SequenceTrainer):
     def get_train_dataloader(self) -> DataLoader:
         """This process's windows of `train_dataset`."""
         text = _check_text(self.train_dataset, needed="train_dataset")
-        return self._loader(text, self._train_cutter(text), self.args.gradient_accumulation_steps)
+        dataset = self._windows(text, seed=self._seed())
+        return self._loader(dataset, self._train_cutter(text), self.args.gradient_accumulation_steps)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """This process's windows of a text to evaluate, in `per_device_eval_batch_size` streams a process."""
         text = _check_text(eval_dataset, needed="eval_dataset")
-        rows = self.args.per_device_eval_batch_size * self.args.world_size
+        return self._loader(self._windows(text, seed=EVALUATION_SEED), self._eval_cutter(text), 1)
+
+    def _eval_cutter(self, text: TokenText) -> Cutter:
+        rows, window = self.args.per_device_eval_batch_size * self.args.world_size, self.args.window
+        if self.masking is not None:
+            return OrderedCutter(text, rows, window)
         if self.args.carry == "document":
             documents = max(int((text.lengths > 1).sum()), 1)
-            return self._loader(text, DocumentCutter(text, min(rows, documents), self.args.window, shuffle=False), 1)
-        return self._loader(text, StreamCutter(text, max(min(rows, len(text) - 1), 1), self.args.window), 1)
+            return DocumentCutter(text, min(rows, documents), window, shuffle=False)
+        return StreamCutter(text, max(min(rows, len(text) - 1), 1), window)
 
-    def _loader(self, text: TokenText, cutter: Cutter, accumulation_steps: int) -> DataLoader:
+    def _windows(self, text: TokenText, seed: int) -> WindowDataset:
+        pad_token_id = getattr(self.model.config, "pad_token_id", None) or 0
+        if self.masking is None:
+            return WindowDataset(text, pad_token_id)
+        return MaskedWindowDataset(text, self.masking, pad_token_id, seed=seed)
+
+    def _loader(self, dataset: WindowDataset, cutter: Cutter, accumulation_steps: int) -> DataLoader:
         args = self.args
-        pad_token_id = getattr(self.model.config, "pad_token_id", None)
         sampler = WindowSampler(
             cutter,
             num_processes=args.world_size,
             process_index=args.process_index,
             accumulation_steps=accumulation_steps,
         )
-        return self._dealt_loader(WindowDataset(text, 0 if pad_token_id is None else pad_token_id), sampler)
+        return self._dealt_loader(dataset, sampler)
 
     # Training
 
@@ -348,7 +295,7 @@ class StreamTrainer(SequenceTrainer):
     def _facts(self) -> dict[str, str]:
         """What decides where in the text an update is."""
         args = self.args
-        facts = {
+        facts: dict[str, Any] = {
             "carry": args.carry,
             "total_train_batch_size": args.total_train_batch_size,
             "window": args.window,
@@ -357,6 +304,8 @@ class StreamTrainer(SequenceTrainer):
             "train_sampling_strategy": args.train_sampling_strategy,
             "tokens": len(cast(TokenText, self.train_dataset)),
         }
+        if args.mlm_probability is not None:
+            facts["mlm_probability"] = args.mlm_probability
         return {name: str(value) for name, value in facts.items()}
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
@@ -381,7 +330,7 @@ class StreamTrainer(SequenceTrainer):
         """Nats per token over all tokens of a text, and the perplexity; no logits are kept or gathered.
 
         The text is read in `per_device_eval_batch_size` streams a process, each from an empty state: one stream reads
-        it as a whole. What `carry` says of documents holds here too.
+        it as a whole. What `carry` says of documents holds here too. A masked model is asked as `score_masked` does.
 
         Args:
             eval_dataset: A `TokenText` or a dictionary of them; the one given to the constructor by default.
@@ -389,7 +338,8 @@ class StreamTrainer(SequenceTrainer):
             metric_key_prefix: Put before the names.
 
         Returns:
-            `eval_loss`, `eval_perplexity` = exp(eval_loss), and how fast it went; samples are tokens.
+            `eval_loss`, `eval_perplexity` = exp(eval_loss), of a masked model `eval_accuracy` too, and how fast it
+            went; samples are tokens.
         """
         texts = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(texts, dict):
@@ -397,11 +347,12 @@ class StreamTrainer(SequenceTrainer):
             return {name: value for metrics in named for name, value in metrics.items()}
         self._memory_tracker.start()
         loader, start = self.get_eval_dataloader(texts), time.time()
-        nats, tokens = self._score_text(loader)
+        nats, tokens, hits = self._score_text(loader)
         loss = nats / tokens
         metrics = {
             f"{metric_key_prefix}_loss": loss,
             f"{metric_key_prefix}_perplexity": math.exp(loss) if loss < 700 else math.inf,
+            **({} if self.masking is None else {f"{metric_key_prefix}_accuracy": hits / tokens}),
             **speed_metrics(metric_key_prefix, start, num_samples=int(tokens), num_steps=len(loader)),
         }
         self.log(metrics)
@@ -409,25 +360,25 @@ class StreamTrainer(SequenceTrainer):
         self._memory_tracker.stop_and_update_metrics(metrics)
         return metrics
 
-    def _score_text(self, loader: DataLoader) -> tuple[float, float]:
-        """The sum of -log P over all tokens of a text, and their number, of all processes."""
+    def _score_text(self, loader: DataLoader) -> tuple[float, float, float]:
+        """The sum of -log P over all tokens of a text, their number, and those guessed, of all processes."""
         self.model.eval()
         optimizer: Any = self.optimizer
         if hasattr(optimizer, "eval"):  # those without a schedule have two sets of weights
             optimizer.eval()
         self.callback_handler.eval_dataloader = loader
         states = CarriedStates(self.model, streams=0, num_processes=1, process_index=0, accumulation_steps=1)
-        sums = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.args.device)
         for inputs in loader:
             if len(inputs["input_ids"]):  # a short text may have fewer streams than there are processes
-                sums += self._score(inputs, states)
+                sums += masked_sums(self.model, inputs) if self.masking is not None else self._score(inputs, states)
             self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
-        nats, tokens = cast(torch.Tensor, self.accelerator.reduce(sums)).tolist()
-        return nats, tokens
+        nats, tokens, hits = cast(torch.Tensor, self.accelerator.reduce(sums)).tolist()
+        return nats, tokens, hits
 
     @torch.no_grad()
     def _score(self, inputs: dict[str, Any], states: CarriedStates) -> torch.Tensor:
-        """(2,) the sum of -log P of a batch's tokens, and their number."""
+        """(3,) the sum of -log P of a batch's tokens, and their number; what was guessed is not counted."""
         input_ids, targets, mask = inputs["input_ids"], inputs["shift_labels"], inputs.get("attention_mask")
         cache = states.begin(0, inputs["restart"]) if self.carries else None
         if hasattr(self.model, "token_log_probs"):
@@ -437,7 +388,8 @@ class StreamTrainer(SequenceTrainer):
             kwargs = {} if cache is None else {"past_key_values": cache}
             logits = self.model(input_ids=input_ids, attention_mask=mask, **kwargs).logits
             log_probs = -nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
-        return torch.stack([-log_probs.double().sum(), (targets != IGNORED).sum().double()])
+        nats = -log_probs.double().sum()
+        return torch.stack([nats, (targets != IGNORED).sum().double(), torch.zeros_like(nats)])
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """Refused: the logits of a whole text are of no use and fill the memory."""
@@ -456,6 +408,23 @@ def _check_text(text: Any, needed: str | None = None) -> Any:
         raise ValueError(f"StreamTrainer needs a TokenText as its {needed}.")
     cure = "TokenText.from_documents(dataset) makes one" if isinstance(text, Dataset | Sequence) else "see TokenText"
     raise ValueError(f"StreamTrainer takes a TokenText, got {type(text).__name__}: {cure}.")
+
+
+def _tokenizer(processing_class: Any) -> PreTrainedTokenizerBase:
+    if isinstance(processing_class, PreTrainedTokenizerBase):
+        return processing_class
+    raise ValueError(
+        f"mlm_probability needs the tokenizer, whose mask_token stands for what is hidden, got "
+        f"{type(processing_class).__name__}: give it as processing_class."
+    )
+
+
+def _check_both_sides(model: nn.Module) -> None:
+    if not getattr(getattr(model, "config", None), "bidirectional", True):
+        raise ValueError(
+            f"{type(model).__name__} reads forward: it would not see what follows a hidden token. Take a model for "
+            "fill-mask, or leave mlm_probability out."
+        )
 
 
 def _carries_state(model: nn.Module) -> bool:

@@ -158,10 +158,21 @@ def prompt_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool = True
         tokenizer: What `train_tokenizer(purpose="language-modeling")` made.
         add_bos: False for a model that was trained on one stream without `<s>`: a prompt is then its text alone.
     """
-    prompts = copy.deepcopy(tokenizer)
-    prompts.add_bos_token = add_bos  # type: ignore[misc] # the setter stands where mypy does not see it
-    prompts.add_eos_token = False  # type: ignore[misc]
-    return prompts
+    return marking_tokenizer(tokenizer, add_bos=add_bos, add_eos=False)
+
+
+def marking_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool, add_eos: bool) -> PreTrainedTokenizerFast:
+    """Returns a copy that begins and ends each text as the model's training texts do.
+
+    Args:
+        tokenizer: What `train_tokenizer(purpose="language-modeling")` made.
+        add_bos: Begin each text with `bos_token`.
+        add_eos: End each with `eos_token`, as a masked model reads it; a prompt is left open.
+    """
+    marking = copy.deepcopy(tokenizer)
+    marking.add_bos_token = add_bos  # type: ignore[misc] # the setter stands where mypy does not see it
+    marking.add_eos_token = add_eos  # type: ignore[misc]
+    return marking
 
 
 def unknown_rate(tokenizer: PreTrainedTokenizerBase, texts: Texts, text_column: str = "text") -> float:

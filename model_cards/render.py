@@ -22,6 +22,8 @@ from hfseq.card_parts import number, title
 from hfseq.cards import load_facts, render_card
 from hfseq.facts import CardFacts, Facts
 from hfseq.language_facts import LanguageModelFacts
+from hfseq.masked_facts import MaskedModelFacts
+from hfseq.tagger_facts import TaggerFacts
 from hfseq.word_facts import WordVectorFacts
 
 HERE = Path(__file__).parent
@@ -32,7 +34,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 # What a run measures anew; all else is equal in runs that differ in their seed alone.
 MEASURED = {
     *("runs", "speed", "environment", "comparisons", "file_mb", "command"),
-    *("examples", "widgets", "neighbours", "analogies", "samples"),
+    *("examples", "widgets", "kinds", "neighbours", "analogies", "samples"),
 }
 OF_ONE_RUN = ("--training.seed=", "--training.output_dir=")
 WORD_METRICS = ("analogy_accuracy", "wordsim353", "simlex999", "men", "rare_words")
@@ -107,6 +109,18 @@ def recipe_row(facts: CardFacts) -> str:
     )
 
 
+def tagger_row(facts: TaggerFacts) -> str:
+    """A card of a tagger in a row."""
+    metric = facts.metric_names[0]
+    score = facts.score_of(metric)
+    (baseline,) = (row.value for row in facts.comparisons if row.name == "Most frequent tag of each word")
+    return (
+        f"| {facts.architecture.cell} | {facts.data.name} | {title(score)} | {result_of(facts, metric)} "
+        f"| {number(baseline, score)} | {minutes_of(facts)} | {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} "
+        f"| {facts.speed.texts_per_second:,.0f} | {link(facts)} |"
+    )
+
+
 def word_vectors_row(facts: WordVectorFacts) -> str:
     """A card of word vectors in a row."""
     seeds = ", ".join(str(run.seed) for run in facts.runs)
@@ -134,6 +148,22 @@ def language_row(facts: LanguageModelFacts) -> str:
     )
 
 
+def masked_row(facts: MaskedModelFacts) -> str:
+    """A card of a masked language model in a row."""
+    network = facts.architecture
+    guessed = {row.metric: row.value for row in facts.comparisons if row.name.startswith("Unigram")}
+    scores = [
+        f"{result_of(facts, metric)} | {number(guessed[metric], facts.score_of(metric))}"
+        for metric in facts.metric_names
+    ]
+    return (
+        f"| {network.cell} {network.num_hidden_layers} x {network.hidden_size} "
+        f"| {facts.data.name}, {facts.tokens.kind} | {facts.data.evaluated_split} | {' | '.join(scores)} "
+        f"| {facts.parameters:,} | {minutes_of(facts)} | {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} "
+        f"| {link(facts)} |"
+    )
+
+
 def link(facts: Facts) -> str:
     """A link to the card."""
     return f"[{facts.name}](model_cards/{facts.name}.md)"
@@ -144,6 +174,17 @@ def recipe_table(every: Iterable[CardFacts]) -> str:
     rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
     head = "| model | data | score | mean ± sd (seeds) | bag of words | minutes | MB | ms a text | texts/s | card |"
     return "\n".join([*table(head, map(recipe_row, rows)), *commands_of(rows)])
+
+
+def tagger_table(every: Iterable[TaggerFacts]) -> str:
+    """A row for each card of a tagger, then the command of each; a sentence while there is none."""
+    rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
+    if not rows:
+        return "No taggers have been measured yet."
+    head = (
+        "| model | data | score | mean ± sd (seeds) | most frequent tag | minutes | MB | ms a text | texts/s | card |"
+    )
+    return "\n".join([*table(head, map(tagger_row, rows)), *commands_of(rows)])
 
 
 def word_vectors_table(every: Iterable[WordVectorFacts]) -> str:
@@ -168,6 +209,18 @@ def language_table(every: Iterable[LanguageModelFacts]) -> str:
         "| ms a token | card |"
     )
     return "\n".join([*table(head, map(language_row, rows)), *commands_of(rows)])
+
+
+def masked_table(every: Iterable[MaskedModelFacts]) -> str:
+    """A row for each card of a masked language model, then the command of each; a sentence while there is none."""
+    rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
+    if not rows:
+        return "No masked language models have been measured yet."
+    head = (
+        "| model | data, tokens | split | accuracy on hidden tokens (%), mean ± sd (seeds) | commonest token "
+        "| perplexity on them | commonest token | parameters | minutes | MB | ms a text | card |"
+    )
+    return "\n".join([*table(head, map(masked_row, rows)), *commands_of(rows)])
 
 
 def table(head: str, rows: Iterable[str]) -> list[str]:
@@ -212,8 +265,10 @@ def readme_with_tables(text: str) -> str:
     every = published()
     tables = {
         "recipes": recipe_table(facts for facts in every if isinstance(facts, CardFacts)),
+        "taggers": tagger_table(facts for facts in every if isinstance(facts, TaggerFacts)),
         "word vectors": word_vectors_table(facts for facts in every if isinstance(facts, WordVectorFacts)),
         "language models": language_table(facts for facts in every if isinstance(facts, LanguageModelFacts)),
+        "masked language models": masked_table(facts for facts in every if isinstance(facts, MaskedModelFacts)),
         "benchmarks": benchmark_table(),
     }
     for name, made in tables.items():
@@ -227,7 +282,7 @@ def readme_with_tables(text: str) -> str:
 
 def expectation(facts: Facts) -> str:
     """What a run is expected to score."""
-    if isinstance(facts, CardFacts | LanguageModelFacts):
+    if isinstance(facts, CardFacts | TaggerFacts | LanguageModelFacts | MaskedModelFacts):
         metric = facts.metric_names[0]
         return f"{facts.score_of(metric).title.lower()} {result_of(facts, metric)} on {facts.data.evaluated_split}"
     scores = [f"{facts.score_of(metric).title} {result_of(facts, metric)}" for metric in facts.metric_names]

@@ -1,4 +1,4 @@
-"""The ladder of language models on one text: unigram, bigram, 5-gram, hidden Markov, RNN, LSTM, GRU.
+"""The ladder of language models on one text: unigram, bigram, 5-gram, hidden Markov, RNN, LSTM, GRU, transformer.
 
     python recipes/ladder.py --config recipes/configs/ladder/embedded.yaml
 

@@ -1,6 +1,7 @@
-"""A language model, from text to Hub to pipeline.
+"""A language model, from text to Hub to pipeline: one that writes, or one that fills in what is masked.
 
     python recipes/language_modeling.py --config recipes/configs/language_modeling/lstm_embedded.yaml
+    python recipes/language_modeling.py --config recipes/configs/language_modeling/masked_embedded.yaml
     accelerate launch --num_processes 1 recipes/language_modeling.py --config ... --section.key=value
 
 Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each other's way):
@@ -17,9 +18,10 @@ from pathlib import Path
 from transformers.trainer_utils import set_seed
 
 import hfseq
+from hfseq import causal_modeling, masked_modeling
 from hfseq.cards import write_card
 from hfseq.data.documents import load_documents
-from hfseq.language_modeling import LanguageSettings, card_facts, make_model, make_text, make_tokenizer, measured
+from hfseq.language_modeling import LanguageSettings, make_model, make_text, make_tokenizer
 from hfseq.publishing import launch_command
 from hfseq.runs import open_run
 from hfseq.settings import read_settings
@@ -31,6 +33,7 @@ def main() -> None:
     # 1. Settings: the YAML file, then what the command line changes
     settings = read_settings(LanguageSettings)
     args = StreamTrainingArguments(**settings.training)
+    objective = masked_modeling if settings.is_masked else causal_modeling
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
     set_seed(args.seed)
 
@@ -40,7 +43,7 @@ def main() -> None:
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
     # 3. Tokens
-    tokenizer = make_tokenizer(dataset, settings)
+    tokenizer = make_tokenizer(dataset, settings, is_masked=settings.is_masked)
     texts = {name: make_text(rows, tokenizer, settings) for name, rows in dataset.items()}
 
     # 4. Model
@@ -61,10 +64,12 @@ def main() -> None:
 
     # 6. Evaluation: the test first, if there is one
     splits = [name for name in ("test", "validation") if name in texts]
-    metrics = {name: measured(model, texts[name], dataset[name], settings) for name in splits}
+    metrics = {name: objective.measured(trainer, texts[name], dataset[name], settings) for name in splits}
 
     # 7. Card
-    facts = card_facts(settings, trainer, dataset, texts, folder, metrics=metrics, command=launch_command(sys.argv))
+    facts = objective.card_facts(
+        settings, trainer, dataset, texts, folder, metrics=metrics, command=launch_command(sys.argv)
+    )
     facts.save(folder / "facts.json")
     write_card(folder, facts)
 
@@ -74,15 +79,11 @@ def main() -> None:
             folder, settings.hub.repo_id, private=settings.hub.private, with_code=settings.hub.with_code
         )
         print(f"pushed to {result.url}")
-    for sample in facts.samples:
-        print(f"--- {sample.prompt!r}, seed {sample.seed}:\n{sample.text}")
+    for line in objective.told(facts):
+        print(line)
     for name, scores in metrics.items():
         print(f"{name}: " + ", ".join(f"{metric} {value:.4f}" for metric, value in scores.items()))
-    print(
-        f"{facts.file_mb:.2f} MB, {facts.speed.ms_per_token:.2f} ms a token written, "
-        f"{facts.speed.tokens_per_second:,.0f} tokens/s scored, {facts.runs[0].minutes:.1f} minutes of training; "
-        f"model and card in {folder}"
-    )
+    print(f"{facts.file_mb:.2f} MB, {facts.runs[0].minutes:.1f} minutes of training; model and card in {folder}")
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ class LanguageModelCase(TaggerCase):
         model = super().model(seed, **options)
         for name, parameter in model.named_parameters():
             if name.startswith("model.") and name.endswith("bias"):
-                nn.init.normal_(parameter, std=0.7)
+                nn.init.normal_(parameter, std=0.5)
         return model
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
@@ -376,7 +376,7 @@ class TransformerCase:
 
     small: ClassVar[dict[str, Any]] = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
     no_dropout: ClassVar[dict[str, float]] = dict.fromkeys(
-        ("hidden_dropout", "attention_dropout", "activation_dropout", "classifier_dropout"), 0.0
+        ("embedding_dropout", "hidden_dropout", "attention_dropout", "activation_dropout", "classifier_dropout"), 0.0
     )
     wrong_values: ClassVar[dict[str, list[Any]]] = {
         "hidden_size": [0, -1, "64", None, True, 10**12, 9],

@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from transformers import TrainerCallback
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast, TrainerCallback
 
 from hfseq import FAMILIES
 from hfseq.data.streams import TokenText
@@ -27,6 +28,28 @@ def small_model(family="lstm", **options):
     row = FAMILIES[family]
     sizes = {"vocab_size": VOCAB_SIZE, "embedding_size": 6, "hidden_size": 5, "num_hidden_layers": 2}
     return row.heads["text-generation"](row.config(**{**sizes, "hidden_dropout": 0.0, **options}))
+
+
+def small_transformer(head, **options):
+    """A small transformer without dropout, the same one every time."""
+    torch.manual_seed(0)
+    row = FAMILIES["transformer"]
+    sizes = {"vocab_size": VOCAB_SIZE, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    rates = {"hidden_dropout": 0.0, "attention_dropout": 0.0}
+    return row.heads[head](row.config(**{**sizes, **rates, **options}))
+
+
+def small_masked_model(**options):
+    """`small_transformer`, which tells hidden tokens."""
+    return small_transformer("fill-mask", **options)
+
+
+def small_tokenizer():
+    """Says of the ids of `text` that 3 is the mask, and 0 to 3 are no words."""
+    names = ["<pad>", "<unk>", "</s>", "<mask>", *map(str, range(4, VOCAB_SIZE))]
+    words = models.WordLevel({name: index for index, name in enumerate(names)}, unk_token="<unk>")
+    marks = {"pad_token": "<pad>", "unk_token": "<unk>", "eos_token": "</s>", "mask_token": "<mask>"}
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(words), **marks)
 
 
 class Recorder(StreamTrainer):
@@ -69,12 +92,16 @@ def make_trainer(parent, *, model=None, train=None, eval_dataset=None, callbacks
         "total_train_batch_size": 6,
         "num_train_epochs": 1,
     }
+    is_masked = options.get("mlm_probability") is not None
+    if model is None:
+        model = small_masked_model() if is_masked else small_model()
     return Recorder(
-        small_model() if model is None else model,
+        model,
         StreamTrainingArguments(str(parent / folder), **{**defaults, **options}),
         text() if train is None else train,
         eval_dataset,
         callbacks=callbacks,
+        processing_class=small_tokenizer() if is_masked else None,
     )
 
 

@@ -59,7 +59,7 @@ TRANSFORMERS = {
             "position_embedding_type": "learned",
             "pooling": "attention",
         },
-        "tie_word_embeddings": False,
+        **{"tie_word_embeddings": False, "embedding_dropout": 0.1},
     },
     "rotary-swiglu-rms": {
         **{"position_embedding_type": "rotary", "hidden_act": "swiglu", "norm": "rms_norm", "bias": False},

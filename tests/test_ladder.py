@@ -10,9 +10,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from hfseq.causal_modeling import score_split
 from hfseq.data.documents import load_documents
-from hfseq.ladder import LadderSettings, Rung, climb, ladder_table, plot_ladder, recurrent_families, save_ladder
-from hfseq.language_modeling import make_text, make_tokenizer, score_split
+from hfseq.ladder import LadderSettings, Rung, climb, ladder_table, network_families, plot_ladder, save_ladder
+from hfseq.language_modeling import make_text, make_tokenizer
 from hfseq.scoring import score
 from hfseq.settings import read_settings
 from recipes import ladder
@@ -25,14 +26,18 @@ SMALL = [
     "--rungs.orders=[1, 2]",
     "--rungs.num_states=3",
     "--rungs.num_iterations=3",
-    "--rungs.networks=[gru, rnn]",
+    "--rungs.networks=[gru, rnn, transformer]",
     "--network.hidden_size=8",
     "--network.embedding_size=8",
+    "--transformer.hidden_size=8",
+    "--transformer.num_hidden_layers=1",
+    "--transformer.num_attention_heads=2",
+    "--transformer_training.learning_rate=0.02",
     "--training.num_train_epochs=2",
     "--training.total_train_batch_size=8",
     "--training.disable_tqdm=true",
 ]
-NAMES = ["unigram", "bigram", "hidden Markov", "GRU", "RNN"]
+NAMES = ["unigram", "bigram", "hidden Markov", "GRU", "RNN", "Transformer"]
 
 
 def settings(*options):
@@ -58,7 +63,7 @@ def climbed(tmp_path_factory):
 
 def test_each_rung_is_there_in_its_order(climbed):
     assert [rung.name for rung in climbed.rungs] == NAMES
-    assert [rung.is_counted for rung in climbed.rungs] == [True, True, True, False, False]
+    assert [rung.is_counted for rung in climbed.rungs] == [True, True, True, False, False, False]
     for rung in climbed.rungs:
         assert 1 < rung.metrics["perplexity"] < len(climbed.tokenizer)
         assert rung.parameters > 0 and rung.minutes > 0 and rung.sample
@@ -76,7 +81,22 @@ def test_each_rung_is_a_checkpoint_that_scores_what_the_ladder_says(climbed):
         # And as anybody would score these texts, who knows nothing of ladders.
         scores = score(model, AutoTokenizer.from_pretrained(folder), climbed.dataset["test"]["text"][:])
         assert scores.perplexity == pytest.approx(rung.metrics["perplexity"], rel=1e-5), rung.name
-        assert sum(tensor.numel() for tensor in model.state_dict().values()) == rung.parameters
+        tensors = dict(model.state_dict())
+        if rung.name == "Transformer":  # whose output weights are its embeddings
+            del tensors["lm_head.weight"]
+        assert sum(tensor.numel() for tensor in tensors.values()) == rung.parameters
+
+
+def test_a_transformer_is_trained_without_a_state_and_as_its_own_section_says(climbed):
+    made = settings("--training.carry=stream", "--training.vary_window=true", "--tokenizer.start=false")
+    assert made.training_of("gru") == made.training
+    changed = {"carry": "none", "vary_window": False, **made.transformer_training}
+    assert made.transformer_training["learning_rate"] == 3e-3 != made.training["learning_rate"]
+    assert made.training_of("transformer") == made.training | changed
+    assert made.network_of("gru", 20) == made.network
+    assert made.network_of("transformer", 20) == {"max_position_embeddings": 20, **made.transformer}
+    config = AutoModelForCausalLM.from_pretrained(climbed.folder / "transformer").config
+    assert (config.max_position_embeddings, config.hidden_size, config.num_hidden_layers) == (32, 8, 1)
 
 
 def test_a_carried_text_is_measured_as_one(climbed, tmp_path):
@@ -208,6 +228,8 @@ def test_the_recipe_ends_well_without_matplotlib(climbed, monkeypatch, tmp_path,
         ("--network.hiden_size=8", "unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("--network.bidirectional=true", "unknown key 'bidirectional'"),
         ("--training.carry=text", "training.carry"),
+        ("--transformer_training.carry=stream", "transformer_training.carry='stream': a transformer has no state"),
+        ("--transformer.bidirectional=true", "unknown key 'bidirectional'"),
         ("--tokenizer.kind=word", 'takes one of "char"'),
         ("--data.name=null", "no text: give data.name"),
     ],
@@ -226,4 +248,4 @@ def test_every_settings_file_parses_and_names_itself_in_its_launch_line(path, mo
     assert arguments == ["--config", str(path.relative_to(ROOT))]
     made = read_settings(LadderSettings, arguments)
     assert made.training["output_dir"] == f"runs/ladder_{path.stem}"
-    assert set(made.rungs.networks) <= set(recurrent_families()) == {"rnn", "lstm", "gru"}
+    assert set(made.rungs.networks) <= set(network_families()) == {"rnn", "lstm", "gru", "transformer"}

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, pipeline, set_seed
 
 import hfseq
-from hfseq.cards import check_card, render_card
+from hfseq.cards import check_card, load_facts, render_card
+from hfseq.causal_modeling import score_split
 from hfseq.data.documents import load_documents
-from hfseq.language_facts import LanguageModelFacts
-from hfseq.language_modeling import LanguageSettings, make_model, make_text, make_tokenizer, measured
+from hfseq.language_modeling import LanguageSettings, make_model, make_text, make_tokenizer
 from hfseq.scoring import score
 from hfseq.settings import read_settings
 from recipes import language_modeling
@@ -27,10 +27,11 @@ SCRIPT = "recipes/language_modeling.py"
 FOLDER = "recipes/configs/language_modeling"
 CONFIGS = sorted((ROOT / FOLDER).glob("*.yaml"))
 CONFIG = f"{FOLDER}/lstm_embedded.yaml"
+TRANSFORMER = f"{FOLDER}/transformer_embedded.yaml"
+MASKED = f"{FOLDER}/masked_embedded.yaml"
 SMALL = [
     "--data.max_characters=4000",
     "--model.hidden_size=8",
-    "--model.embedding_size=8",
     "--model.hidden_dropout=0",  # masks are drawn by each process for itself
     "--training.total_train_batch_size=8",
     "--training.num_train_epochs=2",
@@ -42,9 +43,16 @@ SMALL = [
 ]
 
 
+def small(config):
+    """Options that make a run of these settings small."""
+    recurrent = ["--model.embedding_size=8"]
+    attending = ["--model.num_hidden_layers=1", "--model.num_attention_heads=2", "--training.learning_rate=0.02"]
+    return [*SMALL, *(attending if config in (TRANSFORMER, MASKED) else recurrent)]
+
+
 def finished(words, folder, *options):
     """Launches a small run into a folder, which has to succeed."""
-    process = launch(*words, *SMALL, *options, f"--training.output_dir={folder}")
+    process = launch(*words, *small(CONFIG), *options, f"--training.output_dir={folder}")
     assert process.returncode == 0, process.stderr
     return process
 
@@ -52,7 +60,7 @@ def finished(words, folder, *options):
 def run_here(monkeypatch, folder, *options, config=CONFIG):
     """The recipe in this process, where a launch would cost seconds."""
     monkeypatch.chdir(ROOT)
-    arguments = ["--config", config, *SMALL, f"--training.output_dir={folder}", *options]
+    arguments = ["--config", config, *small(config), f"--training.output_dir={folder}", *options]
     monkeypatch.setattr(sys, "argv", [SCRIPT, *arguments])
     language_modeling.main()
     return facts(folder)
@@ -63,7 +71,7 @@ def settings(*options, config=CONFIG):
 
 
 def facts(folder):
-    return LanguageModelFacts.load(folder / "facts.json")
+    return load_facts(folder / "facts.json")
 
 
 def weights(folder):
@@ -101,7 +109,7 @@ def test_the_recipe_leaves_a_model_with_card_facts_and_settings(plain):
     assert losses(folder)[-1] < losses(folder)[0] - 0.1
     assert facts(folder).data.evaluated_split == "test"
     assert set(facts(folder).runs[0].others) == {"validation"}
-    used = settings(*SMALL, f"--training.output_dir={folder}")
+    used = settings(*small(CONFIG), f"--training.output_dir={folder}")
     assert read_settings(LanguageSettings, ["--config", str(folder / "settings.yaml")]) == used
     assert shlex.split(facts(folder).command)[-1] == "--training.output_dir=plain"  # without folders of this machine
 
@@ -268,7 +276,8 @@ def test_measures_are_those_of_all_tokens_with_the_state_carried_as_in_training(
     with torch.no_grad():
         logits = model(ids[:, :-1]).logits[0].double()
     expected = torch.nn.functional.cross_entropy(logits, ids[0, 1:]).exp().item()
-    assert measured(model, text, dataset["test"], made) == {"perplexity": pytest.approx(expected, rel=1e-5)}
+    found = score_split(model, text, dataset["test"], carry=made.carry, kind="word_with_space")
+    assert found == {"perplexity": pytest.approx(expected, rel=1e-5)}
 
 
 def test_the_finished_run_is_pushed(hub, api, repo_id, monkeypatch, tmp_path, capsys):
@@ -319,10 +328,11 @@ def test_every_settings_file_parses_and_names_itself_in_its_launch_line(path, mo
     assert (program, script) == ("python", SCRIPT)
     assert arguments == ["--config", str(path.relative_to(ROOT))]
     made = read_settings(LanguageSettings, arguments)
-    family = path.stem.split("_")[0]
+    family = path.stem.split("_")[0].replace("masked", "transformer")
     assert made.model["type"] == family
+    assert made.is_masked == path.stem.startswith("masked_")
     has_namesake = (ROOT / "recipes/configs/text_classification" / path.name).exists()  # and would share its folder
-    assert made.training["output_dir"] == f"runs/{path.stem}" + ("_language" if has_namesake else "")
+    assert made.training["output_dir"] in [f"runs/{path.stem}_language", f"runs/{path.stem}"][: 2 - has_namesake]
     assert made.card.model_id.replace("-", "_") == f"hfseq/{made.training['output_dir'].removeprefix('runs/')}"
     assert sum(line.startswith("Expected: ") for line in header_lines(path)) == 1
     for line in header_lines(path):
@@ -335,5 +345,5 @@ def test_every_settings_file_parses_and_names_itself_in_its_launch_line(path, mo
     hfseq.FAMILIES[family].config(**options, **sizes)
 
 
-def test_there_is_a_settings_file_for_every_recurrent_family():
-    assert {path.stem.split("_")[0] for path in CONFIGS} >= {"rnn", "lstm", "gru"}
+def test_there_is_a_settings_file_for_every_family_and_objective():
+    assert {path.stem.split("_")[0] for path in CONFIGS} >= {"rnn", "lstm", "gru", "transformer", "masked"}

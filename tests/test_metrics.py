@@ -25,6 +25,7 @@ from hfseq.metrics import (
     PROBLEMS,
     R2,
     SCORES,
+    TAGGING,
     Accuracy,
     BitsPerCharacter,
     MatthewsCorrelation,
@@ -34,6 +35,7 @@ from hfseq.metrics import (
     SpearmanCorrelation,
     classification_metrics,
 )
+from hfseq.tag_metrics import EntityF1, EntityPrecision, EntityRecall
 
 PREDICTED = [0, 1, 2, 2, 0, 1, 1]
 EXPECTED = [0, 1, 2, 1, 0, 2, 1]
@@ -66,11 +68,15 @@ LANGUAGE_MODELS = [
     (Perplexity, {}, np.e**2),
     (BitsPerCharacter, {}, 2.0 * np.log2(np.e)),
 ]
+PREDICTED_TAGS = [["B-a", "I-a", "O"], ["B-b"], ["O", "O"]]  # 1 of 2 told is right, of 3 to find
+EXPECTED_TAGS = [["B-a", "I-a", "O"], ["B-a"], ["O", "B-b"]]
+TAGGERS = [(EntityF1, {}, 0.4), (EntityPrecision, {}, 1 / 2), (EntityRecall, {}, 1 / 3)]
 CASES = (
     [(*case, PREDICTED, EXPECTED) for case in CLASSIFIERS]
     + [(*case, PREDICTED_SETS, EXPECTED_SETS) for case in MULTI_LABEL]
     + [(*case, PREDICTED_VALUES, EXPECTED_VALUES) for case in REGRESSORS]
     + [(*case, SURPRISALS, NUMBERS_OF_TOKENS) for case in LANGUAGE_MODELS]
+    + [(*case, PREDICTED_TAGS, EXPECTED_TAGS) for case in TAGGERS]
 )
 
 
@@ -125,10 +131,12 @@ def test_metrics_combine_into_one(tmp_path):
     assert sorted(result) == ["accuracy", "f1_macro", "matthews_correlation"]
 
 
-def test_every_score_is_made_by_a_metric_and_used_by_a_problem_or_for_language_models(tmp_path):
+def test_every_score_is_made_by_a_metric_and_used_by_a_problem_or_for_language_models_and_taggers(tmp_path):
     made = {metric(cache_dir=str(tmp_path), **settings).score_name for metric, settings, *_ in CASES}
     used = {name for problem in PROBLEMS.values() for name in problem.scores}
-    used |= {metric.score_name for metric, *_ in LANGUAGE_MODELS}
+    used |= {metric.score_name for metric, *_ in LANGUAGE_MODELS} | {
+        name for names in TAGGING.values() for name in names
+    }
     assert made == used == set(SCORES)
 
 

@@ -48,6 +48,13 @@ def gpt2(n_positions=64, vocab_size=V):
     return wild(GPT2LMHeadModel(config))
 
 
+def transformer(max_position_embeddings=64):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": V, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = hfseq.TransformerConfig(**sizes, max_position_embeddings=max_position_embeddings)
+    return wild(hfseq.TransformerForCausalLM(config))
+
+
 def ngram(documents, order=3, vocab_size=V):
     config = NGramConfig(vocab_size=vocab_size, order=order, bos_token_id=2, eos_token_id=3)
     return NGramForCausalLM(config).fit(documents)
@@ -57,6 +64,7 @@ def models():
     return {
         **{family: recurrent(family) for family in FAMILIES},
         "GPT-2": gpt2(),
+        "transformer": transformer(),
         "n-gram": ngram(encode(TOKENIZER, TEXTS[:3])),
     }
 
@@ -143,6 +151,18 @@ def test_windows_score_each_token_once_as_a_brute_force_loop_does(window, stride
                     contexts[t] = t - begin
         np.testing.assert_allclose(surprisals, expected[1:], atol=1e-5)
         assert all(contexts[t] >= min(t, width - step + 1) for t in range(1, len(ids)))
+
+
+def test_a_transformer_reads_windows_whose_logits_fit_into_memory(monkeypatch):
+    monkeypatch.setattr("hfseq.scoring._TABLE_SIZE", 600 * V)
+    model, sizes, (ids,) = transformer(16), [], random_documents(2000)
+    read = model.token_log_probs
+    model.token_log_probs = lambda input_ids, *args: (sizes.append(input_ids.shape), read(input_ids, *args))[1]
+    (found,) = score_ids(model, [ids])
+    assert {width for _, width in sizes} == {16} and 512 < max(size.numel() for size in sizes) <= 600
+    assert found[104:112] == pytest.approx(
+        [next_surprisal(model, ids[96:t], ids[t]) for t in range(105, 113)], abs=1e-4
+    )
 
 
 def test_with_a_stride_of_one_every_token_has_all_the_context_the_model_can_take():

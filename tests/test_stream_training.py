@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM
 from transformers.cache_utils import DynamicCache
 
 from hfseq import FAMILIES
@@ -20,10 +19,21 @@ from hfseq.stream_training import CarriedStates, StreamTrainer
 from hfseq.training import SequenceTrainingArguments
 from tests.contract import same_weights
 from tests.launches import launch
-from tests.stream_trainers import DROPOUT, VOCAB_SIZE, distance, gradient, make_trainer, nats, small_model, text
+from tests.stream_trainers import (
+    DROPOUT,
+    VOCAB_SIZE,
+    distance,
+    gradient,
+    make_trainer,
+    nats,
+    small_masked_model,
+    small_model,
+    text,
+)
 
 CARRIES = ["stream", "document", "none"]
-WAYS = [*({"carry": carry} for carry in CARRIES), {"vary_window": True}]
+MASKED = {"carry": "none", "mlm_probability": 0.3}
+WAYS = [*({"carry": carry} for carry in CARRIES), {"vary_window": True}, MASKED]
 HELD_OUT = [text(seed=1), text(2, seed=1)]  # the other one has fewer predictions than there are processes
 
 
@@ -195,7 +205,7 @@ def test_accumulated_updates_equal_whole_ones(make, options):
         steps = other.args.gradient_accumulation_steps
         summed = np.reshape(other.losses, (-1, steps)).sum(1)
         assert summed == pytest.approx(runs[0].losses, abs=1e-6)
-    assert distance(runs[0].model, small_model()) > 0.1
+    assert distance(runs[0].model, small_masked_model() if options is MASKED else small_model()) > 0.1
 
 
 def test_a_varied_window_scales_its_step_and_not_the_logged_loss(make):
@@ -226,11 +236,12 @@ def test_two_processes_train_and_evaluate_as_one(tmp_path):
     assert process.returncode == 0, process.stderr
     losses = json.loads((tmp_path / "losses.json").read_text(encoding="utf-8"))
     for number, options in enumerate(WAYS):
-        two = AutoModelForCausalLM.from_pretrained(tmp_path / f"two{number}")
+        new = small_masked_model() if options is MASKED else small_model()
+        two = type(new).from_pretrained(tmp_path / f"two{number}")
         options = {**TWO_PROCESSES, **options, "per_device_eval_batch_size": 8}
         one = make_trainer(tmp_path, **options)
         one.train()
-        assert distance(one.model, two) < 1e-6 < 0.1 < distance(two, small_model()), options
+        assert distance(one.model, two) < 1e-6 < 0.1 < distance(two, new), options
         found = [one.evaluate(held_out)["eval_loss"] for held_out in HELD_OUT]
         assert losses[number] == pytest.approx(found, abs=1e-6), options
         (states,) = (tmp_path / f"run{number}").glob("checkpoint-6/streams_1.safetensors")
@@ -260,7 +271,8 @@ def interrupted(make):
     """A run of two epochs with dropout and a checkpoint every step; `resume` goes on from one of them."""
 
     def run(resume_from=None, **options):
-        model = options.pop("model", None) or small_model(**DROPOUT)
+        fresh = small_masked_model(hidden_dropout=0.3) if "mlm_probability" in options else small_model(**DROPOUT)
+        model = options.pop("model", None) or fresh
         defaults = {"num_train_epochs": 2, "save_strategy": "steps", "save_steps": 1, "optim": "adamw_torch"}
         defaults |= {"lr_scheduler_type": "linear", "learning_rate": 0.03}
         trainer = make(model=model, **{**defaults, **options})
@@ -273,7 +285,7 @@ def interrupted(make):
 
 @pytest.mark.parametrize(
     "options",
-    [{"carry": carry} for carry in CARRIES] + [{"vary_window": True, "gradient_accumulation_steps": 2}],
+    [{"carry": carry} for carry in CARRIES] + [{"vary_window": True, "gradient_accumulation_steps": 2}, MASKED],
     ids=str,
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(interrupted, options):
@@ -354,6 +366,8 @@ def test_a_model_that_reads_the_future_is_refused(make):
     for carry in CARRIES:
         with pytest.raises(ValueError, match="LSTMForTokenClassification is bidirectional: it would read the token"):
             make(model=model(config), carry=carry)
+    with pytest.raises(ValueError, match="LSTMForCausalLM reads forward: it would not see what follows"):
+        make(model=small_model(), **MASKED)
 
 
 @pytest.mark.parametrize(
@@ -369,6 +383,9 @@ def test_a_model_that_reads_the_future_is_refused(make):
         ),
         ({"train_sampling_strategy": "group_by_length"}, "windows have one length"),
         ({"bf16_full_eval": True}, "evaluates in the model's own precision"),
+        ({"mlm_probability": 0.0, "carry": "none"}, "mlm_probability=0.0 is the share of the tokens that are hidden"),
+        ({"mlm_probability": 1.0, "carry": "none"}, "mlm_probability=1.0 is the share of the tokens that are hidden"),
+        ({"mlm_probability": 0.15}, "carry='stream' reads them forward, one after the other: use carry='none'"),
     ],
 )
 def test_arguments_that_mean_nothing_here_are_refused(make, options, message):
@@ -388,6 +405,8 @@ def test_data_that_are_no_text_are_refused(make, tmp_path):
             trainer.evaluate(wrong)
     with pytest.raises(ValueError, match="needs a TokenText as its eval_dataset"):
         trainer.evaluate()
+    with pytest.raises(ValueError, match="mlm_probability needs the tokenizer, .* got NoneType: give it as proc"):
+        StreamTrainer(small_masked_model(), make(**MASKED).args, text())
     with pytest.raises(ValueError, match="StreamTrainer has no predict"):
         trainer.predict(text())
     with pytest.raises(ValueError, match="StreamTrainer has no compute_metrics"):

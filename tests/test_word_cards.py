@@ -324,7 +324,7 @@ def test_the_table_has_a_row_and_a_command_for_each_card():
 
 README = "".join(
     f"<!-- {name}: begin -->\n<!-- {name}: end -->\n"
-    for name in ("recipes", "word vectors", "language models", "benchmarks")
+    for name in ("recipes", "word vectors", "taggers", "language models", "benchmarks")
 )
 
 

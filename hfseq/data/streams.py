@@ -158,6 +158,7 @@ class Windows(NamedTuple):
         restart: (B,) rows whose state begins anew.
         width: T, of the whole update.
         slot: Which accumulation step the share is for.
+        epoch: When it is; what is drawn for a window, such as the tokens that it hides, is drawn anew in each.
     """
 
     starts: np.ndarray
@@ -165,6 +166,7 @@ class Windows(NamedTuple):
     restart: np.ndarray
     width: int
     slot: int = 0
+    epoch: int = 0
 
 
 class Cutter(Protocol):
@@ -306,11 +308,14 @@ class ChunkCutter:
         text: What is cut.
         window: Tokens of a chunk, at most.
         seed: Of the places of the cuts, together with the epoch.
+        reads_last: Whether the last token of the text is read too, which predicts nothing, but may itself be hidden.
         **options: Of `UpdateSampler`, for which a chunk is a row.
     """
 
-    def __init__(self, text: TokenText, window: int, *, seed: int = 0, **options: Any) -> None:
-        self.targets, self.seed = len(text) - 1, seed
+    def __init__(
+        self, text: TokenText, window: int, *, seed: int = 0, reads_last: bool = False, **options: Any
+    ) -> None:
+        self.targets, self.seed = len(text) - (not reads_last), seed
         if self.targets < 1:
             raise ValueError("a text of one token predicts nothing.")
         self.count = -(-self.targets // window)
@@ -334,6 +339,32 @@ class ChunkCutter:
         for rows in self.sampler.updates():
             lengths = cuts[rows + 1] - cuts[rows]
             yield Windows(cuts[rows], lengths, np.ones(len(rows), bool), int(lengths.max()))
+
+
+class OrderedCutter:
+    """Windows of the whole text one after the other, each from an empty state: to evaluate what reads both sides.
+
+    Where they are cut does not depend on how many are read at once.
+
+    Args:
+        text: What is cut.
+        rows: B, windows at once; the last ones may be fewer.
+        window: Tokens of a window, at most.
+    """
+
+    def __init__(self, text: TokenText, rows: int, window: int) -> None:
+        self.cuts, self.rows = even_cuts(len(text), window), rows
+
+    def __len__(self) -> int:
+        return -(-(len(self.cuts) - 1) // self.rows)
+
+    def updates(self, epoch: int) -> Iterator[Windows]:
+        """The same in every epoch."""
+        lengths = np.diff(self.cuts)
+        for first in range(0, len(lengths), self.rows):
+            own = slice(first, first + self.rows)
+            restart = np.ones(len(lengths[own]), bool)
+            yield Windows(self.cuts[:-1][own], lengths[own], restart, int(lengths[own].max()))
 
 
 def share_bounds(rows: int, shares: int) -> list[int]:
@@ -375,7 +406,8 @@ class WindowSampler(Sampler[Windows]):
             for slot in range(self.accumulation_steps):
                 share = slot * self.num_processes + self.process_index
                 own = slice(bounds[share], bounds[share + 1])
-                yield Windows(windows.starts[own], windows.lengths[own], windows.restart[own], windows.width, slot)
+                rows = windows.starts[own], windows.lengths[own], windows.restart[own]
+                yield Windows(*rows, width=windows.width, slot=slot, epoch=self.epoch)
 
 
 class WindowDataset(TorchDataset):

@@ -20,7 +20,8 @@ logger = logging.getLogger(__name__)
 
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
 # An empty cell is an empty text and "NA" or "null" is a word: pandas would turn them into missing values.
-FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
+Formats = Mapping[str, tuple[str, dict[str, Any]]]
+FORMATS: Formats = {
     ".parquet": ("parquet", {}),
     ".csv": ("csv", {"keep_default_na": False}),
     ".tsv": ("csv", {"keep_default_na": False, "sep": "\t"}),
@@ -92,14 +93,18 @@ def load_text_dataset(settings: DataSettings) -> TextTask:
     splits = chosen_splits(read_splits(settings), settings.splits)
     dataset = DatasetDict({split: _two_columns(rows, split, settings) for split, rows in splits.items()})
     task = _with_labels(dataset, settings)
-    dataset = task.dataset
+    cut_splits(task.dataset, settings)
+    return task
+
+
+def cut_splits(dataset: DatasetDict, settings: DataSettings) -> None:
+    """Cut a validation split off train where there is none, and every split to `max_rows`; in place."""
     if "validation" not in dataset:
         cut = dataset["train"].train_test_split(settings.validation_fraction, seed=settings.seed)
         dataset["train"], dataset["validation"] = cut["train"], cut["test"]
     for split, rows in dataset.items():
         if settings.max_rows is not None and rows.num_rows > settings.max_rows:
             dataset[split] = rows.shuffle(seed=settings.seed).select(range(settings.max_rows))
-    return task
 
 
 def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
@@ -127,15 +132,16 @@ def _tokenize(
     return {"input_ids": encoded["input_ids"], "length": [len(ids) for ids in encoded["input_ids"]]}
 
 
-def read_splits(settings: DataSettings, streaming: bool = False) -> dict[str, Dataset]:
+def read_splits(settings: DataSettings, streaming: bool = False, formats: Formats = FORMATS) -> dict[str, Dataset]:
     """Read every split of the source, with the columns that it has.
 
     Args:
         settings: Which source.
         streaming: Download nothing of a Hub dataset before it is read; its splits are then `IterableDataset`s.
+        formats: Of local files: suffix -> builder of `datasets`, and its options.
     """
     if settings.path is not None:
-        return _read_local(settings.path, settings)
+        return _read_local(settings.path, settings, formats)
     if settings.name == "embedded":
         return load_embedded(seed=settings.seed)
     return _read_hub(settings, streaming)
@@ -161,27 +167,27 @@ def _read_hub(settings: DataSettings, streaming: bool) -> dict[str, Dataset]:
         raise ValueError(f"{where}, data.config={settings.config!r}: {error}") from error
 
 
-def _read_local(path: str | dict[str, str], settings: DataSettings) -> dict[str, Dataset]:
+def _read_local(path: str | dict[str, str], settings: DataSettings, formats: Formats) -> dict[str, Dataset]:
     if isinstance(path, dict):
-        return {split: _read_files([existing_path(file)]) for split, file in path.items()}
+        return {split: _read_files([existing_path(file)], formats) for split, file in path.items()}
     root = existing_path(path)
     if root.is_file():
-        return {"train": _read_files([root])}
+        return {"train": _read_files([root], formats)}
     if (root / "dataset_dict.json").exists() or (root / "state.json").exists():
         return _read_saved(root)
     wanted = {name for names in _SPLIT_NAMES.values() for name in names} | set((settings.splits or {}).values())
     files: dict[str, list[Path]] = {}
     for file in sorted([*root.glob("*"), *root.glob("data/*")]):
         match = _SPLIT_FILE.fullmatch(file.name)
-        if match is not None and match["split"] in wanted and match["suffix"] in FORMATS:
+        if match is not None and match["split"] in wanted and match["suffix"] in formats:
             files.setdefault(match["split"], []).append(file)
     if not files:
         held = ", ".join(sorted(file.name for file in root.iterdir())) or "nothing"
         raise ValueError(
-            f"data.path={path!r} holds no train file ({' '.join(f'train{suffix}' for suffix in FORMATS)}) "
+            f"data.path={path!r} holds no train file ({' '.join(f'train{suffix}' for suffix in formats)}) "
             f"and no saved dataset; it holds {held}."
         )
-    return {split: _read_files(parts) for split, parts in files.items()}
+    return {split: _read_files(parts, formats) for split, parts in files.items()}
 
 
 def _read_saved(folder: Path) -> dict[str, Dataset]:
@@ -199,12 +205,12 @@ def existing_path(path: str) -> Path:
     return Path(path).expanduser()
 
 
-def _read_files(files: list[Path]) -> Dataset:
+def _read_files(files: list[Path], formats: Formats) -> Dataset:
     names, suffixes = ", ".join(map(str, files)), {file.suffix for file in files}
     if len(suffixes) > 1:
         raise ValueError(f"One split has files of several types: {names}; keep one type.")
-    check_known(files[0].suffix, FORMATS, names, kind="file type")
-    builder, options = FORMATS[files[0].suffix]
+    check_known(files[0].suffix, formats, names, kind="file type")
+    builder, options = formats[files[0].suffix]
     try:
         rows = load_dataset(builder, data_files=[str(file) for file in files], split="train", **options)
     except (DatasetGenerationError, ValueError) as error:
@@ -246,35 +252,38 @@ def _two_columns(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
     if rows.num_rows == 0:
         raise ValueError(f"Split {split!r} is empty; give rows, or choose other splits with data.splits.")
     rows = rows.select_columns(list(columns)).rename_columns(columns)
-    if not _is_text(rows.features["text"]):
-        kind = _spelled(rows.features["text"])
+    if not is_text(rows.features["text"]):
+        kind = spelled(rows.features["text"])
         raise ValueError(f"Split {split!r}: data.text_column={settings.text_column!r} holds {kind}, not texts.")
     for given, column in columns.items():
-        missing = pc.index(pc.is_null(_values(rows, column)), True).as_py()
+        missing = pc.index(pc.is_null(column_values(rows, column)), True).as_py()
         if missing >= 0:
             raise ValueError(f"Split {split!r}, row {missing}: {given!r} has no value; fill in or remove such rows.")
     return rows
 
 
-def _values(rows: Dataset, column: str) -> pa.ChunkedArray:
+def column_values(rows: Dataset, column: str) -> pa.ChunkedArray:
+    """A whole column, as Arrow holds it."""
     return rows.with_format("arrow")[:].column(column)
 
 
-def _is_text(feature: Any) -> bool:
+def is_text(feature: Any) -> bool:
+    """Whether a column of this type holds texts."""
     return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
 
 
-def _spelled(feature: Any) -> str:
+def spelled(feature: Any) -> str:
+    """The type of a column as an error names it."""
     if isinstance(feature, List):
-        return f"lists of {_spelled(feature.feature)}"
+        return f"lists of {spelled(feature.feature)}"
     return feature.dtype if isinstance(feature, Value) else type(feature).__name__
 
 
 def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
     """Check the labels of all splits together and turn them into what a model takes."""
-    feature = _common_feature(dataset)
+    feature = common_feature(dataset)
     if isinstance(feature, List):
-        names = _class_names(feature.feature, dataset, settings)
+        names = class_names(feature.feature, dataset, settings)
         options = {"ids": {name: index for index, name in enumerate(names)}, "size": len(names)}
         multi_hot = Features({"text": dataset["train"].features["text"], "labels": List(Value("float32"))})
         dataset = dataset.map(_multi_hot, batched=True, fn_kwargs=options, features=multi_hot)
@@ -282,7 +291,7 @@ def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
     if _kind(feature) == "number":
         _check_scores(dataset, settings)
         return TextTask(dataset.cast_column("labels", Value("float32")), "regression", [settings.label_column])
-    names = _class_names(feature, dataset, settings)
+    names = class_names(feature, dataset, settings)
     if _kind(feature) == "truth":
         dataset = dataset.cast_column("labels", Value("int64"))
     return TextTask(dataset.cast_column("labels", ClassLabel(names=names)), "single_label_classification", names)
@@ -296,11 +305,12 @@ def _multi_hot(batch: dict[str, list[Any]], ids: dict[str, int], size: int) -> d
     return {"labels": rows}
 
 
-def _common_feature(dataset: DatasetDict) -> Any:
+def common_feature(dataset: DatasetDict) -> Any:
+    """The type of the column `labels`, once all splits are known to have the same."""
     features = {split: rows.features["labels"] for split, rows in dataset.items()}
     kinds = {split: _kind(feature) for split, feature in features.items()}
     if None in kinds.values() or len(set(kinds.values())) > 1:
-        found = ", ".join(f"{split}: {_spelled(feature)}" for split, feature in features.items())
+        found = ", ".join(f"{split}: {spelled(feature)}" for split, feature in features.items())
         raise ValueError(
             f"The labels are of mixed or unknown types ({found}); every row of every split needs the same: "
             "class names, integers, booleans, floats, or lists of names or integers."
@@ -318,13 +328,13 @@ def _kind(feature: Any) -> str | None:
         return f"list of {inner}" if inner in ("class", "name", "integer") else None
     if isinstance(feature, ClassLabel):
         return "class"
-    if _is_text(feature):
+    if is_text(feature):
         return "name"
     kinds = {"int": "integer", "uint": "integer", "float": "number", "bool": "truth"}
     return kinds.get(feature.dtype.rstrip("0123456789")) if isinstance(feature, Value) else None
 
 
-def _class_names(feature: Any, dataset: DatasetDict, settings: DataSettings) -> list[str]:
+def class_names(feature: Any, dataset: DatasetDict, settings: DataSettings) -> list[str]:
     """The names of all classes, once every label of every split is known to be one of them."""
     seen = {split: _distinct(rows, split) for split, rows in dataset.items()}
     kind, given = _kind(feature), settings.label_names
@@ -358,7 +368,7 @@ def _numbered(highest: int, num_rows: int) -> list[str]:
 
 
 def _distinct(rows: Dataset, split: str) -> set[Any]:
-    values = _values(rows, "labels")
+    values = column_values(rows, "labels")
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         values = pc.list_flatten(values)
     labels = set(pc.unique(values).to_pylist())
@@ -394,6 +404,6 @@ def _check_scores(dataset: DatasetDict, settings: DataSettings) -> None:
             "leave out data.label_names, or make the labels integers."
         )
     for split, rows in dataset.items():
-        row = pc.index(pc.is_finite(_values(rows, "labels")), False).as_py()
+        row = pc.index(pc.is_finite(column_values(rows, "labels")), False).as_py()
         if row >= 0:
             raise ValueError(f"Split {split!r}, row {row}: the label is not a finite number; fix or remove such rows.")

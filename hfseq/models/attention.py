@@ -108,7 +108,8 @@ def visible(
 
     Args:
         attention_mask: (B, S) or shorter, 1 for real tokens; None: all are real.
-        position_ids: (B, T); where texts lie one behind the other in a row, each begins at 0 and sees itself alone.
+        position_ids: (B, T); where texts lie one behind the other in a row, each begins at 0 and, if `is_causal`, sees
+            itself alone.
         queries: T.
         keys: S, with room for tokens to come in a cache of fixed size.
         seen: Tokens that a decoder has read before these.
@@ -131,17 +132,16 @@ def visible(
     return allowed if is_causal or attention_mask is not None else None
 
 
-_SLOW_BACKWARD = 128
+_FEW_KEYS = 128
 
 
 def slow_in_bfloat16(query: torch.Tensor, key: torch.Tensor) -> bool:
     """Whether float32 is faster, which it is in training on a CPU with few keys.
 
-    There the backward pass of torch's fused attention takes eight times as long in bfloat16 as in float32 at 64 keys,
-    and three times at 128; what is left of that at 256 is less than float32's memory costs.
+    There the backward pass of torch's fused attention takes several times as long in bfloat16 as in float32.
     """
     is_cpu_bfloat16 = query.dtype == torch.bfloat16 and query.device.type == "cpu"
-    return is_cpu_bfloat16 and query.requires_grad and key.shape[2] <= _SLOW_BACKWARD
+    return is_cpu_bfloat16 and query.requires_grad and key.shape[2] <= _FEW_KEYS
 
 
 def attend_in_float32(
@@ -309,7 +309,7 @@ def positions_of(
     """The place of each of the last `steps` tokens among the real ones, (B or 1, T)."""
     if attention_mask is None:
         return torch.arange(steps, device=device)[None] + seen
-    return (attention_mask.cumsum(1) - 1).clamp(min=0)[:, -steps:]
+    return ((attention_mask != 0).cumsum(1) - 1).clamp(min=0)[:, -steps:]
 
 
 def check_positions(positions: torch.Tensor, limit: int) -> None:

@@ -338,8 +338,11 @@ def own_columns(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: i
     return attention_mask[:, -steps:]
 
 
-def look_up(embeddings: nn.Embedding, input_ids: torch.Tensor) -> torch.Tensor:
-    """(B, T) ids -> (B, T, E) vectors; what is wrong with ids is only looked for when something is."""
+def look_up(embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
+    """(B, T) ids -> (B, T, E) vectors; what is wrong with ids is only looked for when something is.
+
+    `dropout` is the share of the vocabulary that is blanked, every occurrence of a word at once.
+    """
     try:
         vectors = embeddings(input_ids)
     except (IndexError, RuntimeError):
@@ -347,7 +350,10 @@ def look_up(embeddings: nn.Embedding, input_ids: torch.Tensor) -> torch.Tensor:
         raise
     if input_ids.shape[0] == 0:  # no error of an embedding's
         check_input_ids(input_ids, embeddings.num_embeddings)
-    return vectors
+    if dropout == 0:
+        return vectors
+    kept = nn.functional.dropout(vectors.new_ones(embeddings.num_embeddings, 1), dropout)
+    return vectors * kept[input_ids]
 
 
 def check_input_ids(input_ids: torch.Tensor, vocab_size: int) -> None:

@@ -29,12 +29,12 @@ class SequencePooling(nn.Module):
     Args:
         kind: One of the above.
         hidden_size: D.
-        bidirectional: Whether the second half of D was read backward.
+        has_backward_half: Whether the second half of D was read backward.
     """
 
-    def __init__(self, *, kind: str, hidden_size: int, bidirectional: bool) -> None:
+    def __init__(self, *, kind: str, hidden_size: int, has_backward_half: bool) -> None:
         super().__init__()
-        self.kind, self.bidirectional = kind, bidirectional
+        self.kind, self.has_backward_half = kind, has_backward_half
         self.output_size = hidden_size * (2 if kind == "mean_max" else 1)
         if kind == "attention":
             self.query = nn.Linear(hidden_size, hidden_size)
@@ -67,7 +67,7 @@ class SequencePooling(nn.Module):
         step = torch.arange(real.shape[1], device=real.device)
         rows = torch.arange(real.shape[0], device=real.device)
         last = (real * step).argmax(1)  # of a row without a token: 0, where the output is zero anyway
-        if not self.bidirectional:
+        if not self.has_backward_half:
             return hidden_states[rows, last] * real.any(1, keepdim=True)
         first = real.int().argmax(1)
         forward, backward = hidden_states.chunk(2, dim=-1)
@@ -150,10 +150,11 @@ class SequenceClassificationMixin(PreTrainedModel):
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
+        config = self.config
         self.num_labels = cast(int, config.num_labels)
         self.model = self.backbone_class(config)
         self.pooling = SequencePooling(
-            kind=config.pooling, hidden_size=config.output_size, bidirectional=config.has_backward_half
+            kind=config.pooling, hidden_size=config.output_size, has_backward_half=config.has_backward_half
         )
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(self.pooling.output_size, self.num_labels)
@@ -249,6 +250,7 @@ class TokenClassificationMixin(PreTrainedModel):
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
+        config = self.config
         self.num_labels = cast(int, config.num_labels)
         self.model = self.backbone_class(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
@@ -299,6 +301,12 @@ class MaskedLMMixin(PreTrainedModel):
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
+        config = self.config
+        if config.adaptive_softmax_cutoffs is not None:
+            raise ValueError(
+                f"adaptive_softmax_cutoffs={config.adaptive_softmax_cutoffs} is for models of the next token: leave "
+                "it out."
+            )
         self.model = self.backbone_class(config)
         if not config.bidirectional:
             raise ValueError(

@@ -112,6 +112,7 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
+        config = self.config
         if config.bidirectional:
             raise ValueError(
                 "A language model must not read the future: set bidirectional=False in the config (a bidirectional "

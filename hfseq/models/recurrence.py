@@ -260,14 +260,6 @@ class RecurrentModel(RecurrentPreTrainedModel):
         """The embeddings, when the config freezes them."""
         self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
 
-    def _embed(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """(B, T) -> (B, T, E); in training a share of the vocabulary is blanked, every occurrence of it."""
-        embeds = look_up(self.embed_tokens, input_ids)
-        if not self.training or self.config.embedding_dropout == 0:
-            return embeds
-        keep = nn.functional.dropout(embeds.new_ones(self.config.vocab_size, 1), self.config.embedding_dropout)
-        return embeds * keep[input_ids]
-
     def _cache(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
         if not self._goes_on(past_key_values, use_cache):
             return None
@@ -297,7 +289,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
             `last_hidden_state` (B, T, D), zero at padding; `past_key_values` when asked for.
         """
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
-        hidden_states = self._embed(input_ids) if input_ids is not None else inputs_embeds
+        blanked = self.config.embedding_dropout if self.training else 0.0
+        hidden_states = look_up(self.embed_tokens, input_ids, blanked) if input_ids is not None else inputs_embeds
         assert hidden_states is not None
         cache = self._cache(past_key_values, use_cache)
         batch, steps = hidden_states.shape[:2]

@@ -1,6 +1,7 @@
 """The transformer (Vaswani et al. 2017), as encoder and as decoder.
 
-    x_0 = sqrt(D) E[w] + P[p]           words and positions
+    x_0 = sqrt(D) E[w] + P[p]           words and sinusoidal positions; learned ones are scaled as words are, and
+                                        rotary ones turn queries and keys instead
     x_n = layer_n(x_{n-1})              N layers of attention and feed-forward networks, `transformer_layers.py`
     h   = norm(x_N)                     with norm_position="pre"; as published x_N
 
@@ -18,9 +19,10 @@ Padding takes no position and is seen by nobody, so that a text's outputs are th
 Shapes: B batch, T time, D width, H heads, S keys.
 """
 
+import copy
 import math
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -77,16 +79,18 @@ class TransformerConfig(SequenceConfig):
             the longest that the model was trained on.
         rope_theta: Base of rotary positions.
         bias: Whether products and layer norms add a bias.
-        scale_embedding: Multiply the words' vectors, and learned positions, by sqrt(D).
+        scale_embedding: Multiply the words' vectors, and learned positions, by sqrt(D). With tied weights a model then
+            begins by expecting each word once more, and unlearns it in its first steps.
+        embedding_dropout: Share of the vocabulary blanked per batch (all occurrences of a word at once).
         hidden_dropout: Dropout on the sum of words and positions, and on what each sub-layer adds.
         attention_dropout: Dropout on the shares of attention.
         activation_dropout: Dropout inside the feed-forward network.
-        bidirectional: Whether each token sees the whole text, or only what precedes it; None: as the first model that
-            is made of this config needs it, a language model the second, all others the first.
+        bidirectional: Whether each token sees the whole text, or only what precedes it; None: as the model needs it
+            that is made of this config, `TransformerForCausalLM` the second, all others the first.
         pooling: How a text's outputs become one vector, see `heads.SequencePooling`.
         classifier_dropout: Dropout before the classifier.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
-        initializer_range: Standard deviation of the words' vectors; None: D^-0.5.
+        initializer_range: Standard deviation of the words' vectors, and of learned positions; None: D^-0.5.
         tie_word_embeddings: A language model's output weights are its embeddings, as in the paper.
         adaptive_softmax_cutoffs: As for recurrent models (`RecurrentConfig`).
     """
@@ -121,6 +125,7 @@ class TransformerConfig(SequenceConfig):
     rope_theta: float | int = bounded(10_000.0, 1.0, 1e9)
     bias: bool = True
     scale_embedding: bool = True
+    embedding_dropout: float | int = share(0.0)
     hidden_dropout: float | int = share(0.1)
     attention_dropout: float | int = share(0.1)
     activation_dropout: float | int = share(0.0)
@@ -178,9 +183,18 @@ class TransformerPreTrainedModel(SequencePreTrainedModel):
         "cross_attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="cross_attention"),
     }
 
+    _reads_ahead: ClassVar[bool | None] = True  # what bidirectional=None means
+    has_memory = False
+
+    def __init__(self, config: TransformerConfig, *args: Any, **kwargs: Any) -> None:
+        if config.bidirectional is None and self._reads_ahead is not None:
+            config = copy.copy(config)  # the caller may make another model of it
+            config.bidirectional = self._reads_ahead
+        super().__init__(config, *args, **kwargs)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Xavier's uniform for products; in "pre" smaller where 2 N sub-layers add up (Radford et al. 2019)."""
+        """Xavier's uniform for products; in "pre" smaller where the sub-layers add up (Radford et al. 2019)."""
         if isinstance(module, nn.Embedding):
             given = self.config.initializer_range
             init.normal_(module.weight, std=self.config.hidden_size**-0.5 if given is None else float(given))
@@ -189,7 +203,8 @@ class TransformerPreTrainedModel(SequencePreTrainedModel):
             return
         super()._init_weights(module)
         if isinstance(module, LastLinear) and self.config.norm_position == "pre":
-            init.xavier_uniform_(module.weight, gain=(2 * self.config.num_hidden_layers) ** -0.5)
+            sublayers = (3 if self.has_memory else 2) * self.config.num_hidden_layers
+            init.xavier_uniform_(module.weight, gain=sublayers**-0.5)
 
 
 class TransformerModel(TransformerPreTrainedModel):
@@ -203,8 +218,7 @@ class TransformerModel(TransformerPreTrainedModel):
 
     def __init__(self, config: TransformerConfig, *, has_memory: bool = False) -> None:
         super().__init__(config)
-        if config.bidirectional is None:
-            config.bidirectional = True
+        config = self.config
         self.embed_tokens = (
             None if has_memory else nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         )
@@ -263,7 +277,7 @@ class TransformerModel(TransformerPreTrainedModel):
         """(B, T) -> (B, T, D), as `inputs_embeds` takes them."""
         if self.embed_tokens is None or input_ids is None:
             raise ValueError("A decoder beside an encoder has no words of its own: give it inputs_embeds.")
-        return look_up(self.embed_tokens, input_ids)
+        return look_up(self.embed_tokens, input_ids, self.config.embedding_dropout if self.training else 0.0)
 
     def _cache(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
         if not self._goes_on(past_key_values, use_cache):
@@ -304,7 +318,8 @@ class TransformerModel(TransformerPreTrainedModel):
             input_ids: (B, T) token ids.
             attention_mask: (B, S), 1 for real tokens, of those read before as well where there is a cache; all real
                 without it. Or (B, 1, T, S), made for `attn_implementation`.
-            position_ids: (B, T) the place of each token; by default they count the real tokens.
+            position_ids: (B, T) the place of each token; by default they count the real tokens. Given to a decoder
+                without mask and cache, a row may hold several texts, each from 0 on, which do not see each other.
             past_key_values: Keys and values to go on from, as an earlier call returned them.
             inputs_embeds: (B, T, D) vectors instead of `input_ids`, before they are scaled.
             use_cache: Return keys and values.
@@ -313,13 +328,18 @@ class TransformerModel(TransformerPreTrainedModel):
             **kwargs: `output_attentions`, `output_hidden_states`, `return_dict`, and what attention functions take.
 
         Returns:
-            `last_hidden_state` (B, T, D), zero at padding; `past_key_values`, and `attentions` (B, H, T, S) and
-            `cross_attentions` of each layer, when asked for, whatever `attn_implementation` is.
+            `last_hidden_state` (B, T, D), zero at padding that a mask (B, S) tells; `past_key_values`, and
+            `attentions` (B, H, T, S) and `cross_attentions` of each layer, when asked for, whatever
+            `attn_implementation` is.
         """
+        given = input_ids if inputs_embeds is None else inputs_embeds
+        is_empty = given is not None and given.shape[1] == 0
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         words = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
         batch, steps = words.shape[:2]
         cache = self._cache(past_key_values, use_cache)
+        if is_empty and past_key_values is not None:  # nothing more to read: nothing may be added to the keys
+            return BaseModelOutputWithPastAndCrossAttentions(torch.zeros_like(words), past_key_values=cache)
         seen = 0 if cache is None else cache.get_seq_length()
         real = None if attention_mask is None or attention_mask.dim() == 4 else attention_mask
         if real is not None:
@@ -348,6 +368,7 @@ class TransformerModel(TransformerPreTrainedModel):
                 encoder_hidden_states,
                 memory_mask,
                 past_key_values=cache,
+                position_ids=position_ids,
                 **kwargs,
             )
         hidden_states = self.norm(hidden_states)
@@ -370,6 +391,11 @@ class TransformerModel(TransformerPreTrainedModel):
                 return create_bidirectional_mask(self.config, words, attention_mask)
             return create_causal_mask(self.config, words, attention_mask, past, position_ids)
         if attention_mask is not None and attention_mask.dim() == 4:
+            if attention_mask.dtype != torch.bool and not attention_mask.is_floating_point():
+                raise ValueError(
+                    f"a mask (B, 1, T, S) says True or False, or is added to the scores, got {attention_mask.dtype}: "
+                    "call .bool()."
+                )
             return attention_mask
         steps = words.shape[1]
         return visible(
@@ -386,7 +412,7 @@ class TransformerModel(TransformerPreTrainedModel):
         self, words: torch.Tensor, memory: torch.Tensor, attention_mask: torch.Tensor | None, *, is_eager: bool
     ) -> Mask:
         """Which of the memory everybody sees, likewise."""
-        if not is_eager:
+        if not is_eager or (attention_mask is not None and attention_mask.dim() == 4):
             return create_bidirectional_mask(self.config, words, attention_mask, encoder_hidden_states=memory)
         queries, keys = words.shape[1], memory.shape[1]
         return visible(attention_mask, queries=queries, keys=keys, is_causal=False, device=words.device)
@@ -414,11 +440,7 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
     """A decoder as a language model."""
 
     backbone_class = TransformerModel
-
-    def __init__(self, config: TransformerConfig) -> None:
-        if config.bidirectional is None:
-            config.bidirectional = False
-        super().__init__(config)
+    _reads_ahead = False
 
     def forward(  # `generate` looks for `position_ids` by name
         self,
@@ -433,7 +455,7 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
         num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """As `CausalLMMixin.forward`, with `position_ids` as `TransformerModel.forward` takes them."""
+        """As `CausalLMMixin.forward`, with `attention_mask` and `position_ids` as of `TransformerModel.forward`."""
         return super().forward(
             input_ids,
             attention_mask,

@@ -94,6 +94,7 @@ class TransformerLayer(GradientCheckpointingLayer):
         memory: torch.Tensor | None = None,
         memory_mask: Mask = None,
         past_key_values: Cache | None = None,
+        position_ids: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
         """(B, T, D) -> (B, T, D); the other arguments as `MultiHeadAttention` takes them."""
@@ -101,7 +102,9 @@ class TransformerLayer(GradientCheckpointingLayer):
         def look(x: torch.Tensor) -> torch.Tensor:
             past = past_key_values
             past = past.self_attention_cache if isinstance(past, EncoderDecoderCache) else past
-            return self.self_attention(x, attend, mask=mask, rotation=rotation, past_key_values=past, **kwargs)[0]
+            # Flash attention, which takes no mask of several texts in a row, sees by the positions where each begins.
+            own = {"mask": mask, "rotation": rotation, "past_key_values": past, "position_ids": position_ids}
+            return self.self_attention(x, attend, **own, **kwargs)[0]
 
         def look_at_memory(x: torch.Tensor) -> torch.Tensor:
             attention: Any = self.cross_attention

@@ -29,6 +29,8 @@ from .transformer import TransformerConfig, TransformerModel, TransformerPreTrai
 class TransformerSeq2SeqConfig(TransformerConfig):
     """Configuration of encoder and decoder together: `TransformerConfig` and two fields more.
 
+    What classifiers read (`pooling`, `classifier_dropout`) means nothing here.
+
     Args:
         num_encoder_layers: Where the encoder has another number than `num_hidden_layers`, which the decoder has.
         decoder_start_token_id: What the decoder is given before its first token; None: `bos_token_id`, or where there
@@ -55,6 +57,14 @@ class TransformerSeq2SeqConfig(TransformerConfig):
                 "TransformerConfig"
             )
 
+    def validate_output_weights(self) -> None:
+        """One softmax over the whole vocabulary."""
+        if self.adaptive_softmax_cutoffs is not None:
+            raise ValueError(
+                f"adaptive_softmax_cutoffs={self.adaptive_softmax_cutoffs} is for TransformerForCausalLM: leave it "
+                "out."
+            )
+
     def validate_start(self) -> None:
         """A text begins with a token of the vocabulary."""
         start = self.decoder_start_token_id
@@ -77,6 +87,9 @@ class TransformerSeq2SeqPreTrainedModel(TransformerPreTrainedModel):
     """Base of the classes with encoder and decoder."""
 
     config: TransformerSeq2SeqConfig
+    _reads_ahead = None  # the encoder does, the decoder does not
+    # transformers leaves out queries where the mask of the *keys* has padding, which is wrong of a memory.
+    _supports_flash_attn = False
 
 
 class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
@@ -100,6 +113,8 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace them."""
         self.encoder.set_input_embeddings(value)
+        size = value.get_parameter("weight").shape[0]
+        self.encoder.config.vocab_size = self.decoder.config.vocab_size = size
 
     @can_return_tuple
     def forward(
@@ -141,7 +156,7 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
                 input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
             )
         given: Any = encoder_outputs
-        encoded = BaseModelOutput(*given) if isinstance(given, tuple) else given
+        encoded = BaseModelOutput(*given[:3]) if isinstance(given, tuple | list) else given
         if decoder_inputs_embeds is None:
             if decoder_input_ids is None:
                 raise ValueError(
@@ -150,6 +165,7 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
                 )
             decoder_inputs_embeds = self.encoder.embed(decoder_input_ids)
         memory: Any = encoded.last_hidden_state
+        use_cache = getattr(self.config, "use_cache", None) if use_cache is None else use_cache
         if attention_mask is not None and attention_mask.shape[1] == 0:  # the source of no token, see the encoder
             attention_mask = attention_mask.new_zeros(memory.shape[:2])
         outputs = self.decoder(
@@ -186,6 +202,8 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
 
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """(B, T) targets -> what the decoder has read before each: the start, then the targets but the last."""
+        if labels.dim() != 2 or labels.shape[1] == 0:
+            raise ValueError(f"labels are (batch, target tokens), one token a row or more, got {tuple(labels.shape)}.")
         check_targets(labels, labels.shape, self.config.vocab_size)
         start: Any = self.config.decoder_start_token_id
         shifted = labels.roll(1, dims=1)
@@ -247,11 +265,13 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
         )
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         hidden_states = outputs.last_hidden_state
-        logits = self.lm_head(hidden_states if labels is not None else hidden_states[:, kept])
+        logits = self.lm_head(hidden_states[:, kept])
         loss = None
         if labels is not None:
             check_targets(labels, hidden_states.shape[:2], self.config.vocab_size)
-            total = nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="sum")
+            is_whole = logits.shape[:2] == labels.shape
+            told = logits if is_whole else self.lm_head(hidden_states)
+            total = nn.functional.cross_entropy(told.float().flatten(0, 1), labels.flatten(), reduction="sum")
             loss = mean_over_targets(total, labels, num_items_in_batch)
         fields = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
         return Seq2SeqLMOutput(loss=loss, logits=logits, **fields)

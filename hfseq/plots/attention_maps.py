@@ -139,8 +139,8 @@ def _stacks(attentions: torch.Tensor | Sequence[torch.Tensor]) -> tuple[list[tor
 def _check_layers(attentions: Any) -> None:
     if attentions is None or (isinstance(attentions, tuple | list) and all(layer is None for layer in attentions)):
         raise ValueError(
-            "There are no attention weights: call the model with output_attentions=True, and load it with "
-            "attn_implementation='eager', because sdpa and flash attention keep none."
+            "There are no attention weights: call the model with output_attentions=True (models of "
+            "transformers' own also need attn_implementation='eager' when they are loaded)."
         )
     if not isinstance(attentions, tuple | list):
         raise TypeError(

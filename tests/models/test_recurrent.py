@@ -18,10 +18,14 @@ from hfseq import (
 )
 from hfseq.models import fused
 from hfseq.models.heads import SequencePooling, sequence_loss
-from hfseq.models.recurrence import LockedDropout
+from hfseq.models.recurrence import LockedDropout, RecurrentConfig
 from tests.contract import edit_weights
 
-CLASSIFIERS = [name for name, family in FAMILIES.items() if "text-classification" in family.heads]
+CLASSIFIERS = [
+    name
+    for name, family in FAMILIES.items()
+    if "text-classification" in family.heads and issubclass(family.config, RecurrentConfig)
+]
 TORCH = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 LENGTHS = torch.tensor([9, 1, 4, 6, 9])
@@ -240,10 +244,10 @@ def test_pooling_by_hand():
         "mean_max": [[1.5, 15.0, 2.0, 20.0], [-1.0, -4.0, -1.0, -4.0]],
     }
     for kind, value in expected.items():
-        pooling = SequencePooling(kind=kind, hidden_size=2, bidirectional=False)
+        pooling = SequencePooling(kind=kind, hidden_size=2, has_backward_half=False)
         assert pooling(hidden, mask)[0].tolist() == value
         assert pooling.output_size == len(value[0])
-    both_ends = SequencePooling(kind="last", hidden_size=2, bidirectional=True)(hidden, mask)[0]
+    both_ends = SequencePooling(kind="last", hidden_size=2, has_backward_half=True)(hidden, mask)[0]
     assert both_ends.tolist() == [[2.0, 10.0], [-1.0, -4.0]]  # the backward half ends at the first token
 
 
@@ -262,11 +266,11 @@ def test_dropout_kinds():
     assert torch.equal(LockedDropout(0.5).eval()(ones), ones)
     model = LSTMModel(LSTMConfig(vocab_size=200, embedding_dropout=0.5, hidden_dropout=0.0)).train()
     ids = torch.arange(1, 200).repeat(2, 1)
-    embeds = model._embed(ids)
+    embeds = model(ids, output_hidden_states=True).hidden_states[0]
     blanked = (embeds == 0).all(-1)
     assert torch.equal(blanked[0], blanked[1])  # every occurrence of a word, or none
     assert 0.3 < blanked.float().mean() < 0.7
-    assert not (model.eval()._embed(ids) == 0).all(-1).any()
+    assert not (model.eval()(ids, output_hidden_states=True).hidden_states[0] == 0).all(-1).any()
 
 
 @pytest.mark.parametrize("kind", ["element", "locked"])

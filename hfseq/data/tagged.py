@@ -1,0 +1,332 @@
+"""Words with tags from the Hub, local files or our generator: into columns `tokens` and `labels`, then token ids.
+
+Tables (Parquet, JSON) have a list of words and a list of tags in each row. CoNLL files have a word on each line, its
+tags behind it, and an empty line after each sentence:
+
+| file               | columns                                                                              |
+|--------------------|--------------------------------------------------------------------------------------|
+| `.conllu`          | `tokens`, `lemma`, `tags` and `upos` (the same), `xpos`, `feats`, `deprel`           |
+| any other of CoNLL | `tokens` (the first), `tags` (the last), and `column_2`, `column_3`, ... between them |
+
+Entities are brought to IOB2, the writing that pipelines read: tags in IOB1, IOBES or BILOU tell the same entities.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from transformers import PreTrainedTokenizerFast
+
+from ..entities import OUTSIDE, in_iob2, kinds, tell_entities
+from ..metrics import IGNORED_LABEL
+from ..settings import check_known
+from .text import (
+    FORMATS,
+    DataSettings,
+    Formats,
+    chosen_splits,
+    class_names,
+    column_values,
+    common_feature,
+    cut_splits,
+    is_text,
+    read_splits,
+    spelled,
+)
+
+logger = logging.getLogger(__name__)
+
+_TOKENS, _TAGS, _LABELS, _LOST = "tokens", "tags", "labels", "words left out"
+_CONLLU_COLUMNS: Final = {"tokens": 1, "lemma": 2, "tags": 3, "upos": 3, "xpos": 4, "feats": 5, "deprel": 7}
+_CONLLU_WIDTH = 10
+_CONLL_LINES, _CONLLU_LINES = "lines of CoNLL", "lines of CoNLL-U"  # the only column of a file that was read as text
+
+
+def _lines(column: str) -> tuple[str, dict[str, Any]]:
+    return "text", {"features": Features({column: Value("string")}), "encoding": "utf-8-sig"}
+
+
+TAGGED_FORMATS: Formats = {
+    **{suffix: FORMATS[suffix] for suffix in (".parquet", ".json", ".jsonl")},
+    **dict.fromkeys((".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio"), _lines(_CONLL_LINES)),
+    ".conllu": _lines(_CONLLU_LINES),
+}
+
+
+@dataclass
+class TaggedSettings(DataSettings):
+    """Which words and tags to learn from."""
+
+    text_column: str = field(default=_TOKENS, metadata={"help": "the column of words, a list a row"})
+    label_column: str = field(
+        default=_TAGS, metadata={"help": "the column of tags: a list of names or integers a row, one for each word"}
+    )
+    label_names: list[str] | None = field(default=None, metadata={"help": "all tags, in the order of their ids"})
+
+    @property
+    def hub_id(self) -> str | None:
+        """The data set of the Hub that is read: none where local files take its place or the data are generated."""
+        return self.name if self.path is None and self.name != "embedded" else None
+
+
+@dataclass(frozen=True)
+class TaggedTask:
+    """Prepared words, and what a model needs to know of their tags.
+
+    Attributes:
+        dataset: splits train, validation and, where the source has one, test; columns `tokens` and `labels`.
+        label_names: one name for each tag, in the order of the ids.
+    """
+
+    dataset: DatasetDict
+    label_names: list[str]
+
+    @property
+    def has_entities(self) -> bool:
+        """Whether the tags tell entities (in IOB2), rather than something of each word."""
+        return tell_entities(self.label_names)
+
+    def tags(self, split: str) -> list[list[str]]:
+        """The rows of tags of a split, by name."""
+        return [[self.label_names[index] for index in row] for row in self.dataset[split][_LABELS][:]]
+
+
+def load_tagged(settings: TaggedSettings) -> TaggedTask:
+    """Load words and tags, check every row, and cut a validation split where there is none."""
+    splits = chosen_splits(read_splits(settings, formats=TAGGED_FORMATS), settings.splits)
+    dataset = DatasetDict({split: _two_columns(rows, split, settings) for split, rows in splits.items()})
+    feature = common_feature(dataset)
+    if not isinstance(feature, List):
+        raise ValueError(f"data.label_column={settings.label_column!r} holds {spelled(feature)}, not lists of tags.")
+    names = class_names(feature.feature, dataset, settings)
+    dataset = dataset.cast_column(_LABELS, List(ClassLabel(names=names)))
+    if tell_entities(names):
+        dataset, names = _with_iob2(dataset, names)
+    cut_splits(dataset, settings)
+    return TaggedTask(dataset, names)
+
+
+def _two_columns(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset:
+    if rows.column_names == [_CONLL_LINES]:
+        rows = _from_conll(rows[_CONLL_LINES][:], split)
+    elif rows.column_names == [_CONLLU_LINES]:
+        rows = _from_conllu(rows[_CONLLU_LINES][:], split)
+    columns = {settings.text_column: _TOKENS, settings.label_column: _LABELS}
+    check_known(settings.text_column, rows.column_names, f"split {split!r}", kind="data.text_column")
+    check_known(settings.label_column, rows.column_names, f"split {split!r}", kind="data.label_column")
+    if rows.num_rows == 0:
+        raise ValueError(f"Split {split!r} is empty; give rows, or choose other splits with data.splits.")
+    rows = rows.select_columns(list(columns)).rename_columns(columns)
+    words = rows.features[_TOKENS]
+    if not (isinstance(words, List) and is_text(words.feature)):
+        raise ValueError(
+            f"Split {split!r}: data.text_column={settings.text_column!r} holds {spelled(words)}, not lists of words."
+        )
+    _check_rows(rows, split, settings)
+    return rows
+
+
+def _check_rows(rows: Dataset, split: str, settings: TaggedSettings) -> None:
+    """Refuse a row without words or tags, or with more of the one than of the other, and a word without a letter."""
+    words, tags = column_values(rows, _TOKENS), column_values(rows, _LABELS)
+    if not (pa.types.is_list(tags.type) or pa.types.is_large_list(tags.type)):
+        return  # what holds no lists is refused for all splits together
+    for column, values in ((settings.text_column, words), (settings.label_column, tags)):
+        missing = pc.index(pc.is_null(values), True).as_py()
+        if missing >= 0:
+            raise ValueError(f"Split {split!r}, row {missing}: {column!r} has no value; fill in or remove such rows.")
+    counts = pc.list_value_length(words), pc.list_value_length(tags)
+    row = pc.index(pc.not_equal(*counts), True).as_py()
+    if row >= 0:
+        raise ValueError(
+            f"Split {split!r}, row {row} has {counts[0][row]} words ({settings.text_column!r}) and {counts[1][row]} "
+            f"tags ({settings.label_column!r}): each word needs one tag. It begins {words[row].as_py()[:5]}."
+        )
+    blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(pc.list_flatten(words)), ""), True)
+    place = pc.index(blank, True).as_py()
+    if place >= 0:
+        row = pc.list_parent_indices(words)[place].as_py()
+        raise ValueError(
+            f"Split {split!r}, row {row} holds a word that is empty or blank: {words[row].as_py()}. Remove it and its "
+            "tag."
+        )
+
+
+def _with_iob2(dataset: DatasetDict, names: list[str]) -> tuple[DatasetDict, list[str]]:
+    """Write the entities in IOB2, with new names, unless they are written so already."""
+    rows = {split: [[names[index] for index in row] for row in part[_LABELS][:]] for split, part in dataset.items()}
+    written = {split: [in_iob2(tags) for tags in part] for split, part in rows.items()}
+    pairs = [f"{prefix}-{kind}" for kind in kinds(names) for prefix in "BI"]
+    if written == rows and {OUTSIDE, *names} <= {OUTSIDE, *pairs}:
+        return dataset, names
+    logger.warning("The tags were not in IOB2, which pipelines read: they have been rewritten, for the same entities.")
+    names = [OUTSIDE, *pairs]
+    features = Features({_TOKENS: dataset["train"].features[_TOKENS], _LABELS: List(ClassLabel(names=names))})
+    return (
+        DatasetDict(
+            {
+                split: Dataset.from_dict({_TOKENS: part[_TOKENS][:], _LABELS: written[split]}, features)
+                for split, part in dataset.items()
+            }
+        ),
+        names,
+    )
+
+
+def _from_conll(lines: Iterable[str], split: str) -> Dataset:
+    """Read sentences of words and tags in columns, parted by tabs or, in a file without them, by blanks."""
+    width = 0
+    sentences: list[list[list[str]]] = [[]]
+    for number, line in enumerate(lines, start=1):
+        cells = line.split("\t") if "\t" in line else line.split()
+        if not line.strip() or cells[0].strip() == "-DOCSTART-":
+            sentences.append([])
+            continue
+        width = width or len(cells)
+        if len(cells) != width or width < 2:
+            wanted = f"{width}, as the lines before it" if width > 1 else "a word and its tags"
+            raise ValueError(
+                f"Split {split!r}, line {number} has {len(cells)} columns, not {wanted}: {line!r}. An empty line ends "
+                "a sentence."
+            )
+        sentences[-1].append([cell.strip() for cell in cells])
+    names = [_TOKENS, *(f"column_{index}" for index in range(2, width)), _TAGS]
+    return _columns(sentences, dict(zip(names, range(width), strict=False)))
+
+
+def _from_conllu(lines: Iterable[str], split: str) -> Dataset:
+    """Read sentences of Universal Dependencies: the words of the tree, neither contractions (1-2) nor gaps (1.1)."""
+    sentences: list[list[list[str]]] = [[]]
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            sentences.append([])
+        elif not line.startswith("#"):
+            cells = line.split("\t")
+            if len(cells) != _CONLLU_WIDTH:
+                raise ValueError(
+                    f"Split {split!r}, line {number} has {len(cells)} columns, parted by tabs; CoNLL-U has "
+                    f"{_CONLLU_WIDTH}: {line!r}."
+                )
+            if cells[0].isdecimal():
+                sentences[-1].append(cells)
+    return _columns(sentences, _CONLLU_COLUMNS)
+
+
+def _columns(sentences: Iterable[Sequence[Sequence[str]]], places: dict[str, int]) -> Dataset:
+    """Sentences of lines of cells -> a row each, with the cells of a column side by side."""
+    full = [sentence for sentence in sentences if sentence]
+    columns = {name: [[cells[place] for cells in sentence] for sentence in full] for name, place in places.items()}
+    return Dataset.from_dict(columns, Features({name: List(Value("string")) for name in columns}))
+
+
+def tokenize_words(
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    names: Sequence[str],
+    *,
+    max_length: int | None = None,
+    label_all_tokens: bool = False,
+) -> Dataset:
+    """Turn words and their tags into `input_ids`, `labels` and `length`.
+
+    The first token of a word has its tag; -100 stands at all others, at special tokens too. A word that the tokenizer
+    leaves nothing of (a lone control character) is read as its unknown token, so that each word has a place.
+
+    Args:
+        dataset: Rows with columns `tokens` and `labels`.
+        tokenizer: One that sees where the words of a list end, see `hfseq.tokenization`.
+        names: Of the tags, in the order of their ids.
+        max_length: Longer texts are cut to so many tokens, special tokens included; a warning tells how many words
+            lost their tag.
+        label_all_tokens: Tag the other tokens of a word as well: inside the entity that its first one begins, or as
+            the first one. For training only, as measures count words.
+    """
+    options = {
+        "tokenizer": tokenizer,
+        "max_length": max_length,
+        "later": _tags_of_later_tokens(names) if label_all_tokens else [IGNORED_LABEL] * len(names),
+    }
+    columns = Features(
+        {
+            "input_ids": List(Value("int32")),
+            "labels": List(Value("int64")),
+            "length": Value("int64"),
+            _LOST: Value("int64"),
+        }
+    )
+    tokens = dataset.map(
+        _tokenize,
+        batched=True,
+        fn_kwargs=options,
+        remove_columns=dataset.column_names,
+        features=columns,
+        desc="Tokenizing",
+    )
+    if lost := sum(tokens[_LOST][:]):
+        words = sum(map(len, dataset[_TOKENS][:]))
+        logger.warning(
+            "%d of %d words are left out with their tags: the texts are cut to %d tokens.", lost, words, max_length
+        )
+    return tokens.remove_columns(_LOST)
+
+
+def _tags_of_later_tokens(names: Sequence[str]) -> list[int]:
+    """What a word's later tokens are tagged with, for each tag of its first one."""
+    ids = {name: index for index, name in enumerate(names)}
+    if not tell_entities(names):
+        return list(ids.values())
+    inside = {name: ids.get(f"I-{name[2:]}", IGNORED_LABEL) for name in names if name.startswith("B-")}
+    return [inside.get(name, index) for name, index in ids.items()]
+
+
+def _tokenize(
+    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerFast, max_length: int | None, later: list[int]
+) -> dict[str, list[Any]]:
+    made: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], _LOST: []}
+    rows = _encoded(batch[_TOKENS], tokenizer)
+    for (ids, words), tags in zip(rows, batch[_LABELS], strict=True):
+        if max_length is not None and len(ids) > max_length:
+            ids, words = _cut(ids, words, max_length)
+        made["input_ids"].append(ids)
+        made["labels"].append(list(_labels(words, tags, later)))
+        made["length"].append(len(ids))
+        made[_LOST].append(len(tags) - len({word for word in words if word is not None}))
+    return made
+
+
+def _cut(
+    ids: Sequence[int], words: Sequence[int | None], max_length: int
+) -> tuple[Sequence[int], Sequence[int | None]]:
+    """Keep the first tokens of words, and all special tokens."""
+    of_words = [place for place, word in enumerate(words) if word is not None]
+    left_out = set(of_words[max_length - len(ids) :])
+    kept = [place for place in range(len(ids)) if place not in left_out]
+    return [ids[place] for place in kept], [words[place] for place in kept]
+
+
+def _encoded(
+    rows: list[list[str]], tokenizer: PreTrainedTokenizerFast
+) -> Iterator[tuple[Sequence[int], Sequence[int | None]]]:
+    """Ids of each row, and the word that each of them belongs to (None: a special token that was added)."""
+    encoded = tokenizer(rows, is_split_into_words=True, truncation=False, verbose=False)
+    for index, words in enumerate(rows):
+        ids, places = encoded["input_ids"][index], encoded.word_ids(index)
+        if silent := set(range(len(words))) - set(places):
+            readable = [str(tokenizer.unk_token) if place in silent else word for place, word in enumerate(words)]
+            again = tokenizer([readable], is_split_into_words=True, truncation=False, verbose=False)
+            ids, places = again["input_ids"][0], again.word_ids(0)
+        yield ids, places
+
+
+def _labels(words: Sequence[int | None], tags: Sequence[int], later: Sequence[int]) -> Iterator[int]:
+    before = None
+    for word in words:
+        if word is None:
+            yield IGNORED_LABEL
+        else:
+            yield tags[word] if word != before else later[tags[word]]
+        before = word

@@ -1,0 +1,130 @@
+"""Entities in rows of tags: which words belong together, and how many of them were found.
+
+    >>> entities(["B-city", "I-city", "O", "B-day"])
+    [Entity(kind='city', start=0, end=2), Entity(kind='day', start=3, end=4)]
+
+Tags are written in IOB1, IOB2, IOBES or BILOU: a prefix that tells where in its entity a word stands, and the entity's
+kind; O is a word outside. Every row of tags has entities, also one that no rule of writing allows: they are read as
+conlleval, the script of the CoNLL tasks, reads them. An I- after O begins an entity, and so does any change of kind.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+OUTSIDE: Final = "O"
+_TAG = re.compile(r"([BIESLU])-(.+)", re.DOTALL)  # S and U are an entity of one word, E and L its last one
+_OPEN = ("B", "I")  # after which an entity may go on
+
+Tags = Sequence[str]
+
+
+class Entity(NamedTuple):
+    """Words `start` to `end` (the first one after it)."""
+
+    kind: str
+    start: int
+    end: int
+
+
+class Found(NamedTuple):
+    """How many were expected, predicted, and both."""
+
+    expected: int
+    predicted: int
+    right: int
+
+    @property
+    def precision(self) -> float:
+        """The share of the predicted ones that are right; 0 of none."""
+        return self.right / self.predicted if self.predicted else 0.0
+
+    @property
+    def recall(self) -> float:
+        """The share of the expected ones that were found; 0 of none."""
+        return self.right / self.expected if self.expected else 0.0
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of both."""
+        both = self.expected + self.predicted
+        return 2 * self.right / both if both else 0.0
+
+
+def tell_entities(names: Iterable[str]) -> bool:
+    """Whether tags of these names tell entities: all but O have a prefix and a kind, and one begins or goes on."""
+    prefixes = {_parts(name)[0] for name in names if name != OUTSIDE}
+    return "" not in prefixes and not prefixes.isdisjoint(_OPEN)
+
+
+def entities(tags: Tags) -> list[Entity]:
+    """Read the entities of one row, in order."""
+    found: list[Entity] = []
+    kind, start, before = "", 0, ""
+    for index, tag in enumerate([*tags, OUTSIDE]):
+        prefix, own = _parts(tag)
+        goes_on = before in _OPEN and own == kind and prefix in ("I", "E", "L")
+        if kind and not goes_on:
+            found.append(Entity(kind, start, index))
+        if not goes_on:
+            kind, start = own, index
+        before = prefix
+    return found
+
+
+def in_iob2(tags: Tags) -> list[str]:
+    """Write the entities of one row anew: B- at the first word of each, I- at the others."""
+    written = [OUTSIDE] * len(tags)
+    for kind, start, end in entities(tags):
+        written[start:end] = [f"B-{kind}", *[f"I-{kind}"] * (end - start - 1)]
+    return written
+
+
+def kinds(names: Iterable[str]) -> list[str]:
+    """List the kinds of entities that tags of these names tell, each once, in order."""
+    return list(dict.fromkeys(_parts(name)[1] for name in names if name != OUTSIDE))
+
+
+def found_entities(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, Found]:
+    """Count the entities of each kind; one is right when its kind and both its ends are.
+
+    Args:
+        expected: Rows of tags.
+        predicted: Those of the same words.
+    """
+    true, told = (
+        {(row, *entity) for row, tags in enumerate(rows) for entity in entities(tags)}
+        for rows in (expected, predicted)
+    )
+    return _found(*(Counter(kind for _, kind, *_ in each) for each in (true, told, true & told)))
+
+
+def found_tags(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, Found]:
+    """Count the words of each tag.
+
+    Args:
+        expected: Rows of tags.
+        predicted: Those of the same words.
+    """
+    pairs = [
+        pair for tags, answers in zip(expected, predicted, strict=True) for pair in zip(tags, answers, strict=True)
+    ]
+    right = Counter(tag for tag, answer in pairs if tag == answer)
+    return _found(Counter(tag for tag, _ in pairs), Counter(answer for _, answer in pairs), right)
+
+
+def all_found(found: Iterable[Found]) -> Found:
+    """Sum the counts of all kinds."""
+    return Found(*map(sum, zip(Found(0, 0, 0), *found, strict=True)))
+
+
+def _found(expected: Counter[str], predicted: Counter[str], right: Counter[str]) -> dict[str, Found]:
+    names = sorted(expected.keys() | predicted.keys(), key=lambda name: (-expected[name], name))
+    return {name: Found(expected[name], predicted[name], right[name]) for name in names}
+
+
+def _parts(tag: str) -> tuple[str, str]:
+    """Prefix and kind of a tag; two empty texts for O and for what is no such tag."""
+    match = _TAG.fullmatch(tag)
+    return ("", "") if match is None else (match[1], match[2])

@@ -1,0 +1,92 @@
+"""Training on hidden tokens against what is written by hand: `StreamTrainer` with `mlm_probability`."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from hfseq.data.masking import MaskedWindowDataset, Masking
+from hfseq.data.streams import ChunkCutter
+from hfseq.masked_scoring import score_masked
+from tests.stream_trainers import make_trainer, small_masked_model, small_tokenizer, small_transformer, text
+
+SHARE = 0.3
+
+
+@pytest.fixture
+def make(tmp_path):
+    """`make_trainer` in an empty folder, for a masked model."""
+    return partial(make_trainer, tmp_path, carry="none", mlm_probability=SHARE)
+
+
+def loss_of(model, batch):
+    """The mean of -log P over the hidden tokens of a batch, row by row without padding."""
+    logits, labels = [], []
+    for ids, asked, real in zip(batch["input_ids"], batch["labels"], real_of(batch), strict=True):
+        logits.append(model(input_ids=ids[real][None]).logits[0])
+        labels.append(asked[real])
+    return torch.nn.functional.cross_entropy(torch.cat(logits), torch.cat(labels))
+
+
+def real_of(batch):
+    return batch.get("attention_mask", torch.ones_like(batch["labels"])).bool()
+
+
+def test_an_update_follows_the_loss_of_the_tokens_that_it_hides(make):
+    trainer = make(num_train_epochs=2)
+    trainer.train()
+    model = small_masked_model()
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    masking, losses = Masking.of(small_tokenizer(), SHARE), []
+    cutter = ChunkCutter(text(), 10, seed=42, reads_last=True, rows_per_update=6)  # as the arguments have it
+    for epoch in range(2):
+        for windows in cutter.updates(epoch):
+            batch = MaskedWindowDataset(text(), masking, seed=42).__getitems__(windows._replace(epoch=epoch))
+            assert {3} <= set(batch["input_ids"][real_of(batch)].tolist())
+            loss = loss_of(model, batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert trainer.losses == pytest.approx(losses, abs=1e-5)
+    pairs = zip(trainer.model.parameters(), model.parameters(), strict=True)
+    assert max((a - b).abs().max() for a, b in pairs) < 1e-5
+
+
+def test_an_evaluation_is_that_of_score_masked_whatever_the_batches(make):
+    held_out = text(201, seed=1)
+    scores = score_masked(small_masked_model(), held_out, Masking.of(small_tokenizer(), SHARE), window=10)
+    for rows in (1, 4, 100):
+        found = make(per_device_eval_batch_size=rows).evaluate(held_out)
+        assert found["eval_loss"] == pytest.approx(scores.loss, abs=1e-6)
+        assert found["eval_accuracy"] == scores.accuracy
+        assert found["eval_perplexity"] == pytest.approx(np.exp(scores.loss), rel=1e-6)
+
+
+def test_what_is_asked_in_an_evaluation_does_not_depend_on_the_seed_of_training(make):
+    held_out = text(201, seed=1)
+    one, other = (make(seed=seed, data_seed=seed, model=small_masked_model()).evaluate(held_out) for seed in (1, 2))
+    assert one["eval_loss"] == other["eval_loss"]
+
+
+def test_neighbours_on_both_sides_are_learnt_from(make):
+    """A token of this text follows from the two before it: with dropout off and time enough, it is told."""
+    trainer = make(num_train_epochs=12, learning_rate=0.01, optim="adamw_torch", window=20, total_train_batch_size=16)
+    before = trainer.evaluate(text(seed=1))
+    trainer.train()
+    after = trainer.evaluate(text(seed=1))
+    assert after["eval_loss"] < before["eval_loss"] - 0.2
+    assert after["eval_accuracy"] > before["eval_accuracy"]
+
+
+@pytest.mark.parametrize("head", ["fill-mask", "text-generation"])
+def test_a_transformer_is_trained_in_bfloat16_on_a_cpu(make, head):
+    losses = []
+    for bf16 in (False, True):
+        share = SHARE if head == "fill-mask" else None
+        trainer = make(max_steps=5, bf16=bf16, model=small_transformer(head), mlm_probability=share)
+        trainer.train()
+        losses.append(trainer.losses)
+        assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+    assert losses[1] == pytest.approx(losses[0], abs=0.1) and losses[1] != losses[0]
