@@ -18,6 +18,8 @@ from .data.streams import share_bounds
 
 logger = logging.get_logger(__name__)
 
+_SHARES = ("num_processes", "shares")  # how the streams were dealt, which a resumed run may change
+
 
 class CarriedStates:
     """The states of this process's shares of the streams: one cache for each accumulation step.
@@ -65,9 +67,10 @@ class CarriedStates:
                 for number, state in enumerate(layer.states):
                     # A copy: states may be views of one tensor, which safetensors refuses.
                     tensors[f"{share}.{index}.{number}"] = state.detach().clone(memory_format=torch.contiguous_format)
-        shares = {"num_processes": self.num_processes, "shares": self.num_processes * len(self.caches)}
+        counts = self.num_processes, self.num_processes * len(self.caches)
+        shares = dict(zip(_SHARES, map(str, counts), strict=True))
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, self._file(folder, self.process_index), {**facts, **{k: str(v) for k, v in shares.items()}})
+        save_file(tensors, self._file(folder, self.process_index), {**facts, **shares})
 
     def load(self, folder: Path, facts: dict[str, str]) -> None:
         """Read the files of all processes and take this process's rows, also if the streams were dealt otherwise."""
@@ -108,7 +111,9 @@ class CarriedStates:
 
 def _check_same_text(saved: dict[str, str], facts: dict[str, str], folder: Path) -> None:
     """Another cut of the text would lose some of it and repeat some."""
-    other = [f"{name}={saved.get(name)} (now {value})" for name, value in facts.items() if saved.get(name) != value]
+    names = dict.fromkeys(name for name in (*facts, *saved) if name not in _SHARES)
+    pairs = [(name, saved.get(name), facts.get(name)) for name in names]
+    other = [f"{name}={before} (now {now})" for name, before, now in pairs if before != now]
     if other:
         raise ValueError(
             f"{folder} is from a run with {', '.join(other)}: a run cannot go on in the middle of a text that is cut "

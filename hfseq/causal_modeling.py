@@ -29,7 +29,14 @@ _TIMED_TEXTS = 5
 
 
 def score_split(
-    model: PreTrainedModel, text: TokenText, rows: Dataset, *, carry: str, kind: str, stride: int | None = None
+    model: PreTrainedModel,
+    text: TokenText,
+    rows: Dataset,
+    *,
+    carry: str,
+    kind: str,
+    window: int | None = None,
+    stride: int | None = None,
 ) -> dict[str, float]:
     """Score a split, every token of it, and tell what is quoted of such tokens.
 
@@ -39,9 +46,10 @@ def score_split(
         rows: Its documents, whose characters count.
         carry: As in training: a state that was carried there is carried here.
         kind: Of tokens.
-        stride: How far apart the windows of a model without a state are, see `score_ids`.
+        window: Tokens that a model without a state reads at once, see `score_ids`.
+        stride: How far apart its windows are.
     """
-    surprisals = score_ids(model, read_as_trained(text, carry), stride=stride)
+    surprisals = score_ids(model, read_as_trained(text, carry), window=window, stride=stride)
     scores = Measures(
         log_prob=-float(sum(values.sum() for values in surprisals)),
         num_tokens=sum(map(len, surprisals)),
@@ -93,11 +101,11 @@ def windows_apart(
     """Score a model without a state in windows that begin anew, as it was trained and others often score theirs."""
     if carries_state(settings.model["type"]):
         return []
-    stride = cast(Any, model.config).max_position_embeddings
-    scores = score_split(model, text, rows, carry=settings.carry, kind=settings.tokenizer.kind, stride=stride)
+    window, kind = settings.window, settings.tokenizer.kind
+    scores = score_split(model, text, rows, carry=settings.carry, kind=kind, window=window, stride=window)
     return [
         Comparison(
-            name=f"The same, in windows of {stride} that begin anew",
+            name=f"The same, in windows of {window} that begin anew",
             metric=metric,
             value=value,
             source="measured in the same run",

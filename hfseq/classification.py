@@ -7,6 +7,7 @@ its layers under a new head, which `training.layer_rate_decay` and `training.unf
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, cast
@@ -47,7 +48,7 @@ from .facts import (
 from .metrics import SCORES
 from .publishing import CardWords, HubSettings
 from .registry import FAMILIES
-from .settings import check_known, fields_of
+from .settings import check_known, fields_of, known_fields
 from .tokenization import Kind, train_tokenizer, unknown_rate
 from .training import SequenceTrainingArguments
 
@@ -138,8 +139,9 @@ class ClassificationSettings:
     resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint in training.output_dir"})
 
     def __post_init__(self) -> None:
-        """Refuse sections that would be set aside by another one."""
+        """Refuse sections that would be set aside by another one, and texts that the model has no positions for."""
         if self.transfer.from_pretrained is None:
+            _check_length(self.tokenizer.max_length, most_tokens(self.model))
             return
         if self.embeddings.from_pretrained is not None:
             raise ValueError(
@@ -153,6 +155,24 @@ class ClassificationSettings:
                     f"tokenizer.{item.name}={value!r}: the tokenizer comes from transfer.from_pretrained, and of that "
                     f"section only {' and '.join(_KEPT_OF_TOKENIZER)} still count. Leave {item.name} out."
                 )
+
+
+def most_tokens(model: Mapping[str, Any]) -> int | None:
+    """How long a text the learned positions of a `model` section are made for; None: its texts may have any length."""
+    if model.get("position_embedding_type") != "learned":
+        return None
+    if "max_position_embeddings" in model:
+        return int(model["max_position_embeddings"])
+    return int(cast(Any, FAMILIES[model["type"]].config).max_position_embeddings)
+
+
+def _check_length(max_length: int, limit: int | None) -> None:
+    if limit is not None and limit < max_length:
+        raise ValueError(
+            f"tokenizer.max_length={max_length} lets texts be longer than the {limit} learned positions of the model "
+            "(max_position_embeddings): lower the one or raise the other, or take "
+            "model.position_embedding_type=rotary or sinusoidal, which have no such limit."
+        )
 
 
 def load_task(settings: LabelledTexts) -> TextTask:
@@ -244,6 +264,7 @@ def _from_language_model(
     model, info = head.from_pretrained(
         source, revision=revision or "main", output_loading_info=True, dtype=torch.float32, **options
     )
+    _check_length(tokenizer.model_max_length, most_tokens(model.config.to_dict()))
     new = sorted(info["missing_keys"])
     logger.warning(
         "%d of %d tensors come from %s; new: %s.",
@@ -259,10 +280,11 @@ def fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, 
     """Copy pretrained word vectors into the rows that have one."""
     found = embedding_matrix(tokenizer, source, format)
     width = model.config.embedding_size
+    key = "embedding_size" if "embedding_size" in known_fields(type(model.config)) else "hidden_size"
     if found.matrix.shape[1] != width:
         raise ValueError(
             f"The vectors in {source} have {found.matrix.shape[1]} numbers, the model's embeddings {width}. "
-            f"Set model.embedding_size to {found.matrix.shape[1]}."
+            f"Set model.{key} to {found.matrix.shape[1]}."
         )
     weight = model.get_input_embeddings().get_parameter("weight")
     with torch.no_grad():

@@ -372,6 +372,8 @@ def collect_examples(
     predictions: Sequence[str],
     scores: Sequence[float],
     limit: int = 5,
+    *,
+    right: Sequence[bool] | None = None,
 ) -> Examples:
     """Take examples of right and wrong classifications at equal distances through the rows.
 
@@ -381,14 +383,19 @@ def collect_examples(
         predictions: predicted names, written in the same way.
         scores: confidence of each prediction.
         limit: how many of each kind.
+        right: whether each prediction is right; None: it is where the names are the same.
     """
     rows = [
         Example(text=text, expected=label, predicted=prediction, score=float(score))
         for text, label, prediction, score in zip(texts, labels, predictions, scores, strict=True)
     ]
-    right = [row for row in rows if row.predicted == row.expected]
-    wrong = [row for row in rows if row.predicted != row.expected]
-    return Examples(right=_spaced(right, limit), wrong=_spaced(wrong, limit))
+    if right is None:
+        right = [row.predicted == row.expected for row in rows]
+    judged = list(zip(rows, right, strict=True))
+    return Examples(
+        right=_spaced([row for row, is_right in judged if is_right], limit),
+        wrong=_spaced([row for row, is_right in judged if not is_right], limit),
+    )
 
 
 def collect_regression_examples(

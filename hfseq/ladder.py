@@ -26,7 +26,7 @@ from transformers.trainer_utils import set_seed
 from .causal_modeling import read_as_trained, score_split
 from .data.documents import DocumentSettings
 from .data.streams import TokenText
-from .language_modeling import LONGEST_NGRAM, TASK, TokenizerSettings, carries_state, cell_name, check_marks
+from .language_modeling import LONGEST_NGRAM, TASK, TokenizerSettings, carries_state, check_marks
 from .models.hmm import HMMConfig, HMMForCausalLM
 from .models.ngram import NGramConfig, NGramForCausalLM
 from .models.recurrence import RecurrentConfig
@@ -92,9 +92,11 @@ class LadderSettings:
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     rungs: RungSettings = field(default_factory=RungSettings)
     network: dict[str, Any] = fields_of(RecurrentConfig, without=(*_NOT_HERE, *_FROM_TRANSFORMERS))
-    training: dict[str, Any] = fields_of(StreamTrainingArguments)
+    training: dict[str, Any] = fields_of(StreamTrainingArguments, without=("mlm_probability",))
     transformer: dict[str, Any] = fields_of(TransformerConfig, without=(*_NOT_HERE, *_FROM_TRANSFORMERS))
-    transformer_training: dict[str, Any] = fields_of(StreamTrainingArguments)
+    transformer_training: dict[str, Any] = fields_of(
+        StreamTrainingArguments, without=("mlm_probability", "output_dir")
+    )
 
     @property
     def carry(self) -> str:
@@ -211,7 +213,7 @@ def _networks(
         model = FAMILIES[name].heads[TASK](FAMILIES[name].config(**settings.network_of(name, args.window), **ids))
         trainer = StreamTrainer(model, args, texts["train"], texts["validation"])
         trainer.train()
-        yield cell_name(name), model.eval(), trainer.training_seconds / 60
+        yield FAMILIES[name].title, model.eval(), trainer.training_seconds / 60
 
 
 def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:

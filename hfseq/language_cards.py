@@ -214,6 +214,6 @@ def language_limits(facts: LanguageFacts, smallness: str, unknown: str) -> list[
         f"A small model ({facts.parameters:,} parameters), trained from scratch on "
         f"{data.splits['train'].tokens:,} tokens: {smallness}",
         *([unknown] if data.unknown_rate > 0 else []),
-        *([_BEYOND.format(context)] if context is not None else []),
+        *([_BEYOND.format(facts.training.window)] if context is not None else []),
     ]
     return [*limits, BIASES, *term_limits(facts, data.restriction), *facts.limits]

@@ -180,6 +180,8 @@ class LanguageSettings:
         self._check_model()
         check_marks(self.tokenizer, self.data, self.carry, is_masked=self.is_masked)
         self._check_prompts()
+        if self.is_masked:
+            self._check_unread()
         kind = self.tokenizer.kind
         metrics = MASKED_METRICS if self.is_masked else shown_metrics(kind)
         whose = "metric of a masked model" if self.is_masked else f"metric of tokens of kind {kind!r}"
@@ -226,6 +228,20 @@ class LanguageSettings:
                 "generation.prompts holds an empty text, but no token marks where texts begin: set tokenizer.start or "
                 "tokenizer.end, or give the prompt a character."
             )
+
+    def _check_unread(self) -> None:
+        """Nothing is said of what a masked model does not do."""
+        for name, given, usual in (
+            ("generation", self.generation, GenerationSettings()),
+            ("evaluation", self.evaluation, EvaluationSettings()),
+        ):
+            for item in dataclasses.fields(given):
+                value = getattr(given, item.name)
+                if value != getattr(usual, item.name):
+                    raise ValueError(
+                        f"{name}.{item.name}={value!r} is not for a masked model, which fills in what is hidden, and "
+                        f"neither writes nor is compared with counted n-grams. Leave {item.name} out."
+                    )
 
 
 def carries_state(name: str) -> bool:
@@ -399,7 +415,7 @@ def _architecture(settings: LanguageSettings, config: PreTrainedConfig) -> Langu
     family = next(family for family in FAMILIES.values() if isinstance(config, family.config))
     return LanguageArchitecture(
         family=family.name,
-        cell=config.cell if family.name == "custom" else cell_name(family.name),
+        cell=config.cell if family.name == "custom" else family.title,
         num_hidden_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         embedding_size=getattr(config, "embedding_size", config.hidden_size),
@@ -407,11 +423,6 @@ def _architecture(settings: LanguageSettings, config: PreTrainedConfig) -> Langu
         options={name: str(value) for name, value in settings.model.items() if name not in _TOLD_BY_NAME},
         context=None if carries_state(family.name) else config.max_position_embeddings,
     )
-
-
-def cell_name(family: str) -> str:
-    """A family's name as people write it: LSTM, Transformer."""
-    return family.upper() if carries_state(family) else family.capitalize()
 
 
 def _tokens(settings: LanguageSettings, config: PreTrainedConfig) -> TokenFacts:

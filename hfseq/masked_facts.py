@@ -36,7 +36,7 @@ class MaskedModelFacts(LanguageFacts):
     data: TextFacts
     training: TrainingFacts
     hidden_share: float
-    """Of the tokens, in training and in evaluation."""
+    """Of a window's tokens that are neither marks nor unknown, in training and in evaluation."""
     runs: list[LanguageRun]
     speed: SpeedFacts
     widgets: list[Widget]

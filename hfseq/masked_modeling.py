@@ -25,7 +25,7 @@ _TIMED_TEXTS = 256
 
 
 def measured(trainer: StreamTrainer, text: TokenText, rows: Dataset, settings: LanguageSettings) -> dict[str, float]:
-    """Score a split: what is hidden of it is the same for every model, see `score_masked`; the rows are not read."""
+    """Score a split: what is hidden of it follows from its tokens and the window alone, see `score_masked`."""
     masking = cast(Masking, trainer.masking)
     return _shown(score_masked(trainer.model, text, masking, window=settings.window))
 
@@ -35,11 +35,13 @@ def _shown(scores: MaskedScores) -> dict[str, float]:
 
 
 def guess_baseline(train: TokenText, text: TokenText, masking: Masking, *, window: int) -> list[Comparison]:
-    """Score the split with the frequencies of the training tokens: the commonest is the guess for each hidden one."""
+    """Score the split with the frequencies of the training tokens: the commonest is the guess for each hidden one.
+
+    Every token counts once more than it is there. Special ones count once: only a window that has no other is asked
+    for one of them, see `Masking.hide`.
+    """
     counts = np.bincount(train.ids[~masking.special[train.ids]], minlength=len(masking.special)) + 1.0
-    counts[masking.special] = 0
-    with np.errstate(divide="ignore"):  # special tokens are never asked for
-        scores = score_guess(counts / counts.sum(), text, masking, window=window)
+    scores = score_guess(counts / counts.sum(), text, masking, window=window)
     return [
         Comparison(
             name="Unigram (the most frequent token)", metric=metric, value=value, source="measured in the same run"

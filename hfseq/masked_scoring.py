@@ -3,8 +3,8 @@
     nats a token = sum over hidden tokens of -log P(token | what the window shows) / their number
 
 The text is read in windows, each once, and what they hide is drawn from one seed that has nothing to do with training
-(`EVALUATION_SEED`): the same tokens are asked of every model, whatever the batches. These numbers are not those of a
-causal model: both sides of a token are seen, and most of its neighbours.
+(`EVALUATION_SEED`): the same tokens are asked of every model with these tokens and windows, whatever the batches.
+These numbers are not those of a causal model: both sides of a token are seen, and most of its neighbours.
 """
 
 import math
@@ -81,7 +81,7 @@ def score_masked(model: PreTrainedModel, text: TokenText, masking: Masking, *, w
     """
     dataset, sums = hidden_windows(text, masking, model.config.pad_token_id), torch.zeros(3, dtype=torch.float64)
     with evaluating(model):
-        for windows in OrderedCutter(text, _ROWS, window).updates(0):
+        for windows in OrderedCutter(text, _ROWS, window, reads_last=True).updates(0):
             batch = dataset.__getitems__(windows)
             there = {name: batch[name].to(model.device) for name in batch if name not in ("restart", "slot")}
             sums += masked_sums(model, there).cpu()
@@ -99,9 +99,8 @@ def score_guess(guess: np.ndarray, text: TokenText, masking: Masking, *, window:
         window: See `score_masked`.
     """
     dataset = hidden_windows(text, masking, None)
-    batches = (
-        dataset.__getitems__(windows)["labels"].numpy() for windows in OrderedCutter(text, _ROWS, window).updates(0)
-    )
+    cutter = OrderedCutter(text, _ROWS, window, reads_last=True)
+    batches = (dataset.__getitems__(windows)["labels"].numpy() for windows in cutter.updates(0))
     asked = np.concatenate([labels[labels != IGNORED] for labels in batches])
     return MaskedScores(
         nats=-float(np.log(guess[asked]).sum()), hits=int((asked == guess.argmax()).sum()), num_tokens=len(asked)

@@ -10,8 +10,8 @@ had never stopped.
 A model without a state, such as a transformer, takes windows in any order (`carry="none"`). With `mlm_probability` it
 learns to tell hidden tokens from both sides instead of the next token (`data/masking.py`).
 
-Evaluation is exact: the mean of -log P over every token of the text, whatever the windows and the processes; of a
-masked model, over every token that is hidden.
+Evaluation is exact: the mean of -log P over every token of the text; of a masked model, over every token that is
+hidden. Of a model without a state, it is the same whatever the batches and the processes.
 """
 
 import inspect
@@ -235,14 +235,14 @@ class StreamTrainer(SequenceTrainer):
         return self._loader(dataset, self._train_cutter(text), self.args.gradient_accumulation_steps)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """This process's windows of a text to evaluate, in `per_device_eval_batch_size` streams a process."""
+        """This process's windows of a text to evaluate, `per_device_eval_batch_size` at once."""
         text = _check_text(eval_dataset, needed="eval_dataset")
         return self._loader(self._windows(text, seed=EVALUATION_SEED), self._eval_cutter(text), 1)
 
     def _eval_cutter(self, text: TokenText) -> Cutter:
         rows, window = self.args.per_device_eval_batch_size * self.args.world_size, self.args.window
-        if self.masking is not None:
-            return OrderedCutter(text, rows, window)
+        if not self.carries:
+            return OrderedCutter(text, rows, window, reads_last=self.masking is not None)
         if self.args.carry == "document":
             documents = max(int((text.lengths > 1).sum()), 1)
             return DocumentCutter(text, min(rows, documents), window, shuffle=False)
@@ -330,7 +330,8 @@ class StreamTrainer(SequenceTrainer):
         """Nats per token over all tokens of a text, and the perplexity; no logits are kept or gathered.
 
         The text is read in `per_device_eval_batch_size` streams a process, each from an empty state: one stream reads
-        it as a whole. What `carry` says of documents holds here too. A masked model is asked as `score_masked` does.
+        it as a whole. What `carry` says of documents holds here too. A model without a state reads windows in their
+        order, cut alike however many are read at once. A masked model is asked as `score_masked` does.
 
         Args:
             eval_dataset: A `TokenText` or a dictionary of them; the one given to the constructor by default.

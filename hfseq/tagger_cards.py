@@ -96,13 +96,14 @@ def _limits(facts: TaggerFacts) -> list[str]:
     """Write the limits that follow from the facts, then those that were given."""
     data = facts.data
     start = "scratch" if facts.pretrained is None else facts.pretrained
+    names = ": it knows few names" if facts.tagging == "entities" else ""
     return [
         f"Made for {data.domain} in the language `{facts.language}`; measured on nothing else.",
         "Measured on texts that were parted into words beforehand. A pipeline parts a text by itself, which may "
         "differ; `is_split_into_words=True` gives it the words.",
         f"Trained on texts of at most {facts.architecture.max_length} tokens; what is measured is every word.",
         f"A small model ({facts.parameters:,} parameters), trained from {start} on {facts.words.splits['train']:,} "
-        f"words in {data.splits['train']:,} texts: it knows few names.",
+        f"words in {data.splits['train']:,} texts{names}.",
         BIASES,
         *term_limits(facts, data.restriction),
         *facts.limits,

@@ -1,13 +1,13 @@
 """The parts of the tagging recipe: its settings, its model, and the facts of its card.
 
 `recipes/token_classification.py` strings them together in eight steps. Each word has a tag, which tells entities in
-IOB2 or something of the word itself; the word's first token is the one that is asked. Training texts are cut to
+IOB2 or something of the word itself; the word's first token is the one that is measured. Training texts are cut to
 `tokenizer.max_length`; no text that is evaluated is, so that every word counts.
 """
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
@@ -23,7 +23,7 @@ from transformers import (
     pipeline,
 )
 
-from .classification import architecture, fill_embeddings
+from .classification import CardSettings, architecture, fill_embeddings, most_tokens
 from .data.tagged import TaggedSettings, TaggedTask, tokenize_words
 from .data.vectors import EmbeddingSettings
 from .entities import Tags, entities, found_entities, found_tags
@@ -37,10 +37,10 @@ from .facts import (
     measure_speed,
     model_size_mb,
 )
-from .metrics import SCORES, TAGGING
-from .publishing import CardWords, HubSettings
+from .metrics import TAGGING
+from .publishing import HubSettings
 from .registry import FAMILIES
-from .settings import check_known, fields_of
+from .settings import fields_of
 from .tag_metrics import score_tags, tags_of
 from .tagger_cards import TASK
 from .tagger_facts import Answer, KindScore, TaggedText, TaggerFacts, WordFacts
@@ -72,7 +72,8 @@ class WordTokens:
         default=128, metadata={"help": "longer training texts are cut to so many tokens; evaluated ones are not"}
     )
     label_all_tokens: bool = field(
-        default=False, metadata={"help": "train on all tokens of a word, not on its first one alone"}
+        default=True,
+        metadata={"help": "train on all tokens of a word, as a pipeline asks all; false: on its first one alone"},
     )
 
     def __post_init__(self) -> None:
@@ -81,27 +82,12 @@ class WordTokens:
             raise ValueError(f"max_length={self.max_length} must be at least 2: a word and the end of the text.")
 
 
-@dataclass(kw_only=True)
-class TaggerCardSettings(CardWords):
-    """What the model card says and no run can measure."""
-
-    ask: list[str] = field(metadata={"help": "sentences of our own that the finished model answers"})
-
-    def __post_init__(self) -> None:
-        """Refuse before the training what the card would refuse after it."""
-        if not self.ask:
-            raise ValueError("card.ask is empty: give one sentence or more, whose answers the card shows.")
-        for row in self.comparisons:
-            check_known(Comparison(**row).metric, SCORES, "card.comparisons", kind="metric")
-        super().__post_init__()
-
-
 @dataclass
 class TaggingSettings:
     """All settings of the recipe, a section each."""
 
     data: TaggedSettings
-    card: TaggerCardSettings
+    card: CardSettings
     tokenizer: WordTokens = field(default_factory=WordTokens)
     embeddings: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     model: dict[str, Any] = fields_of(
@@ -141,6 +127,22 @@ def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: 
             label_all_tokens=settings.label_all_tokens and is_training,
         )
     return DatasetDict(tokens)
+
+
+def check_lengths(tokens: DatasetDict, model: Mapping[str, Any]) -> None:
+    """Refuse before the training a text that the `model` section's learned positions have no place for.
+
+    No text that is evaluated is cut, so that it is the data that say how many positions it takes.
+    """
+    limit = most_tokens(model)
+    for split, rows in tokens.items():
+        longest = max(rows["length"][:])
+        if limit is not None and longest > limit:
+            raise ValueError(
+                f"A text of split {split!r} has {longest} tokens, more than the {limit} learned positions of the "
+                f"model: raise model.max_position_embeddings to {longest} or more, or take "
+                "model.position_embedding_type=rotary or sinusoidal, which have no such limit."
+            )
 
 
 def texts_of(rows: Dataset) -> list[str]:
@@ -283,11 +285,13 @@ def _examples(
 ) -> Examples:
     tell = _entities_told if task.has_entities else _tags_told
     told = [tell(words, *tags) for words, *tags in zip(rows, expected, predicted, strict=True)]
-    right = [
+    shares = [
         float(np.mean([a == b for a, b in zip(*tags, strict=True)])) for tags in zip(expected, predicted, strict=True)
     ]
     texts = [" ".join(words) for words in rows]
-    return collect_examples(texts, [each[0] for each in told], [each[1] for each in told], right)
+    # What is told of two rows of tags can be the same: it names neither the place of an entity nor its prefixes.
+    right = [share == 1 for share in shares]
+    return collect_examples(texts, [each[0] for each in told], [each[1] for each in told], shares, right=right)
 
 
 def _entities_told(words: Sequence[str], expected: Tags, predicted: Tags) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Tagging (named entities, slots, parts of speech) with an RNN, LSTM or GRU, from text to Hub to pipeline.
+"""Tagging (named entities, slots, parts of speech) with a model of any family, from text to Hub to pipeline.
 
     python recipes/token_classification.py --config recipes/configs/token_classification/lstm_embedded.yaml
     accelerate launch --num_processes 1 recipes/token_classification.py --config ... --section.key=value
@@ -26,7 +26,15 @@ from hfseq.publishing import launch_command
 from hfseq.runs import open_run
 from hfseq.settings import read_settings
 from hfseq.tag_metrics import best_tags, tagging_metrics
-from hfseq.tagging import TaggingSettings, card_facts, make_model, make_tokenizer, make_tokens, problem_of
+from hfseq.tagging import (
+    TaggingSettings,
+    card_facts,
+    check_lengths,
+    make_model,
+    make_tokenizer,
+    make_tokens,
+    problem_of,
+)
 from hfseq.training import SequenceTrainer, SequenceTrainingArguments
 
 
@@ -48,6 +56,7 @@ def main() -> None:
         # 3. Tokens
         tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)
         tokens = make_tokens(task, tokenizer, settings.tokenizer)
+        check_lengths(tokens, settings.model)
 
     # 4. Model
     model = make_model(settings, task, tokenizer)

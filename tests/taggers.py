@@ -4,11 +4,11 @@ import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import DataCollatorForTokenClassification
 
+from hfseq.classification import CardSettings
 from hfseq.data.tagged import TaggedSettings, TaggedTask
 from hfseq.facts import SeedRun
 from hfseq.tag_metrics import best_tags, tagging_metrics
 from hfseq.tagging import (
-    TaggerCardSettings,
     TaggingSettings,
     WordTokens,
     card_facts,
@@ -36,6 +36,10 @@ TAGGED = {
     | dict.fromkeys(("call", "calls", "like", "likes"), "VERB"),
 }
 DROPOUTS = ("embedding_dropout", "hidden_dropout", "classifier_dropout")
+SIZES = {
+    "lstm": {"embedding_size": 8, "hidden_size": 8},
+    "transformer": {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1},
+}
 ELSE = {"entities": "O", "tags": "OTHER"}
 
 
@@ -49,11 +53,11 @@ def tagged_task(problem="entities"):
     return TaggedTask(DatasetDict({"train": rows, "validation": rows, "test": rows.select(range(12))}), names)
 
 
-def small_settings(folder):
+def small_settings(folder, family="lstm"):
     """Settings of a small run that writes nothing but into an empty folder."""
     return TaggingSettings(
         data=TaggedSettings(name="embedded"),
-        card=TaggerCardSettings(
+        card=CardSettings(
             model_id="hfseq/names",
             summary="Finds names.",
             data_name="Names",
@@ -62,7 +66,7 @@ def small_settings(folder):
             ask=["call Ana", "hello"],
         ),
         tokenizer=WordTokens(min_frequency=1),
-        model={"type": "lstm", "embedding_size": 8, "hidden_size": 8} | dict.fromkeys(DROPOUTS, 0.0),
+        model={"type": family} | SIZES[family] | dict.fromkeys(DROPOUTS, 0.0),
         training={
             "output_dir": str(folder / "run"),
             "use_cpu": True,

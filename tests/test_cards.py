@@ -364,6 +364,12 @@ def test_fewer_examples_than_asked_for_are_all_shown():
     assert [example.text for example in found.wrong] == ["c"]
 
 
+def test_what_is_right_may_be_said_by_the_caller():
+    found = collect_examples(["a", "b"], ["x", "x"], ["x", "x"], [0.9, 0.8], right=[False, True])
+    assert [example.text for example in found.right] == ["b"]
+    assert [example.text for example in found.wrong] == ["a"]
+
+
 def test_columns_of_unequal_length_are_refused():
     with pytest.raises(ValueError, match="shorter"):
         collect_examples(["a", "b"], ["x"], ["x", "x"], [0.9, 0.8])

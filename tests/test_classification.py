@@ -167,6 +167,18 @@ def test_vectors_of_another_width_are_answered_with_both_widths(settings, vector
         made(settings)
 
 
+@pytest.mark.parametrize("room", [{"max_position_embeddings": 15}, {}])
+def test_texts_longer_than_the_learned_positions_are_refused(settings, room):
+    model = {"type": "transformer", "position_embedding_type": "learned", **room}
+    limit = room.get("max_position_embeddings", 512)
+    tokenizer = dataclasses.replace(settings.tokenizer, max_length=limit + 1)
+    with pytest.raises(ValueError, match=f"max_length={limit + 1} lets texts be longer than the {limit} learned"):
+        dataclasses.replace(settings, model=model, tokenizer=tokenizer)
+    dataclasses.replace(settings, model=model | {"position_embedding_type": "rotary"}, tokenizer=tokenizer)
+    tokenizer.max_length = limit
+    dataclasses.replace(settings, model=model, tokenizer=tokenizer)
+
+
 # A language model to start from
 
 

@@ -56,13 +56,19 @@ def test_the_hub_client_reads_the_results_back(card):
 def test_the_card_says_what_the_numbers_are_of(card):
     assert "| Accuracy on hidden tokens (%), test | 62.0 ± 1.4 (seeds 0, 1: 61.0, 63.0) |" in card
     assert "| Perplexity on hidden tokens, validation | 4.400 |" in card
-    assert "Scores are over 15 % of the tokens of a split, read in windows of 64;" in card
+    assert (
+        "Scores are over 15 % of the tokens of a split that are neither marks nor unknown, read in windows of 64;"
+        in card
+    )
     assert "a causal model's perplexity, from one side, is another number" in card
-    assert "- **Hidden tokens:** 15 % of each window" in card
+    assert "- **Hidden tokens:** 15 % of each window's tokens that are neither marks nor unknown, one at least" in card
     assert "| Unigram (the most frequent token) | Accuracy on hidden tokens (%) | 9.0 |" in card
     assert "what it fills in suits its texts, and says nothing of what is true." in card
     assert "Trained on windows of 64 tokens: longer texts" in card
     assert "writes has the look" not in card
+    facts = golden_facts()
+    roomy = dataclasses.replace(facts, architecture=dataclasses.replace(facts.architecture, context=512))
+    assert "Trained on windows of 64 tokens: longer texts" in render_card(roomy)
 
 
 def test_the_snippet_asks_what_the_card_answers(card):

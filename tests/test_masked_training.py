@@ -7,9 +7,16 @@ import pytest
 import torch
 
 from hfseq.data.masking import MaskedWindowDataset, Masking
-from hfseq.data.streams import ChunkCutter
-from hfseq.masked_scoring import score_masked
-from tests.stream_trainers import make_trainer, small_masked_model, small_tokenizer, small_transformer, text
+from hfseq.data.streams import ChunkCutter, TokenText
+from hfseq.masked_scoring import score_guess, score_masked
+from tests.stream_trainers import (
+    VOCAB_SIZE,
+    make_trainer,
+    small_masked_model,
+    small_tokenizer,
+    small_transformer,
+    text,
+)
 
 SHARE = 0.3
 
@@ -70,14 +77,32 @@ def test_what_is_asked_in_an_evaluation_does_not_depend_on_the_seed_of_training(
     assert one["eval_loss"] == other["eval_loss"]
 
 
-def test_neighbours_on_both_sides_are_learnt_from(make):
-    """A token of this text follows from the two before it: with dropout off and time enough, it is told."""
-    trainer = make(num_train_epochs=12, learning_rate=0.01, optim="adamw_torch", window=20, total_train_batch_size=16)
-    before = trainer.evaluate(text(seed=1))
+def counting(tokens, seed):
+    """A text that counts up and begins again, but for a jump now and then: a token follows from either neighbour."""
+    random = np.random.default_rng(seed)
+    steps = np.where(random.random(tokens) < 0.1, random.integers(0, VOCAB_SIZE - 4, tokens), 1)
+    return TokenText((4 + np.cumsum(steps) % (VOCAB_SIZE - 4)).astype(np.int32))
+
+
+def read_masks_alone(model, args, kwargs):
+    """The fault: whatever stands in the text, the model reads a mask."""
+    return args, {**kwargs, "input_ids": torch.full_like(kwargs["input_ids"], 3)}
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+def test_neighbours_are_learnt_from_and_a_model_that_does_not_see_them_is_caught(make, is_blind):
+    model = small_masked_model(hidden_size=32, position_embedding_type="rotary")
+    if is_blind:
+        model.register_forward_pre_hook(read_masks_alone, with_kwargs=True)
+    seen, held_out = counting(1001, seed=0), counting(501, seed=1)
+    options = {"num_train_epochs": 40, "learning_rate": 0.01, "optim": "adamw_torch"}
+    trainer = make(model=model, train=seen, window=20, total_train_batch_size=16, **options)
     trainer.train()
-    after = trainer.evaluate(text(seed=1))
-    assert after["eval_loss"] < before["eval_loss"] - 0.2
-    assert after["eval_accuracy"] > before["eval_accuracy"]
+    counts = np.bincount(seen.ids, minlength=VOCAB_SIZE) + 1.0
+    guess = score_guess(counts / counts.sum(), held_out, Masking.of(small_tokenizer(), SHARE), window=20)
+    found = trainer.evaluate(held_out)
+    assert (found["eval_loss"] < guess.loss - 0.5) != is_blind
+    assert (found["eval_accuracy"] > guess.accuracy + 0.3) != is_blind
 
 
 @pytest.mark.parametrize("head", ["fill-mask", "text-generation"])

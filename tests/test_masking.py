@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hfseq.data.masking import MaskedWindowDataset, Masking
 from hfseq.data.streams import ChunkCutter, OrderedCutter, TokenText, Windows, WindowSampler
+from hfseq.masked_modeling import guess_baseline
 from hfseq.masked_scoring import score_guess, score_masked
 from hfseq.tokenization import train_tokenizer
 
@@ -68,7 +69,7 @@ def test_what_is_hidden_is_drawn_anew_in_each_epoch_and_follows_from_the_seed():
     first, again, later, other = (epoch_of(text(), epoch=e, seed=s) for e, s in ((0, 0), (0, 0), (1, 0), (0, 1)))
     assert first == again
     assert first != later
-    (windows,) = OrderedCutter(text(), 100, 17).updates(0)
+    (windows,) = OrderedCutter(text(), 100, 17, reads_last=True).updates(0)
     dataset = MaskedWindowDataset(text(), masking())
     one, two = (dataset.__getitems__(windows._replace(epoch=epoch)) for epoch in (0, 1))  # where the cuts do not move
     assert ((one["labels"] != two["labels"]).any(1)).float().mean() > 0.9
@@ -101,6 +102,8 @@ def test_a_tokenizer_says_what_is_no_word():
     made = Masking.of(tokenizer, 0.2)
     assert (made.probability, made.mask_token_id) == (0.2, tokenizer.mask_token_id)
     assert sorted(tokenizer.convert_ids_to_tokens(made.words.tolist())) == [" ", "a", "b", "c"]
+    tokenizer.bos_token = tokenizer.eos_token = None  # as where the texts have no such marks
+    assert Masking.of(tokenizer, 0.2).words.tolist() == made.words.tolist()
     without = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
     with pytest.raises(ValueError, match="has no mask_token"):
         Masking.of(without, 0.2)
@@ -129,7 +132,10 @@ def test_scores_are_those_of_the_hidden_tokens_whatever_the_batches(window, monk
     whole, model = text(3001), Uniform()
     found = score_masked(model, whole, masking(), window=window)
     dataset = MaskedWindowDataset(whole, masking(), seed=0)
-    asked = [dataset.__getitems__(windows)["labels"] for windows in OrderedCutter(whole, 1, window).updates(0)]
+    asked = [
+        dataset.__getitems__(windows)["labels"]
+        for windows in OrderedCutter(whole, 1, window, reads_last=True).updates(0)
+    ]
     labels = torch.cat([each[each != -100] for each in asked])
     logits = torch.zeros(len(labels), SIZE)
     logits[:, 7] = 2.0
@@ -145,14 +151,22 @@ def test_scores_are_those_of_the_hidden_tokens_whatever_the_batches(window, monk
     assert score_masked(model, whole, masking(), window=window).nats == pytest.approx(found.nats, rel=1e-9)
 
 
+def test_a_guess_is_possible_where_windows_hold_special_tokens_alone():
+    marks, words = TokenText(np.array([0, 1, 1, 2])), TokenText(np.array([0, 5, 6, 5, 2]))
+    found = {row.metric: row.value for row in guess_baseline(words, marks, masking(), window=4)}
+    assert found == {"accuracy": 0.0, "perplexity": pytest.approx(SIZE + 3)}  # counted once, of 3 words and 60 more
+
+
 def test_windows_in_order_cover_the_text_and_have_one_length():
     whole = text(101)
     for rows, window in product([1, 3, 50], [1, 10, 200]):
-        cutter = OrderedCutter(whole, rows, window)
+        cutter = OrderedCutter(whole, rows, window, reads_last=True)
         updates = list(cutter.updates(0))
         assert len(updates) == len(cutter)
         places = [p for w in updates for s, n in zip(w.starts, w.lengths, strict=True) for p in range(s, s + n)]
         assert places == list(range(101))
         lengths = np.concatenate([w.lengths for w in updates])
         assert lengths.max() <= window and np.ptp(lengths) <= 1
+        (last,) = {int((w.starts + w.lengths).max()) for w in list(OrderedCutter(whole, rows, window).updates(0))[-1:]}
+        assert last == 100  # which predicts nothing
         assert all(isinstance(w, Windows) and w.restart.all() and w.width == w.lengths.max() for w in updates)

@@ -137,5 +137,10 @@ def test_a_model_without_a_recurrent_state_trains_on_chunks(make):
     assert before == pytest.approx(np.mean(pieces), abs=1e-6)
     trainer.train()
     assert trainer.evaluate()["eval_loss"] < before - 0.05
+    for rows in (4, 100):
+        again = make(model=transformer(), **{**options, "per_device_eval_batch_size": rows}).evaluate(text(seed=1))
+        assert again["eval_loss"] == pytest.approx(before, abs=1e-6), rows
+    with pytest.raises(ValueError, match="a text of one token predicts nothing"):
+        trainer.evaluate(TokenText(np.array([5])))
     with pytest.raises(ValueError, match="carry='stream' needs a model whose state .* GPT2LMHeadModel has none"):
         make(model=transformer())

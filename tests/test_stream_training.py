@@ -28,6 +28,7 @@ from tests.stream_trainers import (
     nats,
     small_masked_model,
     small_model,
+    small_transformer,
     text,
 )
 
@@ -327,6 +328,12 @@ def test_a_text_that_is_cut_otherwise_is_not_gone_on_with(interrupted, options, 
     interrupted(max_steps=3)
     with pytest.raises(ValueError, match=message):
         interrupted(resume_from=3, **options)
+
+
+def test_a_masked_run_is_not_gone_on_with_on_the_next_token(interrupted):
+    interrupted(max_steps=3, **MASKED)
+    with pytest.raises(ValueError, match=r"mlm_probability=0\.\d+ \(now None\)"):
+        interrupted(model=small_transformer("text-generation"), resume_from=3, carry="none")
 
 
 def test_a_checkpoint_without_states_is_gone_on_from_with_a_warning(interrupted, caplog):

@@ -116,6 +116,13 @@ def test_conll_files_are_read_however_they_are_written(read, name, change):
     assert rows_of(read(name, change(CONLL))) == (WORDS, TAGS)
 
 
+def test_a_word_may_hold_a_space_that_does_not_break_and_a_sentence_may_have_an_id(read):
+    marked = "# id 7f-3 domain=news\n" + CONLL.replace("York", "York\u00a0City").replace("\n\n", "\n\n# id 8 x y z\n")
+    words, tags = rows_of(read("a.conll", marked.removesuffix("# id 8 x y z\n")))
+    assert words == [[*WORDS[0][:3], "York\u00a0City"], *WORDS[1:]]
+    assert tags == TAGS
+
+
 def test_any_column_of_a_conll_file_can_be_the_tags(read):
     task = read("a.conll", CONLL.replace("hello NN", "hello UH"), label_column="column_2")
     assert task.label_names == ["NN", "UH"]
@@ -190,6 +197,16 @@ def test_mistakes_are_named(load, words, tags, settings, message):
         load({"train": table(words, tags)}, **settings)
 
 
+def test_rows_of_no_words_are_left_out_and_counted(load, caplog):
+    task = load({"train": table([[], *WORDS, []], [[], *TAGS, []]), "test": table()})
+    assert rows_of(task) == (WORDS, TAGS)
+    assert rows_of(task, "test") == (WORDS, TAGS)
+    assert "Split 'train': 2 of 5 rows hold no word and are left out." in caplog.text
+    assert "'test'" not in caplog.text
+    with pytest.raises(ValueError, match="'test' holds no word at all"):
+        load({"train": table(), "test": table([[]], [[]]).cast(table().features)})
+
+
 def test_a_tag_that_training_never_shows_is_named(load):
     strange = table([["Rome"]], [["B-CITY"]])
     with pytest.raises(ValueError, match=r"'test' has the labels \['B-CITY'\], which train never shows"):
@@ -202,6 +219,8 @@ def test_a_tag_that_training_never_shows_is_named(load):
     ("name", "text", "message"),
     [
         ("a.conll", "Ana B-PER\nsees X O\n", r"line 2 has 3 columns, not 2, as the lines before it: 'sees X O'"),
+        ("a.conll", "# made by hand\nAna O\n", r"line 2 .*'# made by hand' is read as a word and its tags: remove it"),
+        ("a.conll", "Ana O\n\n# by hand\n", r"line 3 has 3 columns.*'# by hand' is read as a word .*: remove it"),
         ("a.conll", "Ana\nsees\n", "line 1 has 1 columns, not a word and its tags: 'Ana'"),
         ("a.conllu", "1\tAna\tAna\tPROPN\n", "line 1 has 4 columns, parted by tabs; CoNLL-U has 10"),
         ("a.conllu", "# nothing\n", "'train' is empty"),

@@ -5,19 +5,30 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from transformers import pipeline
 
 from hfseq.cards import check_card, load_facts, render_card
+from hfseq.data.tagged import TaggedTask
 from hfseq.data.vectors import EmbeddingSettings
 from hfseq.entities import found_entities, found_tags
 from hfseq.facts import Comparison, SeedRun
 from hfseq.registry import FAMILIES
 from hfseq.settings import read_settings
 from hfseq.tag_metrics import tags_of
-from hfseq.tagging import TAGGERS, TaggingSettings, WordTokens, make_model, make_tokenizer, make_tokens
+from hfseq.tagging import (
+    TAGGERS,
+    TaggingSettings,
+    WordTokens,
+    _examples,
+    check_lengths,
+    make_model,
+    make_tokenizer,
+    make_tokens,
+)
 from model_cards import render
 from tests.launches import ROOT
-from tests.taggers import NAMES, SENTENCES, facts_of, small_settings, tagged_task, trained
+from tests.taggers import NAMES, SENTENCES, SIZES, facts_of, small_settings, tagged_task, trained
 
 CONFIG = str(ROOT / "recipes/configs/token_classification/lstm_embedded.yaml")
 
@@ -28,27 +39,28 @@ def settings(tmp_path):
     return small_settings(tmp_path)
 
 
-@pytest.fixture(scope="module", params=["entities", "tags"])
+@pytest.fixture(scope="module", params=[("entities", "lstm"), ("tags", "transformer")], ids=["entities", "tags"])
 def finished(request, tmp_path_factory):
-    """A run for each kind of tags: its task, facts, predictions, trainer and folder."""
-    folder = tmp_path_factory.mktemp(request.param)
-    task = tagged_task(request.param)
-    return task, *facts_of(small_settings(folder), task, folder), folder
+    """A run for each kind of tags, of another family each: its task, facts, predictions, trainer and folder."""
+    problem, family = request.param
+    folder = tmp_path_factory.mktemp(problem)
+    task = tagged_task(problem)
+    return task, *facts_of(small_settings(folder, family), task, folder), folder
 
 
 # The model and its tokens
 
 
 def test_every_family_with_a_body_can_tag_but_one_that_counts_cannot():
-    assert {"rnn", "lstm", "gru", "custom"} <= set(TAGGERS)
+    assert {"rnn", "lstm", "gru", "transformer", "custom"} <= set(TAGGERS)
     assert "hmm" in FAMILIES
     assert "hmm" not in TAGGERS
 
 
-@pytest.mark.parametrize("family", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("family", ["rnn", "lstm", "gru", "transformer"])
 def test_the_model_fits_the_tokenizer_and_the_tags(settings, family):
     task = tagged_task()
-    settings.model["type"] = family
+    settings.model = {"type": family, **SIZES.get(family, {"hidden_size": 8})}
     tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)
     model = make_model(settings, task, tokenizer)
     assert model.config.model_type == f"hfseq_{family}"
@@ -69,6 +81,28 @@ def test_word_vectors_fill_the_rows_of_their_words(settings, tmp_path):
     assert model.config.freeze_embeddings
 
 
+def test_the_width_that_vectors_need_is_set_by_the_key_that_the_family_has(tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_text("Oslo 1 2 3 4\n", encoding="utf-8")
+    for family, key in (("lstm", "embedding_size"), ("transformer", "hidden_size")):
+        settings = small_settings(tmp_path, family)
+        settings.embeddings = EmbeddingSettings(from_pretrained=str(path))
+        tokenizer = make_tokenizer(tagged_task().dataset["train"], settings.tokenizer)
+        with pytest.raises(ValueError, match=f"the model's embeddings 8. Set model.{key} to 4."):
+            make_model(settings, tagged_task(), tokenizer)
+
+
+def test_a_text_without_learned_positions_is_refused_before_the_training(tmp_path):
+    settings, task = small_settings(tmp_path, "transformer"), tagged_task()
+    settings.tokenizer.max_length = 4
+    tokens = make_tokens(task, make_tokenizer(task.dataset["train"], settings.tokenizer), settings.tokenizer)
+    learned = settings.model | {"position_embedding_type": "learned"}
+    with pytest.raises(ValueError, match=r"of split 'validation' has 6 tokens, more than the 5 learned positions"):
+        check_lengths(tokens, learned | {"max_position_embeddings": 5})
+    for model in (learned | {"max_position_embeddings": 6}, learned, settings.model | {"max_position_embeddings": 5}):
+        check_lengths(tokens, model)
+
+
 def test_only_training_texts_are_cut(settings):
     task = tagged_task()
     words = dataclasses.replace(settings.tokenizer, max_length=3)
@@ -81,7 +115,7 @@ def test_only_training_texts_are_cut(settings):
 
 def test_only_training_texts_have_a_tag_at_each_token(settings):
     task = tagged_task()
-    words = dataclasses.replace(settings.tokenizer, kind="bpe", vocab_size=270, label_all_tokens=True)
+    words = dataclasses.replace(settings.tokenizer, kind="bpe", vocab_size=270)
     tokens = make_tokens(task, make_tokenizer(task.dataset["train"], words), words)
     lengths = [len(sentence.split()) for sentence in SENTENCES]
     trained_on, scored = (
@@ -90,6 +124,9 @@ def test_only_training_texts_have_a_tag_at_each_token(settings):
     assert scored == lengths
     assert trained_on == [length - 1 for length in tokens["train"]["length"]]
     assert sum(trained_on) > sum(lengths)
+    words.label_all_tokens = False
+    of_words = make_tokens(task, make_tokenizer(task.dataset["train"], words), words)["train"]["labels"]
+    assert [sum(label != -100 for label in row) for row in of_words] == lengths
 
 
 @pytest.mark.parametrize(
@@ -185,6 +222,27 @@ def test_examples_are_told_by_their_entities_or_their_words(tmp_path):
     assert {row.text: row.expected for row in facts_of_all_right.examples.right}["call Ana in Oslo"] == told
 
 
+@pytest.mark.parametrize(
+    ("words", "expected", "predicted"),
+    [
+        (["Oslo", "to", "Oslo"], ["B-city", "O", "O"], ["O", "O", "B-city"]),
+        (["Ana"], ["B-city"], ["I-city"]),
+    ],
+)
+def test_wrong_tags_are_no_example_of_right_ones_even_if_the_entities_read_the_same(words, expected, predicted):
+    rows = Dataset.from_dict({"tokens": [words], "labels": [[0] * len(words)]})
+    task = TaggedTask(DatasetDict({"train": rows}), ["O", "B-city", "I-city"])
+    examples = _examples(task, [words, words], [expected, expected], [predicted, expected])
+    assert [row.score < 1 for row in examples.wrong] == [True]
+    assert [row.score for row in examples.right] == [1.0]
+    assert examples.wrong[0].expected == examples.wrong[0].predicted
+
+
+def test_few_names_are_a_limit_of_those_that_look_for_names(finished):
+    _, facts, *_ = finished
+    assert ("it knows few names" in render_card(facts)) == (facts.tagging == "entities")
+
+
 def test_restricted_rows_are_not_shown(finished):
     _, facts, *_ = finished
     data = dataclasses.replace(facts.data, restriction="research only")
@@ -265,7 +323,7 @@ def test_runs_of_several_seeds_make_one_card_and_one_row(finished, tmp_path):
     assert merged.kinds[0].f1 == 0.9
     head, _, row, *_ = render.tagger_table([merged]).splitlines()
     score = "Entity F1 (%)" if facts.tagging == "entities" else "Accuracy (%)"
-    assert row.startswith(f"| LSTM | Names | {score} | 85.0 ± 7.1 (0, 1) | 100.0 | 1.0 |")
+    assert row.startswith(f"| {facts.architecture.cell} | Names | {score} | 85.0 ± 7.1 (0, 1) | 100.0 | 1.0 |")
     assert head.count("|") == row.count("|")
     assert render.tagger_table([]) == "No taggers have been measured yet."
     line = render.with_expectation("# Expected: ?\n", merged)

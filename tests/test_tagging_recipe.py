@@ -163,6 +163,14 @@ def test_a_metric_of_entities_is_refused_for_parts_of_speech_before_training(tmp
     assert not (tmp_path / "run").exists()
 
 
+def test_texts_longer_than_the_learned_positions_are_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "SMALL", ["--data.max_rows=96"])  # a transformer has no embedding_size
+    options = ["--model.position_embedding_type=learned", "--model.max_position_embeddings=4"]
+    for _ in range(2):  # the folder is as good as new after it
+        with pytest.raises(ValueError, match="more than the 4 learned positions of the model: raise"):
+            run_here(monkeypatch, tmp_path / "run", *options, config=f"{FOLDER}/transformer_embedded.yaml")
+
+
 def test_help_lists_every_section():
     process = launch("python", SCRIPT, "--help")
     assert process.returncode == 0

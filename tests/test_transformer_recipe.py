@@ -8,14 +8,18 @@ from contextlib import redirect_stdout
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline, set_seed
 
 from hfseq.cards import check_card, render_card
+from hfseq.causal_modeling import windows_apart
 from hfseq.data.documents import load_documents
+from hfseq.data.streams import TokenText
 from hfseq.language_facts import LanguageModelFacts
 from hfseq.language_modeling import make_model, make_text, make_tokenizer
 from hfseq.masked_facts import MaskedModelFacts
 from hfseq.scoring import score_ids
+from tests.stream_trainers import small_transformer
 from tests.test_language_recipe import MASKED, TRANSFORMER, facts, losses, run_here, settings, small
 
 # The transformer, which carries no state
@@ -173,6 +177,9 @@ def test_the_guess_of_the_commonest_word_is_measured_on_the_same_hidden_tokens(m
         ("--fill_mask.prompts=[set an alarm]", "'set an alarm': each text needs <mask> once"),
         ("--fill_mask.prompts=['a <mask> <mask>']", "each text needs <mask> once"),
         ("--generation.prompts=[will it]", "generation.prompts are not for this model, which fills in"),
+        ("--generation.max_new_tokens=7", "generation.max_new_tokens=7 is not for a masked model"),
+        ("--generation.seeds=[3]", r"generation.seeds=\[3\] is not for a masked model"),
+        ("--evaluation.ngram_order=0", "evaluation.ngram_order=0 is not for a masked model"),
         ("--training.carry=stream", "set training.carry=none"),
         ("--card.comparisons=[{name: a, metric: nats_per_token, value: 0.7, source: b}]", "metric of a masked model"),
     ],
@@ -180,6 +187,16 @@ def test_the_guess_of_the_commonest_word_is_measured_on_the_same_hidden_tokens(m
 def test_settings_that_do_not_suit_a_masked_model_are_refused(option, message):
     with pytest.raises(ValueError, match=message):
         settings(option, config=MASKED)
+
+
+def test_windows_that_begin_anew_are_those_of_training_whatever_the_model_has_room_for():
+    used = settings(*small(TRANSFORMER), "--training.window=16", config=TRANSFORMER)
+    rows, ids = Dataset.from_dict({"text": ["any"]}), np.random.default_rng(0).integers(4, 13, 101)
+    model = small_transformer("text-generation", max_position_embeddings=64).eval()
+    (row,) = windows_apart(model, TokenText(ids), rows, used)
+    (apart,) = score_ids(model, [ids], window=16, stride=16)
+    assert row.name == "The same, in windows of 16 that begin anew"
+    assert row.value == pytest.approx(math.exp(apart.mean()), rel=1e-6)
 
 
 def test_a_family_that_reads_forward_fills_in_nothing():

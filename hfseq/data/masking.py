@@ -1,8 +1,10 @@
 """Masked language modelling: tokens of a window are hidden, and told from both sides (Devlin et al. 2019).
 
     text      will it rain in Oslo tomorrow
-    read      will <mask> rain in the tomorrow        15 % of the tokens are asked for, one of a window at least:
+    read      will <mask> rain in the tomorrow        15 % of the words are asked for, one of a window at least:
     asked          it         Oslo                    of those 80 % read <mask>, 10 % another token, 10 % are as before
+
+Words are all tokens but special ones: marks of documents, conditions, and unknown tokens.
 
 What a window hides follows from a seed, the epoch and where the window begins: anew in every epoch, and the same
 however an update is dealt to processes and accumulation steps.
@@ -30,10 +32,10 @@ class Masking:
     """How tokens are hidden.
 
     Args:
-        probability: Share of a window's tokens that are asked for.
+        probability: Share of a window's tokens, special ones left out, that are asked for.
         mask_token_id: What stands in their place.
         words: (n,) the ids that may stand there instead: all but the special ones.
-        special: (V,) which ids are never asked for.
+        special: (V,) which ids are not asked for, but in a window that has no other.
     """
 
     probability: float
@@ -43,14 +45,15 @@ class Masking:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, probability: float) -> "Masking":
-        """As this tokenizer needs it: marks of documents, conditions and unknown tokens are never asked for."""
+        """As this tokenizer needs it: marks of documents, conditions and unknown tokens are special."""
         if tokenizer.mask_token_id is None:
             raise ValueError(
                 f"{type(tokenizer).__name__} has no mask_token, so nothing can be hidden: hfseq.train_tokenizer makes "
                 "tokenizers with one."
             )
         special = np.zeros(len(tokenizer), bool)
-        special[tokenizer.all_special_ids] = True
+        # Those that the tokenizer has unset, for its texts lack them, too.
+        special[[index for index, token in tokenizer.added_tokens_decoder.items() if token.special]] = True
         return cls(probability, tokenizer.mask_token_id, np.flatnonzero(~special), special)
 
     def hide(self, ids: np.ndarray, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -342,7 +342,7 @@ class ChunkCutter:
 
 
 class OrderedCutter:
-    """Windows of the whole text one after the other, each from an empty state: to evaluate what reads both sides.
+    """Windows of the whole text one after the other, each from an empty state: to evaluate what has none.
 
     Where they are cut does not depend on how many are read at once.
 
@@ -350,10 +350,14 @@ class OrderedCutter:
         text: What is cut.
         rows: B, windows at once; the last ones may be fewer.
         window: Tokens of a window, at most.
+        reads_last: See `ChunkCutter`.
     """
 
-    def __init__(self, text: TokenText, rows: int, window: int) -> None:
-        self.cuts, self.rows = even_cuts(len(text), window), rows
+    def __init__(self, text: TokenText, rows: int, window: int, *, reads_last: bool = False) -> None:
+        targets = len(text) - (not reads_last)
+        if targets < 1:
+            raise ValueError("a text of one token predicts nothing.")
+        self.cuts, self.rows = even_cuts(targets, window), rows
 
     def __len__(self) -> int:
         return -(-(len(self.cuts) - 1) // self.rows)

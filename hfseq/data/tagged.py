@@ -12,6 +12,7 @@ Entities are brought to IOB2, the writing that pipelines read: tags in IOB1, IOB
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -127,11 +128,11 @@ def _two_columns(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset
             f"Split {split!r}: data.text_column={settings.text_column!r} holds {spelled(words)}, not lists of words."
         )
     _check_rows(rows, split, settings)
-    return rows
+    return _with_words(rows, split)
 
 
 def _check_rows(rows: Dataset, split: str, settings: TaggedSettings) -> None:
-    """Refuse a row without words or tags, or with more of the one than of the other, and a word without a letter."""
+    """Refuse a row that lacks one of the two lists or has more words than tags or fewer, and a word that is blank."""
     words, tags = column_values(rows, _TOKENS), column_values(rows, _LABELS)
     if not (pa.types.is_list(tags.type) or pa.types.is_large_list(tags.type)):
         return  # what holds no lists is refused for all splits together
@@ -154,6 +155,19 @@ def _check_rows(rows: Dataset, split: str, settings: TaggedSettings) -> None:
             f"Split {split!r}, row {row} holds a word that is empty or blank: {words[row].as_py()}. Remove it and its "
             "tag."
         )
+
+
+def _with_words(rows: Dataset, split: str) -> Dataset:
+    """Leave out the rows of no words: there is nothing in them to learn or to measure."""
+    kept = pc.indices_nonzero(pc.list_value_length(column_values(rows, _TOKENS))).to_pylist()
+    if len(kept) == rows.num_rows:
+        return rows
+    logger.warning(
+        "Split %r: %d of %d rows hold no word and are left out.", split, rows.num_rows - len(kept), len(rows)
+    )
+    if not kept:
+        raise ValueError(f"Split {split!r} holds no word at all; give rows with words.")
+    return rows.select(kept)
 
 
 def _with_iob2(dataset: DatasetDict, names: list[str]) -> tuple[DatasetDict, list[str]]:
@@ -179,23 +193,37 @@ def _with_iob2(dataset: DatasetDict, names: list[str]) -> tuple[DatasetDict, lis
 
 def _from_conll(lines: Iterable[str], split: str) -> Dataset:
     """Read sentences of words and tags in columns, parted by tabs or, in a file without them, by blanks."""
-    width = 0
+    width, first = 0, ""
     sentences: list[list[list[str]]] = [[]]
     for number, line in enumerate(lines, start=1):
-        cells = line.split("\t") if "\t" in line else line.split()
-        if not line.strip() or cells[0].strip() == "-DOCSTART-":
+        cells = line.split("\t") if "\t" in line else re.split(" +", line.strip(" \r\n"))
+        if _parts_sentences(line) or (line.startswith("# id ") and not sentences[-1]):  # as MultiCoNER has ids
             sentences.append([])
             continue
-        width = width or len(cells)
+        if not width:
+            width, first = len(cells), line
         if len(cells) != width or width < 2:
             wanted = f"{width}, as the lines before it" if width > 1 else "a word and its tags"
             raise ValueError(
-                f"Split {split!r}, line {number} has {len(cells)} columns, not {wanted}: {line!r}. An empty line ends "
-                "a sentence."
+                f"Split {split!r}, line {number} has {len(cells)} columns, not {wanted}: {line!r}. "
+                + _cure(line, first)
             )
         sentences[-1].append([cell.strip() for cell in cells])
     names = [_TOKENS, *(f"column_{index}" for index in range(2, width)), _TAGS]
     return _columns(sentences, dict(zip(names, range(width), strict=False)))
+
+
+def _parts_sentences(line: str) -> bool:
+    """Tell empty lines and beginnings of documents."""
+    return not line.strip() or line.split()[0] == "-DOCSTART-"
+
+
+def _cure(line: str, first: str) -> str:
+    """Say what to do with a line of another width than the first one of the file."""
+    for comment in (line, first):
+        if comment.startswith("# "):
+            return f"{comment!r} is read as a word and its tags: remove it and its like if they are comments."
+    return "An empty line ends a sentence."
 
 
 def _from_conllu(lines: Iterable[str], split: str) -> Dataset:
