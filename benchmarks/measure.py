@@ -28,7 +28,9 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
 
 
 def take_turns(rivals: dict[str, Callable[[], Any]], rounds: int = 15) -> dict[str, list[float]]:
-    """CPU seconds that each rival took in each round.
+    """CPU seconds that each rival took in each round; each round begins with the next one.
+
+    In a fixed order one of them would always come behind the same other, at the clock speed that this one left.
 
     Args:
         rivals: Name -> one unit of work; each is run once before the clock starts.
@@ -38,9 +40,11 @@ def take_turns(rivals: dict[str, Callable[[], Any]], rounds: int = 15) -> dict[s
     for work in rivals.values():
         work()
     taken: dict[str, list[float]] = {name: [] for name in rivals}
-    for _ in range(rounds):
-        for name, work in rivals.items():
-            taken[name].append(cpu_seconds(work))
+    names = list(rivals)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            taken[name].append(cpu_seconds(rivals[name]))
     return taken
 
 

@@ -262,7 +262,7 @@ def multiplies_bfloat16() -> str | None:
     return "avx512_bf16" if torch.cpu._is_avx512_bf16_supported() else None
 
 
-def measure(size: Size, rounds: int = 15) -> list[dict[str, Any]]:
+def measure(size: Size, rounds: int = 20) -> list[dict[str, Any]]:
     """Ours against both peers, in both precisions."""
     full, half = "float32", f"bfloat16 ({multiplies_bfloat16()})"
     precisions = {full: False} if multiplies_bfloat16() is None else {full: False, half: True}

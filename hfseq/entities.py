@@ -58,6 +58,11 @@ def tell_entities(names: Iterable[str]) -> bool:
     return "" not in prefixes and not prefixes.isdisjoint(_OPEN)
 
 
+def strays(names: Iterable[str]) -> list[str]:
+    """List those that are neither O nor a prefix and a kind."""
+    return [name for name in names if name != OUTSIDE and not _parts(name)[0]]
+
+
 def entities(tags: Tags) -> list[Entity]:
     """Read the entities of one row, in order."""
     found: list[Entity] = []

@@ -190,6 +190,7 @@ def test_iob2_is_left_as_it_is(load, caplog):
         (WORDS, ["O", "O", "B-LOC"], {}, "data.label_column='tags' holds string, not lists of tags"),
         (WORDS, [["O"] * len(row) for row in WORDS], {}, r"All labels of train are \['O'\]"),
         (WORDS, TAGS, {"label_names": ["O", "B-LOC", "I-LOC"]}, "unknown label 'B-PER'"),
+        (WORDS, [*TAGS[:1], ["0"], TAGS[2]], {}, r"'0', which tells no entity \(split '.*', row 1, word 'hello'\)"),
     ],
 )
 def test_mistakes_are_named(load, words, tags, settings, message):
@@ -224,6 +225,7 @@ def test_a_tag_that_training_never_shows_is_named(load):
         ("a.conll", "Ana\nsees\n", "line 1 has 1 columns, not a word and its tags: 'Ana'"),
         ("a.conllu", "1\tAna\tAna\tPROPN\n", "line 1 has 4 columns, parted by tabs; CoNLL-U has 10"),
         ("a.conllu", "# nothing\n", "'train' is empty"),
+        ("a.conll", "\n\n", "'train' is empty"),
         ("a.csv", "tokens,tags\n", "unknown file type '.csv'"),
     ],
 )

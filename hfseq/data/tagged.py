@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerFast
 
-from ..entities import OUTSIDE, in_iob2, kinds, tell_entities
+from ..entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
 from ..metrics import IGNORED_LABEL
 from ..settings import check_known
 from .text import (
@@ -107,8 +107,27 @@ def load_tagged(settings: TaggedSettings) -> TaggedTask:
     dataset = dataset.cast_column(_LABELS, List(ClassLabel(names=names)))
     if tell_entities(names):
         dataset, names = _with_iob2(dataset, names)
+    else:
+        _check_strays(dataset, names, settings)
     cut_splits(dataset, settings)
     return TaggedTask(dataset, names)
+
+
+def _check_strays(dataset: DatasetDict, names: list[str], settings: TaggedSettings) -> None:
+    """Refuse one odd tag among tags that tell entities, which would turn all of them into tags of single words."""
+    odd = strays(names)
+    if not odd or OUTSIDE not in names or 2 * len(odd) >= len(names):
+        return
+    wanted = names.index(odd[0])
+    for split, rows in dataset.items():
+        for number, row in enumerate(rows[_LABELS][:]):
+            if wanted in row:
+                word = rows[number][_TOKENS][row.index(wanted)]
+                raise ValueError(
+                    f"data.label_column={settings.label_column!r} holds tags such as O and "
+                    f"{next(name for name in names if tell_entities([name]))}, and {odd[0]!r}, which tells no entity "
+                    f"(split {split!r}, row {number}, word {word!r}). Is it a slip, a header line, or another column?"
+                )
 
 
 def _two_columns(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset:
@@ -116,11 +135,11 @@ def _two_columns(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset
         rows = _from_conll(rows[_CONLL_LINES][:], split)
     elif rows.column_names == [_CONLLU_LINES]:
         rows = _from_conllu(rows[_CONLLU_LINES][:], split)
+    if rows.num_rows == 0:
+        raise ValueError(f"Split {split!r} is empty; give rows, or choose other splits with data.splits.")
     columns = {settings.text_column: _TOKENS, settings.label_column: _LABELS}
     check_known(settings.text_column, rows.column_names, f"split {split!r}", kind="data.text_column")
     check_known(settings.label_column, rows.column_names, f"split {split!r}", kind="data.label_column")
-    if rows.num_rows == 0:
-        raise ValueError(f"Split {split!r} is empty; give rows, or choose other splits with data.splits.")
     rows = rows.select_columns(list(columns)).rename_columns(columns)
     words = rows.features[_TOKENS]
     if not (isinstance(words, List) and is_text(words.feature)):
