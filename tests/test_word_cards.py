@@ -212,7 +212,10 @@ ASKED = {"data": "x", "used": 3, "skipped": 0}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (change_keys(kind="trees"), r"facts\.kind is 'trees'; choose one of \('classifier', 'word-vectors', 'lang"),
+        (
+            change_keys(kind="trees"),
+            r"facts\.kind is 'trees'; choose one of \('classifier', 'tagger', 'word-vectors', 'lang",
+        ),
         (change_keys(kind=None), "facts has unknown keys"),
         (change_keys(licence="mit"), r"unknown keys \['licence'\]"),
         (change_keys(corpus__words=None), r"facts\.corpus lacks the keys \['words'\]"),
@@ -324,7 +327,7 @@ def test_the_table_has_a_row_and_a_command_for_each_card():
 
 README = "".join(
     f"<!-- {name}: begin -->\n<!-- {name}: end -->\n"
-    for name in ("recipes", "word vectors", "taggers", "language models", "benchmarks")
+    for name in ("recipes", "word vectors", "taggers", "language models", "masked language models", "benchmarks")
 )
 
 
