@@ -334,7 +334,7 @@ def card_facts(
             evaluated_split=split,
             vocabulary_size=model.config.vocab_size,
             unknown_rate=unknown_rate(tokenizer, rows),
-            hub_id=_hub_id(settings.data),
+            hub_id=settings.data.hub_id,
             url=card.data_url,
             restriction=card.data_restriction,
         ),
@@ -361,11 +361,6 @@ def _pretrained(settings: ClassificationSettings) -> str | None:
         return None if vectors is None else Path(vectors).name
     name = Path(source).resolve().name if Path(source).exists() else source
     return f"the body of the language model {name}"
-
-
-def _hub_id(data: DataSettings) -> str | None:
-    """Name the data set of the Hub that was read: none where local files took its place or the data were generated."""
-    return data.name if data.path is None and data.name != "embedded" else None
 
 
 def architecture(model: PreTrainedModel, max_length: int) -> ArchitectureFacts:

@@ -68,11 +68,6 @@ class TaggedSettings(DataSettings):
     )
     label_names: list[str] | None = field(default=None, metadata={"help": "all tags, in the order of their ids"})
 
-    @property
-    def hub_id(self) -> str | None:
-        """The data set of the Hub that is read: none where local files take its place or the data are generated."""
-        return self.name if self.path is None and self.name != "embedded" else None
-
 
 @dataclass(frozen=True)
 class TaggedTask:

@@ -71,6 +71,11 @@ class DataSettings:
         for split in self.splits or {}:
             check_known(split, _SPLIT_NAMES, "splits", kind="split")
 
+    @property
+    def hub_id(self) -> str | None:
+        """The data set of the Hub that is read: none where local files take its place or the data are generated."""
+        return self.name if self.path is None and self.name != "embedded" else None
+
 
 @dataclass(frozen=True)
 class TextTask:
