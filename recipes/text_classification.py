@@ -1,4 +1,4 @@
-"""Text classification with an RNN, LSTM or GRU, from text to Hub to pipeline.
+"""Text classification with any family that has a classifier, from text to Hub to pipeline.
 
     python recipes/text_classification.py --config recipes/configs/text_classification/lstm_embedded.yaml
     accelerate launch --num_processes 1 recipes/text_classification.py --config ... --section.key=value
