@@ -35,6 +35,7 @@ from .artifacts import (
     check_weights_file,
     check_weights_folder,
 )
+from .calls import named_for_generate
 
 logger = logging.get_logger(__name__)
 
@@ -120,6 +121,8 @@ class SequencePreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     # The heads divide the loss by `num_items_in_batch` themselves (see `heads.sequence_loss`).
     accepts_loss_kwargs = True
+    # Keywords that a forward hands on to its layers, see `calls.model_call`.
+    read_by_layers: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
@@ -164,12 +167,19 @@ class SequencePreTrainedModel(PreTrainedModel):
     def freeze_parameters(self) -> None:
         """Stop the gradients that the config says to stop: loading replaces every parameter by a trainable one."""
 
-    def _goes_on(self, past_key_values: Cache | None, use_cache: bool | None) -> bool:
+    def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers', which is the first thing that `generate` does: the cache under this release's name."""
+        generating: Any = super()  # of a model that generates, GenerationMixin comes later among its bases
+        return generating._prepare_generation_config(*args, **named_for_generate(kwargs))
+
+    def _goes_on(self, cache: Cache | None, use_cache: bool | None) -> bool:
         """Whether a backbone keeps what it has read, so that a later call can go on from there."""
         config: Any = self.config
-        checkpointing = getattr(self, "gradient_checkpointing", False) and self.training
-        if past_key_values is None:
-            use_cache = getattr(config, "use_cache", None) if use_cache is None else use_cache
+        # Without gradients nothing runs twice: a model in training mode may generate.
+        checkpointing = getattr(self, "gradient_checkpointing", False) and self.training and torch.is_grad_enabled()
+        if cache is None:
+            if use_cache is None:  # Trainer writes the config's into every model, an encoder too
+                use_cache = config.use_cache and not config.bidirectional
             if use_cache and checkpointing:
                 logger.warning_once("use_cache=True is left out: gradient checkpointing runs each layer twice.")
                 use_cache = False
@@ -178,12 +188,13 @@ class SequencePreTrainedModel(PreTrainedModel):
         if config.bidirectional:
             raise ValueError(
                 "A bidirectional model cannot go on from what it has read: each of its outputs depends on the whole "
-                "text. Set bidirectional=False in the config, or leave use_cache and past_key_values out."
+                "text. Set bidirectional=False in the config, or leave use_cache and cache (past_key_values) out."
             )
         if checkpointing:
             raise ValueError(
                 "Gradient checkpointing runs each layer twice, and the second run would meet the state that the first "
-                "one left. Call model.gradient_checkpointing_disable(), or leave past_key_values out."
+                "one left. Call model.activation_checkpointing_disable() (gradient_checkpointing_disable() in older "
+                "transformers), or leave cache (past_key_values) out."
             )
         return True
 

@@ -16,6 +16,7 @@ from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutp
 from transformers.utils import can_return_tuple
 
 from .base import at_least_one_token
+from .calls import model_call
 
 
 class SequencePooling(nn.Module):
@@ -160,6 +161,7 @@ class SequenceClassificationMixin(PreTrainedModel):
         self.classifier = nn.Linear(self.pooling.output_size, self.num_labels)
         self.post_init()
 
+    @model_call()
     @can_return_tuple
     def forward(
         self,
@@ -194,6 +196,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             output_attentions=output_attentions,
+            use_cache=False,
             **{**kwargs, "return_dict": True},
         )
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
@@ -257,6 +260,7 @@ class TokenClassificationMixin(PreTrainedModel):
         self.classifier = nn.Linear(config.output_size, self.num_labels)
         self.post_init()
 
+    @model_call()
     @can_return_tuple
     def forward(
         self,
@@ -284,6 +288,7 @@ class TokenClassificationMixin(PreTrainedModel):
             input_ids=input_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
+            use_cache=False,
             **{**kwargs, "return_dict": True},
         )
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
@@ -316,6 +321,7 @@ class MaskedLMMixin(PreTrainedModel):
         self.lm_head = nn.Linear(config.output_size, config.vocab_size)
         self.post_init()
 
+    @model_call()
     @can_return_tuple
     def forward(
         self,

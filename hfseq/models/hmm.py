@@ -45,12 +45,13 @@ from torch import nn
 from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
-from transformers.modeling_outputs import CausalLMOutputWithPast, TokenClassifierOutput
+from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import can_return_tuple
 
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
+from .calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, with_cache
 from .hmm_training import EstimationMixin, Probabilities, check_range
-from .language import IGNORED, check_targets, mean_over_targets, next_tokens
+from .language import IGNORED, check_targets, kept_outputs, mean_over_targets, next_tokens
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 
 
@@ -72,7 +73,7 @@ class HMMConfig(SequenceConfig):
     """
 
     model_type = "hfseq_hmm"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = list(CACHE_NAMES)
     num_hidden_layers: ClassVar[int] = 1  # what transformers asks for to build a cache
     foreign_names = {"hidden_size": "num_states", "n_components": "num_states", "num_hidden_states": "num_states"}
 
@@ -82,6 +83,7 @@ class HMMConfig(SequenceConfig):
     emission_smoothing: float | int = bounded(0.01, 0.0, 1e6)
     transition_smoothing: float | int = bounded(0.01, 0.0, 1e6)
     initializer_range: float | int = bounded(0.5, 0.0, 10.0)
+    use_cache: bool = True
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -261,7 +263,7 @@ class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
 
     config: HMMConfig
     _no_split_modules = ["HiddenMarkov"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = list(CACHE_NAMES)
 
     def __init__(self, config: HMMConfig) -> None:
         super().__init__(config)
@@ -330,12 +332,13 @@ class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
 class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
     """The next word, from the belief over the state that will emit it."""
 
+    @model_call("inputs_embeds", "shift_labels")
     @can_return_tuple
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
@@ -347,7 +350,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         Args:
             input_ids: (B, T) token ids.
             attention_mask: (B, T), 1 for real tokens. With a state, the last T columns count.
-            past_key_values: The state to continue from, as an earlier call returned it.
+            cache: The state to continue from, as an earlier call returned it.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
             use_cache: Return the state reached.
             logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
@@ -356,29 +359,30 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`.
 
         Returns:
-            `logits` (B, T, V), which are log-probabilities, `past_key_values` when asked for, `loss` with labels.
+            `logits` (B, T, V), which are log-probabilities, `cache` when asked for, `loss` with labels.
         """
         shift_labels = kwargs.pop("shift_labels", None)
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
-        beliefs, tables = self._beliefs(input_ids, attention_mask, past_key_values, **kwargs)
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        if cache is None and (self.config.use_cache if use_cache is None else use_cache):
+            cache = DynamicCache(config=self.config)
+        beliefs, tables = self._beliefs(input_ids, attention_mask, cache, **kwargs)
+        kept = kept_outputs(beliefs, logits_to_keep, attention_mask)
         smallest = torch.finfo(beliefs.dtype).tiny
-        logits = (beliefs[:, kept].exp() @ tables.B.exp().t()).clamp_min(smallest).log()
+        logits = (kept.exp() @ tables.B.exp().t()).clamp_min(smallest).log()
         if labels is not None and shift_labels is None:
             shift_labels = next_tokens(labels, attention_mask)
         loss = None
         if shift_labels is not None:
             total = -_look_up(beliefs, shift_labels, tables).sum()
             loss = mean_over_targets(total, shift_labels, num_items_in_batch)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, **with_cache(cache))
 
+    @model_call()
     def token_log_probs(
         self,
         input_ids: torch.Tensor,
         shift_labels: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
     ) -> torch.Tensor:
         """Log P of given next tokens, without a table of the whole vocabulary.
 
@@ -386,12 +390,12 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             input_ids: (B, T) token ids.
             shift_labels: (B, T) the token after each position; -100: not asked.
             attention_mask: As in `forward`.
-            past_key_values: The state to continue from; the one reached is left in it.
+            cache: The state to continue from; the one reached is left in it.
 
         Returns:
             (B, T) natural logarithms; 0 where nothing is asked.
         """
-        beliefs, tables = self._beliefs(input_ids, attention_mask, past_key_values)
+        beliefs, tables = self._beliefs(input_ids, attention_mask, cache)
         return _look_up(beliefs, shift_labels, tables)
 
     def _beliefs(
@@ -424,7 +428,7 @@ def _state_layer(cache: Cache) -> RecurrentStateLayer:
         cache.layers.append(RecurrentStateLayer())
     layer = cache.layers[0]
     if not isinstance(layer, RecurrentStateLayer):
-        raise ValueError(f"past_key_values holds {type(layer).__name__}: it comes from another kind of model.")
+        raise ValueError(f"The cache holds {type(layer).__name__}: it comes from another kind of model.")
     return layer
 
 
@@ -439,6 +443,7 @@ def _look_up(beliefs: torch.Tensor, targets: torch.Tensor, tables: LogTables) ->
 class HMMForTokenClassification(HMMPreTrainedModel):
     """A tagger: the states are the tags. The argmax of its logits is what `config.decoding` says."""
 
+    @model_call("inputs_embeds")
     @can_return_tuple
     def forward(
         self,

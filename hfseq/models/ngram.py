@@ -59,10 +59,10 @@ from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import GenerationMixin
 from transformers import initialization as init
-from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
 
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
+from .calls import CausalLMOutputWithPast, model_call
 from .language import IGNORED, check_targets, mean_over_targets, next_tokens
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
 
@@ -229,13 +229,14 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
             return kneser_ney(context, level.counts, num_contexts, config.discounts)
         return add_k(context, level.counts, num_contexts, config.add_k, config.num_predictable)
 
+    @model_call("shift_labels")
     @can_return_tuple
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        past_key_values: Any = None,
+        cache: Any = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
@@ -248,7 +249,7 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
             input_ids: (B, T) token ids: a text from its beginning.
             attention_mask: (B, T), 1 for real tokens.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is asked; shifted here.
-            past_key_values: Refused, as the model keeps no state.
+            cache: Refused, as the model keeps no state.
             use_cache: Without effect.
             logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
@@ -263,8 +264,8 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
         """
         if input_ids is None or inputs_embeds is not None:
             raise ValueError("An n-gram model looks words up by their ids: give it input_ids, not inputs_embeds.")
-        if past_key_values is not None:
-            raise ValueError("An n-gram model keeps no state: leave past_key_values out and give it the whole text.")
+        if cache is not None:
+            raise ValueError("An n-gram model keeps no state: leave cache out and give it the whole text.")
         shift_labels = kwargs.get("shift_labels")
         if labels is not None and shift_labels is None:
             shift_labels = next_tokens(labels, attention_mask)

@@ -30,7 +30,6 @@ from torch import nn
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 
@@ -54,6 +53,14 @@ from .base import (
     look_up,
     own_columns,
     share,
+)
+from .calls import (
+    CACHE_NAMES,
+    READ_BY_ATTENTION,
+    BaseModelOutputWithPastAndCrossAttentions,
+    CausalLMOutputWithPast,
+    model_call,
+    with_cache,
 )
 from .heads import MaskedLMMixin, SequenceClassificationMixin, TokenClassificationMixin
 from .language import CausalLMMixin, check_output_weights
@@ -93,10 +100,11 @@ class TransformerConfig(SequenceConfig):
         initializer_range: Standard deviation of the words' vectors, and of learned positions; None: D^-0.5.
         tie_word_embeddings: A language model's output weights are its embeddings, as in the paper.
         adaptive_softmax_cutoffs: As for recurrent models (`RecurrentConfig`).
+        use_cache: Whether a decoder returns keys and values when a call does not say so.
     """
 
     model_type = "hfseq_transformer"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = list(CACHE_NAMES)
     attribute_map = {"embedding_size": "hidden_size"}
     foreign_names = {
         "num_layers": "num_hidden_layers",
@@ -136,6 +144,7 @@ class TransformerConfig(SequenceConfig):
     initializer_range: float | int | None = bounded(None, 0.0, 10.0)
     tie_word_embeddings: bool = True
     adaptive_softmax_cutoffs: list[int] | None = None
+    use_cache: bool = True
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -174,9 +183,10 @@ class TransformerPreTrainedModel(SequencePreTrainedModel):
     config: TransformerConfig
     supports_gradient_checkpointing = True
     _no_split_modules = ["TransformerLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = list(CACHE_NAMES)
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
     _can_compile_fullgraph = True
+    read_by_layers = READ_BY_ATTENTION | {"position_ids"}
     _can_record_outputs = {
         "hidden_states": TransformerLayer,
         "attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="self_attention"),
@@ -279,11 +289,11 @@ class TransformerModel(TransformerPreTrainedModel):
             raise ValueError("A decoder beside an encoder has no words of its own: give it inputs_embeds.")
         return look_up(self.embed_tokens, input_ids, self.config.embedding_dropout if self.training else 0.0)
 
-    def _cache(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
-        if not self._goes_on(past_key_values, use_cache):
+    def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
+        if not self._goes_on(cache, use_cache):
             return None
-        if past_key_values is not None:
-            return past_key_values
+        if cache is not None:
+            return cache
         cache = DynamicCache(config=self.config)
         return EncoderDecoderCache(cache, DynamicCache(config=self.config)) if self.has_memory else cache
 
@@ -299,13 +309,14 @@ class TransformerModel(TransformerPreTrainedModel):
             words = words + sinusoids(positions, config.hidden_size).to(words.dtype)
         return self.dropout(words)
 
+    @model_call()
     @capture_outputs
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
         encoder_hidden_states: torch.Tensor | None = None,
@@ -320,7 +331,7 @@ class TransformerModel(TransformerPreTrainedModel):
                 without it. Or (B, 1, T, S), made for `attn_implementation`.
             position_ids: (B, T) the place of each token; by default they count the real tokens. Given to a decoder
                 without mask and cache, a row may hold several texts, each from 0 on, which do not see each other.
-            past_key_values: Keys and values to go on from, as an earlier call returned them.
+            cache: Keys and values to go on from, as an earlier call returned them.
             inputs_embeds: (B, T, D) vectors instead of `input_ids`, before they are scaled.
             use_cache: Return keys and values.
             encoder_hidden_states: (B, S, D) the memory, of a decoder beside an encoder.
@@ -328,7 +339,7 @@ class TransformerModel(TransformerPreTrainedModel):
             **kwargs: `output_attentions`, `output_hidden_states`, `return_dict`, and what attention functions take.
 
         Returns:
-            `last_hidden_state` (B, T, D), zero at padding that a mask (B, S) tells; `past_key_values`, and
+            `last_hidden_state` (B, T, D), zero at padding that a mask (B, S) tells; `cache`, and
             `attentions` (B, H, T, S) and `cross_attentions` of each layer, when asked for, whatever
             `attn_implementation` is.
         """
@@ -337,9 +348,9 @@ class TransformerModel(TransformerPreTrainedModel):
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         words = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
         batch, steps = words.shape[:2]
-        cache = self._cache(past_key_values, use_cache)
-        if is_empty and past_key_values is not None:  # nothing more to read: nothing may be added to the keys
-            return BaseModelOutputWithPastAndCrossAttentions(torch.zeros_like(words), past_key_values=cache)
+        cache = self._cache(cache, use_cache)
+        if is_empty and cache is not None:  # nothing more to read: nothing may be added to the keys
+            return BaseModelOutputWithPastAndCrossAttentions(torch.zeros_like(words), **with_cache(cache))
         seen = 0 if cache is None else cache.get_seq_length()
         real = None if attention_mask is None or attention_mask.dim() == 4 else attention_mask
         if real is not None:
@@ -367,14 +378,14 @@ class TransformerModel(TransformerPreTrainedModel):
                 rotation,
                 encoder_hidden_states,
                 memory_mask,
-                past_key_values=cache,
+                cache=cache,
                 position_ids=position_ids,
                 **kwargs,
             )
         hidden_states = self.norm(hidden_states)
         if real is not None:
             hidden_states = hidden_states.masked_fill(real[:, -steps:, None] == 0, 0.0)
-        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_states, past_key_values=cache)
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_states, **with_cache(cache))
 
     def _mask(
         self,
@@ -442,12 +453,13 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
     backbone_class = TransformerModel
     _reads_ahead = False
 
+    @model_call("shift_labels")
     def forward(  # `generate` looks for `position_ids` by name
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
@@ -459,7 +471,7 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
         return super().forward(
             input_ids,
             attention_mask,
-            past_key_values,
+            cache,
             inputs_embeds,
             labels,
             use_cache,

@@ -35,6 +35,7 @@ from transformers.utils.hub import resolve_revision
 
 from .artifacts import TOKENIZER_NAME
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids
+from .calls import model_call
 from .keyed_vectors import KeyedVectors
 from .word_losses import path_losses, sampled_losses, softmax_losses
 from .word_tables import huffman_paths, ngram_buckets, noise_table, out_of_range, words_alone
@@ -185,6 +186,7 @@ class Word2VecModel(SequencePreTrainedModel):
             )
         return self.inputs
 
+    @model_call()
     @can_return_tuple
     def forward(
         self,
