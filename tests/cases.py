@@ -86,7 +86,7 @@ class Case:
     @property
     def traits(self) -> set[str]:
         """What the model has that some promises are about: see `contract.CHECKS`."""
-        return {"body", "loss", "head", "classifier", "layers", "recurrence", "weights", "embeddings"}
+        return {"body", "loss", "head", "classifier", "layers", "cache", "recurrence", "weights", "embeddings"}
 
     @property
     def auto_class(self) -> Any:
@@ -174,7 +174,7 @@ class TaggerCase(Case):
 
     @property
     def traits(self) -> set[str]:
-        return {"body", "loss", "head", "tokens", "tagger", "layers", "recurrence", "weights", "embeddings"}
+        return {"body", "loss", "head", "tokens", "tagger", "layers", "cache", "recurrence", "weights", "embeddings"}
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         return ids % 3
@@ -215,7 +215,7 @@ class LanguageModelCase(TaggerCase):
 
     @property
     def traits(self) -> set[str]:
-        traits = {"body", "loss", "head", "tokens", "language model", "state", "layers", "recurrence"}
+        traits = {"body", "loss", "head", "tokens", "language model", "state", "layers", "cache", "recurrence"}
         return traits | {"weights", "embeddings"}
 
     def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
@@ -341,7 +341,7 @@ class HiddenMarkovLanguageCase(HiddenMarkovCase, LanguageModelCase):
 
     @property
     def traits(self) -> set[str]:
-        return {"loss", "tokens", "language model", "state", "weights"}
+        return {"loss", "tokens", "language model", "state", "cache", "weights"}
 
 
 class NGramCase(LanguageModelCase):

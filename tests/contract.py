@@ -282,6 +282,54 @@ def generation_equals_reading_again(case: Case) -> None:
     assert sampled.shape == (9, 15)
 
 
+def prompts_padded_on_the_right_go_on_as_on_the_left(case: Case) -> None:
+    """Behind the padding stands what follows the last real token; no row continues `<pad>`."""
+    model = case.model()
+    ids = case.batch()[0][:3]
+    left = torch.tensor([[1] * 7, [0, 0, 0, 0, 1, 1, 1], [0] * 6 + [1]])
+    right = left.flip(1)
+    behind = torch.stack([ids[row].roll(int(left[row].sum())) for row in range(3)])
+    options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    ways: list[dict[str, Any]] = [{}, {"use_cache": False}, {"num_beams": 3}]
+    if "state" in case.traits:
+        ways.append({"cache_implementation": "static", "disable_compile": True})
+    for way in ways:
+        expected = model.generate(ids, attention_mask=left, **way, **options)[:, 7:]
+        assert torch.equal(model.generate(behind, attention_mask=right, **way, **options)[:, 7:], expected), way
+
+
+@torch.no_grad()
+def the_cache_has_both_names(case: Case) -> None:
+    """`past_key_values`, and `cache` as transformers calls it from 5.24 on: in, out and in `generate`."""
+    model = case.model()
+    ids, mask = case.batch()
+    ids, mask = ids[:1], mask[:1]
+    first = model(ids[:, :4], use_cache=True)
+    assert first.cache is first.past_key_values is first["cache" if "cache" in first else "past_key_values"]
+    begun = model.generate(ids, max_new_tokens=3, min_new_tokens=3, do_sample=False, return_dict_in_generate=True)
+    whole = model.generate(ids, max_new_tokens=6, min_new_tokens=6, do_sample=False)
+    for name in ("cache", "past_key_values"):
+        rest = model(ids[:, 4:], **{name: copy.deepcopy(first.cache)})
+        assert (rest.logits - model(ids).logits[:, 4:]).abs().max() < TOLERANCE, name
+        options = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
+        past = {name: copy.deepcopy(begun.past_key_values)}
+        assert torch.equal(model.generate(begun.sequences, **past, **options), whole), name
+    with pytest.raises(TypeError, match="two names of one argument"):
+        model(ids, cache=first.cache, past_key_values=first.cache)
+
+
+def the_config_says_whether_a_cache_is_returned(case: Case) -> None:
+    ids, mask = case.batch()
+    for wanted in (True, False):
+        model = case.model(use_cache=wanted)
+        if "language model" in case.traits:
+            assert (model(ids, mask).cache is not None) == wanted
+        body = model.base_model  # of an HMM it is the model itself
+        assert (body(ids, mask).cache is not None) == (wanted and not getattr(model.config, "bidirectional", False))
+        model.config.use_cache = True  # as Trainer writes it, into every model
+        assert torch.equal(case.reply(model), case.reply(case.model()))
+
+
 def wrong_guesses_are_taken_back(case: Case) -> None:
     """Assisted decoding: the state returns to where it was before the tokens that were guessed wrong."""
     model, assistant = case.model(), case.model(seed=1)
@@ -471,6 +519,20 @@ def copies_and_half_precision_work(case: Case) -> None:
     )  # bfloat16 has three digits
 
 
+def keywords_that_nobody_reads_are_refused(case: Case) -> None:
+    """What is swallowed in silence is how a renamed argument becomes wrong text."""
+    model = case.model()
+    ids, mask = case.batch()
+    for part in {model, model.base_model}:
+        with pytest.raises(TypeError, match=f"{type(part).__name__} does not read 'colour'"):
+            part(ids, mask, colour="red")
+        with pytest.raises(TypeError, match="Did you mean 'attention_mask'"):
+            part(ids, attention_masks=mask)
+    given = {"decoder_input_ids": ids} if "encoder and decoder" in case.traits else {}
+    more = {"colour": None, "token_type_ids": torch.zeros_like(ids), "output_attentions": False}
+    assert torch.equal(case.answers(model(ids, mask, **given, **more)), case.reply(model))
+
+
 def foreign_ids_are_named(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
@@ -518,7 +580,10 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     padding_and_batch_size_change_no_answer: "classifier",
     padding_and_batch_size_change_no_token: "tokens",
     generation_equals_reading_again: "language model",
+    prompts_padded_on_the_right_go_on_as_on_the_left: "language model",
     wrong_guesses_are_taken_back: "state",
+    the_cache_has_both_names: "state",
+    the_config_says_whether_a_cache_is_returned: "cache",
     given_tokens_have_the_probability_of_the_logits: "language model",
     padded_content_gets_no_gradient: "embeddings",
     padded_sources_change_no_target: "encoder and decoder",
@@ -531,6 +596,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     checkpointing_gives_the_same_gradients: "layers",
     hidden_states_are_returned_on_request: "layers",
     copies_and_half_precision_work: "weights",
+    keywords_that_nobody_reads_are_refused: None,
     foreign_ids_are_named: None,
     foreign_labels_are_named: "loss",
     labels_of_several_classes_are_checked: "classifier",

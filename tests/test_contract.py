@@ -7,7 +7,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, PreTrain
 from transformers.cache_utils import DynamicLayer
 
 from hfseq import FAMILIES
-from hfseq.models import attention, base, heads, language, loop, recurrence, state, transformer, word2vec
+from hfseq.models import attention, base, calls, heads, language, loop, recurrence, state, transformer, word2vec
 from tests import cases, contract
 
 CONFIGURATIONS = {
@@ -120,7 +120,7 @@ def test_promise(label, check, tmp_path):
 # A guard must be seen to fail. Each fault below is one that published code has or had.
 
 
-def padded_loop_over_everything(layer, hidden_states, order, past_key_values=None):
+def padded_loop_over_everything(layer, hidden_states, order, cache=None):
     """The usual padded bidirectional layer: the backward direction runs over the padding first."""
     everything = loop.TokenOrder(*hidden_states.shape[:2], None)
     directions = layer.forward_loop, layer.backward_loop
@@ -219,6 +219,16 @@ def load_whatever_fits(cls, *args, **kwargs):
     return original_plain_load(cls, *args, **{**kwargs, "ignore_mismatched_sizes": True})
 
 
+def last_column(outputs, logits_to_keep, attention_mask, seen=0):
+    """What stands in the last column, were it padding."""
+    return outputs[:, -logits_to_keep:]
+
+
+def without_the_old_name(kwargs):
+    """Swallows it, as a forward with `**kwargs` does."""
+    return {name: value for name, value in kwargs.items() if name != "past_key_values"}
+
+
 def silent_loss(*arguments):
     return torch.zeros((), requires_grad=True)
 
@@ -270,6 +280,18 @@ FAULTS = {
     ),
     contract.padding_and_batch_size_change_no_token: (language, "next_tokens", next_tokens_of_everything),
     contract.generation_equals_reading_again: (state.RecurrentStateLayer, "reorder_cache", lambda layer, rows: None),
+    contract.prompts_padded_on_the_right_go_on_as_on_the_left: (language, "kept_outputs", last_column),
+    contract.the_cache_has_both_names: (calls, "_renamed", without_the_old_name),
+    contract.the_config_says_whether_a_cache_is_returned: (
+        base.SequencePreTrainedModel,
+        "_goes_on",
+        lambda model, cache, use_cache: cache is not None or bool(use_cache),
+    ),
+    contract.keywords_that_nobody_reads_are_refused: (
+        base.SequencePreTrainedModel,
+        "read_by_layers",
+        frozenset({"colour"}),
+    ),
     contract.wrong_guesses_are_taken_back: (state.RecurrentStateLayer, "crop", lambda layer, tokens_to_remove: None),
     contract.given_tokens_have_the_probability_of_the_logits: (
         language.CausalLMMixin,
@@ -335,6 +357,11 @@ TRANSFORMER_FAULTS = {
     contract.wrong_guesses_are_taken_back: (DynamicLayer, "crop", lambda layer, tokens: None),
     contract.padded_content_gets_no_gradient: (transformer, "create_causal_mask", look_everywhere),
     contract.state_split_equals_whole: (transformer, "positions_of", places_in_the_piece),
+    contract.keywords_that_nobody_reads_are_refused: (
+        transformer.TransformerPreTrainedModel,
+        "read_by_layers",
+        frozenset({"colour"}),
+    ),
     contract.missing_weights_are_initialised_by_our_rules: (
         transformer.TransformerPreTrainedModel,
         "_init_weights",
@@ -383,6 +410,9 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     contract.padding_and_batch_size_change_no_token: "gru-language-plain",
     contract.generation_equals_reading_again: "gru-language-plain",
     contract.wrong_guesses_are_taken_back: "gru-language-plain",
+    contract.prompts_padded_on_the_right_go_on_as_on_the_left: "gru-language-plain",
+    contract.the_cache_has_both_names: "gru-language-plain",
+    contract.the_config_says_whether_a_cache_is_returned: "gru-language-plain",
     contract.given_tokens_have_the_probability_of_the_logits: "gru-language-plain",
     contract.fill_mask_pipeline_answers_any_text: "transformer-fill-mask-plain",
     contract.padded_sources_change_no_target: "transformer-seq2seq",

@@ -312,6 +312,13 @@ def positions_of(
     return ((attention_mask != 0).cumsum(1) - 1).clamp(min=0)[:, -steps:]
 
 
+def positions_in(mask: torch.Tensor, seen: int | torch.Tensor) -> torch.Tensor:
+    """The place of each token among the real ones, (B, T), where a causal mask (B, 1, T, S) tells them."""
+    visible_keys = (mask if mask.dtype == torch.bool else mask == 0)[:, 0].sum(-1)
+    step = torch.arange(mask.shape[2], device=mask.device) + seen
+    return torch.minimum(visible_keys - 1, step).clamp(min=0)  # padding may see everything
+
+
 def check_positions(positions: torch.Tensor, limit: int) -> None:
     """Name a text that is longer than the learned positions; on the CPU only, elsewhere looking would wait."""
     if positions.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():

@@ -39,6 +39,7 @@ from .attention import (
     MultiHeadAttention,
     check_positions,
     dot_product_attention,
+    positions_in,
     positions_of,
     rotation_of,
     sinusoids,
@@ -321,7 +322,7 @@ class TransformerModel(TransformerPreTrainedModel):
         use_cache: bool | None = None,
         encoder_hidden_states: torch.Tensor | None = None,
         encoder_attention_mask: torch.Tensor | None = None,
-        **kwargs: Any,
+        **others: Any,  # not called kwargs: `generate` would hand an encoder whatever it holds
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Run the texts through the layers.
 
@@ -330,13 +331,14 @@ class TransformerModel(TransformerPreTrainedModel):
             attention_mask: (B, S), 1 for real tokens, of those read before as well where there is a cache; all real
                 without it. Or (B, 1, T, S), made for `attn_implementation`.
             position_ids: (B, T) the place of each token; by default they count the real tokens. Given to a decoder
-                without mask and cache, a row may hold several texts, each from 0 on, which do not see each other.
+                without mask and cache, a row may hold several texts, each from 0 on, which do not see each other; no
+                cache is returned then unless `use_cache` asks for it.
             cache: Keys and values to go on from, as an earlier call returned them.
             inputs_embeds: (B, T, D) vectors instead of `input_ids`, before they are scaled.
             use_cache: Return keys and values.
             encoder_hidden_states: (B, S, D) the memory, of a decoder beside an encoder.
             encoder_attention_mask: (B, S), 1 for the real tokens of the memory.
-            **kwargs: `output_attentions`, `output_hidden_states`, `return_dict`, and what attention functions take.
+            **others: `output_attentions`, `output_hidden_states`, `return_dict`, and what attention functions take.
 
         Returns:
             `last_hidden_state` (B, T, D), zero at padding that a mask (B, S) tells; `cache`, and
@@ -348,8 +350,10 @@ class TransformerModel(TransformerPreTrainedModel):
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         words = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
         batch, steps = words.shape[:2]
-        cache = self._cache(cache, use_cache)
-        if is_empty and cache is not None:  # nothing more to read: nothing may be added to the keys
+        if position_ids is not None and attention_mask is None and use_cache is None:
+            use_cache = False  # several texts in a row have not one past
+        goes_on, cache = cache is not None, self._cache(cache, use_cache)
+        if is_empty and goes_on:  # nothing more to read: nothing may be added to the keys
             return BaseModelOutputWithPastAndCrossAttentions(torch.zeros_like(words), **with_cache(cache))
         seen = 0 if cache is None else cache.get_seq_length()
         real = None if attention_mask is None or attention_mask.dim() == 4 else attention_mask
@@ -357,14 +361,18 @@ class TransformerModel(TransformerPreTrainedModel):
             own_columns(real, batch, seen + steps)  # which names a mask that does not fit
         # Only `dot_product_attention` keeps the shares.
         is_eager = self.config._attn_implementation == "eager" or bool(
-            kwargs.get("output_attentions", self.config.output_attentions)
+            others.get("output_attentions", self.config.output_attentions)
         )
         attend = dot_product_attention if is_eager else ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
         past = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
         mask, memory_mask = self._mask(words, attention_mask, position_ids, past, is_eager=is_eager), None
         if encoder_hidden_states is not None:
             memory_mask = self._memory_mask(words, encoder_hidden_states, encoder_attention_mask, is_eager=is_eager)
-        positions = positions_of(real, steps, seen, words.device) if position_ids is None else position_ids
+        positions = position_ids
+        if positions is None and real is not attention_mask and past is not None and past.is_compileable:
+            positions = positions_in(attention_mask, seen)  # `generate` made the mask, for a cache of fixed size
+        elif positions is None:
+            positions = positions_of(real, steps, seen, words.device)
         hidden_states = self._with_positions(words, positions)
         rotation = None
         if self.config.position_embedding_type == "rotary":
@@ -380,7 +388,7 @@ class TransformerModel(TransformerPreTrainedModel):
                 memory_mask,
                 cache=cache,
                 position_ids=position_ids,
-                **kwargs,
+                **others,
             )
         hidden_states = self.norm(hidden_states)
         if real is not None:
@@ -480,6 +488,13 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
             position_ids=position_ids,
             **kwargs,
         )
+
+    def _prepare_position_ids_for_generation(self, inputs_tensor: torch.Tensor, model_kwargs: dict[str, Any]) -> Any:
+        """As transformers', but what is written behind padding goes on from the last real token's place."""
+        mask = model_kwargs.get("attention_mask")
+        if mask is None:
+            return super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
+        return positions_of(mask, mask.shape[1], 0, mask.device)
 
 
 __all__ = [
