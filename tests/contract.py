@@ -306,14 +306,14 @@ def the_cache_has_both_names(case: Case) -> None:
     ids, mask = ids[:1], mask[:1]
     first = model(ids[:, :4], use_cache=True)
     assert first.cache is first.past_key_values is first["cache" if "cache" in first else "past_key_values"]
-    begun = model.generate(ids, max_new_tokens=3, min_new_tokens=3, do_sample=False, return_dict_in_generate=True)
-    whole = model.generate(ids, max_new_tokens=6, min_new_tokens=6, do_sample=False)
+    options = {"do_sample": False, "suppress_tokens": [0, 3]}  # padding, which would be taken for such, and the end
+    begun = model.generate(ids, max_new_tokens=3, return_dict_in_generate=True, **options)
+    whole = model.generate(ids, max_new_tokens=6, **options)
     for name in ("cache", "past_key_values"):
         rest = model(ids[:, 4:], **{name: copy.deepcopy(first.cache)})
         assert (rest.logits - model(ids).logits[:, 4:]).abs().max() < TOLERANCE, name
-        options = {"max_new_tokens": 3, "min_new_tokens": 3, "do_sample": False}
         past = {name: copy.deepcopy(begun.past_key_values)}
-        assert torch.equal(model.generate(begun.sequences, **past, **options), whole), name
+        assert torch.equal(model.generate(begun.sequences, max_new_tokens=3, **past, **options), whole), name
     with pytest.raises(TypeError, match="two names of one argument"):
         model(ids, cache=first.cache, past_key_values=first.cache)
 

@@ -22,7 +22,7 @@ Shapes: B batch, T time, D width, H heads, S keys.
 import copy
 import math
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -370,7 +370,7 @@ class TransformerModel(TransformerPreTrainedModel):
             memory_mask = self._memory_mask(words, encoder_hidden_states, encoder_attention_mask, is_eager=is_eager)
         positions = position_ids
         if positions is None and real is not attention_mask and past is not None and past.is_compileable:
-            positions = positions_in(attention_mask, seen)  # `generate` made the mask, for a cache of fixed size
+            positions = positions_in(cast(torch.Tensor, attention_mask), seen)  # `generate` made the mask, for a cache of fixed size
         elif positions is None:
             positions = positions_of(real, steps, seen, words.device)
         hidden_states = self._with_positions(words, positions)
