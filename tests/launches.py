@@ -3,12 +3,14 @@
 import ast
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+HANGS = 1800  # seconds that nothing here takes on the busiest machine: what is not done by then never ends
 
 
 def launch(*words):
@@ -20,8 +22,17 @@ def launch(*words):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=300,
+        timeout=HANGS,
     )
+
+
+def start(*words, **options):
+    """Starts one for a test to interrupt, where this process itself may have been told to ignore Ctrl-C."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child inherits nothing but an ignored one
+    try:
+        return subprocess.Popen(command(*words), cwd=ROOT, env=environment(), encoding="utf-8", **options)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 def command(*words):

@@ -14,6 +14,7 @@ from hfseq.metrics import SCORES
 from hfseq.models.ngram import NGramConfig, NGramForCausalLM
 from hfseq.scoring import encode, score, score_ids
 from hfseq.tokenization import prompt_tokenizer
+from tests.closeness import assert_same
 
 TEXTS = ["the cat sat", "a dog", "the dog sat on the cat, and the cat on a mat", "", "mat", "a  dog sat\n"]
 TOKENIZER = hfseq.train_tokenizer(TEXTS * 2, "char", purpose="language-modeling")
@@ -89,7 +90,7 @@ def random_documents(*lengths, vocab_size=V):
 def test_surprisals_are_those_of_a_loop_over_single_tokens(name):
     model, documents = models()[name], encode(TOKENIZER, TEXTS)
     for ids, surprisals in zip(documents, score_ids(model, documents), strict=True):
-        np.testing.assert_allclose(surprisals, token_by_token(model, ids), atol=1e-5)
+        assert_same(surprisals, token_by_token(model, ids))
 
 
 @pytest.mark.parametrize("name", models())
@@ -101,7 +102,7 @@ def test_batch_size_padding_and_order_change_no_answer(name):
         for order in (range(8), range(7, -1, -1)):
             together = score_ids(model, [documents[i] for i in order], max_tokens_per_batch=budget)
             for i, values in zip(order, together, strict=True):
-                np.testing.assert_allclose(values, alone[i], atol=1e-5)
+                assert_same(values, alone[i])
 
 
 @pytest.mark.parametrize("name", [*FAMILIES, "hmm"])
@@ -113,7 +114,7 @@ def test_a_long_document_read_in_pieces_is_scored_as_in_one_call(name):
         expected = -model.token_log_probs(tensor[:, :-1], tensor[:, 1:])[0]
     for budget in (1, 33, 699, 5000):
         (found,) = score_ids(model, [ids], max_tokens_per_batch=budget)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        assert_same(found, expected)
 
 
 def hmm():
@@ -133,7 +134,7 @@ def test_texts_that_end_leave_the_batch_and_the_others_grow():
     found = score_ids(model, documents, max_tokens_per_batch=600)
     assert widths == [(3, 200), (1, 600), (1, 200)]
     for ids, surprisals in zip(documents, found, strict=True):
-        np.testing.assert_allclose(surprisals, score_ids(recurrent(), [ids])[0], atol=1e-5)
+        assert_same(surprisals, score_ids(recurrent(), [ids])[0])
 
 
 @pytest.mark.parametrize("window, stride", [(10, 1), (10, 3), (10, 5), (10, 10), (10, None), (None, 4), (None, None)])
@@ -149,7 +150,7 @@ def test_windows_score_each_token_once_as_a_brute_force_loop_does(window, stride
                 if np.isnan(expected[t]):
                     expected[t] = next_surprisal(model, ids[begin:t], ids[t])
                     contexts[t] = t - begin
-        np.testing.assert_allclose(surprisals, expected[1:], atol=1e-5)
+        assert_same(surprisals, expected[1:])
         assert all(contexts[t] >= min(t, width - step + 1) for t in range(1, len(ids)))
 
 
@@ -160,15 +161,13 @@ def test_a_transformer_reads_windows_whose_logits_fit_into_memory(monkeypatch):
     model.token_log_probs = lambda input_ids, *args: (sizes.append(input_ids.shape), read(input_ids, *args))[1]
     (found,) = score_ids(model, [ids])
     assert {width for _, width in sizes} == {16} and 512 < max(size.numel() for size in sizes) <= 600
-    assert found[104:112] == pytest.approx(
-        [next_surprisal(model, ids[96:t], ids[t]) for t in range(105, 113)], abs=1e-4
-    )
+    assert_same(found[104:112], [next_surprisal(model, ids[96:t], ids[t]) for t in range(105, 113)])
 
 
 def test_with_a_stride_of_one_every_token_has_all_the_context_the_model_can_take():
     model, (ids,) = gpt2(n_positions=8), random_documents(40)
     (found,) = score_ids(model, [ids], stride=1)
-    np.testing.assert_allclose(found, token_by_token(model, ids, context=8), atol=1e-5)
+    assert_same(found, token_by_token(model, ids, context=8))
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GPT-2", "n-gram"])
@@ -190,7 +189,8 @@ def test_the_probabilities_of_all_texts_and_of_all_that_goes_on_sum_to_one(name)
         total += sum(math.exp(-values.sum()) for values in score_ids(model, documents))
     open_ended = [[2, *ids] for ids in itertools.product(others, repeat=3)]
     rest = sum(math.exp(-values.sum()) for values in score_ids(model, open_ended))
-    assert 0.01 < total < 0.99 and total + rest == pytest.approx(1, abs=1e-5)
+    assert 0.01 < total < 0.99
+    assert_same(total + rest, 1)
 
 
 def test_by_default_the_end_is_predicted_whatever_the_tokenizer_writes():
@@ -201,7 +201,7 @@ def test_by_default_the_end_is_predicted_whatever_the_tokenizer_writes():
     without = score(model, TOKENIZER, TEXTS, add_end=False)
     for whole, part in zip(closed.texts, without.texts, strict=True):
         assert part.tokens == whole.tokens[:-1]
-        np.testing.assert_allclose(part.surprisals, whole.surprisals[:-1], atol=1e-5)
+        assert_same(part.surprisals, whole.surprisals[:-1])
 
 
 def test_without_a_start_token_the_first_token_is_context_only():
@@ -209,11 +209,9 @@ def test_without_a_start_token_the_first_token_is_context_only():
     bare = hfseq.train_tokenizer(TEXTS * 2, "char")  # writes no start
     ids = bare(text, add_special_tokens=False)["input_ids"]
     assert score(model, bare, text).texts[0].tokens == [" ", "d", "o", "g", "</s>"]
-    np.testing.assert_allclose(
-        score(model, bare, text).texts[0].surprisals, token_by_token(model, [*ids, 3]), atol=1e-5
-    )
+    assert_same(score(model, bare, text).texts[0].surprisals, token_by_token(model, [*ids, 3]))
     started = score(model, bare, text, add_start=True)
-    assert started.log_prob == pytest.approx(score(model, TOKENIZER, text).log_prob, abs=1e-5)
+    assert_same(started.log_prob, score(model, TOKENIZER, text).log_prob)
     assert score(model, TOKENIZER, text, add_start=False).log_prob == score(model, bare, text).log_prob
 
 
@@ -226,7 +224,7 @@ def test_measures_divide_by_the_units_of_the_text():
     scores = score(model, TOKENIZER, TEXTS)
     log_prob = -sum(float(values.sum()) for values in score_ids(model, encode(TOKENIZER, TEXTS)))
     characters, words = sum(map(len, TEXTS)), sum(len(text.split()) for text in TEXTS)
-    assert scores.log_prob == pytest.approx(log_prob, abs=1e-9)
+    assert_same(scores.log_prob, log_prob, 1e-9)
     assert (scores.num_tokens, scores.num_characters, scores.num_words) == (characters + len(TEXTS), characters, words)
     assert scores.nats_per_token == pytest.approx(-log_prob / (characters + 6))
     assert scores.perplexity == pytest.approx(math.exp(-log_prob / (characters + 6)))
@@ -247,7 +245,7 @@ def test_the_mean_surprisal_is_the_loss_of_the_model():
     labels = encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)
     with torch.no_grad():
         loss = float(model(**encoded, labels=labels).loss)
-    assert score(model, TOKENIZER, TEXTS).nats_per_token == pytest.approx(loss, abs=1e-5)
+    assert_same(score(model, TOKENIZER, TEXTS).nats_per_token, loss)
 
 
 def test_the_table_of_scores_says_the_same():

@@ -22,7 +22,7 @@ from hfseq.word_facts import WordVectorFacts
 from hfseq.word_vectors import WordVectorSettings
 from recipes import word2vec
 from tests import launches
-from tests.launches import ROOT, header_lines, launch
+from tests.launches import HANGS, ROOT, header_lines, launch
 
 SCRIPT = "recipes/word2vec.py"
 CONFIGS = sorted((ROOT / "recipes/configs/word2vec").glob("*.yaml"))
@@ -52,6 +52,10 @@ def settings(*options):
 
 def facts(folder):
     return WordVectorFacts.load(folder / "facts.json")
+
+
+def states(folder):
+    return list(folder.glob("checkpoint-*/trainer_state.json"))
 
 
 def weights(folder):
@@ -114,25 +118,21 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(plain, monkeypatch):
 
 
 def test_an_interrupted_run_keeps_its_vectors_and_can_be_resumed(tmp_path, monkeypatch):
-    words = launches.command("python", SCRIPT, "--config", CONFIG, *SMALL, f"--training.output_dir={tmp_path}")
-    endless = "--training.num_train_epochs=1000000"
-    process = subprocess.Popen(
-        [*words, endless], cwd=ROOT, env=launches.environment(), stderr=subprocess.PIPE, encoding="utf-8"
-    )
+    options = [*SMALL, f"--training.output_dir={tmp_path}", "--training.num_train_epochs=1000000"]
+    process = launches.start("python", SCRIPT, "--config", CONFIG, *options, stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("checkpoint-*")) and process.poll() is None and time.monotonic() < deadline:
+        deadline = time.monotonic() + HANGS
+        while not states(tmp_path) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=HANGS)
     finally:
         process.kill()
     assert process.returncode == 1
     assert f"Interrupted: these vectors are in {tmp_path / 'interrupted'}; --resume goes on" in errors
     assert "rain" in AutoModel.from_pretrained(tmp_path / "interrupted").vectors
     assert not (tmp_path / "model.safetensors").exists()
-    (checkpoint,) = tmp_path.glob("checkpoint-*")
-    read = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["epoch"]
+    read = max(json.loads(path.read_text(encoding="utf-8"))["epoch"] for path in states(tmp_path))
     run_here(monkeypatch, tmp_path, "--resume", f"--training.num_train_epochs={read + 1}")
     assert facts(tmp_path).architecture.epochs == read + 1
 

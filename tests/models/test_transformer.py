@@ -17,6 +17,7 @@ from hfseq import (
     TransformerModel,
 )
 from hfseq.models.attention import positions_of, sinusoids
+from tests.closeness import assert_same
 from tests.models.small_transformers import IDS, IMPLEMENTATIONS, POSITIONS, SIDES, each, small, torch_stack, trained
 
 REAL = SIDES.bool()
@@ -27,10 +28,6 @@ NORMS = {"norm_position": ["pre", "post"], "norm": ["layer_norm", "rms_norm"]}
 
 every_implementation = pytest.mark.parametrize("attn_implementation", IMPLEMENTATIONS)
 in_both_directions = pytest.mark.parametrize("bidirectional", [True, False], ids=["encoder", "decoder"])
-
-
-def largest(difference):
-    return difference.abs().max().item()
 
 
 # Oracles
@@ -51,10 +48,12 @@ def test_outputs_and_gradients_equal_torch(bidirectional, bias, options):
     else:  # torch makes NaN of a query that sees nothing, as one left of its text does
         rows = [reference(row[real][None], future[:length, :length]) for row, real, length in of_each(words)]
         expected = torch.zeros_like(words).masked_scatter(REAL[..., None], torch.cat(rows, dim=1)[0])
-    assert largest((found - expected)[REAL]) < 1e-6 and not found[~REAL].any()
+    assert_same(found[REAL], expected[REAL], 1e-12)
+    assert not found[~REAL].any()
     targets = torch.randn(found.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     gradients = [torch.autograd.grad((out * targets)[REAL].sum(), given)[0] for out in (found, expected)]
-    assert largest(gradients[0] - gradients[1]) < 1e-5 * largest(gradients[1]) and gradients[1].any()
+    assert_same(*gradients, 1e-12)
+    assert gradients[1].any()
 
 
 def of_each(words):
@@ -135,11 +134,12 @@ def test_logits_and_losses_equal_theirs(twins):
     positions = positions_of(SIDES, 7, 0, IDS.device)  # theirs count padding in `forward`
     found = model(IDS, SIDES, labels=IDS.masked_fill(~REAL, -100))
     expected = reference(IDS, attention_mask=SIDES, position_ids=positions).logits
-    assert largest((found.logits - expected)[REAL]) < 1e-5 and largest(expected[REAL]) > 1
+    assert_same(found.logits[REAL], expected[REAL])
+    assert expected[REAL].abs().max() > 1
     ours, theirs = model(IDS, labels=IDS), reference(IDS, labels=IDS)
-    assert ours.loss.item() == pytest.approx(theirs.loss.item(), abs=1e-5)
+    assert_same(ours.loss, theirs.loss)
     ours, theirs = (twin(IDS, labels=IDS, num_items_in_batch=100).loss for twin in twins)
-    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+    assert_same(ours, theirs)
 
 
 @torch.no_grad()
@@ -149,7 +149,7 @@ def test_token_by_token_equals_theirs_in_one_go(twins):
     for step in range(7):
         outputs = model(IDS[:, step : step + 1], past_key_values=cache, use_cache=True)
         cache = outputs.past_key_values
-        assert largest(outputs.logits[:, 0] - expected[:, step]) < 1e-5, step
+        assert_same(outputs.logits[:, 0], expected[:, step], what=step)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -168,8 +168,9 @@ def test_a_future_token_changes_no_past_logit(options):
     decoder, encoder = (trained(cls, **options) for cls in (TransformerForCausalLM, TransformerForMaskedLM))
     changed = IDS.clone()
     changed[:, 4] = IDS[:, 4] % 13 + 1
-    difference = (decoder(changed).logits - decoder(IDS).logits).abs().amax((0, 2))
-    assert difference[:4].max() < 1e-6 and difference[4:].min() > 1e-4
+    found, logits = decoder(changed).logits, decoder(IDS).logits
+    assert_same(found[:, :4], logits[:, :4])
+    assert (found - logits).abs().amax((0, 2))[4:].min() > 1e-4
     assert (encoder(changed).logits - encoder(IDS).logits).abs().amax((0, 2)).min() > 1e-4
 
 
@@ -185,7 +186,7 @@ def test_eager_equals_sdpa_and_shows_what_it_attends_to(bidirectional, options):
     eager = model(IDS, **shown)
     assert plain.attentions is None and plain.hidden_states is None
     for outputs in (plain, asked):
-        assert largest(outputs.last_hidden_state - eager.last_hidden_state) < 1e-5
+        assert_same(outputs.last_hidden_state, eager.last_hidden_state)
     for outputs in (asked, eager):
         assert len(outputs.attentions) == 2 and len(outputs.hidden_states) == 3
         assert torch.equal(outputs.hidden_states[-1], outputs.last_hidden_state)
@@ -193,7 +194,7 @@ def test_eager_equals_sdpa_and_shows_what_it_attends_to(bidirectional, options):
     for ours, shares in zip(asked.attentions, eager.attentions, strict=True):
         assert torch.equal(ours, shares) and shares.shape == (3, 2, 7, 7)
         assert not shares.masked_select(~allowed).any()
-        assert largest(shares.sum(-1) - allowed.any(-1).float()) < 1e-6
+        assert_same(shares.sum(-1), allowed.any(-1).float().expand(3, 2, 7))
 
 
 @every_implementation

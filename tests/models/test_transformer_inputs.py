@@ -14,23 +14,20 @@ from hfseq import (
     TransformerModel,
     TransformerSeq2SeqConfig,
 )
+from tests.closeness import assert_same
 from tests.models.small_transformers import IDS, IMPLEMENTATIONS, POSITIONS, SIDES, SIZES, trained
 
 REAL = SIDES.bool()
-
-
-def difference(a, b):
-    return (a - b).abs().max().item()
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("position_embedding_type", POSITIONS)
 def test_a_mask_may_have_any_type(dtype, position_embedding_type):
     model = trained(TransformerModel, position_embedding_type=position_embedding_type, max_position_embeddings=600)
-    assert difference(model(IDS, SIDES.to(dtype))[0], model(IDS, SIDES)[0]) < 1e-6
+    assert_same(model(IDS, SIDES.to(dtype))[0], model(IDS, SIDES)[0])
     ids = IDS[:1].repeat(1, 80)
     mask = torch.ones_like(ids, dtype=dtype)  # bfloat16 cannot count to 560
-    assert difference(model(ids, mask)[0], model(ids)[0]) < 1e-5
+    assert_same(model(ids, mask)[0], model(ids)[0])
 
 
 @pytest.mark.parametrize("attn_implementation", IMPLEMENTATIONS)
@@ -40,10 +37,10 @@ def test_a_mask_of_four_dimensions_is_taken_as_it_is(attn_implementation):
     full = SIDES[:, None, None].bool() & torch.ones(7, 7, dtype=torch.bool).tril()
     whole = model(IDS, SIDES, labels=IDS.masked_fill(~REAL, -100))
     given = model(IDS, full, position_ids=places, labels=IDS.masked_fill(~REAL, -100))
-    assert difference(given.logits[REAL], whole.logits[REAL]) < 1e-5
+    assert_same(given.logits[REAL], whole.logits[REAL])
     targets = IDS.masked_fill(~REAL, -100)[:, 1:]  # no mask (B, S), so that the labels alone say what is asked
     expected = nn.functional.cross_entropy(given.logits[:, :-1].flatten(0, 1), targets.flatten())
-    assert difference(given.loss, expected) < 1e-5
+    assert_same(given.loss, expected)
     if attn_implementation == "eager":
         with pytest.raises(ValueError, match=r"got torch.int64: call .bool\(\)"):
             model(IDS, full.long(), position_ids=places)
@@ -60,7 +57,7 @@ def test_an_empty_piece_after_a_cache_adds_nothing():
     model = trained(TransformerForCausalLM)
     cache = model(IDS[:, :4], use_cache=True).past_key_values
     assert model(IDS[:, :0], past_key_values=cache).logits.shape == (3, 1, 14) and cache.get_seq_length() == 4
-    assert difference(model(IDS[:, 4:], past_key_values=cache).logits, model(IDS).logits[:, 4:]) < 1e-5
+    assert_same(model(IDS[:, 4:], past_key_values=cache).logits, model(IDS).logits[:, 4:])
 
 
 def test_what_nobody_reads_is_refused():
@@ -76,7 +73,7 @@ def test_the_encoders_own_answer_may_be_handed_back(kind):
     model = trained(TransformerForConditionalGeneration)
     encoded = model.get_encoder()(IDS, SIDES, return_dict=False, output_hidden_states=True, output_attentions=True)
     again = model(encoder_outputs=kind(encoded), attention_mask=SIDES, decoder_input_ids=IDS)
-    assert difference(again.logits, model(IDS, SIDES, decoder_input_ids=IDS).logits) < 1e-5
+    assert_same(again.logits, model(IDS, SIDES, decoder_input_ids=IDS).logits)
 
 
 def test_the_parts_of_a_resized_model_load(tmp_path):
@@ -125,7 +122,7 @@ def as_with_flash(monkeypatch):
 def test_flash_attention_unpads_the_texts(model_class, as_with_flash):
     model = trained(model_class)
     expected = model(IDS, SIDES).logits
-    assert difference(as_with_flash(model)(IDS, SIDES).logits[REAL], expected[REAL]) < 1e-5
+    assert_same(as_with_flash(model)(IDS, SIDES).logits[REAL], expected[REAL])
 
 
 @pytest.mark.parametrize("position_embedding_type", POSITIONS)
@@ -133,9 +130,9 @@ def test_texts_packed_into_a_row_do_not_see_each_other(position_embedding_type, 
     model = trained(TransformerForCausalLM, position_embedding_type=position_embedding_type)
     alone = torch.cat([model(IDS[:1, :3]).logits, model(IDS[:1, 3:]).logits], dim=1)
     places = torch.tensor([[0, 1, 2, 0, 1, 2, 3]])
-    assert difference(model(IDS[:1], position_ids=places).logits, alone) < 1e-5
-    assert difference(model(IDS[:1], position_ids=places, output_attentions=True).logits, alone) < 1e-5
-    assert difference(as_with_flash(model)(IDS[:1], position_ids=places).logits, alone) < 1e-5
+    assert_same(model(IDS[:1], position_ids=places).logits, alone)
+    assert_same(model(IDS[:1], position_ids=places, output_attentions=True).logits, alone)
+    assert_same(as_with_flash(model)(IDS[:1], position_ids=places).logits, alone)
 
 
 def test_cross_attention_refuses_flash_attention():
