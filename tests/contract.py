@@ -471,6 +471,29 @@ def copies_and_half_precision_work(case: Case) -> None:
     )  # bfloat16 has three digits
 
 
+def embeddings_are_exchanged_or_refused(case: Case) -> None:
+    """By the methods of transformers; where there are none to exchange, in words of ours."""
+    model, before = case.model(), case.reply(case.model())
+    model.resize_token_embeddings(case.vocab_size)
+    assert torch.equal(case.reply(model), before)
+    try:
+        present = model.get_input_embeddings()
+    except NotImplementedError as error:
+        assert "has no embeddings: it knows words by their ids" in str(error)
+        with pytest.raises(NotImplementedError, match="has no embeddings: it knows words by their ids"):
+            model.set_input_embeddings(nn.Embedding(case.vocab_size, 5))
+        with pytest.raises(NotImplementedError, match="has no output embeddings"):
+            model.set_output_embeddings(nn.Linear(5, case.vocab_size))
+        with pytest.raises(ValueError, match=f"has {case.vocab_size} tokens and cannot become {case.vocab_size + 1}"):
+            model.resize_token_embeddings(case.vocab_size + 1)
+        return
+    other = copy.deepcopy(present)
+    nn.init.normal_(other.weight)
+    model.set_input_embeddings(other)
+    assert model.get_input_embeddings() is other
+    assert not torch.equal(case.reply(model), before)
+
+
 def foreign_ids_are_named(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
@@ -531,6 +554,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     checkpointing_gives_the_same_gradients: "layers",
     hidden_states_are_returned_on_request: "layers",
     copies_and_half_precision_work: "weights",
+    embeddings_are_exchanged_or_refused: None,
     foreign_ids_are_named: None,
     foreign_labels_are_named: "loss",
     labels_of_several_classes_are_checked: "classifier",

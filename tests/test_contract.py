@@ -294,6 +294,11 @@ FAULTS = {
         "from_pretrained",
         classmethod(load_as_float32),
     ),
+    contract.embeddings_are_exchanged_or_refused: (
+        PreTrainedModel,
+        "set_input_embeddings",
+        lambda model, embeddings: None,
+    ),
     contract.foreign_ids_are_named: (base, "check_input_ids", lambda ids, vocab_size: None),
     contract.foreign_labels_are_named: (heads, "sequence_loss", silent_loss),
     contract.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),
@@ -317,6 +322,11 @@ WORD_VECTOR_FAULTS = {
         word2vec.Word2VecModel,
         "_loss",
         lambda model, context, labels, _: original_word_loss(model, context, labels, None),
+    ),
+    contract.embeddings_are_exchanged_or_refused: (
+        word2vec.Word2VecModel,
+        "set_input_embeddings",
+        lambda model, embeddings: None,
     ),
     contract.foreign_ids_are_named: (word2vec, "check_input_ids", lambda ids, vocab_size: None),
     contract.foreign_labels_are_named: (word2vec.Word2VecModel, "_loss", silent_loss),

@@ -49,6 +49,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast, TokenClassifie
 from transformers.utils import can_return_tuple
 
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
+from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .hmm_training import EstimationMixin, Probabilities, check_range
 from .language import IGNORED, check_targets, mean_over_targets, next_tokens
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
@@ -256,10 +257,11 @@ class HiddenMarkov(nn.Module):
         return torch.stack(path[::-1], 1).masked_fill(~reading.emitted, IGNORED), gains.sum(1)
 
 
-class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
+class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTrainedModel):
     """What the language model and the tagger share: parameters, estimation, decoding. Either loads the other's."""
 
     config: HMMConfig
+    how_to_grow = "fit a new one, with emission_smoothing for words that the texts lack."
     _no_split_modules = ["HiddenMarkov"]
     _skip_keys_device_placement = ["past_key_values"]
 
@@ -303,13 +305,6 @@ class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
     @torch.no_grad()
     def _probabilities(self) -> Probabilities:
         return Probabilities(*(table.exp() for table in self.hmm.tables()))
-
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Refused: nothing tells how often a state would emit a word that it never met."""
-        raise ValueError(
-            f"A hidden Markov model cannot be resized to {new_num_tokens} tokens: fit a new one, with "
-            "emission_smoothing for words that the texts lack."
-        )
 
     @torch.no_grad()
     def decode(

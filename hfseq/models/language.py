@@ -211,6 +211,8 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """As transformers', for a softmax over the whole vocabulary."""
         if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss) and new_num_tokens is not None:
+            if new_num_tokens == self.config.vocab_size:
+                return self.get_input_embeddings()
             raise ValueError(
                 f"an adaptive softmax cannot be resized to {new_num_tokens} tokens: its clusters follow from how "
                 "often words occurred. Train a model with the larger vocabulary."

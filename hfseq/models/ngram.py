@@ -63,6 +63,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
 
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
+from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .language import IGNORED, check_targets, mean_over_targets, next_tokens
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
 from .ngram_tables import find_fault
@@ -136,7 +137,7 @@ class NGramConfig(SequenceConfig):
         return [token for token in (self.eos_token_id, self.bos_token_id) if token is not None]
 
 
-class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
+class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, GenerationMixin):
     """An n-gram language model: `fit` counts, the rest is a causal language model as any.
 
     It has no parameter, only tables: `keys_k` (from order 2 on), `shares_k` of the n-grams of order k, and `gammas_j`
@@ -149,6 +150,7 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
     config: NGramConfig
     config_class = NGramConfig
     main_input_name = "input_ids"
+    how_to_grow = "make a model with a config of that vocab_size and fit it."
     _keep_in_fp32_modules_strict = {"shares", "gammas"}
 
     def __init__(self, config: NGramConfig) -> None:
@@ -179,18 +181,6 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
 
     def _table(self, kind: str, number: int) -> torch.Tensor:
         return cast(torch.Tensor, getattr(self, f"{kind}_{number}"))
-
-    def get_input_embeddings(self) -> nn.Module:
-        """There are none."""
-        raise NotImplementedError("An n-gram model has no embeddings: it knows words by their ids.")
-
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Refuse another size: what a new word does to the counts is not known."""
-        if new_num_tokens not in (None, self.config.vocab_size):
-            raise ValueError(
-                f"The vocabulary of {self.config.vocab_size} was counted and cannot become {new_num_tokens}: make a "
-                "model with a config of that vocab_size and fit it."
-            )
 
     def fit(self, documents: Iterable[Sequence[int] | np.ndarray]) -> "NGramForCausalLM":
         """Count a corpus, in place of whatever was counted before.
