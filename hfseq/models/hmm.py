@@ -155,6 +155,11 @@ class Reading(NamedTuple):
     emitted: torch.Tensor
     ends: torch.Tensor
 
+    @property
+    def evidence(self) -> torch.Tensor:
+        """What each word says of its state: the emissions, 0 where nothing is emitted."""
+        return self.emissions.masked_fill(~self.emitted[..., None], 0.0)
+
 
 class HiddenMarkov(nn.Module):
     """pi, A and B as logits, and the two passes.
@@ -348,15 +353,18 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
-            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`.
+            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`;
+                `output_hidden_states`. There are no attentions: `output_attentions=True` is an error.
 
         Returns:
             `logits` (B, T, V), which are log-probabilities, `past_key_values` when asked for, `loss` with labels.
+            `hidden_states` when asked for, each (B, T, S): log B_i(x_t), what each word says of its state (0 where
+            nothing is emitted), and log p_{t+1}, the belief after it, which the logits are made of.
         """
-        shift_labels = kwargs.pop("shift_labels", None)
+        shift_labels, shown = kwargs.pop("shift_labels", None), self._shows_beliefs(kwargs)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
-        beliefs, tables = self._beliefs(input_ids, attention_mask, past_key_values, **kwargs)
+        beliefs, reading, tables = self._beliefs(input_ids, attention_mask, past_key_values, **kwargs)
         kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         smallest = torch.finfo(beliefs.dtype).tiny
         logits = (beliefs[:, kept].exp() @ tables.B.exp().t()).clamp_min(smallest).log()
@@ -366,7 +374,21 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         if shift_labels is not None:
             total = -_look_up(beliefs, shift_labels, tables).sum()
             loss = mean_over_targets(total, shift_labels, num_items_in_batch)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=past_key_values,
+            hidden_states=(reading.emissions.masked_fill(~reading.emitted[..., None], 0.0), beliefs)
+            if shown
+            else None,
+        )
+
+    def _shows_beliefs(self, kwargs: dict[str, Any]) -> bool:
+        """Take what is asked of the inner life out of the keywords."""
+        if kwargs.pop("output_attentions", None):
+            raise ValueError("A hidden Markov model attends to nothing: leave output_attentions out.")
+        asked = kwargs.pop("output_hidden_states", None)
+        return self.config.output_hidden_states if asked is None else asked
 
     def token_log_probs(
         self,
@@ -386,7 +408,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         Returns:
             (B, T) natural logarithms; 0 where nothing is asked.
         """
-        beliefs, tables = self._beliefs(input_ids, attention_mask, past_key_values)
+        beliefs, _, tables = self._beliefs(input_ids, attention_mask, past_key_values)
         return _look_up(beliefs, shift_labels, tables)
 
     def _beliefs(
@@ -395,8 +417,8 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         attention_mask: torch.Tensor | None,
         cache: Cache | None,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, LogTables]:
-        """Log p after each token, (B, T, S); continues from the cached state and leaves the new one there.
+    ) -> tuple[torch.Tensor, Reading, LogTables]:
+        """Log p after each token, (B, T, S), of texts; continues from the cached state and leaves the new one there.
 
         What is kept is log p - log pi, which is zero before any token, as the states of all models here are.
         """
@@ -411,7 +433,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             new = 0 if input_ids is None else input_ids.shape[1]
             before: list[States] = [(kept[:, t],) for t in range(new)]
             layer.keep((kept[:, -1],), num_new_tokens=new, before=before if layer.record_past else None)
-        return beliefs[:, 1:], tables
+        return beliefs[:, 1:], reading, tables
 
 
 def _state_layer(cache: Cache) -> RecurrentStateLayer:
