@@ -189,8 +189,9 @@ def damaged_checkpoints_are_refused(case: Case) -> None:
 
 def checkpoints_of_another_size_are_refused(case: Case) -> None:
     folder = case.saved()
-    with pytest.raises(ValueError, match="another shape"):
-        case.auto_class.from_pretrained(folder, **case.misfit)
+    for kind in (ValueError, RuntimeError):  # as all that does not fit, and as transformers
+        with pytest.raises(kind, match="another shape"):
+            case.auto_class.from_pretrained(folder, **case.misfit)
     grown = case.auto_class.from_pretrained(folder, **case.misfit, ignore_mismatched_sizes=True, strict=False)
     assert case.reply(grown).shape[-1] == next(iter(case.misfit.values()))
 

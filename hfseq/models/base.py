@@ -30,6 +30,7 @@ from .artifacts import (
     HOW_TO_CONVERT,
     INDEX_NAME,
     WEIGHTS_NAME,
+    MisshapenWeightsError,
     UnsafeArtifactError,
     check_shard_names,
     check_weights_file,
@@ -243,7 +244,7 @@ def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
-        raise ValueError(
+        raise MisshapenWeightsError(
             f"Some weights of {source!r} have another shape than {class_name} with this config (each is listed in "
             "the report above): check num_labels, vocab_size and the sizes that were passed. "
             "ignore_mismatched_sizes=True initialises those weights anew."
