@@ -19,11 +19,13 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
+    GenerationMixin,
     PreTrainedModel,
     Trainer,
     TrainingArguments,
     pipeline,
 )
+from transformers.models.auto.auto_factory import add_generation_mixin_to_remote_model
 
 from tests.cases import Case
 
@@ -258,6 +260,14 @@ def padding_and_batch_size_change_no_token(case: Case) -> None:
             labels = wide_targets[row : row + 1].masked_fill(~real, -100)
             padded = model(wider[row : row + 1], wide_mask[row : row + 1], labels=labels)
             assert abs(padded.loss - alone.loss) < TOLERANCE, row
+
+
+def transformers_sees_whether_it_generates(case: Case) -> None:
+    """From its bases: code of the Hub that names no `GenerationMixin` there is given another class than its own."""
+    generates = case.task in ("text-generation", "text2text-generation")
+    assert case.model_class.can_generate() == generates
+    assert (GenerationMixin in case.model_class.__bases__) == generates
+    assert add_generation_mixin_to_remote_model(case.model_class) is case.model_class
 
 
 def generation_equals_reading_again(case: Case) -> None:
@@ -541,6 +551,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     padding_and_batch_size_change_no_vector: "body",
     padding_and_batch_size_change_no_answer: "classifier",
     padding_and_batch_size_change_no_token: "tokens",
+    transformers_sees_whether_it_generates: None,
     generation_equals_reading_again: "language model",
     wrong_guesses_are_taken_back: "state",
     given_tokens_have_the_probability_of_the_logits: "language model",

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
@@ -104,8 +104,11 @@ def _as_its_weights(head: nn.AdaptiveLogSoftmaxWithLoss, hidden_states: torch.Te
         yield hidden_states.to(head.head.weight.dtype)
 
 
-class CausalLMMixin(PreTrainedModel, GenerationMixin):
-    """`...ForCausalLM`: the next token, from a backbone that reads in one direction."""
+class CausalLMMixin(PreTrainedModel):
+    """`...ForCausalLM`: the next token, from a backbone that reads in one direction.
+
+    Each model names `GenerationMixin` as a base of its own: transformers looks for it there.
+    """
 
     backbone_class: ClassVar[type[PreTrainedModel]]
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}

@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
+from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
@@ -436,7 +437,7 @@ class TransformerForTokenClassification(TokenClassificationMixin, TransformerPre
     backbone_class = TransformerModel
 
 
-class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
+class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, GenerationMixin):
     """A decoder as a language model."""
 
     backbone_class = TransformerModel
