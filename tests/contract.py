@@ -207,6 +207,33 @@ def missing_weights_are_initialised_by_our_rules(case: Case) -> None:
         assert case.starts_well(name, tensor), (name, tensor)
 
 
+def an_empty_state_dict_initialises_everything(case: Case) -> None:
+    """As transformers' own tests ask for it; the same values as those of a new model, whatever order they come in."""
+    original = PreTrainedModel._initialize_weights
+
+    def initialise_by_seed(model: PreTrainedModel, module: nn.Module, *options: Any) -> None:
+        torch.manual_seed(0)
+        original(model, module, *options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PreTrainedModel, "_initialize_weights", initialise_by_seed)
+        fresh = case.model_class(case.config())
+        loaded, info = case.model_class.from_pretrained(
+            None, config=case.config(), state_dict={}, output_loading_info=True
+        )
+    assert info["missing_keys"] == set(fresh.state_dict()) and not loaded.training
+    assert same_weights(fresh, loaded)
+    assert not [name for name, tensor in loaded.state_dict().items() if tensor.is_meta]
+    model = case.model()
+    weights = model.state_dict()
+    assert same_weights(case.model_class.from_pretrained(None, config=model.config, state_dict=weights), model)
+    some = dict([next(item for item in weights.items() if item[1].is_floating_point())])
+    with pytest.raises(ValueError, match="'state_dict' .* lacks"):  # that the rest is made anew was not asked for
+        case.model_class.from_pretrained(None, config=model.config, state_dict=some)
+    with pytest.raises(ValueError, match="needs a folder, a Hub id, or config= and state_dict="):
+        case.model_class.from_pretrained(None, config=case.config())
+
+
 def a_new_head_on_an_old_body_keeps_the_body(case: Case) -> None:
     backbone = case.model().model
     backbone.save_pretrained(case.folder)
@@ -547,6 +574,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     damaged_checkpoints_are_refused: None,
     checkpoints_of_another_size_are_refused: "weights",
     missing_weights_are_initialised_by_our_rules: None,
+    an_empty_state_dict_initialises_everything: None,
     a_new_head_on_an_old_body_keeps_the_body: "head",
     padding_and_batch_size_change_no_vector: "body",
     padding_and_batch_size_change_no_answer: "classifier",

@@ -262,6 +262,11 @@ FAULTS = {
         "_init_weights",
         lambda model, module: None,
     ),
+    contract.an_empty_state_dict_initialises_everything: (
+        recurrence.RecurrentPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
     contract.a_new_head_on_an_old_body_keeps_the_body: (base, "_refuse_unfit", lambda *args: None),
     contract.padding_and_batch_size_change_no_vector: (
         recurrence.RecurrentLayer,
@@ -319,6 +324,11 @@ WORD_VECTOR_FAULTS = {
         "_init_weights",
         lambda model, module: None,
     ),
+    contract.an_empty_state_dict_initialises_everything: (
+        word2vec.Word2VecModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
     contract.stock_trainer_changes_every_parameter: (word2vec.Word2VecModel, "embed", detached_lookup),
     contract.every_parameter_gets_a_gradient: (word2vec.Word2VecModel, "embed", detached_lookup),
     contract.padding_and_batch_size_change_no_vector: (word2vec.Word2VecModel, "forward", deaf_to_the_mask),
@@ -357,6 +367,11 @@ TRANSFORMER_FAULTS = {
         "_init_weights",
         lambda model, module: None,
     ),
+    contract.an_empty_state_dict_initialises_everything: (
+        transformer.TransformerPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
     contract.wrong_config_values_are_refused: (FAMILIES["transformer"].config, "__setattr__", object.__setattr__),
     contract.the_same_seed_gives_the_same_run: (language.CausalLMMixin, "_loss", noisy_language_loss),
     contract.accumulation_is_exact: (
@@ -386,6 +401,7 @@ CRASHES = {
     contract.foreign_labels_are_named: (AssertionError, pytest.fail.Exception, IndexError),
     contract.feature_pipeline_answers_any_text: (AssertionError, RuntimeError, IndexError),
     contract.missing_weights_are_initialised_by_our_rules: (AssertionError, ValueError),
+    contract.an_empty_state_dict_initialises_everything: (AssertionError, ValueError),
 }
 
 
