@@ -19,11 +19,13 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
+    GenerationMixin,
     PreTrainedModel,
     Trainer,
     TrainingArguments,
     pipeline,
 )
+from transformers.models.auto.auto_factory import add_generation_mixin_to_remote_model
 
 from tests.cases import Case
 
@@ -189,8 +191,9 @@ def damaged_checkpoints_are_refused(case: Case) -> None:
 
 def checkpoints_of_another_size_are_refused(case: Case) -> None:
     folder = case.saved()
-    with pytest.raises(ValueError, match="another shape"):
-        case.auto_class.from_pretrained(folder, **case.misfit)
+    for kind in (ValueError, RuntimeError):  # as all that does not fit, and as transformers
+        with pytest.raises(kind, match="another shape"):
+            case.auto_class.from_pretrained(folder, **case.misfit)
     grown = case.auto_class.from_pretrained(folder, **case.misfit, ignore_mismatched_sizes=True, strict=False)
     assert case.reply(grown).shape[-1] == next(iter(case.misfit.values()))
 
@@ -202,6 +205,33 @@ def missing_weights_are_initialised_by_our_rules(case: Case) -> None:
     for name, tensor in loaded.state_dict().items():
         assert torch.isfinite(tensor).all(), name
         assert case.starts_well(name, tensor), (name, tensor)
+
+
+def an_empty_state_dict_initialises_everything(case: Case) -> None:
+    """As transformers' own tests ask for it; the same values as those of a new model, whatever order they come in."""
+    original = PreTrainedModel._initialize_weights
+
+    def initialise_by_seed(model: PreTrainedModel, module: nn.Module, *options: Any) -> None:
+        torch.manual_seed(0)
+        original(model, module, *options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PreTrainedModel, "_initialize_weights", initialise_by_seed)
+        fresh = case.model_class(case.config())
+        loaded, info = case.model_class.from_pretrained(
+            None, config=case.config(), state_dict={}, output_loading_info=True
+        )
+    assert info["missing_keys"] == set(fresh.state_dict()) and not loaded.training
+    assert same_weights(fresh, loaded)
+    assert not [name for name, tensor in loaded.state_dict().items() if tensor.is_meta]
+    model = case.model()
+    weights = model.state_dict()
+    assert same_weights(case.model_class.from_pretrained(None, config=model.config, state_dict=weights), model)
+    some = dict([next(item for item in weights.items() if item[1].is_floating_point())])
+    with pytest.raises(ValueError, match="'state_dict' .* lacks"):  # that the rest is made anew was not asked for
+        case.model_class.from_pretrained(None, config=model.config, state_dict=some)
+    with pytest.raises(ValueError, match="needs a folder, a Hub id, or config= and state_dict="):
+        case.model_class.from_pretrained(None, config=case.config())
 
 
 def a_new_head_on_an_old_body_keeps_the_body(case: Case) -> None:
@@ -257,6 +287,14 @@ def padding_and_batch_size_change_no_token(case: Case) -> None:
             labels = wide_targets[row : row + 1].masked_fill(~real, -100)
             padded = model(wider[row : row + 1], wide_mask[row : row + 1], labels=labels)
             assert abs(padded.loss - alone.loss) < TOLERANCE, row
+
+
+def transformers_sees_whether_it_generates(case: Case) -> None:
+    """From its bases: code of the Hub that names no `GenerationMixin` there is given another class than its own."""
+    generates = case.task in ("text-generation", "text2text-generation")
+    assert case.model_class.can_generate() == generates
+    assert (GenerationMixin in case.model_class.__bases__) == generates
+    assert add_generation_mixin_to_remote_model(case.model_class) is case.model_class
 
 
 def generation_equals_reading_again(case: Case) -> None:
@@ -533,6 +571,29 @@ def keywords_that_nobody_reads_are_refused(case: Case) -> None:
     assert torch.equal(case.answers(model(ids, mask, **given, **more)), case.reply(model))
 
 
+def embeddings_are_exchanged_or_refused(case: Case) -> None:
+    """By the methods of transformers; where there are none to exchange, in words of ours."""
+    model, before = case.model(), case.reply(case.model())
+    model.resize_token_embeddings(case.vocab_size)
+    assert torch.equal(case.reply(model), before)
+    try:
+        present = model.get_input_embeddings()
+    except NotImplementedError as error:
+        assert "has no embeddings: it knows words by their ids" in str(error)
+        with pytest.raises(NotImplementedError, match="has no embeddings: it knows words by their ids"):
+            model.set_input_embeddings(nn.Embedding(case.vocab_size, 5))
+        with pytest.raises(NotImplementedError, match="has no output embeddings"):
+            model.set_output_embeddings(nn.Linear(5, case.vocab_size))
+        with pytest.raises(ValueError, match=f"has {case.vocab_size} tokens and cannot become {case.vocab_size + 1}"):
+            model.resize_token_embeddings(case.vocab_size + 1)
+        return
+    other = copy.deepcopy(present)
+    nn.init.normal_(other.weight)
+    model.set_input_embeddings(other)
+    assert model.get_input_embeddings() is other
+    assert not torch.equal(case.reply(model), before)
+
+
 def foreign_ids_are_named(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
@@ -575,10 +636,12 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     damaged_checkpoints_are_refused: None,
     checkpoints_of_another_size_are_refused: "weights",
     missing_weights_are_initialised_by_our_rules: None,
+    an_empty_state_dict_initialises_everything: None,
     a_new_head_on_an_old_body_keeps_the_body: "head",
     padding_and_batch_size_change_no_vector: "body",
     padding_and_batch_size_change_no_answer: "classifier",
     padding_and_batch_size_change_no_token: "tokens",
+    transformers_sees_whether_it_generates: None,
     generation_equals_reading_again: "language model",
     prompts_padded_on_the_right_go_on_as_on_the_left: "language model",
     wrong_guesses_are_taken_back: "state",
@@ -597,6 +660,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     hidden_states_are_returned_on_request: "layers",
     copies_and_half_precision_work: "weights",
     keywords_that_nobody_reads_are_refused: None,
+    embeddings_are_exchanged_or_refused: None,
     foreign_ids_are_named: None,
     foreign_labels_are_named: "loss",
     labels_of_several_classes_are_checked: "classifier",

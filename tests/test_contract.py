@@ -229,6 +229,11 @@ def without_the_old_name(kwargs):
     return {name: value for name, value in kwargs.items() if name != "past_key_values"}
 
 
+def a_class_below(case):
+    """Leaves it to a base of its base to say that it generates."""
+    return type("Below", (case.family.heads[case.task],), {})
+
+
 def silent_loss(*arguments):
     return torch.zeros((), requires_grad=True)
 
@@ -267,6 +272,11 @@ FAULTS = {
         "_init_weights",
         lambda model, module: None,
     ),
+    contract.an_empty_state_dict_initialises_everything: (
+        recurrence.RecurrentPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
     contract.a_new_head_on_an_old_body_keeps_the_body: (base, "_refuse_unfit", lambda *args: None),
     contract.padding_and_batch_size_change_no_vector: (
         recurrence.RecurrentLayer,
@@ -279,6 +289,7 @@ FAULTS = {
         padded_loop_over_everything,
     ),
     contract.padding_and_batch_size_change_no_token: (language, "next_tokens", next_tokens_of_everything),
+    contract.transformers_sees_whether_it_generates: (cases.Case, "model_class", property(a_class_below)),
     contract.generation_equals_reading_again: (state.RecurrentStateLayer, "reorder_cache", lambda layer, rows: None),
     contract.prompts_padded_on_the_right_go_on_as_on_the_left: (language, "kept_outputs", last_column),
     contract.the_cache_has_both_names: (calls, "_renamed", without_the_old_name),
@@ -316,15 +327,26 @@ FAULTS = {
         "from_pretrained",
         classmethod(load_as_float32),
     ),
+    contract.embeddings_are_exchanged_or_refused: (
+        PreTrainedModel,
+        "set_input_embeddings",
+        lambda model, embeddings: None,
+    ),
     contract.foreign_ids_are_named: (base, "check_input_ids", lambda ids, vocab_size: None),
     contract.foreign_labels_are_named: (heads, "sequence_loss", silent_loss),
     contract.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),
 }
 # The same faults where word vectors keep what they break in another place.
 WORD_VECTOR_FAULTS = {
+    contract.transformers_sees_whether_it_generates: (PreTrainedModel, "can_generate", classmethod(lambda cls: True)),
     contract.auto_classes_load_it: (AutoModel, "from_pretrained", lambda folder: nn.Identity()),
     contract.feature_pipeline_answers_any_text: (word2vec, "at_least_one_token", lambda *given: given),
     contract.missing_weights_are_initialised_by_our_rules: (
+        word2vec.Word2VecModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    contract.an_empty_state_dict_initialises_everything: (
         word2vec.Word2VecModel,
         "_init_weights",
         lambda model, module: None,
@@ -339,6 +361,11 @@ WORD_VECTOR_FAULTS = {
         word2vec.Word2VecModel,
         "_loss",
         lambda model, context, labels, _: original_word_loss(model, context, labels, None),
+    ),
+    contract.embeddings_are_exchanged_or_refused: (
+        word2vec.Word2VecModel,
+        "set_input_embeddings",
+        lambda model, embeddings: None,
     ),
     contract.foreign_ids_are_named: (word2vec, "check_input_ids", lambda ids, vocab_size: None),
     contract.foreign_labels_are_named: (word2vec.Word2VecModel, "_loss", silent_loss),
@@ -363,6 +390,11 @@ TRANSFORMER_FAULTS = {
         frozenset({"colour"}),
     ),
     contract.missing_weights_are_initialised_by_our_rules: (
+        transformer.TransformerPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    contract.an_empty_state_dict_initialises_everything: (
         transformer.TransformerPreTrainedModel,
         "_init_weights",
         lambda model, module: None,
@@ -396,6 +428,7 @@ CRASHES = {
     contract.foreign_labels_are_named: (AssertionError, pytest.fail.Exception, IndexError),
     contract.feature_pipeline_answers_any_text: (AssertionError, RuntimeError, IndexError),
     contract.missing_weights_are_initialised_by_our_rules: (AssertionError, ValueError),
+    contract.an_empty_state_dict_initialises_everything: (AssertionError, ValueError),
 }
 
 
@@ -408,6 +441,7 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     contract.tagging_pipeline_answers_any_text: "gru-tagger-both-directions",
     contract.generation_pipeline_answers_any_text: "gru-language-plain",
     contract.padding_and_batch_size_change_no_token: "gru-language-plain",
+    contract.transformers_sees_whether_it_generates: "gru-language-plain",
     contract.generation_equals_reading_again: "gru-language-plain",
     contract.wrong_guesses_are_taken_back: "gru-language-plain",
     contract.prompts_padded_on_the_right_go_on_as_on_the_left: "gru-language-plain",

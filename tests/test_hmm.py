@@ -23,7 +23,9 @@ from transformers import (
     pipeline,
 )
 
+from hfseq import LSTMConfig, LSTMForCausalLM
 from hfseq.models.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
+from hfseq.models.ngram import NGramConfig, NGramForCausalLM
 from tests.hmm_oracle import (
     BOS,
     EOS,
@@ -192,6 +194,69 @@ def test_assisted_and_beam_generation_carry_the_state():
     assert torch.equal(
         model.generate(prompt, use_cache=False, num_beams=3, **options), model.generate(prompt, num_beams=3, **options)
     )
+
+
+def test_hidden_states_are_the_evidence_of_each_word_and_the_belief_after_it():
+    model, text = make(HMMForCausalLM, seed=3), [3, 5, 4, 4]
+    ids, mask = torch.tensor([[PAD, BOS, *text]]), torch.tensor([[0, 1, 1, 1, 1, 1]])
+    outputs = model(ids, mask, output_hidden_states=True)
+    (evidence, beliefs), (pi, A, B) = outputs.hidden_states, probabilities(model)
+    assert len(outputs.hidden_states) == 1 + model.config.num_hidden_layers
+    assert evidence.shape == beliefs.shape == (1, 6, 3) and not evidence[0, :2].any()
+    assert np.allclose(beliefs[0, :2].exp().detach(), pi, atol=EXACT)
+    for t in range(len(text)):
+        read = text[: t + 1]
+        ends = [sum(p for path, p in all_paths(model, read).items() if path[-1] == state) for state in range(3)]
+        assert np.allclose(beliefs[0, t + 2].exp().detach(), np.array(ends) @ A / sum(ends), atol=EXACT)
+        assert np.allclose(evidence[0, t + 2].exp().detach(), B[:, text[t]], atol=EXACT)
+        assert np.allclose((beliefs[0, t + 2].exp().detach().numpy() @ B), next_word(model, read), atol=EXACT)
+    assert model(ids, mask).hidden_states is None and len(model(ids, mask, return_dict=False)) == 1
+    model.config.output_hidden_states = True
+    assert torch.equal(model(ids, mask).hidden_states[1], beliefs)
+    assert model(ids, mask, output_hidden_states=False).hidden_states is None
+    with pytest.raises(ValueError, match="attends to nothing"):
+        model.generate(ids, output_attentions=True, return_dict_in_generate=True)
+
+
+@pytest.mark.parametrize("helper", ["hmm", "ngram", "lstm"])
+def test_assisted_generation_returns_the_beliefs_token_by_token(helper):
+    model = make(HMMForCausalLM, seed=2)
+    assistant = _assistant(helper)
+    prompt = torch.tensor([[3, 4, 3, 4, 3]])
+    options = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None, "return_dict_in_generate": True}
+    plain = model.generate(prompt, output_hidden_states=True, **options)
+    found = model.generate(prompt, assistant_model=assistant, output_hidden_states=True, **options)
+    assert torch.equal(found.sequences, plain.sequences)
+    assert torch.equal(model.generate(prompt, assistant_model=assistant, **options).sequences, plain.sequences)
+    whole = model(plain.sequences[:, :-1], output_hidden_states=True).hidden_states
+    for steps in (plain.hidden_states, found.hidden_states):
+        assert [step[1].shape[1] for step in steps] == [5, *[1] * 7]
+        for kind in (0, 1):
+            assert torch.allclose(torch.cat([step[kind] for step in steps], 1), whole[kind], atol=EXACT)
+
+
+def _assistant(family):
+    if family == "hmm":
+        return make(HMMForCausalLM, seed=5, num_states=2)
+    sizes = {"vocab_size": 6, "bos_token_id": BOS, "eos_token_id": EOS}
+    if family == "ngram":
+        return NGramForCausalLM(NGramConfig(order=3, **sizes)).fit([[3, 4, 5, 3, 3, EOS], [4, 5, EOS]])
+    torch.manual_seed(0)
+    return LSTMForCausalLM(LSTMConfig(hidden_size=4, initializer_range=1.0, **sizes)).eval()
+
+
+@pytest.mark.parametrize("family", ["hmm", "lstm"])
+def test_it_assists_others(family):
+    target = _assistant(family)
+    prompt = torch.tensor([[3, 4, 3, 4, 3]])
+    options = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
+    helper = make(HMMForCausalLM, seed=2, double=family == "hmm")
+    alone = target.generate(prompt, **options)
+    assert torch.equal(target.generate(prompt, assistant_model=helper, **options), alone)
+    found = target.generate(
+        prompt, assistant_model=helper, output_hidden_states=True, return_dict_in_generate=True, **options
+    )
+    assert torch.equal(found.sequences, alone) and len(found.hidden_states) == 8
 
 
 # Decoding

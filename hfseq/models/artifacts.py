@@ -25,6 +25,14 @@ class UnsafeArtifactError(OSError):
     """A file of a checkpoint is missing, broken, or of a kind that is not safe to load."""
 
 
+class MisshapenWeightsError(ValueError, RuntimeError):
+    """Weights have another shape than the model.
+
+    It is what every checkpoint that does not fit is here, a ValueError, and what transformers raises, a RuntimeError,
+    for those who wait for that.
+    """
+
+
 def check_weights_folder(folder: str | Path) -> list[Path]:
     """Checks that the weights of a checkpoint folder are whole safetensors files and that its config is JSON.
 

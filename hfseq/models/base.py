@@ -30,6 +30,7 @@ from .artifacts import (
     HOW_TO_CONVERT,
     INDEX_NAME,
     WEIGHTS_NAME,
+    MisshapenWeightsError,
     UnsafeArtifactError,
     check_shard_names,
     check_weights_file,
@@ -147,20 +148,23 @@ class SequencePreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a checkpoint, from safetensors only, and refuse one that does not fit this class.
 
-        Missing, unexpected or misshapen keys are an error. Two things count as asking for them: choosing a class
+        Missing, unexpected or misshapen keys are an error. Three things count as asking for them: choosing a class
         other than the one that was saved, which lets exactly the head differ (a language model's body under a new
-        classifier), and `strict=False`, which lets anything through with transformers' warning.
+        classifier), an empty `state_dict`, which initialises everything, and `strict=False`, which lets anything
+        through with transformers' warning.
         """
         strict_keys = kwargs.pop("strict", True)
         wants_info = kwargs.pop("output_loading_info", False)
         source = pretrained_model_name_or_path
         if source is not None:
             _check_source(source, kwargs)
+        elif kwargs.get("state_dict") is None:
+            raise ValueError(f"{cls.__name__}.from_pretrained needs a folder, a Hub id, or config= and state_dict=.")
         kwargs["use_safetensors"] = True
         with _no_conversion_request(), _explained_errors(source, cls.__name__):
             model, info = cast(Any, super()).from_pretrained(source, *args, output_loading_info=True, **kwargs)
-        if strict_keys:
-            _refuse_unfit(model, info, source)
+        if strict_keys and not initialises_everything(kwargs):
+            _refuse_unfit(model, info, "state_dict" if source is None else source)
         model.base_model.freeze_parameters()
         return (model, info) if wants_info else model
 
@@ -254,11 +258,16 @@ def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
-        raise ValueError(
+        raise MisshapenWeightsError(
             f"Some weights of {source!r} have another shape than {class_name} with this config (each is listed in "
             "the report above): check num_labels, vocab_size and the sizes that were passed. "
             "ignore_mismatched_sizes=True initialises those weights anew."
         ) from error
+
+
+def initialises_everything(kwargs: dict[str, Any]) -> bool:
+    """Whether the arguments of `from_pretrained` hand over weights, and none of them: transformers' way to ask."""
+    return kwargs.get("state_dict") is not None and len(kwargs["state_dict"]) == 0
 
 
 def is_loaded(parameter: torch.Tensor) -> bool:

@@ -50,6 +50,7 @@ from transformers.utils import can_return_tuple
 
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
 from .calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, with_cache
+from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .hmm_training import EstimationMixin, Probabilities, check_range
 from .language import IGNORED, check_targets, kept_outputs, mean_over_targets, next_tokens
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
@@ -156,6 +157,11 @@ class Reading(NamedTuple):
     emitted: torch.Tensor
     ends: torch.Tensor
 
+    @property
+    def evidence(self) -> torch.Tensor:
+        """What each word says of its state: the emissions, 0 where nothing is emitted."""
+        return self.emissions.masked_fill(~self.emitted[..., None], 0.0)
+
 
 class HiddenMarkov(nn.Module):
     """pi, A and B as logits, and the two passes.
@@ -258,10 +264,11 @@ class HiddenMarkov(nn.Module):
         return torch.stack(path[::-1], 1).masked_fill(~reading.emitted, IGNORED), gains.sum(1)
 
 
-class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
+class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTrainedModel):
     """What the language model and the tagger share: parameters, estimation, decoding. Either loads the other's."""
 
     config: HMMConfig
+    how_to_grow = "fit a new one, with emission_smoothing for words that the texts lack."
     _no_split_modules = ["HiddenMarkov"]
     _skip_keys_device_placement = list(CACHE_NAMES)
 
@@ -306,13 +313,6 @@ class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
     def _probabilities(self) -> Probabilities:
         return Probabilities(*(table.exp() for table in self.hmm.tables()))
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Refused: nothing tells how often a state would emit a word that it never met."""
-        raise ValueError(
-            f"A hidden Markov model cannot be resized to {new_num_tokens} tokens: fit a new one, with "
-            "emission_smoothing for words that the texts lack."
-        )
-
     @torch.no_grad()
     def decode(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
@@ -356,15 +356,18 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
-            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`.
+            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`;
+                `output_hidden_states`. There are no attentions: `output_attentions=True` is an error.
 
         Returns:
             `logits` (B, T, V), which are log-probabilities, `cache` when asked for, `loss` with labels.
+            `hidden_states` when asked for, each (B, T, S): log B_i(x_t), what each word says of its state (0 where
+            nothing is emitted), and log p_{t+1}, the belief after it, which the logits are made of.
         """
-        shift_labels = kwargs.pop("shift_labels", None)
+        shift_labels, shown = kwargs.pop("shift_labels", None), self._shows_beliefs(kwargs)
         if cache is None and (self.config.use_cache if use_cache is None else use_cache):
             cache = DynamicCache(config=self.config)
-        beliefs, tables = self._beliefs(input_ids, attention_mask, cache, **kwargs)
+        beliefs, reading, tables = self._beliefs(input_ids, attention_mask, cache, **kwargs)
         kept = kept_outputs(beliefs, logits_to_keep, attention_mask)
         smallest = torch.finfo(beliefs.dtype).tiny
         logits = (kept.exp() @ tables.B.exp().t()).clamp_min(smallest).log()
@@ -374,7 +377,21 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         if shift_labels is not None:
             total = -_look_up(beliefs, shift_labels, tables).sum()
             loss = mean_over_targets(total, shift_labels, num_items_in_batch)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, **with_cache(cache))
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            hidden_states=(reading.emissions.masked_fill(~reading.emitted[..., None], 0.0), beliefs)
+            if shown
+            else None,
+            **with_cache(cache),
+        )
+
+    def _shows_beliefs(self, kwargs: dict[str, Any]) -> bool:
+        """Take what is asked of the inner life out of the keywords."""
+        if kwargs.pop("output_attentions", None):
+            raise ValueError("A hidden Markov model attends to nothing: leave output_attentions out.")
+        asked = kwargs.pop("output_hidden_states", None)
+        return self.config.output_hidden_states if asked is None else asked
 
     @model_call()
     def token_log_probs(
@@ -395,7 +412,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         Returns:
             (B, T) natural logarithms; 0 where nothing is asked.
         """
-        beliefs, tables = self._beliefs(input_ids, attention_mask, cache)
+        beliefs, _, tables = self._beliefs(input_ids, attention_mask, cache)
         return _look_up(beliefs, shift_labels, tables)
 
     def _beliefs(
@@ -404,8 +421,8 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         attention_mask: torch.Tensor | None,
         cache: Cache | None,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, LogTables]:
-        """Log p after each token, (B, T, S); continues from the cached state and leaves the new one there.
+    ) -> tuple[torch.Tensor, Reading, LogTables]:
+        """Log p after each token, (B, T, S), of texts; continues from the cached state and leaves the new one there.
 
         What is kept is log p - log pi, which is zero before any token, as the states of all models here are.
         """
@@ -420,7 +437,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             new = 0 if input_ids is None else input_ids.shape[1]
             before: list[States] = [(kept[:, t],) for t in range(new)]
             layer.keep((kept[:, -1],), num_new_tokens=new, before=before if layer.record_past else None)
-        return beliefs[:, 1:], tables
+        return beliefs[:, 1:], reading, tables
 
 
 def _state_layer(cache: Cache) -> RecurrentStateLayer:

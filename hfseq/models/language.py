@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.utils import can_return_tuple
 
@@ -137,8 +137,11 @@ def _as_its_weights(head: nn.AdaptiveLogSoftmaxWithLoss, hidden_states: torch.Te
         yield hidden_states.to(head.head.weight.dtype)
 
 
-class CausalLMMixin(PreTrainedModel, GenerationMixin):
-    """`...ForCausalLM`: the next token, from a backbone that reads in one direction."""
+class CausalLMMixin(PreTrainedModel):
+    """`...ForCausalLM`: the next token, from a backbone that reads in one direction.
+
+    Each model names `GenerationMixin` as a base of its own: transformers looks for it there.
+    """
 
     backbone_class: ClassVar[type[PreTrainedModel]]
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
@@ -246,6 +249,8 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """As transformers', for a softmax over the whole vocabulary."""
         if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss) and new_num_tokens is not None:
+            if new_num_tokens == self.config.vocab_size:
+                return self.get_input_embeddings()
             raise ValueError(
                 f"an adaptive softmax cannot be resized to {new_num_tokens} tokens: its clusters follow from how "
                 "often words occurred. Train a model with the larger vocabulary."

@@ -61,10 +61,20 @@ from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
-from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
+from .base import (
+    SequenceConfig,
+    SequencePreTrainedModel,
+    at_least_one_token,
+    bounded,
+    check_input_ids,
+    initialises_everything,
+    own_columns,
+)
 from .calls import CausalLMOutputWithPast, model_call
+from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .language import IGNORED, check_targets, mean_over_targets, next_tokens
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
+from .ngram_tables import find_fault
 
 _MOST_NGRAMS = 10_000_000_000
 _TABLE_SIZE = 2**22  # numbers of a piece of (P, V) that is worked on at once
@@ -135,7 +145,7 @@ class NGramConfig(SequenceConfig):
         return [token for token in (self.eos_token_id, self.bos_token_id) if token is not None]
 
 
-class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
+class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, GenerationMixin):
     """An n-gram language model: `fit` counts, the rest is a causal language model as any.
 
     It has no parameter, only tables: `keys_k` (from order 2 on), `shares_k` of the n-grams of order k, and `gammas_j`
@@ -148,6 +158,7 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
     config: NGramConfig
     config_class = NGramConfig
     main_input_name = "input_ids"
+    how_to_grow = "make a model with a config of that vocab_size and fit it."
     _keep_in_fp32_modules_strict = {"shares", "gammas"}
 
     def __init__(self, config: NGramConfig) -> None:
@@ -178,18 +189,6 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
 
     def _table(self, kind: str, number: int) -> torch.Tensor:
         return cast(torch.Tensor, getattr(self, f"{kind}_{number}"))
-
-    def get_input_embeddings(self) -> nn.Module:
-        """There are none."""
-        raise NotImplementedError("An n-gram model has no embeddings: it knows words by their ids.")
-
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Refuse another size: what a new word does to the counts is not known."""
-        if new_num_tokens not in (None, self.config.vocab_size):
-            raise ValueError(
-                f"The vocabulary of {self.config.vocab_size} was counted and cannot become {new_num_tokens}: make a "
-                "model with a config of that vocab_size and fit it."
-            )
 
     def fit(self, documents: Iterable[Sequence[int] | np.ndarray]) -> "NGramForCausalLM":
         """Count a corpus, in place of whatever was counted before.
@@ -340,7 +339,11 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
     def _gammas(self, contexts: list[torch.Tensor]) -> Iterator[torch.Tensor]:
         """Gamma of the contexts of each length (P,), 1 for those not seen."""
         for j, rows in enumerate(contexts):
-            yield self._table("gammas", j)[rows.clamp(min=0)].double().masked_fill(rows < 0, 1.0)
+            table = self._table("gammas", j)
+            if len(table) == 0:  # no document has so many words
+                yield torch.ones(rows.shape, dtype=torch.double, device=rows.device)
+            else:
+                yield table[rows.clamp(min=0)].double().masked_fill(rows < 0, 1.0)
 
     def _probabilities(self, contexts: list[torch.Tensor], words: torch.Tensor) -> torch.Tensor:
         """P(word | context) for P contexts and one word each: float64, (P,)."""
@@ -410,21 +413,23 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
         """Load a checkpoint as every model does, and refuse tables that cannot have come from counting."""
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        wrong = [name for name, table in model.named_buffers() if not _is_sound(name, table)]
-        if wrong and kwargs.get("strict", True):
+        counted = kwargs.get("strict", True) and not initialises_everything(kwargs)
+        fault = model._fault() if counted else None
+        if fault is not None:
             raise ValueError(
-                f"The checkpoint {pretrained_model_name_or_path!r} is damaged: {', '.join(wrong)} must be "
-                "probabilities (shares, gammas) or ascending numbers (keys). Fit and save the model again."
+                f"The n-gram tables of {pretrained_model_name_or_path!r} are damaged: {fault}. Fit and save the model "
+                "again, or download it again."
             )
         return loaded
 
-
-def _is_sound(name: str, table: torch.Tensor) -> bool:
-    if table.device.type == "meta" or len(table) == 0:
-        return True
-    if name.startswith("keys"):
-        return bool(table[0] >= 0) and bool((table[1:] > table[:-1]).all())
-    return bool(((table >= 0) & (table <= 1)).all())  # nan is not
+    def _fault(self) -> str | None:
+        tables = dict(self.named_buffers())
+        if any(table.device.type == "meta" for table in tables.values()):
+            return None
+        config = self.config
+        return find_fault(
+            tables, order=config.order, vocab_size=config.vocab_size, impossible_ids=config.impossible_ids
+        )
 
 
 def _to_the_front(

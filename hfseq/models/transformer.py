@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Literal, cast
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
+from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
@@ -370,7 +371,8 @@ class TransformerModel(TransformerPreTrainedModel):
             memory_mask = self._memory_mask(words, encoder_hidden_states, encoder_attention_mask, is_eager=is_eager)
         positions = position_ids
         if positions is None and real is not attention_mask and past is not None and past.is_compileable:
-            positions = positions_in(cast(torch.Tensor, attention_mask), seen)  # `generate` made the mask, for a cache of fixed size
+            # `generate` made the mask, for a cache of fixed size.
+            positions = positions_in(cast(torch.Tensor, attention_mask), seen)
         elif positions is None:
             positions = positions_of(real, steps, seen, words.device)
         hidden_states = self._with_positions(words, positions)
@@ -455,7 +457,7 @@ class TransformerForTokenClassification(TokenClassificationMixin, TransformerPre
     backbone_class = TransformerModel
 
 
-class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
+class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, GenerationMixin):
     """A decoder as a language model."""
 
     backbone_class = TransformerModel

@@ -36,6 +36,7 @@ from transformers.utils.hub import resolve_revision
 from .artifacts import TOKENIZER_NAME
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids
 from .calls import model_call
+from .fixed_vocabulary import FixedVocabularyMixin
 from .keyed_vectors import KeyedVectors
 from .word_losses import path_losses, sampled_losses, softmax_losses
 from .word_tables import huffman_paths, ngram_buckets, noise_table, out_of_range, words_alone
@@ -125,7 +126,7 @@ class Word2VecOutput(ModelOutput):
     last_hidden_state: torch.Tensor | None = None
 
 
-class Word2VecModel(SequencePreTrainedModel):
+class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
     """Word vectors as a model: ids in, one fixed vector for each out.
 
     Attributes:
@@ -142,6 +143,7 @@ class Word2VecModel(SequencePreTrainedModel):
 
     config: Word2VecConfig
     config_class = Word2VecConfig
+    how_to_grow = "add words to model.vectors and make a new model by Word2VecModel.from_vectors."
     main_input_name = "input_ids"
 
     def __init__(self, config: Word2VecConfig) -> None:
@@ -177,13 +179,19 @@ class Word2VecModel(SequencePreTrainedModel):
         """The input vectors."""
         return self.inputs
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Refuse another size: the rows are the words of the vocabulary, with their counts and n-grams."""
-        if new_num_tokens not in (None, self.config.vocab_size):
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Take other vectors for the same words and n-gram buckets."""
+        expected = self.inputs.weight.shape
+        if not isinstance(value, nn.Embedding) or value.weight.shape != expected:
             raise ValueError(
-                f"The {self.config.vocab_size} rows are the vocabulary's and cannot become {new_num_tokens}: add "
-                "words to model.vectors and make a new model by Word2VecModel.from_vectors."
+                f"The input vectors must be an nn.Embedding of shape {tuple(expected)}, a row for each word and "
+                f"n-gram bucket, got {value if isinstance(value, nn.Module) else type(value)}: {self.how_to_grow}"
             )
+        self.inputs = value
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """Refuse another size: the rows are the words of the vocabulary, with their counts and n-grams."""
+        super().resize_token_embeddings(*args, **kwargs)
         return self.inputs
 
     @model_call()
