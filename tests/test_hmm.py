@@ -210,7 +210,7 @@ def test_hidden_states_are_the_evidence_of_each_word_and_the_belief_after_it():
         assert np.allclose(beliefs[0, t + 2].exp().detach(), np.array(ends) @ A / sum(ends), atol=EXACT)
         assert np.allclose(evidence[0, t + 2].exp().detach(), B[:, text[t]], atol=EXACT)
         assert np.allclose((beliefs[0, t + 2].exp().detach().numpy() @ B), next_word(model, read), atol=EXACT)
-    assert model(ids, mask).hidden_states is None and len(model(ids, mask, return_dict=False)) == 1
+    assert model(ids, mask).hidden_states is None and len(model(ids, mask, use_cache=False, return_dict=False)) == 1
     model.config.output_hidden_states = True
     assert torch.equal(model(ids, mask).hidden_states[1], beliefs)
     assert model(ids, mask, output_hidden_states=False).hidden_states is None
