@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 PIP    := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all test-newest test-versions lowest newest lint format bench clean
+.PHONY: demo test test-all test-newest test-versions test-versions-lowest test-versions-newest lint format bench clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,16 +35,17 @@ test-newest: $(VENV)/.ready   ## generation, and one configuration a family of t
 	$(LAYER)/bin/python tests/versions.py installed
 	$(LAYER)/bin/python -m pytest -n 2 -m "newest and not slow"
 
-test-versions: lowest newest  ## what other releases may break, at both ends of the declared ranges
+# Fresh environments, for the newest releases are others tomorrow.
+test-versions: test-versions-lowest test-versions-newest ## what other releases may break, at both ends of the ranges
 
-lowest newest:
-	rm -rf $(VENV)-$@
-	$(PYTHON) -m venv $(VENV)-$@
-	$(VENV)-$@/bin/python $(PIP) packaging tomli
-	$(VENV)-$@/bin/python tests/versions.py $@ > $(VENV)-$@/constraints.txt
-	$(VENV)-$@/bin/python $(PIP) -c $(VENV)-$@/constraints.txt -e ".[test]"
-	$(VENV)-$@/bin/python tests/versions.py installed
-	$(VENV)-$@/bin/python -m pytest -n 2 -m "versions and not slow"
+test-versions-lowest test-versions-newest: test-versions-%:
+	rm -rf $(VENV)-$*
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python $(PIP) packaging tomli
+	$(VENV)-$*/bin/python tests/versions.py $* > $(VENV)-$*/constraints.txt
+	$(VENV)-$*/bin/python $(PIP) -c $(VENV)-$*/constraints.txt -e ".[test]"
+	$(VENV)-$*/bin/python tests/versions.py installed
+	$(VENV)-$*/bin/python -m pytest -n 2 -m "versions and not slow"
 
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .
