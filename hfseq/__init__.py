@@ -8,6 +8,11 @@ classes); everything else on first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+from .version import check_transformers
+
+check_transformers()  # before the models, which an older transformers would fail in, in words of its own
+
 from .models.cells import CELLS, register_cell
 from .models.custom import (
     CustomConfig,
@@ -74,8 +79,6 @@ if TYPE_CHECKING:
     from .tokenization import prompt_tokenizer, train_tokenizer
     from .training import SequenceTrainer, SequenceTrainingArguments
     from .word_training import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
-
-__version__ = "0.1.0"
 
 _LAZY = {
     "ContextComparison": "contexts",
