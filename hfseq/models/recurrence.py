@@ -18,15 +18,13 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.output_capturing import capture_outputs
 
 from .base import (
-    SequenceConfig,
     SequencePreTrainedModel,
     at_least_one_token,
-    bounded,
     look_up,
     own_columns,
-    share,
 )
 from .cells import Cell
+from .configs import SequenceConfig, bounded, share
 from .language import check_output_weights
 from .loop import RecurrentLoop, TokenOrder
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
@@ -62,12 +60,6 @@ class RecurrentConfig(SequenceConfig):
     """
 
     keys_to_ignore_at_inference = ["past_key_values"]
-    foreign_names = {
-        "num_layers": "num_hidden_layers",
-        "embedding_dim": "embedding_size",
-        "input_size": "embedding_size",
-        "dropout": "hidden_dropout",
-    }
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     embedding_size: int = bounded(128, 1, 65_536)

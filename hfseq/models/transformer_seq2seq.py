@@ -20,7 +20,8 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput, Seq2SeqModelOutput
 from transformers.utils import can_return_tuple
 
-from .base import at_least_one_token, bounded
+from .base import at_least_one_token
+from .configs import bounded
 from .language import IGNORED, check_targets, mean_over_targets
 from .transformer import TransformerConfig, TransformerModel, TransformerPreTrainedModel
 
@@ -66,12 +67,9 @@ class TransformerSeq2SeqConfig(TransformerConfig):
             )
 
     def validate_start(self) -> None:
-        """A text begins with a token of the vocabulary."""
-        start = self.decoder_start_token_id
-        if start is None and self.bos_token_id is None and self.pad_token_id is None:
+        """A text begins with some token."""
+        if self.decoder_start_token_id is None and self.bos_token_id is None and self.pad_token_id is None:
             raise ValueError("decoder_start_token_id, bos_token_id and pad_token_id are None: the decoder needs one")
-        if start is not None and not 0 <= start < self.vocab_size:
-            raise ValueError(f"decoder_start_token_id={start} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}")
 
     def part(self, *, is_encoder: bool) -> TransformerConfig:
         """The configuration of the encoder or of the decoder."""
