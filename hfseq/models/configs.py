@@ -179,6 +179,7 @@ class SequenceConfig(PreTrainedConfig):
         `hiden_size=256` into a model of the default width.
         """
         _check_extras(kwargs)
+        _check_labels(self.id2label)  # before transformers makes others of num_labels
         _check_dtype(self.dtype if kwargs.get("torch_dtype") is None else kwargs["torch_dtype"])
         unknown = self.unknown_names(kwargs)
         if unknown:
@@ -253,18 +254,7 @@ class SequenceConfig(PreTrainedConfig):
 
     def validate_labels(self) -> None:
         """The labels are numbered from 0 without gaps, and each has a name of its own."""
-        if self.id2label is None:
-            return
-        _check_number_of_labels(len(self.id2label), "id2label")
-        if sorted(self.id2label) != list(range(len(self.id2label))):
-            raise ValueError(
-                f"id2label must number {len(self.id2label)} labels from 0 to {len(self.id2label) - 1}, got the ids "
-                f"{sorted(self.id2label)[:10]}"
-            )
-        names = list(self.id2label.values())
-        twice = sorted({str(name) for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-        if twice:
-            raise ValueError(f"id2label gives the name {twice[0]!r} to several labels: each needs one of its own")
+        _check_labels(self.id2label)
 
     def validate_problem_type(self) -> None:
         """Check what transformers declares but does not check."""
@@ -290,6 +280,21 @@ def _check_extras(kwargs: dict[str, Any]) -> None:
             f"transformers_weights names {kwargs['transformers_weights']!r}, but weights are read from {WEIGHTS_NAME} "
             f"or {INDEX_NAME} only: delete that entry of config.json."
         )
+
+
+def _check_labels(id2label: dict[Any, str] | None) -> None:
+    if id2label is None:
+        return
+    _check_number_of_labels(len(id2label), "id2label")
+    ids = sorted(int(label) for label in id2label)  # JSON's keys are strings
+    if ids != list(range(len(ids))):
+        raise ValueError(f"id2label must number {len(ids)} labels from 0 to {len(ids) - 1}, got the ids {ids[:10]}")
+    names, twice = set[str](), None
+    for name in id2label.values():
+        twice = name if name in names else twice
+        names.add(name)
+    if twice is not None:
+        raise ValueError(f"id2label gives the name {twice!r} to several labels: each needs one of its own")
 
 
 def _check_number_of_labels(number: int, where: str) -> None:

@@ -37,7 +37,8 @@ class RecurrentConfig(SequenceConfig):
     Args:
         vocab_size: Number of token ids.
         embedding_size: Width of a token's vector.
-        hidden_size: Width of ONE direction; a bidirectional layer gives twice as much.
+        hidden_size: Width of ONE direction, as in `torch.nn.LSTM`; a bidirectional layer gives twice as much. What
+            comes out is `output_size` wide; `hfseq.export_text_encoder` tells that to sentence-transformers.
         last_hidden_size: Width of one direction of the last layer, where it is another one: tied weights need that of
             the embeddings (Merity et al. 2017).
         num_hidden_layers: Depth.

@@ -319,7 +319,7 @@ class TransformerModel(TransformerPreTrainedModel):
             `attn_implementation` is.
         """
         given = input_ids if inputs_embeds is None else inputs_embeds
-        is_empty = given is not None and given.shape[1] == 0
+        is_empty = given is not None and given.shape[1:2] == (0,)
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         words = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
         batch, steps = words.shape[:2]

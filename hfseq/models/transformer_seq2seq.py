@@ -20,7 +20,7 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput, Seq2SeqModelOutput
 from transformers.utils import can_return_tuple
 
-from .base import at_least_one_token
+from .base import at_least_one_token, check_rank
 from .configs import bounded
 from .language import IGNORED, check_targets, mean_over_targets
 from .transformer import TransformerConfig, TransformerModel, TransformerPreTrainedModel
@@ -161,6 +161,7 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
                     "A decoder needs a beginning: give decoder_input_ids, or labels to a model with a head. For "
                     "vectors of the sources alone call model.get_encoder()."
                 )
+            check_rank(decoder_input_ids, "decoder_input_ids")
             decoder_inputs_embeds = self.encoder.embed(decoder_input_ids)
         memory: Any = encoded.last_hidden_state
         use_cache = getattr(self.config, "use_cache", None) if use_cache is None else use_cache
