@@ -66,7 +66,7 @@ if TYPE_CHECKING:
     from .contexts import ContextComparison, compare_contexts
     from .data.embedded import load_embedded
     from .data.phrases import Phrases
-    from .data.sentence_transformers import export_sentence_transformers
+    from .data.sentence_transformers import export_sentence_transformers, export_text_encoder
     from .data.streams import TokenText
     from .data.words import WordCorpus
     from .generation import fused_generate
@@ -97,6 +97,7 @@ _LAZY = {
     "WordMap": "plots",
     "compare_contexts": "contexts",
     "export_sentence_transformers": "data.sentence_transformers",
+    "export_text_encoder": "data.sentence_transformers",
     "fused_generate": "generation",
     "load_embedded": "data.embedded",
     "load_keras": "models.conversion",
@@ -170,6 +171,7 @@ __all__ = [
     "WordVectorsPipeline",
     "compare_contexts",
     "export_sentence_transformers",
+    "export_text_encoder",
     "fused_generate",
     "load_embedded",
     "load_keras",

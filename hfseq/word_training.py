@@ -479,10 +479,11 @@ def train_word2vec(source: Source, **options: Any) -> Word2VecModel:
     reading = ("split", "lowercase", "min_count", "max_words", "phrases", "text_column", "cache_dir")
     training = [item.name for item in dataclasses.fields(Word2VecTrainingArguments)]
     for name in options:
-        meant = (_OF_GENSIM | Word2VecConfig.foreign_names).get(name)
+        known = [*reading, *training, *_CONFIGURED]
+        meant = None if name in known else _OF_GENSIM.get(name) or Word2VecConfig.field_meant(name)
         if meant is not None:
             raise ValueError(f"train_word2vec: unknown option {name!r}; did you mean {meant!r}?")
-        check_known(name, [*reading, *training, *_CONFIGURED], "train_word2vec", kind="option")
+        check_known(name, known, "train_word2vec", kind="option")
     args = Word2VecTrainingArguments(**{name: options[name] for name in training if name in options})
     corpus = WordCorpus.read(source, **{name: options[name] for name in reading if name in options})
     config = Word2VecConfig(

@@ -72,6 +72,7 @@ class Case:
     misfit: ClassVar[dict[str, int]] = {"num_labels": 7}  # what a checkpoint of the small model is too small for
     foreign_label: ClassVar[tuple[int, str]] = 3, "label 3 is outside 0 to 2"
     typo: ClassVar[tuple[str, str]] = "hiden_size", "hidden_size"
+    foreign_name: ClassVar[tuple[str, str]] = "hidden_dim", "hidden_size"
     wrong_values: ClassVar[dict[str, list[Any]]] = {
         "hidden_size": [0, -1, "64", None, True, 10**12],
         "num_hidden_layers": [0, 10**6],
@@ -97,6 +98,11 @@ class Case:
     def model_class(self) -> type[PreTrainedModel]:
         """What that class loads."""
         return self.family.heads[self.task]
+
+    @property
+    def oversize(self) -> dict[str, Any]:
+        """What a config of a few lines may claim beside small weights."""
+        return {"vocab_size": 10**7}
 
     def config(self, **options: Any) -> Any:
         """The configuration of a small model."""
@@ -321,6 +327,7 @@ class HiddenMarkovCase:
         "pad_token_id": [14],
     }
     typo: ClassVar[tuple[str, str]] = "num_stats", "num_states"
+    foreign_name: ClassVar[tuple[str, str]] = "hidden_dim", "num_states"
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         return 0.1 < tensor.std().item() < 3
@@ -358,6 +365,7 @@ class NGramCase(LanguageModelCase):
         "bos_token_id": [-1],
     }
     typo: ClassVar[tuple[str, str]] = "smothing", "smoothing"
+    foreign_name: ClassVar[tuple[str, str]] = "ngram_order", "order"
 
     @property
     def traits(self) -> set[str]:
@@ -366,6 +374,10 @@ class NGramCase(LanguageModelCase):
     def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
         rows = [[*ids, 3] for ids in texts()["input_ids"]]
         return self.model_class(self.config(**options)).fit(rows).eval()
+
+    @property
+    def oversize(self) -> dict[str, Any]:
+        return {**super().oversize, "num_ngrams": [10**7, *[10] * (self.config().order - 1)]}
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         return len(set(tensor.flatten().tolist())) <= 1  # as nothing was counted

@@ -7,7 +7,8 @@ that it bites.
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from transformers import (
 )
 from transformers.models.auto.auto_factory import add_generation_mixin_to_remote_model
 
+from hfseq.models import configs
 from tests.cases import Case
 
 TOLERANCE = 1e-5
@@ -170,6 +172,12 @@ def edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def edit_config(folder: Path, **values: Any) -> None:
+    """Change config.json without asking the config class."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | values), encoding="utf-8")
+
+
 def damaged_checkpoints_are_refused(case: Case) -> None:
     model = case.model()
     body = {tensor.data_ptr() for tensor in model.base_model.state_dict().values()}
@@ -196,6 +204,28 @@ def checkpoints_of_another_size_are_refused(case: Case) -> None:
             case.auto_class.from_pretrained(folder, **case.misfit)
     grown = case.auto_class.from_pretrained(folder, **case.misfit, ignore_mismatched_sizes=True, strict=False)
     assert case.reply(grown).shape[-1] == next(iter(case.misfit.values()))
+
+
+def misfits_are_refused_before_memory_is_asked_for(case: Case) -> None:
+    """By the headers of the weights: another shape, a tensor that is missing, and numbers of another kind."""
+    folder = case.saved()
+    name = next(name for name, tensor in load_file(folder / "model.safetensors").items() if tensor.is_floating_point())
+    damages: list[tuple[str, Callable[[dict[str, torch.Tensor]], Any]]] = [
+        (f"lacks .*{name}", lambda tensors: tensors.pop(name)),
+        *[
+            (f"{name} as {code}", lambda tensors, kind=kind: tensors.update({name: tensors[name].to(kind)}))
+            for code, kind in (("BOOL", torch.bool), ("I64", torch.int64), ("C64", torch.complex64))
+        ],
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PreTrainedModel, "_load_pretrained_model", lambda *args: pytest.fail("memory is asked for"))
+        edit_config(folder, **case.oversize)
+        with pytest.raises(ValueError, match="another shape.* for .*10000000"):
+            case.auto_class.from_pretrained(folder)
+        for message, damage in damages:
+            edit_weights(case.saved(), damage)
+            with pytest.raises(ValueError, match=message):
+                case.auto_class.from_pretrained(folder)
 
 
 def missing_weights_are_initialised_by_our_rules(case: Case) -> None:
@@ -458,13 +488,48 @@ def state_split_equals_whole(case: Case) -> None:
 
 
 def wrong_config_values_are_refused(case: Case) -> None:
-    for name, values in case.wrong_values.items():
+    labels = [{0: "a", 7: "b"}, {0: "a", 1: "a"}, {}]
+    everywhere = {"eos_token_id": [case.vocab_size, -1], "id2label": labels, "dtype": ["int32", "save"]}
+    for name, values in (case.wrong_values | everywhere).items():
         for value in values:
             with pytest.raises(Exception, match=name):
                 case.config(**{name: value})
-    misspelt, meant = case.typo
-    with pytest.raises(ValueError, match=f"Did you mean '{meant}'"):
-        case.config(**{misspelt: 3})
+
+
+def keywords_that_are_no_field_are_refused(case: Case) -> None:
+    """By code; with the field that was meant, where others call it so, or it is misspelt."""
+    folder = case.saved()
+    for keyword, meant in (case.typo, case.foreign_name):
+        for make in (case.config, lambda **options: case.auto_class.from_pretrained(folder, **options)):
+            with pytest.raises(ValueError, match=f"no field '{keyword}'. Did you mean '{meant}'"):
+                make(**{keyword: 3})
+    with pytest.raises(ValueError, match="no field 'no_such_thing'. It has vocab_size, "):
+        case.config(no_such_thing=3)
+    config = case.config()
+    assert type(config)(**config.to_dict()).to_dict() == config.to_dict()  # what transformers adds is known
+
+
+def keys_of_a_newer_config_are_named(case: Case) -> None:
+    """In a config.json: with a warning, in the place of nothing that this class has, and they are saved again."""
+    folder = case.saved()
+    model = case.auto_class.from_pretrained(folder)
+    edit_config(folder, highway=True, hidden_sizes=[3], validate=1, temperature=0.5)
+    with capture_warnings() as lines:
+        loaded = case.auto_class.from_pretrained(folder)
+    assert all(f"'{name}'" in "".join(lines) for name in ("highway", "hidden_sizes", "validate", "temperature"))
+    assert same_weights(loaded, model) and torch.equal(case.reply(loaded), case.reply(model))
+    loaded.save_pretrained(folder)
+    saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert saved["highway"] is True and saved["hidden_sizes"] == [3] and not {"validate", "temperature"} & set(saved)
+
+
+@contextmanager
+def capture_warnings() -> Iterator[list[str]]:
+    """The lines that the configs log."""
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(configs.logger, "warning", lines.append)
+        yield lines
 
 
 # Promise 5: safetensors only
@@ -609,6 +674,21 @@ def foreign_ids_are_named(case: Case) -> None:
         model(ids[:0], mask[:0])
 
 
+def inputs_that_are_no_batch_are_named(case: Case) -> None:
+    model = case.model()
+    ids, _ = case.batch()
+    with pytest.raises(ValueError, match=r"shape \(texts, tokens\), got \(7,\). One text is a batch of one"):
+        model(ids[0])
+    with pytest.raises(ValueError, match=r"shape \(texts, tokens\), got \(1, 5, 7\)"):
+        model(ids[None])
+    if "embeddings" in case.traits:
+        with pytest.raises(ValueError, match=r"inputs_embeds must be of shape \(texts, tokens, width\), got \(7, 6\)"):
+            model(inputs_embeds=torch.zeros(7, 6))
+    if "encoder and decoder" in case.traits:
+        with pytest.raises(ValueError, match=r"decoder_input_ids must be of shape \(texts, tokens\), got \(7,\)"):
+            model(ids, decoder_input_ids=ids[0])
+
+
 def foreign_labels_are_named(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
@@ -635,6 +715,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     save_and_load_are_bit_equal: None,
     damaged_checkpoints_are_refused: None,
     checkpoints_of_another_size_are_refused: "weights",
+    misfits_are_refused_before_memory_is_asked_for: None,
     missing_weights_are_initialised_by_our_rules: None,
     an_empty_state_dict_initialises_everything: None,
     a_new_head_on_an_old_body_keeps_the_body: "head",
@@ -652,6 +733,8 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     padded_sources_change_no_target: "encoder and decoder",
     state_split_equals_whole: "layers",
     wrong_config_values_are_refused: None,
+    keywords_that_are_no_field_are_refused: None,
+    keys_of_a_newer_config_are_named: None,
     pickles_and_torn_files_are_refused: None,
     the_same_seed_gives_the_same_run: "loss",
     accumulation_is_exact: "loss",
@@ -662,6 +745,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     keywords_that_nobody_reads_are_refused: None,
     embeddings_are_exchanged_or_refused: None,
     foreign_ids_are_named: None,
+    inputs_that_are_no_batch_are_named: None,
     foreign_labels_are_named: "loss",
     labels_of_several_classes_are_checked: "classifier",
 }

@@ -7,7 +7,19 @@ from transformers import AutoModel, AutoModelForSequenceClassification, PreTrain
 from transformers.cache_utils import DynamicLayer
 
 from hfseq import FAMILIES
-from hfseq.models import attention, base, calls, heads, language, loop, recurrence, state, transformer, word2vec
+from hfseq.models import (
+    attention,
+    base,
+    calls,
+    configs,
+    heads,
+    language,
+    loop,
+    recurrence,
+    state,
+    transformer,
+    word2vec,
+)
 from tests import cases, contract
 
 CONFIGURATIONS = {
@@ -284,6 +296,7 @@ FAULTS = {
         "from_pretrained",
         classmethod(load_whatever_fits),
     ),
+    contract.misfits_are_refused_before_memory_is_asked_for: (base, "_refuse_by_headers", lambda *args: None),
     contract.missing_weights_are_initialised_by_our_rules: (
         recurrence.RecurrentPreTrainedModel,
         "_init_weights",
@@ -329,6 +342,16 @@ FAULTS = {
     contract.padded_content_gets_no_gradient: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
     contract.state_split_equals_whole: (loop.RecurrentLoop, "forward", forgetful_loop),
     contract.wrong_config_values_are_refused: (FAMILIES["gru"].config, "__setattr__", object.__setattr__),
+    contract.keywords_that_are_no_field_are_refused: (
+        configs.SequenceConfig,
+        "unknown_names",
+        classmethod(lambda cls, names: []),
+    ),
+    contract.keys_of_a_newer_config_are_named: (
+        configs.SequenceConfig,
+        "unknown_names",
+        classmethod(lambda cls, names: []),
+    ),
     contract.pickles_and_torn_files_are_refused: (base, "check_weights_folder", lambda folder: None),
     contract.the_same_seed_gives_the_same_run: (heads, "sequence_loss", noisy_loss),
     contract.accumulation_is_exact: (heads, "sequence_loss", loss_of_the_batch_alone),
@@ -350,6 +373,7 @@ FAULTS = {
         lambda model, embeddings: None,
     ),
     contract.foreign_ids_are_named: (base, "check_input_ids", lambda ids, vocab_size: None),
+    contract.inputs_that_are_no_batch_are_named: (base, "check_rank", lambda given, name: None),
     contract.foreign_labels_are_named: (heads, "sequence_loss", silent_loss),
     contract.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),
 }
@@ -442,6 +466,8 @@ TRANSFORMER_FAULTS = {
 CRASHES = {
     contract.hidden_states_are_returned_on_request: TypeError,
     contract.foreign_ids_are_named: IndexError,
+    contract.inputs_that_are_no_batch_are_named: (IndexError, ValueError),
+    contract.keys_of_a_newer_config_are_named: (TypeError, ValueError),
     contract.foreign_labels_are_named: (AssertionError, pytest.fail.Exception, IndexError),
     contract.feature_pipeline_answers_any_text: (AssertionError, RuntimeError, IndexError),
     contract.missing_weights_are_initialised_by_our_rules: (AssertionError, ValueError),

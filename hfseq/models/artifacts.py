@@ -5,6 +5,7 @@ shard outside the folder. The functions here read headers and JSON only, so they
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,18 @@ def check_shard_names(index: Path) -> dict[str, str]:
                 f"{index} names {name!r} as a shard: only *.safetensors files of this very folder are read."
             )
     return weight_map
+
+
+def tensors_of(files: Iterable[str | Path]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype ("F32", "I64", ...) of each tensor in safetensors files, from their headers alone."""
+    found = {}
+    for path in files:
+        with safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            for name in names:
+                tensor = file.get_slice(name)
+                found[name] = tuple(tensor.get_shape()), tensor.get_dtype()
+    return found
 
 
 def _check_shards(folder: Path, weight_map: dict[str, str]) -> list[Path]:

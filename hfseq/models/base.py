@@ -1,27 +1,28 @@
-"""What every model shares: checked configs, initialisation rules, and loading that refuses a torn checkpoint.
+"""What every model shares: initialisation rules, and loading that refuses a torn checkpoint.
 
-Two classes, each directly above the one of transformers: `SequenceConfig` and `SequencePreTrainedModel`. Families
-derive from them once; everything else is shared by small blocks (`recurrence.py`, `heads.py`, `state.py`).
+Two classes stand directly above those of transformers: `SequencePreTrainedModel`, and `SequenceConfig` in
+`configs.py`. Families derive from them once; everything else is shared by small blocks (`recurrence.py`, `heads.py`,
+`state.py`).
 
 No `from __future__ import annotations` in this folder: it turns annotations into strings, which silently switches off
 the type checks of `@strict` and breaks `config_class`.
 """
 
-import difflib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
-from huggingface_hub.dataclasses import strict, validated_field
 from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
+from transformers.core_model_loading import WeightRenaming, rename_source_key
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging
 from transformers.utils.hub import resolve_revision
 
@@ -35,85 +36,11 @@ from .artifacts import (
     check_shard_names,
     check_weights_file,
     check_weights_folder,
+    tensors_of,
 )
 from .calls import named_for_generate
 
 logger = logging.get_logger(__name__)
-
-MOST_LABELS = 100_000
-
-# `Any`-typed on purpose: a dataclass field is declared as its default, `hidden_size: int = bounded(128, 1, 65_536)`.
-Field = Any
-
-
-def bounded(default: float | None, low: float, high: float) -> Field:
-    """A config field whose value lies in [low, high]; None passes when the field's type allows it.
-
-    Upper bounds are generous. They stop a hostile or mistyped config.json before any memory is asked for.
-    """
-
-    def check(value: Any) -> None:
-        if isinstance(value, bool):  # bool is an int to Python: hidden_size=True would be a width of 1
-            raise TypeError(f"must be a number in [{low}, {high}], got {value!r}")
-        if value is not None and not low <= value <= high:
-            raise ValueError(f"must be in [{low}, {high}], got {value!r}")
-
-    return validated_field(check, default=default)
-
-
-def share(default: float | None) -> Field:
-    """A config field that is a probability below 1: dropping everything trains nothing."""
-    return bounded(default, 0.0, 0.95)
-
-
-@strict
-class SequenceConfig(PreTrainedConfig):
-    """Base of all configs: a misspelt field is an error."""
-
-    # What torch and others call our fields; a model of the default width is not what its user asked for.
-    foreign_names: ClassVar[dict[str, str]] = {}
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Refuse a keyword that is nearly, but not quite, the name of a field.
-
-        transformers keeps any unknown keyword as an attribute (it needs that for its own extras), which turns
-        `hiden_size=256` into a model of the default width.
-        """
-        _check_extras(kwargs)
-        known = [field.name for field in fields(self)]
-        for name in kwargs:
-            if name in self.attribute_map or name == "num_labels":
-                continue
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-            meant = self.foreign_names.get(name, close[0] if close else None)
-            if meant is not None:
-                raise ValueError(f"{type(self).__name__} has no field {name!r}. Did you mean {meant!r}?")
-        super().__post_init__(**kwargs)
-
-    def validate_pad_token_id(self) -> None:
-        """The padding row must exist."""
-        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(
-                f"pad_token_id={self.pad_token_id} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}"
-            )
-
-    def validate_problem_type(self) -> None:
-        """Check what transformers declares but does not check."""
-        allowed = ("regression", "single_label_classification", "multi_label_classification", None)
-        if self.problem_type not in allowed:
-            raise ValueError(f"problem_type must be one of {allowed}, got {self.problem_type!r}")
-
-
-def _check_extras(kwargs: dict[str, Any]) -> None:
-    """Refuse what is no field of ours, but steers transformers when it stands in config.json."""
-    labels = kwargs.get("num_labels")
-    if labels is not None and not 1 <= labels <= MOST_LABELS:  # each gets a name, so many would fill the memory
-        raise ValueError(f"num_labels must be in [1, {MOST_LABELS}], got {labels!r}")
-    if kwargs.get("transformers_weights") is not None:
-        raise ValueError(
-            f"transformers_weights names {kwargs['transformers_weights']!r}, but weights are read from {WEIGHTS_NAME} "
-            f"or {INDEX_NAME} only: delete that entry of config.json."
-        )
 
 
 class SequencePreTrainedModel(PreTrainedModel):
@@ -161,12 +88,22 @@ class SequencePreTrainedModel(PreTrainedModel):
         elif kwargs.get("state_dict") is None:
             raise ValueError(f"{cls.__name__}.from_pretrained needs a folder, a Hub id, or config= and state_dict=.")
         kwargs["use_safetensors"] = True
-        with _no_conversion_request(), _explained_errors(source, cls.__name__):
+        with _no_conversion_request(), _explained_errors(source, cls.__name__), _lets_through(not strict_keys):
             model, info = cast(Any, super()).from_pretrained(source, *args, output_loading_info=True, **kwargs)
         if strict_keys and not initialises_everything(kwargs):
             _refuse_unfit(model, info, "state_dict" if source is None else source)
         model.base_model.freeze_parameters()
         return (model, info) if wants_info else model
+
+    @classmethod
+    def _load_pretrained_model(  # where transformers reads weights into a model that has shapes and no memory yet
+        cls, model: PreTrainedModel, state_dict: Any, checkpoint_files: list[str] | None, load_config: Any, *args: Any
+    ) -> Any:
+        """Refuse a checkpoint that does not fit by the headers of its files, before memory is asked for."""
+        has_shapes = not (load_config.is_quantized or is_deepspeed_zero3_enabled())
+        if state_dict is None and checkpoint_files and has_shapes:
+            _refuse_by_headers(model, tensors_of(checkpoint_files), load_config)
+        return cast(Any, super())._load_pretrained_model(model, state_dict, checkpoint_files, load_config, *args)
 
     def freeze_parameters(self) -> None:
         """Stop the gradients that the config says to stop: loading replaces every parameter by a trainable one."""
@@ -290,6 +227,58 @@ def _no_conversion_request() -> Iterator[None]:
             os.environ[name] = before
 
 
+# Whether `from_pretrained` was told strict=False, for what transformers calls in the midst of it.
+_LETS_THROUGH: ContextVar[bool] = ContextVar("_LETS_THROUGH", default=True)
+
+
+@contextmanager
+def _lets_through(anything: bool) -> Iterator[None]:
+    token = _LETS_THROUGH.set(anything)
+    try:
+        yield
+    finally:
+        _LETS_THROUGH.reset(token)
+
+
+def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, ...], str]], load_config: Any) -> None:
+    """Raise ValueError unless the tensors in the files have the shapes and kinds of the model's, and are all there."""
+    source, wanted = load_config.pretrained_model_name_or_path, model.state_dict()
+    renamings = [entry for entry in load_config.weight_mapping or () if isinstance(entry, WeightRenaming)]
+    held = {_name_in_model(key, renamings, model.base_model_prefix, wanted): found for key, found in held.items()}
+    for name in sorted(held.keys() & wanted.keys()):
+        dtype = held[name][1]
+        is_float = dtype.startswith(("F", "BF"))
+        if is_float != wanted[name].is_floating_point() or not (is_float or dtype.startswith(("I", "U"))):
+            raise ValueError(
+                f"The checkpoint {source!r} holds {name} as {dtype}, but {type(model).__name__} computes with "
+                f"{wanted[name].dtype}: rounding would make other weights of them. Save the model again."
+            )
+    misshapen = [
+        f"{name} {held[name][0]} for {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in held and held[name][0] != tuple(wanted[name].shape)
+    ]
+    if misshapen and not load_config.ignore_mismatched_sizes:
+        raise ValueError(
+            f"Some weights of {source!r} have another shape than {type(model).__name__} with this config: "
+            f"{', '.join(misshapen[:5])}{', ...' if len(misshapen) > 5 else ''}. Check num_labels, vocab_size and the "
+            "sizes that were passed. ignore_mismatched_sizes=True initialises those weights anew."
+        )
+    if not _LETS_THROUGH.get():
+        tied = {name for pair in model.all_tied_weights_keys.items() if held.keys() & set(pair) for name in pair}
+        keys = {"missing_keys": wanted.keys() - held.keys() - tied, "unexpected_keys": held.keys() - wanted.keys()}
+        _refuse_unfit(model, keys, source)
+
+
+def _name_in_model(key: str, renamings: list[Any], prefix: str, wanted: dict[str, torch.Tensor]) -> str:
+    """What transformers calls a tensor of a file: with or without the prefix of a backbone, or by a newer name."""
+    for rules in (renamings, []):
+        name = rename_source_key(key, rules, [], prefix, wanted)[0]
+        if name in wanted:
+            return name
+    return key
+
+
 def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> None:
     """Raise ValueError unless the checkpoint holds what the model needs, in finite numbers."""
     saved_class = next(iter(model.config.architectures or ()), None)
@@ -333,12 +322,22 @@ def at_least_one_token(
     if (input_ids is None) == (inputs_embeds is None):
         raise ValueError("Give exactly one of input_ids and inputs_embeds.")
     given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
+    check_rank(given, "input_ids" if inputs_embeds is None else "inputs_embeds")
     if given.shape[1] > 0:
         return input_ids, attention_mask, inputs_embeds
     attention_mask = torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device)
     if inputs_embeds is None:
         return torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device), attention_mask, None
     return None, attention_mask, inputs_embeds.new_zeros(given.shape[0], 1, given.shape[2])
+
+
+def check_rank(given: torch.Tensor, name: str) -> None:
+    """Say what is missing of inputs that are no batch of texts: (B, T) ids, or (B, T, E) vectors."""
+    ranks = {"inputs_embeds": ("(texts, tokens, width)", 3)}
+    shape, rank = ranks.get(name, ("(texts, tokens)", 2))
+    if given.dim() != rank:
+        alone = f" One text is a batch of one: {name}[None]." if given.dim() == rank - 1 else ""
+        raise ValueError(f"{name} must be of shape {shape}, got {tuple(given.shape)}.{alone}")
 
 
 def own_columns(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor:

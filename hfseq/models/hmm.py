@@ -48,8 +48,9 @@ from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import can_return_tuple
 
-from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
+from .base import SequencePreTrainedModel, at_least_one_token, check_input_ids, own_columns
 from .calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, with_cache
+from .configs import SequenceConfig, bounded
 from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .hmm_training import EstimationMixin, Probabilities, check_range
 from .language import IGNORED, check_targets, kept_outputs, mean_over_targets, next_tokens
@@ -76,7 +77,6 @@ class HMMConfig(SequenceConfig):
     model_type = "hfseq_hmm"
     keys_to_ignore_at_inference = list(CACHE_NAMES)
     num_hidden_layers: ClassVar[int] = 1  # what transformers asks for to build a cache
-    foreign_names = {"hidden_size": "num_states", "n_components": "num_states", "num_hidden_states": "num_states"}
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     num_states: int | None = bounded(None, 1, 10_000)

@@ -14,8 +14,8 @@
 from huggingface_hub.dataclasses import strict
 from transformers import GenerationMixin
 
-from .base import bounded
 from .cells import Cell, lstm_cell
+from .configs import bounded
 from .heads import SequenceClassificationMixin, TokenClassificationMixin
 from .language import CausalLMMixin
 from .recurrence import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel

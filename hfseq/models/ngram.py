@@ -62,15 +62,14 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 
 from .base import (
-    SequenceConfig,
     SequencePreTrainedModel,
     at_least_one_token,
-    bounded,
     check_input_ids,
     initialises_everything,
     own_columns,
 )
 from .calls import CausalLMOutputWithPast, model_call
+from .configs import SequenceConfig, bounded
 from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .language import IGNORED, check_targets, mean_over_targets, next_tokens
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
@@ -97,7 +96,6 @@ class NGramConfig(SequenceConfig):
     """
 
     model_type = "hfseq_ngram"
-    foreign_names = {"n": "order", "ngram_order": "order", "k": "add_k", "alpha": "add_k", "method": "smoothing"}
 
     vocab_size: int = bounded(10_000, 2, 10_000_000)
     order: int = bounded(5, 1, 10)
@@ -111,10 +109,7 @@ class NGramConfig(SequenceConfig):
 
     def validate_token_ids(self) -> None:
         """Special tokens are in the vocabulary, and are not all of it."""
-        for name in ("bos_token_id", "eos_token_id"):
-            token = getattr(self, name)
-            if token is not None and not 0 <= token < self.vocab_size:
-                raise ValueError(f"{name}={token} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}")
+        super().validate_token_ids()
         if self.num_predictable < 1:
             raise ValueError(f"vocab_size={self.vocab_size} leaves no word besides padding and bos_token_id")
 

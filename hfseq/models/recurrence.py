@@ -17,16 +17,14 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.output_capturing import capture_outputs
 
 from .base import (
-    SequenceConfig,
     SequencePreTrainedModel,
     at_least_one_token,
-    bounded,
     look_up,
     own_columns,
-    share,
 )
 from .calls import CACHE_NAMES, BaseModelOutputWithPast, model_call, with_cache
 from .cells import Cell
+from .configs import SequenceConfig, bounded, share
 from .language import check_output_weights
 from .loop import RecurrentLoop, TokenOrder
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
@@ -39,7 +37,8 @@ class RecurrentConfig(SequenceConfig):
     Args:
         vocab_size: Number of token ids.
         embedding_size: Width of a token's vector.
-        hidden_size: Width of ONE direction; a bidirectional layer gives twice as much.
+        hidden_size: Width of ONE direction, as in `torch.nn.LSTM`; a bidirectional layer gives twice as much. What
+            comes out is `output_size` wide; `hfseq.export_text_encoder` tells that to sentence-transformers.
         last_hidden_size: Width of one direction of the last layer, where it is another one: tied weights need that of
             the embeddings (Merity et al. 2017).
         num_hidden_layers: Depth.
@@ -63,12 +62,6 @@ class RecurrentConfig(SequenceConfig):
     """
 
     keys_to_ignore_at_inference = list(CACHE_NAMES)
-    foreign_names = {
-        "num_layers": "num_hidden_layers",
-        "embedding_dim": "embedding_size",
-        "input_size": "embedding_size",
-        "dropout": "hidden_dropout",
-    }
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     embedding_size: int = bounded(128, 1, 65_536)

@@ -47,14 +47,11 @@ from .attention import (
     visible,
 )
 from .base import (
-    SequenceConfig,
     SequencePreTrainedModel,
     at_least_one_token,
-    bounded,
     is_loaded,
     look_up,
     own_columns,
-    share,
 )
 from .calls import (
     CACHE_NAMES,
@@ -64,6 +61,7 @@ from .calls import (
     model_call,
     with_cache,
 )
+from .configs import SequenceConfig, bounded, share
 from .heads import MaskedLMMixin, SequenceClassificationMixin, TokenClassificationMixin
 from .language import CausalLMMixin, check_output_weights
 from .transformer_layers import FeedForward, TransformerLayer
@@ -108,18 +106,6 @@ class TransformerConfig(SequenceConfig):
     model_type = "hfseq_transformer"
     keys_to_ignore_at_inference = list(CACHE_NAMES)
     attribute_map = {"embedding_size": "hidden_size"}
-    foreign_names = {
-        "num_layers": "num_hidden_layers",
-        "d_model": "hidden_size",
-        "nhead": "num_attention_heads",
-        "dim_feedforward": "intermediate_size",
-        "activation": "hidden_act",
-        "dropout": "hidden_dropout",
-        "n_layer": "num_hidden_layers",
-        "n_head": "num_attention_heads",
-        "n_embd": "hidden_size",
-        "block_size": "max_position_embeddings",
-    }
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     hidden_size: int = bounded(128, 1, 65_536)
@@ -347,7 +333,7 @@ class TransformerModel(TransformerPreTrainedModel):
             `attn_implementation` is.
         """
         given = input_ids if inputs_embeds is None else inputs_embeds
-        is_empty = given is not None and given.shape[1] == 0
+        is_empty = given is not None and given.shape[1:2] == (0,)
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         words = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
         batch, steps = words.shape[:2]

@@ -20,8 +20,9 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import can_return_tuple
 
-from .base import at_least_one_token, bounded
+from .base import at_least_one_token, check_rank
 from .calls import Seq2SeqLMOutput, Seq2SeqModelOutput, model_call, with_cache
+from .configs import bounded
 from .language import IGNORED, check_targets, kept_outputs, mean_over_targets
 from .transformer import TransformerConfig, TransformerModel, TransformerPreTrainedModel
 
@@ -67,12 +68,9 @@ class TransformerSeq2SeqConfig(TransformerConfig):
             )
 
     def validate_start(self) -> None:
-        """A text begins with a token of the vocabulary."""
-        start = self.decoder_start_token_id
-        if start is None and self.bos_token_id is None and self.pad_token_id is None:
+        """A text begins with some token."""
+        if self.decoder_start_token_id is None and self.bos_token_id is None and self.pad_token_id is None:
             raise ValueError("decoder_start_token_id, bos_token_id and pad_token_id are None: the decoder needs one")
-        if start is not None and not 0 <= start < self.vocab_size:
-            raise ValueError(f"decoder_start_token_id={start} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}")
 
     def part(self, *, is_encoder: bool) -> TransformerConfig:
         """The configuration of the encoder or of the decoder."""
@@ -166,6 +164,7 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
                     "A decoder needs a beginning: give decoder_input_ids, or labels to a model with a head. For "
                     "vectors of the sources alone call model.get_encoder()."
                 )
+            check_rank(decoder_input_ids, "decoder_input_ids")
             decoder_inputs_embeds = self.encoder.embed(decoder_input_ids)
         memory: Any = encoded.last_hidden_state
         use_cache = self.config.use_cache if use_cache is None else use_cache

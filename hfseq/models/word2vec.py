@@ -34,8 +34,9 @@ from transformers.utils import cached_file, can_return_tuple, logging
 from transformers.utils.hub import resolve_revision
 
 from .artifacts import TOKENIZER_NAME
-from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids
+from .base import SequencePreTrainedModel, at_least_one_token, check_input_ids
 from .calls import model_call
+from .configs import SequenceConfig, bounded
 from .fixed_vocabulary import FixedVocabularyMixin
 from .keyed_vectors import KeyedVectors
 from .word_losses import path_losses, sampled_losses, softmax_losses
@@ -69,18 +70,6 @@ class Word2VecConfig(SequenceConfig):
     """
 
     model_type = "hfseq_word2vec"
-    foreign_names = {
-        "vector_size": "hidden_size",
-        "embedding_size": "hidden_size",
-        "dim": "hidden_size",
-        "sg": "architecture",
-        "hs": "loss",
-        "negative": "negatives",
-        "ns_exponent": "noise_power",
-        "bucket": "ngram_buckets",
-        "min_n": "shortest_ngram",
-        "max_n": "longest_ngram",
-    }
 
     vocab_size: int = bounded(30_000, 3, _MOST_ROWS)
     hidden_size: int = bounded(100, 1, 65_536)
