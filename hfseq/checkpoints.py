@@ -90,9 +90,7 @@ def check_checkpoint(folder: Path) -> None:
     if "position" in state:  # of word vectors, which have no optimizer
         return
     if not isinstance(state.get("global_step"), int):
-        raise UnsafeArtifactError(
-            f"{folder / TRAINER_STATE_NAME} does not tell the step: it is no state of a trainer."
-        )
+        raise UnsafeArtifactError(f"{folder / TRAINER_STATE_NAME} tells no step: it is no state of a trainer.")
     random_states = {path.name for path in folder.glob("rng_state*.pth")}
     one = {"rng_state.pth"}
     several = {f"rng_state_{process}.pth" for process in range(max(len(random_states), 2))}
@@ -133,9 +131,7 @@ def written_beside(checkpoint: Path) -> Iterator[Path]:
         if not isinstance(error, OSError | RuntimeError | SafetensorError):  # what Python, torch, safetensors raise
             raise
         older = checkpoints_in(checkpoint.parent)
-        kept = (
-            f"{older[-1].name}, the one before it, is left as it was: --resume goes on from there. " if older else ""
-        )
+        kept = f"{older[-1].name}, the one before it, is as it was: --resume goes on from there. " if older else ""
         raise OSError(
             f"{checkpoint} could not be written ({error}). {kept}If the disk is full, free some of it, or keep fewer "
             "checkpoints with save_total_limit."
