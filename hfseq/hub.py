@@ -29,6 +29,7 @@ from .models.artifacts import (
     TOKENIZER_NAME,
     WEIGHTS_NAME,
     UnsafeArtifactError,
+    check_finite_weights,
     check_ids_fit,
     check_tokenizer_ids,
     check_weights_folder,
@@ -128,7 +129,8 @@ def push(
         token: A token with the right to write; by default the one that is logged in.
 
     Raises:
-        UnsafeArtifactError: If the checkpoint is incomplete, malformed or has a symbolic link; before any request.
+        UnsafeArtifactError: If the checkpoint is incomplete, malformed, has a symbolic link, or NaN or infinite
+            numbers among its weights; before any request.
         ValueError: If there is no card, or the code cannot travel; before any request. Also if the Hub finds the
             card's metadata invalid; before anything is uploaded.
         ConflictError: If the head is not, or no longer, the parent.
@@ -200,7 +202,9 @@ def _stage(
     if tokenizer is not None:
         tokenizer.save_pretrained(tokens)
     _refuse_links(folder)
-    weights = [path.name for path in check_weights_folder(folder)]
+    files = check_weights_folder(folder)
+    check_finite_weights(files)
+    weights = [path.name for path in files]
     if (tokens / TOKENIZER_NAME).is_file():
         check_ids_fit(tokens / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
     target = staging / "checkpoint"

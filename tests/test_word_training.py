@@ -1,7 +1,9 @@
 """Training word vectors: what is learnt, progress, checkpoints, interruption, and several processes."""
 
 import copy
+import errno
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -213,6 +215,59 @@ def test_blocks_are_smaller_where_a_word_would_be_met_too_often(corpus):
 def test_a_training_that_diverges_says_so(corpus):
     with pytest.raises(ValueError, match="The training diverged.*Lower learning_rate"):
         make_trainer(corpus, learning_rate=1e9, block_size=64).train()
+
+
+def test_a_training_that_diverges_stops_at_once_and_tells_the_rate(corpus, tmp_path):
+    trainer = make_trainer(
+        corpus, tmp_path, learning_rate=0.05, engine="torch", tokens_per_step=256, num_train_epochs=50
+    )
+    run, epochs = trainer._stretch, []
+
+    def diverge(*args):
+        if len(epochs) == 2:
+            trainer.model.inputs.weight.data.fill_(float("nan"))
+            args[0].matrices()[0].fill_(float("nan"))
+        epochs.append(trainer.state.epoch)
+        run(*args)
+
+    trainer._stretch = diverge
+    words = (
+        r"loss is nan, at the learning rate 0.04\d+, after \d+ words.*The last checkpoint before it is .*checkpoint-"
+    )
+    with pytest.raises(ValueError, match=words):
+        trainer.train()
+    assert len(epochs) == 3 and trainer.state.epoch == 2
+    (kept,) = tmp_path.iterdir()
+    assert torch.isfinite(Word2VecModel.from_pretrained(kept).inputs.weight).all()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_torn_checkpoint_is_left_aside_for_the_whole_one_before_it(corpus, tmp_path, caplog, named):
+    whole = make_trainer(corpus, tmp_path, save_total_limit=9).train()
+    older, torn = tmp_path / f"checkpoint-{2 * len(corpus)}", tmp_path / f"checkpoint-{3 * len(corpus)}"
+    os.truncate(torn / "model.safetensors", 900)
+    again = make_trainer(corpus, tmp_path, save_total_limit=9)
+    if named:
+        with pytest.raises(OSError, match="model.safetensors is truncated"):
+            again.train(resume_from_checkpoint=torn)
+    else:
+        with caplog.at_level("WARNING"):
+            model = again.train(resume_from_checkpoint=True)
+        assert f"{torn} is left aside: " in caplog.text and f"Going on from {older}." in caplog.text
+        assert torch.equal(model.inputs.weight, whole.inputs.weight)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(corpus, tmp_path, monkeypatch):
+    make_trainer(corpus, tmp_path, num_train_epochs=1).train()
+    monkeypatch.setattr(os, "fsync", full_disk)
+    message = "could not be written .*No space left.*the one before it, is as it was"
+    with pytest.raises(OSError, match=message):
+        make_trainer(corpus, tmp_path, num_train_epochs=2).train(resume_from_checkpoint=True)
+    assert [path.name for path in tmp_path.iterdir()] == [f"checkpoint-{len(corpus)}"]
+
+
+def full_disk(descriptor):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize(

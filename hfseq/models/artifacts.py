@@ -1,7 +1,8 @@
 """What a checkpoint folder must be before anything in it is loaded or pushed: safetensors, whole, and nothing else.
 
 `use_safetensors=True` alone does not promise this: transformers reads a pickle that the index names as a shard, and a
-shard outside the folder. The functions here read headers and JSON only, so they are cheap and run no foreign code.
+shard outside the folder. The functions here run no foreign code; but for `check_finite_weights` they read headers and
+JSON only, so they are cheap.
 """
 
 import json
@@ -73,6 +74,26 @@ def check_weights_file(file: Path) -> None:
     if file.suffix != ".safetensors":
         raise UnsafeArtifactError(f"{file} is not a *.safetensors file. {HOW_TO_CONVERT}")
     _tensor_names(file)
+
+
+def check_finite_weights(files: list[Path]) -> None:
+    """Checks that no number of the weights is NaN or infinite, which reads all of them.
+
+    Args:
+        files: Whole weight files, as `check_weights_folder` returns them.
+
+    Raises:
+        UnsafeArtifactError: If one is.
+    """
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a dict)
+                tensor = file.get_tensor(name)
+                if tensor.is_floating_point() and not tensor.isfinite().all():
+                    raise UnsafeArtifactError(
+                        f"{path} holds NaN or infinite numbers in {name}: the run that wrote it diverged. Take an "
+                        "earlier checkpoint."
+                    )
 
 
 def check_tokenizer_ids(folder: str | Path) -> None:

@@ -9,7 +9,7 @@ the type checks of `@strict` and breaks `config_class`.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -144,7 +144,17 @@ class SequencePreTrainedModel(PreTrainedModel):
 
         A model that was loaded with its code would otherwise be saved with a map to files that the new folder may
         lack, and load nowhere. `hfseq.hub.push(..., with_code=True)` writes code and map together.
+
+        Raises:
+            ValueError: If a parameter holds NaN or infinite numbers, which no loader would take.
         """
+        given = kwargs.get("state_dict", args[1] if len(args) > 1 else None) or {}
+        broken = not_finite((name, given.get(name, value)) for name, value in self.named_parameters())
+        if broken:
+            raise ValueError(
+                f"{type(self).__name__} holds NaN or infinite numbers in {', '.join(broken[:5])}: its training "
+                f"diverged. Nothing was saved in {str(save_directory)!r}; go back to an earlier checkpoint."
+            )
         for exported in (self, self.config):
             exported.__dict__["_auto_class"] = None  # on the instance: the class may be registered for export
         self.config.__dict__.pop("auto_map", None)
@@ -299,12 +309,17 @@ def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> 
             f"{' and '.join(problems)}. Load it with the class it was saved from, or pass strict=False to "
             "initialise what is missing and drop what is unexpected."
         )
-    broken = [n for n, p in model.named_parameters() if p.device.type != "meta" and not torch.isfinite(p).all()]
+    broken = not_finite(model.named_parameters())
     if broken:
         raise ValueError(
             f"The checkpoint {source!r} holds NaN or infinite numbers in {', '.join(broken[:5])}: the run that wrote "
             "it diverged. Take an earlier checkpoint, or pass strict=False to load it as it is."
         )
+
+
+def not_finite(parameters: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
+    """The names of those that hold NaN or infinite numbers."""
+    return [name for name, value in parameters if value.device.type != "meta" and not torch.isfinite(value).all()]
 
 
 def _is_body(key: str, body: set[str], prefix: str) -> bool:

@@ -293,6 +293,8 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         """
         if len(counts) != self.config.vocab_size:
             raise ValueError(f"There are {len(counts)} counts, but config.vocab_size is {self.config.vocab_size}.")
+        if not np.isfinite(counts).all() or (counts < 0).any():
+            raise ValueError(f"counts hold {counts.min()}: they must be 0 or more, of each id in the corpus.")
         self.tokenizer, self._vectors = tokenizer, None
         self.counts = torch.from_numpy(counts.astype(np.int64)).to(self.counts.device)
         if self.config.ngram_buckets:
@@ -402,17 +404,25 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         except ImportError as error:
             raise ImportError("Word2VecModel.from_vectors needs the whole package: pip install hfseq") from error
         kept = [index for index, word in enumerate(vectors.index_to_key) if word not in (None, *SPECIAL_TOKENS)]
+        numbers = np.asarray(vectors.vectors)[kept]
+        wrong = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
+        if len(wrong):
+            raise ValueError(
+                f"The vector of {vectors.index_to_key[kept[wrong[0]]]!r} holds NaN or infinite numbers: repair such "
+                f"vectors ({len(wrong)} of {len(kept)}), or leave them out."
+            )
         words = [vectors.index_to_key[index] for index in kept]
         config = Word2VecConfig(
             vocab_size=len(words) + len(SPECIAL_TOKENS), hidden_size=vectors.vector_size, with_outputs=False
         )
         model = cls(config)
-        counts = np.zeros(config.vocab_size, dtype=np.int64)
-        counts[len(SPECIAL_TOKENS) :] = vectors.expandos["count"][kept] if "count" in vectors.expandos else 1
+        counts = np.zeros(len(SPECIAL_TOKENS), dtype=np.int64)
+        known = vectors.expandos["count"][kept] if "count" in vectors.expandos else np.ones(len(kept), dtype=np.int64)
+        counts = np.concatenate([counts, known])
         model.set_vocabulary(vocabulary_tokenizer(words), counts)
         with torch.no_grad():
             model.inputs.weight[: len(SPECIAL_TOKENS)] = 0
-            model.inputs.weight[len(SPECIAL_TOKENS) :] = torch.from_numpy(np.asarray(vectors.vectors)[kept])
+            model.inputs.weight[len(SPECIAL_TOKENS) :] = torch.from_numpy(numbers)
         return model
 
     def without_outputs(self) -> "Word2VecModel":
