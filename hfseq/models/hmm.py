@@ -388,7 +388,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         if kwargs.pop("output_attentions", None):
             raise ValueError("A hidden Markov model attends to nothing: leave output_attentions out.")
         asked = kwargs.pop("output_hidden_states", None)
-        return self.config.output_hidden_states if asked is None else asked
+        return bool(self.config.output_hidden_states if asked is None else asked)
 
     def token_log_probs(
         self,

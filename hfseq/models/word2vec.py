@@ -188,9 +188,9 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
             )
         self.inputs = value
 
-    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Refuse another size: the rows are the words of the vocabulary, with their counts and n-grams."""
-        super().resize_token_embeddings(*args, **kwargs)
+        super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
         return self.inputs
 
     @can_return_tuple
