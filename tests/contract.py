@@ -6,10 +6,11 @@ that it bites.
 """
 
 import copy
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
 import torch
@@ -26,6 +27,8 @@ from transformers import (
     pipeline,
 )
 from transformers.models.auto.auto_factory import add_generation_mixin_to_remote_model
+from transformers.utils import TransformersKwargs
+from typing_extensions import Unpack
 
 from tests.cases import Case
 
@@ -509,6 +512,14 @@ def copies_and_half_precision_work(case: Case) -> None:
     )  # bfloat16 has three digits
 
 
+def keywords_of_forward_are_declared(case: Case) -> None:
+    """What transformers passes to any model, for those who read signatures and for type checkers."""
+    for model_class in {case.model_class, case.family.backbone} - {None}:
+        annotation = inspect.signature(model_class.forward).parameters["kwargs"].annotation
+        assert get_origin(annotation) is Unpack, annotation
+        assert TransformersKwargs.__optional_keys__ <= get_args(annotation)[0].__optional_keys__
+
+
 def embeddings_are_exchanged_or_refused(case: Case) -> None:
     """By the methods of transformers; where there are none to exchange, in words of ours."""
     model, before = case.model(), case.reply(case.model())
@@ -594,6 +605,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     checkpointing_gives_the_same_gradients: "layers",
     hidden_states_are_returned_on_request: "layers",
     copies_and_half_precision_work: "weights",
+    keywords_of_forward_are_declared: None,
     embeddings_are_exchanged_or_refused: None,
     foreign_ids_are_named: None,
     foreign_labels_are_named: "loss",

@@ -46,12 +46,13 @@ from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast, TokenClassifierOutput
-from transformers.utils import can_return_tuple
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
 
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
 from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .hmm_training import EstimationMixin, Probabilities, check_range
-from .language import IGNORED, check_targets, mean_over_targets, next_tokens
+from .language import IGNORED, LanguageKwargs, check_targets, mean_over_targets, next_tokens
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 
 
@@ -331,7 +332,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
     """The next word, from the belief over the state that will emit it."""
 
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -340,7 +341,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """Predict the next token at every position.
 
@@ -457,13 +458,13 @@ class HMMForTokenClassification(HMMPreTrainedModel):
     """A tagger: the states are the tags. The argmax of its logits is what `config.decoding` says."""
 
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
         """Tag the tokens of texts.
 

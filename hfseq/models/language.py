@@ -25,7 +25,8 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import CausalLMOutputWithPast
-from transformers.utils import can_return_tuple
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
 
 from .token_loss import linear_cross_entropy
 
@@ -55,6 +56,12 @@ def check_output_weights(config: Any) -> None:
             f"adaptive_softmax_cutoffs={cutoffs}: each cut divides the width of rarer words by 4, and the outputs "
             f"have {config.output_size}. Use fewer cuts."
         )
+
+
+class LanguageKwargs(TransformersKwargs, total=False):
+    """What a language model's forward takes besides its parameters."""
+
+    shift_labels: torch.Tensor | None
 
 
 def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
@@ -143,7 +150,7 @@ class CausalLMMixin(PreTrainedModel):
         return transformers.generate(**given)
 
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -153,7 +160,7 @@ class CausalLMMixin(PreTrainedModel):
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """Predict the next token at every position.
 

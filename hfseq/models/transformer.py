@@ -33,7 +33,9 @@ from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+from typing_extensions import Unpack
 
 from .attention import (
     LastLinear,
@@ -57,7 +59,7 @@ from .base import (
     share,
 )
 from .heads import MaskedLMMixin, SequenceClassificationMixin, TokenClassificationMixin
-from .language import CausalLMMixin, check_output_weights
+from .language import CausalLMMixin, LanguageKwargs, check_output_weights
 from .transformer_layers import FeedForward, TransformerLayer
 
 
@@ -301,7 +303,7 @@ class TransformerModel(TransformerPreTrainedModel):
         return self.dropout(words)
 
     @capture_outputs
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -311,7 +313,7 @@ class TransformerModel(TransformerPreTrainedModel):
         use_cache: bool | None = None,
         encoder_hidden_states: torch.Tensor | None = None,
         encoder_attention_mask: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Run the texts through the layers.
 
@@ -443,7 +445,7 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, Generati
     backbone_class = TransformerModel
     _reads_ahead = False
 
-    def forward(  # `generate` looks for `position_ids` by name
+    def forward(  # type: ignore[misc]  # transformers lists parameters too  # `generate` looks for `position_ids` by name
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -454,7 +456,7 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, Generati
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """As `CausalLMMixin.forward`, with `attention_mask` and `position_ids` as of `TransformerModel.forward`."""
         return super().forward(

@@ -30,8 +30,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput
-from transformers.utils import cached_file, can_return_tuple, logging
+from transformers.utils import TransformersKwargs, cached_file, can_return_tuple, logging
 from transformers.utils.hub import resolve_revision
+from typing_extensions import Unpack
 
 from .artifacts import TOKENIZER_NAME
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids
@@ -194,14 +195,14 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return self.inputs
 
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> Word2VecOutput:
         """Look vectors up; with labels, also the loss of predicting each row's label from the mean of its vectors.
 
