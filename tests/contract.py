@@ -6,11 +6,12 @@ that it bites.
 """
 
 import copy
+import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
 import torch
@@ -27,6 +28,8 @@ from transformers import (
     pipeline,
 )
 from transformers.models.auto.auto_factory import add_generation_mixin_to_remote_model
+from transformers.utils import TransformersKwargs
+from typing_extensions import Unpack
 
 from hfseq.models import configs
 from tests.cases import Case
@@ -636,6 +639,15 @@ def keywords_that_nobody_reads_are_refused(case: Case) -> None:
     assert torch.equal(case.answers(model(ids, mask, **given, **more)), case.reply(model))
 
 
+def keywords_of_forward_are_declared(case: Case) -> None:
+    """What transformers passes to any model, for those who read signatures and for type checkers."""
+    for model_class in {case.model_class, case.family.backbone} - {None}:
+        parameters = inspect.signature(model_class.forward).parameters.values()
+        annotation = next(each.annotation for each in parameters if each.kind is each.VAR_KEYWORD)
+        assert get_origin(annotation) is Unpack, annotation
+        assert TransformersKwargs.__optional_keys__ <= get_args(annotation)[0].__optional_keys__
+
+
 def embeddings_are_exchanged_or_refused(case: Case) -> None:
     """By the methods of transformers; where there are none to exchange, in words of ours."""
     model, before = case.model(), case.reply(case.model())
@@ -743,6 +755,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     hidden_states_are_returned_on_request: "layers",
     copies_and_half_precision_work: "weights",
     keywords_that_nobody_reads_are_refused: None,
+    keywords_of_forward_are_declared: None,
     embeddings_are_exchanged_or_refused: None,
     foreign_ids_are_named: None,
     inputs_that_are_no_batch_are_named: None,

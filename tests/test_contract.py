@@ -199,9 +199,9 @@ def noisy_language_loss(*arguments):
     return original_language_loss(*arguments) * (1 + 0.1 * noisy_loss.calls)
 
 
-def deaf_to_the_mask(model, input_ids=None, attention_mask=None, **arguments):
+def deaf_to_the_mask(model, input_ids=None, attention_mask=None, **kwargs):
     """Gives padding a vector, and counts it in the mean."""
-    return original_lookup(model, input_ids, **arguments)
+    return original_lookup(model, input_ids, **kwargs)
 
 
 def look_everywhere(config, *arguments, **options):
@@ -367,6 +367,7 @@ FAULTS = {
         "from_pretrained",
         classmethod(load_as_float32),
     ),
+    contract.keywords_of_forward_are_declared: (heads.SequenceClassificationMixin, "forward", deaf_to_the_mask),
     contract.embeddings_are_exchanged_or_refused: (
         PreTrainedModel,
         "set_input_embeddings",
@@ -403,6 +404,7 @@ WORD_VECTOR_FAULTS = {
         "_loss",
         lambda model, context, labels, _: original_word_loss(model, context, labels, None),
     ),
+    contract.keywords_of_forward_are_declared: (word2vec.Word2VecModel, "forward", deaf_to_the_mask),
     contract.embeddings_are_exchanged_or_refused: (
         word2vec.Word2VecModel,
         "set_input_embeddings",
@@ -435,6 +437,7 @@ TRANSFORMER_FAULTS = {
         "_init_weights",
         lambda model, module: None,
     ),
+    contract.keywords_of_forward_are_declared: (transformer.TransformerForCausalLM, "forward", deaf_to_the_mask),
     contract.an_empty_state_dict_initialises_everything: (
         transformer.TransformerPreTrainedModel,
         "_init_weights",

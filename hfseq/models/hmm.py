@@ -46,14 +46,15 @@ from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_outputs import TokenClassifierOutput
-from transformers.utils import can_return_tuple
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
 
 from .base import SequencePreTrainedModel, at_least_one_token, check_input_ids, own_columns
 from .calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, with_cache
 from .configs import SequenceConfig, bounded
 from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .hmm_training import EstimationMixin, Probabilities, check_range
-from .language import IGNORED, check_targets, kept_outputs, mean_over_targets, next_tokens
+from .language import IGNORED, LanguageKwargs, check_targets, kept_outputs, mean_over_targets, next_tokens
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 
 
@@ -334,7 +335,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
 
     @model_call("inputs_embeds", "shift_labels")
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -343,7 +344,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """Predict the next token at every position.
 
@@ -391,7 +392,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         if kwargs.pop("output_attentions", None):
             raise ValueError("A hidden Markov model attends to nothing: leave output_attentions out.")
         asked = kwargs.pop("output_hidden_states", None)
-        return self.config.output_hidden_states if asked is None else asked
+        return bool(self.config.output_hidden_states if asked is None else asked)
 
     @model_call()
     def token_log_probs(
@@ -462,13 +463,13 @@ class HMMForTokenClassification(HMMPreTrainedModel):
 
     @model_call("inputs_embeds")
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
         """Tag the tokens of texts.
 

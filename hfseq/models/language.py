@@ -24,7 +24,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
-from transformers.utils import can_return_tuple
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
 
 from .calls import CausalLMOutputWithPast, model_call, with_cache
 from .token_loss import linear_cross_entropy
@@ -55,6 +56,12 @@ def check_output_weights(config: Any) -> None:
             f"adaptive_softmax_cutoffs={cutoffs}: each cut divides the width of rarer words by 4, and the outputs "
             f"have {config.output_size}. Use fewer cuts."
         )
+
+
+class LanguageKwargs(TransformersKwargs, total=False):
+    """What a language model's forward takes besides its parameters."""
+
+    shift_labels: torch.Tensor | None
 
 
 def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
@@ -177,7 +184,7 @@ class CausalLMMixin(PreTrainedModel):
 
     @model_call("shift_labels")
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -187,7 +194,7 @@ class CausalLMMixin(PreTrainedModel):
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """Predict the next token at every position.
 

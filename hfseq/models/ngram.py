@@ -60,6 +60,7 @@ from torch import nn
 from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.utils import can_return_tuple
+from typing_extensions import Unpack
 
 from .base import (
     SequencePreTrainedModel,
@@ -71,7 +72,7 @@ from .base import (
 from .calls import CausalLMOutputWithPast, model_call
 from .configs import SequenceConfig, bounded
 from .fixed_vocabulary import WithoutEmbeddingsMixin
-from .language import IGNORED, check_targets, mean_over_targets, next_tokens
+from .language import IGNORED, LanguageKwargs, check_targets, mean_over_targets, next_tokens
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
 from .ngram_tables import find_fault
 
@@ -225,7 +226,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
 
     @model_call("shift_labels")
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -235,7 +236,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """Predict the next token at every position.
 

@@ -7,14 +7,16 @@ Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import capture_outputs
+from typing_extensions import Unpack
 
 from .base import (
     SequencePreTrainedModel,
@@ -267,7 +269,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPast:
         """Run the texts through the layers.
 

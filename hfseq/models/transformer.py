@@ -32,7 +32,9 @@ from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+from typing_extensions import Unpack
 
 from .attention import (
     LastLinear,
@@ -63,7 +65,7 @@ from .calls import (
 )
 from .configs import SequenceConfig, bounded, share
 from .heads import MaskedLMMixin, SequenceClassificationMixin, TokenClassificationMixin
-from .language import CausalLMMixin, check_output_weights
+from .language import CausalLMMixin, LanguageKwargs, check_output_weights
 from .transformer_layers import FeedForward, TransformerLayer
 
 
@@ -299,7 +301,7 @@ class TransformerModel(TransformerPreTrainedModel):
 
     @model_call()
     @capture_outputs
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -309,7 +311,8 @@ class TransformerModel(TransformerPreTrainedModel):
         use_cache: bool | None = None,
         encoder_hidden_states: torch.Tensor | None = None,
         encoder_attention_mask: torch.Tensor | None = None,
-        **others: Any,  # not called kwargs: `generate` would hand an encoder whatever it holds
+        # Not called kwargs: `generate` would hand an encoder whatever it holds.
+        **others: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Run the texts through the layers.
 
@@ -450,7 +453,7 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, Generati
     _reads_ahead = False
 
     @model_call("shift_labels")
-    def forward(  # `generate` looks for `position_ids` by name
+    def forward(  # type: ignore[misc]  # transformers lists parameters too; `generate` finds `position_ids` by name
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -461,7 +464,7 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, Generati
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """As `CausalLMMixin.forward`, with `attention_mask` and `position_ids` as of `TransformerModel.forward`."""
         return super().forward(

@@ -18,7 +18,8 @@ from torch import nn
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.utils import can_return_tuple
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
 
 from .base import at_least_one_token, check_rank
 from .calls import Seq2SeqLMOutput, Seq2SeqModelOutput, model_call, with_cache
@@ -129,7 +130,7 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         decoder_inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqModelOutput:
         """Read the sources and the beginnings of the targets.
 
@@ -149,8 +150,9 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
             `last_hidden_state` (B, T, D) of the decoder, `encoder_last_hidden_state` (B, S, D) and, when asked for,
             `cache`, the hidden states and attentions of both, and `cross_attentions` (B, H, T, S).
         """
-        for shown in ("output_attentions", "output_hidden_states"):  # of this config, which the parts do not see
-            kwargs.setdefault(shown, getattr(self.config, shown))
+        # Of this config, which the parts do not see.
+        kwargs.setdefault("output_attentions", self.config.output_attentions)
+        kwargs.setdefault("output_hidden_states", self.config.output_hidden_states)
         if encoder_outputs is None:
             input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
             encoder_outputs = self.encoder(
@@ -215,7 +217,7 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
 
     @model_call()
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -229,7 +231,7 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqLMOutput:
         """Predict the next target token at every position.
 

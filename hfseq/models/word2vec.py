@@ -30,8 +30,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput
-from transformers.utils import cached_file, can_return_tuple, logging
+from transformers.utils import TransformersKwargs, cached_file, can_return_tuple, logging
 from transformers.utils.hub import resolve_revision
+from typing_extensions import Unpack
 
 from .artifacts import TOKENIZER_NAME
 from .base import SequencePreTrainedModel, at_least_one_token, check_input_ids
@@ -178,21 +179,21 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
             )
         self.inputs = value
 
-    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Module:
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Refuse another size: the rows are the words of the vocabulary, with their counts and n-grams."""
-        super().resize_token_embeddings(*args, **kwargs)
+        super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
         return self.inputs
 
     @model_call()
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> Word2VecOutput:
         """Look vectors up; with labels, also the loss of predicting each row's label from the mean of its vectors.
 
