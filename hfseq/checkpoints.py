@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -199,12 +199,12 @@ class WholeCheckpointTrainer(Trainer):
         return loss
 
     def _refuse_diverged(self, step: int) -> None:
-        broken = not_finite(self.model.named_parameters())
+        broken = not_finite(cast(nn.Module, self.model).named_parameters())
         if broken:
             self._stop_diverged(step, f"NaN or infinite numbers are in {', '.join(broken[:5])}")
 
     def _stop_diverged(self, step: int, what: str) -> NoReturn:
-        older = checkpoints_in(self.args.output_dir)
+        older = checkpoints_in(str(self.args.output_dir))
         kept = f"The last checkpoint before it is {older[-1]}." if older else "No checkpoint was written before it."
         raise ValueError(
             f"The training diverged: {what} at step {step}, with the learning rate {self._get_learning_rate():g} "
