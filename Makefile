@@ -5,7 +5,7 @@ RUN    := $(VENV)/bin/python
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-all lint format bench clean
+.PHONY: demo test test-all test-cpus lint format bench clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,9 @@ test: $(VENV)/.ready          ## what CI runs (after lint)
 test-all: $(VENV)/.ready      ## also the slow checks
 	$(RUN) -m pytest -n 2 -m ""
 	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 -m "" tests/mini_hub tests/test_hub.py
+
+test-cpus: $(VENV)/.ready     ## the numerical tests as an older CPU computes them, and with two threads
+	$(RUN) tests/cpus.py
 
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .
