@@ -7,7 +7,8 @@ export TOKENIZERS_PARALLELISM ?= false
 
 PIP    := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all test-newest test-versions test-versions-lowest test-versions-newest lint format bench clean
+.PHONY: demo test test-all test-cpus test-newest test-versions test-versions-lowest test-versions-newest
+.PHONY: lint format bench clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +47,9 @@ test-versions-lowest test-versions-newest: test-versions-%:
 	$(VENV)-$*/bin/python $(PIP) -c $(VENV)-$*/constraints.txt -e ".[test]"
 	$(VENV)-$*/bin/python tests/versions.py installed
 	$(VENV)-$*/bin/python -m pytest -n 2 -m "versions and not slow"
+
+test-cpus: $(VENV)/.ready     ## the numerical tests as an older CPU computes them, and with two threads
+	$(RUN) tests/cpus.py
 
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.launches import HANGS
 from tests.mini_hub import MiniHub
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ os.environ.update(
     HF_HOME=HF_HOME,
     HF_TOKEN="hf_write",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
+    HF_HUB_DOWNLOAD_TIMEOUT=str(HANGS),
+    HF_HUB_ETAG_TIMEOUT=str(HANGS),
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_XET="0" if HUB.xet else "1",
     NO_PROXY="127.0.0.1",
@@ -61,7 +64,7 @@ for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_
 
 import torch  # noqa: E402 (nothing that may import huggingface_hub comes before the environment is set)
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -152,7 +155,7 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subpro
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=HANGS,
         )
 
     return run

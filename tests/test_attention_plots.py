@@ -10,6 +10,7 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 from hfseq import LSTMConfig, LSTMForSequenceClassification, plots
 from hfseq.plots import attention_maps
+from tests.closeness import assert_same
 
 TOKENS = ["[CLS]", "the", "quick", "brown", "fox", "jumped", "[SEP]"]
 PADDED = [*TOKENS[:4], "[PAD]", "[PAD]", "[PAD]"]
@@ -109,7 +110,7 @@ def test_layers_heads_and_the_mean(attentions):
     assert [axes.get_ylabel() for axes in figure.axes] == ["layer 2", "layer 0"]
     assert figure.axes[0].get_title() == "head 2"
     figure = plots.attention(attentions, TOKENS, layers=1, heads="mean")
-    np.testing.assert_allclose(panels(figure), every[1].mean(0)[None, None], rtol=1e-6)
+    assert_same(panels(figure), every[1].mean(0)[None, None])
     assert (figure.axes[0].get_ylabel(), figure.axes[0].get_title()) == ("layer 1", "mean of 4 heads")
 
 
@@ -127,7 +128,7 @@ def test_a_single_tensor_is_one_layer(attentions):
     layer = attentions[1].detach()
     for tensor, options in ((layer, {"row": 1}), (layer[1], {}), (layer[1].bfloat16(), {"heads": [0, 1, 2, 3]})):
         figure = plots.attention(tensor, TOKENS, **options)
-        np.testing.assert_allclose(panels(figure), layer[None, 1], atol=1e-2 if tensor.dtype != layer.dtype else 0)
+        assert_same(panels(figure), layer[None, 1], 1e-2 if tensor.dtype != layer.dtype else 0)
         assert [axes.get_title() for axes in figure.axes] == ["head 0", "head 1", "head 2", "head 3"]
         assert figure.axes[0].get_ylabel() == "", "a tensor does not tell which layer it is"
     np.testing.assert_array_equal(panels(plots.attention(layer[1, 3], TOKENS))[0, 0], layer[1, 3])
@@ -138,7 +139,7 @@ def test_a_causal_model_looks_back_only():
     model = GPT2LMHeadModel._from_config(config, attn_implementation="eager").eval()
     outputs = model(torch.randint(3, 30, (1, 5)), output_attentions=True)
     shown = panels(plots.attention(outputs.attentions, ["Ġa", "Ġb", "$x$", "_y", "Ċ"]))
-    np.testing.assert_allclose(shown.sum(-1), 1, rtol=1e-5)
+    assert_same(shown.sum(-1), 1)
     assert not np.triu(shown, 1).any() and (np.tril(shown).sum((-1, -2)) > 4.99).all()
 
 

@@ -36,6 +36,8 @@ from hfseq.facts import (
     model_size_mb,
     widget_entries,
 )
+from tests.closeness import assert_same
+from tests.launches import HANGS
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_NAMES = ["card_classifier", "card_regression"]
@@ -412,7 +414,7 @@ def test_the_snippet_of_a_card_runs_and_prints_what_the_card_says(checkpoint, pi
         env=os.environ | {"HF_HUB_OFFLINE": "1"},
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=HANGS,
     )
     assert ran.returncode == 0, ran.stderr
     [printed] = ast.literal_eval(ran.stdout)
@@ -424,7 +426,7 @@ def test_widgets_hold_the_answers_of_the_pipeline_best_first(pipe):
     [widget] = widget_entries(pipe, ["the late goal"])
     assert {each.label for each in widget.output} == {"sport", "music"}
     assert widget.output[0].score >= widget.output[1].score
-    assert sum(each.score for each in widget.output) == pytest.approx(1, abs=1e-3)
+    assert_same(sum(each.score for each in widget.output), 1, 1e-3)
 
 
 def test_speed_is_measured_on_one_thread_which_is_given_back(pipe, monkeypatch):

@@ -16,6 +16,7 @@ from hfseq.models.lstm import LSTMConfig, LSTMForCausalLM
 from hfseq.settings import read_settings
 from hfseq.tokenization import KINDS, prompt_tokenizer, train_tokenizer
 from tests.classifiers import TEXTS, facts_of, made, small_settings, text_task, trained
+from tests.closeness import assert_same
 from tests.contract import same_weights
 
 VECTORS = {"good": [1.0, 2.0, 3.0, 4.0], "plot": [-1.0, 0.5, 0.0, 0.25], "elsewhere": [9.0, 9.0, 9.0, 9.0]}
@@ -117,7 +118,7 @@ def test_a_regression_keeps_the_best_model_by_the_scores_it_has(settings):
     errors = [entry["eval_mse"] for entry in trainer.state.log_history if "eval_mse" in entry]
     assert trainer.state.best_metric == min(errors) < max(errors)
     rows = tokenize_dataset(task.dataset["test"], trainer.processing_class)
-    assert trainer.score(rows)[1]["mse"] == pytest.approx(min(errors), abs=1e-6)
+    assert_same(trainer.score(rows)[1]["mse"], min(errors))
 
 
 @pytest.mark.parametrize("problem_type", PROBLEMS)
@@ -229,7 +230,7 @@ def test_a_transferred_classifier_is_trained_saved_and_named_on_its_card(setting
     ids = pipe.tokenizer("a film")["input_ids"]
     assert (ids[0] == 2, ids[-1], len(ids)) == (writes_bos, 3, 3 + writes_bos)
     scores = torch.tensor(logits).softmax(-1).max(-1).values.tolist()
-    assert [answer["score"] for answer in pipe(TEXTS[:12])] == pytest.approx(scores, abs=1e-5)
+    assert_same([answer["score"] for answer in pipe(TEXTS[:12])], scores)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hfseq.classification import LabelledTexts
 from hfseq.metrics import PROBLEMS
 from hfseq.publishing import launch_command
 from tests.classifiers import LABELS, TEXTS, facts_of, small_settings, text_task
+from tests.closeness import assert_same
 from tests.contract import same_weights
 
 
@@ -54,7 +55,7 @@ def test_examples_of_classes_are_what_the_logits_say(settings, tmp_path):
         assert example.predicted == names[answers[row]]
         assert example.expected == names[task.dataset["test"]["labels"][row]]
         assert (example.predicted == example.expected) == is_right
-        assert example.score == pytest.approx(torch.tensor(logits[row]).softmax(-1).max().item(), abs=1e-6)
+        assert_same(example.score, torch.tensor(logits[row]).softmax(-1).max())
     assert facts.examples.right
 
 
@@ -67,14 +68,14 @@ def test_examples_of_several_labels_join_their_names(settings, tmp_path):
         scores = 1 / (1 + np.exp(-logits[TEXTS.index(example.text)]))
         chosen = [name for name, score in zip(["bad", "fair", "good"], scores, strict=True) if score > 0.5]
         assert example.predicted == (", ".join(chosen) or "none")
-        assert example.score == pytest.approx(np.maximum(scores, 1 - scores).min(), abs=1e-6)
+        assert_same(example.score, np.maximum(scores, 1 - scores).min())
 
 
 def test_examples_of_numbers_are_the_closest_and_the_furthest(settings, tmp_path):
     facts, logits, _ = facts_of(settings, text_task("regression"), tmp_path)
     errors = np.abs(logits[:, 0] - np.array(LABELS["regression"][:12]))
-    assert facts.examples.right[0].score == pytest.approx(errors.min(), abs=1e-6)
-    assert facts.examples.wrong[0].score == pytest.approx(errors.max(), abs=1e-6)
+    assert_same(facts.examples.right[0].score, errors.min())
+    assert_same(facts.examples.wrong[0].score, errors.max())
 
 
 def test_restricted_rows_are_not_shown(settings, tmp_path):

@@ -53,6 +53,7 @@ def test_a_small_array_is_not_judged_by_a_large_one_unless_the_size_is_given():
         (torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 1.0])),
         (torch.tensor([1.0, float("inf")]), torch.tensor([1.0, 1e30])),
         (float("inf"), float("-inf")),
+        (torch.tensor([0.5, torch.finfo().min]), torch.tensor([0.6, torch.finfo().min])),
         (torch.ones(1), torch.zeros(1)),
         (torch.ones(2, 1), torch.ones(2)),
         (np.ones(3), 1.1),
@@ -71,4 +72,5 @@ def test_what_is_the_same():
     assert_same(torch.ones(2, 3), 1)
     assert_same(torch.zeros(2), 0)
     assert_same(torch.ones(0), torch.ones(0))
+    assert_same([1.0, float("nan")], [1.0, float("nan")], nan=True)
     assert_same(torch.ones(2, dtype=torch.bfloat16), torch.ones(2, dtype=torch.float64))

@@ -10,6 +10,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 import hfseq
 from hfseq import contexts
 from hfseq.contexts import compare_contexts
+from tests.closeness import assert_same
 
 SENTENCES = ["The bank lends money", "money for a new bank", "two Banks? no: a river bank!"]
 TOKENIZERS = {
@@ -69,7 +70,7 @@ def test_a_recurrent_model_gives_the_word_another_vector_in_each_sentence(family
     assert (found.cosines[away] < 0.999).all() and (np.diag(found.cosines) == 1.0).all()
     np.testing.assert_array_equal(found.cosines, found.cosines.T)
     v, w = found.vectors[:2].astype(np.float64)
-    assert found.cosines[0, 1] == pytest.approx(v @ w / np.sqrt((v @ v) * (w @ w)), abs=1e-12)
+    assert_same(found.cosines[0, 1], v @ w / np.sqrt((v @ v) * (w @ w)), 1e-12)
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
@@ -83,7 +84,7 @@ def test_the_vector_is_the_mean_over_the_tokens_of_the_first_whole_word(kind):
     assert (len(tokens) > 1) == (kind in ("wordpiece", "char", "bpe"))
     with torch.no_grad():
         expected = model(**encoded).last_hidden_state[0, tokens].mean(0)
-    np.testing.assert_allclose(found.vectors[0], expected.numpy(), atol=1e-6)
+    assert_same(found.vectors[0], expected.numpy())
 
 
 def test_other_sentences_have_no_say():

@@ -8,6 +8,7 @@ from transformers import EvalPrediction, Trainer
 
 from hfseq.metrics import classification_metrics
 from hfseq.training import SequenceTrainer
+from tests.closeness import assert_same
 from tests.trainers import RecordingCollator, distinct_texts, make_trainer
 
 
@@ -28,9 +29,9 @@ def test_predictions_are_those_of_trainer_in_the_order_of_the_dataset(make, stra
     rows = distinct_texts(43)
     expected = make(Trainer).predict(rows)
     output = make(train_sampling_strategy=strategy).predict(rows)
-    assert output.predictions == pytest.approx(expected.predictions, abs=1e-6)
+    assert_same(output.predictions, expected.predictions)
     assert output.label_ids.tolist() == expected.label_ids.tolist() == rows["labels"][:]
-    assert output.metrics["test_loss"] == pytest.approx(expected.metrics["test_loss"], abs=1e-6)
+    assert_same(output.metrics["test_loss"], expected.metrics["test_loss"])
 
 
 def test_predictions_in_the_order_of_trainers_groups_are_caught(make):
@@ -38,7 +39,7 @@ def test_predictions_in_the_order_of_trainers_groups_are_caught(make):
     expected = make(Trainer).predict(rows).predictions
     wrong = make(GroupsEvaluation, train_sampling_strategy="group_by_length").predict(rows).predictions
     assert np.abs(wrong - expected).max() > 1e-2
-    assert np.sort(wrong[:, 0]) == pytest.approx(np.sort(expected[:, 0]), abs=1e-6)  # every row is there, elsewhere
+    assert_same(np.sort(wrong[:, 0]), np.sort(expected[:, 0]))  # every row is there, elsewhere
 
 
 def test_prediction_and_evaluation_run_over_rows_sorted_by_length(make):
@@ -67,21 +68,21 @@ def test_evaluation_equals_trainers(make, strategy):
     expected = make(Trainer, **options).evaluate()
     found = make(train_sampling_strategy=strategy, **options).evaluate()
     for name in ("eval_loss", "eval_accuracy", "eval_f1_macro", "eval_matthews_correlation"):
-        assert found[name] == pytest.approx(expected[name], abs=1e-6)
+        assert_same(found[name], expected[name])
 
 
 def test_several_evaluation_sets_are_evaluated_each(make):
     sets = {"one": distinct_texts(20), "other": distinct_texts(9)}
     found = make(eval_dataset=sets).evaluate()
     for name, rows in sets.items():
-        assert found[f"eval_{name}_loss"] == pytest.approx(make(Trainer).evaluate(rows)["eval_loss"], abs=1e-6)
+        assert_same(found[f"eval_{name}_loss"], make(Trainer).evaluate(rows)["eval_loss"])
 
 
 def test_score_gives_logits_and_metrics_alone(make):
     rows = distinct_texts(43)
     metrics = classification_metrics("single_label_classification")
     logits, found = make(compute_metrics=metrics, train_sampling_strategy="group_by_length").score(rows)
-    assert logits == pytest.approx(make(Trainer).predict(rows).predictions, abs=1e-6)
+    assert_same(logits, make(Trainer).predict(rows).predictions)
     assert found == metrics(EvalPrediction(logits, np.array(rows["labels"])))
     assert found["accuracy"] == (logits.argmax(-1) == np.array(rows["labels"])).mean()
 
@@ -92,13 +93,13 @@ def test_a_column_of_lengths_changes_no_prediction(make):
     wrong = rows.add_column("length", list(range(43)))
     expected = make(Trainer).predict(rows).predictions
     for options in ({}, {"remove_unused_columns": False}):
-        assert make(**options).predict(rows if options else wrong).predictions == pytest.approx(expected, abs=1e-6)
+        assert_same(make(**options).predict(rows if options else wrong).predictions, expected)
 
 
 def test_prediction_takes_any_dataset_as_trainer_does(make):
     rows = distinct_texts(11)
     as_list = [{"input_ids": ids} for ids in rows["input_ids"]]
     output = make().predict(as_list)
-    assert output.predictions == pytest.approx(make(Trainer).predict(rows).predictions, abs=1e-6)
+    assert_same(output.predictions, make(Trainer).predict(rows).predictions)
     assert output.label_ids is None
     assert make().predict(rows.remove_columns("labels")).label_ids is None

@@ -31,8 +31,9 @@ from hfseq.fine_tuning import parameter_depths
 from hfseq.tokenization import prompt_tokenizer, train_tokenizer
 from hfseq.training import SequenceTrainer
 from tests.cases import VOCABULARY, texts, tokenizer
+from tests.closeness import assert_same
 from tests.contract import same_weights
-from tests.launches import launch
+from tests.launches import HANGS, launch
 from tests.trainers import DROPOUT, distinct_texts, make_trainer, small_model
 
 HEADS = ("text-classification", "token-classification")
@@ -385,13 +386,12 @@ def test_two_processes_fine_tune_as_one_does(make, tmp_path):
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     result = subprocess.run(
-        [*launcher, "--main_process_port", "0", str(script)], capture_output=True, encoding="utf-8", timeout=300
+        [*launcher, "--main_process_port", "0", str(script)], capture_output=True, encoding="utf-8", timeout=HANGS
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert f"moved {[sorted(moved) for moved in watch.moved]}" in result.stdout
     together = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
-    pairs = zip(together.parameters(), alone.model.parameters(), strict=True)
-    assert max((a - b).abs().max().item() for a, b in pairs) < 1e-5
+    assert_same(together.parameters(), alone.model.parameters())
 
 
 # The recipe

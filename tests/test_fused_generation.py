@@ -32,6 +32,7 @@ from hfseq import (
 )
 from hfseq.generation import fused_generate
 from hfseq.models import fused
+from tests.closeness import assert_same
 
 pytestmark = pytest.mark.skipif(fused.kernels() is None, reason="the kernels need numba")
 
@@ -165,7 +166,7 @@ def test_the_state_returned_continues_the_text() -> None:
     assert ours.past_key_values.get_seq_length() == ordinary.past_key_values.get_seq_length() == 28
     for layer, expected in zip(ours.past_key_values.layers, ordinary.past_key_values.layers, strict=True):
         for state, other in zip(layer.states, expected.states, strict=True):
-            torch.testing.assert_close(state, other, rtol=1e-4, atol=1e-5)
+            assert_same(state, other)
     whole = model.generate(**inputs, **PLAIN | {"max_new_tokens": 40})
     more = model.generate(
         ours.sequences,

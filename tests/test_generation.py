@@ -10,6 +10,8 @@ from transformers import GenerationConfig, TextIteratorStreamer, pipeline
 
 from hfseq import FAMILIES
 from hfseq.tokenization import prompt_tokenizer, train_tokenizer
+from tests.closeness import assert_same
+from tests.launches import HANGS
 
 RECURRENT = ["rnn", "lstm", "gru"]
 PROMPTS = torch.tensor([[1, 2, 3, 1], [0, 0, 2, 3]])  # the second is padded on the left
@@ -79,7 +81,7 @@ def test_beams_wide_enough_find_the_best_of_all_texts(family, ends, length_penal
         if ends is not None:
             found = [tokens[: tokens.index(ends) + 1] if ends in tokens else tokens for tokens in found]
         assert found == best, row
-        assert scores[row].tolist() == pytest.approx([expected[tokens] for tokens in best], abs=1e-5)
+        assert_same(scores[row].tolist(), [expected[tokens] for tokens in best])
 
 
 def test_narrow_beams_miss_what_wide_ones_find():
@@ -203,7 +205,7 @@ def test_each_text_of_a_batch_stops_at_its_own_stop_string(writer, stop, expecte
 def test_a_streamer_hands_the_text_to_another_thread_as_it_is_written(writer):
     pipe = pipeline("text-generation", model=writer)
     model, tokenizer = pipe.model, pipe.tokenizer
-    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, timeout=60)
+    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, timeout=HANGS)
     prompt = tokenizer("ab", return_tensors="pt")
     thread = threading.Thread(target=model.generate, kwargs={**prompt, "streamer": streamer, "max_new_tokens": 10})
     thread.start()

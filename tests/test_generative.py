@@ -13,6 +13,7 @@ import hfseq
 from hfseq.generative import GenerativeClassifier, ngram_model
 from hfseq.scoring import score
 from hfseq.tokenization import prompt_tokenizer
+from tests.closeness import assert_same
 
 ENGLISH = ["the cat sat on the mat", "a dog and a cat", "this is the dog", "where is the house", "he has a hat"] * 2
 GERMAN = ["die Katze sitzt auf der Matte", "ein Hund und eine Katze", "das ist der Hund", "wo ist das Haus"] * 2
@@ -78,7 +79,7 @@ def test_models_of_several_kinds_with_tokenizers_of_their_own_are_compared(token
     found = GenerativeClassifier(models, tokenizers).log_probs(ASKED)
     for column, label in enumerate(models):
         expected = [text.log_prob for text in score(models[label], tokenizers[label], ASKED).texts]
-        np.testing.assert_allclose(found[:, column] - math.log(0.5), expected, atol=1e-9)
+        assert_same(found[:, column] - math.log(0.5), expected, 1e-9)
 
 
 def test_an_improbable_text_overflows_nothing(classifier):
@@ -103,9 +104,7 @@ def test_each_saved_class_is_a_checkpoint_of_its_own(classifier, tmp_path):
     mixed = GenerativeClassifier(
         {"de": tmp_path / "class_0", "en": classifier.models["en"]}, {"en": classifier.tokenizers["en"]}
     )
-    np.testing.assert_allclose(
-        mixed.log_probs(ASKED) - math.log(0.5), classifier.log_probs(ASKED) - np.log([8 / 18, 10 / 18]), atol=1e-9
-    )
+    assert_same(mixed.log_probs(ASKED) - math.log(0.5), classifier.log_probs(ASKED) - np.log([8 / 18, 10 / 18]), 1e-9)
 
 
 def test_tokenizers_that_differ_are_saved_apart(tokenizer, tmp_path):

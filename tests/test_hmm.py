@@ -26,6 +26,7 @@ from transformers import (
 from hfseq import LSTMConfig, LSTMForCausalLM
 from hfseq.models.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
 from hfseq.models.ngram import NGramConfig, NGramForCausalLM
+from tests.closeness import assert_same
 from tests.hmm_oracle import (
     BOS,
     EOS,
@@ -39,6 +40,7 @@ from tests.hmm_oracle import (
     probabilities,
     ragged,
 )
+from tests.launches import HANGS
 
 # The language model
 
@@ -49,7 +51,7 @@ def test_the_next_word_has_the_probability_that_enumeration_gives(seed):
     text = [3, 5, 4, 4, 3]
     logits = model(torch.tensor([text])).logits[0]
     for t in range(len(text)):
-        assert torch.allclose(logits[t].exp(), torch.tensor(next_word(model, text[: t + 1])).double(), atol=EXACT)
+        assert_same(logits[t].exp(), torch.tensor(next_word(model, text[: t + 1])).double(), EXACT)
 
 
 def test_a_document_knows_nothing_of_the_one_before_it():
@@ -58,21 +60,21 @@ def test_a_document_knows_nothing_of_the_one_before_it():
     contexts = [[], [3], [3, 5], [], [4], [], [5]]
     for t, context in enumerate(contexts):
         expected = next_word(model, context) if context else probabilities(model)[0] @ probabilities(model)[2]
-        assert np.allclose(logits[t].detach().numpy(), expected, atol=EXACT), t
+        assert_same(logits[t].detach().numpy(), expected, EXACT, what=t)
 
 
 def test_the_loss_is_the_likelihood_of_the_words_after_bos():
     model = make(HMMForCausalLM)
     ids = torch.tensor([[BOS, 3, 4, 5, EOS]])
     expected = -math.log(likelihood(model, [3, 4, 5, EOS]))
-    assert model(ids, labels=ids).loss.item() == pytest.approx(expected / 4, abs=EXACT)
-    assert model(ids, labels=ids, num_items_in_batch=7).loss.item() == pytest.approx(expected / 7, abs=EXACT)
+    assert_same(model(ids, labels=ids).loss, expected / 4, EXACT)
+    assert_same(model(ids, labels=ids, num_items_in_batch=7).loss, expected / 7, EXACT)
     shifted = torch.tensor([[3, 4, 5, EOS, 4]])
     log_probs = model.token_log_probs(ids, shifted)
-    assert log_probs[0, :4].sum().item() == pytest.approx(-expected, abs=EXACT)
-    assert log_probs[0, 4].item() == pytest.approx(math.log(next_word(model, [])[4]), abs=EXACT)
-    assert torch.allclose(log_probs, model(ids).logits.gather(-1, shifted[..., None])[..., 0], atol=EXACT)
-    assert model(ids, shift_labels=shifted).loss.item() == pytest.approx(-log_probs.mean().item(), abs=EXACT)
+    assert_same(log_probs[0, :4].sum(), -expected, EXACT)
+    assert_same(log_probs[0, 4], math.log(next_word(model, [])[4]), EXACT)
+    assert_same(log_probs, model(ids).logits.gather(-1, shifted[..., None])[..., 0], EXACT)
+    assert_same(model(ids, shift_labels=shifted).loss, -log_probs.mean(), EXACT)
 
 
 def test_labels_of_minus_100_are_not_asked():
@@ -81,7 +83,7 @@ def test_labels_of_minus_100_are_not_asked():
     some = torch.tensor([[3, -100, 5, -100, -100]])
     found = model.token_log_probs(ids, some)
     assert (found != 0).tolist() == [[True, False, True, False, False]]
-    assert model(ids, shift_labels=some).loss.item() == pytest.approx(-found.sum().item() / 2, abs=EXACT)
+    assert_same(model(ids, shift_labels=some).loss, -found.sum().item() / 2, EXACT)
 
 
 def test_padding_changes_no_prediction():
@@ -90,7 +92,7 @@ def test_padding_changes_no_prediction():
     logits = model(ids, MASKED).logits
     for row in range(4):
         alone = model(ids[row : row + 1, MASKED[row]]).logits[0]
-        assert torch.allclose(logits[row, MASKED[row]], alone, atol=EXACT), row
+        assert_same(logits[row, MASKED[row]], alone, EXACT, what=row)
     text = torch.tensor([[3, 4, 5]])
     losses = []
     for left, right in ((0, 0), (2, 0), (0, 3)):
@@ -98,7 +100,7 @@ def test_padding_changes_no_prediction():
         mask = torch.nn.functional.pad(torch.ones_like(text), (left, right))
         labels = padded.masked_fill(mask == 0, -100)
         losses.append(model(padded, mask, labels=labels).loss.item())
-    assert losses == pytest.approx([losses[0]] * 3, abs=EXACT)
+    assert_same(losses, [losses[0]] * 3, EXACT)
 
 
 @pytest.mark.parametrize("double", [True, False])
@@ -112,8 +114,8 @@ def test_a_text_in_pieces_is_the_whole_text(double):
             piece = model(ids[:, start:end], mask[:, :end], past_key_values=cache, use_cache=True)
             outputs.append(piece.logits)
             start = end
-        assert (torch.cat(outputs, 1) - whole.logits).abs().max() < 1e-5
-        assert (cache.layers[0].states[0] - whole.past_key_values.layers[0].states[0]).abs().max() < 1e-5
+        assert_same(torch.cat(outputs, 1), whole.logits)
+        assert_same(cache.layers[0].states[0], whole.past_key_values.layers[0].states[0])
         assert cache.get_seq_length() == 6
         state = cache.layers[0].states[0]
         model(ids[:, :0], mask, past_key_values=cache)
@@ -121,7 +123,7 @@ def test_a_text_in_pieces_is_the_whole_text(double):
     scored = DynamicCache(config=model.config)
     labels = torch.where(MASKED, ids, -100)
     parts = [model.token_log_probs(ids[:, a:b], labels[:, a:b], mask[:, :b], scored) for a, b in ((0, 2), (2, 6))]
-    assert torch.allclose(torch.cat(parts, 1), model.token_log_probs(ids, labels, mask), atol=1e-5)
+    assert_same(torch.cat(parts, 1), model.token_log_probs(ids, labels, mask))
 
 
 def test_a_state_of_zeros_is_the_beginning_of_a_document():
@@ -130,7 +132,7 @@ def test_a_state_of_zeros_is_the_beginning_of_a_document():
     assert cache.layers[0].states[0].abs().max() > 0.1
     cache.layers[0].states = (torch.zeros_like(cache.layers[0].states[0]),)
     again = model(torch.tensor([[5, 3]]), past_key_values=cache).logits
-    assert torch.allclose(again, model(torch.tensor([[5, 3]])).logits, atol=EXACT)
+    assert_same(again, model(torch.tensor([[5, 3]])).logits, EXACT)
 
 
 def test_guesses_are_taken_back():
@@ -140,7 +142,7 @@ def test_guesses_are_taken_back():
     model(torch.tensor([[3, 4, 5]]), past_key_values=cache)
     cache.layers[0].crop(-2)
     again = model(torch.tensor([[5, 4]]), past_key_values=cache).logits
-    assert torch.allclose(again, model(torch.tensor([[3, 5, 4]])).logits[:, 1:], atol=EXACT)
+    assert_same(again, model(torch.tensor([[3, 5, 4]])).logits[:, 1:], EXACT)
 
 
 def test_greedy_generation_is_the_loop_over_argmax():
@@ -172,7 +174,7 @@ def test_a_beam_over_everything_finds_the_best_continuation():
     }
     best = max(scores, key=scores.get)
     assert tuple(out.sequences[0, 2:].tolist()) == best
-    assert out.sequences_scores[0].item() == pytest.approx(math.log(scores[best]), abs=1e-5)
+    assert_same(out.sequences_scores[0], math.log(scores[best]))
 
 
 def test_sampling_draws_by_probability():
@@ -182,7 +184,7 @@ def test_sampling_draws_by_probability():
         torch.tensor([[3, 4]]), max_new_tokens=1, do_sample=True, top_k=0, num_return_sequences=20_000
     )
     share = torch.bincount(out[:, -1], minlength=6).double() / len(out)
-    assert (share - torch.tensor(next_word(model, [3, 4]))).abs().max() < 0.02
+    assert_same(share, torch.tensor(next_word(model, [3, 4])), 0.02, scale=1)
 
 
 def test_assisted_and_beam_generation_carry_the_state():
@@ -275,13 +277,13 @@ def test_viterbi_and_posteriors_are_those_of_enumeration(seed):
         every = all_paths(viterbi, ids[row, real].tolist())
         best, total = max(every, key=every.get), sum(every.values())
         assert tuple(paths[row, real].tolist()) == best
-        assert scores[row].item() == pytest.approx(math.log(every[best]), abs=EXACT)
+        assert_same(scores[row], math.log(every[best]), EXACT)
         assert through[row, real].argmax(-1).tolist() == list(best)
         for t, state in itertools.product(range(len(best)), range(3)):
             here = {path: p for path, p in every.items() if path[t] == state}
-            assert gamma[row, real][t, state].exp().item() == pytest.approx(sum(here.values()) / total, abs=EXACT)
+            assert_same(gamma[row, real][t, state].exp(), sum(here.values()) / total, EXACT)
             loss = math.log(max(here.values()) / every[best])
-            assert through[row, real][t, state].item() == pytest.approx(loss, abs=EXACT)
+            assert_same(through[row, real][t, state], loss, EXACT)
     assert (paths[~MASKED] == -100).all() and not through[~MASKED].any() and not gamma[~MASKED].any()
     assert scores[4] == 0
 
@@ -295,11 +297,11 @@ def test_documents_of_one_text_are_tagged_apart(decoding, seed):
     paths, score = model.decode(text)
     alone = [model.decode(torch.tensor([part])) for part in (first, second)]
     assert paths[0].tolist() == [-100, *alone[0][0][0].tolist(), -100, *alone[1][0][0].tolist()]
-    assert score.item() == pytest.approx(sum(part[1].item() for part in alone), abs=EXACT)
+    assert_same(score, sum(part[1].item() for part in alone), EXACT)
     logits = model(text).logits[0]
     parts = [model(torch.tensor([part])).logits[0] for part in (first, second)]
     nothing = torch.zeros(1, 3)
-    assert torch.allclose(logits, torch.cat([nothing, parts[0], nothing, parts[1]]), atol=EXACT)
+    assert_same(logits, torch.cat([nothing, parts[0], nothing, parts[1]]), EXACT)
 
 
 def test_one_token_may_begin_and_end_documents():
@@ -308,11 +310,11 @@ def test_one_token_may_begin_and_end_documents():
     every = [all_paths(model, words) for words in ([3, 4, EOS], [5, EOS])]
     best = [max(paths, key=paths.get) for paths in every]
     assert paths[0].tolist() == [-100, *best[0], *best[1]]
-    assert score.item() == pytest.approx(sum(math.log(max(paths.values())) for paths in every), abs=EXACT)
+    assert_same(score, sum(math.log(max(paths.values())) for paths in every), EXACT)
     twice = make(HMMForTokenClassification, seed=1, emission_smoothing=0.5, bos_token_id=None)
     model.fit_counts([[EOS, 3, EOS, 4, EOS]], [[-100, 0, 1, 2, 0]])
     twice.fit_counts([[3, EOS], [4, EOS]], [[0, 1], [2, 0]])
-    assert all(torch.allclose(a, b) for a, b in zip(model.parameters(), twice.parameters(), strict=True))
+    assert_same(model.parameters(), twice.parameters())
 
 
 def test_the_taggers_loss_sums_over_what_the_labels_leave_open():
@@ -328,9 +330,9 @@ def test_the_taggers_loss_sums_over_what_the_labels_leave_open():
         fits = [p for path, p in every.items() if all(y in (-100, z) for y, z in zip(tags, path, strict=True))]
         expected -= math.log(sum(fits))
     count = (labels != -100).sum().item()
-    assert model(ids, MASKED[:4], labels=labels).loss.item() == pytest.approx(expected / count, abs=EXACT)
+    assert_same(model(ids, MASKED[:4], labels=labels).loss, expected / count, EXACT)
     divided = model(ids, MASKED[:4], labels=labels, num_items_in_batch=torch.tensor(3)).loss
-    assert divided.item() == pytest.approx(expected / 3, abs=EXACT)
+    assert_same(divided, expected / 3, EXACT)
 
 
 # An ordinary Hugging Face model
@@ -410,8 +412,8 @@ def test_half_precision_computes_in_full():
     ids = torch.tensor([[3, 4, 5, 3]])
     halved = make(HMMForCausalLM, double=False).to(torch.bfloat16)(ids).logits
     assert halved.dtype == torch.float32
-    assert torch.allclose(halved.exp().sum(-1), torch.ones(1, 4), atol=1e-5)
-    assert (halved - model(ids).logits).abs().max() < 0.05
+    assert_same(halved.exp().sum(-1), torch.ones(1, 4))
+    assert_same(halved, model(ids).logits, 0.05, scale=1)
 
 
 def test_impossible_events_stay_finite():
@@ -470,7 +472,7 @@ def test_stock_trainer_lowers_the_loss_and_accumulates_exactly(kind, tmp_path):
     options = {"optim": "sgd", "max_steps": 3}
     _train(split[0], tmp_path, rows, collator, **options)
     _train(split[1], tmp_path, rows, collator, **options, per_device_train_batch_size=2, gradient_accumulation_steps=4)
-    assert all((a - b).abs().max() < 1e-6 for a, b in zip(*(model.parameters() for model in split), strict=True))
+    assert_same(*(model.parameters() for model in split))
 
 
 def test_the_pipelines_tag_and_write(tmp_path):
@@ -490,7 +492,7 @@ def test_the_pipelines_tag_and_write(tmp_path):
 @pytest.mark.data
 def test_it_tags_english_web_text(data_folder, tmp_path):
     command = [sys.executable, str(data_folder / "load.py"), "--export", str(tmp_path), "ud_english_ewt"]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=HANGS)
     files = {split: str(tmp_path / "ud_english_ewt" / f"{split}.parquet") for split in ("train", "test")}
     data = load_dataset("parquet", data_files=files, cache_dir=str(tmp_path))
     counts = Counter(word for words in data["train"]["tokens"] for word in words)

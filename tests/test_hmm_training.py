@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hfseq.models.hmm import HMMForCausalLM, HMMForTokenClassification
+from tests.closeness import assert_same
 from tests.hmm_oracle import (
     BOS,
     DOCUMENTS,
@@ -33,9 +34,9 @@ def test_counting_gives_relative_frequencies():
     for state, word in ((0, 3), (1, 4), (1, EOS), (2, 5), (0, 3), (2, 5)):
         emissions[state, word] += 1
     emissions[:, [EOS, *WORDS]] += 0.5  # neither padding nor bos is ever emitted
-    assert np.allclose(pi, (starts + 0.25) / (starts + 0.25).sum(), atol=EXACT)
-    assert np.allclose(A, (moves + 0.25) / (moves + 0.25).sum(1, keepdims=True), atol=EXACT)
-    assert np.allclose(B, emissions / emissions.sum(1, keepdims=True), atol=EXACT)
+    assert_same(pi, (starts + 0.25) / (starts + 0.25).sum(), EXACT)
+    assert_same(A, (moves + 0.25) / (moves + 0.25).sum(1, keepdims=True), EXACT)
+    assert_same(B, emissions / emissions.sum(1, keepdims=True), EXACT)
 
 
 def test_no_gradient_is_left_where_counting_puts_the_parameters():
@@ -57,13 +58,13 @@ def test_one_iteration_of_baum_welch_is_the_one_by_enumeration(emission, transit
     log_likelihood = sum(math.log(likelihood(model, words)) for words in DOCUMENTS)
     stream = [[BOS, *DOCUMENTS[0], *DOCUMENTS[1]], DOCUMENTS[2], [BOS, *DOCUMENTS[3], BOS, *DOCUMENTS[4]], [BOS], []]
     history = model.fit_baum_welch(stream, num_iterations=1)
-    assert history == pytest.approx([log_likelihood], abs=EXACT)
+    assert_same(history, [log_likelihood], EXACT)
     starts, moves = starts + transition, moves + transition
     emissions[:, [EOS, *WORDS]] += emission
     pi, A, B = probabilities(model)
-    assert np.allclose(pi, starts / starts.sum(), atol=EXACT)
-    assert np.allclose(A, moves / moves.sum(1, keepdims=True), atol=EXACT)
-    assert np.allclose(B, emissions / emissions.sum(1, keepdims=True), atol=EXACT)
+    assert_same(pi, starts / starts.sum(), EXACT)
+    assert_same(A, moves / moves.sum(1, keepdims=True), EXACT)
+    assert_same(B, emissions / emissions.sum(1, keepdims=True), EXACT)
 
 
 def test_the_gradient_is_the_expected_counts_less_what_the_parameters_expect():
@@ -76,7 +77,7 @@ def test_the_gradient_is_the_expected_counts_less_what_the_parameters_expect():
         model.hmm.parameters(), expected_counts(model, DOCUMENTS), probabilities(model), strict=True
     ):
         expected = counts - counts.sum(-1, keepdims=True) * p
-        assert np.allclose(-logits.grad.numpy(), expected, atol=EXACT)
+        assert_same(-logits.grad.numpy(), expected, EXACT)
 
 
 def _sampled_documents(model, number):
@@ -137,7 +138,7 @@ def test_baum_welch_stops_when_nothing_is_gained(monkeypatch):
     many.fit_baum_welch(DOCUMENTS, num_iterations=3)
     monkeypatch.undo()
     one.fit_baum_welch(DOCUMENTS, num_iterations=3)
-    assert all(torch.allclose(a, b, atol=EXACT) for a, b in zip(one.parameters(), many.parameters(), strict=True))
+    assert_same(one.parameters(), many.parameters(), EXACT)
 
 
 @pytest.mark.parametrize("seed", [None, 0])

@@ -16,6 +16,7 @@ import hfseq
 from hfseq.hub import pull, push
 from hfseq.tokenization import vocabulary_tokenizer
 from tests.checkpoints import CARD, WORDS, contents, make_model, make_tokenizer, remote_files, write
+from tests.closeness import assert_same
 
 WITHOUT_HFSEQ = """
 import json, sys
@@ -89,7 +90,7 @@ else:
             logits = model(**make_tokenizer()("a good film", return_tensors="pt")).logits
         pipe = pipeline("text-classification", model=model, tokenizer=make_tokenizer())
         theirs, labels = answers[name]  # by torch's own loops there, by fused kernels here
-        assert torch.allclose(torch.tensor(theirs), logits, atol=1e-6)
+        assert_same(torch.tensor(theirs), logits)
         for answer, expected in zip(labels, pipe("a good film", top_k=None), strict=True):
             assert answer == expected | {"score": pytest.approx(expected["score"], abs=1e-6)}
 
@@ -123,12 +124,12 @@ print(json.dumps([type(model).__name__, model.words, *answers]))
     assert done.returncode == 0, done.stderr
     name, words, hidden, features, neighbours, unseen, error = json.loads(done.stdout.splitlines()[-1])
     assert name == "Word2VecModel" and words == model.words
-    assert torch.allclose(torch.tensor(hidden), model(torch.tensor([[3, 2, 1]])).last_hidden_state, atol=1e-7)
+    assert_same(torch.tensor(hidden), model(torch.tensor([[3, 2, 1]])).last_hidden_state)
     assert features == hidden
     assert [tuple(pair) for pair in neighbours] == [
         (word, pytest.approx(score, abs=1e-6)) for word, score in model.vectors.most_similar("king")
     ]
-    assert unseen == pytest.approx(model.vectors["kings"].tolist(), abs=1e-7)
+    assert_same(unseen, model.vectors["kings"].tolist())
     assert error == "Word2VecModel.from_vectors needs the whole package: pip install hfseq"
 
 

@@ -119,7 +119,7 @@ def test_no_request_leaves_the_endpoint(hub, api, repo_id, checkpoint, run_pytho
     )
     done = run_python(
         f"""
-        import json, socket, sys, time
+        import json, socket, sys, threading
         seen = set()
         def hook(event, args):
             if event == "socket.getaddrinfo":
@@ -140,7 +140,9 @@ def test_no_request_leaves_the_endpoint(hub, api, repo_id, checkpoint, run_pytho
             except OSError as error:
                 continue
             raise AssertionError("a pickle was accepted")
-        time.sleep(0.5)  # the conversion request would leave from a thread
+        for thread in threading.enumerate():  # the conversion request would leave from one
+            if thread is not threading.main_thread() and not thread.daemon:
+                thread.join()
         print(json.dumps(sorted(seen)))
 
         try:  # the hook does see what leaves

@@ -21,6 +21,7 @@ from hfseq.scoring import score
 from hfseq.settings import read_settings
 from recipes import language_modeling
 from tests import launches
+from tests.closeness import assert_same
 from tests.launches import ROOT, header_lines, launch
 
 SCRIPT = "recipes/language_modeling.py"
@@ -179,10 +180,10 @@ def test_launches_by_accelerate_give_the_same_run(plain, runs, start, processes)
     assert processes == 1 or "--training.num_processes=2" in words  # which stops any other number
     launched = runs / f"accelerate_{processes}"
     finished(words, launched)
-    assert losses(launched) == pytest.approx(losses(folder), abs=1e-4)
+    assert_same(losses(launched), losses(folder), 1e-4, scale=1)
     assert facts(launched).runs[0].metrics == pytest.approx(facts(folder).runs[0].metrics, rel=1e-4)
     expected, found = weights(folder), weights(launched)
-    assert max((found[name] - expected[name]).abs().max() for name in expected) < 1e-4
+    assert_same(found, expected, 1e-4)
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(plain, runs, monkeypatch):

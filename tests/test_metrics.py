@@ -36,6 +36,7 @@ from hfseq.metrics import (
     classification_metrics,
 )
 from hfseq.tag_metrics import EntityF1, EntityPrecision, EntityRecall
+from tests.launches import HANGS
 
 PREDICTED = [0, 1, 2, 2, 0, 1, 1]
 EXPECTED = [0, 1, 2, 1, 0, 2, 1]
@@ -337,9 +338,9 @@ def test_two_processes_with_uneven_shards_score_as_one(metric_name, predictions,
     processes = [context.Process(target=score_shard, args=(i, *arguments)) for i in range(2)]
     for process in processes:
         process.start()
-    received = dict(answers.get(timeout=60) for _ in processes)
+    received = dict(answers.get(timeout=HANGS) for _ in processes)
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=HANGS)
 
     whole = getattr(metrics, metric_name)(cache_dir=str(tmp_path)).compute(
         predictions=predictions, references=references

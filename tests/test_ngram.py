@@ -21,6 +21,7 @@ from transformers import (
 
 from hfseq.models.ngram import NGramConfig, NGramForCausalLM
 from hfseq.models.ngram_counts import kneser_ney_discounts
+from tests.closeness import assert_same
 from tests.ngram_oracle import LOWEST, Oracle
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
@@ -76,7 +77,7 @@ def test_kneser_ney_equals_its_definition_after_every_text(order, boundaries, di
     for texts in (random_texts(), all_texts(min(order, 2))):
         logits = model(texts).logits
         for text, row in zip(texts.tolist(), logits, strict=True):
-            torch.testing.assert_close(row.double(), oracle.logits(text), rtol=1e-6, atol=1e-6)
+            assert_same(row.double(), oracle.logits(text))
 
 
 def test_the_oracle_meets_every_branch_of_the_definition():
@@ -100,7 +101,7 @@ def test_add_k_equals_its_definition_after_every_text(order, boundaries, k):
     model, oracle = NGramForCausalLM(config).fit(corpus), Oracle(corpus, config)
     texts = random_texts()
     for text, row in zip(texts.tolist(), model(texts).logits, strict=True):
-        torch.testing.assert_close(row.double(), oracle.logits(text), rtol=1e-6, atol=1e-6)
+        assert_same(row.double(), oracle.logits(text))
 
 
 def test_add_one_of_two_sentences_by_hand():
@@ -109,18 +110,18 @@ def test_add_one_of_two_sentences_by_hand():
     a, b, c = 1, 3, 4
     model = NGramForCausalLM(config).fit([[a, b, 2], [a, a, 2]])
     after_start, after_a = model(torch.tensor([[2, a]])).logits[0].exp()
-    torch.testing.assert_close(after_a, torch.tensor([0, 2 / 7, 2 / 7, 2 / 7, 1 / 7]))
-    torch.testing.assert_close(after_start, torch.tensor([0, 3 / 6, 1 / 6, 1 / 6, 1 / 6]))
+    assert_same(after_a, torch.tensor([0, 2 / 7, 2 / 7, 2 / 7, 1 / 7]))
+    assert_same(after_start, torch.tensor([0, 3 / 6, 1 / 6, 1 / 6, 1 / 6]))
     after_c = model(torch.tensor([[c]])).logits[0, -1].exp()
-    torch.testing.assert_close(after_c, torch.tensor([0, 1 / 4, 1 / 4, 1 / 4, 1 / 4]))
+    assert_same(after_c, torch.tensor([0, 1 / 4, 1 / 4, 1 / 4, 1 / 4]))
 
 
 def test_discounts_by_hand():
     counts = np.repeat([0, 1, 2, 3, 4, 9], [5, 10, 5, 3, 2, 1])  # Y = 10 / 20
     expected = [0, 1 - 2 * 0.5 * 5 / 10, 2 - 3 * 0.5 * 3 / 5, 3 - 4 * 0.5 * 2 / 3]
-    np.testing.assert_allclose(kneser_ney_discounts(counts, "modified"), expected)
-    np.testing.assert_allclose(kneser_ney_discounts(counts, "single"), [0, 0.5, 0.5, 0.5])
-    np.testing.assert_allclose(kneser_ney_discounts(np.array([1, 1, 3]), "modified"), [0, 0.5, 1, 1.5])
+    assert_same(kneser_ney_discounts(counts, "modified"), expected)
+    assert_same(kneser_ney_discounts(counts, "single"), [0, 0.5, 0.5, 0.5])
+    assert_same(kneser_ney_discounts(np.array([1, 1, 3]), "modified"), [0, 0.5, 1, 1.5])
 
 
 def test_a_word_that_follows_many_is_likelier_in_new_company_than_one_as_frequent_that_follows_one():
@@ -136,7 +137,7 @@ def test_a_word_that_follows_many_is_likelier_in_new_company_than_one_as_frequen
 def test_probabilities_sum_to_one_and_the_impossible_has_none(options):
     logits = fitted(**options)(random_texts(40)).logits
     assert logits.dtype == torch.float32 and torch.isfinite(logits).all()
-    assert logits.double().logsumexp(-1).abs().max() < 1e-6
+    assert_same(logits.double().exp().sum(-1), 1)
     assert (logits[..., PAD] == LOWEST).all()
     assert (logits[..., BOS] == LOWEST).all() == ("bos_token_id" in options)
     assert (logits[..., 7] > -20).all()  # never seen, yet possible
@@ -146,7 +147,7 @@ def test_maximum_likelihood_is_certain_and_finite():
     model = fitted(smoothing="add-k", add_k=0, order=5)
     logits = model(random_texts()).logits
     assert (logits[..., 7] == LOWEST).any() and torch.isfinite(logits).all()
-    torch.testing.assert_close(logits.softmax(-1), logits.exp())
+    assert_same(logits.softmax(-1), logits.exp())
 
 
 def test_token_log_probs_are_those_of_the_table():
@@ -156,7 +157,7 @@ def test_token_log_probs_are_those_of_the_table():
     found = model.token_log_probs(texts, targets)
     expected = model(texts).logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
     assert found.dtype == torch.float32 and (found[targets == -100] == 0).all()
-    torch.testing.assert_close(found, expected.masked_fill(targets == -100, 0), rtol=0, atol=1e-6)
+    assert_same(found, expected.masked_fill(targets == -100, 0))
     assert model.token_log_probs(torch.tensor([[4]]), torch.tensor([[PAD]])).item() == LOWEST
 
 
@@ -187,7 +188,7 @@ def test_padding_changes_no_answer(side, options):
         )
         if side != "holes":
             labels = ids.masked_fill(mask == 0, -100)
-            torch.testing.assert_close(model(ids, mask, labels=labels).loss, model(alone, labels=alone).loss)
+            assert_same(model(ids, mask, labels=labels).loss, model(alone, labels=alone).loss)
 
 
 @pytest.mark.parametrize("order", [1, 2, 5])
@@ -214,13 +215,13 @@ def test_the_loss_is_the_mean_of_what_was_asked_or_the_sum_over_the_number_given
     model, texts = fitted(), random_texts(3, 7)
     log_probs = model.token_log_probs(texts[:, :-1], texts[:, 1:])
     labels = texts.clone()
-    torch.testing.assert_close(model(texts, labels=labels).loss, -log_probs.mean())
-    torch.testing.assert_close(model(texts, labels=labels, num_items_in_batch=100).loss, -log_probs.sum() / 100)
+    assert_same(model(texts, labels=labels).loss, -log_probs.mean())
+    assert_same(model(texts, labels=labels, num_items_in_batch=100).loss, -log_probs.sum() / 100)
     labels[:, 4] = -100
     kept = [0, 1, 2, 4, 5]
-    torch.testing.assert_close(model(texts, labels=labels).loss, -log_probs[:, kept].mean())
+    assert_same(model(texts, labels=labels).loss, -log_probs[:, kept].mean())
     shifted = model(texts[:, :-1], shift_labels=texts[:, 1:]).loss
-    torch.testing.assert_close(shifted, -log_probs.mean())
+    assert_same(shifted, -log_probs.mean())
     assert model(texts[:, :1], labels=texts[:, :1]).loss == 0  # nothing follows
 
 
@@ -387,7 +388,7 @@ def test_beam_search_finds_the_best_text_of_all():
         return_dict_in_generate=True,
     )
     assert [word for word in found.sequences[0, 1:].tolist() if word != PAD] == best
-    assert found.sequences_scores.item() == pytest.approx(best_score, abs=1e-5)
+    assert_same(found.sequences_scores, best_score)
 
 
 def test_samples_follow_the_probabilities():
@@ -398,7 +399,7 @@ def test_samples_follow_the_probabilities():
         prompt, do_sample=True, top_k=0, max_new_tokens=1, num_return_sequences=draws, pad_token_id=PAD
     )
     shares = torch.bincount(found[:, -1], minlength=V) / draws
-    torch.testing.assert_close(shares, model(prompt).logits[0, -1].exp(), atol=0.03, rtol=0)
+    assert_same(shares, model(prompt).logits[0, -1].exp(), 0.03, scale=1)
 
 
 def test_the_text_generation_pipeline_continues_a_text(tmp_path):
@@ -421,7 +422,7 @@ def test_the_stock_trainer_evaluates_it(tmp_path):
     arguments = TrainingArguments(str(tmp_path), report_to=[], use_cpu=True, per_device_eval_batch_size=5)
     dataset = Dataset.from_dict({"input_ids": rows.tolist(), "labels": rows.tolist()})
     found = Trainer(model, arguments, eval_dataset=dataset).evaluate()
-    assert found["eval_loss"] == pytest.approx(model(rows, labels=rows).loss.item(), abs=1e-6)
+    assert_same(found["eval_loss"], model(rows, labels=rows).loss)
 
 
 def test_a_text_without_words_is_a_beginning():

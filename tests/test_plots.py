@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hfseq.plots import plot_words, word_maps
+from tests.closeness import assert_same
 
 CLUSTERS = {
     "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
@@ -97,7 +98,7 @@ def test_the_same_seed_gives_the_same_map(method):
 def test_the_length_of_a_vector_does_not_matter():
     one = plot_words(VECTORS, WORDS, method="pca").coordinates
     scaled = Vectors({word: vector * (2 + i) for i, (word, vector) in enumerate(VECTORS.items())})
-    np.testing.assert_allclose(plot_words(scaled, WORDS, method="pca").coordinates, one, atol=1e-12)
+    assert_same(plot_words(scaled, WORDS, method="pca").coordinates, one, 1e-12)
 
 
 def test_neighbours_are_those_of_the_vectors_with_their_cosines():
@@ -107,7 +108,7 @@ def test_neighbours_are_those_of_the_vectors_with_their_cosines():
     for row, near in zip(cosines, word_map.neighbours, strict=True):
         best = np.argsort(-row)[: word_maps.NEIGHBOURS]
         assert [word for word, _ in near] == [WORDS[i] for i in best]
-        np.testing.assert_allclose([cosine for _, cosine in near], row[best], atol=1e-12)
+        assert_same([cosine for _, cosine in near], row[best], 1e-12)
 
 
 def test_without_words_the_most_frequent_are_drawn():

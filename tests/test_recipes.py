@@ -16,7 +16,8 @@ from hfseq.facts import CardFacts
 from hfseq.language_modeling import LanguageSettings
 from hfseq.settings import read_settings
 from tests import launches
-from tests.launches import ROOT, header_lines, launch
+from tests.closeness import assert_same
+from tests.launches import HANGS, ROOT, header_lines, launch
 
 SCRIPT = "recipes/text_classification.py"
 CONFIGS = sorted((ROOT / "recipes/configs/text_classification").glob("*.yaml"))
@@ -120,10 +121,10 @@ def test_launches_by_accelerate_give_the_same_run(plain, runs, start, processes)
     states = sorted(path.name for path in (launched / "checkpoint-12").glob("rng_state*"))
     assert states == (["rng_state.pth"] if processes == 1 else ["rng_state_0.pth", "rng_state_1.pth"])
     assert len(losses(folder)) == 12
-    assert losses(launched) == pytest.approx(losses(folder), abs=1e-4)
-    assert facts(launched).runs[0].metrics == pytest.approx(facts(folder).runs[0].metrics, abs=1e-6)
+    assert_same(losses(launched), losses(folder), 1e-4, scale=1)
+    assert_same(facts(launched).runs[0].metrics, facts(folder).runs[0].metrics)
     expected, weights = (load_file(path / "model.safetensors") for path in (folder, launched))
-    assert max((weights[name] - expected[name]).abs().max() for name in expected) < 1e-4
+    assert_same(weights, expected, 1e-4)
 
 
 def test_a_launch_that_silently_became_one_process_is_stopped(runs):
@@ -237,7 +238,7 @@ def test_every_settings_file_parses_and_names_itself_in_its_launch_line(path, mo
 
 @pytest.mark.data
 def test_real_data_exported_as_files_are_trained_on(data_folder, tmp_path):
-    subprocess.run([sys.executable, data_folder / "load.py", "--export", tmp_path, "snips"], check=True, timeout=120)
+    subprocess.run([sys.executable, data_folder / "load.py", "--export", tmp_path, "snips"], check=True, timeout=HANGS)
     config = "recipes/configs/text_classification/gru_snips.yaml"
     (line,) = [line for line in header_lines(ROOT / config) if "add: " in line]
     local = shlex.split(line.split("add: ")[1].replace("data/snips", str(tmp_path / "snips")))

@@ -9,6 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.cache_utils import DynamicCache
 
 from hfseq.data.streams import TokenText
+from tests.closeness import assert_same
 from tests.contract import same_weights
 from tests.stream_trainers import DROPOUT, VOCAB_SIZE, make_trainer, nats, small_model, text
 
@@ -37,7 +38,7 @@ def test_evaluation_in_one_stream_is_a_loop_over_the_text(make, carry, window):
     trainer, held_out = make(carry=carry, window=window, per_device_eval_batch_size=1), text(201, seed=1)
     found = trainer.evaluate(held_out)
     expected = by_hand(small_model(), held_out.ids) / 200
-    assert found["eval_loss"] == pytest.approx(expected, abs=1e-6)
+    assert_same(found["eval_loss"], expected)
     assert found["eval_perplexity"] == pytest.approx(np.exp(expected), rel=1e-6)
 
 
@@ -52,7 +53,7 @@ def test_evaluation_in_one_stream_is_a_loop_over_the_text(make, carry, window):
 def test_other_output_weights_are_evaluated_and_trained_as_well(make, options):
     trainer = make(model=small_model(**options), per_device_eval_batch_size=1, num_train_epochs=4)
     before = trainer.evaluate(text(seed=1))["eval_loss"]
-    assert before == pytest.approx(by_hand(small_model(**options), text(seed=1).ids) / 600, abs=1e-6)
+    assert_same(before, by_hand(small_model(**options), text(seed=1).ids) / 600)
     trainer.train()
     assert trainer.evaluate(text(seed=1))["eval_loss"] < before - 0.1
 
@@ -61,9 +62,9 @@ def test_several_streams_drop_no_token(make):
     trainer, ids = make(per_device_eval_batch_size=7), text(seed=1).ids
     bounds = [stream * 600 // 7 for stream in range(8)]
     summed = [by_hand(small_model(), ids[a : b + 1]) for a, b in zip(bounds, bounds[1:], strict=False)]
-    assert trainer.evaluate(text(seed=1))["eval_loss"] == pytest.approx(sum(summed) / 600, abs=1e-6)
+    assert_same(trainer.evaluate(text(seed=1))["eval_loss"], sum(summed) / 600)
     one = by_hand(small_model(), ids[:5]) / 4
-    assert make(per_device_eval_batch_size=1).evaluate(text(5, seed=1))["eval_loss"] == pytest.approx(one, abs=1e-6)
+    assert_same(make(per_device_eval_batch_size=1).evaluate(text(5, seed=1))["eval_loss"], one)
     assert make(per_device_eval_batch_size=50).evaluate(text(5, seed=1))["eval_loss"] > 0  # in four streams
 
 
@@ -73,7 +74,7 @@ def test_documents_are_evaluated_as_if_they_were_alone(make, streams):
     documents = np.split(held_out.ids, held_out.starts[1:])
     summed = sum(by_hand(small_model(), ids) for ids in documents)
     tokens = sum(len(ids) - 1 for ids in documents)
-    assert trainer.evaluate(held_out)["eval_loss"] == pytest.approx(summed / tokens, abs=1e-6)
+    assert_same(trainer.evaluate(held_out)["eval_loss"], summed / tokens)
 
 
 def test_evaluation_leaves_the_training_alone(make):
@@ -115,7 +116,7 @@ def test_the_best_model_is_kept_and_training_stops_early(make, metric):
     best = int(np.argmin(evaluated))
     assert len(evaluated) == best + 1 + 2 < 40
     assert trainer.state.best_metric == min(evaluated) < evaluated[-1]
-    assert trainer.evaluate()[name] == pytest.approx(min(evaluated), abs=1e-6)
+    assert_same(trainer.evaluate()[name], min(evaluated))
 
 
 # A model without a recurrent state
@@ -134,12 +135,12 @@ def test_a_model_without_a_recurrent_state_trains_on_chunks(make):
     model, ids = transformer(), torch.from_numpy(text(seed=1).ids.astype(np.int64))
     pieces = [nats(model, ids[at : at + 11]).item() for at in range(0, 600, 10)]
     before = trainer.evaluate()["eval_loss"]
-    assert before == pytest.approx(np.mean(pieces), abs=1e-6)
+    assert_same(before, np.mean(pieces))
     trainer.train()
     assert trainer.evaluate()["eval_loss"] < before - 0.05
     for rows in (4, 100):
         again = make(model=transformer(), **{**options, "per_device_eval_batch_size": rows}).evaluate(text(seed=1))
-        assert again["eval_loss"] == pytest.approx(before, abs=1e-6), rows
+        assert_same(again["eval_loss"], before, what=rows)
     with pytest.raises(ValueError, match="a text of one token predicts nothing"):
         trainer.evaluate(TokenText(np.array([5])))
     with pytest.raises(ValueError, match="carry='stream' needs a model whose state .* GPT2LMHeadModel has none"):

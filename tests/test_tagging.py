@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 from datasets import Dataset, DatasetDict
 from transformers import pipeline
 
@@ -27,6 +26,7 @@ from hfseq.tagging import (
     make_tokens,
 )
 from model_cards import render
+from tests.closeness import assert_same
 from tests.launches import ROOT
 from tests.taggers import NAMES, SENTENCES, SIZES, facts_of, small_settings, tagged_task, trained
 
@@ -165,7 +165,7 @@ def test_shares_of_an_update_do_not_change_what_is_learnt(settings):
     shared, _ = trained(settings, tagged_task())
     weights = shared.model.state_dict()
     for name, expected in whole.model.state_dict().items():
-        torch.testing.assert_close(weights[name], expected, atol=2e-5, rtol=0)
+        assert_same(weights[name], expected)
 
 
 # The pipeline

@@ -15,7 +15,8 @@ from hfseq.tagger_facts import TaggerFacts
 from hfseq.tagging import TAGGERS, TaggingSettings
 from recipes import token_classification
 from tests import launches
-from tests.launches import ROOT, header_lines, launch
+from tests.closeness import assert_same
+from tests.launches import HANGS, ROOT, header_lines, launch
 from tests.test_tagged_data import CONLLU
 
 SCRIPT = "recipes/token_classification.py"
@@ -118,10 +119,10 @@ def test_two_processes_learn_the_same(plain, runs):
     folder, _ = plain
     launched = runs / "two"
     finished(documented("accelerate launch --multi"), launched)
-    assert losses(launched) == pytest.approx(losses(folder), abs=1e-4)
-    assert facts(launched).runs[0].metrics == pytest.approx(facts(folder).runs[0].metrics, abs=1e-6)
+    assert_same(losses(launched), losses(folder), 1e-4, scale=1)
+    assert_same(facts(launched).runs[0].metrics, facts(folder).runs[0].metrics)
     expected, other = weights(folder), weights(launched)
-    assert max((other[name] - expected[name]).abs().max() for name in expected) < 1e-4
+    assert_same(other, expected, 1e-4)
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(plain, runs, monkeypatch):
@@ -202,7 +203,7 @@ def test_the_settings_files_are_there():
 
 @pytest.mark.data
 def test_real_data_exported_as_files_are_trained_on(data_folder, tmp_path):
-    subprocess.run([sys.executable, data_folder / "load.py", "--export", tmp_path, "snips"], check=True, timeout=120)
+    subprocess.run([sys.executable, data_folder / "load.py", "--export", tmp_path, "snips"], check=True, timeout=HANGS)
     process = launch(
         *("python", SCRIPT, "--config", f"{FOLDER}/lstm_snips_slots.yaml", f"--data.path={tmp_path / 'snips'}"),
         *("--data.max_rows=200", "--model.hidden_size=16", "--model.embedding_size=16"),

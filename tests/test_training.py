@@ -12,7 +12,9 @@ from hfseq.metrics import PROBLEMS, classification_metrics
 from hfseq.models import heads
 from hfseq.training import SequenceTrainer
 from tests.cases import LABELS, texts
+from tests.closeness import ROUNDINGS, assert_same
 from tests.contract import same_weights
+from tests.stream_trainers import distance
 from tests.trainers import DROPOUT, RecordingCollator, distinct_texts, make_trainer, small_model
 
 
@@ -34,12 +36,6 @@ def make(tmp_path):
 
 def losses(trainer):
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-
-
-def distance(one, other):
-    """The greatest difference between two models' parameters."""
-    pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return max((a - b).abs().max().item() for a, b in pairs)
 
 
 # The size of an update
@@ -71,8 +67,8 @@ def test_accumulated_updates_equal_whole_ones(make, strategy):
         assert trainer.state.global_step == 9
         runs.append(trainer)
     whole, accumulated = runs
-    assert distance(whole.model, accumulated.model) < 1e-6 < 0.1 < distance(whole.model, start)
-    assert losses(whole) == pytest.approx(losses(accumulated), abs=2e-4)  # logged with four digits
+    assert distance(whole.model, accumulated.model) < ROUNDINGS < 0.1 < distance(whole.model, start)
+    assert_same(losses(whole), losses(accumulated), 2e-4, scale=1)  # logged with four digits
 
 
 def test_a_loss_that_ignores_the_size_of_the_update_is_caught(make, monkeypatch):
@@ -215,7 +211,7 @@ def test_early_stopping_keeps_the_best_model(contradicted):
     assert len(evaluated) == best + 1 + 3
     assert trainer.state.global_step == 2 * len(evaluated) < 40
     assert trainer.state.best_metric == min(evaluated) < evaluated[-1] - 0.01
-    assert trainer.evaluate()["eval_loss"] == pytest.approx(min(evaluated), abs=1e-6)
+    assert_same(trainer.evaluate()["eval_loss"], min(evaluated))
 
     until_the_end = contradicted(folder="until_the_end")
     until_the_end.train()
@@ -269,7 +265,7 @@ def test_a_regression_keeps_the_model_of_the_least_error(make, knows, monkeypatc
     assert max(errors) > 1.2 * min(errors)
     kept = min(errors) if knows else max(errors)
     assert trainer.state.best_metric == kept
-    assert trainer.evaluate()["eval_mse"] == pytest.approx(kept, abs=1e-6)
+    assert_same(trainer.evaluate()["eval_mse"], kept)
 
 
 # The same run again
@@ -382,7 +378,7 @@ def test_trainer_of_transformers_trains_the_same_model(make):
         trainer.train()
         assert losses(trainer)[-1] < 0.9 * losses(trainer)[0]
         models.append(trainer.model)
-    assert distance(*models) < 1e-6
+    assert distance(*models) < ROUNDINGS
 
 
 # Every kind of label

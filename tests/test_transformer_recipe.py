@@ -19,6 +19,7 @@ from hfseq.language_facts import LanguageModelFacts
 from hfseq.language_modeling import make_model, make_text, make_tokenizer
 from hfseq.masked_facts import MaskedModelFacts
 from hfseq.scoring import score_ids
+from tests.closeness import assert_same
 from tests.stream_trainers import small_transformer
 from tests.test_language_recipe import MASKED, TRANSFORMER, facts, losses, run_here, settings, small
 
@@ -59,7 +60,7 @@ def test_a_transformer_is_made_for_its_windows_and_scored_in_them(attending):
     with torch.no_grad():
         logits = model(ids[None, 8:24]).logits[0, 8:]
     by_hand = torch.nn.functional.cross_entropy(logits, ids[17:25], reduction="none")
-    assert surprisals[16:24] == pytest.approx(by_hand.numpy(), abs=1e-4)
+    assert_same(surprisals[16:24], by_hand)
     card = (attending / "README.md").read_text(encoding="utf-8")
     assert "It reads windows of 16 tokens, each 8 after the last, so that a token is predicted from the 8" in card
     assert "every window starts without a state" in card

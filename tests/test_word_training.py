@@ -18,6 +18,8 @@ import hfseq
 from hfseq import word_engines, word_training
 from hfseq.models.word2vec import Word2VecConfig, Word2VecModel
 from hfseq.word_training import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
+from tests.closeness import assert_same
+from tests.launches import HANGS
 
 ANIMALS, TOOLS, GLUE = ["cat", "dog", "cow", "hen"], ["saw", "axe", "pen", "nut"], ["the", "a", "on", "by"]
 
@@ -91,7 +93,7 @@ def test_engines_come_to_the_same_loss(corpus):
         trainer = make_trainer(corpus, num_train_epochs=5, learning_rate=0.05, **options)
         trainer.train()
         losses[name] = trainer.state.log_history[-1]["loss"]
-    assert abs(losses["block"] - losses["torch"]) < 0.03, losses
+    assert_same(losses["block"], losses["torch"], 0.03)
     # "exact" passes over negatives that are the word itself, which among twelve words is one in twelve.
     assert 0 < losses["block"] - losses["exact"] < 0.2, losses
 
@@ -338,7 +340,7 @@ TWO_PROCESSES = """
 def launch(code, **env):
     command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    return subprocess.run([*command, code], capture_output=True, encoding="utf-8", timeout=300)
+    return subprocess.run([*command, code], capture_output=True, encoding="utf-8", timeout=HANGS)
 
 
 def test_two_processes_train_one_model(tmp_path):
@@ -378,5 +380,5 @@ def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpu
     moved = (inputs - start)[:, 0]
     met = trainer.model.counts / 2
     expected = 2 * (1000 / (met + 1000) + met / (met + 1000) / 2)
-    torch.testing.assert_close(moved, expected.float(), rtol=1e-5, atol=1e-5)
+    assert_same(moved, expected.float())
     assert moved[2] < 1.5 and moved[0] == 2  # the most frequent word; a row that no word meets

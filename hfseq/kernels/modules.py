@@ -28,7 +28,8 @@ def import_source(source: str, *used: ModuleType) -> ModuleType:
         used: Modules, besides the vectors, that write its machine code: older code must not meet a change of theirs.
     """
     ours = b"".join(Path(str(module.__file__)).read_bytes() for module in (simd, *used))
-    key = hashlib.sha256(source.encode() + ours + f"{numba.__version__} {llvmlite.__version__}".encode())
+    made_by = f"{numba.__version__} {llvmlite.__version__} {simd.register_bits()}"
+    key = hashlib.sha256(source.encode() + ours + made_by.encode())
     name = f"hfseq_kernels_{key.hexdigest()[:24]}"
     path = _folder() / f"{name}.py"
     if not path.exists() or path.read_text(encoding="utf-8") != source:  # cut short, or not what was printed

@@ -9,6 +9,7 @@ NaN goes in and comes out, as in torch; a diverged run must not look healthy.
 """
 
 import math
+import os
 import struct
 from collections.abc import Callable
 from functools import cache
@@ -53,11 +54,27 @@ class _VectorModel(PrimitiveModel):
 
 
 @cache
-def native_lanes(dtype: str) -> int:
-    """How many numbers fill one register of this CPU."""
+def register_bits() -> int:
+    """Width of the vectors that kernels are written in: of this CPU's registers, unless HFSEQ_SIMD_BITS names less.
+
+    More than the CPU has is an error: LLVM would split each vector in two, and who asks for 512 bits wants to know
+    what they give.
+    """
     features = llvmlite.binding.get_host_cpu_features()
-    bits = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
-    return bits // (8 * np.dtype(dtype).itemsize)
+    widest = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
+    asked = os.environ.get("HFSEQ_SIMD_BITS") or str(widest)
+    allowed = [str(bits) for bits in (128, 256, 512) if bits <= widest]
+    if asked not in allowed:
+        raise ValueError(
+            f"HFSEQ_SIMD_BITS={asked!r} is no width of vectors on this CPU: unset it, or take {', '.join(allowed)}."
+        )
+    return int(asked)
+
+
+@cache
+def native_lanes(dtype: str) -> int:
+    """How many numbers fill one register."""
+    return register_bits() // (8 * np.dtype(dtype).itemsize)
 
 
 def memory(dtype: str, lanes: int) -> tuple[Callable, Callable, Callable]:

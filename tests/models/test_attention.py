@@ -12,6 +12,7 @@ from transformers.masking_utils import create_bidirectional_mask, create_causal_
 from hfseq import TransformerConfig, TransformerForCausalLM, TransformerModel
 from hfseq.models import attention
 from hfseq.models.attention import dot_product_attention, positions_of, rotate, rotation_of, sinusoids, visible
+from tests.closeness import assert_same
 from tests.models.small_transformers import IDS, SIDES, SIZES, trained
 
 CPU = torch.device("cpu")
@@ -38,8 +39,9 @@ def test_attention_equals_torch(kind):
     mask = {"bool": real.expand(3, 1, 7, 7), "number": drawn(3, 2, 7, 7), "causal": torch.ones(7, 7).bool().tril()}
     outputs, shares = dot_product_attention(None, query, key, value, mask.get(kind), scaling=5**-0.5)
     expected = nn.functional.scaled_dot_product_attention(query, key, value, mask.get(kind))
-    assert (outputs - expected.transpose(1, 2)).abs().max() < 1e-12
-    assert shares.shape == (3, 2, queries, keys) and (shares.sum(-1) - 1).abs().max() < 1e-12
+    assert_same(outputs, expected.transpose(1, 2), 1e-12)
+    assert shares.shape == (3, 2, queries, keys)
+    assert_same(shares.sum(-1), 1, 1e-12)
     if kind == "bool":
         assert not shares.masked_select(~real).any()
 
@@ -123,7 +125,7 @@ def test_packed_texts_equal_each_alone(kind, implementation):
     positions = torch.tensor([[0, 1, 2, 0, 1, 2, 3]])
     packed = model(IDS[:1], position_ids=positions).logits
     alone = torch.cat([model(ids).logits for ids in IDS[:1].split([3, 4], dim=1)], dim=1)
-    assert (packed - alone).abs().max() < 1e-5
+    assert_same(packed, alone)
     assert (packed - model(IDS[:1]).logits).abs().max() > 1e-2
 
 
@@ -135,9 +137,7 @@ def test_sinusoids_by_hand():
     for row, position in enumerate((0, 1, 5)):
         for pair in range(3):
             angle = position / 10_000 ** (2 * pair / 6)
-            assert found[row, 2 * pair : 2 * pair + 2].tolist() == pytest.approx(
-                [math.sin(angle), math.cos(angle)], abs=1e-6
-            )
+            assert_same(found[row, 2 * pair : 2 * pair + 2].tolist(), [math.sin(angle), math.cos(angle)])
 
 
 def test_a_step_of_k_is_one_rotation_wherever_it_begins():
@@ -145,7 +145,8 @@ def test_a_step_of_k_is_one_rotation_wherever_it_begins():
     pairs = torch.view_as_complex(sinusoids(torch.arange(200)[None], 8)[0].double().unflatten(1, (4, 2)))
     for step in (1, 5, 100):
         turns = pairs[step:] / pairs[:-step]  # (200 - k, 4)
-        assert (turns - turns[0]).abs().max() < 1e-4 and (turns.abs() - 1).abs().max() < 1e-5
+        assert_same(torch.view_as_real(turns), torch.view_as_real(turns[:1]).expand(len(turns), -1, -1), 1e-4)
+        assert_same(turns.abs(), 1)
         assert (turns[0] - 1).abs().min() > 1e-4
 
 
@@ -161,8 +162,8 @@ def test_turned_queries_and_keys_know_their_distance_alone(dtype):
 
     for distance in (0, 1, 7):
         scores = [score(place + distance, place) for place in (0, 1, 40, 1_000)]
-        assert scores == pytest.approx([scores[0]] * 4, abs=2e-3 if distance else 1e-4)
-    assert score(0, 0) == pytest.approx((query * key).sum().item(), abs=1e-6)
+        assert_same(scores, [scores[0]] * 4, 1e-3 if distance else 1e-5)
+    assert_same(score(0, 0), (query * key).sum())
     assert abs(score(9, 2) - score(2, 9)) > 1e-2  # before is not behind
 
 
@@ -193,11 +194,11 @@ def test_bfloat16_tells_positions_beyond_a_thousand_apart(kind):
     places = torch.tensor([[1_000, 1_001]])
     exact = [[math.sin(place / 10_000 ** (2 * i / 16)) for i in range(8)] for place in (1_000, 1_001)]
     found = sinusoids(places, 16)[0, :, ::2] if kind == "sinusoidal" else rotation_of(places, 16, 1e4)[1][0, 0, :, :8]
-    assert (found - torch.tensor(exact)).abs().max() < 1e-3
+    assert_same(found, torch.tensor(exact), 1e-3)
     model = trained(TransformerModel, position_embedding_type=kind, bidirectional=False).to(torch.bfloat16)
     outputs = [model(IDS, position_ids=torch.arange(7)[None] + start).last_hidden_state for start in (0, 1_000, 1_001)]
     assert all(output.dtype == torch.bfloat16 for output in outputs)
     if kind == "sinusoidal":
         assert not torch.equal(outputs[1], outputs[2])
     else:
-        assert (outputs[0] - outputs[1]).abs().max() < 0.1 * outputs[0].abs().max()
+        assert_same(outputs[0], outputs[1], 0.1)

@@ -13,6 +13,7 @@ from hfseq.kernels import symbols
 from hfseq.models import fused
 from hfseq.models import loop as loop_module
 from hfseq.models.cells import Cell, gru_cell, lstm_cell, rnn_cell
+from tests.closeness import assert_same
 from tests.models import textbook
 from tests.models.loops import (
     BATCHES,
@@ -149,7 +150,7 @@ def test_each_part_of_the_lstm_can_be_left_out(input_gate, forget_gate, output_g
         _, reached = ROUTES["without_kernels"](loop, token[:, None], order, (h, c))
     assert len(p) == (len(letters) - 1) * peephole
     for state, expected in zip(reached, (o * torch.tanh(after), after), strict=True):
-        assert (state - expected).abs().max() < 1e-12
+        assert_same(state, expected, 1e-12)
 
 
 def size(cell, width=HIDDEN, inputs=INPUT):
@@ -191,7 +192,7 @@ def test_cells_of_a_memory_block_share_their_gates(block_size):
     expected = run(ROUTES["without_kernels"], whole, batch).values
     for route in ("fused", "without_kernels"):
         for name, value in run(ROUTES[route], loop, batch).values.items():
-            assert (value - expected[name]).abs().max() < 1e-12
+            assert_same(value, expected[name], 1e-12)
 
 
 def set_gates(loop, **biases):
@@ -214,9 +215,9 @@ def test_the_error_carousel_keeps_the_cell_and_its_gradient_over_200_steps(route
     _, (_, kept) = ROUTES[route](
         loop, torch.randn(3, 200, INPUT, dtype=dtype), loop_module.TokenOrder(3, 200, None), (h, c)
     )
-    assert (kept - c).abs().max() < 1e-6
+    assert_same(kept, c)
     kept.sum().backward()
-    assert (c.grad - 1).abs().max() < 1e-6
+    assert_same(c.grad, 1)
 
 
 @both_routes
@@ -241,7 +242,7 @@ def test_a_saturated_forget_gate_loses_what_the_residual_carries():
     order, inputs = loop_module.TokenOrder(2, 1, None), torch.randn(2, 1, INPUT, dtype=torch.float64)
     _, (reached,) = loop(inputs, order, (h,))
     update = torch.tanh(inputs[:, 0] @ loop.weight_ih[HIDDEN:].T + h @ loop.weight_hh[HIDDEN:].T + loop.bias[HIDDEN:])
-    assert (reached - update).abs().max() < 1e-12
+    assert_same(reached, update, 1e-12)
 
 
 MISTAKES = [

@@ -9,6 +9,7 @@ from torch import nn
 
 from hfseq import CustomConfig, CustomModel, GRUConfig, GRUModel, LSTMConfig, LSTMModel, RNNConfig, RNNModel
 from hfseq.models.conversion import load_keras, load_torch, to_keras, to_torch
+from tests.closeness import assert_same
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -61,7 +62,7 @@ def test_layers_answer_as_the_torch_module_they_were_loaded_from(name, bias, bid
     model = shake(make(TORCH, name, layers=2, bidirectional=bidirectional))
     load_torch(model.layers, module)
     output = model(inputs_embeds=inputs()).last_hidden_state
-    assert (output - module(inputs())[0]).abs().max() < 1e-6
+    assert_same(output, module(inputs())[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
@@ -75,7 +76,7 @@ def test_the_way_to_torch_and_back_keeps_every_bit_and_the_dtype(name, dtype):
     assert type(module) is TORCH[name][3] and {p.dtype for p in module.parameters()} == {dtype}
     if dtype == torch.float64:
         output = model(inputs_embeds=inputs(dtype=dtype)).last_hidden_state
-        assert (output - module(inputs(dtype=dtype))[0]).abs().max() < 1e-12
+        assert_same(output, module(inputs(dtype=dtype))[0], 1e-12)
     shake(model)
     load_torch(model.layers, module)
     assert all(torch.equal(value, before[name]) for name, value in model.layers.state_dict().items())
@@ -203,11 +204,11 @@ def test_a_layer_answers_by_the_equations_of_keras_and_gives_its_weights_back(na
     values = inputs(dtype=torch.float64)
     output = model(inputs_embeds=values).last_hidden_state.detach().numpy()
     expected = run_keras_equations(name, values.numpy(), weights)
-    assert np.abs(output - expected).max() < 1e-12
+    assert_same(output, expected, 1e-12)
 
     returned = to_keras(model.layers[0])
     assert [array.shape for array in returned] == [array.shape for array in weights]
-    assert np.abs(run_keras_equations(name, values.numpy(), returned) - expected).max() < 1e-12
+    assert_same(run_keras_equations(name, values.numpy(), returned), expected, 1e-12)
     before = snapshot(shake(model).layers)
     load_keras(model.layers[0], to_keras(model.layers[0]))
     assert all(torch.equal(value, before[key]) for key, value in model.layers.state_dict().items())
@@ -252,9 +253,9 @@ def test_keras_itself_gives_the_same_answers_in_both_directions(name, bidirectio
     ours = model(inputs_embeds=inputs()).last_hidden_state.detach().numpy()
     layer.build((None, None, 4))
     layer.set_weights(to_keras(model.layers[0]))
-    assert np.abs(np.asarray(layer(inputs().numpy()).detach().cpu()) - ours).max() < 1e-6
+    assert_same(layer(inputs().numpy()), ours)
 
     layer.set_weights([np.random.default_rng(1).uniform(-0.6, 0.6, w.shape) for w in layer.get_weights()])
     load_keras(model.layers[0], layer.get_weights())
     ours = model(inputs_embeds=inputs()).last_hidden_state.detach().numpy()
-    assert np.abs(np.asarray(layer(inputs().numpy()).detach().cpu()) - ours).max() < 1e-6
+    assert_same(layer(inputs().numpy()), ours)

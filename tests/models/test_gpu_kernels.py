@@ -18,6 +18,7 @@ pytest.importorskip("triton")
 from hfseq.kernels import gpu, gpu_source  # noqa: E402
 from hfseq.models.cells import CELLS, Cell  # noqa: E402
 from hfseq.models.loop import Packing, RecurrentLoop  # noqa: E402
+from tests.closeness import difference  # noqa: E402
 
 STYLES = pytest.mark.parametrize("persistent", [False, True], ids=["alternating", "persistent"])
 RAGGED, EVEN = (4, 2, 1, 0), (4, 4, 4)
@@ -82,8 +83,7 @@ class Problem:
 
     def error(self, **options):
         """The largest difference from the reference, relative to the largest number."""
-        pairs = zip(self.solve(gpu.run, **options), self.solve(reference), strict=True)
-        return max(((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1)).item() for ours, theirs in pairs)
+        return difference(self.solve(gpu.run, **options), self.solve(reference), scale=1)
 
 
 @STYLES

@@ -10,6 +10,7 @@ from numba import njit
 from hfseq.kernels import modules, simd, symbols
 from hfseq.models.cells import TORCH, Cell
 from hfseq.models.loop import TokenOrder
+from tests.closeness import assert_same
 from tests.models.loops import BATCHES, BUILT_IN, HIDDEN, INPUT, ROUTES, TOLERANCES, assert_close, make_loop, run
 
 # Symbols
@@ -81,7 +82,7 @@ def assert_derivative(expression, seed):
     outputs = [output, *symbols.differentiate([output], [incoming], inputs)]
     results = evaluate(outputs, {incoming: gradient, **dict(zip(inputs, (v.detach() for v in vectors), strict=True))})
     for result, reference in zip(results, (expected, *expected_gradients), strict=True):
-        assert torch.allclose(result.expand(4, 5), reference, rtol=1e-9, atol=1e-9)
+        assert_same(result.expand(4, 5), reference, 1e-9)
     return {node.operation for node in symbols.in_order(outputs)}
 
 
@@ -169,7 +170,7 @@ def test_functions_of_vectors_at_the_ends(dtype):
     values = torch.tensor([-infinity, -1000.0, -0.0, 0.0, 1000.0, infinity, nan] * 5, dtype=dtype)
     for name in ("sigmoid", "tanh", "relu"):
         result = apply(name, values)
-        assert torch.allclose(result, getattr(torch, name)(values), atol=1e-7, rtol=0, equal_nan=True), name
+        assert_same(result, getattr(torch, name)(values), 1e-7, nan=True, what=name)
     exponential = apply("exp", values)
     assert (exponential[:2] == 0).all() and exponential[4:6].isinf().all() and exponential[6].isnan()
     assert exponential[2] == exponential[3] == 1
@@ -245,3 +246,38 @@ def test_a_cache_that_cannot_be_written_is_only_slower(error, monkeypatch, caplo
         assert "compiled anew in each process" in caplog.text and "read-only" in caplog.text
     finally:
         modules._folder.cache_clear()
+
+
+# The width of the vectors
+
+WIDTH = """
+from hfseq.kernels import simd, word2vec
+loop = word2vec.compiled_loop(100, 32, cbow=False, ngrams=False, hierarchical=False, exact=False)
+print(simd.register_bits(), simd.native_lanes("float32"), simd.native_lanes("float64"), loop.__module__)
+"""
+
+
+def test_fewer_bits_than_the_cpu_has_give_machine_code_of_their_own(run_python):
+    widest = int(run_python(WIDTH, HFSEQ_SIMD_BITS="").stdout.split()[0])
+    widths = [bits for bits in (128, 256, 512) if bits <= widest]
+    found = [run_python(WIDTH, HFSEQ_SIMD_BITS=str(bits)).stdout.split() for bits in widths]
+    assert [[int(number) for number in line[:3]] for line in found] == [[b, b // 32, b // 64] for b in widths]
+    assert len({line[3] for line in found}) == len(widths)  # the loops of word2vec are the same text for each
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"), [("64", "128, 256"), ("wide", "128, 256"), ("256.0", "128, 256"), ("512", "128, 256")]
+)
+def test_bits_that_this_cpu_lacks_are_refused(asked, allowed, monkeypatch):
+    monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: {"avx2": True})
+    monkeypatch.setenv("HFSEQ_SIMD_BITS", asked)
+    with pytest.raises(ValueError, match=f"HFSEQ_SIMD_BITS='{asked}' .* on this CPU: unset it, or take {allowed}"):
+        simd.register_bits.__wrapped__()
+
+
+def test_a_model_says_so_too_and_does_not_fall_back_to_torch(run_python):
+    code = """
+    import hfseq, torch
+    hfseq.LSTMModel(hfseq.LSTMConfig(vocab_size=9))(torch.tensor([[1, 2]]))
+    """
+    assert "ValueError: HFSEQ_SIMD_BITS='1' is no width" in run_python(code, HFSEQ_SIMD_BITS="1").stderr

@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import linprog
 
 from hfseq.models.keyed_vectors import KeyedVectors
+from tests.closeness import assert_same
 
 WORDS = ["east", "north", "northeast", "west", "far_east"]
 TOY = np.array([[1, 0], [0, 1], [1, 1], [-1, 0], [5, 0]], dtype=np.float32)
@@ -55,7 +56,7 @@ def test_neighbours_are_sorted_by_cosine_and_leave_the_question_out(toy):
 def test_products_of_cosines(toy):
     scores = toy.most_similar_cosmul(positive=["north"], negative=["west"], topn=None)
     expected = [0.5 / 1e-6, 1 / (0.5 + 1e-6), (1 + ROOT) / 2 / ((1 - ROOT) / 2 + 1e-6), 0.5 / (1 + 1e-6), 0.5 / 1e-6]
-    np.testing.assert_allclose(scores, expected, rtol=1e-4)
+    assert_same(scores, expected, 1e-4)
     found = toy.most_similar_cosmul("north", topn=9, restrict_vocab=2)
     assert [word for word, _ in found] == ["east"]
 
@@ -65,7 +66,7 @@ def test_a_row_of_zeros_comes_last_and_stays_zeros(toy):
     assert toy.most_similar("east", topn=9)[-1][0] == "nothing"
     assert not toy.get_normed_vectors()[-1].any() and not toy.get_vector("nothing", norm=True).any()
     toy.unit_normalize_all()
-    np.testing.assert_allclose(np.linalg.norm(toy.vectors, axis=1), [1, 1, 1, 1, 1, 0], atol=1e-6)
+    assert_same(np.linalg.norm(toy.vectors, axis=1), [1, 1, 1, 1, 1, 0])
 
 
 def test_changed_vectors_change_answers(toy):
@@ -233,7 +234,7 @@ def same(ours, theirs):
             same(one, other)
     elif isinstance(theirs, np.ndarray | np.floating | float):
         assert np.shape(ours) == np.shape(theirs)
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+        assert_same(ours, theirs, nan=True)
     else:
         assert ours == theirs
 
@@ -396,7 +397,7 @@ def test_changes_are_gensims(pair, change):
     assert results[0] == results[1]
     assert ours.index_to_key == theirs.index_to_key and ours.key_to_index == theirs.key_to_index
     known = np.isfinite(theirs.vectors)  # gensim makes NaN of zeros
-    np.testing.assert_allclose(ours.vectors[known], theirs.vectors[known], rtol=1e-6)
+    assert_same(ours.vectors[known], theirs.vectors[known])
     assert ours.expandos.keys() == theirs.expandos.keys()
     for name, values in theirs.expandos.items():
         assert ours.expandos[name].dtype == values.dtype
@@ -433,7 +434,7 @@ def test_a_part_of_the_table_is_gensims(pair, options):
 def test_word_movers_distance_is_gensims(pair, documents, transport):
     for norm in (True, False):
         ours, theirs = (table.wmdistance(*documents, norm=norm) for table in pair)
-        assert ours == pytest.approx(theirs, abs=1e-6)
+        assert_same(ours, theirs, nan=True)
 
 
 def test_to_gensim_and_back(pair):

@@ -11,6 +11,7 @@ from hfseq import FAMILIES, LSTMConfig, LSTMForSequenceClassification
 from hfseq.kernels import sequence
 from hfseq.models import fused
 from hfseq.models.loop import Packing, RecurrentLoop, TokenOrder
+from tests.closeness import assert_same, difference
 from tests.models import textbook
 from tests.models.loops import (
     BATCHES,
@@ -77,9 +78,9 @@ def test_inference_equals_the_textbook(name, route, dtype):
             loop, inputs = loop.to(dtype), inputs.to(dtype)
             states = None if states is None else tuple(state.to(dtype) for state in states)
             outputs, reached = ROUTES[route](loop, inputs, batch.order(), states)
-        assert (outputs - expected).abs().max() < TOLERANCES[dtype][0], kind
+        assert_same(outputs, expected, TOLERANCES[dtype][0], what=kind)
         for state, expected_state in zip(reached, expected_states, strict=True):
-            assert (state - expected_state).abs().max() < TOLERANCES[dtype][0], kind
+            assert_same(state, expected_state, TOLERANCES[dtype][0], what=kind)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 8, 40, 128, 130])  # on both sides of the limits of the kernels
@@ -95,7 +96,7 @@ def test_one_token_at_a_time_equals_the_whole_text(name, rows):
             output, states = loop(inputs[:, t : t + 1], TokenOrder(rows, 1, mask), states)
             outputs.append(output)
     pieces = torch.cat([*outputs, torch.stack(states, dim=1)], dim=1)
-    assert (pieces - whole).abs().max() < 1e-5
+    assert_same(pieces, whole)
 
 
 @pytest.mark.parametrize("name", KINDS_OF_CELL)
@@ -106,7 +107,7 @@ def test_a_large_ragged_batch_equals_torch_with_and_without_gradients(name):
     expected = values("without_kernels", loop, inputs, TokenOrder(60, 9, mask))
     for with_gradients in (False, True):
         with torch.set_grad_enabled(with_gradients):
-            assert (values("fused", loop, inputs, TokenOrder(60, 9, mask)) - expected).abs().max() < 1e-5
+            assert_same(values("fused", loop, inputs, TokenOrder(60, 9, mask)), expected)
 
 
 @pytest.mark.parametrize("width", [1, 5, 8, 13, 16, 37, 100])
@@ -121,9 +122,8 @@ def test_any_width_fills_the_vectors_of_the_kernels(name, width):
         # Of a mean over few elements the reciprocal root is large, and errors grow with it.
         gradients[route] = [result, *torch.autograd.grad((result**2).sum(), [*states, *loop.parameters()])]
         with torch.no_grad():
-            assert (values(route, loop, inputs, order, states) - result).abs().max() < 1e-5
-    for a, b in zip(gradients["fused"], gradients["without_kernels"], strict=True):
-        assert (a - b).abs().max() <= 1e-4 * b.abs().max().clamp(min=1e-2)
+            assert_same(values(route, loop, inputs, order, states), result)
+    assert_same(gradients["fused"], gradients["without_kernels"], 1e-4, scale=1e-2)
 
 
 def test_only_what_needs_a_gradient_gets_one_and_it_is_the_same():
@@ -194,7 +194,8 @@ def test_autocast_on_a_cpu_without_bfloat16_products_is_accurate(name, with_grad
         expected = values("without_kernels", loop, inputs, order)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             result = values("fused", loop, inputs, order)
-    assert result.dtype == torch.float32 and (result - expected).abs().max() < 1e-5
+    assert result.dtype == torch.float32
+    assert_same(result, expected)
 
 
 @pytest.mark.parametrize("name", ["rnn_tanh", "lstm", "gru"])
@@ -205,7 +206,7 @@ def test_autocast_on_torchs_loop_below_avx512_is_accurate(name, monkeypatch):
     expected = values("without_kernels", loop, inputs, order)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         result = values("without_kernels", loop, inputs, order)
-    assert (result - expected).abs().max() < 1e-6
+    assert_same(result, expected)
 
 
 @pytest.mark.parametrize("name", KINDS_OF_CELL)
@@ -221,7 +222,7 @@ def test_products_in_bfloat16_stay_near(name, monkeypatch):
         assert result.dtype == torch.float32
         results.append([result, *torch.autograd.grad((result**2).sum(), leaves)])
     (exact, *gradients), (near, *near_gradients) = results
-    assert 0 < (near - exact).abs().max() < 2e-2
+    assert 0 < difference(near, exact) < 2e-2
     for gradient, other in zip(gradients, near_gradients, strict=True):
         assert (gradient - other).norm() < 3e-2 * gradient.norm()
 
@@ -231,7 +232,8 @@ def test_a_model_in_bfloat16_runs_without_the_kernels():
     inputs, order = torch.randn(5, 6, INPUT), TokenOrder(5, 6, RAGGED)
     expected, _ = loop(inputs, order)
     outputs, _ = loop.bfloat16()(inputs.bfloat16(), order)
-    assert outputs.dtype == torch.bfloat16 and (outputs - expected).abs().max() < 3e-2
+    assert outputs.dtype == torch.bfloat16
+    assert_same(outputs, expected, 3e-2)
 
 
 # Copies, and machines that lack something
@@ -314,7 +316,7 @@ def test_an_exported_graph_reads_any_mask(name, backward):
     exported = torch.export.export(module, (inputs, torch.ones(5, 6, dtype=torch.long))).module()
     for batch in BATCHES.values():
         mask = torch.ones(5, 6, dtype=torch.long) if batch.mask is None else batch.mask
-        assert (exported(inputs, mask) - module(inputs, mask)).abs().max() < 1e-6
+        assert_same(exported(inputs, mask), module(inputs, mask))
 
 
 def test_shapes_are_known_on_the_meta_device():

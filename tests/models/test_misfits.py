@@ -11,6 +11,7 @@ import hfseq
 from hfseq.kernels import modules
 from hfseq.models.cells import CELLS, Cell, register_cell
 from hfseq.models.loop import RecurrentLoop, TokenOrder
+from tests.closeness import assert_same, difference
 
 ROUTES = ["fused", "without_kernels"]
 
@@ -100,7 +101,8 @@ def test_one_step_sees_every_change_of_the_weights(change):
     with torch.no_grad():
         after = loop(inputs, order, states)[0]
         expected = loop._reference(inputs, order, states, loop.weights())[0]
-    assert (after - expected).abs().max() < 1e-6 < 1e-3 < (after - before).abs().max()
+    assert_same(after, expected)
+    assert difference(after, before) > 1e-3
 
 
 def test_a_copy_keeps_its_cell_when_the_name_means_another_one_since(monkeypatch):
@@ -149,4 +151,4 @@ def test_autocast_leaves_float64_alone(monkeypatch):
     loop, inputs, order = make().double(), torch.randn(2, 3, 6, dtype=torch.float64), TokenOrder(2, 3, None)
     with torch.autocast("cpu", torch.bfloat16):
         inside = loop(inputs, order)[0]
-    assert (inside - loop(inputs, order)[0]).abs().max() < 1e-12
+    assert_same(inside, loop(inputs, order)[0], 1e-12)

@@ -19,6 +19,7 @@ from hfseq import (
 from hfseq.models import fused
 from hfseq.models.heads import SequencePooling, sequence_loss
 from hfseq.models.recurrence import LockedDropout, RecurrentConfig
+from tests.closeness import assert_same
 from tests.contract import edit_weights
 
 CLASSIFIERS = [
@@ -102,16 +103,16 @@ def test_equals_packed_torch_in_outputs_and_gradients(name, side, bidirectional)
     expected, _ = run_packed(theirs, embeds, LENGTHS)
     output = ours(moved, mask).last_hidden_state
     real = output[mask.bool()]
-    assert (real - expected[right.bool()]).abs().max() < 1e-6
+    assert_same(real, expected[right.bool()])
 
     weights = torch.randn(int(LENGTHS.sum()), output.shape[-1])
     (real * weights).sum().backward()
     (expected[right.bool()] * weights).sum().backward()
     for mine, other in shared_parameters(ours, theirs):
-        assert (mine.grad - other.grad[-len(mine) :]).abs().max() < 1e-5
+        assert_same(mine.grad, other.grad[-len(mine) :])
     token_gradient = torch.zeros_like(ours.embed_tokens.weight)
     token_gradient.index_add_(0, ids[right.bool()], embeds.grad[right.bool()])
-    assert (ours.embed_tokens.weight.grad - token_gradient).abs().max() < 1e-5
+    assert_same(ours.embed_tokens.weight.grad, token_gradient)
 
 
 @pytest.mark.usefixtures("route")
@@ -124,13 +125,13 @@ def test_states_equal_packed_torch_from_a_given_state(name):
     _, states = run_packed(theirs, ours.embed_tokens(ids), LENGTHS)
     states = states if name == "lstm" else (states,)
     for state, reference in zip(first.layers[0].states, states, strict=True):
-        assert (state - reference[0]).abs().max() < 1e-12
+        assert_same(state, reference[0], 1e-12)
     again = ours(ids, mask.repeat(1, 2), past_key_values=first).past_key_values
     packed = pack_padded_sequence(ours.embed_tokens(ids), LENGTHS, batch_first=True, enforce_sorted=False)
     _, states = theirs(packed, states if name == "lstm" else states[0])
     states = states if name == "lstm" else (states,)
     for state, reference in zip(again.layers[0].states, states, strict=True):
-        assert (state - reference[0]).abs().max() < 1e-12
+        assert_same(state, reference[0], 1e-12)
 
 
 @pytest.mark.parametrize("name", TORCH)
@@ -140,7 +141,7 @@ def test_each_gate_starts_orthogonal_with_the_documented_biases(name, tmp_path):
     for fresh in (model, type(model).from_pretrained(tmp_path)):
         loop = fresh.layers[0].forward_loop
         for gate in loop.weight_hh.split(32):
-            assert torch.allclose(gate @ gate.T, torch.eye(32), atol=1e-5)
+            assert_same(gate @ gate.T, torch.eye(32))
         bound = (6 / (48 + 32)) ** 0.5
         assert 0.9 * bound < loop.weight_ih.abs().max() <= bound
         assert loop.bias_hh is None or not loop.bias_hh.any()
@@ -193,7 +194,7 @@ def test_a_relu_state_that_grows_does_not_overflow_over_the_padding(pooling):
     ids, mask = torch.randint(1, 9, (2, 400)), torch.ones(2, 400, dtype=torch.long)
     mask[:, 5:] = 0
     outputs = model(ids, mask, labels=torch.tensor([0, 1]))
-    assert (outputs.logits - model(ids[:, :5]).logits).abs().max() < 1e-5
+    assert_same(outputs.logits, model(ids[:, :5]).logits)
     outputs.loss.backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
@@ -218,7 +219,8 @@ def test_relu_network_equals_torch():
     weights = {"weight_ih_l0": loop.weight_ih, "weight_hh_l0": loop.weight_hh, "bias_ih_l0": loop.bias}
     reference.load_state_dict(weights | {"bias_hh_l0": torch.zeros(4)})
     output = model(inputs_embeds=inputs).last_hidden_state
-    assert (output - reference(inputs)[0]).abs().max() < 1e-6 and (output >= 0).all()
+    assert_same(output, reference(inputs)[0])
+    assert (output >= 0).all()
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -231,7 +233,7 @@ def test_a_whole_model_gives_the_same_with_and_without_kernels(name, monkeypatch
     ids, mask = torch.randint(1, 30, (3, 5)), torch.tensor([[1] * 5, [0, 0, 1, 0, 1], [1, 1, 0, 0, 0]])
     logits = model(ids, mask).logits
     monkeypatch.setattr(fused, "kernels", lambda *_: None)
-    assert (model(ids, mask).logits - logits).abs().max() < 1e-6
+    assert_same(model(ids, mask).logits, logits)
 
 
 def test_pooling_by_hand():
@@ -256,7 +258,8 @@ def test_attention_weights_are_returned_and_sum_to_one_over_real_tokens():
     mask = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]])
     outputs = model(torch.randint(1, 20, (2, 4)), mask, output_attentions=True)
     (weights,) = outputs.attentions
-    assert torch.allclose(weights.sum(1), torch.tensor([1.0, 0.0])) and not weights[~mask.bool()].any()
+    assert_same(weights.sum(1), torch.tensor([1.0, 0.0]))
+    assert not weights[~mask.bool()].any()
 
 
 def test_dropout_kinds():
@@ -293,11 +296,11 @@ def test_frozen_embeddings_get_no_gradient_and_stay_frozen_after_loading(tmp_pat
 def test_losses_by_hand():
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
     classes = sequence_loss(logits, torch.tensor([0, -100]), "single_label_classification")
-    assert abs(classes.item() - torch.log(1 + torch.exp(torch.tensor(-2.0))).item()) < 1e-6
+    assert_same(classes.item(), torch.log(1 + torch.exp(torch.tensor(-2.0))).item())
     labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     several = sequence_loss(logits, labels, "multi_label_classification")
     expected = -(logits.sigmoid().log() * labels + (1 - logits.sigmoid()).log() * (1 - labels)).mean()
-    assert abs(several.item() - expected.item()) < 1e-6
+    assert_same(several.item(), expected.item())
     assert sequence_loss(logits[:, :1], torch.tensor([1.0, 2.0]), "regression").item() == pytest.approx((1 + 4) / 2)
     assert sequence_loss(logits[:, :1], torch.tensor([1.0, 2.0]), "regression", 10).item() == pytest.approx(0.5)
 

@@ -17,6 +17,7 @@ from hfseq.models.word2vec import Word2VecConfig, Word2VecModel
 from hfseq.models.word_tables import ngram_buckets
 from hfseq.tokenization import vocabulary_tokenizer
 from tests.checkpoints import CARD, assert_same_weights
+from tests.closeness import assert_same
 
 WORDS = ["the", "film", "was", "good", "naïve", "日本語", "a", "plot"]
 COUNTS = np.array([0, 0, 50, 20, 18, 9, 5, 4, 3, 2])
@@ -86,17 +87,17 @@ def test_a_word_is_the_mean_of_its_own_row_and_its_ngrams():
     found = model(ids).last_hidden_state
     for row, column in np.ndindex(2, 2):
         expected = vector_by_hand(model, WORDS[ids[row, column] - 2])
-        torch.testing.assert_close(found[row, column], expected)
-    torch.testing.assert_close(model.embed(torch.tensor(6)), found[0, 1])
-    torch.testing.assert_close(model(torch.tensor([[1]])).last_hidden_state[0, 0], model.inputs.weight[1])
+        assert_same(found[row, column], expected)
+    assert_same(model.embed(torch.tensor(6)), found[0, 1])
+    assert_same(model(torch.tensor([[1]])).last_hidden_state[0, 0], model.inputs.weight[1])
 
 
 def test_unseen_words_have_the_mean_of_their_ngrams():
     model = make_model(ngram_buckets=BUCKETS)
     for word in ("unseenword", "films", "日本"):
-        np.testing.assert_allclose(model.vectors[word], vector_by_hand(model, word), rtol=1e-5, atol=1e-6)
+        assert_same(model.vectors[word], vector_by_hand(model, word))
     for word in WORDS:
-        np.testing.assert_allclose(model.vectors[word], vector_by_hand(model, word), rtol=1e-5, atol=1e-6)
+        assert_same(model.vectors[word], vector_by_hand(model, word))
     with pytest.raises(KeyError, match="'' has no vector"):  # "<>" is shorter than three
         model.vectors[""]
     with pytest.raises(KeyError, match="'unseenword' has no vector"):
@@ -124,10 +125,10 @@ def test_the_losses_are_those_of_the_formulas():
             model.config.noise_power = -10.0  # 5 is drawn 59049 times as often as 6
             own = sum(F.softplus(-context @ outputs[label]) for context, label in zip(contexts, labels, strict=True))
             expected = (own + 3 * F.softplus(contexts[1] @ outputs[5])) / 2
-        torch.testing.assert_close(model(ids, mask, labels=labels).loss, expected)
+        assert_same(model(ids, mask, labels=labels).loss, expected)
         torch.manual_seed(0)
         whole = model(ids, mask, labels=labels, num_items_in_batch=8).loss
-        torch.testing.assert_close(whole, expected / 4)
+        assert_same(whole, expected / 4)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "negative-sampling", "hierarchical-softmax"])
@@ -194,7 +195,7 @@ def test_vectors_are_made_anew_when_something_changes():
     assert model.vectors is before
     with torch.no_grad():
         model.inputs.weight.mul_(2)
-    np.testing.assert_allclose(model.vectors["film"], 2 * before["film"], rtol=1e-6)
+    assert_same(model.vectors["film"], 2 * before["film"])
     model.set_vocabulary(model.tokenizer, COUNTS * 3)
     assert model.vectors.get_vecattr("film", "count") == 60
     model.set_vocabulary(vocabulary_tokenizer(WORDS[::-1]), COUNTS)
@@ -289,13 +290,11 @@ def test_loading_takes_the_options_of_transformers(tmp_path, options):
     assert loaded.dtype == options.get("dtype", torch.float32)
     assert torch.equal(loaded.counts, model.counts) and torch.equal(loaded.ngrams, model.ngrams)
     assert loaded.vectors.vectors.dtype == np.float32
-    np.testing.assert_allclose(loaded.vectors["filmy"], model.vectors["filmy"], rtol=2e-3, atol=2e-3)
-    np.testing.assert_allclose(loaded.vectors["film"], model.vectors["film"], rtol=2e-3, atol=2e-3)
-    np.testing.assert_allclose(
-        [score for _, score in loaded.predict_output_word(["film", "was"])],
-        [score for _, score in model.predict_output_word(["film", "was"])],
-        atol=5e-3,
-    )
+    for asked in (
+        lambda model: [model.vectors["filmy"], model.vectors["film"]],
+        lambda model: [score for _, score in model.predict_output_word(["film", "was"])],
+    ):
+        assert_same(asked(loaded), asked(model), 5e-3)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +369,7 @@ def test_copies_are_independent(duplicate, buckets):
     with torch.no_grad():
         other.inputs.weight.mul_(2)
     np.testing.assert_array_equal(model.vectors[words], before)
-    np.testing.assert_allclose(other.vectors[words], 2 * before, rtol=1e-6)
+    assert_same(other.vectors[words], 2 * before)
     assert other.tokenizer("the film")["input_ids"] == [2, 3]
     np.testing.assert_array_equal(duplicate(model.vectors)[words], before)
 
@@ -380,4 +379,4 @@ def test_a_compiled_model_gives_the_same_vectors(buckets):
     model = make_model(ngram_buckets=buckets)
     compiled = torch.compile(model, backend="eager")
     for ids in (torch.tensor([[2, 3, 4]]), torch.tensor([[5, 6], [7, 1]])):
-        torch.testing.assert_close(compiled(ids).last_hidden_state, model(ids).last_hidden_state)
+        assert_same(compiled(ids).last_hidden_state, model(ids).last_hidden_state)

@@ -19,6 +19,7 @@ from hfseq.kernels import word2vec as kernels
 from hfseq.models.word2vec import Word2VecConfig, Word2VecModel
 from hfseq.models.word_tables import huffman_paths, keep_probabilities, noise_distribution, noise_table
 from hfseq.word_engines import NumbaEngine, Stretch, TorchEngine
+from tests.closeness import assert_same
 
 WORDS, NOISE_WORD, RATE = 12, 11, 0.05
 SENTENCES = [[2, 3, 4, 5, 3, 2], [6], [7, 8], [9, 2, 10, 3, 4, 4, 5, 6, 7, 8, 9, 10, 2, 3]]
@@ -152,10 +153,10 @@ def test_the_exact_loop_does_what_the_equations_say(kind, dimension):
     model = make_model(dimension, **(KINDS | HIERARCHICAL)[kind])
     by_hand = ByHand(model).pair_by_pair()
     inputs, outputs, (done, loss, pairs) = run(NumbaEngine(model, num_threads=1, shared=8, block=16, exact=True))
-    np.testing.assert_allclose(inputs, by_hand.inputs, atol=2e-6)
-    np.testing.assert_allclose(outputs, by_hand.outputs, atol=2e-6)
+    assert_same(inputs, by_hand.inputs)
+    assert_same(outputs, by_hand.outputs)
     assert done == len(IDS) and pairs == -(-len(by_hand.losses) // 64)  # one pair of 64 is looked at
-    assert loss == pytest.approx(sum(by_hand.losses[::64]), abs=1e-5)
+    assert_same(loss, sum(by_hand.losses[::64]))
     assert np.abs(inputs - by_hand.start).max() > 0.01
 
 
@@ -167,8 +168,8 @@ def test_a_block_is_all_its_pairs_computed_from_one_state(kind, shared):
     by_hand = ByHand(model).all_at_once()
     engine = NumbaEngine(model, num_threads=1, shared=shared, block=64, exact=False)
     inputs, outputs, (done, loss, pairs) = run(engine, ids)
-    np.testing.assert_allclose(inputs, by_hand.inputs, atol=5e-6)
-    np.testing.assert_allclose(outputs, by_hand.outputs, atol=5e-6)
+    assert_same(inputs, by_hand.inputs)
+    assert_same(outputs, by_hand.outputs)
     assert pairs == len(by_hand.losses) and done == len(ids)
     assert loss == pytest.approx(sum(by_hand.losses), rel=1e-5)
 
@@ -186,8 +187,8 @@ def test_the_torch_engine_is_all_its_pairs_computed_from_one_state(kind):
     by_hand = ByHand(model).all_at_once()
     engine = TorchEngine(model, device="cpu", tokens_per_step=64, shared=16, block=32)
     inputs, outputs, (done, loss, pairs) = run(engine)
-    np.testing.assert_allclose(inputs, by_hand.inputs, atol=5e-6)
-    np.testing.assert_allclose(outputs, by_hand.outputs, atol=5e-6)
+    assert_same(inputs, by_hand.inputs)
+    assert_same(outputs, by_hand.outputs)
     assert pairs == len(by_hand.losses) and done == len(IDS)
     assert loss == pytest.approx(sum(by_hand.losses), rel=1e-5)
 
@@ -208,7 +209,7 @@ def test_the_torch_engine_follows_the_gradient_of_the_model(architecture, loss):
     ]
     found = run(TorchEngine(model, device="cpu", tokens_per_step=64, shared=16, block=32))
     for ours, theirs in zip(found[:2], expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert_same(ours, theirs)
 
 
 def test_the_torch_engine_scales_the_updates_of_a_row_down_that_too_many_pairs_touch(monkeypatch):
@@ -220,7 +221,7 @@ def test_the_torch_engine_scales_the_updates_of_a_row_down_that_too_many_pairs_t
     met = [sum(target == word for _, target in by_hand.pairs()) for word in range(WORDS)]
     met[NOISE_WORD] += 3 * sum(1 for _, target in by_hand.pairs())
     scale = np.minimum(1, 2 / np.maximum(met, 1))[:, None]
-    np.testing.assert_allclose(outputs - start, (by_hand.outputs - start) * scale, atol=5e-6)
+    assert_same(outputs - start, (by_hand.outputs - start) * scale)
 
 
 def test_words_of_a_window_may_walk_a_path_together():
@@ -236,8 +237,8 @@ def test_words_of_a_window_may_walk_a_path_together():
             for each in found:
                 by_hand.apply(*each)
             place += contexts
-    np.testing.assert_allclose(inputs, by_hand.inputs, atol=5e-6)
-    np.testing.assert_allclose(outputs, by_hand.outputs, atol=5e-6)
+    assert_same(inputs, by_hand.inputs)
+    assert_same(outputs, by_hand.outputs)
 
 
 # The choices of chance
@@ -248,22 +249,22 @@ def test_the_full_softmax_is_the_cross_entropy():
     context, label = model.inputs.weight[3] @ model.outputs.weight.T, 5
     expected = -(context[label] - torch.log(torch.exp(context).sum()))
     found = model(torch.tensor([[3]]), labels=torch.tensor([label])).loss
-    assert found.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert_same(found, expected)
 
 
 def test_noise_words_come_by_their_counts_to_the_three_quarters():
     counts = np.array([0, 0, 1000, 500, 100, 10, 5])
     weights = noise_distribution(counts, 0.75)
-    np.testing.assert_allclose(weights, counts**0.75 / (counts**0.75).sum())
+    assert_same(weights, counts**0.75 / (counts**0.75).sum())
     drawn = np.bincount(noise_table(counts, 0.75), minlength=len(counts)) / (1 << 20)
-    np.testing.assert_allclose(drawn, weights, atol=2e-6)
+    assert_same(drawn, weights)
 
 
 def test_frequent_words_are_left_out_as_often_as_they_should():
     counts = np.array([0, 0, 9_000, 900, 100])
     keep = keep_probabilities(counts, 0.01)
     ratio = 0.01 * 10_000 / counts[2:]
-    np.testing.assert_allclose(keep[2:], np.minimum(1, np.sqrt(ratio) + ratio), rtol=1e-6)
+    assert_same(keep[2:], np.minimum(1, np.sqrt(ratio) + ratio))
     assert keep[4] == 1 and (keep_probabilities(counts, 0) == 1).all()
 
 
