@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from .data.words import Source, WordCorpus
+from .draws import OwnDraws
 from .models.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
 from .settings import check_known
 from .training import SEVERAL_PROCESSES
@@ -161,8 +162,7 @@ class Word2VecTrainer:
             )
         if config.ngram_buckets and not config.num_ngrams:
             config.num_ngrams = _count_ngrams(config, self.corpus.words)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.args.seed)
+        with OwnDraws(self.args.seed):
             model = Word2VecModel(config)
         counts = np.concatenate([np.zeros(len(SPECIAL_TOKENS), dtype=np.int64), self.corpus.counts])
         model.set_vocabulary(self.corpus.tokenizer(), counts)
