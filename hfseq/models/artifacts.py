@@ -5,6 +5,8 @@ shard outside the folder. The functions here read headers and JSON only, so they
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +130,21 @@ def check_shard_names(index: Path) -> dict[str, str]:
                 f"{index} names {name!r} as a shard: only *.safetensors files of this very folder are read."
             )
     return weight_map
+
+
+@contextmanager
+def explained_panics(source: Any) -> Iterator[None]:
+    """Turns a panic of the tokenizers library, which is no `Exception`, into an error."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # the class cannot be imported
+            raise
+        raise UnsafeArtifactError(
+            f"The tokenizer of {source!r} is malformed ({error}): save or download it again."
+        ) from error
 
 
 def _check_shards(folder: Path, weight_map: dict[str, str]) -> list[Path]:

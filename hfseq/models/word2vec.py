@@ -33,7 +33,7 @@ from transformers.modeling_outputs import ModelOutput
 from transformers.utils import cached_file, can_return_tuple, logging
 from transformers.utils.hub import resolve_revision
 
-from .artifacts import TOKENIZER_NAME
+from .artifacts import TOKENIZER_NAME, explained_panics
 from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids
 from .keyed_vectors import KeyedVectors
 from .word_losses import path_losses, sampled_losses, softmax_losses
@@ -461,7 +461,10 @@ class Word2VecModel(SequencePreTrainedModel):
         model._check_tables()
         if source is not None and _has_tokenizer(source, options):
             try:
-                model.tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **options)
+                with explained_panics(source):
+                    model.tokenizer = PreTrainedTokenizerFast.from_pretrained(
+                        source, trust_remote_code=False, **options
+                    )
             except ValueError as error:
                 if kwargs.get("strict", True):
                     raise ValueError(f"The tokenizer of {source!r} does not fit: {error}") from error
