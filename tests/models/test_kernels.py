@@ -281,7 +281,8 @@ import hfseq
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
-model = hfseq.LSTMForSequenceClassification(hfseq.LSTMConfig(vocab_size=20, hidden_size=16))
+config = hfseq.LSTMConfig(vocab_size=20, hidden_size=16, hidden_dropout=0.0, classifier_dropout=0.0)
+model = hfseq.LSTMForSequenceClassification(config)
 ids, start, found = torch.arange(1, 13).view(2, 6), threading.Barrier(8), []
 
 def call():
