@@ -189,7 +189,7 @@ def card_facts(
         command: The launch line.
     """
     split, drawing = next(iter(metrics)), settings.generation
-    pipe = pipeline(TASK, model=str(folder), device="cpu")
+    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
     return LanguageModelFacts(
         **common_facts(settings, trainer, dataset, texts, folder, pipe, metrics=metrics, command=command),
         speed=measure_generation(pipe, drawing.prompts[0], read_as_trained(texts[split], settings.carry)),

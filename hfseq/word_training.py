@@ -344,7 +344,7 @@ class Word2VecTrainer:
         if folder is None or not (folder / STATE_FILE).is_file():
             where = f"in output_dir={self.args.output_dir!r}" if folder is None else str(folder)
             raise ValueError(f"There is no checkpoint to resume {where}: start without resume_from_checkpoint.")
-        model = self._checked(Word2VecModel.from_pretrained(folder))
+        model = self._checked(Word2VecModel.from_pretrained(folder, trust_remote_code=False))
         different = [
             f"{name}: {getattr(model.config, name)!r} -> {getattr(self.model.config, name)!r}"
             for name in _CONFIGURED
