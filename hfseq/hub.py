@@ -35,6 +35,7 @@ from .models.artifacts import (
     check_weights_folder,
     read_json,
 )
+from .models.tokenizer_files import check_tokenizer_folder
 from .registry import AUTO_CLASSES, FAMILIES
 
 __all__ = ["ConflictError", "HubError", "PushResult", "UnsafeArtifactError", "VerificationError", "pull", "push"]
@@ -174,7 +175,7 @@ def pull(
 
     Raises:
         UnsafeArtifactError: If the repository has no safetensors weights, or they, the config or the tokenizer are
-            malformed or do not fit together.
+            malformed, harm who loads them, or do not fit together.
         VerificationError: If a file is not the one on the Hub; it is then removed from the cache.
         HubError: If the Hub refuses.
     """
@@ -188,6 +189,7 @@ def pull(
             _verify_snapshot(repo_id, folder, token, cache_dir)
     check_weights_folder(folder)
     check_tokenizer_ids(folder)
+    check_tokenizer_folder(folder)
     return folder
 
 

@@ -28,6 +28,7 @@ from transformers.utils import logging
 
 from .checkpoints import checkpoints_in, clear_unfinished, found_checkpoint, publish, written_beside
 from .data.words import Source, WordCorpus
+from .draws import OwnDraws
 from .models.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
 from .settings import check_known
 from .training import SEVERAL_PROCESSES
@@ -163,8 +164,7 @@ class Word2VecTrainer:
             )
         if config.ngram_buckets and not config.num_ngrams:
             config.num_ngrams = _count_ngrams(config, self.corpus.words)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.args.seed)
+        with OwnDraws(self.args.seed):
             model = Word2VecModel(config)
         counts = np.concatenate([np.zeros(len(SPECIAL_TOKENS), dtype=np.int64), self.corpus.counts])
         model.set_vocabulary(self.corpus.tokenizer(), counts)
@@ -347,7 +347,7 @@ class Word2VecTrainer:
         if self._is_shared:
             broadcast_object_list(agreed)
         folder = Path(agreed[0])
-        model = self._checked(Word2VecModel.from_pretrained(folder))
+        model = self._checked(Word2VecModel.from_pretrained(folder, trust_remote_code=False))
         different = [
             f"{name}: {getattr(model.config, name)!r} -> {getattr(self.model.config, name)!r}"
             for name in _CONFIGURED

@@ -381,7 +381,7 @@ def the_cache_has_both_names(case: Case) -> None:
     whole = model.generate(ids, max_new_tokens=6, **options)
     for name in ("cache", "past_key_values"):
         rest = model(ids[:, 4:], **{name: copy.deepcopy(first.cache)})
-        assert (rest.logits - model(ids).logits[:, 4:]).abs().max() < TOLERANCE, name
+        assert_same(rest.logits, model(ids).logits[:, 4:], what=name)
         past = {name: copy.deepcopy(begun.past_key_values)}
         assert torch.equal(model.generate(begun.sequences, max_new_tokens=3, **past, **options), whole), name
     with pytest.raises(TypeError, match="two names of one argument"):

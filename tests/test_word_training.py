@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -117,6 +118,38 @@ def test_one_call_trains_and_the_checkpoint_knows_its_words(tmp_path):
 def test_the_same_seed_gives_the_same_vectors_with_one_thread(corpus):
     first, second, other = (make_trainer(corpus, seed=seed).train().inputs.weight for seed in (1, 1, 2))
     assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_that_train_at_once_get_the_vectors_of_one_alone(corpus, engine):
+    """With whatever each has drawn from the process's generator, which none of them may seed."""
+    options = ENGINES[engine] | {"num_train_epochs": 1}
+    alone, found = make_trainer(corpus, **options).train().inputs.weight, []
+    drawing = threading.Event()
+
+    def disturb():
+        while not drawing.is_set():
+            torch.rand(10)
+
+    def train():
+        found.extend(make_trainer(corpus, **options).train().inputs.weight for _ in range(4))
+
+    other = threading.Thread(target=disturb)
+    other.start()
+    workers = [threading.Thread(target=train) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    drawing.set()
+    other.join()
+    assert len(found) == 16 and all(torch.equal(weight, alone) for weight in found)
+
+
+def test_a_training_leaves_the_generator_of_the_process_alone(corpus):
+    before = torch.get_rng_state()
+    make_trainer(corpus, num_train_epochs=1).train()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -6,7 +6,8 @@ JSON only, so they are cheap.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,21 @@ def tensors_of(files: Iterable[str | Path]) -> dict[str, tuple[tuple[int, ...], 
                 tensor = file.get_slice(name)
                 found[name] = tuple(tensor.get_shape()), tensor.get_dtype()
     return found
+
+
+@contextmanager
+def explained_panics(source: Any) -> Iterator[None]:
+    """Turns a panic of the tokenizers library, which is no `Exception`, into an error."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # the class cannot be imported
+            raise
+        raise UnsafeArtifactError(
+            f"The tokenizer of {source!r} is malformed ({error}): save or download it again."
+        ) from error
 
 
 def _check_shards(folder: Path, weight_map: dict[str, str]) -> list[Path]:

@@ -186,6 +186,16 @@ def _check_source(source: Any, kwargs: dict[str, Any]) -> None:
         check_shard_names(Path(index))
 
 
+def load_with_weights_checked(auto: Any, source: Any) -> PreTrainedModel:
+    """Load a model of any family through an Auto class as ours load: safetensors alone, and no code of a stranger."""
+    options: dict[str, Any] = {}
+    _check_source(source, options)
+    with _no_conversion_request(), _explained_errors(source, auto.__name__):
+        return cast(
+            PreTrainedModel, auto.from_pretrained(source, use_safetensors=True, trust_remote_code=False, **options)
+        )
+
+
 @contextmanager
 def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
     """Replace the errors of transformers that name no cure, or the wrong one."""

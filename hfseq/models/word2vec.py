@@ -34,7 +34,7 @@ from transformers.utils import TransformersKwargs, cached_file, can_return_tuple
 from transformers.utils.hub import resolve_revision
 from typing_extensions import Unpack
 
-from .artifacts import TOKENIZER_NAME
+from .artifacts import TOKENIZER_NAME, explained_panics
 from .base import SequencePreTrainedModel, at_least_one_token, check_input_ids
 from .calls import model_call
 from .configs import SequenceConfig, bounded
@@ -471,7 +471,10 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         model._check_tables()
         if source is not None and _has_tokenizer(source, options):
             try:
-                model.tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **options)
+                with explained_panics(source):
+                    model.tokenizer = PreTrainedTokenizerFast.from_pretrained(
+                        source, trust_remote_code=False, **options
+                    )
             except ValueError as error:
                 if kwargs.get("strict", True):
                     raise ValueError(f"The tokenizer of {source!r} does not fit: {error}") from error
