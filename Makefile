@@ -51,6 +51,9 @@ test-versions-lowest test-versions-newest: test-versions-%:
 test-cpus: $(VENV)/.ready     ## the numerical tests as an older CPU computes them, and with two threads
 	$(RUN) tests/cpus.py
 
+test-gpu: $(VENV)/.ready      ## what needs an NVIDIA GPU, ten minutes; torch of the index must be one for CUDA
+	$(RUN) tests/gpu/run.py
+
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .

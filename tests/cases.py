@@ -24,6 +24,7 @@ from transformers import (
 
 from hfseq.registry import AUTO_CLASSES, Family
 from hfseq.tokenization import vocabulary_tokenizer
+from tests.devices import DEVICE
 
 WORDS = ["the", "film", "was", "good", "bad", "not", "very", "a", "plot", "and"]
 VOCABULARY = ["<pad>", "<unk>", "<s>", "</s>", *WORDS]
@@ -109,9 +110,13 @@ class Case:
         return self.family.config(**{"vocab_size": self.vocab_size, **self.small, **self.options, **options})
 
     def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
-        """A small model in evaluation mode."""
+        """A small model in evaluation mode: of the same numbers on any device."""
         torch.manual_seed(seed)
-        return self.model_class(self.config(**options)).eval()
+        return self.seasoned(self.model_class(self.config(**options))).eval().to(DEVICE)
+
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        """As after some training, where that shows more than a new model does."""
+        return model
 
     def saved(self, model: PreTrainedModel | None = None) -> Path:
         """A checkpoint folder with tokenizer."""
@@ -124,8 +129,8 @@ class Case:
         return outputs.logits
 
     def reply(self, model: PreTrainedModel) -> torch.Tensor:
-        """What it answers to the rows of `batch`."""
-        return self.answers(model(*self.batch()))
+        """What it answers to the rows of `batch`; one that was loaded comes to their device."""
+        return self.answers(model.to(DEVICE)(*self.batch()))
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         """Whether a weight that the checkpoint lacked has values of our initialisation."""
@@ -143,15 +148,15 @@ class Case:
         mask = torch.tensor(
             [[1] * 7, [1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0]]
         )
-        return ids, mask
+        return ids.to(DEVICE), mask.to(DEVICE)
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         """Labels for the rows of `batch`."""
-        return torch.tensor(self.labels)
+        return torch.tensor(self.labels, device=DEVICE)
 
     def foreign_targets(self, ids: torch.Tensor) -> torch.Tensor:
         """The same, the last one a label that does not exist."""
-        return torch.tensor([*self.labels[:-1], self.foreign_label[0]])
+        return torch.tensor([*self.labels[:-1], self.foreign_label[0]], device=DEVICE)
 
     def rows(self) -> Dataset:
         """Rows to train on, with labels that can be learnt."""
@@ -224,9 +229,8 @@ class LanguageModelCase(TaggerCase):
         traits = {"body", "loss", "head", "tokens", "language model", "state", "layers", "cache", "recurrence"}
         return traits | {"weights", "embeddings"}
 
-    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
-        """As after some training: with biases, so that a state does not stay zero over padding that is read."""
-        model = super().model(seed, **options)
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        """With biases, so that a state does not stay zero over padding that is read."""
         for name, parameter in model.named_parameters():
             if name.startswith("model.") and name.endswith("bias"):
                 nn.init.normal_(parameter, std=0.5)
@@ -285,9 +289,8 @@ class WordVectorCase(Case):
     def model_class(self) -> type[PreTrainedModel]:
         return self.family.backbone
 
-    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
-        """As after some training: before it the outputs are 0, and no gradient reaches the inputs."""
-        model = super().model(seed, **options)
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Before training the outputs are 0, and no gradient reaches the inputs."""
         model.set_vocabulary(self.tokenizer(), np.array([0, 0, *range(30, 30 - len(WORDS), -1)]))
         if model.outputs is not None:
             nn.init.normal_(model.outputs.weight, std=0.5)
@@ -373,7 +376,7 @@ class NGramCase(LanguageModelCase):
 
     def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
         rows = [[*ids, 3] for ids in texts()["input_ids"]]
-        return self.model_class(self.config(**options)).fit(rows).eval()
+        return self.model_class(self.config(**options)).fit(rows).eval().to(DEVICE)
 
     @property
     def oversize(self) -> dict[str, Any]:
@@ -437,8 +440,8 @@ class TransformerLanguageCase(TransformerCase, LanguageModelCase):
 
     small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "bos_token_id": 2, "eos_token_id": 3}
 
-    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
-        model = super().model(seed, **options)
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        model = super().seasoned(model)
         for name, parameter in model.named_parameters():
             if "_attention." in name and name.endswith("weight"):
                 nn.init.normal_(parameter, std=0.7)
@@ -484,7 +487,7 @@ class Seq2SeqCase(TransformerLanguageCase):
 
     def reply(self, model: PreTrainedModel) -> torch.Tensor:
         ids, mask = self.batch()
-        return self.answers(model(ids, mask, decoder_input_ids=ids))
+        return self.answers(model.to(DEVICE)(ids, mask, decoder_input_ids=ids))
 
 
 KINDS: dict[str, type[Case]] = {

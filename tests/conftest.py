@@ -64,7 +64,10 @@ for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_
 
 import torch  # noqa: E402 (nothing that may import huggingface_hub comes before the environment is set)
 
+from tests import devices  # noqa: E402
+
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
+devices.make_comparable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

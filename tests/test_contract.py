@@ -21,6 +21,7 @@ from hfseq.models import (
     word2vec,
 )
 from tests import cases, contract
+from tests.devices import ON_CPU
 
 CONFIGURATIONS = {
     "plain": {},
@@ -140,6 +141,7 @@ def promises(label):
         )
         for label in CASES
         for check in promises(label)
+        if ON_CPU or check not in contract.ON_CPU_ALONE
     ],
 )
 def test_promise(label, check, tmp_path):
