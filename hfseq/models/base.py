@@ -279,7 +279,7 @@ def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, 
         if name in held and held[name][0] != tuple(wanted[name].shape)
     ]
     if misshapen and not load_config.ignore_mismatched_sizes:
-        raise ValueError(
+        raise MisshapenWeightsError(
             f"Some weights of {source!r} have another shape than {type(model).__name__} with this config: "
             f"{', '.join(misshapen[:5])}{', ...' if len(misshapen) > 5 else ''}. Check num_labels, vocab_size and the "
             "sizes that were passed. ignore_mismatched_sizes=True initialises those weights anew."
