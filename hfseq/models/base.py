@@ -21,7 +21,6 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
-from transformers.core_model_loading import WeightRenaming, rename_source_key
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging
 from transformers.utils.hub import resolve_revision
@@ -263,8 +262,7 @@ def _lets_through(anything: bool) -> Iterator[None]:
 def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, ...], str]], load_config: Any) -> None:
     """Raise ValueError unless the tensors in the files have the shapes and kinds of the model's, and are all there."""
     source, wanted = load_config.pretrained_model_name_or_path, model.state_dict()
-    renamings = [entry for entry in load_config.weight_mapping or () if isinstance(entry, WeightRenaming)]
-    held = {_name_in_model(key, renamings, model.base_model_prefix, wanted): found for key, found in held.items()}
+    held = {_name_in_model(key, model.base_model_prefix, wanted): found for key, found in held.items()}
     for name in sorted(held.keys() & wanted.keys()):
         dtype = held[name][1]
         is_float = dtype.startswith(("F", "BF"))
@@ -290,13 +288,10 @@ def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, 
         _refuse_unfit(model, keys, source)
 
 
-def _name_in_model(key: str, renamings: list[Any], prefix: str, wanted: dict[str, torch.Tensor]) -> str:
-    """What transformers calls a tensor of a file: with or without the prefix of a backbone, or by a newer name."""
-    for rules in (renamings, []):
-        name = rename_source_key(key, rules, [], prefix, wanted)[0]
-        if name in wanted:
-            return name
-    return key
+def _name_in_model(key: str, prefix: str, wanted: dict[str, torch.Tensor]) -> str:
+    """What the model calls a tensor of a file, which was saved with or without the prefix of a backbone."""
+    names = (key, f"{prefix}.{key}", key.removeprefix(f"{prefix}."))
+    return next((name for name in names if name in wanted), key)
 
 
 def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> None:
