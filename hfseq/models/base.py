@@ -87,7 +87,12 @@ class SequencePreTrainedModel(PreTrainedModel):
         elif kwargs.get("state_dict") is None:
             raise ValueError(f"{cls.__name__}.from_pretrained needs a folder, a Hub id, or config= and state_dict=.")
         kwargs["use_safetensors"] = True
-        with _no_conversion_request(), _explained_errors(source, cls.__name__), _lets_through(not strict_keys):
+        renames = kwargs.get("key_mapping") is not None  # only transformers knows what the keys will be called
+        with (
+            _no_conversion_request(),
+            _explained_errors(source, cls.__name__),
+            _lets_through(renames or not strict_keys),
+        ):
             model, info = cast(Any, super()).from_pretrained(source, *args, output_loading_info=True, **kwargs)
         if strict_keys and not initialises_everything(kwargs):
             _refuse_unfit(model, info, "state_dict" if source is None else source)
@@ -246,7 +251,7 @@ def _no_conversion_request() -> Iterator[None]:
             os.environ[name] = before
 
 
-# Whether `from_pretrained` was told strict=False, for what transformers calls in the midst of it.
+# Whether `from_pretrained` cannot tell yet, or may not mind, which keys are there, for what it calls in its midst.
 _LETS_THROUGH: ContextVar[bool] = ContextVar("_LETS_THROUGH", default=True)
 
 
