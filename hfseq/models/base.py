@@ -216,6 +216,8 @@ def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
             f"{source!r} has neither {WEIGHTS_NAME} nor {INDEX_NAME}, or they are not in the cache and the Hub is out "
             f"of reach. {HOW_TO_CONVERT}"
         ) from error
+    except MisshapenWeightsError:
+        raise
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
