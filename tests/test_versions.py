@@ -111,8 +111,8 @@ def test_the_lowest_versions_of_this_package_lie_in_its_ranges():
 def test_the_layer_finds_its_own_packages_first_and_those_below_it_after(tmp_path):
     versions.layer(str(tmp_path / "layer"))
     (own,) = (tmp_path / "layer").glob("lib/*/site-packages")
-    (own / "yaml.py").write_text("__version__ = 'the layer'\n", encoding="utf-8")
-    code = "import yaml, torch, hfseq, importlib.metadata as m; print(yaml.__version__, m.version('transformers'))"
+    (own / "gensim.py").write_text("__version__ = 'the layer'\n", encoding="utf-8")
+    code = "import gensim, torch, hfseq, importlib.metadata as m; print(gensim.__version__, m.version('transformers'))"
     result = subprocess.run(
         [tmp_path / "layer" / "bin" / "python", "-c", code], capture_output=True, encoding="utf-8", cwd=tmp_path
     )
