@@ -178,6 +178,7 @@ def test_the_newest_transformers_sees_generation_and_one_configuration_of_every_
         [*command, "-m", "newest"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     ).stdout
     assert re.search(r"^tests/test_generation\.py: [1-9]", out, re.MULTILINE)
+    assert test_contract.one_of("lstm") == "lstm-language-plain"
     selected = [test_contract.one_of(family) for family in FAMILIES]
     assert {test_contract.CASES[label][0] for label in selected} == set(FAMILIES)
     (contracts,) = re.findall(r"^tests/test_contract\.py: (\d+)", out, re.MULTILINE)
