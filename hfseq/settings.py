@@ -69,7 +69,8 @@ class _Refusal(yaml.MarkedYAMLError):
     """What is not read although it may be YAML; the problem names the cure."""
 
     def __init__(self, problem: str, place: yaml.Node | yaml.Event) -> None:
-        super().__init__(problem=problem, problem_mark=place.start_mark)
+        mark: Any = place.start_mark
+        super().__init__(problem=problem, problem_mark=mark)
 
 
 class _Loader(yaml.SafeLoader):

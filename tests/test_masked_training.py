@@ -58,7 +58,7 @@ def test_an_update_follows_the_loss_of_the_tokens_that_it_hides(make):
             optimizer.step()
             losses.append(loss.item())
     assert_same(trainer.losses, losses)
-    assert_same(trainer.model.parameters(), model.parameters())
+    assert_same(trainer.model.parameters(), model.parameters(), scale=0.1)  # a bias of keys stays near 0
 
 
 def test_an_evaluation_is_that_of_score_masked_whatever_the_batches(make):

@@ -245,7 +245,10 @@ IDS = [[0, 0, 3, 1], [], [0]]
     ("content", "message"),
     [
         (b"PK\x03\x04rest", r"x\.conll is a zip archive; unpack it"),
-        (gzip.compress(b"EU B-ORG\n\n"), r"x\.conll is packed by gzip; let its name end in \.gz, or unpack it"),
+        (
+            gzip.compress(b"EU B-ORG\n\n", mtime=0),
+            r"x\.conll is packed by gzip; let its name end in \.gz, or unpack it",
+        ),
         (b"EU B-ORG\ncaf\xe9 O\n\n", r"x\.conll is not UTF-8 \(line 2, byte 12: 0xe9\): convert it"),
         (b"", r"x\.conll cannot be read as text; is it empty or torn"),
         (b"EU B-ORG\n" + b"x" * 9999, r"line 2 has 1 columns, not 2, as the lines before it: 'x{200}'"),

@@ -350,7 +350,10 @@ def test_rows_without_labels_can_be_left_out(load):
         ({"train.jsonl": ""}, "train.jsonl cannot be read as json; is it empty or torn? It holds no row."),
         ({"train.jsonl": b'{"text": "a", "label": "caf\xe9"}'}, "train.jsonl is not UTF-8 (line 1, byte 27: 0xe9)"),
         ({"train.csv": b"text,label\na,b\ncaf\xe9,c\n"}, "train.csv is not UTF-8 (line 3, byte 18: 0xe9)"),
-        ({"train.csv": gzip.compress(b"text,label\na,b\n")}, "train.csv is packed by gzip; let its name end in .gz"),
+        (
+            {"train.csv": gzip.compress(b"text,label\na,b\n", mtime=0)},
+            "train.csv is packed by gzip; let its name end in .gz",
+        ),
         ({"train.csv": b"PK\x03\x04"}, "train.csv is a zip archive; unpack it"),
         (
             {"train.jsonl": '{"text": "a", "label": 1}\n' + '{"a":' * 9999},

@@ -111,8 +111,8 @@ def test_the_lowest_versions_of_this_package_lie_in_its_ranges():
 def test_the_layer_finds_its_own_packages_first_and_those_below_it_after(tmp_path):
     versions.layer(str(tmp_path / "layer"))
     (own,) = (tmp_path / "layer").glob("lib/*/site-packages")
-    (own / "yaml.py").write_text("__version__ = 'the layer'\n", encoding="utf-8")
-    code = "import yaml, torch, hfseq, importlib.metadata as m; print(yaml.__version__, m.version('transformers'))"
+    (own / "gensim.py").write_text("__version__ = 'the layer'\n", encoding="utf-8")
+    code = "import gensim, torch, hfseq, importlib.metadata as m; print(gensim.__version__, m.version('transformers'))"
     result = subprocess.run(
         [tmp_path / "layer" / "bin" / "python", "-c", code], capture_output=True, encoding="utf-8", cwd=tmp_path
     )
@@ -178,6 +178,7 @@ def test_the_newest_transformers_sees_generation_and_one_configuration_of_every_
         [*command, "-m", "newest"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     ).stdout
     assert re.search(r"^tests/test_generation\.py: [1-9]", out, re.MULTILINE)
+    assert test_contract.one_of("lstm") == "lstm-language-plain"
     selected = [test_contract.one_of(family) for family in FAMILIES]
     assert {test_contract.CASES[label][0] for label in selected} == set(FAMILIES)
     (contracts,) = re.findall(r"^tests/test_contract\.py: (\d+)", out, re.MULTILINE)

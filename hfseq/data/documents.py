@@ -214,10 +214,10 @@ def _text(path: Path, settings: DocumentSettings) -> str:
     return text
 
 
-def _characters(settings: DocumentSettings) -> int | None:
-    """How much of a text file gives each split that may be cut off it `max_characters`; None for all of it."""
+def _characters(settings: DocumentSettings) -> int:
+    """How much of a text file gives each split that may be cut off it `max_characters`; -1 for all of it."""
     if settings.max_characters is None:
-        return None
+        return -1
     cut_off = settings.validation_share, settings.test_share
     smallest = min(share for share in (*cut_off, 1 - sum(cut_off)) if share > 0)
     return math.ceil(settings.max_characters / smallest) + len(cut_off)  # the cuts are rounded down

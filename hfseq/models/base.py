@@ -21,7 +21,6 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
-from transformers.core_model_loading import WeightRenaming, rename_source_key
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging
 from transformers.utils.hub import resolve_revision
@@ -88,7 +87,12 @@ class SequencePreTrainedModel(PreTrainedModel):
         elif kwargs.get("state_dict") is None:
             raise ValueError(f"{cls.__name__}.from_pretrained needs a folder, a Hub id, or config= and state_dict=.")
         kwargs["use_safetensors"] = True
-        with _no_conversion_request(), _explained_errors(source, cls.__name__), _lets_through(not strict_keys):
+        renames = kwargs.get("key_mapping") is not None  # only transformers knows what the keys will be called
+        with (
+            _no_conversion_request(),
+            _explained_errors(source, cls.__name__),
+            _lets_through(renames or not strict_keys),
+        ):
             model, info = cast(Any, super()).from_pretrained(source, *args, output_loading_info=True, **kwargs)
         if strict_keys and not initialises_everything(kwargs):
             _refuse_unfit(model, info, "state_dict" if source is None else source)
@@ -212,6 +216,8 @@ def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
             f"{source!r} has neither {WEIGHTS_NAME} nor {INDEX_NAME}, or they are not in the cache and the Hub is out "
             f"of reach. {HOW_TO_CONVERT}"
         ) from error
+    except MisshapenWeightsError:
+        raise
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
@@ -247,7 +253,7 @@ def _no_conversion_request() -> Iterator[None]:
             os.environ[name] = before
 
 
-# Whether `from_pretrained` was told strict=False, for what transformers calls in the midst of it.
+# Whether `from_pretrained` cannot tell yet, or may not mind, which keys are there, for what it calls in its midst.
 _LETS_THROUGH: ContextVar[bool] = ContextVar("_LETS_THROUGH", default=True)
 
 
@@ -263,8 +269,7 @@ def _lets_through(anything: bool) -> Iterator[None]:
 def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, ...], str]], load_config: Any) -> None:
     """Raise ValueError unless the tensors in the files have the shapes and kinds of the model's, and are all there."""
     source, wanted = load_config.pretrained_model_name_or_path, model.state_dict()
-    renamings = [entry for entry in load_config.weight_mapping or () if isinstance(entry, WeightRenaming)]
-    held = {_name_in_model(key, renamings, model.base_model_prefix, wanted): found for key, found in held.items()}
+    held = {_name_in_model(key, model.base_model_prefix, wanted): found for key, found in held.items()}
     for name in sorted(held.keys() & wanted.keys()):
         dtype = held[name][1]
         is_float = dtype.startswith(("F", "BF"))
@@ -279,7 +284,7 @@ def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, 
         if name in held and held[name][0] != tuple(wanted[name].shape)
     ]
     if misshapen and not load_config.ignore_mismatched_sizes:
-        raise ValueError(
+        raise MisshapenWeightsError(
             f"Some weights of {source!r} have another shape than {type(model).__name__} with this config: "
             f"{', '.join(misshapen[:5])}{', ...' if len(misshapen) > 5 else ''}. Check num_labels, vocab_size and the "
             "sizes that were passed. ignore_mismatched_sizes=True initialises those weights anew."
@@ -290,13 +295,10 @@ def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, 
         _refuse_unfit(model, keys, source)
 
 
-def _name_in_model(key: str, renamings: list[Any], prefix: str, wanted: dict[str, torch.Tensor]) -> str:
-    """What transformers calls a tensor of a file: with or without the prefix of a backbone, or by a newer name."""
-    for rules in (renamings, []):
-        name = rename_source_key(key, rules, [], prefix, wanted)[0]
-        if name in wanted:
-            return name
-    return key
+def _name_in_model(key: str, prefix: str, wanted: dict[str, torch.Tensor]) -> str:
+    """What the model calls a tensor of a file, which was saved with or without the prefix of a backbone."""
+    names = (key, f"{prefix}.{key}", key.removeprefix(f"{prefix}."))
+    return next((name for name in names if name in wanted), key)
 
 
 def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> None:

@@ -48,7 +48,7 @@ def check_tokenizer_file(file: str | Path) -> None:
         )
 
 
-def check_tokenizer_folder(folder: str | Path) -> None:
+def check_tokenizer_folder(folder: str | os.PathLike[str]) -> None:
     """Checks the `tokenizer.json` of a checkpoint folder, if there is one, see `check_tokenizer_file`."""
     if (Path(folder) / TOKENIZER_NAME).is_file():
         check_tokenizer_file(Path(folder) / TOKENIZER_NAME)

@@ -61,28 +61,23 @@ def try_all(file: Path) -> str | None:
     content = json.loads(file.read_text(encoding="utf-8"))
     texts = [*_TEXTS, *(2 * text for text in list(vocabulary)[:50]), *_of_patterns(content)]
     ids = sorted(vocabulary.values())[:: 1 + len(vocabulary) // _DECODED]
+    beside = [AddedToken(text, normalized=True) for text in _beside(file)]
     return (
-        _panic("to encode a text", lambda: [_mild(tokenizer.encode, text) for text in texts])
-        or _panic("to encode a pair of texts", lambda: _mild(tokenizer.encode, "a good one", "and a bad one"))
-        or _panic("to decode", lambda: _mild(tokenizer.decode_batch, [[token] for token in ids] + [ids[:1000]], False))
-        or _panic(
-            "to take the tokens of the files beside it",
-            lambda: _mild(tokenizer.add_tokens, [AddedToken(text, normalized=True) for text in _beside(file)]),
-        )
+        _panic("to encode a text", tokenizer.encode, *((text,) for text in texts))
+        or _panic("to encode a pair of texts", tokenizer.encode, ("a good one", "and a bad one"))
+        or _panic("to decode", tokenizer.decode_batch, ([[token] for token in ids] + [ids[:1000]], False))
+        or _panic("to take the tokens of the files beside it", tokenizer.add_tokens, (beside,))
     )
 
 
-def _panic(step: str, work: Callable[[], Any]) -> str | None:
+def _panic(step: str, work: Callable[..., Any], *calls: tuple[Any, ...]) -> str | None:
     try:
-        work()
+        for arguments in calls:
+            with suppress(Exception):  # an ordinary error is an answer, such as that a word is unknown
+                work(*arguments)
     except BaseException as error:
         return f"asked {step}, it panics ({_said(error)})"
     return None
-
-
-def _mild(work: Callable[..., Any], *args: Any) -> None:
-    with suppress(Exception):  # an ordinary error is an answer, such as that a word is unknown
-        work(*args)
 
 
 def _said(error: BaseException) -> str:

@@ -221,7 +221,7 @@ def test_the_torch_engine_scales_the_updates_of_a_row_down_that_too_many_pairs_t
     met = [sum(target == word for _, target in by_hand.pairs()) for word in range(WORDS)]
     met[NOISE_WORD] += 3 * sum(1 for _, target in by_hand.pairs())
     scale = np.minimum(1, 2 / np.maximum(met, 1))[:, None]
-    assert_same(outputs - start, (by_hand.outputs - start) * scale)
+    assert_same(outputs, start + (by_hand.outputs - start) * scale)
 
 
 def test_words_of_a_window_may_walk_a_path_together():
