@@ -416,6 +416,19 @@ def test_half_precision_computes_in_full():
     assert_same(halved, model(ids).logits, 0.05, scale=1)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_autocast_leaves_probabilities_alone(dtype):
+    """As Trainer's `fp16` runs it: a word that comes once in 100 million tokens is nothing in float16."""
+    torch.manual_seed(0)
+    model = HMMForCausalLM(HMMConfig(vocab_size=5_000, num_states=3, initializer_range=4.0))
+    ids = torch.randint(1, 5_000, (2, 7))
+    exact = model(ids, labels=ids)
+    with torch.autocast("cpu", dtype):
+        found = model(ids, labels=ids)
+    assert exact.logits.min() < math.log(1e-8)
+    assert_same({"logits": found.logits, "loss": found.loss}, {"logits": exact.logits, "loss": exact.loss})
+
+
 def test_impossible_events_stay_finite():
     model = make(HMMForTokenClassification, double=False, emission_smoothing=0, transition_smoothing=0)
     model.fit_counts([[3, 4, 3, 4]], [[0, 1, 0, 1]])

@@ -132,9 +132,15 @@ class Algebra(NamedTuple):
     make_step: Callable[[torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]
 
 
+def _product(values: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """A product of probabilities, whatever autocast says: what is rare is nothing in float16."""
+    with torch.autocast(values.device.type, enabled=False):
+        return values @ matrix
+
+
 def _sum_step(log_matrix: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     matrix, smallest = log_matrix.exp(), torch.finfo(log_matrix.dtype).tiny
-    return lambda log_values: (log_values.exp() @ matrix).clamp_min(smallest).log()
+    return lambda log_values: _product(log_values.exp(), matrix).clamp_min(smallest).log()
 
 
 def _max_step(log_matrix: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -371,7 +377,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         beliefs, reading, tables = self._beliefs(input_ids, attention_mask, cache, **kwargs)
         kept = kept_outputs(beliefs, logits_to_keep, attention_mask)
         smallest = torch.finfo(beliefs.dtype).tiny
-        logits = (kept.exp() @ tables.B.exp().t()).clamp_min(smallest).log()
+        logits = _product(kept.exp(), tables.B.exp().t()).clamp_min(smallest).log()
         if labels is not None and shift_labels is None:
             shift_labels = next_tokens(labels, attention_mask)
         loss = None
