@@ -64,7 +64,7 @@ class Outcome:
 
 
 def _pytest(*arguments: str) -> tuple[str, ...]:
-    return ("pytest", "-q", "-rs", "--tb=short", "-p", "no:cacheprovider", *arguments)
+    return ("pytest", "-rs", "--tb=short", "-p", "no:cacheprovider", *arguments)
 
 
 SECTIONS = {
@@ -129,9 +129,10 @@ def run_section(name: str, device: str, limit: float, rows: Path, workers: int) 
     print(output)
     if code is None:
         return outcome("failed", f"stopped after {limit:.0f} s; {_last_words(output)}")
-    if code == 5:  # pytest found nothing that it could run
-        return outcome("skipped", _reasons(output) or "no test was run")
-    return outcome("passed" if code == 0 else "failed", _last_words(output))
+    words = _last_words(output)
+    if code == 0 and "skipped" in words and "passed" not in words:
+        return outcome("skipped", _reasons(output))
+    return outcome("passed" if code == 0 else "failed", words)
 
 
 def _run(command: list[str], environment: dict[str, str], limit: float) -> tuple[int | None, str]:
@@ -170,11 +171,11 @@ def _environment(device: str) -> dict[str, str]:
 def _last_words(output: str) -> str:
     lines = [line.strip(" =") for line in output.splitlines() if line.strip(" =")]
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return "; ".join([*failed[:20], *lines[-1:]]) if lines else "it said nothing"
+    return "; ".join([*failed[:20], *lines[-1:]])
 
 
 def _reasons(output: str) -> str:
-    return "; ".join(re.findall(r"^SKIPPED.*?: (.*)$", output, flags=re.MULTILINE))
+    return "; ".join(dict.fromkeys(re.findall(r"^SKIPPED.*?: (.*)$", output, flags=re.MULTILINE)))
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -224,8 +225,8 @@ def main() -> int:
     if options.device == "cuda" and not torch.cuda.is_available():
         print("torch sees no CUDA device here. --device cpu tries the script in small.")
         return 2
-    about = describe(options.device)
     outcomes, rows = run_all(options.only, options.device)
+    about = describe(options.device)  # which takes hold of the GPU: some may be held by one process alone
     print(f"\n{about['device']}")
     for each in outcomes:
         print(f"{each.outcome:8} {each.name:11} {each.seconds:6.1f} s  {each.detail}")

@@ -118,6 +118,7 @@ def main(path: str) -> None:
     for name in FAMILIES:
         rows += measure(name)
         Path(path).write_text(json.dumps(rows), encoding="utf-8")
+    print(f"{len(rows)} rows measured")
 
 
 if __name__ == "__main__":

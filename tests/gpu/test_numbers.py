@@ -125,7 +125,7 @@ def test_counting_where_the_tables_are(tmp_path):
     assert_same({name: table.cpu() for name, table in there.items()}, here, 0.0)
 
 
-@pytest.mark.parametrize(("dtype", "label"), itertools.product((torch.bfloat16, torch.float16), TRAINED))
+@pytest.mark.parametrize(("dtype", "label"), [*itertools.product((torch.bfloat16, torch.float16), TRAINED)])
 def test_autocast(label, dtype, tmp_path):
     """As Trainer's `bf16` and `fp16` run it: near, and with gradients in the dtype of the weights."""
     case = quiet_case(label, tmp_path)

@@ -32,7 +32,9 @@ def in_small(monkeypatch):
         "says": section("print('7 passed')"),
         "fails": section("raise ValueError('why')"),
         "breaks": section("import os; os.abort()"),
-        "skips": section("import os; print('SKIPPED [1] a.py:3: no such kernel', flush=True); os._exit(5)"),
+        "skips": section(
+            "import os; print('SKIPPED [1] a.py:3: no such kernel\\n1 skipped', flush=True); os._exit(0)"
+        ),
         "measures": run.Section("", ("timeit", "-n1", "-r1", "open('{rows}', 'w').write('[7]')"), 60),
     }
     monkeypatch.setattr(run, "SECTIONS", sections)
