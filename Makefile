@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM ?= false
 PIP    := -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-all test-cpus test-newest test-versions test-versions-lowest test-versions-newest
-.PHONY: lint format bench clean
+.PHONY: test-gpu lint format bench clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
