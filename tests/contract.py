@@ -632,7 +632,7 @@ def keywords_that_nobody_reads_are_refused(case: Case) -> None:
         with pytest.raises(TypeError, match="Did you mean 'attention_mask'"):
             part(ids, attention_masks=mask)
     given = {"decoder_input_ids": ids} if "encoder and decoder" in case.traits else {}
-    more = {"colour": None, "token_type_ids": torch.zeros_like(ids), "output_attentions": False}
+    more = {"colour": None, "token_type_ids": torch.zeros_like(ids), "output_attentions": False, "use_cache": False}
     assert torch.equal(case.answers(model(ids, mask, **given, **more)), case.reply(model))
 
 

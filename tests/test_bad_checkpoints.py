@@ -1,9 +1,11 @@
 """Folders that are no whole checkpoint, or not one of ours: each is refused in words that name value and cure."""
 
+import os
 import re
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -220,6 +222,29 @@ def test_shards_are_compared_before_they_are_read(checkpoint, monkeypatch):
     for options in ({}, {"strict": False}):
         with pytest.raises(ValueError, match=r"another shape.*classifier.weight \(2, 8\) for \(5, 8\)"):
             load(checkpoint, num_labels=5, **options)
+
+
+def test_a_class_may_name_the_keys_that_it_can_do_without(checkpoint):
+    class Own(hfseq.LSTMForSequenceClassification):
+        _keys_to_ignore_on_load_missing = [r"^extra"]
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.extra = torch.nn.Linear(2, 2)
+            self.post_init()
+
+    Own.from_pretrained(checkpoint)
+    Own._keys_to_ignore_on_load_missing = None
+    with pytest.raises(ValueError, match=r"lacks extra\.bias, extra\.weight"):
+        Own.from_pretrained(checkpoint)
+
+
+def test_threads_that_load_at_once_leave_the_environment_as_it_was(checkpoint, monkeypatch):
+    monkeypatch.delenv("DISABLE_SAFETENSORS_CONVERSION", raising=False)
+    with ThreadPoolExecutor(8) as pool:
+        for model in pool.map(lambda _: load(checkpoint), range(40)):
+            assert model.config.num_labels == 2
+    assert "DISABLE_SAFETENSORS_CONVERSION" not in os.environ
 
 
 def test_weights_under_other_names_are_compared_by_the_names_they_get(checkpoint):

@@ -9,10 +9,12 @@ the type checks of `@strict` and breaks `config_class`.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar, cast
 
 import torch
@@ -37,7 +39,7 @@ from .artifacts import (
     check_weights_folder,
     tensors_of,
 )
-from .calls import named_for_generate
+from .calls import named_for_generate, wants_cache
 
 logger = logging.get_logger(__name__)
 
@@ -124,7 +126,7 @@ class SequencePreTrainedModel(PreTrainedModel):
         checkpointing = getattr(self, "gradient_checkpointing", False) and self.training and torch.is_grad_enabled()
         if cache is None:
             if use_cache is None:  # Trainer writes the config's into every model, an encoder too
-                use_cache = config.use_cache and not config.bidirectional
+                use_cache = wants_cache(config) and not config.bidirectional
             if use_cache and checkpointing:
                 logger.warning_once("use_cache=True is left out: gradient checkpointing runs each layer twice.")
                 use_cache = False
@@ -238,22 +240,30 @@ def is_loaded(parameter: torch.Tensor) -> bool:
     return getattr(parameter, "_is_hf_initialized", False)
 
 
+_LOADING = Lock()
+_loads: list[str | None] = []  # what the variable was, for each load that goes on; threads may load at once
+
+
 @contextmanager
 def _no_conversion_request() -> Iterator[None]:
     """For a repository of .bin files transformers asks a conversion service outside HF_ENDPOINT; do not let it."""
     name = "DISABLE_SAFETENSORS_CONVERSION"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+    with _LOADING:
+        _loads.append(_loads[0] if _loads else os.environ.get(name))
+        os.environ[name] = "1"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        with _LOADING:
+            before = _loads.pop()
+            if not _loads and before is None:
+                os.environ.pop(name, None)
+            elif not _loads:
+                os.environ[name] = str(before)
 
 
-# Whether `from_pretrained` cannot tell yet, or may not mind, which keys are there, for what it calls in its midst.
+# True: `_load_pretrained_model` does not check which keys are there: strict=False or key_mapping was given, or something
+# else than our `from_pretrained` calls it.
 _LETS_THROUGH: ContextVar[bool] = ContextVar("_LETS_THROUGH", default=True)
 
 
@@ -291,8 +301,16 @@ def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, 
         )
     if not _LETS_THROUGH.get():
         tied = {name for pair in model.all_tied_weights_keys.items() if held.keys() & set(pair) for name in pair}
-        keys = {"missing_keys": wanted.keys() - held.keys() - tied, "unexpected_keys": held.keys() - wanted.keys()}
+        keys = {
+            "missing_keys": _but(wanted.keys() - held.keys() - tied, model._keys_to_ignore_on_load_missing),
+            "unexpected_keys": _but(held.keys() - wanted.keys(), model._keys_to_ignore_on_load_unexpected),
+        }
         _refuse_unfit(model, keys, source)
+
+
+def _but(keys: set[str], ignored: Iterable[str] | None) -> set[str]:
+    """Without the keys that a class says it can do without, as regular expressions."""
+    return {key for key in keys if not any(re.search(pattern, key) for pattern in ignored or ())}
 
 
 def _name_in_model(key: str, prefix: str, wanted: dict[str, torch.Tensor]) -> str:

@@ -11,17 +11,19 @@ from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
 
+import torch
 from transformers import modeling_outputs
 from transformers.cache_utils import Cache
 
 CACHE_NAMES: Final = ["cache", "past_key_values"]
 
 # What transformers passes to any model, whether it reads it or not: Trainer the first, pipelines the next three,
-# tokenizers of sentence pairs token_type_ids, and generate() with stop_strings the tokenizers.
+# tokenizers of sentence pairs token_type_ids, and generate() with stop_strings the tokenizers. Trainers of rewards say
+# use_cache=False to any classifier.
 _PASSED_TO_ALL: Final = frozenset(
     (
         *("num_items_in_batch", "output_attentions", "output_hidden_states", "return_dict"),
-        *("token_type_ids", "tokenizer", "assistant_tokenizer"),
+        *("token_type_ids", "tokenizer", "assistant_tokenizer", "use_cache"),
     )
 )
 # What attention functions read (`TransformersKwargs`): texts that lie one behind the other.
@@ -76,6 +78,11 @@ def _refusal(model: str, name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return f"{model} does not read {name!r}, so it would change nothing.{hint} It takes {', '.join(known)}."
+
+
+def wants_cache(config: Any) -> bool:
+    """Whether a forward returns its cache when the call does not say; a graph can be given none back."""
+    return config.use_cache and not (torch.compiler.is_exporting() or torch.jit.is_tracing())
 
 
 def with_cache(cache: Cache | None) -> dict[str, Any]:

@@ -197,8 +197,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             output_attentions=output_attentions,
-            use_cache=False,
-            **{**kwargs, "return_dict": True},
+            **{**kwargs, "use_cache": False, "return_dict": True},
         )
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         logits = self.classifier(self.dropout(pooled))
@@ -289,8 +288,7 @@ class TokenClassificationMixin(PreTrainedModel):
             input_ids=input_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
-            use_cache=False,
-            **{**kwargs, "return_dict": True},
+            **{**kwargs, "use_cache": False, "return_dict": True},
         )
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, num_items_in_batch)

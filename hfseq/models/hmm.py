@@ -50,7 +50,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
 from .base import SequencePreTrainedModel, at_least_one_token, check_input_ids, own_columns
-from .calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, with_cache
+from .calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, wants_cache, with_cache
 from .configs import SequenceConfig, bounded
 from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .hmm_training import EstimationMixin, Probabilities, check_range
@@ -360,7 +360,8 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             cache: The state to continue from, as an earlier call returned it.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
             use_cache: Return the state reached.
-            logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
+            logits_to_keep: Only the logits of so many last positions, see `kept_outputs`, or of these positions; 0:
+                all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
             **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`;
@@ -372,7 +373,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             nothing is emitted), and log p_{t+1}, the belief after it, which the logits are made of.
         """
         shift_labels, shown = kwargs.pop("shift_labels", None), self._shows_beliefs(kwargs)
-        if cache is None and (self.config.use_cache if use_cache is None else use_cache):
+        if cache is None and (wants_cache(self.config) if use_cache is None else use_cache):
             cache = DynamicCache(config=self.config)
         beliefs, reading, tables = self._beliefs(input_ids, attention_mask, cache, **kwargs)
         kept = kept_outputs(beliefs, logits_to_keep, attention_mask)
@@ -387,9 +388,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            hidden_states=(reading.emissions.masked_fill(~reading.emitted[..., None], 0.0), beliefs)
-            if shown
-            else None,
+            hidden_states=(reading.evidence, beliefs) if shown else None,
             **with_cache(cache),
         )
 

@@ -186,8 +186,9 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if layer.record_past:
             return self._step_by_step(hidden_states, order, layer, states)
         output, states = self.forward_loop(hidden_states, order, states)
-        layer.keep(states, num_new_tokens=hidden_states.shape[1])
-        return output
+        layer.keep(states, num_new_tokens=order.steps)
+        # The state may lie in the outputs' memory; a user may change those, the cache must not. One step is a copy.
+        return output if order.steps == 1 else output.clone()
 
     def _step_by_step(
         self, hidden_states: torch.Tensor, order: TokenOrder, layer: RecurrentStateLayer, states: States

@@ -22,7 +22,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
 from .base import at_least_one_token, check_rank
-from .calls import Seq2SeqLMOutput, Seq2SeqModelOutput, model_call, with_cache
+from .calls import Seq2SeqLMOutput, Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from .configs import bounded
 from .language import IGNORED, check_targets, kept_outputs, mean_over_targets
 from .transformer import TransformerConfig, TransformerModel, TransformerPreTrainedModel
@@ -169,7 +169,7 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
             check_rank(decoder_input_ids, "decoder_input_ids")
             decoder_inputs_embeds = self.encoder.embed(decoder_input_ids)
         memory: Any = encoded.last_hidden_state
-        use_cache = self.config.use_cache if use_cache is None else use_cache
+        use_cache = wants_cache(self.config) if use_cache is None else use_cache
         if attention_mask is not None and attention_mask.shape[1] == 0:  # the source of no token, see the encoder
             attention_mask = attention_mask.new_zeros(memory.shape[:2])
         outputs = self.decoder(
