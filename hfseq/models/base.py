@@ -262,8 +262,8 @@ def _no_conversion_request() -> Iterator[None]:
                 os.environ[name] = str(before)
 
 
-# True: `_load_pretrained_model` does not check which keys are there; strict=False or key_mapping was given, or it is not
-# our `from_pretrained` that calls.
+# True: `_load_pretrained_model` does not check which keys are there; strict=False or key_mapping was given, or it
+# is not our `from_pretrained` that calls.
 _LETS_THROUGH: ContextVar[bool] = ContextVar("_LETS_THROUGH", default=True)
 
 
