@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerState
 
 import hfseq
 from hfseq.checkpoints import UNFINISHED, check_checkpoint, checkpoints_in, newest_whole
 from hfseq.models.artifacts import UnsafeArtifactError
+from hfseq.training import SequenceTrainingArguments
 from tests import kills, stream_trainers
 from tests.cases import texts
 from tests.launches import launch
@@ -464,9 +465,10 @@ def test_weights_that_diverge_in_the_last_update_are_noticed(make):
         trainer.train()
 
 
-def test_a_filter_that_hides_such_losses_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no logging_nan_inf_filter: training stops at a loss that is NaN"):
-        make_trainer(tmp_path, logging_nan_inf_filter=True)
+def test_a_filter_that_hides_such_losses_is_off_also_where_a_stock_config_has_it(tmp_path):
+    stock = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none").to_dict()
+    assert stock["logging_nan_inf_filter"]
+    assert not SequenceTrainingArguments(**stock).logging_nan_inf_filter
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
