@@ -106,6 +106,11 @@ class CarriedStates:
                 layer.keep(states, num_new_tokens=0)
 
     @staticmethod
+    def files(folder: Path) -> list[Path]:
+        """The files of all processes in a checkpoint."""
+        return sorted(folder.glob("streams_*.safetensors"))
+
+    @staticmethod
     def _file(folder: Path, process: int) -> Path:
         return folder / f"streams_{process}.safetensors"
 

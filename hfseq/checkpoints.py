@@ -11,7 +11,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
@@ -22,10 +22,18 @@ from torch import nn
 from transformers import Trainer
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
-from transformers.utils import logging
+from transformers.utils import ADAPTER_CONFIG_NAME, logging
 
-from .carried_states import check_states
-from .models.artifacts import UnsafeArtifactError, check_finite_weights, check_weights_folder, read_json
+from .carried_states import CarriedStates, check_states
+from .models.artifacts import (
+    CONFIG_NAME,
+    UnsafeArtifactError,
+    check_finite_weights,
+    check_weights,
+    check_weights_file,
+    check_weights_folder,
+    read_json,
+)
 from .models.base import not_finite
 
 logger = logging.get_logger(__name__)
@@ -48,6 +56,15 @@ def checkpoints_in(folder: str | Path) -> list[Path]:
     return sorted(numbered, key=lambda path: numbered[path])
 
 
+def last_of(checkpoints: list[Path]) -> str:
+    """What is said of the checkpoints of a run that diverged."""
+    return (
+        f"The last checkpoint before it is {checkpoints[-1]}."
+        if checkpoints
+        else "No checkpoint was written before it."
+    )
+
+
 def newest_whole(folder: str | Path) -> Path | None:
     """The checkpoint that a run goes on from, which is told in the terminal, with what is wrong with younger ones.
 
@@ -55,7 +72,7 @@ def newest_whole(folder: str | Path) -> Path | None:
         None if there is no checkpoint at all.
 
     Raises:
-        UnsafeArtifactError: If there are some, and none is whole.
+        UnsafeArtifactError: If there are some, and training can go on from none.
     """
     reasons = []
     for checkpoint in reversed(checkpoints_in(folder)):
@@ -69,8 +86,8 @@ def newest_whole(folder: str | Path) -> Path | None:
             return checkpoint
     if reasons:
         raise UnsafeArtifactError(
-            f"There is nothing to go on from in {str(folder)!r}: none of its checkpoints is whole "
-            f"({' '.join(reasons)}) Delete that folder, or name another output_dir, and start anew without resuming."
+            f"Training can go on from none of the checkpoints in {str(folder)!r}: {' '.join(reasons)} "
+            "Name another output_dir and start anew."
         )
     return None
 
@@ -86,9 +103,10 @@ def check_checkpoint(folder: Path) -> None:
     state = read_json(folder / TRAINER_STATE_NAME)
     if any(next(folder.glob(pattern), None) is not None for pattern in _SHARDED):
         return
-    check_finite_weights(check_weights_folder(folder))
     if "position" in state:  # of word vectors, which have no optimizer
+        check_finite_weights(check_weights_folder(folder))
         return
+    check_finite_weights(_weights_in(folder))
     if not isinstance(state.get("global_step"), int):
         raise UnsafeArtifactError(f"{folder / TRAINER_STATE_NAME} tells no step: it is no state of a trainer.")
     random_states = {path.name for path in folder.glob("rng_state*.pth")}
@@ -105,6 +123,23 @@ def check_checkpoint(folder: Path) -> None:
     for path in sorted(folder.glob("*.pt*")):
         _check_archive(path)
     check_states(folder)
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    """The whole weight files of a checkpoint: of a model of transformers, of any other module, or of adapters.
+
+    Only the first has a config.json, and the last have files and folders of other names.
+    """
+    for config in (folder / CONFIG_NAME, *folder.rglob(ADAPTER_CONFIG_NAME)):
+        if config.is_file():
+            read_json(config)
+    files = sorted(set(folder.rglob("*.safetensors")) - set(CarriedStates.files(folder)))
+    of_a_model = any(next(folder.glob(pattern), None) for pattern in ("model[.-]*", "pytorch_model*.bin"))
+    if of_a_model or not files:
+        check_weights(folder)
+    for path in files:
+        check_weights_file(path)
+    return files
 
 
 def _check_archive(path: Path) -> None:
@@ -148,18 +183,22 @@ def publish(unfinished: Path, checkpoint: Path) -> None:
     for path in sorted(unfinished.rglob("*")):
         if path.is_file():
             _flush(path)
-    _flush(unfinished)
+    _flush_folder(unfinished)
     if checkpoint.exists():  # a torn one, or that of the same step of the run before
         checkpoint.rename(unfinished.with_name("replaced"))
     unfinished.rename(checkpoint)
-    _flush(checkpoint.parent)
+    _flush_folder(checkpoint.parent)
     clear_unfinished(checkpoint.parent)
 
 
-def _flush(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+def _flush_folder(path: Path) -> None:
+    """Lets the names in a folder survive a crash, where that can be asked for: its files are on the disk already."""
+    with suppress(OSError):  # Windows opens no folders, and some network mounts flush none
+        _flush(path, os.O_RDONLY)
+
+
+def _flush(path: Path, flags: int = os.O_RDWR) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
@@ -204,8 +243,7 @@ class WholeCheckpointTrainer(Trainer):
             self._stop_diverged(step, f"NaN or infinite numbers are in {', '.join(broken[:5])}")
 
     def _stop_diverged(self, step: int, what: str) -> NoReturn:
-        older = checkpoints_in(str(self.args.output_dir))
-        kept = f"The last checkpoint before it is {older[-1]}." if older else "No checkpoint was written before it."
+        kept = last_of(checkpoints_in(str(self.args.output_dir)))
         raise ValueError(
             f"The training diverged: {what} at step {step}, with the learning rate {self._get_learning_rate():g} "
             f"(learning_rate={self.args.learning_rate:g}). Lower learning_rate, or warm up (warmup_steps), or clip "

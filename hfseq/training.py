@@ -42,7 +42,6 @@ SEVERAL_PROCESSES: Final = (
 
 _REFUSED = {
     "dataloader_drop_last": "every row is trained on and evaluated",
-    "logging_nan_inf_filter": "training stops at a loss that is NaN or infinite",
     "auto_find_batch_size": "the size of an update is fixed; give a smaller total_train_batch_size, or the same one "
     "with more gradient_accumulation_steps",
 }
@@ -95,11 +94,6 @@ class SequenceTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "How many processes this run must have; an error if it got another number."}
     )
 
-    logging_nan_inf_filter: bool = field(
-        default=False,
-        metadata={"help": "Not for SequenceTrainer, which stops at a loss that is NaN or infinite."},
-    )
-
     def __post_init__(self) -> None:
         """Check what was added, then let transformers set up devices and processes."""
         for name in (
@@ -124,6 +118,8 @@ class SequenceTrainingArguments(TrainingArguments):
             self.greater_is_better = score.greater_is_better  # TrainingArguments takes all but "...loss" for greater
         super().__post_init__()
         self._check_inherited()
+        # True, the inherited default, would put another loss into the log than the one that training stops at.
+        self.logging_nan_inf_filter = False
         if self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = False  # every parameter of ours gets a gradient; looking costs time
         if self.device.type == "cpu":

@@ -26,7 +26,7 @@ from huggingface_hub.dataclasses import strict
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from .checkpoints import checkpoints_in, clear_unfinished, found_checkpoint, publish, written_beside
+from .checkpoints import checkpoints_in, clear_unfinished, found_checkpoint, last_of, publish, written_beside
 from .data.words import Source, WordCorpus
 from .draws import OwnDraws
 from .models.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
@@ -300,11 +300,10 @@ class Word2VecTrainer:
         self.model.needed_outputs("training").weight.data = outputs.cpu()
 
     def _stop_diverged(self, what: str, words: int) -> NoReturn:
-        older = self._checkpoints()
-        kept = f"The last checkpoint before it is {older[-1]}." if older else "No checkpoint was written before it."
         raise ValueError(
             f"The training diverged: {what} after {words} words. Lower learning_rate ({self.args.learning_rate}), "
-            f"block_size ({self.args.block_size}) or tokens_per_step ({self.args.tokens_per_step}). {kept}"
+            f"block_size ({self.args.block_size}) or tokens_per_step ({self.args.tokens_per_step}). "
+            f"{last_of(self._checkpoints())}"
         )
 
     def _checkpoints(self) -> list[Path]:

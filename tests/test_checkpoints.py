@@ -2,8 +2,10 @@
 
 import errno
 import json
+import os
 import resource
 import shutil
+import stat
 import sys
 from contextlib import contextmanager
 from functools import partial
@@ -13,13 +15,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerState
 
 import hfseq
 from hfseq.checkpoints import UNFINISHED, check_checkpoint, checkpoints_in, newest_whole
 from hfseq.models.artifacts import UnsafeArtifactError
+from hfseq.training import SequenceTrainingArguments
 from tests import kills, stream_trainers
+from tests.cases import texts
 from tests.launches import launch
 from tests.trainers import make_trainer, small_model
 
@@ -76,6 +80,21 @@ def pickled(folder):
     (folder / "model.safetensors").unlink()
 
 
+def pickled_beside_others(folder):
+    pickled(folder)
+    save_file({"weight": torch.ones(1)}, folder / "other.safetensors")
+
+
+def as_shard(folder):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+
+
+def index_alone(folder):
+    index = {"metadata": {}, "weight_map": {"weight": "model-00001-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    (folder / "model.safetensors").unlink()
+
+
 def with_nan(folder):
     tensors = weights(folder)
     next(iter(tensors.values())).view(-1)[0] = float("nan")
@@ -90,10 +109,13 @@ TORN = {
     "no state": (without("trainer_state.json"), "lacks trainer_state.json: its run was stopped while it wrote it"),
     "half a state": (cut("trainer_state.json"), "trainer_state.json is not JSON"),
     "a state of nothing": (stepless, "trainer_state.json tells no step"),
-    "no config": (without("config.json"), "config.json is missing"),
+    "half a config": (cut("config.json"), "config.json is not JSON"),
     "no weights": (without("model.safetensors"), "holds neither model.safetensors nor"),
+    "no index of shards": (as_shard, "holds neither model.safetensors nor"),
+    "an index without shards": (index_alone, "names model-00001-of-00002.safetensors, which is missing"),
     "half the weights": (cut("model.safetensors"), "model.safetensors is truncated"),
     "a pickle": (pickled, "holds pytorch_model.bin only. A pickle .* is never read here"),
+    "a pickle beside others": (pickled_beside_others, "holds pytorch_model.bin only"),
     "NaN": (with_nan, "model.safetensors holds NaN or infinite numbers in .*: the run that wrote it diverged"),
     "no optimizer": (without("optimizer.pt"), "lacks optimizer.pt: training would go on otherwise"),
     "half an optimizer": (cut("optimizer.pt"), "optimizer.pt is torn"),
@@ -148,13 +170,62 @@ def test_a_run_goes_on_from_the_newest_whole_checkpoint(whole, tmp_path, named):
     assert newest_whole(run) == run / "checkpoint-6"  # written anew in the place of the torn one
 
 
+class Wrapper(torch.nn.Module):
+    """A model that is none of transformers', and so has no config.json."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = small_model()
+
+    def forward(self, input_ids, attention_mask, labels):
+        return {"loss": self.inner(input_ids, attention_mask=attention_mask, labels=labels).loss}
+
+
+def test_a_module_that_is_no_model_of_transformers_is_gone_on_with(tmp_path):
+    def trainer(folder):
+        return make_trainer(tmp_path, folder=folder, model=Wrapper(), rows=texts(24), max_steps=4, **SAVED)
+
+    unbroken = trainer("run")
+    unbroken.train()
+    assert not (tmp_path / "run" / "checkpoint-2" / "config.json").exists()
+    shutil.copytree(tmp_path / "run" / "checkpoint-2", tmp_path / "again" / "checkpoint-2")
+    resumed = trainer("again")
+    resumed.train(resume_from_checkpoint=True)
+    assert same_weights(resumed.model, unbroken.model)
+
+
+def as_adapters(folder):
+    """The files that PEFT writes: those of the default adapter, and another's in its folder."""
+    (folder / "config.json").unlink()
+    (folder / "other").mkdir()
+    for place in (folder, folder / "other"):
+        shutil.copy(folder / "model.safetensors", place / "adapter_model.safetensors")
+        (place / "adapter_config.json").write_text('{"peft_type": "LORA"}', encoding="utf-8")
+    (folder / "model.safetensors").unlink()
+
+
+@pytest.mark.parametrize(
+    "name", ["adapter_model.safetensors", "adapter_config.json", "other/adapter_model.safetensors"]
+)
+def test_checkpoints_of_adapters_are_checked(whole, tmp_path, name):
+    folder = tmp_path / "checkpoint-3"
+    shutil.copytree(f"{whole.args.output_dir}/checkpoint-3", folder)
+    as_adapters(folder)
+    check_checkpoint(folder)
+    cut(name)(folder)
+    with pytest.raises(UnsafeArtifactError, match=f"{name} is "):
+        check_checkpoint(folder)
+
+
 def test_a_run_of_torn_checkpoints_is_refused_with_all_reasons(whole, tmp_path):
     run = tmp_path / "run"
     for step, plant in ((2, without("optimizer.pt")), (3, cut("model.safetensors"))):
         shutil.copytree(f"{whole.args.output_dir}/checkpoint-{step}", run / f"checkpoint-{step}")
         plant(run / f"checkpoint-{step}")
-    with pytest.raises(UnsafeArtifactError, match=r"none of its checkpoints is whole .*truncated.*lacks optimizer.pt"):
+    message = r"go on from none of .*truncated.*lacks optimizer.pt.*Name another output_dir and start anew\.$"
+    with pytest.raises(UnsafeArtifactError, match=message) as refused:
         make_trainer(tmp_path).train(resume_from_checkpoint=True)
+    assert "elete" not in str(refused.value)  # the weights of the first one are good
     with pytest.raises(ValueError, match="There is no checkpoint to resume in output_dir="):
         make_trainer(tmp_path, folder="other").train(resume_from_checkpoint=True)
 
@@ -212,6 +283,25 @@ def test_what_a_killed_run_left_half_written_is_removed(make, tmp_path):
     make(max_steps=1).train()
     assert not left.parent.exists()
     assert "model-00001-of-00009.safetensors" not in [path.name for path in (tmp_path / "run/checkpoint-1").iterdir()]
+
+
+@pytest.mark.parametrize("kind", [stat.S_ISDIR, stat.S_ISREG])
+def test_a_mount_that_flushes_no_folders_is_written_to(make, tmp_path, monkeypatch, kind):
+    fsync = os.fsync
+
+    def picky(descriptor):
+        if kind(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", picky)
+    if kind is stat.S_ISREG:  # a file that is not on the disk is no checkpoint
+        with pytest.raises(OSError, match="checkpoint-1 could not be written .*Invalid argument"):
+            make(max_steps=1).train()
+        assert not checkpoints_in(tmp_path / "run")
+    else:
+        make(max_steps=1).train()
+        assert newest_whole(tmp_path / "run") == tmp_path / "run" / "checkpoint-1"
 
 
 def test_the_best_checkpoint_is_kept_under_its_own_name_and_loaded(make, tmp_path):
@@ -375,9 +465,10 @@ def test_weights_that_diverge_in_the_last_update_are_noticed(make):
         trainer.train()
 
 
-def test_a_filter_that_hides_such_losses_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="no logging_nan_inf_filter: training stops at a loss that is NaN"):
-        make_trainer(tmp_path, logging_nan_inf_filter=True)
+def test_a_filter_that_hides_such_losses_is_off_also_where_a_stock_config_has_it(tmp_path):
+    stock = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none").to_dict()
+    assert stock["logging_nan_inf_filter"]
+    assert not SequenceTrainingArguments(**stock).logging_nan_inf_filter
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -93,8 +93,8 @@ def test_torn_checkpoints_are_left_aside_and_told(folder, caplog):
     assert (
         "checkpoint-12 is left aside: " in caplog.text and f"Going on from {folder / 'checkpoint-8'}." in caplog.text
     )
-    (folder / "checkpoint-8" / "config.json").unlink()
-    with pytest.raises(OSError, match="none of its checkpoints is whole .* Delete that folder, or name another"):
+    (folder / "checkpoint-8" / "model.safetensors").unlink()
+    with pytest.raises(OSError, match="go on from none of the checkpoints .* Name another output_dir and start anew"):
         opened(folder, resume=True)
 
 

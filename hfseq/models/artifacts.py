@@ -49,8 +49,12 @@ def check_weights_folder(folder: str | Path) -> list[Path]:
         UnsafeArtifactError: If there is no config or no safetensors weights, if a file is malformed or truncated, or
             if the index names a file that is not a safetensors file of this folder.
     """
-    folder = Path(folder)
-    read_json(folder / CONFIG_NAME)
+    read_json(Path(folder) / CONFIG_NAME)
+    return check_weights(Path(folder))
+
+
+def check_weights(folder: Path) -> list[Path]:
+    """Checks the weights alone, see `check_weights_folder`."""
     index, single = folder / INDEX_NAME, folder / WEIGHTS_NAME
     if single.is_file() and index.is_file():
         # transformers silently prefers the single file, which is the older one when a model was re-saved in shards.
