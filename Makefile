@@ -5,11 +5,14 @@ RUN    := $(VENV)/bin/python
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-all test-cpus lint format bench clean
+PIP    := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test test-all test-cpus test-newest test-versions test-versions-lowest test-versions-newest
+.PHONY: test-gpu lint format bench clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(RUN) $(PIP) -c constraints.txt -e ".[test]"
 	touch $@
 
 demo: $(VENV)/.ready          ## train, evaluate, save, reload and ask an LSTM intent classifier
@@ -23,8 +26,33 @@ test-all: $(VENV)/.ready      ## also the slow checks
 	$(RUN) -m pytest -n 2 -m ""
 	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 -m "" tests/mini_hub tests/test_hub.py
 
+# An environment over .venv that holds the newest transformers and what it demands. The first install takes it from the
+# index or fails (without network, pip would be content with the one below); the second adds what is missing.
+LAYER := $(VENV)-layer
+test-newest: $(VENV)/.ready   ## generation, and one configuration a family of the contract, on the newest transformers
+	$(RUN) tests/versions.py layer $(LAYER)
+	$(LAYER)/bin/python $(PIP) --ignore-installed --no-deps "$$($(RUN) tests/versions.py transformers)"
+	$(LAYER)/bin/python $(PIP) "$$($(RUN) tests/versions.py transformers)"
+	$(LAYER)/bin/python tests/versions.py installed
+	$(LAYER)/bin/python -m pytest -n 2 -m "newest and not slow"
+
+# Fresh environments, for the newest releases are others tomorrow.
+test-versions: test-versions-lowest test-versions-newest ## what other releases may break, at both ends of the ranges
+
+test-versions-lowest test-versions-newest: test-versions-%:
+	rm -rf $(VENV)-$*
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python $(PIP) packaging tomli
+	$(VENV)-$*/bin/python tests/versions.py $* > $(VENV)-$*/constraints.txt
+	$(VENV)-$*/bin/python $(PIP) -c $(VENV)-$*/constraints.txt -e ".[test]"
+	$(VENV)-$*/bin/python tests/versions.py installed
+	$(VENV)-$*/bin/python -m pytest -n 2 -m "versions and not slow"
+
 test-cpus: $(VENV)/.ready     ## the numerical tests as an older CPU computes them, and with two threads
 	$(RUN) tests/cpus.py
+
+test-gpu: $(VENV)/.ready      ## what needs an NVIDIA GPU, ten minutes; torch of the index must be one for CUDA
+	$(RUN) tests/gpu/run.py
 
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .
@@ -39,4 +67,4 @@ bench: $(VENV)/.ready
 	for script in benchmarks/*.py; do $(RUN) $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info runs
+	rm -rf $(VENV) $(VENV)-* build dist *.egg-info runs

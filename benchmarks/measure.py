@@ -140,7 +140,12 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
         print(f"{row['claim']:72} goal {row['goal']:4.2f}  ratio {row['ratio']:5.2f}")
 
 
-def write_result(name: str, *, command: str, peer: str, rows: list[dict[str, Any]]) -> None:
+PER_CPU_SECOND = "speed ratio per CPU second, one thread, median of interleaved rounds"
+
+
+def write_result(
+    name: str, *, command: str, peer: str, rows: list[dict[str, Any]], unit: str = PER_CPU_SECOND, **more: Any
+) -> None:
     """Print the rows and keep them in results/NAME.json, from which README's table is made.
 
     Args:
@@ -148,13 +153,16 @@ def write_result(name: str, *, command: str, peer: str, rows: list[dict[str, Any
         command: That gives these numbers.
         peer: What the ratios compare with.
         rows: {"claim", "goal", "ratio"} and what else was measured, one a measurement.
+        unit: Of the ratios.
+        **more: What else the file says.
     """
     packages = ("torch", "transformers", "hfseq")
     result = {
         "command": command,
         "peer": peer,
-        "unit": "speed ratio per CPU second, one thread, median of interleaved rounds",
+        "unit": unit,
         "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
+        **more,
         "rows": rows,
     }
     text = json.dumps(result, indent=2, ensure_ascii=False)

@@ -8,6 +8,11 @@ classes); everything else on first use.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+from .version import check_transformers
+
+check_transformers()  # before the models, which an older transformers would fail in, in words of its own
+
 from .models.cells import CELLS, register_cell
 from .models.custom import (
     CustomConfig,
@@ -61,7 +66,7 @@ if TYPE_CHECKING:
     from .contexts import ContextComparison, compare_contexts
     from .data.embedded import load_embedded
     from .data.phrases import Phrases
-    from .data.sentence_transformers import export_sentence_transformers
+    from .data.sentence_transformers import export_sentence_transformers, export_text_encoder
     from .data.streams import TokenText
     from .data.words import WordCorpus
     from .generation import fused_generate
@@ -74,8 +79,6 @@ if TYPE_CHECKING:
     from .tokenization import prompt_tokenizer, train_tokenizer
     from .training import SequenceTrainer, SequenceTrainingArguments
     from .word_training import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
-
-__version__ = "0.1.0"
 
 _LAZY = {
     "ContextComparison": "contexts",
@@ -94,6 +97,7 @@ _LAZY = {
     "WordMap": "plots",
     "compare_contexts": "contexts",
     "export_sentence_transformers": "data.sentence_transformers",
+    "export_text_encoder": "data.sentence_transformers",
     "fused_generate": "generation",
     "load_embedded": "data.embedded",
     "load_keras": "models.conversion",
@@ -167,6 +171,7 @@ __all__ = [
     "WordVectorsPipeline",
     "compare_contexts",
     "export_sentence_transformers",
+    "export_text_encoder",
     "fused_generate",
     "load_embedded",
     "load_keras",

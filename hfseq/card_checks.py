@@ -5,9 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from .facts import Facts
+from .settings import read_yaml
 
 _REQUIRED_KEYS = ("language", "license", "library_name", "pipeline_tag", "tags")
 _RESULT_KEYS = ("metrics", "model-index", "widget")
@@ -75,7 +74,7 @@ def check_card(text: str) -> None:
     parts = re.match(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
     if parts is None:
         raise ValueError("the card has no YAML front matter; start it with '---', the metadata and '---'.")
-    front_matter, body = yaml.safe_load(parts[1]), parts[2]
+    front_matter, body = read_yaml(parts[1], "the card's front matter"), parts[2]
     if not isinstance(front_matter, dict):
         raise ValueError(f"the card's front matter is no mapping of keys but {front_matter!r}.")
     shown = _SNIPPET.sub("", _EXAMPLES.sub("", body))

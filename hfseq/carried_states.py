@@ -15,6 +15,7 @@ from transformers.cache_utils import DynamicCache
 from transformers.utils import logging
 
 from .data.streams import share_bounds
+from .models.artifacts import UnsafeArtifactError, check_weights_file
 
 logger = logging.get_logger(__name__)
 
@@ -107,6 +108,25 @@ class CarriedStates:
     @staticmethod
     def _file(folder: Path, process: int) -> Path:
         return folder / f"streams_{process}.safetensors"
+
+
+def check_states(folder: Path) -> None:
+    """Checks that the files of all processes are there and whole, if the checkpoint has any.
+
+    Raises:
+        UnsafeArtifactError: If one is not.
+    """
+    first = CarriedStates._file(folder, 0)
+    if not first.is_file():
+        return  # of another Trainer
+    check_weights_file(first)
+    with safe_open(first, "pt") as file:
+        processes = int(file.metadata()["num_processes"])
+    for process in range(processes):
+        path = CarriedStates._file(folder, process)
+        if not path.is_file():
+            raise UnsafeArtifactError(f"{folder} lacks {path.name}, the states of the streams of one process.")
+        check_weights_file(path)
 
 
 def _check_same_text(saved: dict[str, str], facts: dict[str, str], folder: Path) -> None:

@@ -12,10 +12,10 @@ from typing import Any, cast
 import numpy as np
 from datasets import Dataset, DatasetDict
 from transformers import Pipeline, PreTrainedModel, pipeline
-from transformers.trainer_utils import set_seed
 
 from .data.documents import TEXT
 from .data.streams import TokenText
+from .draws import OwnDraws
 from .facts import Comparison, one_thread
 from .language_cards import TASK
 from .language_facts import GenerationSpeed, LanguageModelFacts, Sample, Sampling, shown_metrics
@@ -124,8 +124,9 @@ def written_samples(pipe: Pipeline, settings: GenerationSettings) -> list[Sample
     samples = []
     for prompt in settings.prompts:
         for seed in settings.seeds:
-            set_seed(seed)
-            samples.append(Sample(prompt=prompt, seed=seed, text=pipe(prompt)[0]["generated_text"]))
+            with OwnDraws(seed):
+                text = pipe(prompt)[0]["generated_text"]
+            samples.append(Sample(prompt=prompt, seed=seed, text=text))
     return samples
 
 
@@ -188,7 +189,7 @@ def card_facts(
         command: The launch line.
     """
     split, drawing = next(iter(metrics)), settings.generation
-    pipe = pipeline(TASK, model=str(folder), device="cpu")
+    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
     return LanguageModelFacts(
         **common_facts(settings, trainer, dataset, texts, folder, pipe, metrics=metrics, command=command),
         speed=measure_generation(pipe, drawing.prompts[0], read_as_trained(texts[split], settings.carry)),

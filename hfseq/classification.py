@@ -20,7 +20,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from transformers import (
     AutoConfig,
-    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -46,6 +45,7 @@ from .facts import (
     widget_entries,
 )
 from .metrics import SCORES
+from .models.tokenizer_files import load_tokenizer
 from .publishing import CardWords, HubSettings
 from .registry import FAMILIES
 from .settings import check_known, fields_of, known_fields
@@ -208,9 +208,7 @@ def make_tokenizer(
     if transfer is None or transfer.from_pretrained is None:
         return train_tokenizer(texts, **dataclasses.asdict(settings))
     source = transfer.from_pretrained
-    tokenizer: Any = AutoTokenizer.from_pretrained(
-        source, revision=transfer.revision, padding_side=settings.padding_side
-    )
+    tokenizer = load_tokenizer(source, revision=transfer.revision, padding_side=settings.padding_side)
     if tokenizer.pad_token_id is None:
         raise ValueError(f"The tokenizer of {source!r} has no padding token, so its texts cannot stand in batches.")
     # Both, for setting one drops the other.
@@ -251,7 +249,7 @@ def _from_language_model(
 ) -> PreTrainedModel:
     """Put a new head on the body of a language model, whose config the options change where they say something."""
     source, revision = cast(str, transfer.from_pretrained), transfer.revision
-    config = AutoConfig.from_pretrained(source, revision=revision)
+    config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     held = next((other for other, family in FAMILIES.items() if isinstance(config, family.config)), config.model_type)
     if held != name:
         raise ValueError(f"model.type={name!r}, but {source!r} holds a model of type {held!r}: give the same.")
@@ -262,7 +260,12 @@ def _from_language_model(
         )
     head: Any = FAMILIES[name].heads[TASK]
     model, info = head.from_pretrained(
-        source, revision=revision or "main", output_loading_info=True, dtype=torch.float32, **options
+        source,
+        revision=revision or "main",
+        output_loading_info=True,
+        dtype=torch.float32,
+        trust_remote_code=False,
+        **options,
     )
     _check_length(tokenizer.model_max_length, most_tokens(model.config.to_dict()))
     new = sorted(info["missing_keys"])
@@ -314,7 +317,7 @@ def card_facts(
         command: The launch line.
     """
     card, rows = settings.card, task.dataset[split]
-    pipe = pipeline(TASK, model=str(folder), device="cpu")
+    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
     model, tokenizer = pipe.model, cast(PreTrainedTokenizerFast, pipe.tokenizer)
     return CardFacts(
         model_id=card.model_id,

@@ -38,8 +38,10 @@ from typing import cast
 
 import numpy as np
 import torch
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
+from .models.base import load_with_weights_checked
+from .models.tokenizer_files import load_tokenizer
 from .scoring import evaluating
 
 Span = tuple[int, int]
@@ -125,8 +127,8 @@ def _loaded(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The part of the model that reads, and a tokenizer that knows where its tokens come from."""
     if isinstance(model, str | os.PathLike):
-        tokenizer = AutoTokenizer.from_pretrained(model) if tokenizer is None else tokenizer
-        model = cast(PreTrainedModel, AutoModel.from_pretrained(model))
+        tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
+        model = load_with_weights_checked(AutoModel, model)
     tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
     if tokenizer is None:
         raise ValueError(f"This {type(model).__name__} comes without its tokenizer: pass tokenizer=.")

@@ -22,8 +22,8 @@ from huggingface_hub.errors import StrictDataclassError
 from huggingface_hub.utils import validate_repo_id
 from transformers import Pipeline
 
-from . import __version__
 from .metrics import PROBLEMS, SCORES, Score
+from .version import __version__
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Facts")

@@ -9,7 +9,7 @@ from torch's generator, so that `torch.manual_seed` repeats a text, but another 
 
 **Done here:** any number of rows, padding, `num_return_sequences`, `max_length`, `eos_token_id`, `min_length`,
 `min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `suppress_tokens`, `return_dict_in_generate`
-and a state to continue from (`past_key_values`).
+and a state to continue from (`cache` or `past_key_values`).
 
 **Left to the ordinary loop**, with its result (`logger.info` says why): beams, assisted decoding, a streamer; other
 logits processors and stopping criteria, or these in another order; scores, logits or hidden states asked for; no
@@ -45,6 +45,7 @@ from transformers.generation.utils import GENERATION_MODES_MAPPING, GenerationMo
 from transformers.utils import logging
 
 from .models import fused
+from .models.calls import CACHE_NAMES, with_cache
 from .models.language import CausalLMMixin
 from .models.loop import RecurrentLoop
 from .models.recurrence import RecurrentLayer, RecurrentModel
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
-_PREPARED = {"attention_mask", "inputs_embeds", "logits_to_keep", "past_key_values", "use_cache"}
+_PREPARED = {"attention_mask", "inputs_embeds", "logits_to_keep", "use_cache", *CACHE_NAMES}
 _EXTRAS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
 _DRAWN_AT_ONCE = 256  # steps whose random numbers are drawn together
 
@@ -96,7 +97,7 @@ def fused_generate(
             **model_kwargs,
         )
     outputs = network._prefill(input_ids, generation_config, model_kwargs)
-    cache, scores = outputs.past_key_values, outputs.logits[:, -1].float().numpy().copy()
+    cache, scores = outputs.cache, outputs.logits[:, -1].float().numpy().copy()
     steps = max(rules.max_length - input_ids.shape[1], 1)
     decoder = _decoder(network, cache, steps)
     chosen = []
@@ -110,7 +111,7 @@ def fused_generate(
         layer.keep(states, num_new_tokens=len(chosen) - 1)  # the last token is not read any more
     sequences: Any = torch.cat((input_ids, torch.stack(chosen, dim=1).to(input_ids.dtype)), dim=1)
     if generation_config.return_dict_in_generate:
-        return GenerateDecoderOnlyOutput(sequences=sequences, past_key_values=cache)
+        return GenerateDecoderOnlyOutput(sequences=sequences, **with_cache(cache))
     return sequences
 
 
@@ -169,7 +170,7 @@ def _check_call(
     more = set(model_kwargs) - _PREPARED
     if more:
         _leave(f"forward is given {', '.join(sorted(more))}")
-    cache = model_kwargs.get("past_key_values")
+    cache = next((model_kwargs[name] for name in CACHE_NAMES if name in model_kwargs), None)
     if not model_kwargs.get("use_cache") or not isinstance(cache, Cache):
         _leave("there is no cache")
     if any(type(layer) is not RecurrentStateLayer or layer.record_past for layer in cache.layers):

@@ -21,12 +21,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from .models.artifacts import CONFIG_NAME, TOKENIZER_NAME, check_ids_fit, check_weights_folder, read_json
+from .models.base import load_with_weights_checked
 from .models.ngram import NGramConfig, NGramForCausalLM
+from .models.tokenizer_files import load_tokenizer
 from .scoring import encode, score_ids, text_list
 from .tokenization import prompt_tokenizer, train_tokenizer
 
@@ -36,6 +39,7 @@ Answer: TypeAlias = list[dict[str, Any]]
 Make: TypeAlias = Callable[[list[list[int]], PreTrainedTokenizerBase], PreTrainedModel]
 
 _FILE = "generative_classifier.json"
+_MOST_BYTES = 16 << 20  # of that file: room for 100,000 long labels
 
 
 def ngram_model(documents: list[list[int]], tokenizer: PreTrainedTokenizerBase, *, order: int = 5) -> PreTrainedModel:
@@ -181,22 +185,55 @@ class GenerativeClassifier:
 
         Args:
             folder: A local folder.
+
+        Raises:
+            ValueError: If the file that describes the classes is missing or damaged.
+            UnsafeArtifactError: If a class has no safetensors weights, or a tokenizer that does not fit or does harm.
         """
-        path = Path(folder) / _FILE
-        if not path.is_file():
-            raise ValueError(f"{folder} holds no {_FILE}: give a folder that save_pretrained wrote.")
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(facts, dict) or facts.keys() != {"labels", "priors", "tokenizers"}:
-            raise ValueError(
-                f"{path} is damaged: it must have labels, priors and tokenizers. Save the classifier again."
-            )
-        labels = facts["labels"]
+        facts = _read_facts(Path(folder) / _FILE)
+        labels, owners = facts["labels"], facts["tokenizers"]
         sources = {label: Path(folder) / _subfolder(number) for number, label in enumerate(labels)}
-        loaded = {
-            number: AutoTokenizer.from_pretrained(sources[labels[number]]) for number in set(facts["tokenizers"])
-        }
-        tokenizers = {label: loaded[number] for label, number in zip(labels, facts["tokenizers"], strict=True)}
+        for label, owner in zip(labels, owners, strict=True):
+            check_weights_folder(sources[label])
+            check_ids_fit(sources[labels[owner]] / TOKENIZER_NAME, read_json(sources[label] / CONFIG_NAME))
+        loaded = {owner: load_tokenizer(sources[labels[owner]]) for owner in sorted(set(owners))}
+        tokenizers = {label: loaded[owner] for label, owner in zip(labels, owners, strict=True)}
         return cls(sources, tokenizers, priors=dict(zip(labels, facts["priors"], strict=True)))
+
+
+def _read_facts(path: Path) -> dict[str, list[Any]]:
+    """What `save_pretrained` wrote about the classes, checked before any of their files is opened."""
+    if not path.is_file():
+        raise ValueError(f"{path.parent} holds no {_FILE}: give a folder that save_pretrained wrote.")
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path} is damaged: it has {path.stat().st_size} bytes. Save the classifier again.")
+    facts = read_json(path)
+    wrong = _wrong_fact(facts)
+    if wrong is not None:
+        raise ValueError(f"{path} is damaged: {wrong}. Save the classifier again.")
+    return facts
+
+
+def _wrong_fact(facts: dict[str, Any]) -> str | None:
+    if facts.keys() != {"labels", "priors", "tokenizers"}:
+        return "it must have labels, priors and tokenizers"
+    labels, priors, owners = facts["labels"], facts["priors"], facts["tokenizers"]
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        return "labels must be a list of strings"
+    if not 2 <= len(labels) == len(set(labels)):
+        return "labels must be two or more, each another"
+    if not isinstance(priors, list) or len(priors) != len(labels) or not all(map(_is_prior, priors)):
+        return "priors must be a positive number for each label"
+    if not isinstance(owners, list) or len(owners) != len(labels):
+        return "tokenizers must be a number for each label"
+    for number, owner in enumerate(owners):
+        if type(owner) is not int or not 0 <= owner <= number or owners[owner] != owner:
+            return f"tokenizers has {owner!r} for {labels[number]!r}, but it must be the number of its first label"
+    return None
+
+
+def _is_prior(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value < float("inf")
 
 
 def _subfolder(number: int) -> str:
@@ -209,8 +246,8 @@ def _loaded(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     own = tokenizer.get(label) if isinstance(tokenizer, Mapping) else tokenizer
     if isinstance(source, str | PathLike):
-        model = cast(PreTrainedModel, AutoModelForCausalLM.from_pretrained(source, trust_remote_code=False))
-        return model, AutoTokenizer.from_pretrained(source, trust_remote_code=False) if own is None else own
+        own = load_tokenizer(source) if own is None else own
+        return load_with_weights_checked(AutoModelForCausalLM, source), own
     if own is None:
         raise ValueError(f"The model of {label!r} comes without its tokenizer: pass tokenizer=.")
     return source, own

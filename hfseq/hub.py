@@ -29,11 +29,13 @@ from .models.artifacts import (
     TOKENIZER_NAME,
     WEIGHTS_NAME,
     UnsafeArtifactError,
+    check_finite_weights,
     check_ids_fit,
     check_tokenizer_ids,
     check_weights_folder,
     read_json,
 )
+from .models.tokenizer_files import check_tokenizer_folder
 from .registry import AUTO_CLASSES, FAMILIES
 
 __all__ = ["ConflictError", "HubError", "PushResult", "UnsafeArtifactError", "VerificationError", "pull", "push"]
@@ -128,7 +130,8 @@ def push(
         token: A token with the right to write; by default the one that is logged in.
 
     Raises:
-        UnsafeArtifactError: If the checkpoint is incomplete, malformed or has a symbolic link; before any request.
+        UnsafeArtifactError: If the checkpoint is incomplete, malformed, has a symbolic link, or NaN or infinite
+            numbers among its weights; before any request.
         ValueError: If there is no card, or the code cannot travel; before any request. Also if the Hub finds the
             card's metadata invalid; before anything is uploaded.
         ConflictError: If the head is not, or no longer, the parent.
@@ -172,7 +175,7 @@ def pull(
 
     Raises:
         UnsafeArtifactError: If the repository has no safetensors weights, or they, the config or the tokenizer are
-            malformed or do not fit together.
+            malformed, harm who loads them, or do not fit together.
         VerificationError: If a file is not the one on the Hub; it is then removed from the cache.
         HubError: If the Hub refuses.
     """
@@ -186,6 +189,7 @@ def pull(
             _verify_snapshot(repo_id, folder, token, cache_dir)
     check_weights_folder(folder)
     check_tokenizer_ids(folder)
+    check_tokenizer_folder(folder)
     return folder
 
 
@@ -200,7 +204,9 @@ def _stage(
     if tokenizer is not None:
         tokenizer.save_pretrained(tokens)
     _refuse_links(folder)
-    weights = [path.name for path in check_weights_folder(folder)]
+    files = check_weights_folder(folder)
+    check_finite_weights(files)
+    weights = [path.name for path in files]
     if (tokens / TOKENIZER_NAME).is_file():
         check_ids_fit(tokens / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
     target = staging / "checkpoint"

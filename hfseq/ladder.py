@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from datasets import DatasetDict
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
-from transformers.trainer_utils import set_seed
 
 from .causal_modeling import read_as_trained, score_split
 from .data.documents import DocumentSettings
 from .data.streams import TokenText
+from .draws import OwnDraws
 from .language_modeling import LONGEST_NGRAM, TASK, TokenizerSettings, carries_state, check_marks
 from .models.hmm import HMMConfig, HMMForCausalLM
 from .models.ngram import NGramConfig, NGramForCausalLM
@@ -209,8 +209,8 @@ def _networks(
     for name in settings.rungs.networks:
         training = {**settings.training_of(name), "output_dir": str(folder / name / "training")}
         args = StreamTrainingArguments(**training)
-        set_seed(args.seed)
-        model = FAMILIES[name].heads[TASK](FAMILIES[name].config(**settings.network_of(name, args.window), **ids))
+        with OwnDraws(args.seed):
+            model = FAMILIES[name].heads[TASK](FAMILIES[name].config(**settings.network_of(name, args.window), **ids))
         trainer = StreamTrainer(model, args, texts["train"], texts["validation"])
         trainer.train()
         yield FAMILIES[name].title, model.eval(), trainer.training_seconds / 60
@@ -218,19 +218,19 @@ def _networks(
 
 def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
     """The same draw from every rung: a text from its beginning, or from the first token of all."""
-    set_seed(0)
     prompt = tokenizer("", return_tensors="pt")
     if not prompt["input_ids"].numel():
         prompt = tokenizer("a", return_tensors="pt")
-    ids = cast(Any, model).generate(
-        input_ids=prompt["input_ids"].long(),
-        attention_mask=prompt["attention_mask"].long(),
-        do_sample=True,
-        top_k=0,
-        max_new_tokens=30,
-        pad_token_id=tokenizer.pad_token_id,
-        suppress_tokens=[tokenizer.unk_token_id],
-    )
+    with OwnDraws(0):
+        ids = cast(Any, model).generate(
+            input_ids=prompt["input_ids"].long(),
+            attention_mask=prompt["attention_mask"].long(),
+            do_sample=True,
+            top_k=0,
+            max_new_tokens=30,
+            pad_token_id=tokenizer.pad_token_id,
+            suppress_tokens=[tokenizer.unk_token_id],
+        )
     return cast(str, tokenizer.decode(ids[0], skip_special_tokens=True)).strip()
 
 

@@ -92,7 +92,7 @@ def card_facts(
     """
     split, masking = next(iter(metrics)), cast(Masking, trainer.masking)
     prompts = settings.fill_mask.prompts
-    pipe = pipeline(MASKED_TASK, model=str(folder), device="cpu")
+    pipe = pipeline(MASKED_TASK, model=str(folder), device="cpu", trust_remote_code=False)
     return MaskedModelFacts(
         **common_facts(settings, trainer, dataset, texts, folder, pipe, metrics=metrics, command=command),
         hidden_share=masking.probability,

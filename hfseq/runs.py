@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import CONFIG_NAME, logging
 
+from .checkpoints import checkpoints_in, newest_whole
 from .settings import read_settings, save_settings
 
 logger = logging.get_logger(__name__)
@@ -34,29 +34,32 @@ def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = 
     Args:
         settings: Of the recipe, as `read_settings` reads them.
         folder: `output_dir` of its training arguments, made if it is missing.
-        resume: Whether to go on from the last checkpoint.
+        resume: Whether to go on from the last whole checkpoint.
         record: Whether this process is the one that looks and records.
 
     Returns:
-        The checkpoint to go on from; None without `resume`.
+        The checkpoint to go on from, the newest that is whole; None without `resume`.
 
     Raises:
+        UnsafeArtifactError: If there are checkpoints to resume, and none is whole.
         ValueError: If there is nothing to resume, or another run would be mixed with this one.
     """
     folder = Path(folder)
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if resume and checkpoint is None:
+    checkpoints = checkpoints_in(folder)
+    if resume and not checkpoints:
         what = "has no checkpoint" if folder.is_dir() else "does not exist"
         raise ValueError(
             f"--resume: the folder {str(folder)!r} {what}. Start without --resume, or name the folder of the run with "
             "--training.output_dir."
         )
     if record:
-        if checkpoint is not None or (folder / CONFIG_NAME).is_file():
+        if checkpoints or (folder / CONFIG_NAME).is_file():
             _check_same_run(settings, folder, resume)
         folder.mkdir(parents=True, exist_ok=True)
         save_settings(settings, folder / SETTINGS_FILE)
-    return checkpoint if resume else None
+    if not resume:
+        return None
+    return str(newest_whole(folder) if record else checkpoints[-1])  # the trainer lets the first process decide
 
 
 def _check_same_run(settings: Any, folder: Path, resume: bool) -> None:

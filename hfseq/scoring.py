@@ -402,7 +402,7 @@ class _StateReader(_Reader):
             running = going_on
 
     def _predict(self, input_ids: torch.Tensor, targets: torch.Tensor, cache: Cache | None) -> torch.Tensor:
-        return cast(Any, self.model).token_log_probs(input_ids, targets, past_key_values=cache)
+        return cast(Any, self.model).token_log_probs(input_ids, targets, cache=cache)
 
 
 def _reader(model: PreTrainedModel, window: int | None, stride: int | None, budget: int | None) -> _Reader:

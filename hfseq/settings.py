@@ -16,6 +16,7 @@ import difflib
 import inspect
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,15 +34,24 @@ SettingsT = TypeVar("SettingsT")
 
 _OVERRIDE = re.compile(r"--(?P<section>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
 _OPEN = "open_section"
-_NULL = "tag:yaml.org,2002:null"
+_YAML = "tag:yaml.org,2002:"
+_NULL, _INT, _FLOAT = _YAML + "null", _YAML + "int", _YAML + "float"
+_DEEPEST = 20  # lists and mappings inside each other; PyYAML calls itself for each, and Python's stack has an end
+_LONGEST_NUMBER = 1000  # characters
+_LARGEST_FILE = 1 << 20  # bytes
+_QUOTED = 200  # characters of a value that a message repeats
+
+_FILE_CURE = (
+    "Put a text in quotes if it holds signs of YAML, such as `?`, `: `, ` #`, `[`, or begins with `*`, `&`, `!`."
+)
 
 # The scalars of YAML 1.2. YAML 1.1, which PyYAML follows, reads `1e-3` as text, `no` and `off` as false, `1:30` as 90.
 _SCALARS = (
     (_NULL, re.compile(r"(?:~|null|)$"), ["~", "n", ""]),
-    ("tag:yaml.org,2002:bool", re.compile(r"(?:true|false)$"), list("tf")),
-    ("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")),
+    (_YAML + "bool", re.compile(r"(?:true|false)$"), list("tf")),
+    (_INT, re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")),
     (
-        "tag:yaml.org,2002:float",
+        _FLOAT,
         re.compile(
             r"(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
             r"|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|[-+]?\.inf|\.nan)$"
@@ -51,14 +61,61 @@ _SCALARS = (
 )
 
 
+_PATTERNS = {tag: pattern for tag, pattern, _ in _SCALARS}
+_TAGS = {*_PATTERNS, *(_YAML + name for name in ("str", "seq", "map"))}
+
+
+class _Refusal(yaml.MarkedYAMLError):
+    """What is not read although it may be YAML; the problem names the cure."""
+
+    def __init__(self, problem: str, place: yaml.Node | yaml.Event) -> None:
+        mark: Any = place.start_mark
+        super().__init__(problem=problem, problem_mark=mark)
+
+
 class _Loader(yaml.SafeLoader):
-    """Reads YAML 1.2 scalars and refuses a key that is given twice, where PyYAML silently keeps the last."""
+    """Reads plain values: scalars of YAML 1.2, lists and mappings; every key once, where PyYAML keeps the last.
+
+    What makes much of little text or runs code is refused: anchors and aliases, deep nesting, tags of other types.
+    """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        if event.anchor is not None:
+            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            raise _Refusal(f"{sign}{event.anchor} refers to another place: write the value, or quote a text", event)
+        if self._depth == _DEEPEST:
+            raise _Refusal(f"lists and mappings are nested deeper than {_DEEPEST}: settings are flatter", event)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is not None:
+            _check_tag(node)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         _pairs(node)
         return super().construct_mapping(node, deep=deep)
+
+
+def _check_tag(node: yaml.Node) -> None:
+    """Refuse types beyond numbers, texts, lists and mappings, and a value that is not of the type it is given."""
+    name = node.tag.replace(_YAML, "!!")
+    if node.tag not in _TAGS:
+        raise _Refusal(f"{name} is no type of settings: leave it out, or quote a text", node)
+    if not isinstance(node, yaml.ScalarNode) or node.tag not in _PATTERNS:
+        return
+    if len(node.value) > _LONGEST_NUMBER:
+        raise _Refusal(f"a number of {len(node.value)} characters is none of settings: quote a text", node)
+    allowed = (_INT, _FLOAT) if node.tag == _FLOAT else (node.tag,)
+    if not any(_PATTERNS[tag].match(node.value) for tag in allowed):
+        raise _Refusal(f"{node.value!r} is no {name}: leave {name} out, or mend the value", node)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -142,6 +199,17 @@ def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = 
     return settings_class(**values, **{name: vars(arguments)[name] for name in flags})
 
 
+def read_yaml(text: str, where: str) -> Any:
+    """Read YAML of plain values.
+
+    Args:
+        text: It may hold neither references nor types of its own, be nested 20 deep, and have each key once.
+        where: The place it comes from, for the message of an error.
+    """
+    with _yaml_errors(where):
+        return yaml.load(text, _Loader)
+
+
 def save_settings(settings: Any, path: str | Path) -> None:
     """Write the resolved sections as YAML that reads back to equal ones; flags, of one launch only, are left out."""
     sections, _ = _declared(type(settings))
@@ -173,6 +241,8 @@ def _declared(settings_class: type) -> tuple[dict[str, _Section], list[str]]:
 def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Entry]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no settings file {str(path)!r}; --config takes the path of a YAML file.")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes; a settings file has {_LARGEST_FILE} at most.")
     with _yaml_errors(str(path)):
         loader = _Loader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()
@@ -197,30 +267,55 @@ def _override_entries(
             options = ", ".join(["--config", *(f"--{flag}" for flag in flags)])
             raise ValueError(f"{argument!r} is not understood; write --section.key=value, or one of {options}.")
         check_known(match["section"], sections, argument, kind="section")
-        with _yaml_errors(argument):
-            value = yaml.load(match["value"], _Loader)
-        yield _Entry(match["section"], match["key"], value, argument)
+        yield _Entry(match["section"], match["key"], _override_value(argument, match["value"]), argument)
+
+
+def _override_value(argument: str, text: str) -> Any:
+    """The value of an override, which has no comments: the rest of a text would be lost without a word."""
+    with _yaml_errors(argument[:_QUOTED], _shell_cure(argument, text)):
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        rest = text[0 if node is None else node.end_mark.index :].strip()
+        if rest.startswith("#"):
+            raise yaml.MarkedYAMLError(
+                problem=f"{rest[:_QUOTED]!r} would be a comment", problem_mark=loader.get_mark()
+            )
+        return None if node is None else loader.construct_document(node)
+
+
+def _shell_cure(argument: str, text: str) -> str:
+    """How an override is written whose value YAML must take as text: quotes for YAML, and others for the shell."""
+    option, is_list = argument.removesuffix(text), text.startswith("[")
+    if len(text) > _QUOTED or text.startswith("{") or (is_list and set(text[1:-1]) & set("[]\"'")):
+        return f'Put texts in quotes, and the whole in others for the shell: \'{option}["TEXT", "TEXT"]\'.'
+    items = [item.strip() for item in text.strip("[]").split(",")]
+    quoted = json.dumps(items if is_list else text, ensure_ascii=False)
+    return f"If it is meant as text, put it in quotes: {shlex.quote(option + quoted)}."
 
 
 def _pairs(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
     """The key and value nodes of a mapping, each key once; none for an empty section."""
-    seen: set[str] = set()
+    seen: dict[str, yaml.Node] = {}
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     for key, _ in pairs:
-        if str(key.value) in seen:
-            raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is given twice", problem_mark=key.start_mark)
-        seen.add(str(key.value))
+        if not isinstance(key, yaml.ScalarNode):
+            raise _Refusal("a key is one word, not a list or a mapping: quote a text", key)
+        if key.value in seen:
+            first = seen[key.value].start_mark.line + 1
+            raise _Refusal(f"the key {key.value!r} is given twice, first in line {first}", key)
+        seen[key.value] = key
     return pairs
 
 
 @contextmanager
-def _yaml_errors(where: str) -> Iterator[None]:
+def _yaml_errors(where: str, cure: str = _FILE_CURE) -> Iterator[None]:
     try:
         yield
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
-        raise ValueError(f"{where}{line}: not valid YAML: {error.problem}.") from error
+        told = "" if isinstance(error, _Refusal) else f" {cure}"
+        raise ValueError(f"{where}{line}: not valid YAML: {error.problem}.{told}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{where}: not valid YAML in UTF-8: {error}.") from error
 
@@ -265,7 +360,11 @@ def _converted(entry: _Entry, hint: Any) -> Any:
         if _fits(value, hint):
             return value
     given = json.dumps(entry.value, ensure_ascii=False, default=str)
-    cure = "; put it in quotes if it is meant as text" if _fits("", hint) and entry.value is not None else ""
+    cure = ""
+    if _fits("", hint) and entry.value is not None:
+        cure = "; put it in quotes if it is meant as text"
+    elif isinstance(entry.value, list) and _fits([""], hint):
+        cure = "; put each text in quotes if YAML reads it as something else"
     raise ValueError(f"{entry.where}: {entry.section}.{entry.key} is {given} but takes {_spelled(hint)}{cure}.")
 
 

@@ -187,7 +187,7 @@ class StreamTrainer(SequenceTrainer):
         self.carries = self.masking is None and _carries_state(self.model)
         if args.carry != "none" and not self.carries:
             raise ValueError(
-                f"carry={args.carry!r} needs a model whose state goes on from window to window (past_key_values of "
+                f"carry={args.carry!r} needs a model whose state goes on from window to window (that of "
                 f"hfseq's recurrent models), and {type(self.model).__name__} has none: use carry='none'."
             )
         self.states = CarriedStates(
@@ -285,7 +285,7 @@ class StreamTrainer(SequenceTrainer):
             inputs["logits_to_keep"] = 1  # the loss is of all tokens; nobody reads the logits
         if self.args.carry == "none":
             return super().compute_loss(model, inputs, *args, **kwargs)
-        inputs = {**inputs, "past_key_values": self.states.begin(slot, restart)}
+        inputs = {**inputs, "cache": self.states.begin(slot, restart)}
         loss = super().compute_loss(model, inputs, *args, **kwargs)
         self.states.cut(slot)
         return loss
@@ -386,7 +386,7 @@ class StreamTrainer(SequenceTrainer):
             state = () if cache is None else (cache,)
             log_probs = self.model.token_log_probs(input_ids, targets, mask, *state)
         else:
-            kwargs = {} if cache is None else {"past_key_values": cache}
+            kwargs = {} if cache is None else {"cache": cache}
             logits = self.model(input_ids=input_ids, attention_mask=mask, **kwargs).logits
             log_probs = -nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
         nats = -log_probs.double().sum()
@@ -436,7 +436,7 @@ def _carries_state(model: nn.Module) -> bool:
             f"{type(model).__name__} is bidirectional: it would read the token that it is to predict. Set "
             "bidirectional=False in the config."
         )
-    if "past_key_values" not in inspect.signature(model.forward).parameters:
+    if "cache" not in inspect.signature(model.forward).parameters:
         return False
     if not hasattr(config, "num_hidden_layers"):  # it counts; a state has layers
         return False

@@ -195,7 +195,9 @@ def card_facts(
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
     predicted = tags_of(predictions, tokens["labels"][:], task.label_names)
-    pipe = pipeline(TASK, model=str(folder), device="cpu", aggregation_strategy=_aggregation(task))
+    pipe = pipeline(
+        TASK, model=str(folder), device="cpu", aggregation_strategy=_aggregation(task), trust_remote_code=False
+    )
     model, tokenizer = pipe.model, cast(PreTrainedTokenizerFast, pipe.tokenizer)
     return TaggerFacts(
         model_id=card.model_id,

@@ -83,7 +83,7 @@ def train_tokenizer(
     strip_accents: bool = False,
     normalization: Literal["auto", "nfc", "nfkc"] | None = "auto",
     max_length: int | None = None,
-    padding_side: Literal["left", "right"] = "right",
+    padding_side: Literal["left", "right"] | None = None,
     condition_tokens: Sequence[str] = (),
     text_column: str = "text",
 ) -> PreTrainedTokenizerFast:
@@ -103,7 +103,8 @@ def train_tokenizer(
         normalization: Unicode normal form. "auto" is "nfc" for classification and none for language models.
         max_length: Longest sequence with its special tokens, saved as `model_max_length`; `truncation=True` keeps
             `</s>`.
-        padding_side: Saved with the tokenizer.
+        padding_side: Saved with the tokenizer; None: "left" for language models, which go on where a text ends, else
+            "right".
         condition_tokens: More special tokens, such as "<happy>" and "<sad>": see the top of this module.
         text_column: Column to read when `texts` is a dataset.
 
@@ -114,6 +115,8 @@ def train_tokenizer(
         ValueError: If an option is out of range or does not fit the kind, or if there is nothing to learn from.
         TypeError: If `texts` holds something other than strings.
     """
+    if padding_side is None:
+        padding_side = "left" if purpose == "language-modeling" else "right"
     _check_choices(kind, purpose, normalization, padding_side)
     special = _special_tokens(kind, condition_tokens)
     _check_numbers(kind, purpose, vocab_size, len(special), min_frequency, max_length)

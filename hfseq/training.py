@@ -2,7 +2,8 @@
 
 Stock `Trainer` trains our models just as well. This one adds updates that do not depend on how many processes and
 accumulation steps they are dealt to, batches of rows of one length, clipping by value, early stopping by an argument,
-and a pretrained body that learns slower and later than its new head.
+and a pretrained body that learns slower and later than its new head. Its checkpoints are whole or not there
+(`checkpoints.py`).
 """
 
 import math
@@ -21,7 +22,6 @@ from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     PreTrainedModel,
-    Trainer,
     TrainerCallback,
     TrainingArguments,
 )
@@ -29,6 +29,7 @@ from transformers.trainer_callback import ExportableState
 from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput
 
+from .checkpoints import WholeCheckpointTrainer
 from .data.batching import PaddingCollator, UpdateSampler, row_lengths
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
 from .metrics import SCORES
@@ -41,6 +42,7 @@ SEVERAL_PROCESSES: Final = (
 
 _REFUSED = {
     "dataloader_drop_last": "every row is trained on and evaluated",
+    "logging_nan_inf_filter": "training stops at a loss that is NaN or infinite",
     "auto_find_batch_size": "the size of an update is fixed; give a smaller total_train_batch_size, or the same one "
     "with more gradient_accumulation_steps",
 }
@@ -91,6 +93,11 @@ class SequenceTrainingArguments(TrainingArguments):
     )
     num_processes: int | None = field(
         default=None, metadata={"help": "How many processes this run must have; an error if it got another number."}
+    )
+
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={"help": "Not for SequenceTrainer, which stops at a loss that is NaN or infinite."},
     )
 
     def __post_init__(self) -> None:
@@ -214,7 +221,7 @@ class TrainingClock(TrainerCallback, ExportableState):
         self.before, self.started = self.seconds, None
 
 
-class SequenceTrainer(Trainer):
+class SequenceTrainer(WholeCheckpointTrainer):
     """`Trainer` with `SequenceTrainingArguments`; takes the same arguments.
 
     It trains on a `datasets.Dataset` with a column `input_ids`; streamed data (`IterableDataset`), whose lengths are

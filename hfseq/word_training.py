@@ -10,22 +10,25 @@ the corpus; between two of them the state is whole, so that is where checkpoints
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from huggingface_hub.dataclasses import strict
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
+from .checkpoints import checkpoints_in, clear_unfinished, found_checkpoint, publish, written_beside
 from .data.words import Source, WordCorpus
+from .draws import OwnDraws
 from .models.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
 from .settings import check_known
 from .training import SEVERAL_PROCESSES
@@ -161,8 +164,7 @@ class Word2VecTrainer:
             )
         if config.ngram_buckets and not config.num_ngrams:
             config.num_ngrams = _count_ngrams(config, self.corpus.words)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.args.seed)
+        with OwnDraws(self.args.seed):
             model = Word2VecModel(config)
         counts = np.concatenate([np.zeros(len(SPECIAL_TOKENS), dtype=np.int64), self.corpus.counts])
         model.set_vocabulary(self.corpus.tokenizer(), counts)
@@ -292,20 +294,21 @@ class Word2VecTrainer:
         """Let the model have the engine's vectors; those of an engine on the CPU are its own already."""
         inputs, outputs = engine.matrices()
         if not torch.isfinite(inputs).all() or not torch.isfinite(outputs).all():
-            raise ValueError(
-                "The training diverged: there are NaN or infinite numbers among the vectors. Lower learning_rate "
-                f"({self.args.learning_rate}), block_size ({self.args.block_size}) or tokens_per_step "
-                f"({self.args.tokens_per_step})."
-            )
+            done = self.corpus.raw_words * self.state.epoch + self._words(self.state.position)
+            self._stop_diverged("there are NaN or infinite numbers among the vectors", done)
         self.model.inputs.weight.data = inputs.cpu()
         self.model.needed_outputs("training").weight.data = outputs.cpu()
 
+    def _stop_diverged(self, what: str, words: int) -> NoReturn:
+        older = self._checkpoints()
+        kept = f"The last checkpoint before it is {older[-1]}." if older else "No checkpoint was written before it."
+        raise ValueError(
+            f"The training diverged: {what} after {words} words. Lower learning_rate ({self.args.learning_rate}), "
+            f"block_size ({self.args.block_size}) or tokens_per_step ({self.args.tokens_per_step}). {kept}"
+        )
+
     def _checkpoints(self) -> list[Path]:
-        """Those in `output_dir`, the youngest last."""
-        if self.args.output_dir is None:
-            return []
-        numbered = [path for path in Path(self.args.output_dir).glob("checkpoint-*") if _number(path) is not None]
-        return sorted(numbered, key=lambda path: _number(path) or 0)
+        return [] if self.args.output_dir is None else checkpoints_in(self.args.output_dir)
 
     def _make_room(self) -> None:
         """Remove the checkpoints of the very same run, which is done again; refuse to mix with those of another."""
@@ -328,23 +331,23 @@ class Word2VecTrainer:
         self._write_back(engine)
         root = Path(str(self.args.output_dir))
         folder = root / f"checkpoint-{self.state.epoch * len(self.corpus) + self.state.position}"
-        partial = root / f"tmp-{folder.name}"
-        shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed while it wrote
-        self.model.save_pretrained(partial)
-        state = dataclasses.asdict(self.state) | {"arguments": dataclasses.asdict(self.args)}
-        (partial / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)  # whole or not at all
+        clear_unfinished(root)
+        with written_beside(folder) as unfinished:
+            self.model.save_pretrained(unfinished)
+            state = dataclasses.asdict(self.state) | {"arguments": dataclasses.asdict(self.args)}
+            (unfinished / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+            publish(unfinished, folder)
         for old in self._checkpoints()[: -self.args.save_total_limit]:
             shutil.rmtree(old)
 
     def _resume(self, checkpoint: bool | str | os.PathLike[str]) -> None:
-        saved = self._checkpoints() if isinstance(checkpoint, bool) else [Path(checkpoint)]
-        folder = saved[-1] if saved else None
-        if folder is None or not (folder / STATE_FILE).is_file():
-            where = f"in output_dir={self.args.output_dir!r}" if folder is None else str(folder)
-            raise ValueError(f"There is no checkpoint to resume {where}: start without resume_from_checkpoint.")
-        model = self._checked(Word2VecModel.from_pretrained(folder))
+        agreed: list[Any] = [None]
+        if self.processes.is_main_process:
+            agreed[0] = found_checkpoint(checkpoint, self.args.output_dir)
+        if self._is_shared:
+            broadcast_object_list(agreed)
+        folder = Path(agreed[0])
+        model = self._checked(Word2VecModel.from_pretrained(folder, trust_remote_code=False))
         different = [
             f"{name}: {getattr(model.config, name)!r} -> {getattr(self.model.config, name)!r}"
             for name in _CONFIGURED
@@ -366,11 +369,6 @@ def _state_of(checkpoint: Path) -> dict[str, Any]:
         raise ValueError(f"{checkpoint} holds no {STATE_FILE} that can be read ({error}): remove it.") from error
 
 
-def _number(checkpoint: Path) -> int | None:
-    number = checkpoint.name.removeprefix("checkpoint-")
-    return int(number) if number.isdecimal() else None
-
-
 class _Progress:
     """Turns an engine's counts into a progress bar and a log entry."""
 
@@ -380,7 +378,12 @@ class _Progress:
 
     def __call__(self, done: int, loss: float, pairs: float) -> None:
         self.loss, self.pairs = loss, pairs
-        self.bar.update(self.start + self.trainer._words(done * self.processes) - self.bar.n)
+        words = self.start + self.trainer._words(done * self.processes)
+        if not math.isfinite(loss):
+            self.trainer._stop_diverged(
+                f"the loss is {loss}, at the learning rate {self.stretch.rate(done):g},", words
+            )
+        self.bar.update(words - self.bar.n)
         mean = f"{self.mean:.3f}" if self.pairs else "?"
         self.bar.set_postfix(loss=mean, lr=f"{self.stretch.rate(done):.4f}", refresh=False)
 
@@ -479,10 +482,11 @@ def train_word2vec(source: Source, **options: Any) -> Word2VecModel:
     reading = ("split", "lowercase", "min_count", "max_words", "phrases", "text_column", "cache_dir")
     training = [item.name for item in dataclasses.fields(Word2VecTrainingArguments)]
     for name in options:
-        meant = (_OF_GENSIM | Word2VecConfig.foreign_names).get(name)
+        known = [*reading, *training, *_CONFIGURED]
+        meant = None if name in known else _OF_GENSIM.get(name) or Word2VecConfig.field_meant(name)
         if meant is not None:
             raise ValueError(f"train_word2vec: unknown option {name!r}; did you mean {meant!r}?")
-        check_known(name, [*reading, *training, *_CONFIGURED], "train_word2vec", kind="option")
+        check_known(name, known, "train_word2vec", kind="option")
     args = Word2VecTrainingArguments(**{name: options[name] for name in training if name in options})
     corpus = WordCorpus.read(source, **{name: options[name] for name in reading if name in options})
     config = Word2VecConfig(

@@ -187,7 +187,7 @@ def card_facts(
         evaluations: See there.
         command: The launch line.
     """
-    card, model = settings.card, Word2VecModel.from_pretrained(folder)
+    card, model = settings.card, Word2VecModel.from_pretrained(folder, trust_remote_code=False)
     run = VectorRun(
         seed=trainer.args.seed,
         metrics=metrics,

@@ -24,6 +24,7 @@ from transformers import (
 
 from hfseq.registry import AUTO_CLASSES, Family
 from hfseq.tokenization import vocabulary_tokenizer
+from tests.devices import DEVICE
 
 WORDS = ["the", "film", "was", "good", "bad", "not", "very", "a", "plot", "and"]
 VOCABULARY = ["<pad>", "<unk>", "<s>", "</s>", *WORDS]
@@ -72,6 +73,7 @@ class Case:
     misfit: ClassVar[dict[str, int]] = {"num_labels": 7}  # what a checkpoint of the small model is too small for
     foreign_label: ClassVar[tuple[int, str]] = 3, "label 3 is outside 0 to 2"
     typo: ClassVar[tuple[str, str]] = "hiden_size", "hidden_size"
+    foreign_name: ClassVar[tuple[str, str]] = "hidden_dim", "hidden_size"
     wrong_values: ClassVar[dict[str, list[Any]]] = {
         "hidden_size": [0, -1, "64", None, True, 10**12],
         "num_hidden_layers": [0, 10**6],
@@ -86,7 +88,7 @@ class Case:
     @property
     def traits(self) -> set[str]:
         """What the model has that some promises are about: see `contract.CHECKS`."""
-        return {"body", "loss", "head", "classifier", "layers", "recurrence", "weights", "embeddings"}
+        return {"body", "loss", "head", "classifier", "layers", "cache", "recurrence", "weights", "embeddings"}
 
     @property
     def auto_class(self) -> Any:
@@ -98,14 +100,23 @@ class Case:
         """What that class loads."""
         return self.family.heads[self.task]
 
+    @property
+    def oversize(self) -> dict[str, Any]:
+        """What a config of a few lines may claim beside small weights."""
+        return {"vocab_size": 10**7}
+
     def config(self, **options: Any) -> Any:
         """The configuration of a small model."""
         return self.family.config(**{"vocab_size": self.vocab_size, **self.small, **self.options, **options})
 
     def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
-        """A small model in evaluation mode."""
+        """A small model in evaluation mode: of the same numbers on any device."""
         torch.manual_seed(seed)
-        return self.model_class(self.config(**options)).eval()
+        return self.seasoned(self.model_class(self.config(**options))).eval().to(DEVICE)
+
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        """As after some training, where that shows more than a new model does."""
+        return model
 
     def saved(self, model: PreTrainedModel | None = None) -> Path:
         """A checkpoint folder with tokenizer."""
@@ -118,8 +129,8 @@ class Case:
         return outputs.logits
 
     def reply(self, model: PreTrainedModel) -> torch.Tensor:
-        """What it answers to the rows of `batch`."""
-        return self.answers(model(*self.batch()))
+        """What it answers to the rows of `batch`; one that was loaded comes to their device."""
+        return self.answers(model.to(DEVICE)(*self.batch()))
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         """Whether a weight that the checkpoint lacked has values of our initialisation."""
@@ -137,15 +148,15 @@ class Case:
         mask = torch.tensor(
             [[1] * 7, [1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0]]
         )
-        return ids, mask
+        return ids.to(DEVICE), mask.to(DEVICE)
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         """Labels for the rows of `batch`."""
-        return torch.tensor(self.labels)
+        return torch.tensor(self.labels, device=DEVICE)
 
     def foreign_targets(self, ids: torch.Tensor) -> torch.Tensor:
         """The same, the last one a label that does not exist."""
-        return torch.tensor([*self.labels[:-1], self.foreign_label[0]])
+        return torch.tensor([*self.labels[:-1], self.foreign_label[0]], device=DEVICE)
 
     def rows(self) -> Dataset:
         """Rows to train on, with labels that can be learnt."""
@@ -174,7 +185,7 @@ class TaggerCase(Case):
 
     @property
     def traits(self) -> set[str]:
-        return {"body", "loss", "head", "tokens", "tagger", "layers", "recurrence", "weights", "embeddings"}
+        return {"body", "loss", "head", "tokens", "tagger", "layers", "cache", "recurrence", "weights", "embeddings"}
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         return ids % 3
@@ -215,12 +226,11 @@ class LanguageModelCase(TaggerCase):
 
     @property
     def traits(self) -> set[str]:
-        traits = {"body", "loss", "head", "tokens", "language model", "state", "layers", "recurrence"}
+        traits = {"body", "loss", "head", "tokens", "language model", "state", "layers", "cache", "recurrence"}
         return traits | {"weights", "embeddings"}
 
-    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
-        """As after some training: with biases, so that a state does not stay zero over padding that is read."""
-        model = super().model(seed, **options)
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        """With biases, so that a state does not stay zero over padding that is read."""
         for name, parameter in model.named_parameters():
             if name.startswith("model.") and name.endswith("bias"):
                 nn.init.normal_(parameter, std=0.5)
@@ -279,9 +289,8 @@ class WordVectorCase(Case):
     def model_class(self) -> type[PreTrainedModel]:
         return self.family.backbone
 
-    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
-        """As after some training: before it the outputs are 0, and no gradient reaches the inputs."""
-        model = super().model(seed, **options)
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Before training the outputs are 0, and no gradient reaches the inputs."""
         model.set_vocabulary(self.tokenizer(), np.array([0, 0, *range(30, 30 - len(WORDS), -1)]))
         if model.outputs is not None:
             nn.init.normal_(model.outputs.weight, std=0.5)
@@ -321,6 +330,7 @@ class HiddenMarkovCase:
         "pad_token_id": [14],
     }
     typo: ClassVar[tuple[str, str]] = "num_stats", "num_states"
+    foreign_name: ClassVar[tuple[str, str]] = "hidden_dim", "num_states"
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         return 0.1 < tensor.std().item() < 3
@@ -341,7 +351,7 @@ class HiddenMarkovLanguageCase(HiddenMarkovCase, LanguageModelCase):
 
     @property
     def traits(self) -> set[str]:
-        return {"loss", "tokens", "language model", "state", "weights"}
+        return {"loss", "tokens", "language model", "state", "cache", "weights"}
 
 
 class NGramCase(LanguageModelCase):
@@ -358,6 +368,7 @@ class NGramCase(LanguageModelCase):
         "bos_token_id": [-1],
     }
     typo: ClassVar[tuple[str, str]] = "smothing", "smoothing"
+    foreign_name: ClassVar[tuple[str, str]] = "ngram_order", "order"
 
     @property
     def traits(self) -> set[str]:
@@ -365,7 +376,11 @@ class NGramCase(LanguageModelCase):
 
     def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
         rows = [[*ids, 3] for ids in texts()["input_ids"]]
-        return self.model_class(self.config(**options)).fit(rows).eval()
+        return self.model_class(self.config(**options)).fit(rows).eval().to(DEVICE)
+
+    @property
+    def oversize(self) -> dict[str, Any]:
+        return {**super().oversize, "num_ngrams": [10**7, *[10] * (self.config().order - 1)]}
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         return len(set(tensor.flatten().tolist())) <= 1  # as nothing was counted
@@ -425,8 +440,8 @@ class TransformerLanguageCase(TransformerCase, LanguageModelCase):
 
     small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "bos_token_id": 2, "eos_token_id": 3}
 
-    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
-        model = super().model(seed, **options)
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        model = super().seasoned(model)
         for name, parameter in model.named_parameters():
             if "_attention." in name and name.endswith("weight"):
                 nn.init.normal_(parameter, std=0.7)
@@ -472,7 +487,7 @@ class Seq2SeqCase(TransformerLanguageCase):
 
     def reply(self, model: PreTrainedModel) -> torch.Tensor:
         ids, mask = self.batch()
-        return self.answers(model(ids, mask, decoder_input_ids=ids))
+        return self.answers(model.to(DEVICE)(ids, mask, decoder_input_ids=ids))
 
 
 KINDS: dict[str, type[Case]] = {

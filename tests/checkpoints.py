@@ -115,6 +115,14 @@ def oversize_tokenizer(folder):
     make_tokenizer([*WORDS, "extra"]).save_pretrained(folder)
 
 
+def harmful_tokenizer(**pre_tokenizer):
+    def plant(folder):
+        content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        write("tokenizer.json", json.dumps(content | {"pre_tokenizer": pre_tokenizer}))(folder)
+
+    return plant
+
+
 POINTER = lfs_pointer("0" * 64, 1234).decode()
 
 BAD_CONFIGS = {
@@ -140,6 +148,10 @@ BAD_WEIGHTS = {
 BAD_TOKENIZERS = {
     "tokenizer of another model": (oversize_tokenizer, "is 6, but the model's vocab_size is 6"),
     "tokenizer without a vocabulary": (write("tokenizer.json", "{}"), "not a file of the tokenizers library"),
+}
+HARMFUL_TOKENIZERS = {
+    "tokenizer that panics": (harmful_tokenizer(type="FixedLength", length=0), "asked to encode a text, it panics"),
+    "tokenizer that does not load": (harmful_tokenizer(type="Magic"), "it does not load"),
 }
 BAD_CHECKPOINTS = BAD_CONFIGS | BAD_WEIGHTS | BAD_TOKENIZERS
 LINKED = {f"linked {name}": (link(name), f"{name} is a symbolic") for name in (*sorted(CHECKPOINT_FILES), "vocab.txt")}

@@ -6,10 +6,12 @@ that it bites.
 """
 
 import copy
+import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
 import torch
@@ -19,20 +21,26 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
+    GenerationMixin,
     PreTrainedModel,
     Trainer,
     TrainingArguments,
     pipeline,
 )
+from transformers.models.auto.auto_factory import add_generation_mixin_to_remote_model
+from transformers.utils import TransformersKwargs
+from typing_extensions import Unpack
 
+from hfseq.models import configs
 from tests.cases import Case
 from tests.closeness import assert_same
+from tests.devices import DEVICE
 
 
 def same_weights(a: nn.Module, b: nn.Module) -> bool:
-    """Whether two models hold bit-equal parameters and buffers under the same names."""
+    """Whether two models hold bit-equal parameters and buffers under the same names, on whatever devices."""
     left, right = a.state_dict(), b.state_dict()
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+    return left.keys() == right.keys() and all(torch.equal(left[name].cpu(), right[name].cpu()) for name in left)
 
 
 # Promise 1: an ordinary Hugging Face model
@@ -53,7 +61,9 @@ SENTENCES = ["the film was good", "", "   ", "日本語 😀", "the plot was not
 def feature_pipeline_answers_any_text(case: Case) -> None:
     folder = str(case.saved())
     for side in ("right", "left"):
-        pipe = pipeline("feature-extraction", model=folder, tokenizer=case.tokenizer(side), return_tensors=True)
+        pipe = pipeline(
+            "feature-extraction", model=folder, tokenizer=case.tokenizer(side), return_tensors=True, device=DEVICE
+        )
         # transformers cannot pad a text of no tokens on the left: its slice [-0:] is the whole row.
         sentences = [text for text in SENTENCES if side == "right" or case.tokenizer()(text)["input_ids"]]
         for sentence, vectors in zip(sentences, pipe(sentences, batch_size=5), strict=True):
@@ -63,7 +73,7 @@ def feature_pipeline_answers_any_text(case: Case) -> None:
 
 
 def pipeline_answers_any_text(case: Case) -> None:
-    pipe = pipeline(case.task, model=str(case.saved()))
+    pipe = pipeline(case.task, model=str(case.saved()), device=DEVICE)
     together = pipe(SENTENCES, batch_size=5)
     alone = [pipe(sentence)[0] for sentence in SENTENCES]
     assert [a["label"] for a in together] == [a["label"] for a in alone]
@@ -72,7 +82,7 @@ def pipeline_answers_any_text(case: Case) -> None:
 
 
 def tagging_pipeline_answers_any_text(case: Case) -> None:
-    pipe = pipeline(case.task, model=str(case.saved()))
+    pipe = pipeline(case.task, model=str(case.saved()), device=DEVICE)
     sentences = [sentence for sentence in SENTENCES if sentence.strip()]
     for together, sentence in zip(pipe(sentences, batch_size=3), sentences, strict=True):
         alone = pipe(sentence)
@@ -84,14 +94,14 @@ def tagging_pipeline_answers_any_text(case: Case) -> None:
 
 def fill_mask_pipeline_answers_any_text(case: Case) -> None:
     words = case.tokenizer()
-    pipe = pipeline(case.task, model=str(case.saved()), tokenizer=words)
+    pipe = pipeline(case.task, model=str(case.saved()), tokenizer=words, device=DEVICE)
     texts = [
         f"the film was {words.mask_token}",
         words.mask_token,
         f"the {words.mask_token} was not very good film",
     ]
     for text, together in zip(texts, pipe(texts, batch_size=3), strict=True):
-        inputs = words(text, return_tensors="pt")
+        inputs = words(text, return_tensors="pt").to(DEVICE)
         position = inputs["input_ids"][0].tolist().index(words.mask_token_id)
         shares = pipe.model(**inputs).logits[0, position].softmax(-1).detach()
         assert [answer["token"] for answer in together] == shares.topk(5).indices.tolist()
@@ -99,7 +109,7 @@ def fill_mask_pipeline_answers_any_text(case: Case) -> None:
 
 
 def generation_pipeline_answers_any_text(case: Case) -> None:
-    pipe = pipeline(case.task, model=str(case.saved()), tokenizer=case.tokenizer("left"))
+    pipe = pipeline(case.task, model=str(case.saved()), tokenizer=case.tokenizer("left"), device=DEVICE)
     options = {"max_new_tokens": 6, "do_sample": False, "return_full_text": False}
     together = [answer[0] for answer in pipe(SENTENCES, batch_size=5, **options)]
     assert together == [pipe(sentence, **options)[0] for sentence in SENTENCES]
@@ -115,9 +125,9 @@ def saving_writes_weights_and_no_code(case: Case) -> None:
 
 def stock_trainer_changes_every_parameter(case: Case) -> None:
     model = case.model().train()
-    before = copy.deepcopy(model.state_dict())
+    before = {name: value.cpu().clone() for name, value in model.state_dict().items()}
     losses = train(case, model, steps=30, rows=8)
-    unchanged = [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
+    unchanged = [name for name, value in model.named_parameters() if torch.equal(value.cpu(), before[name])]
     assert unchanged == []
     assert losses[-1] < 0.9 * losses[0]
 
@@ -132,7 +142,7 @@ def train(case: Case, model: PreTrainedModel, *, steps: int, rows: int, dataset:
             per_device_train_batch_size=rows,
             max_steps=steps,
             logging_steps=1,
-            use_cpu=True,
+            use_cpu=DEVICE.type != "cuda",
             disable_tqdm=True,
             train_sampling_strategy="sequential",
             **arguments,
@@ -151,9 +161,8 @@ def train(case: Case, model: PreTrainedModel, *, steps: int, rows: int, dataset:
 def save_and_load_are_bit_equal(case: Case) -> None:
     model = case.model()
     for name, parameter in model.named_parameters():  # values no initialisation gives
-        parameter.data = torch.arange(parameter.numel(), dtype=torch.float32).reshape(parameter.shape) * 0.01 + len(
-            name
-        )
+        values = torch.arange(parameter.numel(), dtype=torch.float32, device=parameter.device) * 0.01 + len(name)
+        parameter.data = values.reshape(parameter.shape)
     loaded = case.auto_class.from_pretrained(case.saved(model))
     assert same_weights(model, loaded)
     assert torch.equal(case.reply(model), case.reply(loaded))
@@ -165,6 +174,12 @@ def edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]
     tensors = load_file(folder / "model.safetensors")
     change(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def edit_config(folder: Path, **values: Any) -> None:
+    """Change config.json without asking the config class."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | values), encoding="utf-8")
 
 
 def damaged_checkpoints_are_refused(case: Case) -> None:
@@ -188,10 +203,33 @@ def damaged_checkpoints_are_refused(case: Case) -> None:
 
 def checkpoints_of_another_size_are_refused(case: Case) -> None:
     folder = case.saved()
-    with pytest.raises(ValueError, match="another shape"):
-        case.auto_class.from_pretrained(folder, **case.misfit)
+    for kind in (ValueError, RuntimeError):  # as all that does not fit, and as transformers
+        with pytest.raises(kind, match="another shape"):
+            case.auto_class.from_pretrained(folder, **case.misfit)
     grown = case.auto_class.from_pretrained(folder, **case.misfit, ignore_mismatched_sizes=True, strict=False)
     assert case.reply(grown).shape[-1] == next(iter(case.misfit.values()))
+
+
+def misfits_are_refused_before_memory_is_asked_for(case: Case) -> None:
+    """By the headers of the weights: another shape, a tensor that is missing, and numbers of another kind."""
+    folder = case.saved()
+    name = next(name for name, tensor in load_file(folder / "model.safetensors").items() if tensor.is_floating_point())
+    damages: list[tuple[str, Callable[[dict[str, torch.Tensor]], Any]]] = [
+        (f"lacks .*{name}", lambda tensors: tensors.pop(name)),
+        *[
+            (f"{name} as {code}", lambda tensors, kind=kind: tensors.update({name: tensors[name].to(kind)}))
+            for code, kind in (("BOOL", torch.bool), ("I64", torch.int64), ("C64", torch.complex64))
+        ],
+    ]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PreTrainedModel, "_load_pretrained_model", lambda *args: pytest.fail("memory is asked for"))
+        edit_config(folder, **case.oversize)
+        with pytest.raises(ValueError, match="another shape.* for .*10000000"):
+            case.auto_class.from_pretrained(folder)
+        for message, damage in damages:
+            edit_weights(case.saved(), damage)
+            with pytest.raises(ValueError, match=message):
+                case.auto_class.from_pretrained(folder)
 
 
 def missing_weights_are_initialised_by_our_rules(case: Case) -> None:
@@ -201,6 +239,33 @@ def missing_weights_are_initialised_by_our_rules(case: Case) -> None:
     for name, tensor in loaded.state_dict().items():
         assert torch.isfinite(tensor).all(), name
         assert case.starts_well(name, tensor), (name, tensor)
+
+
+def an_empty_state_dict_initialises_everything(case: Case) -> None:
+    """As transformers' own tests ask for it; the same values as those of a new model, whatever order they come in."""
+    original = PreTrainedModel._initialize_weights
+
+    def initialise_by_seed(model: PreTrainedModel, module: nn.Module, *options: Any) -> None:
+        torch.manual_seed(0)
+        original(model, module, *options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PreTrainedModel, "_initialize_weights", initialise_by_seed)
+        fresh = case.model_class(case.config())
+        loaded, info = case.model_class.from_pretrained(
+            None, config=case.config(), state_dict={}, output_loading_info=True
+        )
+    assert info["missing_keys"] == set(fresh.state_dict()) and not loaded.training
+    assert same_weights(fresh, loaded)
+    assert not [name for name, tensor in loaded.state_dict().items() if tensor.is_meta]
+    model = case.model()
+    weights = model.state_dict()
+    assert same_weights(case.model_class.from_pretrained(None, config=model.config, state_dict=weights), model)
+    some = dict([next(item for item in weights.items() if item[1].is_floating_point())])
+    with pytest.raises(ValueError, match="'state_dict' .* lacks"):  # that the rest is made anew was not asked for
+        case.model_class.from_pretrained(None, config=model.config, state_dict=some)
+    with pytest.raises(ValueError, match="needs a folder, a Hub id, or config= and state_dict="):
+        case.model_class.from_pretrained(None, config=case.config())
 
 
 def a_new_head_on_an_old_body_keeps_the_body(case: Case) -> None:
@@ -258,11 +323,19 @@ def padding_and_batch_size_change_no_token(case: Case) -> None:
             assert_same(padded.loss, alone.loss, what=row)
 
 
+def transformers_sees_whether_it_generates(case: Case) -> None:
+    """From its bases: code of the Hub that names no `GenerationMixin` there is given another class than its own."""
+    generates = case.task in ("text-generation", "text2text-generation")
+    assert case.model_class.can_generate() == generates
+    assert (GenerationMixin in case.model_class.__bases__) == generates
+    assert add_generation_mixin_to_remote_model(case.model_class) is case.model_class
+
+
 def generation_equals_reading_again(case: Case) -> None:
     """With a state, from left-padded prompts, in beams: as a loop that reads the whole text each time."""
     model = case.model()
     ids = case.batch()[0][:3]
-    mask = torch.tensor([[1] * 7, [0, 0, 0, 0, 1, 1, 1], [0] * 6 + [1]])
+    mask = torch.tensor([[1] * 7, [0, 0, 0, 0, 1, 1, 1], [0] * 6 + [1]], device=DEVICE)
     options = {"max_new_tokens": 8, "min_new_tokens": 8, "do_sample": False, "pad_token_id": 0}
     together = model.generate(ids, attention_mask=mask, **options)
     assert torch.equal(together[:, :7], ids)
@@ -279,6 +352,54 @@ def generation_equals_reading_again(case: Case) -> None:
     assert torch.equal(*beams)
     sampled = model.generate(ids, attention_mask=mask, num_return_sequences=3, **{**options, "do_sample": True})
     assert sampled.shape == (9, 15)
+
+
+def prompts_padded_on_the_right_go_on_as_on_the_left(case: Case) -> None:
+    """Behind the padding stands what follows the last real token; no row continues `<pad>`."""
+    model = case.model()
+    ids = case.batch()[0][:3]
+    left = torch.tensor([[1] * 7, [0, 0, 0, 0, 1, 1, 1], [0] * 6 + [1]], device=DEVICE)
+    right = left.flip(1)
+    behind = torch.stack([ids[row].roll(int(left[row].sum())) for row in range(3)])
+    options = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
+    ways: list[dict[str, Any]] = [{}, {"use_cache": False}, {"num_beams": 3}]
+    if "state" in case.traits:
+        ways.append({"cache_implementation": "static", "disable_compile": True})
+    for way in ways:
+        expected = model.generate(ids, attention_mask=left, **way, **options)[:, 7:]
+        assert torch.equal(model.generate(behind, attention_mask=right, **way, **options)[:, 7:], expected), way
+
+
+@torch.no_grad()
+def the_cache_has_both_names(case: Case) -> None:
+    """`past_key_values`, and `cache` as transformers calls it from 5.24 on: in, out and in `generate`."""
+    model = case.model()
+    ids, mask = case.batch()
+    ids, mask = ids[:1], mask[:1]
+    first = model(ids[:, :4], use_cache=True)
+    assert first.cache is first.past_key_values is first["cache" if "cache" in first else "past_key_values"]
+    options = {"do_sample": False, "suppress_tokens": [0, 3]}  # padding, which would be taken for such, and the end
+    begun = model.generate(ids, max_new_tokens=3, return_dict_in_generate=True, **options)
+    whole = model.generate(ids, max_new_tokens=6, **options)
+    for name in ("cache", "past_key_values"):
+        rest = model(ids[:, 4:], **{name: copy.deepcopy(first.cache)})
+        assert_same(rest.logits, model(ids).logits[:, 4:], what=name)
+        past = {name: copy.deepcopy(begun.past_key_values)}
+        assert torch.equal(model.generate(begun.sequences, max_new_tokens=3, **past, **options), whole), name
+    with pytest.raises(TypeError, match="two names of one argument"):
+        model(ids, cache=first.cache, past_key_values=first.cache)
+
+
+def the_config_says_whether_a_cache_is_returned(case: Case) -> None:
+    ids, mask = case.batch()
+    for wanted in (True, False):
+        model = case.model(use_cache=wanted)
+        if "language model" in case.traits:
+            assert (model(ids, mask).cache is not None) == wanted
+        body = model.base_model  # of an HMM it is the model itself
+        assert (body(ids, mask).cache is not None) == (wanted and not getattr(model.config, "bidirectional", False))
+        model.config.use_cache = True  # as Trainer writes it, into every model
+        assert torch.equal(case.reply(model), case.reply(case.model()))
 
 
 def wrong_guesses_are_taken_back(case: Case) -> None:
@@ -370,13 +491,48 @@ def state_split_equals_whole(case: Case) -> None:
 
 
 def wrong_config_values_are_refused(case: Case) -> None:
-    for name, values in case.wrong_values.items():
+    labels = [{0: "a", 7: "b"}, {0: "a", 1: "a"}, {}]
+    everywhere = {"eos_token_id": [case.vocab_size, -1], "id2label": labels, "dtype": ["int32", "save"]}
+    for name, values in (case.wrong_values | everywhere).items():
         for value in values:
             with pytest.raises(Exception, match=name):
                 case.config(**{name: value})
-    misspelt, meant = case.typo
-    with pytest.raises(ValueError, match=f"Did you mean '{meant}'"):
-        case.config(**{misspelt: 3})
+
+
+def keywords_that_are_no_field_are_refused(case: Case) -> None:
+    """By code; with the field that was meant, where others call it so, or it is misspelt."""
+    folder = case.saved()
+    for keyword, meant in (case.typo, case.foreign_name):
+        for make in (case.config, lambda **options: case.auto_class.from_pretrained(folder, **options)):
+            with pytest.raises(ValueError, match=f"no field '{keyword}'. Did you mean '{meant}'"):
+                make(**{keyword: 3})
+    with pytest.raises(ValueError, match="no field 'no_such_thing'. It has vocab_size, "):
+        case.config(no_such_thing=3)
+    config = case.config()
+    assert type(config)(**config.to_dict()).to_dict() == config.to_dict()  # what transformers adds is known
+
+
+def keys_of_a_newer_config_are_named(case: Case) -> None:
+    """In a config.json: with a warning, in the place of nothing that this class has, and they are saved again."""
+    folder = case.saved()
+    model = case.auto_class.from_pretrained(folder)
+    edit_config(folder, highway=True, hidden_sizes=[3], validate=1, temperature=0.5)
+    with capture_warnings() as lines:
+        loaded = case.auto_class.from_pretrained(folder)
+    assert all(f"'{name}'" in "".join(lines) for name in ("highway", "hidden_sizes", "validate", "temperature"))
+    assert same_weights(loaded, model) and torch.equal(case.reply(loaded), case.reply(model))
+    loaded.save_pretrained(folder)
+    saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert saved["highway"] is True and saved["hidden_sizes"] == [3] and not {"validate", "temperature"} & set(saved)
+
+
+@contextmanager
+def capture_warnings() -> Iterator[list[str]]:
+    """The lines that the configs log."""
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(configs.logger, "warning", lines.append)
+        yield lines
 
 
 # Promise 5: safetensors only
@@ -466,6 +622,52 @@ def copies_and_half_precision_work(case: Case) -> None:
     assert_same(case.reply(loaded), expected, 0.1, scale=1)  # bfloat16 has three digits
 
 
+def keywords_that_nobody_reads_are_refused(case: Case) -> None:
+    """What is swallowed in silence is how a renamed argument becomes wrong text."""
+    model = case.model()
+    ids, mask = case.batch()
+    for part in {model, model.base_model}:
+        with pytest.raises(TypeError, match=f"{type(part).__name__} does not read 'colour'"):
+            part(ids, mask, colour="red")
+        with pytest.raises(TypeError, match="Did you mean 'attention_mask'"):
+            part(ids, attention_masks=mask)
+    given = {"decoder_input_ids": ids} if "encoder and decoder" in case.traits else {}
+    more = {"colour": None, "token_type_ids": torch.zeros_like(ids), "output_attentions": False, "use_cache": False}
+    assert torch.equal(case.answers(model(ids, mask, **given, **more)), case.reply(model))
+
+
+def keywords_of_forward_are_declared(case: Case) -> None:
+    """What transformers passes to any model, for those who read signatures and for type checkers."""
+    for model_class in {case.model_class, case.family.backbone} - {None}:
+        parameters = inspect.signature(model_class.forward).parameters.values()
+        annotation = next(each.annotation for each in parameters if each.kind is each.VAR_KEYWORD)
+        assert get_origin(annotation) is Unpack, annotation
+        assert TransformersKwargs.__optional_keys__ <= get_args(annotation)[0].__optional_keys__
+
+
+def embeddings_are_exchanged_or_refused(case: Case) -> None:
+    """By the methods of transformers; where there are none to exchange, in words of ours."""
+    model, before = case.model(), case.reply(case.model())
+    model.resize_token_embeddings(case.vocab_size)
+    assert torch.equal(case.reply(model), before)
+    try:
+        present = model.get_input_embeddings()
+    except NotImplementedError as error:
+        assert "has no embeddings: it knows words by their ids" in str(error)
+        with pytest.raises(NotImplementedError, match="has no embeddings: it knows words by their ids"):
+            model.set_input_embeddings(nn.Embedding(case.vocab_size, 5))
+        with pytest.raises(NotImplementedError, match="has no output embeddings"):
+            model.set_output_embeddings(nn.Linear(5, case.vocab_size))
+        with pytest.raises(ValueError, match=f"has {case.vocab_size} tokens and cannot become {case.vocab_size + 1}"):
+            model.resize_token_embeddings(case.vocab_size + 1)
+        return
+    other = copy.deepcopy(present)
+    nn.init.normal_(other.weight)
+    model.set_input_embeddings(other)
+    assert model.get_input_embeddings() is other
+    assert not torch.equal(case.reply(model), before)
+
+
 def foreign_ids_are_named(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
@@ -479,6 +681,21 @@ def foreign_ids_are_named(case: Case) -> None:
         model(ids, mask[:, 1:])
     with pytest.raises(ValueError, match="no rows"):
         model(ids[:0], mask[:0])
+
+
+def inputs_that_are_no_batch_are_named(case: Case) -> None:
+    model = case.model()
+    ids, _ = case.batch()
+    with pytest.raises(ValueError, match=r"shape \(texts, tokens\), got \(7,\). One text is a batch of one"):
+        model(ids[0])
+    with pytest.raises(ValueError, match=r"shape \(texts, tokens\), got \(1, 5, 7\)"):
+        model(ids[None])
+    if "embeddings" in case.traits:
+        with pytest.raises(ValueError, match=r"inputs_embeds must be of shape \(texts, tokens, width\), got \(7, 6\)"):
+            model(inputs_embeds=torch.zeros(7, 6))
+    if "encoder and decoder" in case.traits:
+        with pytest.raises(ValueError, match=r"decoder_input_ids must be of shape \(texts, tokens\), got \(7,\)"):
+            model(ids, decoder_input_ids=ids[0])
 
 
 def foreign_labels_are_named(case: Case) -> None:
@@ -507,18 +724,26 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     save_and_load_are_bit_equal: None,
     damaged_checkpoints_are_refused: None,
     checkpoints_of_another_size_are_refused: "weights",
+    misfits_are_refused_before_memory_is_asked_for: None,
     missing_weights_are_initialised_by_our_rules: None,
+    an_empty_state_dict_initialises_everything: None,
     a_new_head_on_an_old_body_keeps_the_body: "head",
     padding_and_batch_size_change_no_vector: "body",
     padding_and_batch_size_change_no_answer: "classifier",
     padding_and_batch_size_change_no_token: "tokens",
+    transformers_sees_whether_it_generates: None,
     generation_equals_reading_again: "language model",
+    prompts_padded_on_the_right_go_on_as_on_the_left: "language model",
     wrong_guesses_are_taken_back: "state",
+    the_cache_has_both_names: "state",
+    the_config_says_whether_a_cache_is_returned: "cache",
     given_tokens_have_the_probability_of_the_logits: "language model",
     padded_content_gets_no_gradient: "embeddings",
     padded_sources_change_no_target: "encoder and decoder",
     state_split_equals_whole: "layers",
     wrong_config_values_are_refused: None,
+    keywords_that_are_no_field_are_refused: None,
+    keys_of_a_newer_config_are_named: None,
     pickles_and_torn_files_are_refused: None,
     the_same_seed_gives_the_same_run: "loss",
     accumulation_is_exact: "loss",
@@ -526,8 +751,15 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     checkpointing_gives_the_same_gradients: "layers",
     hidden_states_are_returned_on_request: "layers",
     copies_and_half_precision_work: "weights",
+    keywords_that_nobody_reads_are_refused: None,
+    keywords_of_forward_are_declared: None,
+    embeddings_are_exchanged_or_refused: None,
     foreign_ids_are_named: None,
+    inputs_that_are_no_batch_are_named: None,
     foreign_labels_are_named: "loss",
     labels_of_several_classes_are_checked: "classifier",
 }
 """Each promise, and the trait that a model must have for it to mean something (`Case.traits`); None: every model."""
+
+ON_CPU_ALONE = {foreign_ids_are_named, foreign_labels_are_named, labels_of_several_classes_are_checked}
+"""On a GPU to look at the values would wait for it at every step; a foreign one ends the whole process there."""

@@ -1,12 +1,17 @@
 """Folders that are no whole checkpoint, or not one of ours: each is refused in words that name value and cure."""
 
+import os
 import re
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassFieldValidationError
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, pipeline
 
 import hfseq
 from hfseq.models.artifacts import UnsafeArtifactError, check_tokenizer_ids
@@ -159,3 +164,94 @@ def test_the_cure_for_a_pickle_works(checkpoint, monkeypatch):
     (checkpoint / "pytorch_model.bin").unlink()
     assert load_file("model.safetensors").keys() == pickled.keys() == model.state_dict().keys()
     assert all(torch.equal(value, pickled[name]) for name, value in load(checkpoint).state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation"])
+@pytest.mark.parametrize("value", ["a-stranger/kernel", "flash_attention_2", {"": "a-stranger/kernel"}])
+def test_a_config_may_not_choose_an_attention_that_comes_from_the_hub(checkpoint, name, value):
+    whole = (checkpoint / "config.json").read_text(encoding="utf-8")
+    configure(**{name: value})(checkpoint)
+    for auto in (AutoConfig, AutoModelForSequenceClassification):
+        with pytest.raises(ValueError, match=f"sets {name} to .*eager, sdpa, flex_attention only"):
+            auto.from_pretrained(checkpoint)
+    (checkpoint / "config.json").write_text(whole, encoding="utf-8")
+    configure(**{name: "eager"})(checkpoint)
+    assert load(checkpoint).config._attn_implementation == "eager"
+    config = hfseq.LSTMConfig.from_dict({"vocab_size": 6}, attn_implementation="a-stranger/kernel")
+    assert config._attn_implementation == "a-stranger/kernel"  # asked for by code
+
+
+@pytest.mark.parametrize("value", ["int32", "save", "bool", "complex64"])
+def test_a_config_may_not_choose_numbers_that_are_no_weights(checkpoint, value):
+    for name in ("dtype", "torch_dtype"):
+        configure(**{"dtype": None, name: value})(checkpoint)
+        with pytest.raises(ValueError, match=f"dtype must be a type of floating-point numbers.*'{value}'"):
+            load(checkpoint)
+
+
+def test_a_small_file_cannot_ask_for_much_memory(checkpoint):
+    """A config of 1 KB asked for 5 GB before its weights were seen not to fit, whole or in shards."""
+    configure(vocab_size=10**7)(checkpoint)
+    script = f"""
+        import resource
+        import hfseq
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            hfseq.LSTMForSequenceClassification.from_pretrained({str(checkpoint)!r})
+        except ValueError as error:
+            print(error)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    """
+    message, kilobytes = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert re.search(r"another shape.*embed_tokens.weight \(6, 128\) for \(10000000, 128\)", message)
+    assert int(kilobytes) < 300_000
+
+
+def test_shards_are_compared_before_they_are_read(checkpoint, monkeypatch):
+    make_model().save_pretrained(checkpoint, max_shard_size="2KB")
+    (checkpoint / "model.safetensors").unlink(missing_ok=True)
+    assert len(list(checkpoint.glob("model-*.safetensors"))) > 1
+    expected = load(checkpoint)
+    grown = load(checkpoint, num_labels=5, ignore_mismatched_sizes=True)
+    assert grown.classifier.weight.shape[0] == 5 and torch.equal(
+        grown.model.embed_tokens.weight, expected.model.embed_tokens.weight
+    )
+    monkeypatch.setattr(PreTrainedModel, "_load_pretrained_model", lambda *args: pytest.fail("the weights are read"))
+    for options in ({}, {"strict": False}):
+        with pytest.raises(ValueError, match=r"another shape.*classifier.weight \(2, 8\) for \(5, 8\)"):
+            load(checkpoint, num_labels=5, **options)
+
+
+def test_a_class_may_name_the_keys_that_it_can_do_without(checkpoint):
+    class Own(hfseq.LSTMForSequenceClassification):
+        _keys_to_ignore_on_load_missing = [r"^extra"]
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.extra = torch.nn.Linear(2, 2)
+            self.post_init()
+
+    Own.from_pretrained(checkpoint)
+    Own._keys_to_ignore_on_load_missing = None
+    with pytest.raises(ValueError, match=r"lacks extra\.bias, extra\.weight"):
+        Own.from_pretrained(checkpoint)
+
+
+def test_threads_that_load_at_once_leave_the_environment_as_it_was(checkpoint, monkeypatch):
+    monkeypatch.delenv("DISABLE_SAFETENSORS_CONVERSION", raising=False)
+    with ThreadPoolExecutor(8) as pool:
+        for model in pool.map(lambda _: load(checkpoint), range(40)):
+            assert model.config.num_labels == 2
+    assert "DISABLE_SAFETENSORS_CONVERSION" not in os.environ
+
+
+def test_weights_under_other_names_are_compared_by_the_names_they_get(checkpoint):
+    tensors = load_file(checkpoint / "model.safetensors")
+    renamed = {name.replace("model.embed_tokens", "model.words"): tensor for name, tensor in tensors.items()}
+    save_file(renamed, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lacks model.embed_tokens.weight and has unexpected model.words.weight"):
+        load(checkpoint)
+    loaded = load(checkpoint, key_mapping={"words": "embed_tokens"})
+    assert torch.equal(loaded.model.embed_tokens.weight, tensors["model.embed_tokens.weight"])

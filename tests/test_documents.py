@@ -15,6 +15,7 @@ from hfseq.data.documents import (
     pieces,
     token_ids,
 )
+from hfseq.models import packed_files
 from hfseq.tokenization import LANGUAGE_MODEL_KINDS, train_tokenizer
 
 TEXT = "".join(chr(ord("a") + index % 26) for index in range(1000))
@@ -101,12 +102,37 @@ def test_the_embedded_texts_have_three_splits_and_their_intents():
 def test_a_split_can_be_limited_to_its_first_characters(tmp_path):
     path = write(tmp_path / "text.txt", TEXT)
     whole = load_documents(DocumentSettings(path=path, documents="whole", max_characters=30))
-    assert texts(whole) == {"train": [TEXT[:30]], "validation": [TEXT[900:930]]}
+    assert texts(whole) == {"train": [TEXT[:30]], "validation": [TEXT[271:301]]}  # the tenth of the 302 that are read
     rows = load_documents(DocumentSettings(name="embedded", max_characters=500))
     for name, every in texts(load_documents(DocumentSettings(name="embedded"))).items():
         kept = rows[name]["text"][:]
         assert kept == every[: len(kept)]
         assert sum(map(len, kept)) <= 500 < sum(map(len, every[: len(kept) + 1]))
+
+
+@pytest.mark.parametrize("documents", ["whole", "lines"])
+def test_of_a_text_file_that_is_limited_the_beginning_alone_is_unpacked(tmp_path, documents):
+    lines = "".join(f"line {index}\n" for index in range(40_000))
+    whole = gzip.compress(lines.encode())
+    (tmp_path / "text.txt.gz").write_bytes(whole[: len(whole) // 2])  # the end is never seen
+    options = {"documents": documents, "max_characters": 100, "test_share": 0.05}
+    found = texts(load_documents(DocumentSettings(path=str(tmp_path / "text.txt.gz"), **options)))
+    for name in ("train", "validation", "test"):
+        assert 0 < sum(map(len, found[name])) <= 100
+        assert all(part in lines[:2100] for part in found[name])
+    if documents == "whole":
+        assert [len(part) for (part,) in found.values()] == [100, 100, 100]
+    else:
+        assert all(f"{line}\n" in lines for part in found.values() for line in part)
+    with pytest.raises(ValueError, match="is torn"):
+        load_documents(DocumentSettings(path=str(tmp_path / "text.txt.gz"), documents=documents))
+
+
+def test_a_packed_text_is_not_unpacked_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed_files, "UNPACKED", 1 << 16)
+    (tmp_path / "text.txt.gz").write_bytes(gzip.compress(bytes(2_000_000)))
+    with pytest.raises(ValueError, match=r"text\.txt\.gz unpacks to more than 100 times its size: \d+ bytes from"):
+        load_documents(DocumentSettings(path=str(tmp_path / "text.txt.gz"), documents="whole"))
 
 
 @pytest.mark.parametrize(
@@ -134,11 +160,16 @@ def test_sources_that_hold_no_documents_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Split 'train' has no text"):
         load_documents(DocumentSettings(path=write(tmp_path / "short.txt", "ab\n"), documents="lines"))
     (tmp_path / "latin.txt").write_bytes("é".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"latin\.txt is not UTF-8 \(byte 0xe9\)"):
+    with pytest.raises(ValueError, match=r"latin\.txt is not UTF-8 \(line 1, byte 0: 0xe9\)"):
         load_documents(DocumentSettings(path=str(tmp_path / "latin.txt"), documents="whole"))
     (tmp_path / "torn.txt.gz").write_bytes(gzip.compress(b"text" * 1000)[:-20])
     with pytest.raises(ValueError, match=r"torn\.txt\.gz is torn"):
         load_documents(DocumentSettings(path=str(tmp_path / "torn.txt.gz"), documents="whole"))
+    with pytest.raises(ValueError, match=r"empty\.txt is empty; give a text"):
+        load_documents(DocumentSettings(path=write(tmp_path / "empty.txt", ""), documents="whole"))
+    (tmp_path / "zip.txt").write_bytes(b"PK\x03\x04rest")
+    with pytest.raises(ValueError, match=r"zip\.txt is a zip archive; unpack it"):
+        load_documents(DocumentSettings(path=str(tmp_path / "zip.txt"), documents="whole"))
     with pytest.raises(ValueError, match="unknown column 'txt'; did you mean 'text'"):
         load_documents(DocumentSettings(name="embedded", text_column="txt"))
     with pytest.raises(ValueError, match=r"Split 'train', row 0: 'score' is .*, not a text"):

@@ -11,11 +11,12 @@ from transformers import GenerationConfig, TextIteratorStreamer, pipeline
 from hfseq import FAMILIES
 from hfseq.tokenization import prompt_tokenizer, train_tokenizer
 from tests.closeness import assert_same
+from tests.devices import DEVICE
 from tests.launches import HANGS
 
 RECURRENT = ["rnn", "lstm", "gru"]
-PROMPTS = torch.tensor([[1, 2, 3, 1], [0, 0, 2, 3]])  # the second is padded on the left
-MASK = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]])
+PROMPTS = torch.tensor([[1, 2, 3, 1], [0, 0, 2, 3]], device=DEVICE)  # the second is padded on the left
+MASK = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1]], device=DEVICE)
 LETTERS = "abcdefgh ."
 
 
@@ -25,7 +26,7 @@ def language_model(family="lstm", vocab_size=4, **options):
     row = FAMILIES[family]
     sizes = {"embedding_size": 6, "hidden_size": 5, "num_hidden_layers": 2, "initializer_range": 1.0}
     config = row.config(vocab_size=vocab_size, pad_token_id=0, **{**sizes, **options})
-    return row.heads["text-generation"](config).eval()
+    return row.heads["text-generation"](config).eval().to(DEVICE)
 
 
 # Beams
@@ -39,7 +40,7 @@ def log_probs_after(model, prompt, ends):
         prompt: (T) tokens without padding.
         ends: The word after which nothing counts, or None.
     """
-    continuations = torch.tensor(list(itertools.product(range(4), repeat=3)))  # (64, 3)
+    continuations = torch.tensor(list(itertools.product(range(4), repeat=3)), device=DEVICE)  # (64, 3)
     with torch.no_grad():
         texts = torch.cat((prompt.expand(64, -1), continuations), dim=1)
         logits = copy.deepcopy(model).double()(texts, use_cache=False).logits[:, len(prompt) - 1 : -1]
@@ -86,7 +87,7 @@ def test_beams_wide_enough_find_the_best_of_all_texts(family, ends, length_penal
 
 def test_narrow_beams_miss_what_wide_ones_find():
     """Else the test above would say nothing of beams."""
-    model, prompts = language_model(), torch.tensor(list(itertools.product(range(4), repeat=2)))
+    model, prompts = language_model(), torch.tensor(list(itertools.product(range(4), repeat=2)), device=DEVICE)
     options = {"attention_mask": torch.ones_like(prompts), "max_new_tokens": 3}
     one, two, wide = (model.generate(prompts, num_beams=beams, **options) for beams in (1, 2, 16))
     assert (one != wide).any() and (two != one).any()
@@ -154,7 +155,7 @@ def test_a_kept_state_that_is_forgotten_is_caught(family):
     state = copy.deepcopy(part.past_key_values)
     for layer in state.layers:
         layer.restart(torch.tensor([True]))
-    options |= {"attention_mask": torch.ones(1, 8, dtype=torch.long), "output_scores": True}
+    options |= {"attention_mask": torch.ones(1, 8, dtype=torch.long, device=DEVICE), "output_scores": True}
     later = [
         model.generate(part.sequences, past_key_values=past, **options).scores[0]
         for past in (part.past_key_values, state)
@@ -174,7 +175,7 @@ def writer(tmp_path_factory):
     )
     ids = tokenizer.convert_tokens_to_ids(list("abcdefgh"))
     model = language_model("lstm", len(tokenizer), hidden_size=32, bos_token_id=2, eos_token_id=3)
-    texts = torch.tensor([[2, *(ids[(start + step) % 8] for step in range(24))] for start in range(8)])
+    texts = torch.tensor([[2, *(ids[(start + step) % 8] for step in range(24))] for start in range(8)], device=DEVICE)
     optimizer = torch.optim.Adam(model.train().parameters(), lr=0.02)
     for _ in range(60):
         model(texts, labels=texts).loss.backward()
@@ -196,17 +197,17 @@ def writer(tmp_path_factory):
     ],
 )
 def test_each_text_of_a_batch_stops_at_its_own_stop_string(writer, stop, expected):
-    pipe = pipeline("text-generation", model=writer)
+    pipe = pipeline("text-generation", model=writer, device=DEVICE)
     prompts = ["a", "f", "d"]
     found = pipe(prompts, batch_size=3, stop_strings=stop, tokenizer=pipe.tokenizer)
     assert [answer[0]["generated_text"] for answer in found] == expected
 
 
 def test_a_streamer_hands_the_text_to_another_thread_as_it_is_written(writer):
-    pipe = pipeline("text-generation", model=writer)
+    pipe = pipeline("text-generation", model=writer, device=DEVICE)
     model, tokenizer = pipe.model, pipe.tokenizer
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, timeout=HANGS)
-    prompt = tokenizer("ab", return_tensors="pt")
+    prompt = tokenizer("ab", return_tensors="pt").to(DEVICE)
     thread = threading.Thread(target=model.generate, kwargs={**prompt, "streamer": streamer, "max_new_tokens": 10})
     thread.start()
     pieces = list(streamer)

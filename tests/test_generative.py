@@ -8,9 +8,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import hfseq
 from hfseq.generative import GenerativeClassifier, ngram_model
+from hfseq.models.artifacts import UnsafeArtifactError
 from hfseq.scoring import score
 from hfseq.tokenization import prompt_tokenizer
 from tests.closeness import assert_same
@@ -163,6 +165,74 @@ def test_a_damaged_folder_is_named(classifier, tmp_path):
     classifier.save_pretrained(tmp_path)
     (tmp_path / "generative_classifier.json").write_text(json.dumps({"labels": ["a"]}), encoding="utf-8")
     with pytest.raises(ValueError, match="is damaged: it must have labels, priors and tokenizers"):
+        GenerativeClassifier.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "facts, message",
+    [
+        ({"labels": "ab"}, "labels must be a list of strings"),
+        ({"labels": ["a", 1]}, "labels must be a list of strings"),
+        ({"labels": ["a", "a"]}, "labels must be two or more, each another"),
+        ({"labels": ["a"]}, "labels must be two or more"),
+        ({"priors": [1.0]}, "priors must be a positive number for each"),
+        ({"priors": [1.0, -1.0]}, "priors must be a positive number"),
+        ({"priors": [1.0, float("nan")]}, "priors must be a positive number"),
+        ({"priors": [1.0, float("inf")]}, "priors must be a positive number"),
+        ({"priors": [1.0, True]}, "priors must be a positive number"),
+        ({"priors": [1.0, "1"]}, "priors must be a positive number"),
+        ({"tokenizers": [0]}, "tokenizers must be a number for each"),
+        ({"tokenizers": [0, "../../elsewhere"]}, "tokenizers has '../../elsewhere' for 'en'"),
+        ({"tokenizers": [0, 10**9]}, "tokenizers has 1000000000 for 'en'"),
+        ({"tokenizers": [0, -1]}, "tokenizers has -1 for 'en'"),
+        ({"tokenizers": [1, 1]}, "tokenizers has 1 for 'de'"),
+        ({"tokenizers": [0, True]}, "tokenizers has True for 'en'"),
+        ({"more": 1}, "it must have labels, priors and tokenizers"),
+        ({"labels": ["x" * (17 << 20), "b"]}, "it has .* bytes"),
+    ],
+)
+def test_facts_that_save_pretrained_never_wrote_are_named(classifier, tmp_path, facts, message, monkeypatch):
+    classifier.save_pretrained(tmp_path)
+    path = tmp_path / "generative_classifier.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | facts), encoding="utf-8")
+    monkeypatch.setattr("hfseq.generative.load_tokenizer", lambda *args: pytest.fail("a tokenizer is loaded"))
+    with pytest.raises(ValueError, match=f"generative_classifier.json is damaged: {message}"):
+        GenerativeClassifier.from_pretrained(tmp_path)
+
+
+def foreign(folder, tokenizer):
+    """A model of another family, whose class does not look at what it loads."""
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=8, n_layer=1, n_head=1)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def test_a_pickle_is_never_read(classifier, tokenizer, tmp_path, monkeypatch):
+    classifier.save_pretrained(tmp_path)
+    foreign(tmp_path / "class_1", tokenizer)
+    asked = GenerativeClassifier.from_pretrained(tmp_path)
+    assert type(asked.models["en"]).__name__ == "GPT2LMHeadModel"
+    torch.save(asked.models["en"].state_dict(), tmp_path / "class_1" / "pytorch_model.bin")
+    (tmp_path / "class_1" / "model.safetensors").unlink()
+    monkeypatch.setattr("torch.load", lambda *args, **kwargs: pytest.fail("a pickle is read"))
+    for load in (
+        lambda: GenerativeClassifier.from_pretrained(tmp_path),
+        lambda: GenerativeClassifier({"de": tmp_path / "class_0", "en": tmp_path / "class_1"}),
+        lambda: hfseq.compare_contexts(tmp_path / "class_1", "cat", ["the cat", "a cat"]),
+    ):
+        with pytest.raises(UnsafeArtifactError, match=r"class_1 holds pytorch_model.bin only.*never read"):
+            load()
+
+
+def test_a_tokenizer_that_does_not_fit_or_does_harm_is_refused(classifier, tmp_path):
+    classifier.save_pretrained(tmp_path)
+    path = tmp_path / "class_0" / "tokenizer.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content | {"pre_tokenizer": {"type": "FixedLength", "length": 0}}), encoding="utf-8")
+    with pytest.raises(UnsafeArtifactError, match="tokenizer.json is not loaded: asked to encode"):
+        GenerativeClassifier.from_pretrained(tmp_path)
+    content["model"]["vocab"]["more"] = 10**6
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UnsafeArtifactError, match="The largest id in .* is 1000000, but the model's vocab_size is"):
         GenerativeClassifier.from_pretrained(tmp_path)
 
 

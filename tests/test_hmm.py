@@ -23,7 +23,9 @@ from transformers import (
     pipeline,
 )
 
+from hfseq import LSTMConfig, LSTMForCausalLM
 from hfseq.models.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
+from hfseq.models.ngram import NGramConfig, NGramForCausalLM
 from tests.closeness import assert_same
 from tests.hmm_oracle import (
     BOS,
@@ -196,6 +198,69 @@ def test_assisted_and_beam_generation_carry_the_state():
     )
 
 
+def test_hidden_states_are_the_evidence_of_each_word_and_the_belief_after_it():
+    model, text = make(HMMForCausalLM, seed=3), [3, 5, 4, 4]
+    ids, mask = torch.tensor([[PAD, BOS, *text]]), torch.tensor([[0, 1, 1, 1, 1, 1]])
+    outputs = model(ids, mask, output_hidden_states=True)
+    (evidence, beliefs), (pi, A, B) = outputs.hidden_states, probabilities(model)
+    assert len(outputs.hidden_states) == 1 + model.config.num_hidden_layers
+    assert evidence.shape == beliefs.shape == (1, 6, 3) and not evidence[0, :2].any()
+    assert np.allclose(beliefs[0, :2].exp().detach(), pi, atol=EXACT)
+    for t in range(len(text)):
+        read = text[: t + 1]
+        ends = [sum(p for path, p in all_paths(model, read).items() if path[-1] == state) for state in range(3)]
+        assert np.allclose(beliefs[0, t + 2].exp().detach(), np.array(ends) @ A / sum(ends), atol=EXACT)
+        assert np.allclose(evidence[0, t + 2].exp().detach(), B[:, text[t]], atol=EXACT)
+        assert np.allclose((beliefs[0, t + 2].exp().detach().numpy() @ B), next_word(model, read), atol=EXACT)
+    assert model(ids, mask).hidden_states is None and len(model(ids, mask, use_cache=False, return_dict=False)) == 1
+    model.config.output_hidden_states = True
+    assert torch.equal(model(ids, mask).hidden_states[1], beliefs)
+    assert model(ids, mask, output_hidden_states=False).hidden_states is None
+    with pytest.raises(ValueError, match="attends to nothing"):
+        model.generate(ids, output_attentions=True, return_dict_in_generate=True)
+
+
+@pytest.mark.parametrize("helper", ["hmm", "ngram", "lstm"])
+def test_assisted_generation_returns_the_beliefs_token_by_token(helper):
+    model = make(HMMForCausalLM, seed=2)
+    assistant = _assistant(helper)
+    prompt = torch.tensor([[3, 4, 3, 4, 3]])
+    options = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None, "return_dict_in_generate": True}
+    plain = model.generate(prompt, output_hidden_states=True, **options)
+    found = model.generate(prompt, assistant_model=assistant, output_hidden_states=True, **options)
+    assert torch.equal(found.sequences, plain.sequences)
+    assert torch.equal(model.generate(prompt, assistant_model=assistant, **options).sequences, plain.sequences)
+    whole = model(plain.sequences[:, :-1], output_hidden_states=True).hidden_states
+    for steps in (plain.hidden_states, found.hidden_states):
+        assert [step[1].shape[1] for step in steps] == [5, *[1] * 7]
+        for kind in (0, 1):
+            assert torch.allclose(torch.cat([step[kind] for step in steps], 1), whole[kind], atol=EXACT)
+
+
+def _assistant(family):
+    if family == "hmm":
+        return make(HMMForCausalLM, seed=5, num_states=2)
+    sizes = {"vocab_size": 6, "bos_token_id": BOS, "eos_token_id": EOS}
+    if family == "ngram":
+        return NGramForCausalLM(NGramConfig(order=3, **sizes)).fit([[3, 4, 5, 3, 3, EOS], [4, 5, EOS]])
+    torch.manual_seed(0)
+    return LSTMForCausalLM(LSTMConfig(hidden_size=4, initializer_range=1.0, **sizes)).eval()
+
+
+@pytest.mark.parametrize("family", ["hmm", "lstm"])
+def test_it_assists_others(family):
+    target = _assistant(family)
+    prompt = torch.tensor([[3, 4, 3, 4, 3]])
+    options = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
+    helper = make(HMMForCausalLM, seed=2, double=family == "hmm")
+    alone = target.generate(prompt, **options)
+    assert torch.equal(target.generate(prompt, assistant_model=helper, **options), alone)
+    found = target.generate(
+        prompt, assistant_model=helper, output_hidden_states=True, return_dict_in_generate=True, **options
+    )
+    assert torch.equal(found.sequences, alone) and len(found.hidden_states) == 8
+
+
 # Decoding
 
 
@@ -349,6 +414,19 @@ def test_half_precision_computes_in_full():
     assert halved.dtype == torch.float32
     assert_same(halved.exp().sum(-1), torch.ones(1, 4))
     assert_same(halved, model(ids).logits, 0.05, scale=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_autocast_leaves_probabilities_alone(dtype):
+    """As Trainer's `fp16` runs it: a word that comes once in 100 million tokens is nothing in float16."""
+    torch.manual_seed(0)
+    model = HMMForCausalLM(HMMConfig(vocab_size=5_000, num_states=3, initializer_range=4.0))
+    ids = torch.randint(1, 5_000, (2, 7))
+    exact = model(ids, labels=ids)
+    with torch.autocast("cpu", dtype):
+        found = model(ids, labels=ids)
+    assert exact.logits.min() < math.log(1e-8)
+    assert_same({"logits": found.logits, "loss": found.loss}, {"logits": exact.logits, "loss": exact.loss})
 
 
 def test_impossible_events_stay_finite():

@@ -141,6 +141,24 @@ def test_baum_welch_stops_when_nothing_is_gained(monkeypatch):
     assert_same(one.parameters(), many.parameters(), EXACT)
 
 
+@pytest.mark.parametrize("seed", [None, 0])
+def test_padding_in_a_document_is_named_as_what_it_is(seed):
+    """It was learnt as a word, or, with a seed, said to have the probability 0 for want of smoothing."""
+    model = make(HMMForTokenClassification)
+    before = [p.clone() for p in model.parameters()]
+    message = r"documents\[1\]\[2\] is 0, the padding token .* pass the documents without padding"
+    with pytest.raises(ValueError, match=message):
+        model.fit_baum_welch(iter([[3, 4, 5], [3, EOS, PAD, PAD]]), seed=seed)
+    with pytest.raises(ValueError, match=message):
+        model.fit_counts([[3, 4, 5], [3, EOS, PAD, PAD]], [[0, 1, 2], [0, 1, -100, -100]])
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    model.config.pad_token_id = None  # the cure for those who mean a word
+    assert len(model.fit_baum_welch([[3, 4, 5], [3, EOS, PAD, PAD]], num_iterations=2, seed=seed)) == 2
+    for special in ({"bos_token_id": PAD}, {"eos_token_id": PAD}):  # what parts documents may be padding too
+        parted = make(HMMForTokenClassification, **special)
+        assert math.isfinite(parted.fit_baum_welch([[3, 4, PAD, PAD, 5]], num_iterations=1)[0])
+
+
 def test_estimation_refuses_what_it_cannot_learn_from():
     model = make(HMMForTokenClassification)
     for documents in ([], [[], [BOS]]):

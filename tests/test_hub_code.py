@@ -134,7 +134,8 @@ print(json.dumps([type(model).__name__, model.words, *answers]))
 
 
 def test_code_that_travels_needs_nothing_but_what_transformers_brings():
-    brought = {"torch", "numpy", "transformers", "huggingface_hub", "safetensors", "fsspec"} | sys.stdlib_module_names
+    brought = {"torch", "numpy", "transformers", "huggingface_hub", "safetensors", "fsspec", "typing_extensions"}
+    brought |= sys.stdlib_module_names
     for family in hfseq.FAMILIES.values():
         for cls in (family.config, *family.heads.values()):
             module = inspect.getfile(cls)

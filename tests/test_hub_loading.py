@@ -57,10 +57,15 @@ def test_weights_that_are_not_safetensors_are_refused(hub, api, repo_id, checkpo
     assert dangers == [] and not [thread.name for thread in threading.enumerate() if "conversion" in thread.name]
 
 
-def test_without_the_check_the_pickle_would_be_read(hub, api, repo_id, checkpoint, load, dangers, monkeypatch):
+def test_without_the_checks_the_pickle_would_be_read(hub, api, repo_id, checkpoint, load, dangers, monkeypatch):
     index({"w": "shard.bin"})(checkpoint)
     upload(api, repo_id, checkpoint)
     monkeypatch.setattr("hfseq.models.base._check_source", lambda source, kwargs: None)
+    with pytest.raises(UnsafeArtifactError, match="truncated or malformed"):  # the second guard: headers come first
+        load(repo_id)
+    assert dangers == []
+    monkeypatch.setattr("hfseq.models.base.tensors_of", lambda files: {})
+    monkeypatch.setattr("hfseq.models.base._refuse_by_headers", lambda *args: None)
     with pytest.raises(Exception):  # noqa: B017 (whatever transformers makes of nothing)
         load(repo_id)
     assert dangers == ["torch.load"]

@@ -6,7 +6,17 @@ import pytest
 from huggingface_hub import CommitOperationAdd
 
 from hfseq.hub import ConflictError, HubError, UnsafeArtifactError, pull, push
-from tests.checkpoints import BAD_CHECKPOINTS, CHECKPOINT_FILES, LINKED, link, remote_files, save_checkpoint, upload
+from hfseq.models.tokenizer_files import load_tokenizer
+from tests.checkpoints import (
+    BAD_CHECKPOINTS,
+    CHECKPOINT_FILES,
+    HARMFUL_TOKENIZERS,
+    LINKED,
+    link,
+    remote_files,
+    save_checkpoint,
+    upload,
+)
 
 
 def test_only_listed_files_leave_the_machine(hub, api, repo_id, checkpoint):
@@ -43,12 +53,21 @@ def test_a_bad_checkpoint_is_refused_before_any_request(hub, repo_id, checkpoint
     assert hub.log == []
 
 
-@pytest.mark.parametrize("bad", BAD_CHECKPOINTS)
+@pytest.mark.parametrize("bad", BAD_CHECKPOINTS | HARMFUL_TOKENIZERS)
 def test_a_bad_checkpoint_is_refused_after_a_pull(hub, api, repo_id, checkpoint, bad):
-    BAD_CHECKPOINTS[bad][0](checkpoint)
+    (BAD_CHECKPOINTS | HARMFUL_TOKENIZERS)[bad][0](checkpoint)
     upload(api, repo_id, checkpoint)
     with pytest.raises(UnsafeArtifactError):
         pull(repo_id)
+
+
+@pytest.mark.parametrize("bad", HARMFUL_TOKENIZERS)
+def test_a_tokenizer_of_the_hub_is_tried_before_it_loads(hub, api, repo_id, checkpoint, bad):
+    plant, message = HARMFUL_TOKENIZERS[bad]
+    plant(checkpoint)
+    upload(api, repo_id, checkpoint)
+    with pytest.raises(UnsafeArtifactError, match=message):
+        load_tokenizer(repo_id)
 
 
 def test_links_with_other_names_are_left_alone(hub, api, repo_id, checkpoint):

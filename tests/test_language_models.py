@@ -78,7 +78,7 @@ def test_what_cannot_be_resized_says_so_before_anything_changes():
     adaptive = small(adaptive_softmax_cutoffs=[10])
     hidden = hfseq.HMMForCausalLM(hfseq.HMMConfig(vocab_size=30, num_states=2))
     for model in (adaptive, hidden):
-        with pytest.raises(ValueError, match="cannot be resized to 40"):
+        with pytest.raises(ValueError, match="cannot be resized to 40|cannot become 40"):
             model.resize_token_embeddings(40)
         assert model.config.vocab_size == 30
     tied = small(tie_word_embeddings=True)

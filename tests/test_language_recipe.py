@@ -200,6 +200,13 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(plain, runs, monkeyp
         run_here(monkeypatch, folder, "--tokenizer.end=false", "--resume")
 
 
+def test_a_run_that_diverges_leaves_no_model(monkeypatch, tmp_path):
+    options = ["--training.learning_rate=1e38", "--training.max_grad_norm=0", "--training.optim=sgd"]
+    with pytest.raises(ValueError, match=r"The training diverged: .* at step \d, with the learning rate 1e\+38"):
+        run_here(monkeypatch, tmp_path, *options)
+    assert not list(tmp_path.rglob("model.safetensors")) and not (tmp_path / "config.json").exists()
+
+
 def test_one_running_text_of_characters(monkeypatch, tmp_path, capsys):
     text = "KING:\nWhat said my lord?\n\nQUEEN:\nNone of it.\n\n" * 200
     (tmp_path / "text.txt").write_text(text, encoding="utf-8")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from transformers import TrainingArguments
 
 from hfseq.runs import open_run
@@ -54,7 +56,11 @@ def interrupted(folder):
     """A run with two checkpoints and no model."""
     opened(folder)
     for step in (8, 12):
-        (folder / f"checkpoint-{step}").mkdir()
+        checkpoint = folder / f"checkpoint-{step}"
+        checkpoint.mkdir()
+        save_file({"weight": torch.zeros(2)}, checkpoint / "model.safetensors")
+        (checkpoint / "config.json").write_text("{}", encoding="utf-8")
+        (checkpoint / "trainer_state.json").write_text('{"position": 0}', encoding="utf-8")  # as of word vectors
 
 
 def finished(folder):
@@ -77,6 +83,19 @@ def test_a_new_run_records_its_settings_before_it_trains(folder):
 def test_an_interrupted_run_goes_on_from_its_last_checkpoint(folder):
     interrupted(folder)
     assert opened(folder, resume=True) == str(folder / "checkpoint-12")
+
+
+def test_torn_checkpoints_are_left_aside_and_told(folder, caplog):
+    interrupted(folder)
+    (folder / "checkpoint-12" / "trainer_state.json").unlink()
+    with caplog.at_level("WARNING"):
+        assert opened(folder, resume=True) == str(folder / "checkpoint-8")
+    assert (
+        "checkpoint-12 is left aside: " in caplog.text and f"Going on from {folder / 'checkpoint-8'}." in caplog.text
+    )
+    (folder / "checkpoint-8" / "config.json").unlink()
+    with pytest.raises(OSError, match="none of its checkpoints is whole .* Delete that folder, or name another"):
+        opened(folder, resume=True)
 
 
 def test_an_interrupted_run_is_not_started_anew(folder):

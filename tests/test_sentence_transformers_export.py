@@ -1,14 +1,18 @@
-"""Word vectors as a model of sentence-transformers: the files, and the numbers where that library is installed."""
+"""Exports to sentence-transformers: the files, and the numbers where that library is installed."""
 
 import json
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
+from transformers import AutoModel
 
-from hfseq.data.sentence_transformers import export_sentence_transformers
+import hfseq
+from hfseq.data.sentence_transformers import export_sentence_transformers, export_text_encoder
 from hfseq.models.keyed_vectors import KeyedVectors
+from tests import checkpoints
 from tests.closeness import assert_same
 
 WORDS = ["king", "queen", "a", "don't", "."]
@@ -156,3 +160,54 @@ def test_the_library_saves_and_loads_the_export_unchanged(model, layout, tmp_pat
     first.save(str(tmp_path / "again"))
     again = type(first)(str(tmp_path / "again"), device="cpu")
     assert again.encode(["king queen don't"]).tobytes() == first.encode(["king queen don't"]).tobytes()
+
+
+SIZES = {"vocab_size": len(checkpoints.WORDS), "hidden_size": 8}
+ENCODERS = pytest.mark.parametrize(
+    ("encoder", "width"),
+    [
+        (hfseq.LSTMModel(hfseq.LSTMConfig(**SIZES, bidirectional=True)), 16),
+        (hfseq.GRUForSequenceClassification(hfseq.GRUConfig(**SIZES, num_hidden_layers=2, last_hidden_size=5)), 5),
+        (hfseq.TransformerForCausalLM(hfseq.TransformerConfig(**SIZES)), 8),
+    ],
+    ids=["both directions", "another last layer", "decoder"],
+)
+
+
+@ENCODERS
+def test_an_encoder_is_written_with_the_width_of_its_outputs(tmp_path, encoder, width):
+    export_text_encoder(encoder, checkpoints.make_tokenizer(), tmp_path)
+    modules = [(module["path"], module["type"].rpartition(".")[2]) for module in content(tmp_path / "modules.json")]
+    assert modules == [("", "Transformer"), ("1_Pooling", "Pooling")]
+    pooling = content(tmp_path / "1_Pooling" / "config.json")
+    assert pooling == {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True}
+    loaded = AutoModel.from_pretrained(tmp_path)
+    checkpoints.assert_same_weights(loaded, encoder.base_model)
+    assert loaded(torch.tensor([[2, 3]])).last_hidden_state.shape[-1] == width
+
+
+@ENCODERS
+def test_the_library_reports_the_width_that_it_returns(tmp_path, encoder, width):
+    library = pytest.importorskip("sentence_transformers")
+    tokenizer = checkpoints.make_tokenizer()
+    export_text_encoder(encoder, tokenizer, tmp_path)
+    loaded = library.SentenceTransformer(str(tmp_path), device="cpu")
+    assert loaded.get_sentence_embedding_dimension() == width
+    found = loaded.encode(["good film", "bad"], convert_to_tensor=True)
+    inputs = tokenizer("good film", return_tensors="pt")
+    expected = encoder.base_model.eval()(inputs["input_ids"]).last_hidden_state[0].mean(0)
+    assert found.shape == (2, width) and torch.allclose(found[0], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (hfseq.Word2VecModel(hfseq.Word2VecConfig(vocab_size=6)), "Word2VecModel is no encoder.*word vectors with"),
+        (hfseq.NGramForCausalLM(hfseq.NGramConfig(vocab_size=6)), "NGramForCausalLM is no encoder"),
+        (hfseq.TransformerSeq2SeqModel(hfseq.TransformerSeq2SeqConfig(**SIZES)), "is no encoder of texts"),
+    ],
+)
+def test_what_is_no_encoder_is_refused(tmp_path, model, message):
+    with pytest.raises(ValueError, match=message):
+        export_text_encoder(model, checkpoints.make_tokenizer(), tmp_path)
+    assert not list(tmp_path.iterdir())

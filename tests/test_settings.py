@@ -1,12 +1,14 @@
 """Recipe settings: what a YAML file and overrides may say, and how each mistake is answered."""
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pytest
 from transformers import LlamaConfig, TrainingArguments
 
+from hfseq.card_checks import check_card
 from hfseq.settings import check_known, fields_of, known_fields, read_settings, save_settings
 
 
@@ -145,10 +147,21 @@ def test_values_are_yaml_1_2_and_take_the_declared_type(read, override, value):
         ("--data.path=null", "data.path is null but takes str."),
         ("--data.kind=byte", 'data.kind is "byte" but takes one of "word", "char".'),
         ("--data.max_rows=many", 'data.max_rows is "many" but takes int or null.'),
-        ("--data.names=[1]", "data.names is [1] but takes list[str] or null."),
+        ("--data.names=[1]", "data.names is [1] but takes list[str] or null; put each text in quotes"),
         ("--data.fraction=2", "section 'data': fraction=2.0 is more than 1."),
         ("--data.names=[a", "--data.names=[a, line 1: not valid YAML"),
         ("--data.files={a: b, a: c}", "the key 'a' is given twice"),
+        ("--data.names=[Is it late ?]", """put it in quotes: '--data.names=["Is it late ?"]'."""),
+        ("--data.names=[Is 'it' late ?]", """Put texts in quotes, and the whole in others for the shell: '--data.n"""),
+        ("--data.path=*.txt", """put it in quotes: '--data.path="*.txt"'."""),
+        ('--data.path="a" b', """put it in quotes: '--data.path="\\"a\\" b"'."""),
+        (
+            "--data.path=a #b",
+            "line 1: not valid YAML: '#b' would be a comment. If it is meant as text, put it in quotes",
+        ),
+        ("--data.max_rows=#5", "'#5' would be a comment"),
+        ("--data.path=&x", "line 1: not valid YAML: &x refers to another place: write the value, or quote a text."),
+        ("--training.seed=!!int x", "line 1: not valid YAML: 'x' is no !!int"),
         ("--data.path", "'--data.path' is not understood; write --section.key=value, or one of --config, --resume."),
         ("data.path=x", "'data.path=x' is not understood"),
         ("--resum", "'--resum' is not understood"),
@@ -173,12 +186,28 @@ def test_a_wrong_override_is_answered_with_its_name_and_the_cure(read, override,
         (GOOD.replace("  path: texts\n", ""), "section 'data' lacks path"),
         (GOOD.replace("data:\n  path: texts\n", ""), "section 'data' lacks path"),
         (GOOD.replace("type: small", "type: large\n  dtype: x"), "line 6: unknown key 'dtype'"),
-        (GOOD + "  seed: 1\n  seed: 2\n", "recipe.yaml, line 10: not valid YAML: the key 'seed' is given twice"),
+        (
+            GOOD + "  seed: 1\n  seed: 2\n",
+            "recipe.yaml, line 10: not valid YAML: the key 'seed' is given twice, first in line 9",
+        ),
         (GOOD + "data:\n  path: b\n", "line 9: not valid YAML: the key 'data' is given twice"),
         (GOOD + "  lr_scheduler_kwargs: {a: 1, a: 2}\n", "line 9: not valid YAML: the key 'a' is given twice"),
         (GOOD + "resume: true\n", "line 9: unknown section 'resume'"),
         (GOOD + "  report_to: [a\n", "recipe.yaml, line 10: not valid YAML"),
-        (GOOD + "  debug: !!python/name:os.system\n", "line 9: not valid YAML"),
+        (
+            GOOD + "  debug: [Is it late ?]\n",
+            "line 9: not valid YAML: expected ',' or ']', but got '?'. Put a text in quotes",
+        ),
+        (GOOD + "  debug: !!python/name:os.system\n", "line 9: not valid YAML: !!python/name:os.system is no type"),
+        (GOOD + "  debug: !mine x\n", "line 9: not valid YAML: !mine is no type of settings"),
+        (GOOD + "  debug: !!timestamp 2026-99-99\n", "line 9: not valid YAML: !!timestamp is no type of settings"),
+        (GOOD + "  seed: !!int x\n", "line 9: not valid YAML: 'x' is no !!int"),
+        (GOOD + "  seed: !!int\n", "line 9: not valid YAML: '' is no !!int"),
+        (GOOD + "  seed: !!float x\n", "line 9: not valid YAML: 'x' is no !!float"),
+        (GOOD + "  fp16: !!bool maybe\n", "line 9: not valid YAML: 'maybe' is no !!bool"),
+        (GOOD + f"  seed: {'9' * 5000}\n", "line 9: not valid YAML: a number of 5000 characters"),
+        (GOOD + "  lr_scheduler_kwargs: {[a]: 1}\n", "line 9: not valid YAML: a key is one word"),
+        (GOOD + "  {a: 1}: 1\n", "line 9: not valid YAML: a key is one word"),
         (GOOD + "  1: x\n", "line 9: unknown key '1'"),
         ("", "holds no sections; it needs some of: data, model, training."),
         ("# only a comment\n", "holds no sections"),
@@ -193,6 +222,47 @@ def test_a_wrong_file_is_answered_with_its_line_and_the_cure(read, text, message
         read(text)
     assert message in str(error.value)
     assert "recipe.yaml" in str(error.value)
+
+
+BOMB = "[&a [x, x, x, x, x, x, x, x, x], " + ", ".join(
+    f"&{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in zip("abcdefghi", "bcdefghij", strict=True)
+)
+DEEP = {
+    "in flow": "[" * 5000,
+    "in dashes": "- " * 5000 + "x",
+    "in lines": "\n" + "".join(f"{' ' * depth}a:\n" for depth in range(4, 500)),
+}
+
+
+@pytest.mark.parametrize("text", [BOMB + "]", "[&a x, b]", "[b, *a]"], ids=["bomb", "anchor", "alias"])
+def test_references_are_refused_unread(read, text):
+    for arguments in ((GOOD + f"  debug: {text}\n",), (GOOD, f"--training.debug={text}")):
+        with pytest.raises(ValueError, match=r"line \d: not valid YAML: [*&]a refers to another place") as error:
+            read(*arguments)
+        assert len(str(error.value)) < 800
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+def test_deep_nesting_is_refused_where_it_begins(read, text):
+    with pytest.raises(ValueError, match=r"line \d+: not valid YAML: lists and mappings are nested deeper than 20"):
+        read(GOOD + f"  debug:\n    {text.lstrip()}" if text.startswith("- ") else GOOD + f"  debug: {text}")
+    with pytest.raises(ValueError, match=r"line \d+: not valid YAML: lists and mappings are nested deeper than 20"):
+        read(GOOD, f"--training.debug={text}")
+
+
+def test_settings_nested_as_deep_as_any_are_read(read):
+    deep = "[" * 15 + "]" * 15
+    assert json.dumps(read(GOOD, f"--training.lr_scheduler_kwargs={{a: {deep}}}").training).count("[") == 15
+
+
+def test_a_file_that_is_no_settings_file_by_its_size_is_not_read(read):
+    with pytest.raises(ValueError, match=r"recipe.yaml has 2000000 bytes; a settings file has 1048576 at most"):
+        read("#" * 2_000_000)
+
+
+def test_the_front_matter_of_a_card_is_read_by_the_same_rules():
+    with pytest.raises(ValueError, match="the card's front matter, line 2: not valid YAML: &a refers to another"):
+        check_card(f"---\nlicense: mit\ntags: {BOMB}]\n---\ntext")
 
 
 def test_a_value_of_the_file_is_checked_even_where_the_command_line_replaces_it(read):

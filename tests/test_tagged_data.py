@@ -1,5 +1,6 @@
 """Loading words with tags: every source, every way of writing entities, the tokens, and the answer to each mistake."""
 
+import gzip
 import json
 
 import pytest
@@ -238,6 +239,25 @@ def test_files_that_are_no_conll_are_answered_with_the_line(read, name, text, me
 
 TEXTS = [["Don't", "call", "New-York", "Ana"], [], ["call"]]
 IDS = [[0, 0, 3, 1], [], [0]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04rest", r"x\.conll is a zip archive; unpack it"),
+        (
+            gzip.compress(b"EU B-ORG\n\n", mtime=0),
+            r"x\.conll is packed by gzip; let its name end in \.gz, or unpack it",
+        ),
+        (b"EU B-ORG\ncaf\xe9 O\n\n", r"x\.conll is not UTF-8 \(line 2, byte 12: 0xe9\): convert it"),
+        (b"", r"x\.conll cannot be read as text; is it empty or torn"),
+        (b"EU B-ORG\n" + b"x" * 9999, r"line 2 has 1 columns, not 2, as the lines before it: 'x{200}'"),
+    ],
+)
+def test_broken_files_are_named(tmp_path, content, message):
+    (tmp_path / "x.conll").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_tagged(TaggedSettings(path=str(tmp_path / "x.conll")))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Loading texts with labels: every source, every kind of label, and the answer to each mistake."""
 
 import dataclasses
+import gzip
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from hfseq.data import json_files, text
 from hfseq.data.text import DataSettings, load_text_dataset, tokenize_dataset
 
 TEXTS = [f"{mood} film {number}" for number in range(10) for mood in ("good", "bad")]
@@ -345,16 +347,121 @@ def test_rows_without_labels_can_be_left_out(load):
             {"train.jsonl": '{"text": "a", "label": 1}\n{"text": "b", "label": "x"}\n'},
             "mixed or unknown types",
         ),
+        ({"train.jsonl": ""}, "train.jsonl cannot be read as json; is it empty or torn? It holds no row."),
+        ({"train.jsonl": b'{"text": "a", "label": "caf\xe9"}'}, "train.jsonl is not UTF-8 (line 1, byte 27: 0xe9)"),
+        ({"train.csv": b"text,label\na,b\ncaf\xe9,c\n"}, "train.csv is not UTF-8 (line 3, byte 18: 0xe9)"),
+        (
+            {"train.csv": gzip.compress(b"text,label\na,b\n", mtime=0)},
+            "train.csv is packed by gzip; let its name end in .gz",
+        ),
+        ({"train.csv": b"PK\x03\x04"}, "train.csv is a zip archive; unpack it"),
+        (
+            {"train.jsonl": '{"text": "a", "label": 1}\n' + '{"a":' * 9999},
+            "train.jsonl, line 2: lists and objects are",
+        ),
+        (
+            {"train.json": '[{"text": "a", "label":\n' + "[\n" * 99 + "{"},
+            "train.json, line 100: lists and objects are",
+        ),
         ({"train.csv": "a", "train.json": "b"}, "One split has files of several types: "),
     ],
 )
 def test_wrong_files_are_answered_with_their_name_and_the_cure(tmp_path, files, message):
     for name, content in files.items():
-        (tmp_path / name).write_text(content, encoding="utf-8")
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(ValueError) as error:
         load_text_dataset(DataSettings(path=str(tmp_path)))
     assert message in str(error.value)
     assert str(tmp_path) in str(error.value) or "mixed" in message
+
+
+def test_json_of_the_deepest_kind_is_read_and_what_crashes_the_parser_is_not(tmp_path):
+    """In a process of its own: of a hundred thousand objects in each other the parser of Arrow dies."""
+    script = """
+import sys
+from hfseq.data.text import DataSettings, load_text_dataset
+try:
+    print(load_text_dataset(DataSettings(path=sys.argv[1])).label_names)
+except ValueError as error:
+    print(error)
+"""
+    path = tmp_path / "train.jsonl"
+    row = '{"text": "a [[[ \\\\\\" {{{", "label": "%s", "more": %s}\n'
+    refused = f"{path}, line 1: lists and objects are nested deeper than 100"
+    for depth, message in ((40, "['x', 'y']"), (100_000, refused)):
+        deep = '{"a":' * depth + "1" + "}" * depth
+        path.write_text("".join(row % (label, deep) for label in "xy" * 10) if depth < 100 else row % ("x", deep))
+        found = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
+        assert (found.returncode, message in found.stdout) == (0, True), found.stdout + found.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("text", "peak"),
+    [
+        ("{}", 1),
+        ('{"a": [[1], [2]]}', 3),
+        ('{"a": "[[[[["}', 1),
+        (r'{"a": "\"[[[[["}', 1),
+        (r'{"a": "\\", "b": [[]]}', 3),
+        ('"never closed [[[', 3),
+    ],
+)
+def test_brackets_in_texts_do_not_nest(text, peak, tmp_path, monkeypatch):
+    (tmp_path / "x.json").write_text(text)
+    monkeypatch.setattr(json_files, "DEEPEST", peak)
+    json_files.check_json(tmp_path / "x.json")
+    monkeypatch.setattr(json_files, "DEEPEST", peak - 1)
+    with pytest.raises(ValueError, match=f"x.json, line 1: lists and objects are nested deeper than {peak - 1}"):
+        json_files.check_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("odd", ["nan", "NA", "n/a", "none", "oops"])
+def test_a_word_among_scores_is_no_class(tmp_path, odd):
+    scores = "".join(f"text {number},{number / 7}\n" for number in range(20))
+    path = tmp_path / "train.csv"
+    path.write_text(f"text,label\n{scores}bad,{odd}\n{scores}")
+    with pytest.raises(ValueError) as error:
+        load_text_dataset(DataSettings(path=str(path)))
+    assert f"Split 'train', row 20: the label is {odd!r} among numbers such as 0.0. If 'label'" in str(error.value)
+    assert "if it holds classes, name them in data.label_names" in str(error.value)
+
+
+@pytest.mark.parametrize(("labels", "refused"), [("1 2 nan", True), ("1 2 many", False), ("1.5 few many", False)])
+def test_numbers_among_words_are_names_of_classes(load, labels, refused):
+    tables = {"train": table(labels.split() * 4, [f"text {number}" for number in range(12)])}
+    if refused:
+        with pytest.raises(ValueError, match="row 2: the label is 'nan' among numbers such as 1"):
+            load(tables)
+    else:
+        assert load(tables).label_names == sorted(labels.split())
+    assert load(tables, label_names=labels.split()).label_names == labels.split()
+
+
+@pytest.mark.parametrize("in_lists", [False, True])
+def test_labels_that_are_seen_once_are_no_classes(load, in_lists):
+    labels = [f"label {number}" for number in range(1200)]
+    tables = {"train": table([[label] for label in labels] if in_lists else labels, TEXTS * 60)}
+    with pytest.raises(ValueError, match="The 1200 labels of train are of 1200 kinds, which looks like .* ids"):
+        load(tables)
+    if not in_lists:
+        assert load(tables, label_names=labels).label_names == labels
+
+
+def test_many_classes_are_cast_in_few_batches(load, monkeypatch):
+    sizes = []
+    cast = Dataset.cast
+    monkeypatch.setattr(
+        Dataset, "cast", lambda self, *args, **kwargs: sizes.append(kwargs) or cast(self, *args, **kwargs)
+    )
+    labels = [f"label {number}" for number in range(1500)] * 2
+    load({"train": table(labels, TEXTS * 150)})
+    assert {"batch_size": 1500} in sizes
+
+
+def test_a_table_of_rows_by_labels_that_is_too_large_is_refused(load, monkeypatch):
+    monkeypatch.setattr(text, "_CELLS", 39)
+    with pytest.raises(ValueError, match="20 rows of 2 possible labels are a table of 40 numbers, more than 39: keep"):
+        load({"train": table([["a"], ["b"]] * 10)})
 
 
 def test_an_unknown_file_type_and_a_missing_path_are_named(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 
 from hfseq.data import vector_files
 from hfseq.data.vector_files import read_word_vectors, write_word_vectors
+from hfseq.models import packed_files
 
 GLOVE = "the 1 2 3\ncat -0.5 1e-3 .25\n"
 MATRIX = np.array([[1, 2, 3], [-0.5, 1e-3, 0.25]], dtype=np.float32)
@@ -281,7 +282,7 @@ def test_binary_files_are_limited_and_filtered(write, caplog):
         (BINARY.replace(b"2 3", b"999999999999 3"), "ends inside word 3 of 999999999999, which begins at byte 47"),
         (
             BINARY.replace(b"2 3", b"2 999999999999"),
-            "ends inside word 1 of 2, which begins at byte 15; is it torn, or 99",
+            "line 1: a vector of 999999999999 numbers has more than 16777216 bytes",
         ),
         (BINARY.replace(b"2 3", b"2 0"), "line 1: a vector of 0 numbers is none"),
         (BINARY.replace(b"2 3", b"0 3"), "holds no vectors; its header says so"),
@@ -304,6 +305,27 @@ def test_text_with_lying_sizes_allocates_nothing_for_them(write):
         read_word_vectors(write("2 999999999999\n" + GLOVE))
 
 
+def test_a_line_that_is_too_long_for_a_vector_is_refused_unread(write, monkeypatch):
+    monkeypatch.setattr(vector_files, "_BLOCK", 100)
+    monkeypatch.setattr(vector_files, "LONGEST_LINE", 1000)
+    path = write(GLOVE + "x" * 100_000)
+    with pytest.raises(ValueError, match=r"vectors\.txt, line 3 is longer than \d+ bytes"):
+        read_word_vectors(path)
+    assert read_word_vectors(path, limit=2).words == ["the", "cat"]
+    path.write_bytes(b"1 251\n" + bytes(2000))
+    with pytest.raises(ValueError, match="line 1: a vector of 251 numbers has more than 1000 bytes"):
+        read_word_vectors(path, format="binary")
+
+
+@pytest.mark.parametrize("content", ["a 1 2\n" * 100_000, b"\0" * 2_000_000, "x" * 2_000_000], ids=["lines", "0", "x"])
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress), (".bz2", bz2.compress)])
+def test_a_packed_file_is_not_unpacked_without_end(write, monkeypatch, content, suffix, pack):
+    monkeypatch.setattr(packed_files, "UNPACKED", 1 << 16)
+    path = write(pack(content.encode() if isinstance(content, str) else content), f"vectors.txt{suffix}")
+    with pytest.raises(ValueError, match="unpacks to more than 100 times its size: .* give the plain file"):
+        read_word_vectors(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -312,6 +334,10 @@ def test_text_with_lying_sizes_allocates_nothing_for_them(write):
             "is a pickle. If gensim saved it and you trust its writer, read it with format='gensim'",
         ),
         (b"PK\x03\x04rest", "is a zip archive; unpack it"),
+        (gzip.compress(b"a 1 2", mtime=0), "is packed by gzip; let its name end in .gz, or unpack it"),
+        (lzma.compress(b"a 1 2"), "is packed by xz; let its name end in .xz, or unpack it"),
+        (bz2.compress(b"a 1 2"), "is packed by bzip2; let its name end in .bz2, or unpack it"),
+        (b"\x28\xb5\x2f\xfdrest", "is packed by zstd; unpack it"),
         (b"\xba\x16\x4f\x2frest", "is a model of fastText; give its .vec file"),
     ],
 )

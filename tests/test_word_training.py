@@ -1,10 +1,13 @@
 """Training word vectors: what is learnt, progress, checkpoints, interruption, and several processes."""
 
 import copy
+import errno
 import json
+import os
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -118,6 +121,38 @@ def test_the_same_seed_gives_the_same_vectors_with_one_thread(corpus):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_threads_that_train_at_once_get_the_vectors_of_one_alone(corpus, engine):
+    """With whatever each has drawn from the process's generator, which none of them may seed."""
+    options = ENGINES[engine] | {"num_train_epochs": 1}
+    alone, found = make_trainer(corpus, **options).train().inputs.weight, []
+    drawing = threading.Event()
+
+    def disturb():
+        while not drawing.is_set():
+            torch.rand(10)
+
+    def train():
+        found.extend(make_trainer(corpus, **options).train().inputs.weight for _ in range(4))
+
+    other = threading.Thread(target=disturb)
+    other.start()
+    workers = [threading.Thread(target=train) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    drawing.set()
+    other.join()
+    assert len(found) == 16 and all(torch.equal(weight, alone) for weight in found)
+
+
+def test_a_training_leaves_the_generator_of_the_process_alone(corpus):
+    before = torch.get_rng_state()
+    make_trainer(corpus, num_train_epochs=1).train()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_resumed_is_uninterrupted(corpus, tmp_path, engine, monkeypatch):
     options = ENGINES[engine] | {"save_words": 10_000, "save_total_limit": 9}
     whole = make_trainer(corpus, tmp_path / "whole", **options)
@@ -215,6 +250,59 @@ def test_blocks_are_smaller_where_a_word_would_be_met_too_often(corpus):
 def test_a_training_that_diverges_says_so(corpus):
     with pytest.raises(ValueError, match="The training diverged.*Lower learning_rate"):
         make_trainer(corpus, learning_rate=1e9, block_size=64).train()
+
+
+def test_a_training_that_diverges_stops_at_once_and_tells_the_rate(corpus, tmp_path):
+    trainer = make_trainer(
+        corpus, tmp_path, learning_rate=0.05, engine="torch", tokens_per_step=256, num_train_epochs=50
+    )
+    run, epochs = trainer._stretch, []
+
+    def diverge(*args):
+        if len(epochs) == 2:
+            trainer.model.inputs.weight.data.fill_(float("nan"))
+            args[0].matrices()[0].fill_(float("nan"))
+        epochs.append(trainer.state.epoch)
+        run(*args)
+
+    trainer._stretch = diverge
+    words = (
+        r"loss is nan, at the learning rate 0.04\d+, after \d+ words.*The last checkpoint before it is .*checkpoint-"
+    )
+    with pytest.raises(ValueError, match=words):
+        trainer.train()
+    assert len(epochs) == 3 and trainer.state.epoch == 2
+    (kept,) = tmp_path.iterdir()
+    assert torch.isfinite(Word2VecModel.from_pretrained(kept).inputs.weight).all()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_torn_checkpoint_is_left_aside_for_the_whole_one_before_it(corpus, tmp_path, caplog, named):
+    whole = make_trainer(corpus, tmp_path, save_total_limit=9).train()
+    older, torn = tmp_path / f"checkpoint-{2 * len(corpus)}", tmp_path / f"checkpoint-{3 * len(corpus)}"
+    os.truncate(torn / "model.safetensors", 900)
+    again = make_trainer(corpus, tmp_path, save_total_limit=9)
+    if named:
+        with pytest.raises(OSError, match="model.safetensors is truncated"):
+            again.train(resume_from_checkpoint=torn)
+    else:
+        with caplog.at_level("WARNING"):
+            model = again.train(resume_from_checkpoint=True)
+        assert f"{torn} is left aside: " in caplog.text and f"Going on from {older}." in caplog.text
+        assert torch.equal(model.inputs.weight, whole.inputs.weight)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_as_it_was(corpus, tmp_path, monkeypatch):
+    make_trainer(corpus, tmp_path, num_train_epochs=1).train()
+    monkeypatch.setattr(os, "fsync", full_disk)
+    message = "could not be written .*No space left.*the one before it, is as it was"
+    with pytest.raises(OSError, match=message):
+        make_trainer(corpus, tmp_path, num_train_epochs=2).train(resume_from_checkpoint=True)
+    assert [path.name for path in tmp_path.iterdir()] == [f"checkpoint-{len(corpus)}"]
+
+
+def full_disk(descriptor):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 import hfseq
+from hfseq.data import words
 from hfseq.data.words import END_ID, WordCorpus
+from hfseq.models import packed_files
 
 TEXTS = ["the cat sat", "the dog sat on the mat", "", "a cat", "the <unk> cat"]
 WORDS = ["the", "cat", "sat"]  # at least twice, most frequent first
@@ -138,7 +140,7 @@ def test_a_source_that_is_used_up_is_named():
 
 
 def test_broken_files_are_named(tmp_path):
-    with pytest.raises(ValueError, match="c.txt is not UTF-8 .byte 0xe9.: convert it"):
+    with pytest.raises(ValueError, match=r"c.txt is not UTF-8 \(line 1, byte 3: 0xe9\): convert it"):
         WordCorpus.read(as_file(tmp_path, "c.txt", "é", lambda text: "caf\xe9 ".encode("latin-1") * 9))
     whole = gzip.compress(b"a b c " * 1000)
     with pytest.raises(ValueError, match="torn.txt.gz is torn or not what its name says"):
@@ -146,8 +148,12 @@ def test_broken_files_are_named(tmp_path):
     for name in ("t.csv", "t.jsonl.gz", "t.parquet"):
         with pytest.raises(ValueError, match=f"{name} is a table, not a text.*text_column"):
             WordCorpus.read(as_file(tmp_path, name))
-    with pytest.raises(ValueError, match="c.zip is an archive: unpack it"):
+    with pytest.raises(ValueError, match="c.zip is a zip archive; unpack it"):
         WordCorpus.read(as_file(tmp_path, "c.zip"))
+    with pytest.raises(ValueError, match="c.txt is packed by gzip; let its name end in .gz, or unpack it"):
+        WordCorpus.read(as_file(tmp_path, pack=gzip.compress, name="c.txt"))
+    with pytest.raises(ValueError, match="empty.txt holds no words"):
+        WordCorpus.read(as_file(tmp_path, "empty.txt", ""))
     packed = bytearray(lzma.compress(b"a b c " * 1000))
     packed[40] ^= 255
     with pytest.raises(ValueError, match="c.xz is torn"):
@@ -158,6 +164,33 @@ def test_broken_files_are_named(tmp_path):
         WordCorpus.read(TEXTS, min_count=0)
     with pytest.raises(ValueError, match="split='letters'"):
         WordCorpus.read(TEXTS, split="letters")
+
+
+@pytest.mark.parametrize(("name", "pack"), [("c.txt", bytes), ("c.txt.gz", gzip.compress)])
+def test_what_is_too_long_for_a_word_is_refused_and_not_kept(tmp_path, name, pack):
+    path = as_file(tmp_path, name, "a b " + "x" * 70_000 + " c", pack)
+    with pytest.raises(ValueError, match=r"c\.txt.*: a word has 70000 characters, more than 65536, and begins 'xxxx"):
+        WordCorpus.read(path)
+    with pytest.raises(ValueError, match="^a word has 70000 characters"):
+        WordCorpus.read([path.name, "x" * 70_000])
+
+
+def test_where_no_word_ends_for_long_the_text_is_read_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(words, "_CHARACTERS", 10)
+    path = as_file(tmp_path, content="ab " + "x" * 500 + " cd " + "y" * 30 + " ab cd")
+    read = []
+    monkeypatch.setattr(words._Splitter, "__call__", lambda self, text: read.append(text) or text.split())
+    WordCorpus.read(path, min_count=1)
+    assert "".join(read) == path.read_text()
+    assert max(map(len, read)) <= 10 * (words._PIECES + 1)
+    assert "y" * 30 in " ".join(read).split()
+
+
+def test_a_packed_corpus_is_not_unpacked_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed_files, "UNPACKED", 1 << 16)
+    path = as_file(tmp_path, "c.txt.xz", "a b\n" * 500_000, lzma.compress)
+    with pytest.raises(ValueError, match=r"c\.txt\.xz unpacks to more than 100 times its size: .* give the plain"):
+        WordCorpus.read(path)
 
 
 # Phrases
@@ -221,8 +254,9 @@ def test_phrases_are_saved_and_loaded(tmp_path):
     second = hfseq.Phrases.learn(NEW_YORK, min_count=2, threshold=0.2, phrases=first)
     second.save(tmp_path / "phrases.json")
     assert hfseq.Phrases.load(tmp_path / "phrases.json") == second
-    (tmp_path / "phrases.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(ValueError, match="phrases.json is no file of phrases"):
-        hfseq.Phrases.load(tmp_path / "phrases.json")
+    for content in ("{}", "[" * 100_000, '{"delimiter"', "\ud800"):
+        (tmp_path / "phrases.json").write_bytes(content.encode(errors="surrogatepass"))
+        with pytest.raises(ValueError, match="phrases.json is no file of phrases"):
+            hfseq.Phrases.load(tmp_path / "phrases.json")
     with pytest.raises(ValueError, match="scoring='pmi'"):
         hfseq.Phrases.learn(NEW_YORK, scoring="pmi")

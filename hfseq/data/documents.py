@@ -5,26 +5,24 @@ split. Where a source has no validation or test split, a share of the training t
 end, as books are cut; of documents those that a seed draws.
 """
 
-import lzma
+import math
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import fsspec
 import numpy as np
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedTokenizerBase
 
+from ..models.packed_files import open_text
 from ..settings import check_known
 from .text import FORMATS, DataSettings, chosen_splits, existing_path, read_splits
 
 TEXT, CONDITION = "text", "condition"
 """The columns of prepared documents; the second one only where texts are written on a condition."""
 
-_PACKED = (".gz", ".bz2", ".xz")
 _BATCH = 1000
 _PIECE = 1 << 16  # characters of a long text that are cut into tokens at once
 _ANY_TOKENS_CUT = re.compile(r"(?<=\S)\s(?=\S)")  # no kind of token reaches over such a place
@@ -59,7 +57,11 @@ class DocumentSettings:
     )
     test_share: float = field(default=0.0, metadata={"help": "share of train that becomes test where there is none"})
     max_characters: int | None = field(
-        default=None, metadata={"help": "keep the first documents of each split, up to so many characters"}
+        default=None,
+        metadata={
+            "help": "keep the first documents of each split, up to so many characters; of a text file its beginning "
+            "alone is read, and the splits that it lacks are cut off that"
+        },
     )
     seed: int = field(default=0, metadata={"help": "seed of generated data, and of the documents that are cut off"})
 
@@ -197,20 +199,28 @@ def _read_file(path: Path, split: str, settings: DocumentSettings) -> Dataset:
             f"{path} is a text, which has no rows: set data.documents to 'lines', if every line is a document of its "
             "own, or to 'whole'."
         )
-    return Dataset.from_dict({settings.text_column: [_text(path)]})
+    return Dataset.from_dict({settings.text_column: [_text(path, settings)]})
 
 
-def _text(path: Path) -> str:
-    """Read a text file as it is; line breaks of any system become one character."""
-    try:
-        with fsspec.open(str(path), "rt", compression="infer", encoding="utf-8", newline=None) as file:
-            return file.read()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.object[error.start]:#x}): convert it first.") from error
-    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        if path.suffix not in _PACKED or isinstance(error, PermissionError):
-            raise
-        raise ValueError(f"{path} is torn or not what its name says: {error}.") from error
+def _text(path: Path, settings: DocumentSettings) -> str:
+    """Read a text file as it is, or as much as is kept of it; line breaks of any system become one character."""
+    with open_text(path) as file:
+        text = file.read(_characters(settings))
+        goes_on = file.read(1) != ""
+    if not text:
+        raise ValueError(f"{path} is empty; give a text.")
+    if goes_on and settings.documents == "lines":  # the last one may be cut
+        text = text[: text.rfind("\n") + 1] or text
+    return text
+
+
+def _characters(settings: DocumentSettings) -> int:
+    """How much of a text file gives each split that may be cut off it `max_characters`; -1 for all of it."""
+    if settings.max_characters is None:
+        return -1
+    cut_off = settings.validation_share, settings.test_share
+    smallest = min(share for share in (*cut_off, 1 - sum(cut_off)) if share > 0)
+    return math.ceil(settings.max_characters / smallest) + len(cut_off)  # the cuts are rounded down
 
 
 def _documents(rows: Dataset, split: str, settings: DocumentSettings) -> Dataset:

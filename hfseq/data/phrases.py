@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from ..models.packed_files import open_text
 from ..tokenization import Split
 from .words import RawCorpus, Source, read_raw
 
@@ -149,9 +150,12 @@ class Phrases:
     def load(cls, path: str | Path) -> "Phrases":
         """Read what `save` wrote."""
         try:
-            return cls._built(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is no file of phrases ({error!r}): save them again.") from error
+            with open_text(path) as file:
+                return cls._built(json.load(file))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(
+                f"{path} is no file of phrases ({type(error).__name__}: {error}): save them again."
+            ) from error
 
     @classmethod
     def _built(cls, content: dict) -> "Phrases":

@@ -1,4 +1,4 @@
-"""Word vectors as a model of sentence-transformers: a text becomes the mean of the vectors of its words."""
+"""Word vectors and encoders as models of sentence-transformers: a text becomes the mean of its words' vectors."""
 
 import json
 import logging
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..models.keyed_vectors import KeyedVectors
 from .vector_files import checked_rows
@@ -54,6 +55,44 @@ def export_sentence_transformers(
         modules, lost = _write_word(target, words, rows, lowercase)
     else:
         raise ValueError(f"layout is {layout!r}; it can be 'static' or 'word'.")
+    _write_modules(target, modules)
+    if lost:
+        logger.warning(
+            "%d of %d words, such as %s, are found in no text: they hold spaces, capitals that lowercase=True takes "
+            "away, or punctuation at their edges.",
+            len(lost),
+            len(words),
+            lost[:5],
+        )
+
+
+def export_text_encoder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Write a folder that `SentenceTransformer(folder)` loads, after `import hfseq`: texts become means of outputs.
+
+    The folder says how wide the vectors are. For an ordinary checkpoint sentence-transformers reports
+    `config.hidden_size`, which is one direction of a bidirectional network, and not always the last layer's.
+
+    Args:
+        model: A recurrent network or a transformer, with or without a head, which stays behind.
+        tokenizer: Its tokenizer.
+        folder: Made if it does not exist.
+    """
+    body: Any = model.base_model
+    if not hasattr(body.config, "output_size"):
+        raise ValueError(
+            f"{type(model).__name__} is no encoder of texts: export a recurrent network or a transformer, or word "
+            "vectors with export_sentence_transformers."
+        )
+    if body.config.is_encoder_decoder:
+        raise ValueError(f"{type(model).__name__} is no encoder of texts: it answers one with another.")
+    target = Path(folder)
+    body.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    _write_pooling(target / "1_Pooling", body.config.output_size)
+    _write_modules(target, [("Transformer", ""), ("Pooling", "1_Pooling")])
+
+
+def _write_modules(target: Path, modules: list[tuple[str, str]]) -> None:
     _write_json(
         target / "modules.json",
         [
@@ -65,14 +104,11 @@ def export_sentence_transformers(
         target / "config_sentence_transformers.json",
         {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
     )
-    if lost:
-        logger.warning(
-            "%d of %d words, such as %s, are found in no text: they hold spaces, capitals that lowercase=True takes "
-            "away, or punctuation at their edges.",
-            len(lost),
-            len(words),
-            lost[:5],
-        )
+
+
+def _write_pooling(folder: Path, width: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / "config.json", {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True})
 
 
 def _write_static(
@@ -123,8 +159,7 @@ def _write_word(
         embeddings / "whitespacetokenizer_config.json",
         {"vocab": list(words), "stop_words": [], "do_lower_case": lowercase},
     )
-    pooling.mkdir(exist_ok=True)
-    _write_json(pooling / "config.json", {"word_embedding_dimension": rows.shape[1], "pooling_mode_mean_tokens": True})
+    _write_pooling(pooling, rows.shape[1])
     lost = [word for word in words if word.split() != [word] or (lowercase and word != word.lower())]
     return [("WordEmbeddings", embeddings.name), ("Pooling", pooling.name)], lost
 

@@ -37,6 +37,7 @@ from .text import (
     is_text,
     read_splits,
     spelled,
+    with_classes,
 )
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ logger = logging.getLogger(__name__)
 _TOKENS, _TAGS, _LABELS, _LOST = "tokens", "tags", "labels", "words left out"
 _CONLLU_COLUMNS: Final = {"tokens": 1, "lemma": 2, "tags": 3, "upos": 3, "xpos": 4, "feats": 5, "deprel": 7}
 _CONLLU_WIDTH = 10
+_QUOTED = 200  # characters of a line that a message repeats
 _CONLL_LINES, _CONLLU_LINES = "lines of CoNLL", "lines of CoNLL-U"  # the only column of a file that was read as text
 
 
@@ -99,7 +101,7 @@ def load_tagged(settings: TaggedSettings) -> TaggedTask:
     if not isinstance(feature, List):
         raise ValueError(f"data.label_column={settings.label_column!r} holds {spelled(feature)}, not lists of tags.")
     names = class_names(feature.feature, dataset, settings)
-    dataset = dataset.cast_column(_LABELS, List(ClassLabel(names=names)))
+    dataset = with_classes(dataset, List(ClassLabel(names=names)))
     if tell_entities(names):
         dataset, names = _with_iob2(dataset, names)
     else:
@@ -219,7 +221,7 @@ def _from_conll(lines: Iterable[str], split: str) -> Dataset:
         if len(cells) != width or width < 2:
             wanted = f"{width}, as the lines before it" if width > 1 else "a word and its tags"
             raise ValueError(
-                f"Split {split!r}, line {number} has {len(cells)} columns, not {wanted}: {line!r}. "
+                f"Split {split!r}, line {number} has {len(cells)} columns, not {wanted}: {line[:_QUOTED]!r}. "
                 + _cure(line, first)
             )
         sentences[-1].append([cell.strip() for cell in cells])
@@ -236,7 +238,9 @@ def _cure(line: str, first: str) -> str:
     """Say what to do with a line of another width than the first one of the file."""
     for comment in (line, first):
         if comment.startswith("# "):
-            return f"{comment!r} is read as a word and its tags: remove it and its like if they are comments."
+            return (
+                f"{comment[:_QUOTED]!r} is read as a word and its tags: remove it and its like if they are comments."
+            )
     return "An empty line ends a sentence."
 
 
@@ -251,7 +255,7 @@ def _from_conllu(lines: Iterable[str], split: str) -> Dataset:
             if len(cells) != _CONLLU_WIDTH:
                 raise ValueError(
                     f"Split {split!r}, line {number} has {len(cells)} columns, parted by tabs; CoNLL-U has "
-                    f"{_CONLLU_WIDTH}: {line!r}."
+                    f"{_CONLLU_WIDTH}: {line[:_QUOTED]!r}."
                 )
             if cells[0].isdecimal():
                 sentences[-1].append(cells)

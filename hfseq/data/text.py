@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from transformers import PreTrainedTokenizerBase
 
 from hfseq.data.embedded import load_embedded
+from hfseq.data.json_files import check_json
+from hfseq.models.packed_files import check_plain, not_in_encoding
 from hfseq.settings import check_known
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,11 @@ FORMATS: Formats = {
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
 }
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_MISSING = {"nan", "na", "n/a", "null", "none", "inf", "-inf", "-", "?"}
+_MANY_CLASSES = 1000
+_NAMED = 10  # labels that a message names
+_CELLS = 1 << 30  # of the table of rows by labels, four bytes each
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
 
@@ -216,10 +223,17 @@ def _read_files(files: list[Path], formats: Formats) -> Dataset:
         raise ValueError(f"One split has files of several types: {names}; keep one type.")
     check_known(files[0].suffix, formats, names, kind="file type")
     builder, options = formats[files[0].suffix]
+    for file in files:
+        check_plain(file)  # datasets would unpack it, and take all files of an archive for one
+        if builder == "json":
+            check_json(file)
     try:
         rows = load_dataset(builder, data_files=[str(file) for file in files], split="train", **options)
-    except (DatasetGenerationError, ValueError) as error:
-        reason = error.__cause__ or error
+    except (DatasetGenerationError, ValueError, StopIteration, pa.ArrowException) as error:
+        for file in files if builder != "parquet" else []:
+            if fault := not_in_encoding(file):
+                raise ValueError(fault) from error
+        reason = str(error.__cause__ or error) or "It holds no row."
         raise ValueError(f"{names} cannot be read as {builder}; is it empty or torn? {reason}") from error
     if "__index_level_0__" in rows.column_names:
         raise ValueError(f"{names}: the rows have more cells than the header; quote texts that hold the separator.")
@@ -286,10 +300,13 @@ def spelled(feature: Any) -> str:
 
 def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
     """Check the labels of all splits together and turn them into what a model takes."""
+    if settings.label_names is None:
+        _check_odd_labels(dataset, settings)
     feature = common_feature(dataset)
     if isinstance(feature, List):
         names = class_names(feature.feature, dataset, settings)
         options = {"ids": {name: index for index, name in enumerate(names)}, "size": len(names)}
+        _check_multi_hot(dataset, names)
         multi_hot = Features({"text": dataset["train"].features["text"], "labels": List(Value("float32"))})
         dataset = dataset.map(_multi_hot, batched=True, fn_kwargs=options, features=multi_hot)
         return TextTask(dataset, "multi_label_classification", names)
@@ -299,7 +316,47 @@ def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
     names = class_names(feature, dataset, settings)
     if _kind(feature) == "truth":
         dataset = dataset.cast_column("labels", Value("int64"))
-    return TextTask(dataset.cast_column("labels", ClassLabel(names=names)), "single_label_classification", names)
+    return TextTask(with_classes(dataset, ClassLabel(names=names)), "single_label_classification", names)
+
+
+def with_classes(dataset: DatasetDict, feature: Any) -> DatasetDict:
+    """Make the column `labels` of every split one of classes."""
+    size = max(1000, len(getattr(feature, "feature", feature).names))  # each batch costs as much as there are names
+    return DatasetDict(
+        {
+            split: rows.cast(Features({**rows.features, "labels": feature}), batch_size=size)
+            for split, rows in dataset.items()
+        }
+    )
+
+
+def _check_odd_labels(dataset: DatasetDict, settings: DataSettings) -> None:
+    """Refuse a few words among numbers, which would turn a column of scores into one of classes."""
+    for split, rows in dataset.items():
+        if not is_text(rows.features["labels"]):
+            continue
+        values = column_values(rows, "labels")
+        distinct = pc.unique(values).to_pylist()
+        odd = [label for label in distinct if not _NUMBER.fullmatch(label.strip())]
+        numbers = set(distinct) - set(odd)
+        are_scores = len(odd) < len(numbers) and not all(number.strip().isdecimal() for number in numbers)
+        if odd and numbers and (are_scores or _MISSING.issuperset(label.strip().lower() for label in odd)):
+            row = pc.index(pc.is_in(values, value_set=pa.array(odd, values.type)), True).as_py()
+            raise ValueError(
+                f"Split {split!r}, row {row}: the label is {values[row].as_py()!r} among numbers such as "
+                f"{min(numbers)}. If {settings.label_column!r} holds scores, fix or remove such rows; if it holds "
+                "classes, name them in data.label_names."
+            )
+
+
+def _check_multi_hot(dataset: DatasetDict, names: list[str]) -> None:
+    """Refuse a table of rows by labels that no disk has room for."""
+    rows = max(split.num_rows for split in dataset.values())
+    if rows * len(names) > _CELLS:
+        raise ValueError(
+            f"{rows} rows of {len(names)} possible labels are a table of {rows * len(names)} numbers, more than "
+            f"{_CELLS}: keep the most frequent labels, or fewer rows."
+        )
 
 
 def _multi_hot(batch: dict[str, list[Any]], ids: dict[str, int], size: int) -> dict[str, list[Any]]:
@@ -354,10 +411,12 @@ def class_names(feature: Any, dataset: DatasetDict, settings: DataSettings) -> l
     if kind == "class" and len(names) != len(feature.names):
         raise ValueError(f"data.label_names={names} must rename the classes of the data, {feature.names}.")
     declared = given is not None or kind in ("class", "truth")
+    if not declared:
+        _check_count(len(names), len(_label_values(dataset["train"])))
     for split, labels in seen.items():
         _check_labels(split, labels, names, kind == "name", declared)
         if unseen := labels - seen["train"]:
-            logger.warning("Labels %s of split %r never occur in train.", sorted(unseen), split)
+            logger.warning("Labels %s of split %r never occur in train.", _some(unseen), split)
     if len(seen["train"]) < 2:
         raise ValueError(f"All labels of train are {names}: a classifier needs two classes; check data.label_column.")
     return names
@@ -372,11 +431,30 @@ def _numbered(highest: int, num_rows: int) -> list[str]:
     return [str(index) for index in range(highest + 1)]
 
 
-def _distinct(rows: Dataset, split: str) -> set[Any]:
+def _check_count(names: int, labels: int) -> None:
+    """Refuse so many classes that most are seen once."""
+    if names > _MANY_CLASSES and 2 * names > labels:
+        raise ValueError(
+            f"The {labels} labels of train are of {names} kinds, which looks like a column of ids or texts; check "
+            "data.label_column, or name the classes with data.label_names."
+        )
+
+
+def _label_values(rows: Dataset) -> pa.ChunkedArray:
+    """All labels of a split, those of lists one after another."""
     values = column_values(rows, "labels")
-    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        values = pc.list_flatten(values)
-    labels = set(pc.unique(values).to_pylist())
+    is_list = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
+    return pc.list_flatten(values) if is_list else values
+
+
+def _some(labels: Iterable[Any]) -> str:
+    """The first few labels, as an error names them."""
+    ordered = sorted(labels)
+    return f"{ordered[:_NAMED]}" + (f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else "")
+
+
+def _distinct(rows: Dataset, split: str) -> set[Any]:
+    labels = set(pc.unique(_label_values(rows)).to_pylist())
     if None in labels or "" in labels:
         raise ValueError(f"Split {split!r} has an empty label; fill in or remove such rows.")
     return labels
@@ -394,12 +472,14 @@ def _check_labels(split: str, labels: set[Any], names: list[str], are_names: boo
         return
     if not declared:
         raise ValueError(
-            f"{where} has the labels {unknown}, which train never shows; remove those rows, or declare all classes "
-            "with data.label_names."
+            f"{where} has the labels {_some(unknown)}, which train never shows; remove those rows, or declare all "
+            "classes with data.label_names."
         )
     if are_names:
         check_known(unknown[0], names, where, kind="label")
-    raise ValueError(f"{where} has the labels {unknown}, but the {len(names)} classes {names} have ids from 0 on.")
+    raise ValueError(
+        f"{where} has the labels {_some(unknown)}, but the {len(names)} classes {_some(names)} have ids from 0 on."
+    )
 
 
 def _check_scores(dataset: DatasetDict, settings: DataSettings) -> None:

@@ -2,11 +2,9 @@
 
 import codecs
 import logging
-import lzma
 import pickle
 import re
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ import numpy as np
 import pyarrow
 import pyarrow.compute
 
-from ..models.packed_files import open_packed
+from ..models.packed_files import LONGEST_LINE, TornFileError, open_packed, reading, too_long
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +31,8 @@ _STRANGERS = (
         b"\x80[\x02-\x05]",
         "is a pickle. If gensim saved it and you trust its writer, read it with format='gensim'",
     ),
-    (b"PK\x03\x04", "is a zip archive; unpack it and give the file inside"),
     (b"\xba\x16\x4f\x2f", "is a model of fastText; give its .vec file"),
 )
-
-
-class TornFileError(ValueError, EOFError):
-    """A file ends before it should. Both kinds, because gensim's users expect `EOFError`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +84,7 @@ def read_word_vectors(
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file of word vectors {str(path)!r}.")
     _check_arguments(format, limit, encoding, unicode_errors)
-    with _reading(path):
+    with reading(path):
         if format == "auto":
             format = _detect(path)
         unit = {"text": "line", "binary": "word", "gensim": "word"}[format]
@@ -229,16 +222,6 @@ def _check_arguments(format: str, limit: int | None, encoding: str, unicode_erro
 
 
 @contextmanager
-def _reading(path: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except (EOFError, OSError, lzma.LZMAError, zlib.error, pickle.UnpicklingError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's, not the content's
-        raise TornFileError(f"{path} is torn or not what its name says: {error}.") from error
-
-
-@contextmanager
 def _hinting(path: str | Path) -> Iterator[None]:
     """Say so if what cannot be read as text is none."""
     try:
@@ -281,12 +264,14 @@ def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header
     line, dimension = (2, promise[1]) if promise else (1, 0)
     done = 0
     # Lines of bytes, because text mode would also break them at the separators that some words consist of.
-    while (limit is None or done < limit) and (lines := file.readlines(_BLOCK)):
+    for lines in _blocks_of_lines(file, collector.path, line):
         if limit is not None:
             del lines[limit - done :]
         dimension = dimension or _clean(lines[0]).count(b" ")
         _add_lines([_clean(content) for content in lines], line + done, dimension, collector)
         done += len(lines)
+        if done == limit:
+            break
     if done == 0:
         raise ValueError(
             f"{collector.path} holds no vectors; each line is a word and its numbers, separated by spaces."
@@ -295,6 +280,20 @@ def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header
         raise TornFileError(
             f"{collector.path}: the first line promises {promise[0]} vectors but {done} follow; is it torn?"
         )
+
+
+def _blocks_of_lines(file: IO[bytes], path: str | Path, first: int) -> Iterator[list[bytes]]:
+    """The lines of a file from here on, many at a time; none is longer than it may be."""
+    rest = b""
+    while block := file.read(_BLOCK):
+        *lines, rest = (rest + block).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            raise ValueError(too_long(path, first + len(lines)))
+        first += len(lines)
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]
 
 
 def _promise(file: IO[bytes], path: str | Path, header: bool | None) -> tuple[int, int] | None:
@@ -389,6 +388,10 @@ def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> N
     count, dimension = promise
     if count == 0:
         raise ValueError(f"{collector.path} holds no vectors; its header says so.")
+    if dimension * _FLOAT.itemsize > LONGEST_LINE:
+        raise ValueError(
+            f"{collector.path}, line 1: a vector of {dimension} numbers has more than {LONGEST_LINE} bytes."
+        )
     data, offset, done = b"", file.tell(), 0  # offset: of the data, in the file
     wanted = count if limit is None else min(count, limit)
     while done < wanted:
@@ -435,6 +438,8 @@ def _read_gensim(collector: _Collector, limit: int | None) -> WordVectors:
         raise ImportError(f"{collector.path} can be read by gensim only: pip install gensim") from error
     try:
         saved = KeyedVectors.load(str(collector.path))
+    except pickle.UnpicklingError as error:
+        raise TornFileError(f"{collector.path} is torn or not what its name says: {error}.") from error
     except AttributeError as error:  # gensim asks any object for the methods of its own
         raise ValueError(f"{collector.path} was not saved by gensim: {error}.") from error
     saved = getattr(saved, "wv", saved)

@@ -7,24 +7,22 @@ vocabulary; the ids go to a temporary file, four bytes a word, that the training
 A line is a sentence: no window reaches over its end.
 """
 
-import lzma
 import re
 import shutil
 import tempfile
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-import fsspec
 import numpy as np
 from datasets import Dataset, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
+from ..models.packed_files import PACKED, open_text
 from ..models.word2vec import SPECIAL_TOKENS
 from ..tokenization import Split, vocabulary_tokenizer, word_splitter
 from .text import FORMATS
@@ -39,6 +37,8 @@ END_ID = -1  # in the file of ids
 _GONE = -2
 _ID = np.dtype(np.int32)
 _CHARACTERS, _BATCH, _IDS = 1 << 20, 1 << 16, 1 << 20  # characters read, words batched, ids mapped at once
+_PIECES = 8  # of so many characters that are read on to find the end of a word
+_LONGEST_WORD = 1 << 16  # characters
 # What the splitter "word" finds in ASCII text, at thirty times its speed.
 _ASCII_WORDS = re.compile(r"\w+|[^\w\s\x00-\x1f\x7f]", re.ASCII)
 
@@ -216,12 +216,25 @@ def read_raw(
         for words in _word_lists(source, _Splitter(split, lowercase), text_column):
             ids = np.fromiter(map(index.__getitem__, words), dtype=np.int32, count=len(words))
             found = np.bincount(ids, minlength=len(counts))
+            _check_words(islice(reversed(index), len(found) - len(counts)), source)
             found[: len(counts)] += counts
             counts = found
             ids.tofile(file)
     if len(index) < 2:
-        raise ValueError("The source holds no words: it is empty, or an iterator that is already used up.")
+        name = str(source) if isinstance(source, str | Path) else "The source"
+        raise ValueError(f"{name} holds no words: it is empty, or an iterator that is already used up.")
     return RawCorpus(path, list(index), counts, folder)
+
+
+def _check_words(words: Iterable[str], source: Source) -> None:
+    """Refuse what is no word by its length: each is kept in memory."""
+    for word in words:
+        if len(word) > _LONGEST_WORD:
+            where = f"{source}: " if isinstance(source, str | Path) else ""
+            raise ValueError(
+                f"{where}a word has {len(word)} characters, more than {_LONGEST_WORD}, and begins {word[:40]!r}. "
+                "Is it a text? split='word' cuts at symbols too; where nothing parts the words, cut them first."
+            )
 
 
 @contextmanager
@@ -312,14 +325,12 @@ def _checked_words(row: Any, number: int) -> list[str]:
 def _from_file(path: Path, splitter: _Splitter) -> Iterator[list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no text file {str(path)!r}; a text itself belongs into a list.")
-    packed = Path(path.stem).suffix if path.suffix in (".gz", ".bz2", ".xz") else ""
+    packed = Path(path.stem).suffix if path.suffix in PACKED else ""
     if {path.suffix, packed} & set(FORMATS):
         raise ValueError(
             f"{path} is a table, not a text: read it with datasets.load_dataset, and name its column in text_column."
         )
-    if path.suffix == ".zip":
-        raise ValueError(f"{path} is an archive: unpack it and give the text file inside.")
-    with _reading(path), fsspec.open(str(path), "rt", compression="infer", encoding="utf-8", newline=None) as file:
+    with open_text(path) as file:
         for text in _whole_words(file):
             yield splitter(text)
         yield [END]
@@ -327,24 +338,13 @@ def _from_file(path: Path, splitter: _Splitter) -> Iterator[list[str]]:
 
 def _whole_words(file: IO[str]) -> Iterator[str]:
     """The text in pieces that end where a word ends, or, where none does for long, anywhere."""
-    rest = ""
+    begun: list[str] = []  # pieces in which no word ends
     while piece := file.read(_CHARACTERS):
-        text = rest + piece
-        cut = max(text.rfind(" "), text.rfind("\n"), text.rfind("\t")) + 1
-        if cut == 0 and len(text) > 8 * _CHARACTERS:
-            cut = len(text)
-        rest = text[cut:]
-        yield text[:cut]
-    yield rest
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.object[error.start]:#x}): convert it first.") from error
-    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        raise ValueError(f"{path} is torn or not what its name says: {error}.") from error
+        cut = max(piece.rfind(" "), piece.rfind("\n"), piece.rfind("\t")) + 1
+        if cut == 0 and len(begun) < _PIECES:
+            begun.append(piece)
+            continue
+        cut = cut or len(piece)
+        yield "".join([*begun, piece[:cut]])
+        begun = [piece[cut:]]
+    yield "".join(begun)

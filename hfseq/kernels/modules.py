@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +20,15 @@ from . import simd
 
 logger = logging.getLogger(__name__)
 
+# Reentrant, for a printed module may print another. Threads that only run kernels never meet it, and nothing that
+# numba does under its own lock asks for this one.
+_LOCK = threading.RLock()
+
 
 def import_source(source: str, *used: ModuleType) -> ModuleType:
     """Import a printed module from the cache folder, where numba keeps its machine code too.
+
+    Threads may ask for the same module at once: the first one imports it, the others wait.
 
     Args:
         source: The text of the module.
@@ -31,15 +38,27 @@ def import_source(source: str, *used: ModuleType) -> ModuleType:
     made_by = f"{numba.__version__} {llvmlite.__version__} {simd.register_bits()}"
     key = hashlib.sha256(source.encode() + ours + made_by.encode())
     name = f"hfseq_kernels_{key.hexdigest()[:24]}"
+    with _LOCK:
+        if name not in sys.modules:
+            sys.modules[name] = _run(name, _written(name, source))
+        return sys.modules[name]
+
+
+def _written(name: str, source: str) -> Path:
+    """The module's file, made if it is not there."""
     path = _folder() / f"{name}.py"
     if not path.exists() or path.read_text(encoding="utf-8") != source:  # cut short, or not what was printed
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
             file.write(source)
         os.replace(file.name, path)  # at once: another process may be importing it
+    return path
+
+
+def _run(name: str, path: Path) -> ModuleType:
+    """Run a module that nobody else can see before it is whole."""
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None and specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
     specification.loader.exec_module(module)
     return module
 

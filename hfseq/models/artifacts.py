@@ -1,10 +1,13 @@
 """What a checkpoint folder must be before anything in it is loaded or pushed: safetensors, whole, and nothing else.
 
 `use_safetensors=True` alone does not promise this: transformers reads a pickle that the index names as a shard, and a
-shard outside the folder. The functions here read headers and JSON only, so they are cheap and run no foreign code.
+shard outside the folder. The functions here run no foreign code; but for `check_finite_weights` they read headers and
+JSON only, so they are cheap.
 """
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,14 @@ HOW_TO_CONVERT = (
 
 class UnsafeArtifactError(OSError):
     """A file of a checkpoint is missing, broken, or of a kind that is not safe to load."""
+
+
+class MisshapenWeightsError(ValueError, RuntimeError):
+    """Weights have another shape than the model.
+
+    It is what every checkpoint that does not fit is here, a ValueError, and what transformers raises, a RuntimeError,
+    for those who wait for that.
+    """
 
 
 def check_weights_folder(folder: str | Path) -> list[Path]:
@@ -64,6 +75,26 @@ def check_weights_file(file: Path) -> None:
     if file.suffix != ".safetensors":
         raise UnsafeArtifactError(f"{file} is not a *.safetensors file. {HOW_TO_CONVERT}")
     _tensor_names(file)
+
+
+def check_finite_weights(files: list[Path]) -> None:
+    """Checks that no number of the weights is NaN or infinite, which reads all of them.
+
+    Args:
+        files: Whole weight files, as `check_weights_folder` returns them.
+
+    Raises:
+        UnsafeArtifactError: If one is.
+    """
+    for path in files:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 (not a dict)
+                tensor = file.get_tensor(name)
+                if tensor.is_floating_point() and not tensor.isfinite().all():
+                    raise UnsafeArtifactError(
+                        f"{path} holds NaN or infinite numbers in {name}: the run that wrote it diverged. Take an "
+                        "earlier checkpoint."
+                    )
 
 
 def check_tokenizer_ids(folder: str | Path) -> None:
@@ -128,6 +159,33 @@ def check_shard_names(index: Path) -> dict[str, str]:
                 f"{index} names {name!r} as a shard: only *.safetensors files of this very folder are read."
             )
     return weight_map
+
+
+def tensors_of(files: Iterable[str | Path]) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype ("F32", "I64", ...) of each tensor in safetensors files, from their headers alone."""
+    found = {}
+    for path in files:
+        with safe_open(path, framework="numpy") as file:
+            names = file.keys()
+            for name in names:
+                tensor = file.get_slice(name)
+                found[name] = tuple(tensor.get_shape()), tensor.get_dtype()
+    return found
+
+
+@contextmanager
+def explained_panics(source: Any) -> Iterator[None]:
+    """Turns a panic of the tokenizers library, which is no `Exception`, into an error."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # the class cannot be imported
+            raise
+        raise UnsafeArtifactError(
+            f"The tokenizer of {source!r} is malformed ({error}): save or download it again."
+        ) from error
 
 
 def _check_shards(folder: Path, weight_map: dict[str, str]) -> list[Path]:

@@ -205,7 +205,7 @@ class MultiHeadAttention(nn.Module):
         mask: Mask,
         memory: torch.Tensor | None = None,
         rotation: Rotation | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend from `hidden_states` to themselves, or to `memory`.
@@ -216,7 +216,7 @@ class MultiHeadAttention(nn.Module):
             mask: As `attend` takes it.
             memory: M of cross-attention, (B, S, D).
             rotation: Of rotary positions.
-            past_key_values: Keys and values of earlier tokens, to which these are added.
+            cache: Keys and values of earlier tokens, to which these are added.
             **kwargs: Handed on to `attend`.
 
         Returns:
@@ -227,10 +227,10 @@ class MultiHeadAttention(nn.Module):
             key, value = self._heads(self.k_proj(hidden_states)), self._heads(self.v_proj(hidden_states))
             if rotation is not None:
                 query, key = rotate(query, rotation), rotate(key, rotation)
-            if past_key_values is not None:
-                key, value = past_key_values.update(key, value, self.layer_idx)
+            if cache is not None:
+                key, value = cache.update(key, value, self.layer_idx)
         else:
-            key, value = self._memory(memory, past_key_values)
+            key, value = self._memory(memory, cache)
         dropout = self.dropout if self.training else 0.0
         if attend is not dot_product_attention and slow_in_bfloat16(query, key):
             attend = partial(attend_in_float32, attend)
@@ -310,6 +310,13 @@ def positions_of(
     if attention_mask is None:
         return torch.arange(steps, device=device)[None] + seen
     return ((attention_mask != 0).cumsum(1) - 1).clamp(min=0)[:, -steps:]
+
+
+def positions_in(mask: torch.Tensor, seen: int | torch.Tensor) -> torch.Tensor:
+    """The place of each token among the real ones, (B, T), where a causal mask (B, 1, T, S) tells them."""
+    visible_keys = (mask if mask.dtype == torch.bool else mask == 0)[:, 0].sum(-1)
+    step = torch.arange(mask.shape[2], device=mask.device) + seen
+    return torch.minimum(visible_keys - 1, step).clamp(min=0)  # padding may see everything
 
 
 def check_positions(positions: torch.Tensor, limit: int) -> None:

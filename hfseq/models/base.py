@@ -1,27 +1,29 @@
-"""What every model shares: checked configs, initialisation rules, and loading that refuses a torn checkpoint.
+"""What every model shares: initialisation rules, and loading that refuses a torn checkpoint.
 
-Two classes, each directly above the one of transformers: `SequenceConfig` and `SequencePreTrainedModel`. Families
-derive from them once; everything else is shared by small blocks (`recurrence.py`, `heads.py`, `state.py`).
+Two classes stand directly above those of transformers: `SequencePreTrainedModel`, and `SequenceConfig` in
+`configs.py`. Families derive from them once; everything else is shared by small blocks (`recurrence.py`, `heads.py`,
+`state.py`).
 
 No `from __future__ import annotations` in this folder: it turns annotations into strings, which silently switches off
 the type checks of `@strict` and breaks `config_class`.
 """
 
-import difflib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from contextvars import ContextVar
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar, cast
 
 import torch
-from huggingface_hub.dataclasses import strict, validated_field
 from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
+from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import cached_file, logging
 from transformers.utils.hub import resolve_revision
 
@@ -30,88 +32,16 @@ from .artifacts import (
     HOW_TO_CONVERT,
     INDEX_NAME,
     WEIGHTS_NAME,
+    MisshapenWeightsError,
     UnsafeArtifactError,
     check_shard_names,
     check_weights_file,
     check_weights_folder,
+    tensors_of,
 )
+from .calls import named_for_generate, wants_cache
 
 logger = logging.get_logger(__name__)
-
-MOST_LABELS = 100_000
-
-# `Any`-typed on purpose: a dataclass field is declared as its default, `hidden_size: int = bounded(128, 1, 65_536)`.
-Field = Any
-
-
-def bounded(default: float | None, low: float, high: float) -> Field:
-    """A config field whose value lies in [low, high]; None passes when the field's type allows it.
-
-    Upper bounds are generous. They stop a hostile or mistyped config.json before any memory is asked for.
-    """
-
-    def check(value: Any) -> None:
-        if isinstance(value, bool):  # bool is an int to Python: hidden_size=True would be a width of 1
-            raise TypeError(f"must be a number in [{low}, {high}], got {value!r}")
-        if value is not None and not low <= value <= high:
-            raise ValueError(f"must be in [{low}, {high}], got {value!r}")
-
-    return validated_field(check, default=default)
-
-
-def share(default: float | None) -> Field:
-    """A config field that is a probability below 1: dropping everything trains nothing."""
-    return bounded(default, 0.0, 0.95)
-
-
-@strict
-class SequenceConfig(PreTrainedConfig):
-    """Base of all configs: a misspelt field is an error."""
-
-    # What torch and others call our fields; a model of the default width is not what its user asked for.
-    foreign_names: ClassVar[dict[str, str]] = {}
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Refuse a keyword that is nearly, but not quite, the name of a field.
-
-        transformers keeps any unknown keyword as an attribute (it needs that for its own extras), which turns
-        `hiden_size=256` into a model of the default width.
-        """
-        _check_extras(kwargs)
-        known = [field.name for field in fields(self)]
-        for name in kwargs:
-            if name in self.attribute_map or name == "num_labels":
-                continue
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-            meant = self.foreign_names.get(name, close[0] if close else None)
-            if meant is not None:
-                raise ValueError(f"{type(self).__name__} has no field {name!r}. Did you mean {meant!r}?")
-        super().__post_init__(**kwargs)
-
-    def validate_pad_token_id(self) -> None:
-        """The padding row must exist."""
-        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
-            raise ValueError(
-                f"pad_token_id={self.pad_token_id} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}"
-            )
-
-    def validate_problem_type(self) -> None:
-        """Check what transformers declares but does not check."""
-        allowed = ("regression", "single_label_classification", "multi_label_classification", None)
-        if self.problem_type not in allowed:
-            raise ValueError(f"problem_type must be one of {allowed}, got {self.problem_type!r}")
-
-
-def _check_extras(kwargs: dict[str, Any]) -> None:
-    """Refuse what is no field of ours, but steers transformers when it stands in config.json."""
-    labels = kwargs.get("num_labels")
-    if labels is not None and not 1 <= labels <= MOST_LABELS:  # each gets a name, so many would fill the memory
-        raise ValueError(f"num_labels must be in [1, {MOST_LABELS}], got {labels!r}")
-    if kwargs.get("transformers_weights") is not None:
-        raise ValueError(
-            f"transformers_weights names {kwargs['transformers_weights']!r}, but weights are read from {WEIGHTS_NAME} "
-            f"or {INDEX_NAME} only: delete that entry of config.json."
-        )
 
 
 class SequencePreTrainedModel(PreTrainedModel):
@@ -120,6 +50,8 @@ class SequencePreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     # The heads divide the loss by `num_items_in_batch` themselves (see `heads.sequence_loss`).
     accepts_loss_kwargs = True
+    # Keywords that a forward hands on to its layers, see `calls.model_call`.
+    read_by_layers: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
@@ -144,32 +76,57 @@ class SequencePreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a checkpoint, from safetensors only, and refuse one that does not fit this class.
 
-        Missing, unexpected or misshapen keys are an error. Two things count as asking for them: choosing a class
+        Missing, unexpected or misshapen keys are an error. Three things count as asking for them: choosing a class
         other than the one that was saved, which lets exactly the head differ (a language model's body under a new
-        classifier), and `strict=False`, which lets anything through with transformers' warning.
+        classifier), an empty `state_dict`, which initialises everything, and `strict=False`, which lets anything
+        through with transformers' warning.
         """
         strict_keys = kwargs.pop("strict", True)
         wants_info = kwargs.pop("output_loading_info", False)
         source = pretrained_model_name_or_path
         if source is not None:
             _check_source(source, kwargs)
+        elif kwargs.get("state_dict") is None:
+            raise ValueError(f"{cls.__name__}.from_pretrained needs a folder, a Hub id, or config= and state_dict=.")
         kwargs["use_safetensors"] = True
-        with _no_conversion_request(), _explained_errors(source, cls.__name__):
+        renames = kwargs.get("key_mapping") is not None  # only transformers knows what the keys will be called
+        with (
+            _no_conversion_request(),
+            _explained_errors(source, cls.__name__),
+            _lets_through(renames or not strict_keys),
+        ):
             model, info = cast(Any, super()).from_pretrained(source, *args, output_loading_info=True, **kwargs)
-        if strict_keys:
-            _refuse_unfit(model, info, source)
+        if strict_keys and not initialises_everything(kwargs):
+            _refuse_unfit(model, info, "state_dict" if source is None else source)
         model.base_model.freeze_parameters()
         return (model, info) if wants_info else model
+
+    @classmethod
+    def _load_pretrained_model(  # where transformers reads weights into a model that has shapes and no memory yet
+        cls, model: PreTrainedModel, state_dict: Any, checkpoint_files: list[str] | None, load_config: Any, *args: Any
+    ) -> Any:
+        """Refuse a checkpoint that does not fit by the headers of its files, before memory is asked for."""
+        has_shapes = not (load_config.is_quantized or is_deepspeed_zero3_enabled())
+        if state_dict is None and checkpoint_files and has_shapes:
+            _refuse_by_headers(model, tensors_of(checkpoint_files), load_config)
+        return cast(Any, super())._load_pretrained_model(model, state_dict, checkpoint_files, load_config, *args)
 
     def freeze_parameters(self) -> None:
         """Stop the gradients that the config says to stop: loading replaces every parameter by a trainable one."""
 
-    def _goes_on(self, past_key_values: Cache | None, use_cache: bool | None) -> bool:
+    def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers', which is the first thing that `generate` does: the cache under this release's name."""
+        generating: Any = super()  # of a model that generates, GenerationMixin comes later among its bases
+        return generating._prepare_generation_config(*args, **named_for_generate(kwargs))
+
+    def _goes_on(self, cache: Cache | None, use_cache: bool | None) -> bool:
         """Whether a backbone keeps what it has read, so that a later call can go on from there."""
         config: Any = self.config
-        checkpointing = getattr(self, "gradient_checkpointing", False) and self.training
-        if past_key_values is None:
-            use_cache = getattr(config, "use_cache", None) if use_cache is None else use_cache
+        # Without gradients nothing runs twice: a model in training mode may generate.
+        checkpointing = getattr(self, "gradient_checkpointing", False) and self.training and torch.is_grad_enabled()
+        if cache is None:
+            if use_cache is None:  # Trainer writes the config's into every model, an encoder too
+                use_cache = wants_cache(config) and not config.bidirectional
             if use_cache and checkpointing:
                 logger.warning_once("use_cache=True is left out: gradient checkpointing runs each layer twice.")
                 use_cache = False
@@ -178,12 +135,13 @@ class SequencePreTrainedModel(PreTrainedModel):
         if config.bidirectional:
             raise ValueError(
                 "A bidirectional model cannot go on from what it has read: each of its outputs depends on the whole "
-                "text. Set bidirectional=False in the config, or leave use_cache and past_key_values out."
+                "text. Set bidirectional=False in the config, or leave use_cache and cache (past_key_values) out."
             )
         if checkpointing:
             raise ValueError(
                 "Gradient checkpointing runs each layer twice, and the second run would meet the state that the first "
-                "one left. Call model.gradient_checkpointing_disable(), or leave past_key_values out."
+                "one left. Call model.activation_checkpointing_disable() (gradient_checkpointing_disable() in older "
+                "transformers), or leave cache (past_key_values) out."
             )
         return True
 
@@ -192,7 +150,17 @@ class SequencePreTrainedModel(PreTrainedModel):
 
         A model that was loaded with its code would otherwise be saved with a map to files that the new folder may
         lack, and load nowhere. `hfseq.hub.push(..., with_code=True)` writes code and map together.
+
+        Raises:
+            ValueError: If a parameter holds NaN or infinite numbers, which no loader would take.
         """
+        given = kwargs.get("state_dict", args[1] if len(args) > 1 else None) or {}
+        broken = not_finite((name, given.get(name, value)) for name, value in self.named_parameters())
+        if broken:
+            raise ValueError(
+                f"{type(self).__name__} holds NaN or infinite numbers in {', '.join(broken[:5])}: its training "
+                f"diverged. Nothing was saved in {str(save_directory)!r}; go back to an earlier checkpoint."
+            )
         for exported in (self, self.config):
             exported.__dict__["_auto_class"] = None  # on the instance: the class may be registered for export
         self.config.__dict__.pop("auto_map", None)
@@ -224,6 +192,16 @@ def _check_source(source: Any, kwargs: dict[str, Any]) -> None:
         check_shard_names(Path(index))
 
 
+def load_with_weights_checked(auto: Any, source: Any) -> PreTrainedModel:
+    """Load a model of any family through an Auto class as ours load: safetensors alone, and no code of a stranger."""
+    options: dict[str, Any] = {}
+    _check_source(source, options)
+    with _no_conversion_request(), _explained_errors(source, auto.__name__):
+        return cast(
+            PreTrainedModel, auto.from_pretrained(source, use_safetensors=True, trust_remote_code=False, **options)
+        )
+
+
 @contextmanager
 def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
     """Replace the errors of transformers that name no cure, or the wrong one."""
@@ -240,14 +218,21 @@ def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
             f"{source!r} has neither {WEIGHTS_NAME} nor {INDEX_NAME}, or they are not in the cache and the Hub is out "
             f"of reach. {HOW_TO_CONVERT}"
         ) from error
+    except MisshapenWeightsError:
+        raise
     except RuntimeError as error:
         if "ignore_mismatched_sizes" not in str(error):
             raise
-        raise ValueError(
+        raise MisshapenWeightsError(
             f"Some weights of {source!r} have another shape than {class_name} with this config (each is listed in "
             "the report above): check num_labels, vocab_size and the sizes that were passed. "
             "ignore_mismatched_sizes=True initialises those weights anew."
         ) from error
+
+
+def initialises_everything(kwargs: dict[str, Any]) -> bool:
+    """Whether the arguments of `from_pretrained` hand over weights, and none of them: transformers' way to ask."""
+    return kwargs.get("state_dict") is not None and len(kwargs["state_dict"]) == 0
 
 
 def is_loaded(parameter: torch.Tensor) -> bool:
@@ -255,19 +240,83 @@ def is_loaded(parameter: torch.Tensor) -> bool:
     return getattr(parameter, "_is_hf_initialized", False)
 
 
+_LOADING = Lock()
+_loads: list[str | None] = []  # what the variable was, for each load that goes on; threads may load at once
+
+
 @contextmanager
 def _no_conversion_request() -> Iterator[None]:
     """For a repository of .bin files transformers asks a conversion service outside HF_ENDPOINT; do not let it."""
     name = "DISABLE_SAFETENSORS_CONVERSION"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+    with _LOADING:
+        _loads.append(_loads[0] if _loads else os.environ.get(name))
+        os.environ[name] = "1"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        with _LOADING:
+            before = _loads.pop()
+            if not _loads and before is None:
+                os.environ.pop(name, None)
+            elif not _loads:
+                os.environ[name] = str(before)
+
+
+# True: `_load_pretrained_model` does not check which keys are there; strict=False or key_mapping was given, or it
+# is not our `from_pretrained` that calls.
+_LETS_THROUGH: ContextVar[bool] = ContextVar("_LETS_THROUGH", default=True)
+
+
+@contextmanager
+def _lets_through(anything: bool) -> Iterator[None]:
+    token = _LETS_THROUGH.set(anything)
+    try:
+        yield
+    finally:
+        _LETS_THROUGH.reset(token)
+
+
+def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, ...], str]], load_config: Any) -> None:
+    """Raise ValueError unless the tensors in the files have the shapes and kinds of the model's, and are all there."""
+    source, wanted = load_config.pretrained_model_name_or_path, model.state_dict()
+    held = {_name_in_model(key, model.base_model_prefix, wanted): found for key, found in held.items()}
+    for name in sorted(held.keys() & wanted.keys()):
+        dtype = held[name][1]
+        is_float = dtype.startswith(("F", "BF"))
+        if is_float != wanted[name].is_floating_point() or not (is_float or dtype.startswith(("I", "U"))):
+            raise ValueError(
+                f"The checkpoint {source!r} holds {name} as {dtype}, but {type(model).__name__} computes with "
+                f"{wanted[name].dtype}: rounding would make other weights of them. Save the model again."
+            )
+    misshapen = [
+        f"{name} {held[name][0]} for {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in held and held[name][0] != tuple(wanted[name].shape)
+    ]
+    if misshapen and not load_config.ignore_mismatched_sizes:
+        raise MisshapenWeightsError(
+            f"Some weights of {source!r} have another shape than {type(model).__name__} with this config: "
+            f"{', '.join(misshapen[:5])}{', ...' if len(misshapen) > 5 else ''}. Check num_labels, vocab_size and the "
+            "sizes that were passed. ignore_mismatched_sizes=True initialises those weights anew."
+        )
+    if not _LETS_THROUGH.get():
+        tied = {name for pair in model.all_tied_weights_keys.items() if held.keys() & set(pair) for name in pair}
+        keys = {
+            "missing_keys": _but(wanted.keys() - held.keys() - tied, model._keys_to_ignore_on_load_missing),
+            "unexpected_keys": _but(held.keys() - wanted.keys(), model._keys_to_ignore_on_load_unexpected),
+        }
+        _refuse_unfit(model, keys, source)
+
+
+def _but(keys: set[str], ignored: Iterable[str] | None) -> set[str]:
+    """Without the keys that a class says it can do without, as regular expressions."""
+    return {key for key in keys if not any(re.search(pattern, key) for pattern in ignored or ())}
+
+
+def _name_in_model(key: str, prefix: str, wanted: dict[str, torch.Tensor]) -> str:
+    """What the model calls a tensor of a file, which was saved with or without the prefix of a backbone."""
+    names = (key, f"{prefix}.{key}", key.removeprefix(f"{prefix}."))
+    return next((name for name in names if name in wanted), key)
 
 
 def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> None:
@@ -290,12 +339,17 @@ def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> 
             f"{' and '.join(problems)}. Load it with the class it was saved from, or pass strict=False to "
             "initialise what is missing and drop what is unexpected."
         )
-    broken = [n for n, p in model.named_parameters() if p.device.type != "meta" and not torch.isfinite(p).all()]
+    broken = not_finite(model.named_parameters())
     if broken:
         raise ValueError(
             f"The checkpoint {source!r} holds NaN or infinite numbers in {', '.join(broken[:5])}: the run that wrote "
             "it diverged. Take an earlier checkpoint, or pass strict=False to load it as it is."
         )
+
+
+def not_finite(parameters: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
+    """The names of those that hold NaN or infinite numbers."""
+    return [name for name, value in parameters if value.device.type != "meta" and not torch.isfinite(value).all()]
 
 
 def _is_body(key: str, body: set[str], prefix: str) -> bool:
@@ -313,12 +367,22 @@ def at_least_one_token(
     if (input_ids is None) == (inputs_embeds is None):
         raise ValueError("Give exactly one of input_ids and inputs_embeds.")
     given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
+    check_rank(given, "input_ids" if inputs_embeds is None else "inputs_embeds")
     if given.shape[1] > 0:
         return input_ids, attention_mask, inputs_embeds
     attention_mask = torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device)
     if inputs_embeds is None:
         return torch.zeros(given.shape[0], 1, dtype=torch.long, device=given.device), attention_mask, None
     return None, attention_mask, inputs_embeds.new_zeros(given.shape[0], 1, given.shape[2])
+
+
+def check_rank(given: torch.Tensor, name: str) -> None:
+    """Say what is missing of inputs that are no batch of texts: (B, T) ids, or (B, T, E) vectors."""
+    ranks = {"inputs_embeds": ("(texts, tokens, width)", 3)}
+    shape, rank = ranks.get(name, ("(texts, tokens)", 2))
+    if given.dim() != rank:
+        alone = f" One text is a batch of one: {name}[None]." if given.dim() == rank - 1 else ""
+        raise ValueError(f"{name} must be of shape {shape}, got {tuple(given.shape)}.{alone}")
 
 
 def own_columns(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor:

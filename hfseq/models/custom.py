@@ -13,6 +13,7 @@ equation: whoever loads it imports the module that registers the cell first.
 """
 
 from huggingface_hub.dataclasses import strict
+from transformers import GenerationMixin
 
 from .cells import Cell, find_cell
 from .heads import SequenceClassificationMixin, TokenClassificationMixin
@@ -71,7 +72,7 @@ class CustomForTokenClassification(TokenClassificationMixin, CustomPreTrainedMod
     backbone_class = CustomModel
 
 
-class CustomForCausalLM(CausalLMMixin, CustomPreTrainedModel):
+class CustomForCausalLM(CausalLMMixin, CustomPreTrainedModel, GenerationMixin):
     """A model of the named cell as a language model."""
 
     config: CustomConfig

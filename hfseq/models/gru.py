@@ -14,6 +14,7 @@ padding, directions and state.
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
+from transformers import GenerationMixin
 
 from .cells import Cell, gru_cell
 from .heads import SequenceClassificationMixin, TokenClassificationMixin
@@ -64,7 +65,7 @@ class GRUForTokenClassification(TokenClassificationMixin, GRUPreTrainedModel):
     backbone_class = GRUModel
 
 
-class GRUForCausalLM(CausalLMMixin, GRUPreTrainedModel):
+class GRUForCausalLM(CausalLMMixin, GRUPreTrainedModel, GenerationMixin):
     """A GRU as a language model."""
 
     config: GRUConfig

@@ -7,15 +7,17 @@ Shapes: B batch, T time, D width of the backbone's output, L labels, V vocabular
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import MaskedLMOutput, SequenceClassifierOutput, TokenClassifierOutput
-from transformers.utils import can_return_tuple
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
 
 from .base import at_least_one_token
+from .calls import model_call
 
 
 class SequencePooling(nn.Module):
@@ -160,8 +162,9 @@ class SequenceClassificationMixin(PreTrainedModel):
         self.classifier = nn.Linear(self.pooling.output_size, self.num_labels)
         self.post_init()
 
+    @model_call()
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -169,7 +172,7 @@ class SequenceClassificationMixin(PreTrainedModel):
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         output_attentions: bool | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         """Classify texts.
 
@@ -194,7 +197,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
             output_attentions=output_attentions,
-            **{**kwargs, "return_dict": True},
+            **{**kwargs, "use_cache": False, "return_dict": True},
         )
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         logits = self.classifier(self.dropout(pooled))
@@ -257,15 +260,16 @@ class TokenClassificationMixin(PreTrainedModel):
         self.classifier = nn.Linear(config.output_size, self.num_labels)
         self.post_init()
 
+    @model_call()
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
         """Label the tokens of texts.
 
@@ -284,7 +288,7 @@ class TokenClassificationMixin(PreTrainedModel):
             input_ids=input_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
-            **{**kwargs, "return_dict": True},
+            **{**kwargs, "use_cache": False, "return_dict": True},
         )
         logits = self.classifier(self.dropout(outputs.last_hidden_state))
         loss = None if labels is None else token_loss(logits, labels, num_items_in_batch)
@@ -316,15 +320,16 @@ class MaskedLMMixin(PreTrainedModel):
         self.lm_head = nn.Linear(config.output_size, config.vocab_size)
         self.post_init()
 
+    @model_call()
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
         """Say for each position which token stands, or stood, there.
 

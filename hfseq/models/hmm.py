@@ -45,12 +45,16 @@ from torch import nn
 from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache
-from transformers.modeling_outputs import CausalLMOutputWithPast, TokenClassifierOutput
-from transformers.utils import can_return_tuple
+from transformers.modeling_outputs import TokenClassifierOutput
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
 
-from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
+from .base import SequencePreTrainedModel, at_least_one_token, check_input_ids, own_columns
+from .calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, wants_cache, with_cache
+from .configs import SequenceConfig, bounded
+from .fixed_vocabulary import WithoutEmbeddingsMixin
 from .hmm_training import EstimationMixin, Probabilities, check_range
-from .language import IGNORED, check_targets, mean_over_targets, next_tokens
+from .language import IGNORED, LanguageKwargs, check_targets, kept_outputs, mean_over_targets, next_tokens
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 
 
@@ -72,9 +76,8 @@ class HMMConfig(SequenceConfig):
     """
 
     model_type = "hfseq_hmm"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = list(CACHE_NAMES)
     num_hidden_layers: ClassVar[int] = 1  # what transformers asks for to build a cache
-    foreign_names = {"hidden_size": "num_states", "n_components": "num_states", "num_hidden_states": "num_states"}
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     num_states: int | None = bounded(None, 1, 10_000)
@@ -82,6 +85,7 @@ class HMMConfig(SequenceConfig):
     emission_smoothing: float | int = bounded(0.01, 0.0, 1e6)
     transition_smoothing: float | int = bounded(0.01, 0.0, 1e6)
     initializer_range: float | int = bounded(0.5, 0.0, 10.0)
+    use_cache: bool = True
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -128,9 +132,15 @@ class Algebra(NamedTuple):
     make_step: Callable[[torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]
 
 
+def _product(values: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """A product of probabilities, whatever autocast says: what is rare is nothing in float16."""
+    with torch.autocast(values.device.type, enabled=False):
+        return values @ matrix
+
+
 def _sum_step(log_matrix: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     matrix, smallest = log_matrix.exp(), torch.finfo(log_matrix.dtype).tiny
-    return lambda log_values: (log_values.exp() @ matrix).clamp_min(smallest).log()
+    return lambda log_values: _product(log_values.exp(), matrix).clamp_min(smallest).log()
 
 
 def _max_step(log_matrix: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -153,6 +163,11 @@ class Reading(NamedTuple):
     emissions: torch.Tensor
     emitted: torch.Tensor
     ends: torch.Tensor
+
+    @property
+    def evidence(self) -> torch.Tensor:
+        """What each word says of its state: the emissions, 0 where nothing is emitted."""
+        return self.emissions.masked_fill(~self.emitted[..., None], 0.0)
 
 
 class HiddenMarkov(nn.Module):
@@ -256,12 +271,13 @@ class HiddenMarkov(nn.Module):
         return torch.stack(path[::-1], 1).masked_fill(~reading.emitted, IGNORED), gains.sum(1)
 
 
-class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
+class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTrainedModel):
     """What the language model and the tagger share: parameters, estimation, decoding. Either loads the other's."""
 
     config: HMMConfig
+    how_to_grow = "fit a new one, with emission_smoothing for words that the texts lack."
     _no_split_modules = ["HiddenMarkov"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = list(CACHE_NAMES)
 
     def __init__(self, config: HMMConfig) -> None:
         super().__init__(config)
@@ -304,13 +320,6 @@ class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
     def _probabilities(self) -> Probabilities:
         return Probabilities(*(table.exp() for table in self.hmm.tables()))
 
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Refused: nothing tells how often a state would emit a word that it never met."""
-        raise ValueError(
-            f"A hidden Markov model cannot be resized to {new_num_tokens} tokens: fit a new one, with "
-            "emission_smoothing for words that the texts lack."
-        )
-
     @torch.no_grad()
     def decode(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
@@ -330,55 +339,73 @@ class HMMPreTrainedModel(EstimationMixin, SequencePreTrainedModel):
 class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
     """The next word, from the belief over the state that will emit it."""
 
+    @model_call("inputs_embeds", "shift_labels")
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """Predict the next token at every position.
 
         Args:
             input_ids: (B, T) token ids.
             attention_mask: (B, T), 1 for real tokens. With a state, the last T columns count.
-            past_key_values: The state to continue from, as an earlier call returned it.
+            cache: The state to continue from, as an earlier call returned it.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
             use_cache: Return the state reached.
-            logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
+            logits_to_keep: Only the logits of so many last positions, see `kept_outputs`, or of these positions; 0:
+                all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
-            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`.
+            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`;
+                `output_hidden_states`. There are no attentions: `output_attentions=True` is an error.
 
         Returns:
-            `logits` (B, T, V), which are log-probabilities, `past_key_values` when asked for, `loss` with labels.
+            `logits` (B, T, V), which are log-probabilities, `cache` when asked for, `loss` with labels.
+            `hidden_states` when asked for, each (B, T, S): log B_i(x_t), what each word says of its state (0 where
+            nothing is emitted), and log p_{t+1}, the belief after it, which the logits are made of.
         """
-        shift_labels = kwargs.pop("shift_labels", None)
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
-        beliefs, tables = self._beliefs(input_ids, attention_mask, past_key_values, **kwargs)
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        shift_labels, shown = kwargs.pop("shift_labels", None), self._shows_beliefs(kwargs)
+        if cache is None and (wants_cache(self.config) if use_cache is None else use_cache):
+            cache = DynamicCache(config=self.config)
+        beliefs, reading, tables = self._beliefs(input_ids, attention_mask, cache, **kwargs)
+        kept = kept_outputs(beliefs, logits_to_keep, attention_mask)
         smallest = torch.finfo(beliefs.dtype).tiny
-        logits = (beliefs[:, kept].exp() @ tables.B.exp().t()).clamp_min(smallest).log()
+        logits = _product(kept.exp(), tables.B.exp().t()).clamp_min(smallest).log()
         if labels is not None and shift_labels is None:
             shift_labels = next_tokens(labels, attention_mask)
         loss = None
         if shift_labels is not None:
             total = -_look_up(beliefs, shift_labels, tables).sum()
             loss = mean_over_targets(total, shift_labels, num_items_in_batch)
-        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            hidden_states=(reading.evidence, beliefs) if shown else None,
+            **with_cache(cache),
+        )
 
+    def _shows_beliefs(self, kwargs: dict[str, Any]) -> bool:
+        """Take what is asked of the inner life out of the keywords."""
+        if kwargs.pop("output_attentions", None):
+            raise ValueError("A hidden Markov model attends to nothing: leave output_attentions out.")
+        asked = kwargs.pop("output_hidden_states", None)
+        return bool(self.config.output_hidden_states if asked is None else asked)
+
+    @model_call()
     def token_log_probs(
         self,
         input_ids: torch.Tensor,
         shift_labels: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
     ) -> torch.Tensor:
         """Log P of given next tokens, without a table of the whole vocabulary.
 
@@ -386,12 +413,12 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             input_ids: (B, T) token ids.
             shift_labels: (B, T) the token after each position; -100: not asked.
             attention_mask: As in `forward`.
-            past_key_values: The state to continue from; the one reached is left in it.
+            cache: The state to continue from; the one reached is left in it.
 
         Returns:
             (B, T) natural logarithms; 0 where nothing is asked.
         """
-        beliefs, tables = self._beliefs(input_ids, attention_mask, past_key_values)
+        beliefs, _, tables = self._beliefs(input_ids, attention_mask, cache)
         return _look_up(beliefs, shift_labels, tables)
 
     def _beliefs(
@@ -400,8 +427,8 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         attention_mask: torch.Tensor | None,
         cache: Cache | None,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, LogTables]:
-        """Log p after each token, (B, T, S); continues from the cached state and leaves the new one there.
+    ) -> tuple[torch.Tensor, Reading, LogTables]:
+        """Log p after each token, (B, T, S), of texts; continues from the cached state and leaves the new one there.
 
         What is kept is log p - log pi, which is zero before any token, as the states of all models here are.
         """
@@ -416,7 +443,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             new = 0 if input_ids is None else input_ids.shape[1]
             before: list[States] = [(kept[:, t],) for t in range(new)]
             layer.keep((kept[:, -1],), num_new_tokens=new, before=before if layer.record_past else None)
-        return beliefs[:, 1:], tables
+        return beliefs[:, 1:], reading, tables
 
 
 def _state_layer(cache: Cache) -> RecurrentStateLayer:
@@ -424,7 +451,7 @@ def _state_layer(cache: Cache) -> RecurrentStateLayer:
         cache.layers.append(RecurrentStateLayer())
     layer = cache.layers[0]
     if not isinstance(layer, RecurrentStateLayer):
-        raise ValueError(f"past_key_values holds {type(layer).__name__}: it comes from another kind of model.")
+        raise ValueError(f"The cache holds {type(layer).__name__}: it comes from another kind of model.")
     return layer
 
 
@@ -439,14 +466,15 @@ def _look_up(beliefs: torch.Tensor, targets: torch.Tensor, tables: LogTables) ->
 class HMMForTokenClassification(HMMPreTrainedModel):
     """A tagger: the states are the tags. The argmax of its logits is what `config.decoding` says."""
 
+    @model_call("inputs_embeds")
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
         """Tag the tokens of texts.
 

@@ -59,10 +59,14 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Boundaries:
-    """The tokens that part documents: a bos stands before one and is not part of it, an eos is its last token."""
+    """The tokens that part documents: a bos stands before one and is not part of it, an eos is its last token.
+
+    Padding, unless it is one of the two, is no part of any document and refused.
+    """
 
     bos_token_id: int | None
     eos_token_id: int | None
+    pad_token_id: int | None = None
 
     def sequences(self, documents: Iterable[Sequence[int] | np.ndarray]) -> list[np.ndarray]:
         """Positions that belong together: for each sequence its token ids, int64; empty ones are left out."""
@@ -72,7 +76,23 @@ class Boundaries:
         self, pairs: Iterable[tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """The same for token ids and tags side by side."""
-        return [piece for ids, tags in pairs for piece in self._cut(_integers(ids), _integers(tags))]
+        pieces: list[tuple[np.ndarray, np.ndarray]] = []
+        for number, (document, its_tags) in enumerate(pairs):
+            ids = _integers(document)
+            self._refuse_padding(ids, number)
+            pieces.extend(self._cut(ids, _integers(its_tags)))
+        return pieces
+
+    def _refuse_padding(self, ids: np.ndarray, number: int) -> None:
+        if self.pad_token_id in (self.bos_token_id, self.eos_token_id):
+            return
+        padding = np.flatnonzero(ids == self.pad_token_id)
+        if len(padding):
+            raise ValueError(
+                f"documents[{number}][{padding[0]}] is {self.pad_token_id}, the padding token (config.pad_token_id), "
+                "which no state ever emits: pass the documents without padding, or set pad_token_id=None in the "
+                "config if it is a word."
+            )
 
     def _cut(self, ids: np.ndarray, tags: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         if len(ids) != len(tags):
@@ -301,7 +321,7 @@ class EstimationMixin:
 
     @property
     def _boundaries(self) -> Boundaries:
-        return Boundaries(self.config.bos_token_id, self.config.eos_token_id)
+        return Boundaries(self.config.bos_token_id, self.config.eos_token_id, self.config.pad_token_id)
 
     @property
     def _never_emitted(self) -> list[int]:

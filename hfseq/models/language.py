@@ -9,7 +9,7 @@ rare words. The loss is the mean of -log P(x_{t+1} | ...) in nats; in training M
     AR   alpha * mean(d_t^2)                d_t: the last outputs after dropout
     TAR  beta  * mean((h_{t+1} - h_t)^2)    h_t: before dropout
 
-Generation is transformers' own: the state travels as `past_key_values` (`state.py`), so a token costs the same however
+Generation is transformers' own: the state travels as `cache` (`state.py`), so a token costs the same however
 much was read before it.
 
 Shapes: B batch, T time, D width of the backbone's output, V vocabulary.
@@ -22,11 +22,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import CausalLMOutputWithPast
-from transformers.utils import can_return_tuple
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
 
+from .calls import CausalLMOutputWithPast, model_call, with_cache
 from .token_loss import linear_cross_entropy
 
 IGNORED = -100
@@ -57,6 +58,12 @@ def check_output_weights(config: Any) -> None:
         )
 
 
+class LanguageKwargs(TransformersKwargs, total=False):
+    """What a language model's forward takes besides its parameters."""
+
+    shift_labels: torch.Tensor | None
+
+
 def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
     """(B, T) tokens of a text -> for each of its positions the token that follows, -100 where none does.
 
@@ -69,6 +76,39 @@ def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> to
     else:
         labels = labels[:, 1:]
     return nn.functional.pad(labels, (0, 1), value=IGNORED)
+
+
+def kept_outputs(
+    outputs: torch.Tensor,
+    logits_to_keep: int | torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    seen: int | torch.Tensor = 0,
+) -> torch.Tensor:
+    """The outputs whose logits are asked for.
+
+    One is that of the last real token, on whichever side the padding is: `generate` asks for it and goes on from
+    there, also behind padding on the right.
+
+    Args:
+        outputs: (B, T, D).
+        logits_to_keep: How many of the last positions, or which positions; 0: all.
+        attention_mask: (B, S), 1 for real tokens, of which the last T columns count; or (B, 1, T, S), where a real
+            token sees itself.
+        seen: Tokens that a cache held before these.
+    """
+    if isinstance(logits_to_keep, torch.Tensor):
+        return outputs[:, logits_to_keep]
+    rows, steps = outputs.shape[:2]
+    if logits_to_keep != 1 or attention_mask is None or steps == 1:
+        return outputs[:, -logits_to_keep:]
+    step = torch.arange(steps, device=outputs.device)
+    if attention_mask.dim() == 2:
+        real = attention_mask[:, -steps:].bool()
+    else:
+        itself = attention_mask[:, 0, step, step + seen]
+        real = itself if itself.dtype == torch.bool else itself == 0
+    last = torch.where(real, step, -1).amax(1) % steps  # a row of padding alone: any, the last one
+    return outputs[torch.arange(rows, device=outputs.device), last][:, None]
 
 
 def check_targets(targets: torch.Tensor, shape: torch.Size, vocab_size: int) -> None:
@@ -104,8 +144,11 @@ def _as_its_weights(head: nn.AdaptiveLogSoftmaxWithLoss, hidden_states: torch.Te
         yield hidden_states.to(head.head.weight.dtype)
 
 
-class CausalLMMixin(PreTrainedModel, GenerationMixin):
-    """`...ForCausalLM`: the next token, from a backbone that reads in one direction."""
+class CausalLMMixin(PreTrainedModel):
+    """`...ForCausalLM`: the next token, from a backbone that reads in one direction.
+
+    Each model names `GenerationMixin` as a base of its own: transformers looks for it there.
+    """
 
     backbone_class: ClassVar[type[PreTrainedModel]]
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
@@ -139,29 +182,31 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             del given["custom_generate"]
         return transformers.generate(**given)
 
+    @model_call("shift_labels")
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """Predict the next token at every position.
 
         Args:
             input_ids: (B, T) token ids.
             attention_mask: (B, T), 1 for real tokens. With a state, the last T columns count.
-            past_key_values: The state to continue from, as an earlier call returned it.
+            cache: The state to continue from, as an earlier call returned it.
             inputs_embeds: (B, T, E) instead of `input_ids`.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
             use_cache: Return the state reached.
-            logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
+            logits_to_keep: Only the logits of so many last positions, see `kept_outputs`, or of these positions; 0:
+                all.
             num_items_in_batch: Tokens predicted in the whole update (all accumulation steps and processes), by which
                 the summed loss is divided; without it, the mean over this batch.
             **kwargs: `shift_labels` (B, T) instead of `labels`, the token after each position, where it is known after
@@ -169,17 +214,18 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
                 `output_attentions`.
 
         Returns:
-            `logits` (B, T, V), `past_key_values`, `hidden_states` and `attentions` as asked for, and `loss` where
+            `logits` (B, T, V), `cache`, `hidden_states` and `attentions` as asked for, and `loss` where
             there are labels; in training an adaptive softmax leaves the logits out: they would cost more than it
             saves.
         """
         shift_labels = kwargs.pop("shift_labels", None)
         shown = kwargs.pop("output_hidden_states", self.config.output_hidden_states)
         penalised = self.training and self._weight_of("temporal_activation_regularization") > 0
+        seen = 0 if cache is None else cache.get_seq_length()
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
             **{**kwargs, "output_hidden_states": True if penalised else shown, "return_dict": True},
@@ -191,8 +237,7 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
         if not (
             self.training and shift_labels is not None and isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss)
         ):
-            kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-            logits = self._logits(hidden_states[:, kept])
+            logits = self._logits(kept_outputs(hidden_states, logits_to_keep, attention_mask, seen))
         if shift_labels is not None:
             check_targets(shift_labels, hidden_states.shape[:2], self.config.vocab_size)
             is_whole = isinstance(logits_to_keep, int) and logits_to_keep == 0
@@ -203,7 +248,7 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
+            **with_cache(outputs.cache),
             hidden_states=None if penalised and not shown else outputs.hidden_states,
             attentions=outputs.attentions,
         )
@@ -211,6 +256,8 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """As transformers', for a softmax over the whole vocabulary."""
         if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss) and new_num_tokens is not None:
+            if new_num_tokens == self.config.vocab_size:
+                return self.get_input_embeddings()
             raise ValueError(
                 f"an adaptive softmax cannot be resized to {new_num_tokens} tokens: its clusters follow from how "
                 "often words occurred. Train a model with the larger vocabulary."
@@ -278,12 +325,13 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             penalty = penalty + self._weight_of("temporal_activation_regularization") * change.sum()
         return penalty / (real.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
 
+    @model_call()
     def token_log_probs(
         self,
         input_ids: torch.Tensor,
         shift_labels: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
     ) -> torch.Tensor:
         """Log P of given next tokens, without a table of the whole vocabulary where nothing is asked.
 
@@ -291,13 +339,13 @@ class CausalLMMixin(PreTrainedModel, GenerationMixin):
             input_ids: (B, T) token ids.
             shift_labels: (B, T) the token after each position; -100: not asked.
             attention_mask: As in `forward`.
-            past_key_values: The state to continue from; the one reached is left in it.
+            cache: The state to continue from; the one reached is left in it.
 
         Returns:
             (B, T) natural logarithms; 0 where nothing is asked.
         """
         check_targets(shift_labels, input_ids.shape, self.config.vocab_size)
-        outputs = self.model(input_ids, attention_mask, past_key_values=past_key_values, return_dict=True)
+        outputs = self.model(input_ids, attention_mask, cache=cache, use_cache=cache is not None, return_dict=True)
         asked = shift_labels != IGNORED
         found = torch.zeros(shift_labels.shape, dtype=torch.float32, device=shift_labels.device)
         found[asked] = self._log_probs(outputs.last_hidden_state[asked], shift_labels[asked]).float()

@@ -349,7 +349,9 @@ class RecurrentLoop(nn.Module):
         flat = (weights.weight_ih, weights.weight_hh, bias, bias_hh)
         is_lstm = self.cell.torch_mode == "LSTM"
         function = getattr(torch, str(self.cell.torch_mode).lower())
-        options = (True, 1, 0.0, self.training, False)  # has biases, layers, dropout, training, bidirectional
+        # cuDNN goes back only through what it was told is training; without dropout that changes nothing else.
+        is_training = torch.is_grad_enabled()
+        options = (True, 1, 0.0, is_training, False)  # has biases, layers, dropout, training, bidirectional
         with _without_autocast_where_it_fails(inputs) as cast:
             states = cast(states)
             before = tuple(states[:, None]) if is_lstm else states[:1]

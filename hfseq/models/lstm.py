@@ -12,9 +12,10 @@
 """
 
 from huggingface_hub.dataclasses import strict
+from transformers import GenerationMixin
 
-from .base import bounded
 from .cells import Cell, lstm_cell
+from .configs import bounded
 from .heads import SequenceClassificationMixin, TokenClassificationMixin
 from .language import CausalLMMixin
 from .recurrence import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
@@ -92,7 +93,7 @@ class LSTMForTokenClassification(TokenClassificationMixin, LSTMPreTrainedModel):
     backbone_class = LSTMModel
 
 
-class LSTMForCausalLM(CausalLMMixin, LSTMPreTrainedModel):
+class LSTMForCausalLM(CausalLMMixin, LSTMPreTrainedModel, GenerationMixin):
     """An LSTM as a language model."""
 
     config: LSTMConfig

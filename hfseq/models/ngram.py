@@ -59,12 +59,22 @@ from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import GenerationMixin
 from transformers import initialization as init
-from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import can_return_tuple
+from typing_extensions import Unpack
 
-from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids, own_columns
-from .language import IGNORED, check_targets, mean_over_targets, next_tokens
+from .base import (
+    SequencePreTrainedModel,
+    at_least_one_token,
+    check_input_ids,
+    initialises_everything,
+    own_columns,
+)
+from .calls import CausalLMOutputWithPast, model_call
+from .configs import SequenceConfig, bounded
+from .fixed_vocabulary import WithoutEmbeddingsMixin
+from .language import IGNORED, LanguageKwargs, check_targets, mean_over_targets, next_tokens
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
+from .ngram_tables import find_fault
 
 _MOST_NGRAMS = 10_000_000_000
 _TABLE_SIZE = 2**22  # numbers of a piece of (P, V) that is worked on at once
@@ -87,7 +97,6 @@ class NGramConfig(SequenceConfig):
     """
 
     model_type = "hfseq_ngram"
-    foreign_names = {"n": "order", "ngram_order": "order", "k": "add_k", "alpha": "add_k", "method": "smoothing"}
 
     vocab_size: int = bounded(10_000, 2, 10_000_000)
     order: int = bounded(5, 1, 10)
@@ -101,10 +110,7 @@ class NGramConfig(SequenceConfig):
 
     def validate_token_ids(self) -> None:
         """Special tokens are in the vocabulary, and are not all of it."""
-        for name in ("bos_token_id", "eos_token_id"):
-            token = getattr(self, name)
-            if token is not None and not 0 <= token < self.vocab_size:
-                raise ValueError(f"{name}={token} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}")
+        super().validate_token_ids()
         if self.num_predictable < 1:
             raise ValueError(f"vocab_size={self.vocab_size} leaves no word besides padding and bos_token_id")
 
@@ -135,7 +141,7 @@ class NGramConfig(SequenceConfig):
         return [token for token in (self.eos_token_id, self.bos_token_id) if token is not None]
 
 
-class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
+class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, GenerationMixin):
     """An n-gram language model: `fit` counts, the rest is a causal language model as any.
 
     It has no parameter, only tables: `keys_k` (from order 2 on), `shares_k` of the n-grams of order k, and `gammas_j`
@@ -148,6 +154,7 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
     config: NGramConfig
     config_class = NGramConfig
     main_input_name = "input_ids"
+    how_to_grow = "make a model with a config of that vocab_size and fit it."
     _keep_in_fp32_modules_strict = {"shares", "gammas"}
 
     def __init__(self, config: NGramConfig) -> None:
@@ -178,18 +185,6 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
 
     def _table(self, kind: str, number: int) -> torch.Tensor:
         return cast(torch.Tensor, getattr(self, f"{kind}_{number}"))
-
-    def get_input_embeddings(self) -> nn.Module:
-        """There are none."""
-        raise NotImplementedError("An n-gram model has no embeddings: it knows words by their ids.")
-
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Refuse another size: what a new word does to the counts is not known."""
-        if new_num_tokens not in (None, self.config.vocab_size):
-            raise ValueError(
-                f"The vocabulary of {self.config.vocab_size} was counted and cannot become {new_num_tokens}: make a "
-                "model with a config of that vocab_size and fit it."
-            )
 
     def fit(self, documents: Iterable[Sequence[int] | np.ndarray]) -> "NGramForCausalLM":
         """Count a corpus, in place of whatever was counted before.
@@ -229,18 +224,19 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
             return kneser_ney(context, level.counts, num_contexts, config.discounts)
         return add_k(context, level.counts, num_contexts, config.add_k, config.num_predictable)
 
+    @model_call("shift_labels")
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        past_key_values: Any = None,
+        cache: Any = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """Predict the next token at every position.
 
@@ -248,7 +244,7 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
             input_ids: (B, T) token ids: a text from its beginning.
             attention_mask: (B, T), 1 for real tokens.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is asked; shifted here.
-            past_key_values: Refused, as the model keeps no state.
+            cache: Refused, as the model keeps no state.
             use_cache: Without effect.
             logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
@@ -263,8 +259,8 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
         """
         if input_ids is None or inputs_embeds is not None:
             raise ValueError("An n-gram model looks words up by their ids: give it input_ids, not inputs_embeds.")
-        if past_key_values is not None:
-            raise ValueError("An n-gram model keeps no state: leave past_key_values out and give it the whole text.")
+        if cache is not None:
+            raise ValueError("An n-gram model keeps no state: leave cache out and give it the whole text.")
         shift_labels = kwargs.get("shift_labels")
         if labels is not None and shift_labels is None:
             shift_labels = next_tokens(labels, attention_mask)
@@ -339,7 +335,11 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
     def _gammas(self, contexts: list[torch.Tensor]) -> Iterator[torch.Tensor]:
         """Gamma of the contexts of each length (P,), 1 for those not seen."""
         for j, rows in enumerate(contexts):
-            yield self._table("gammas", j)[rows.clamp(min=0)].double().masked_fill(rows < 0, 1.0)
+            table = self._table("gammas", j)
+            if len(table) == 0:  # no document has so many words
+                yield torch.ones(rows.shape, dtype=torch.double, device=rows.device)
+            else:
+                yield table[rows.clamp(min=0)].double().masked_fill(rows < 0, 1.0)
 
     def _probabilities(self, contexts: list[torch.Tensor], words: torch.Tensor) -> torch.Tensor:
         """P(word | context) for P contexts and one word each: float64, (P,)."""
@@ -409,21 +409,23 @@ class NGramForCausalLM(SequencePreTrainedModel, GenerationMixin):
         """Load a checkpoint as every model does, and refuse tables that cannot have come from counting."""
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        wrong = [name for name, table in model.named_buffers() if not _is_sound(name, table)]
-        if wrong and kwargs.get("strict", True):
+        counted = kwargs.get("strict", True) and not initialises_everything(kwargs)
+        fault = model._fault() if counted else None
+        if fault is not None:
             raise ValueError(
-                f"The checkpoint {pretrained_model_name_or_path!r} is damaged: {', '.join(wrong)} must be "
-                "probabilities (shares, gammas) or ascending numbers (keys). Fit and save the model again."
+                f"The n-gram tables of {pretrained_model_name_or_path!r} are damaged: {fault}. Fit and save the model "
+                "again, or download it again."
             )
         return loaded
 
-
-def _is_sound(name: str, table: torch.Tensor) -> bool:
-    if table.device.type == "meta" or len(table) == 0:
-        return True
-    if name.startswith("keys"):
-        return bool(table[0] >= 0) and bool((table[1:] > table[:-1]).all())
-    return bool(((table >= 0) & (table <= 1)).all())  # nan is not
+    def _fault(self) -> str | None:
+        tables = dict(self.named_buffers())
+        if any(table.device.type == "meta" for table in tables.values()):
+            return None
+        config = self.config
+        return find_fault(
+            tables, order=config.order, vocab_size=config.vocab_size, impossible_ids=config.impossible_ids
+        )
 
 
 def _to_the_front(

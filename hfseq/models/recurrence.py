@@ -7,26 +7,26 @@ Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_outputs import BaseModelOutputWithPast
+from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import capture_outputs
+from typing_extensions import Unpack
 
 from .base import (
-    SequenceConfig,
     SequencePreTrainedModel,
     at_least_one_token,
-    bounded,
     look_up,
     own_columns,
-    share,
 )
+from .calls import CACHE_NAMES, BaseModelOutputWithPast, model_call, with_cache
 from .cells import Cell
+from .configs import SequenceConfig, bounded, share
 from .language import check_output_weights
 from .loop import RecurrentLoop, TokenOrder
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
@@ -39,7 +39,8 @@ class RecurrentConfig(SequenceConfig):
     Args:
         vocab_size: Number of token ids.
         embedding_size: Width of a token's vector.
-        hidden_size: Width of ONE direction; a bidirectional layer gives twice as much.
+        hidden_size: Width of ONE direction, as in `torch.nn.LSTM`; a bidirectional layer gives twice as much. What
+            comes out is `output_size` wide; `hfseq.export_text_encoder` tells that to sentence-transformers.
         last_hidden_size: Width of one direction of the last layer, where it is another one: tied weights need that of
             the embeddings (Merity et al. 2017).
         num_hidden_layers: Depth.
@@ -59,15 +60,10 @@ class RecurrentConfig(SequenceConfig):
             in order of frequency; None: the full softmax.
         activation_regularization: Weight of the squared outputs in a language model's training loss (AR).
         temporal_activation_regularization: Weight of the squared change of the outputs from step to step (TAR).
+        use_cache: Whether a model that reads forward returns its state when a call does not say so.
     """
 
-    keys_to_ignore_at_inference = ["past_key_values"]
-    foreign_names = {
-        "num_layers": "num_hidden_layers",
-        "embedding_dim": "embedding_size",
-        "input_size": "embedding_size",
-        "dropout": "hidden_dropout",
-    }
+    keys_to_ignore_at_inference = list(CACHE_NAMES)
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     embedding_size: int = bounded(128, 1, 65_536)
@@ -90,6 +86,7 @@ class RecurrentConfig(SequenceConfig):
     adaptive_softmax_cutoffs: list[int] | None = None
     activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
     temporal_activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
+    use_cache: bool = True
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -170,12 +167,10 @@ class RecurrentLayer(GradientCheckpointingLayer):
         self.forward_loop = make_loop()
         self.backward_loop = make_loop(backward=True) if bidirectional else None
 
-    def forward(
-        self, hidden_states: torch.Tensor, order: TokenOrder, past_key_values: Cache | None = None
-    ) -> torch.Tensor:
+    def forward(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache | None = None) -> torch.Tensor:
         """hidden_states: (B, T, input) -> (B, T, D), zero where there is padding."""
-        if past_key_values is not None:
-            return self._with_state(hidden_states, order, past_key_values)
+        if cache is not None:
+            return self._with_state(hidden_states, order, cache)
         loops = (self.forward_loop, self.backward_loop)
         outputs = [loop(hidden_states, order, with_state=False)[0] for loop in loops if loop is not None]
         return torch.cat(outputs, dim=-1)
@@ -186,13 +181,14 @@ class RecurrentLayer(GradientCheckpointingLayer):
             cache.layers.append(RecurrentStateLayer())
         layer = cache.layers[self.layer_idx]
         if not isinstance(layer, RecurrentStateLayer):
-            raise ValueError(f"past_key_values holds {type(layer).__name__}: it comes from another kind of model.")
+            raise ValueError(f"The cache holds {type(layer).__name__}: it comes from another kind of model.")
         states = layer.states or self.forward_loop.start(hidden_states)
         if layer.record_past:
             return self._step_by_step(hidden_states, order, layer, states)
         output, states = self.forward_loop(hidden_states, order, states)
-        layer.keep(states, num_new_tokens=hidden_states.shape[1])
-        return output
+        layer.keep(states, num_new_tokens=order.steps)
+        # The state may lie in the outputs' memory; a user may change those, the cache must not. One step is a copy.
+        return output if order.steps == 1 else output.clone()
 
     def _step_by_step(
         self, hidden_states: torch.Tensor, order: TokenOrder, layer: RecurrentStateLayer, states: States
@@ -213,7 +209,7 @@ class RecurrentPreTrainedModel(SequencePreTrainedModel):
 
     supports_gradient_checkpointing = True
     _no_split_modules = ["RecurrentLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = list(CACHE_NAMES)
     _can_record_outputs = {"hidden_states": RecurrentLayer}
 
     @torch.no_grad()
@@ -260,46 +256,47 @@ class RecurrentModel(RecurrentPreTrainedModel):
         """The embeddings, when the config freezes them."""
         self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
 
-    def _cache(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
-        if not self._goes_on(past_key_values, use_cache):
+    def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
+        if not self._goes_on(cache, use_cache):
             return None
-        return DynamicCache(config=self.config) if past_key_values is None else past_key_values
+        return DynamicCache(config=self.config) if cache is None else cache
 
+    @model_call()
     @capture_outputs(tie_last_hidden_states=False)  # the last one is the layer's own output, before dropout
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPast:
         """Run the texts through the layers.
 
         Args:
             input_ids: (B, T) token ids.
             attention_mask: (B, T), 1 for real tokens; all real without it. With a state, the last T columns count.
-            past_key_values: The state to continue from, as an earlier call returned it.
+            cache: The state to continue from, as an earlier call returned it.
             inputs_embeds: (B, T, E) vectors instead of `input_ids`: numbers, or words embedded elsewhere.
             use_cache: Return the state reached.
             **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
-            `last_hidden_state` (B, T, D), zero at padding; `past_key_values` when asked for.
+            `last_hidden_state` (B, T, D), zero at padding; `cache` when asked for.
         """
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         blanked = self.config.embedding_dropout if self.training else 0.0
         hidden_states = look_up(self.embed_tokens, input_ids, blanked) if input_ids is not None else inputs_embeds
         assert hidden_states is not None
-        cache = self._cache(past_key_values, use_cache)
+        cache = self._cache(cache, use_cache)
         batch, steps = hidden_states.shape[:2]
         if attention_mask is not None:
             attention_mask = own_columns(attention_mask, batch, steps, seen=cache.get_seq_length() if cache else 0)
         order = TokenOrder(batch, steps, attention_mask)
         for layer, dropout in zip((None, *self.layers), self.dropouts, strict=True):
             if layer is not None:
-                hidden_states = layer(hidden_states, order=order, past_key_values=cache)
+                hidden_states = layer(hidden_states, order=order, cache=cache)
             if dropout.training:  # a step of generation feels even a call that does nothing
                 hidden_states = dropout(hidden_states)
-        return BaseModelOutputWithPast(last_hidden_state=hidden_states, past_key_values=cache)
+        return BaseModelOutputWithPast(last_hidden_state=hidden_states, **with_cache(cache))

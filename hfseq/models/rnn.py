@@ -13,6 +13,7 @@ on every real token, see `loop.py` for padding, directions and state.
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
+from transformers import GenerationMixin
 
 from .cells import Cell, rnn_cell
 from .heads import SequenceClassificationMixin, TokenClassificationMixin
@@ -65,7 +66,7 @@ class RNNForTokenClassification(TokenClassificationMixin, RNNPreTrainedModel):
     backbone_class = RNNModel
 
 
-class RNNForCausalLM(CausalLMMixin, RNNPreTrainedModel):
+class RNNForCausalLM(CausalLMMixin, RNNPreTrainedModel, GenerationMixin):
     """A vanilla RNN as a language model."""
 
     config: RNNConfig

@@ -2,7 +2,7 @@
 
 transformers builds `DynamicCache(config=...)` from `config.layer_types`; the class below registers itself for the type
 "hfseq_recurrent", so that a state is passed, returned, re-ordered and kept exactly as the keys and values of an
-attention layer are, under the name `past_key_values`.
+attention layer are, under the name `cache` (`past_key_values` before transformers 5.24).
 """
 
 from collections.abc import Callable

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .packed_files import numbered_lines, open_text
 from .vector_table import VectorTable
 
 logger = logging.getLogger(__name__)
@@ -186,10 +187,15 @@ def _read(path: str | Path, **options: Any) -> Any:
 
 def _counts(words: list[str], path: str | Path, unicode_errors: str) -> np.ndarray:
     counts: dict[str, int] = {}
-    with open(path, encoding="utf-8", errors=unicode_errors, newline="\n") as file:
-        for line in file:
-            word, count = line.split()
-            counts[word] = int(count)
+    with open_text(path, errors=unicode_errors, newline="\n") as file:
+        for number, line in numbered_lines(file, path):
+            try:
+                word, count = line.split()
+                counts[word] = int(count)
+            except ValueError as error:
+                raise ValueError(
+                    f"{path}, line {number}: a line is a word and its count, got {line.strip()[:200]!r}."
+                ) from error
     missing = [word for word in words if word not in counts]
     if missing:
         logger.warning("%s has no count for %d words, such as %r; they get 0", path, len(missing), missing[0])

@@ -22,17 +22,19 @@ Shapes: B batch, T time, D width, H heads, S keys.
 import copy
 import math
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
+from transformers import GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 from transformers.masking_utils import create_bidirectional_mask, create_causal_mask
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions, CausalLMOutputWithPast
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
+from typing_extensions import Unpack
 
 from .attention import (
     LastLinear,
@@ -40,23 +42,30 @@ from .attention import (
     MultiHeadAttention,
     check_positions,
     dot_product_attention,
+    positions_in,
     positions_of,
     rotation_of,
     sinusoids,
     visible,
 )
 from .base import (
-    SequenceConfig,
     SequencePreTrainedModel,
     at_least_one_token,
-    bounded,
     is_loaded,
     look_up,
     own_columns,
-    share,
 )
+from .calls import (
+    CACHE_NAMES,
+    READ_BY_ATTENTION,
+    BaseModelOutputWithPastAndCrossAttentions,
+    CausalLMOutputWithPast,
+    model_call,
+    with_cache,
+)
+from .configs import SequenceConfig, bounded, share
 from .heads import MaskedLMMixin, SequenceClassificationMixin, TokenClassificationMixin
-from .language import CausalLMMixin, check_output_weights
+from .language import CausalLMMixin, LanguageKwargs, check_output_weights
 from .transformer_layers import FeedForward, TransformerLayer
 
 
@@ -93,23 +102,12 @@ class TransformerConfig(SequenceConfig):
         initializer_range: Standard deviation of the words' vectors, and of learned positions; None: D^-0.5.
         tie_word_embeddings: A language model's output weights are its embeddings, as in the paper.
         adaptive_softmax_cutoffs: As for recurrent models (`RecurrentConfig`).
+        use_cache: Whether a decoder returns keys and values when a call does not say so.
     """
 
     model_type = "hfseq_transformer"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference = list(CACHE_NAMES)
     attribute_map = {"embedding_size": "hidden_size"}
-    foreign_names = {
-        "num_layers": "num_hidden_layers",
-        "d_model": "hidden_size",
-        "nhead": "num_attention_heads",
-        "dim_feedforward": "intermediate_size",
-        "activation": "hidden_act",
-        "dropout": "hidden_dropout",
-        "n_layer": "num_hidden_layers",
-        "n_head": "num_attention_heads",
-        "n_embd": "hidden_size",
-        "block_size": "max_position_embeddings",
-    }
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     hidden_size: int = bounded(128, 1, 65_536)
@@ -136,6 +134,7 @@ class TransformerConfig(SequenceConfig):
     initializer_range: float | int | None = bounded(None, 0.0, 10.0)
     tie_word_embeddings: bool = True
     adaptive_softmax_cutoffs: list[int] | None = None
+    use_cache: bool = True
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -174,9 +173,10 @@ class TransformerPreTrainedModel(SequencePreTrainedModel):
     config: TransformerConfig
     supports_gradient_checkpointing = True
     _no_split_modules = ["TransformerLayer"]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = list(CACHE_NAMES)
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
     _can_compile_fullgraph = True
+    read_by_layers = READ_BY_ATTENTION | {"position_ids"}
     _can_record_outputs = {
         "hidden_states": TransformerLayer,
         "attentions": OutputRecorder(MultiHeadAttention, index=1, layer_name="self_attention"),
@@ -279,11 +279,11 @@ class TransformerModel(TransformerPreTrainedModel):
             raise ValueError("A decoder beside an encoder has no words of its own: give it inputs_embeds.")
         return look_up(self.embed_tokens, input_ids, self.config.embedding_dropout if self.training else 0.0)
 
-    def _cache(self, past_key_values: Cache | None, use_cache: bool | None) -> Cache | None:
-        if not self._goes_on(past_key_values, use_cache):
+    def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
+        if not self._goes_on(cache, use_cache):
             return None
-        if past_key_values is not None:
-            return past_key_values
+        if cache is not None:
+            return cache
         cache = DynamicCache(config=self.config)
         return EncoderDecoderCache(cache, DynamicCache(config=self.config)) if self.has_memory else cache
 
@@ -299,18 +299,20 @@ class TransformerModel(TransformerPreTrainedModel):
             words = words + sinusoids(positions, config.hidden_size).to(words.dtype)
         return self.dropout(words)
 
+    @model_call()
     @capture_outputs
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
         encoder_hidden_states: torch.Tensor | None = None,
         encoder_attention_mask: torch.Tensor | None = None,
-        **kwargs: Any,
+        # Not called kwargs: `generate` would hand an encoder whatever it holds.
+        **others: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
         """Run the texts through the layers.
 
@@ -319,41 +321,49 @@ class TransformerModel(TransformerPreTrainedModel):
             attention_mask: (B, S), 1 for real tokens, of those read before as well where there is a cache; all real
                 without it. Or (B, 1, T, S), made for `attn_implementation`.
             position_ids: (B, T) the place of each token; by default they count the real tokens. Given to a decoder
-                without mask and cache, a row may hold several texts, each from 0 on, which do not see each other.
-            past_key_values: Keys and values to go on from, as an earlier call returned them.
+                without mask and cache, a row may hold several texts, each from 0 on, which do not see each other; no
+                cache is returned then unless `use_cache` asks for it.
+            cache: Keys and values to go on from, as an earlier call returned them.
             inputs_embeds: (B, T, D) vectors instead of `input_ids`, before they are scaled.
             use_cache: Return keys and values.
             encoder_hidden_states: (B, S, D) the memory, of a decoder beside an encoder.
             encoder_attention_mask: (B, S), 1 for the real tokens of the memory.
-            **kwargs: `output_attentions`, `output_hidden_states`, `return_dict`, and what attention functions take.
+            **others: `output_attentions`, `output_hidden_states`, `return_dict`, and what attention functions take.
 
         Returns:
-            `last_hidden_state` (B, T, D), zero at padding that a mask (B, S) tells; `past_key_values`, and
+            `last_hidden_state` (B, T, D), zero at padding that a mask (B, S) tells; `cache`, and
             `attentions` (B, H, T, S) and `cross_attentions` of each layer, when asked for, whatever
             `attn_implementation` is.
         """
         given = input_ids if inputs_embeds is None else inputs_embeds
-        is_empty = given is not None and given.shape[1] == 0
+        is_empty = given is not None and given.shape[1:2] == (0,)
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         words = self.embed(input_ids) if inputs_embeds is None else inputs_embeds
         batch, steps = words.shape[:2]
-        cache = self._cache(past_key_values, use_cache)
-        if is_empty and past_key_values is not None:  # nothing more to read: nothing may be added to the keys
-            return BaseModelOutputWithPastAndCrossAttentions(torch.zeros_like(words), past_key_values=cache)
+        if position_ids is not None and attention_mask is None and use_cache is None:
+            use_cache = False  # several texts in a row have not one past
+        goes_on, cache = cache is not None, self._cache(cache, use_cache)
+        if is_empty and goes_on:  # nothing more to read: nothing may be added to the keys
+            return BaseModelOutputWithPastAndCrossAttentions(torch.zeros_like(words), **with_cache(cache))
         seen = 0 if cache is None else cache.get_seq_length()
         real = None if attention_mask is None or attention_mask.dim() == 4 else attention_mask
         if real is not None:
             own_columns(real, batch, seen + steps)  # which names a mask that does not fit
         # Only `dot_product_attention` keeps the shares.
         is_eager = self.config._attn_implementation == "eager" or bool(
-            kwargs.get("output_attentions", self.config.output_attentions)
+            others.get("output_attentions", self.config.output_attentions)
         )
         attend = dot_product_attention if is_eager else ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
         past = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
         mask, memory_mask = self._mask(words, attention_mask, position_ids, past, is_eager=is_eager), None
         if encoder_hidden_states is not None:
             memory_mask = self._memory_mask(words, encoder_hidden_states, encoder_attention_mask, is_eager=is_eager)
-        positions = positions_of(real, steps, seen, words.device) if position_ids is None else position_ids
+        positions = position_ids
+        if positions is None and real is not attention_mask and past is not None and past.is_compileable:
+            # `generate` made the mask, for a cache of fixed size.
+            positions = positions_in(cast(torch.Tensor, attention_mask), seen)
+        elif positions is None:
+            positions = positions_of(real, steps, seen, words.device)
         hidden_states = self._with_positions(words, positions)
         rotation = None
         if self.config.position_embedding_type == "rotary":
@@ -367,14 +377,14 @@ class TransformerModel(TransformerPreTrainedModel):
                 rotation,
                 encoder_hidden_states,
                 memory_mask,
-                past_key_values=cache,
+                cache=cache,
                 position_ids=position_ids,
-                **kwargs,
+                **others,
             )
         hidden_states = self.norm(hidden_states)
         if real is not None:
             hidden_states = hidden_states.masked_fill(real[:, -steps:, None] == 0, 0.0)
-        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_states, past_key_values=cache)
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=hidden_states, **with_cache(cache))
 
     def _mask(
         self,
@@ -436,30 +446,31 @@ class TransformerForTokenClassification(TokenClassificationMixin, TransformerPre
     backbone_class = TransformerModel
 
 
-class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
+class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, GenerationMixin):
     """A decoder as a language model."""
 
     backbone_class = TransformerModel
     _reads_ahead = False
 
-    def forward(  # `generate` looks for `position_ids` by name
+    @model_call("shift_labels")
+    def forward(  # type: ignore[misc]  # transformers lists parameters too; `generate` finds `position_ids` by name
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[LanguageKwargs],
     ) -> CausalLMOutputWithPast:
         """As `CausalLMMixin.forward`, with `attention_mask` and `position_ids` as of `TransformerModel.forward`."""
         return super().forward(
             input_ids,
             attention_mask,
-            past_key_values,
+            cache,
             inputs_embeds,
             labels,
             use_cache,
@@ -468,6 +479,13 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel):
             position_ids=position_ids,
             **kwargs,
         )
+
+    def _prepare_position_ids_for_generation(self, inputs_tensor: torch.Tensor, model_kwargs: dict[str, Any]) -> Any:
+        """As transformers', but what is written behind padding goes on from the last real token's place."""
+        mask = model_kwargs.get("attention_mask")
+        if mask is None:
+            return super()._prepare_position_ids_for_generation(inputs_tensor, model_kwargs)
+        return positions_of(mask, mask.shape[1], 0, mask.device)
 
 
 __all__ = [

@@ -93,22 +93,22 @@ class TransformerLayer(GradientCheckpointingLayer):
         rotation: Rotation | None = None,
         memory: torch.Tensor | None = None,
         memory_mask: Mask = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         position_ids: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
         """(B, T, D) -> (B, T, D); the other arguments as `MultiHeadAttention` takes them."""
 
         def look(x: torch.Tensor) -> torch.Tensor:
-            past = past_key_values
+            past = cache
             past = past.self_attention_cache if isinstance(past, EncoderDecoderCache) else past
             # Flash attention, which takes no mask of several texts in a row, sees by the positions where each begins.
-            own = {"mask": mask, "rotation": rotation, "past_key_values": past, "position_ids": position_ids}
+            own = {"mask": mask, "rotation": rotation, "cache": past, "position_ids": position_ids}
             return self.self_attention(x, attend, **own, **kwargs)[0]
 
         def look_at_memory(x: torch.Tensor) -> torch.Tensor:
             attention: Any = self.cross_attention
-            return attention(x, attend, mask=memory_mask, memory=memory, past_key_values=past_key_values, **kwargs)[0]
+            return attention(x, attend, mask=memory_mask, memory=memory, cache=cache, **kwargs)[0]
 
         hidden_states = self._add(hidden_states, look, self.self_attention_norm)
         if self.cross_attention_norm is not None:

@@ -17,11 +17,14 @@ from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput, Seq2SeqModelOutput
-from transformers.utils import can_return_tuple
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
 
-from .base import at_least_one_token, bounded
-from .language import IGNORED, check_targets, mean_over_targets
+from .base import at_least_one_token, check_rank
+from .calls import Seq2SeqLMOutput, Seq2SeqModelOutput, model_call, wants_cache, with_cache
+from .configs import bounded
+from .language import IGNORED, check_targets, kept_outputs, mean_over_targets
 from .transformer import TransformerConfig, TransformerModel, TransformerPreTrainedModel
 
 
@@ -66,12 +69,9 @@ class TransformerSeq2SeqConfig(TransformerConfig):
             )
 
     def validate_start(self) -> None:
-        """A text begins with a token of the vocabulary."""
-        start = self.decoder_start_token_id
-        if start is None and self.bos_token_id is None and self.pad_token_id is None:
+        """A text begins with some token."""
+        if self.decoder_start_token_id is None and self.bos_token_id is None and self.pad_token_id is None:
             raise ValueError("decoder_start_token_id, bos_token_id and pad_token_id are None: the decoder needs one")
-        if start is not None and not 0 <= start < self.vocab_size:
-            raise ValueError(f"decoder_start_token_id={start} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}")
 
     def part(self, *, is_encoder: bool) -> TransformerConfig:
         """The configuration of the encoder or of the decoder."""
@@ -90,6 +90,7 @@ class TransformerSeq2SeqPreTrainedModel(TransformerPreTrainedModel):
     _reads_ahead = None  # the encoder does, the decoder does not
     # transformers leaves out queries where the mask of the *keys* has padding, which is wrong of a memory.
     _supports_flash_attn = False
+    read_by_layers = frozenset()
 
 
 class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
@@ -116,6 +117,7 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
         size = value.get_parameter("weight").shape[0]
         self.encoder.config.vocab_size = self.decoder.config.vocab_size = size
 
+    @model_call()
     @can_return_tuple
     def forward(
         self,
@@ -124,11 +126,11 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
         decoder_input_ids: torch.Tensor | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         encoder_outputs: BaseModelOutput | tuple[torch.Tensor, ...] | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         decoder_inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqModelOutput:
         """Read the sources and the beginnings of the targets.
 
@@ -138,7 +140,7 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
             decoder_input_ids: (B, T) target tokens so far, from `decoder_start_token_id` on.
             decoder_attention_mask: (B, T), 1 for real tokens, of those read before as well where there is a cache.
             encoder_outputs: What an earlier call made of the sources, instead of `input_ids`.
-            past_key_values: Keys and values of earlier target tokens and of the memory.
+            cache: Keys and values of earlier target tokens and of the memory.
             inputs_embeds: (B, S, D) instead of `input_ids`.
             decoder_inputs_embeds: (B, T, D) instead of `decoder_input_ids`.
             use_cache: Return keys and values.
@@ -146,10 +148,11 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
 
         Returns:
             `last_hidden_state` (B, T, D) of the decoder, `encoder_last_hidden_state` (B, S, D) and, when asked for,
-            `past_key_values`, the hidden states and attentions of both, and `cross_attentions` (B, H, T, S).
+            `cache`, the hidden states and attentions of both, and `cross_attentions` (B, H, T, S).
         """
-        for shown in ("output_attentions", "output_hidden_states"):  # of this config, which the parts do not see
-            kwargs.setdefault(shown, getattr(self.config, shown))
+        # Of this config, which the parts do not see.
+        kwargs.setdefault("output_attentions", self.config.output_attentions)
+        kwargs.setdefault("output_hidden_states", self.config.output_hidden_states)
         if encoder_outputs is None:
             input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
             encoder_outputs = self.encoder(
@@ -163,9 +166,10 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
                     "A decoder needs a beginning: give decoder_input_ids, or labels to a model with a head. For "
                     "vectors of the sources alone call model.get_encoder()."
                 )
+            check_rank(decoder_input_ids, "decoder_input_ids")
             decoder_inputs_embeds = self.encoder.embed(decoder_input_ids)
         memory: Any = encoded.last_hidden_state
-        use_cache = getattr(self.config, "use_cache", None) if use_cache is None else use_cache
+        use_cache = wants_cache(self.config) if use_cache is None else use_cache
         if attention_mask is not None and attention_mask.shape[1] == 0:  # the source of no token, see the encoder
             attention_mask = attention_mask.new_zeros(memory.shape[:2])
         outputs = self.decoder(
@@ -173,13 +177,13 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
             attention_mask=decoder_attention_mask,
             encoder_hidden_states=memory,
             encoder_attention_mask=attention_mask,
-            past_key_values=past_key_values,
+            cache=cache,
             use_cache=use_cache,
             **kwargs,
         )
         return Seq2SeqModelOutput(
             last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
+            **with_cache(outputs.cache),
             decoder_hidden_states=outputs.hidden_states,
             decoder_attentions=outputs.attentions,
             cross_attentions=outputs.cross_attentions,
@@ -211,22 +215,23 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
         shifted[:, 0] = start
         return shifted
 
+    @model_call()
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         decoder_input_ids: torch.Tensor | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         encoder_outputs: BaseModelOutput | tuple[torch.Tensor, ...] | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         decoder_inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> Seq2SeqLMOutput:
         """Predict the next target token at every position.
 
@@ -236,7 +241,7 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
             decoder_input_ids: Likewise; made from `labels` where those are given alone.
             decoder_attention_mask: Likewise.
             encoder_outputs: Likewise.
-            past_key_values: Likewise.
+            cache: Likewise.
             inputs_embeds: Likewise.
             decoder_inputs_embeds: Likewise.
             labels: (B, T) the targets, -100 for padding; adds `loss`.
@@ -251,21 +256,21 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
         """
         if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        seen = 0 if cache is None else cache.get_seq_length()
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
             encoder_outputs=encoder_outputs,
-            past_key_values=past_key_values,
+            cache=cache,
             inputs_embeds=inputs_embeds,
             decoder_inputs_embeds=decoder_inputs_embeds,
             use_cache=use_cache,
             **{**kwargs, "return_dict": True},
         )
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         hidden_states = outputs.last_hidden_state
-        logits = self.lm_head(hidden_states[:, kept])
+        logits = self.lm_head(kept_outputs(hidden_states, logits_to_keep, decoder_attention_mask, seen))
         loss = None
         if labels is not None:
             check_targets(labels, hidden_states.shape[:2], self.config.vocab_size)

@@ -30,11 +30,15 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput
-from transformers.utils import cached_file, can_return_tuple, logging
+from transformers.utils import TransformersKwargs, cached_file, can_return_tuple, logging
 from transformers.utils.hub import resolve_revision
+from typing_extensions import Unpack
 
-from .artifacts import TOKENIZER_NAME
-from .base import SequenceConfig, SequencePreTrainedModel, at_least_one_token, bounded, check_input_ids
+from .artifacts import TOKENIZER_NAME, explained_panics
+from .base import SequencePreTrainedModel, at_least_one_token, check_input_ids
+from .calls import model_call
+from .configs import SequenceConfig, bounded
+from .fixed_vocabulary import FixedVocabularyMixin
 from .keyed_vectors import KeyedVectors
 from .word_losses import path_losses, sampled_losses, softmax_losses
 from .word_tables import huffman_paths, ngram_buckets, noise_table, out_of_range, words_alone
@@ -67,18 +71,6 @@ class Word2VecConfig(SequenceConfig):
     """
 
     model_type = "hfseq_word2vec"
-    foreign_names = {
-        "vector_size": "hidden_size",
-        "embedding_size": "hidden_size",
-        "dim": "hidden_size",
-        "sg": "architecture",
-        "hs": "loss",
-        "negative": "negatives",
-        "ns_exponent": "noise_power",
-        "bucket": "ngram_buckets",
-        "min_n": "shortest_ngram",
-        "max_n": "longest_ngram",
-    }
 
     vocab_size: int = bounded(30_000, 3, _MOST_ROWS)
     hidden_size: int = bounded(100, 1, 65_536)
@@ -124,7 +116,7 @@ class Word2VecOutput(ModelOutput):
     last_hidden_state: torch.Tensor | None = None
 
 
-class Word2VecModel(SequencePreTrainedModel):
+class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
     """Word vectors as a model: ids in, one fixed vector for each out.
 
     Attributes:
@@ -141,6 +133,7 @@ class Word2VecModel(SequencePreTrainedModel):
 
     config: Word2VecConfig
     config_class = Word2VecConfig
+    how_to_grow = "add words to model.vectors and make a new model by Word2VecModel.from_vectors."
     main_input_name = "input_ids"
 
     def __init__(self, config: Word2VecConfig) -> None:
@@ -176,24 +169,31 @@ class Word2VecModel(SequencePreTrainedModel):
         """The input vectors."""
         return self.inputs
 
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Take other vectors for the same words and n-gram buckets."""
+        expected = self.inputs.weight.shape
+        if not isinstance(value, nn.Embedding) or value.weight.shape != expected:
+            raise ValueError(
+                f"The input vectors must be an nn.Embedding of shape {tuple(expected)}, a row for each word and "
+                f"n-gram bucket, got {value if isinstance(value, nn.Module) else type(value)}: {self.how_to_grow}"
+            )
+        self.inputs = value
+
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Refuse another size: the rows are the words of the vocabulary, with their counts and n-grams."""
-        if new_num_tokens not in (None, self.config.vocab_size):
-            raise ValueError(
-                f"The {self.config.vocab_size} rows are the vocabulary's and cannot become {new_num_tokens}: add "
-                "words to model.vectors and make a new model by Word2VecModel.from_vectors."
-            )
+        super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
         return self.inputs
 
+    @model_call()
     @can_return_tuple
-    def forward(
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> Word2VecOutput:
         """Look vectors up; with labels, also the loss of predicting each row's label from the mean of its vectors.
 
@@ -294,6 +294,8 @@ class Word2VecModel(SequencePreTrainedModel):
         """
         if len(counts) != self.config.vocab_size:
             raise ValueError(f"There are {len(counts)} counts, but config.vocab_size is {self.config.vocab_size}.")
+        if not np.isfinite(counts).all() or (counts < 0).any():
+            raise ValueError(f"counts hold {counts.min()}: they must be 0 or more, of each id in the corpus.")
         self.tokenizer, self._vectors = tokenizer, None
         self.counts = torch.from_numpy(counts.astype(np.int64)).to(self.counts.device)
         if self.config.ngram_buckets:
@@ -403,17 +405,25 @@ class Word2VecModel(SequencePreTrainedModel):
         except ImportError as error:
             raise ImportError("Word2VecModel.from_vectors needs the whole package: pip install hfseq") from error
         kept = [index for index, word in enumerate(vectors.index_to_key) if word not in (None, *SPECIAL_TOKENS)]
+        numbers = np.asarray(vectors.vectors)[kept]
+        wrong = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
+        if len(wrong):
+            raise ValueError(
+                f"The vector of {vectors.index_to_key[kept[wrong[0]]]!r} holds NaN or infinite numbers: repair such "
+                f"vectors ({len(wrong)} of {len(kept)}), or leave them out."
+            )
         words = [vectors.index_to_key[index] for index in kept]
         config = Word2VecConfig(
             vocab_size=len(words) + len(SPECIAL_TOKENS), hidden_size=vectors.vector_size, with_outputs=False
         )
         model = cls(config)
-        counts = np.zeros(config.vocab_size, dtype=np.int64)
-        counts[len(SPECIAL_TOKENS) :] = vectors.expandos["count"][kept] if "count" in vectors.expandos else 1
+        counts = np.zeros(len(SPECIAL_TOKENS), dtype=np.int64)
+        known = vectors.expandos["count"][kept] if "count" in vectors.expandos else np.ones(len(kept), dtype=np.int64)
+        counts = np.concatenate([counts, known])
         model.set_vocabulary(vocabulary_tokenizer(words), counts)
         with torch.no_grad():
             model.inputs.weight[: len(SPECIAL_TOKENS)] = 0
-            model.inputs.weight[len(SPECIAL_TOKENS) :] = torch.from_numpy(np.asarray(vectors.vectors)[kept])
+            model.inputs.weight[len(SPECIAL_TOKENS) :] = torch.from_numpy(numbers)
         return model
 
     def without_outputs(self) -> "Word2VecModel":
@@ -461,7 +471,10 @@ class Word2VecModel(SequencePreTrainedModel):
         model._check_tables()
         if source is not None and _has_tokenizer(source, options):
             try:
-                model.tokenizer = PreTrainedTokenizerFast.from_pretrained(source, **options)
+                with explained_panics(source):
+                    model.tokenizer = PreTrainedTokenizerFast.from_pretrained(
+                        source, trust_remote_code=False, **options
+                    )
             except ValueError as error:
                 if kwargs.get("strict", True):
                     raise ValueError(f"The tokenizer of {source!r} does not fit: {error}") from error

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .packed_files import open_packed
+from .packed_files import numbered_lines, open_text
 from .similarity import best_of_many, divide_rows, unit_vector
 from .vector_table import VectorTable
 
@@ -47,7 +47,7 @@ def read_analogies(path: str | Path, *, strict: bool = True) -> list[Questions]:
             if len(words) == 4:
                 sections[-1].rows.append((words[0], words[1], words[2], words[3]))
             else:
-                _pass_over(f"{path}:{number}: an analogy has 4 words, got {line.strip()!r}.", strict)
+                _pass_over(f"{path}:{number}: an analogy has 4 words, got {line.strip()[:200]!r}.", strict)
     if not any(section.rows for section in sections):
         # gensim's users expect a division by zero.
         error = ValueError if strict else ZeroDivisionError
@@ -75,7 +75,7 @@ def read_pairs(
         if row is not None:
             rows.append(row)
         else:
-            message = f"{path}:{number}: a row has two words and a number, got {line.strip()!r}."
+            message = f"{path}:{number}: a row has two words and a number, got {line.strip()[:200]!r}."
             _pass_over(message, strict and index > 0)
     if strict and not rows:
         raise ValueError(f"{path} holds no word pairs; a row has two words and a number.")
@@ -228,8 +228,8 @@ def _folded(question: Question, fold: Callable[[str], str]) -> Question:
 
 def _lines(path: str | Path, encoding: str) -> Iterator[tuple[int, str]]:
     """Number and read the lines that are not blank."""
-    with open_packed(path, "rt", encoding) as file:
-        for number, line in enumerate(file, start=1):
+    with open_text(path, encoding) as file:
+        for number, line in numbered_lines(file, path):
             if line.strip():
                 yield number, line
 

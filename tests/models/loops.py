@@ -27,16 +27,16 @@ class Batch(NamedTuple):
     from_state: bool = False
     with_state: bool = True
 
-    def order(self):
-        return TokenOrder(BATCH, STEPS, self.mask)
+    def order(self, device="cpu"):
+        return TokenOrder(BATCH, STEPS, None if self.mask is None else self.mask.to(device))
 
-    def make(self, cell, dtype):
+    def make(self, cell, dtype, device="cpu"):
         """Inputs and states, which take gradients."""
         generator = torch.Generator().manual_seed(1)
         inputs = torch.randn(BATCH, STEPS, INPUT, generator=generator, dtype=torch.float64)
         states = [torch.randn(BATCH, HIDDEN, generator=generator, dtype=torch.float64) for _ in cell.states]
-        states = tuple(state.to(dtype).requires_grad_() for state in states) if self.from_state else None
-        return inputs.to(dtype).requires_grad_(), states
+        states = tuple(state.to(device, dtype).requires_grad_() for state in states) if self.from_state else None
+        return inputs.to(device, dtype).requires_grad_(), states
 
 
 BATCHES = {
@@ -109,15 +109,17 @@ class Result(NamedTuple):
 
 def run(route, loop, batch):
     """Outputs, states reached, and the gradients of inputs, initial states and every parameter."""
-    inputs, states = batch.make(loop.cell, loop.weight_ih.dtype)
-    outputs, reached = route(loop, inputs, batch.order(), states, with_state=batch.with_state)
+    device = loop.weight_ih.device
+    inputs, states = batch.make(loop.cell, loop.weight_ih.dtype, device)
+    outputs, reached = route(loop, inputs, batch.order(device), states, with_state=batch.with_state)
     values = {"outputs": outputs}
     if batch.with_state:
         values |= zip(loop.cell.states, reached, strict=True)
     generator = torch.Generator().manual_seed(2)
     loss = inputs.sum() * 0  # where no token is real, nothing else may have a gradient
     for value in values.values():
-        loss = loss + (value * torch.randn(value.shape, generator=generator, dtype=torch.float64)).sum()
+        share = torch.randn(value.shape, generator=generator, dtype=torch.float64)
+        loss = loss + (value * share.to(device)).sum()
     leaves = {"inputs": inputs} | {f"d_{k}": state for k, state in enumerate(states or ())}
     leaves |= dict(loop.named_parameters())
     gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)

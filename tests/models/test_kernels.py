@@ -2,6 +2,7 @@
 
 import logging
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -241,7 +242,7 @@ def test_a_cache_that_cannot_be_written_is_only_slower(error, monkeypatch, caplo
     modules._folder.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
-            module = modules.import_source("value = 42")
+            module = modules.import_source(f"value = 42  # {error.__name__}")
         assert module.value == 42
         assert "compiled anew in each process" in caplog.text and "read-only" in caplog.text
     finally:
@@ -281,3 +282,77 @@ def test_a_model_says_so_too_and_does_not_fall_back_to_torch(run_python):
     hfseq.LSTMModel(hfseq.LSTMConfig(vocab_size=9))(torch.tensor([[1, 2]]))
     """
     assert "ValueError: HFSEQ_SIMD_BITS='1' is no width" in run_python(code, HFSEQ_SIMD_BITS="1").stderr
+
+
+def test_threads_that_ask_at_once_get_one_whole_module(run_python, tmp_path):
+    """A slow module: whoever comes while it runs must wait, not take what is there so far."""
+    done = run_python(
+        """
+        import threading
+        from hfseq.kernels import modules
+
+        SOURCE = "import time\\ntime.sleep(0.2)\\nvalue = object()"
+        start, found = threading.Barrier(8), []
+
+        def ask():
+            start.wait()
+            found.append(modules.import_source(SOURCE).value)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print(len(found), len({id(value) for value in found}))
+        """,
+        HF_ASSETS_CACHE=str(tmp_path),
+    )
+    assert done.stdout.split() == ["8", "1"], done.stderr
+
+
+FIRST_CALLS = """
+import threading
+import torch
+import hfseq
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+config = hfseq.LSTMConfig(vocab_size=20, hidden_size=16, hidden_dropout=0.0, classifier_dropout=0.0)
+model = hfseq.LSTMForSequenceClassification(config)
+ids, start, found = torch.arange(1, 13).view(2, 6), threading.Barrier(8), []
+
+def call():
+    start.wait()
+    outputs = model(ids, labels=torch.tensor([0, 1]))
+    outputs.loss.backward()
+    found.append(outputs.logits.detach())
+
+threads = [threading.Thread(target=call) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(found), all(torch.equal(logits, found[0]) for logits in found), *found[0].flatten().double().tolist())
+"""
+
+
+def test_the_first_calls_of_eight_threads_in_two_processes_agree(run_python, tmp_path):
+    """Nothing is compiled yet: the processes share an empty cache."""
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: run_python(FIRST_CALLS, HF_ASSETS_CACHE=str(tmp_path)), range(2)))
+    first, second = (result.stdout.split() for result in done)
+    assert first[:2] == ["8", "True"], done[0].stderr
+    assert first == second, done[1].stderr
+
+
+def test_a_module_that_fails_is_tried_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(modules, "cached_assets_path", lambda *args, **kwargs: tmp_path)
+    modules._folder.cache_clear()
+    source = f"from pathlib import Path\nvalue = Path({str(tmp_path / 'later')!r}).read_text()"
+    try:
+        with pytest.raises(FileNotFoundError):
+            modules.import_source(source)
+        (tmp_path / "later").write_text("there", encoding="utf-8")
+        assert modules.import_source(source).value == "there"
+    finally:
+        modules._folder.cache_clear()

@@ -1,6 +1,7 @@
 """The loop around the cells: packing, the routes through it, widths, precisions, copies, graphs."""
 
 import copy
+import itertools
 import pickle
 
 import pytest
@@ -81,6 +82,25 @@ def test_inference_equals_the_textbook(name, route, dtype):
         assert_same(outputs, expected, TOLERANCES[dtype][0], what=kind)
         for state, expected_state in zip(reached, expected_states, strict=True):
             assert_same(state, expected_state, TOLERANCES[dtype][0], what=kind)
+
+
+@pytest.mark.parametrize("mask", [None, RAGGED], ids=["even", "ragged"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn_tanh"])
+def test_torchs_loop_hears_of_gradients_whatever_the_mode(name, mask, monkeypatch):
+    """On a GPU cuDNN refuses to go back through a loop that was told it is no training: a model in eval mode too."""
+    cell, told = BUILT_IN[name], []
+    function = getattr(torch, cell.torch_mode.lower())
+
+    def noting(*arguments):
+        told.append(arguments[6 if mask is None else 7])
+        return function(*arguments)
+
+    monkeypatch.setattr(torch, cell.torch_mode.lower(), noting)
+    loop, order, inputs = make_loop(cell, dtype=torch.float32), TokenOrder(5, 6, mask), torch.randn(5, 6, INPUT)
+    for training, with_gradients in itertools.product((False, True), repeat=2):
+        with torch.set_grad_enabled(with_gradients):
+            ROUTES["without_kernels"](loop.train(training), inputs, order)
+    assert told == [False, True, False, True]
 
 
 @pytest.mark.parametrize("rows", [1, 3, 8, 40, 128, 130])  # on both sides of the limits of the kernels

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import sys
 
 import pytest
 import torch
@@ -135,6 +136,7 @@ def test_a_cached_module_that_is_not_what_was_printed_is_written_anew(name, tmp_
     first = modules.import_source(source)
     path = tmp_path / f"{first.__name__}.py"
     path.write_text({"tampered": source + "VALUE = 2\n", "cut short": "VAL"}[name], encoding="utf-8")
+    monkeypatch.delitem(sys.modules, first.__name__)  # as in the next process
     assert modules.import_source(source).VALUE == 1 and path.read_text(encoding="utf-8") == source
 
 

@@ -117,6 +117,18 @@ def test_equals_packed_torch_in_outputs_and_gradients(name, side, bidirectional)
 
 @pytest.mark.usefixtures("route")
 @pytest.mark.parametrize("name", TORCH)
+@pytest.mark.parametrize("steps", [1, 9])
+def test_outputs_that_are_changed_leave_the_state_as_it_was(name, steps):
+    ours, _ = twins(name, layers=1, bidirectional=False, dtype=torch.float64)
+    with torch.no_grad():
+        outputs = ours(torch.randint(1, 30, (5, steps)))
+        before = [state.clone() for state in outputs.cache.layers[0].states]
+        outputs.last_hidden_state.mul_(0.5)
+    assert all(map(torch.equal, outputs.cache.layers[0].states, before))
+
+
+@pytest.mark.usefixtures("route")
+@pytest.mark.parametrize("name", TORCH)
 def test_states_equal_packed_torch_from_a_given_state(name):
     ours, theirs = twins(name, layers=1, bidirectional=False, dtype=torch.float64)
     ids = torch.randint(1, 30, (5, 9))

@@ -14,6 +14,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.utils import parametrizations, parametrize
 
 from hfseq import (
+    FAMILIES,
     CustomConfig,
     CustomForSequenceClassification,
     GRUConfig,
@@ -125,6 +126,18 @@ def test_an_exported_program_answers_as_the_model_for_any_number_of_padded_texts
     program = torch.export.export(model, (), texts(3, 7), dynamic_shapes=shapes, strict=False).module()
     for count in (1, 3, 5):
         assert_same(program(**texts(count, 7)).logits, model(**texts(count, 7)).logits)
+
+
+@pytest.mark.parametrize("family", ["lstm", "transformer", "hmm"])
+def test_a_graph_returns_no_cache_unless_it_is_asked_for(family):
+    """No graph can hold one; a plain call returns it."""
+    torch.manual_seed(0)
+    model = FAMILIES[family].heads["text-generation"](FAMILIES[family].config(vocab_size=12)).eval()
+    given = {"input_ids": texts(2, 7)["input_ids"].clamp(max=11)}
+    assert model(**given).cache is not None
+    program = torch.export.export(model, (), given, strict=False).module()
+    assert_same(program(**given).logits, model(**given).logits)
+    assert program(**given).past_key_values is None
 
 
 @pytest.mark.slow

@@ -242,8 +242,20 @@ def test_combinations_that_make_no_sense_are_refused(options, message):
 def test_the_vocabulary_cannot_be_resized():
     model = make_model()
     assert model.resize_token_embeddings(SIZE) is model.resize_token_embeddings() is model.inputs
-    with pytest.raises(ValueError, match="The 10 rows are the vocabulary's and cannot become 12: add words"):
-        model.resize_token_embeddings(12)
+    for wanted in ((12,), (None, 4)):  # the next multiple of 4 is 12
+        with pytest.raises(ValueError, match="Word2VecModel has 10 tokens and cannot become 12: add words"):
+            model.resize_token_embeddings(*wanted)
+
+
+def test_other_vectors_for_the_same_words_are_taken():
+    model = make_model()
+    other = torch.nn.Embedding.from_pretrained(torch.arange(10 * model.config.hidden_size).float().view(10, -1))
+    model.set_input_embeddings(other)
+    assert model.get_input_embeddings() is other
+    assert model.vectors[model.words[0]].tolist() == other.weight[2].tolist()
+    for wrong in (torch.nn.Embedding(11, model.config.hidden_size), torch.nn.Linear(2, 2), torch.zeros(10, 4)):
+        with pytest.raises(ValueError, match="must be an nn.Embedding of shape .* add words"):
+            model.set_input_embeddings(wrong)
 
 
 # Saving, loading, copying

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from hfseq.models import word_evaluation
+from hfseq.models import packed_files, word_evaluation
 from hfseq.models.keyed_vectors import KeyedVectors
 from tests.closeness import assert_same
 
@@ -119,6 +119,27 @@ def test_zip_archives_are_refused_with_what_to_do(words, tmp_path):
         with pytest.raises(ValueError, match=r"questions\.zip is a zip archive; unpack it"):
             (tmp_path / "questions.zip").write_bytes(b"PK")
             ask(tmp_path / "questions.zip")
+
+
+@pytest.mark.parametrize("method", ["evaluate_word_analogies", "evaluate_word_pairs"])
+def test_broken_files_are_named_with_the_place(words, tmp_path, method, monkeypatch):
+    def refused(name, content, error, message):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(error, match=f"{name}.*{message}"):
+            getattr(words, method)(tmp_path / name)
+
+    good = b": section\nking\tqueen\t1\n" * 50
+    refused("set.txt", good + b"caf\xe9 x", ValueError, r"is not UTF-8 \(line 101, byte 1153: 0xe9\): convert it")
+    refused("set.gz", gzip.compress(good)[:-9], EOFError, "is torn or not what its name says: .* Download or pack")
+    refused("zip.gz", b"PK\x03\x04rest", EOFError, "is torn or not what its name says: Not a gzipped file")
+    refused("zip.txt", b"PK\x03\x04rest", ValueError, "is a zip archive; unpack it")
+    refused("packed", gzip.compress(good), ValueError, "is packed by gzip; let its name end in .gz, or unpack it")
+    monkeypatch.setattr(packed_files, "LONGEST_LINE", 100)
+    refused("long", good + b"x" * 200, ValueError, "line 101 is longer than 100 bytes")
+    monkeypatch.setattr(packed_files, "UNPACKED", 1 << 16)
+    refused("bomb.xz", lzma.compress(b"\n" * 1_000_000), ValueError, "unpacks to more than 100 times its size")
+    with pytest.raises(IsADirectoryError, match="is a folder; give the file inside"):
+        getattr(words, method)(tmp_path)
 
 
 def test_strictly_read_a_line_of_another_form_is_an_error(words, write):

@@ -1,0 +1,65 @@
+"""Random numbers that a seed repeats, whatever other threads do.
+
+`torch.manual_seed` seeds one generator for the whole process: a thread that seeds it changes what all others draw, and
+its own draws change if another does the same. What draws through torch without being asked for a generator
+(`nn.init`, the sampling of `generate`) gets one here.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+_DRAWING = {
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    torch.Tensor.random_,
+    torch.Tensor.exponential_,
+    torch.Tensor.bernoulli_,
+    torch.multinomial,
+    torch.bernoulli,
+    torch.normal,
+    torch.rand,
+    torch.randn,
+    torch.randint,
+    torch.randperm,
+}
+
+
+class OwnDraws(TorchFunctionMode):
+    """A `with` block in which this thread's draws come from generators of its own.
+
+    The numbers are those that follow `torch.manual_seed(seed)`, whose generator is left as it is. Dropout is beyond
+    it, for torch lets nobody choose its generator.
+
+    Args:
+        seed: Of the generators, one a device.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+        self.generators: dict[torch.device, torch.Generator] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run a function of torch; `nn.init` says by an empty `generator` that it draws."""
+        given = kwargs or {}
+        if (func in _DRAWING or "generator" in given) and given.get("generator") is None:
+            given = given | {"generator": self._generator(args, given)}
+        return func(*args, **given)
+
+    def _generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Generator:
+        """That of the device where the numbers are wanted."""
+        tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
+        first = next(tensors, None)
+        device = torch.device(kwargs.get("device") or torch.get_default_device()) if first is None else first.device
+        if device not in self.generators:
+            self.generators[device] = torch.Generator(device).manual_seed(self.seed)
+        return self.generators[device]

@@ -1,0 +1,135 @@
+"""How transformers calls a model, release by release: the name of the cache, and no keyword that nobody reads.
+
+transformers 5.24 renamed `past_key_values` to `cache`, in what a forward takes and in what it returns. Both names work
+here with every release; the code of this package says `cache`.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import Any, Final, TypeVar, cast
+
+import torch
+from transformers import modeling_outputs
+from transformers.cache_utils import Cache
+
+CACHE_NAMES: Final = ["cache", "past_key_values"]
+
+# What transformers passes to any model, whether it reads it or not: Trainer the first, pipelines the next three,
+# tokenizers of sentence pairs token_type_ids, and generate() with stop_strings the tokenizers. Trainers of rewards say
+# use_cache=False to any classifier.
+_PASSED_TO_ALL: Final = frozenset(
+    (
+        *("num_items_in_batch", "output_attentions", "output_hidden_states", "return_dict"),
+        *("token_type_ids", "tokenizer", "assistant_tokenizer", "use_cache"),
+    )
+)
+# What attention functions read (`TransformersKwargs`): texts that lie one behind the other.
+READ_BY_ATTENTION: Final = frozenset(("cu_seq_lens_k", "cu_seq_lens_q", "max_length_k", "max_length_q"))
+
+_OUTPUT_NAME: Final = next(
+    name for name in CACHE_NAMES if name in {field.name for field in fields(modeling_outputs.BaseModelOutputWithPast)}
+)
+
+Forward = TypeVar("Forward", bound=Callable[..., Any])
+
+
+def model_call(*more: str) -> Callable[[Forward], Forward]:
+    """Let a forward take the cache by either name, and refuse a keyword that nothing reads.
+
+    A forward with `**kwargs` would swallow whatever transformers calls the cache next, and write wrong text. A keyword
+    whose value is None asks for nothing and is dropped. It goes above the decorators of transformers.
+
+    Args:
+        *more: Keywords that the forward takes out of its `**kwargs`, beside its parameters and those that
+            transformers passes to any model. Those that a family's layers read stand in its `read_by_layers`.
+    """
+
+    def decorate(forward: Forward) -> Forward:
+        parameters = inspect.signature(forward).parameters
+        known = frozenset(name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD)
+        known |= _PASSED_TO_ALL.union(more)
+
+        @wraps(forward)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if "past_key_values" in kwargs and "cache" in known:
+                kwargs = _renamed(kwargs)
+            for name in kwargs.keys() - known - self.read_by_layers:
+                if kwargs.pop(name) is not None:
+                    raise TypeError(_refusal(type(self).__name__, name, sorted(known - {"self"})))
+            return forward(self, *args, **kwargs)
+
+        return cast(Forward, call)
+
+    return decorate
+
+
+def _renamed(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`past_key_values` under its new name."""
+    old, new = kwargs.pop("past_key_values"), kwargs.get("cache")
+    if old is not None and new is not None:
+        raise TypeError("cache and past_key_values are two names of one argument: give one of them.")
+    return {**kwargs, "cache": new if old is None else old}
+
+
+def _refusal(model: str, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{model} does not read {name!r}, so it would change nothing.{hint} It takes {', '.join(known)}."
+
+
+def wants_cache(config: Any) -> bool:
+    """Whether a forward returns its cache when the call does not say; a graph can be given none back."""
+    return config.use_cache and not (torch.compiler.is_exporting() or torch.jit.is_tracing())
+
+
+def with_cache(cache: Cache | None) -> dict[str, Any]:
+    """The cache as a field of transformers' outputs, under the name that this release has for it."""
+    return {_OUTPUT_NAME: cache}
+
+
+def named_for_generate(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `generate` with the cache under this release's name; it knows the older one by itself."""
+    if "cache" in kwargs:
+        return {_OUTPUT_NAME: kwargs.pop("cache"), **kwargs}
+    return kwargs
+
+
+class _EitherName:
+    """`outputs.cache` beside `outputs.past_key_values`; newer releases answer to the older name by themselves."""
+
+    if _OUTPUT_NAME != "cache":
+
+        @property
+        def cache(self) -> Cache | None:
+            """The cache, by the name that it has from transformers 5.24 on."""
+            return cast(Any, self).past_key_values
+
+
+@dataclass
+class BaseModelOutputWithPast(_EitherName, modeling_outputs.BaseModelOutputWithPast):
+    """As transformers', with both names of the cache."""
+
+
+@dataclass
+class BaseModelOutputWithPastAndCrossAttentions(
+    _EitherName, modeling_outputs.BaseModelOutputWithPastAndCrossAttentions
+):
+    """As transformers', with both names of the cache."""
+
+
+@dataclass
+class CausalLMOutputWithPast(_EitherName, modeling_outputs.CausalLMOutputWithPast):
+    """As transformers', with both names of the cache."""
+
+
+@dataclass
+class Seq2SeqModelOutput(_EitherName, modeling_outputs.Seq2SeqModelOutput):
+    """As transformers', with both names of the cache."""
+
+
+@dataclass
+class Seq2SeqLMOutput(_EitherName, modeling_outputs.Seq2SeqLMOutput):
+    """As transformers', with both names of the cache."""

@@ -1,0 +1,38 @@
+"""The version of this package, and the releases of transformers that it was tested with."""
+
+import warnings
+
+import transformers
+from packaging.version import Version
+
+__version__ = "0.1.0"
+
+OLDEST_TRANSFORMERS = "5.20"
+"""The lower bound that `pyproject.toml` declares."""
+
+NEWEST_TESTED_TRANSFORMERS = "5.24"
+"""The newest minor release that the tests ran with; the next ones only may work."""
+
+
+def check_transformers() -> None:
+    """Refuse a transformers older than the lower bound, and warn of a minor release newer than any tested.
+
+    The warning is Python's own, not a log record: it is shown whatever the level of logging, once (a module is
+    imported once), and `-W` or `warnings.filterwarnings` silences it or makes it an error.
+
+    Raises:
+        ImportError: transformers is too old; the models could not be imported.
+    """
+    found = Version(transformers.__version__)
+    if found.release < Version(OLDEST_TRANSFORMERS).release:
+        raise ImportError(
+            f"hfseq {__version__} needs transformers {OLDEST_TRANSFORMERS} or newer, and {found} is installed: "
+            f'pip install --upgrade "transformers>={OLDEST_TRANSFORMERS},<6"'
+        )
+    if (found.major, found.minor) > Version(NEWEST_TESTED_TRANSFORMERS).release:
+        warnings.warn(
+            f"transformers {found} is newer than {NEWEST_TESTED_TRANSFORMERS}, the newest that hfseq {__version__} "
+            f"was tested with. If something is wrong: pip install --upgrade hfseq, or "
+            f'pip install "transformers=={NEWEST_TESTED_TRANSFORMERS}.*"',
+            stacklevel=3,  # the line that imports hfseq, past the package's own
+        )

@@ -1,0 +1,78 @@
+"""Draws of one's own: the numbers of a seeded global generator, which is neither asked nor changed."""
+
+import threading
+
+import pytest
+import torch
+
+from hfseq.draws import OwnDraws
+from hfseq.generation import fused_generate
+from hfseq.registry import FAMILIES
+
+# An n-gram model starts from nothing that is drawn.
+TASKS = [(name, task) for name, family in FAMILIES.items() for task in family.heads if name != "ngram"]
+IDS = torch.tensor([[2, 5, 6], [2, 7, 8]])
+
+
+def make_model(name, task):
+    family = FAMILIES[name]
+    size = {"num_states": 3} if name == "hmm" else {"hidden_size": 8}
+    return family.heads[task](family.config(vocab_size=20, **size))
+
+
+def sample(model, **options):
+    return model.generate(IDS, do_sample=True, max_new_tokens=6, pad_token_id=0, eos_token_id=None, **options)
+
+
+@pytest.fixture
+def same_as_seeded():
+    """Function that compares a draw with what the same draw gives after `torch.manual_seed`."""
+
+    def check(draw):
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            expected = draw()
+        before = torch.get_rng_state()
+        with OwnDraws(5):
+            found = draw()
+        assert torch.equal(torch.get_rng_state(), before)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+        with OwnDraws(6):
+            assert not all(torch.equal(a, b) for a, b in zip(draw(), expected, strict=True))
+
+    return check
+
+
+@pytest.mark.parametrize(("name", "task"), TASKS)
+def test_the_first_weights_of_every_model(same_as_seeded, name, task):
+    same_as_seeded(lambda: list(make_model(name, task).state_dict().values()))
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS if task == "text-generation"])
+def test_sampled_texts(same_as_seeded, name):
+    with OwnDraws(0):
+        model = make_model(name, "text-generation").eval()
+    same_as_seeded(lambda: [sample(model)])
+
+
+def test_texts_of_the_fused_loop(same_as_seeded):
+    with OwnDraws(0):
+        model = make_model("lstm", "text-generation").eval()
+    same_as_seeded(lambda: [sample(model, custom_generate=fused_generate)])
+
+
+def test_threads_do_not_meet():
+    found = {}
+
+    def draw(seed):
+        with OwnDraws(seed):
+            found[seed] = torch.cat([torch.rand(2) for _ in range(500)])
+
+    threads = [threading.Thread(target=draw, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in range(4):
+        generator = torch.Generator().manual_seed(seed)
+        assert torch.equal(found[seed], torch.cat([torch.rand(2, generator=generator) for _ in range(500)]))
