@@ -78,7 +78,8 @@ def passes(name: str, setting: dict[str, str], chosen: list[str], kernels: str) 
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--tb=short", "--show-capture=no", *chosen],
         cwd=ROOT,
-        env=inherited | setting | {"HF_ASSETS_CACHE": kernels},  # compiled once, though each run has its own Hub
+        # Kernels are compiled once, though each run has its own Hub; a thread that waits leaves its core to others.
+        env=inherited | setting | {"HF_ASSETS_CACHE": kernels, "OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
         encoding="utf-8",
     )

@@ -34,11 +34,14 @@ def recurrent(family="LSTM", vocab_size=V):
 
 
 def wild(model):
-    """Weights large enough that every token of context changes what is predicted."""
+    """Weights large enough that every token of context changes what is predicted.
+
+    But not from state to state: there they would magnify a rounding of the last bit to another answer within a text.
+    """
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(3)
-    return model.eval()
+        for name, parameter in model.named_parameters():
+            parameter.mul_(1 if "weight_hh" in name else 3)
+    return model.eval().double()
 
 
 def gpt2(n_positions=64, vocab_size=V):
