@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
 
-from ..models.tokenizer_files import load_tokenizer
+from ..tokenizer_files import load_tokenizer
 from .vector_files import Format, read_word_vectors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from transformers.utils.hub import cached_file, resolve_revision
 
 from . import tokenizer_trial
-from .artifacts import TOKENIZER_NAME, UnsafeArtifactError, explained_panics, read_json
+from .models.artifacts import TOKENIZER_NAME, UnsafeArtifactError, explained_panics, read_json
 
 MOST_BYTES = 64 << 20  # the largest of the well-known ones has half of it
 _PATIENCE = 600  # seconds by the clock: the trial's own bound is one of work, which a busy machine does not use up
