@@ -75,7 +75,7 @@ def test_each_listed_function_is_drawn_from_below():
 
 @pytest.mark.parametrize("function", DRAWS, ids=lambda function: function.__qualname__)
 def test_single_functions(same_as_seeded, function):
-    if function in LIKE - _DRAWING:
+    if function in LIKE and "generator" not in function.__doc__:
         pytest.skip("takes no generator in this torch")
     same_as_seeded(lambda: [DRAWS[function]()])
 
