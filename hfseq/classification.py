@@ -45,11 +45,11 @@ from .facts import (
     widget_entries,
 )
 from .metrics import SCORES
-from .models.tokenizer_files import load_tokenizer
 from .publishing import CardWords, HubSettings
 from .registry import FAMILIES
 from .settings import check_known, fields_of, known_fields
 from .tokenization import Kind, train_tokenizer, unknown_rate
+from .tokenizer_files import load_tokenizer
 from .training import SequenceTrainingArguments
 
 logger = logging.get_logger(__name__)

@@ -41,8 +41,8 @@ import torch
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from .models.base import load_with_weights_checked
-from .models.tokenizer_files import load_tokenizer
 from .scoring import evaluating
+from .tokenizer_files import load_tokenizer
 
 Span = tuple[int, int]
 

@@ -12,26 +12,41 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 _DRAWING = {
-    torch.Tensor.normal_,
-    torch.Tensor.uniform_,
-    torch.Tensor.random_,
-    torch.Tensor.exponential_,
+    torch.Tensor.bernoulli,
     torch.Tensor.bernoulli_,
-    torch.multinomial,
+    torch.Tensor.cauchy_,
+    torch.Tensor.exponential_,
+    torch.Tensor.geometric_,
+    torch.Tensor.log_normal_,
+    torch.Tensor.multinomial,
+    torch.Tensor.normal_,
+    torch.Tensor.random_,
+    torch.Tensor.uniform_,
     torch.bernoulli,
+    torch.binomial,
+    torch.multinomial,
     torch.normal,
+    torch.poisson,
     torch.rand,
-    torch.randn,
     torch.randint,
+    torch.randn,
     torch.randperm,
+    # An older torch has these without a generator.
+    *(
+        like
+        for like in (torch.rand_like, torch.randint_like, torch.randn_like)
+        if "generator" in str(like.__doc__).partition(")")[0]
+    ),
 }
+"""The functions that take a generator; what draws without being able to take one is nowhere here."""
 
 
 class OwnDraws(TorchFunctionMode):
     """A `with` block in which this thread's draws come from generators of its own.
 
-    The numbers are those that follow `torch.manual_seed(seed)`, whose generator is left as it is. Dropout is beyond
-    it, for torch lets nobody choose its generator.
+    The numbers are those that follow `torch.manual_seed(seed)`, whose generator is left as it is. Only the functions
+    of `_DRAWING` are covered, and those of `nn.init`. Others still draw from the generator of the process: dropout and
+    `rrelu`, of which torch lets nobody choose it, and the gamma and Dirichlet distributions.
 
     Args:
         seed: Of the generators, one a device.
@@ -51,7 +66,8 @@ class OwnDraws(TorchFunctionMode):
     ) -> Any:
         """Run a function of torch; `nn.init` says by an empty `generator` that it draws."""
         given = kwargs or {}
-        if (func in _DRAWING or "generator" in given) and given.get("generator") is None:
+        chosen = given.get("generator") is not None or any(isinstance(value, torch.Generator) for value in args)
+        if (func in _DRAWING or "generator" in given) and not chosen:
             given = given | {"generator": self._generator(args, given)}
         return func(*args, **given)
 

@@ -29,9 +29,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from .models.artifacts import CONFIG_NAME, TOKENIZER_NAME, check_ids_fit, check_weights_folder, read_json
 from .models.base import load_with_weights_checked
 from .models.ngram import NGramConfig, NGramForCausalLM
-from .models.tokenizer_files import load_tokenizer
 from .scoring import encode, score_ids, text_list
 from .tokenization import prompt_tokenizer, train_tokenizer
+from .tokenizer_files import load_tokenizer
 
 Source: TypeAlias = PreTrainedModel | str | PathLike[str]
 Tokenizers: TypeAlias = PreTrainedTokenizerBase | Mapping[str, PreTrainedTokenizerBase]

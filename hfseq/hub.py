@@ -35,8 +35,8 @@ from .models.artifacts import (
     check_weights_folder,
     read_json,
 )
-from .models.tokenizer_files import check_tokenizer_folder
 from .registry import AUTO_CLASSES, FAMILIES
+from .tokenizer_files import check_tokenizer_folder
 
 __all__ = ["ConflictError", "HubError", "PushResult", "UnsafeArtifactError", "VerificationError", "pull", "push"]
 

@@ -5,13 +5,39 @@ import threading
 import pytest
 import torch
 
-from hfseq.draws import OwnDraws
+from hfseq.draws import _DRAWING, OwnDraws
 from hfseq.generation import fused_generate
 from hfseq.registry import FAMILIES
 
 # An n-gram model starts from nothing that is drawn.
 TASKS = [(name, task) for name, family in FAMILIES.items() for task in family.heads if name != "ngram"]
 IDS = torch.tensor([[2, 5, 6], [2, 7, 8]])
+HALF = torch.full((100,), 0.5)
+DRAWS = {
+    torch.Tensor.bernoulli: lambda: HALF.bernoulli(),
+    torch.Tensor.bernoulli_: lambda: torch.zeros(100).bernoulli_(0.5),
+    torch.Tensor.cauchy_: lambda: torch.zeros(100).cauchy_(),
+    torch.Tensor.exponential_: lambda: torch.zeros(100).exponential_(),
+    torch.Tensor.geometric_: lambda: torch.zeros(100).geometric_(0.5),
+    torch.Tensor.log_normal_: lambda: torch.zeros(100).log_normal_(),
+    torch.Tensor.multinomial: lambda: HALF.multinomial(50),
+    torch.Tensor.normal_: lambda: torch.zeros(100).normal_(),
+    torch.Tensor.random_: lambda: torch.zeros(100).random_(),
+    torch.Tensor.uniform_: lambda: torch.zeros(100).uniform_(),
+    torch.bernoulli: lambda: torch.bernoulli(HALF),
+    torch.binomial: lambda: torch.binomial(10 * HALF, HALF),
+    torch.multinomial: lambda: torch.multinomial(HALF, 50),
+    torch.normal: lambda: torch.normal(0.0, 1.0, (100,)),
+    torch.poisson: lambda: torch.poisson(10 * HALF),
+    torch.rand: lambda: torch.rand(100),
+    torch.rand_like: lambda: torch.rand_like(HALF),
+    torch.randint: lambda: torch.randint(9, (100,)),
+    torch.randint_like: lambda: torch.randint_like(HALF, 9),
+    torch.randn: lambda: torch.randn(100),
+    torch.randn_like: lambda: torch.randn_like(HALF),
+    torch.randperm: lambda: torch.randperm(100),
+}
+LIKE = {torch.rand_like, torch.randint_like, torch.randn_like}  # without a generator in an older torch
 
 
 def make_model(name, task):
@@ -41,6 +67,25 @@ def same_as_seeded():
             assert not all(torch.equal(a, b) for a, b in zip(draw(), expected, strict=True))
 
     return check
+
+
+def test_each_listed_function_is_drawn_from_below():
+    assert DRAWS.keys() - LIKE <= _DRAWING <= DRAWS.keys()
+
+
+@pytest.mark.parametrize("function", DRAWS, ids=lambda function: function.__qualname__)
+def test_single_functions(same_as_seeded, function):
+    if function in LIKE and "generator" not in function.__doc__:
+        pytest.skip("takes no generator in this torch")
+    same_as_seeded(lambda: [DRAWS[function]()])
+
+
+def test_a_generator_that_is_given_is_the_one_that_draws():
+    expected = torch.poisson(10 * HALF, generator=torch.Generator().manual_seed(3))
+    with OwnDraws(0):
+        by_place = torch.poisson(10 * HALF, torch.Generator().manual_seed(3))
+        by_name = torch.poisson(10 * HALF, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(by_place, expected) and torch.equal(by_name, expected)
 
 
 @pytest.mark.parametrize(("name", "task"), TASKS)

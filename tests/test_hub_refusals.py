@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub import CommitOperationAdd
 
 from hfseq.hub import ConflictError, HubError, UnsafeArtifactError, pull, push
-from hfseq.models.tokenizer_files import load_tokenizer
+from hfseq.tokenizer_files import load_tokenizer
 from tests.checkpoints import (
     BAD_CHECKPOINTS,
     CHECKPOINT_FILES,

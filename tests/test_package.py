@@ -1,5 +1,6 @@
 """What people install: the wheel, and `import hfseq`."""
 
+import ast
 import subprocess
 import sys
 import zipfile
@@ -71,3 +72,10 @@ def test_every_public_name_can_be_had_and_nothing_heavy_is_imported_before_it_is
     assert result.stdout.strip() == "hfseq.tokenization", result.stderr
     with pytest.raises(AttributeError, match="no attribute 'LSTMM'"):
         hfseq.LSTMM  # noqa: B018
+
+
+def test_the_models_import_names_from_modules_and_no_modules():
+    """`from . import module` is a form that those who copy the files of a model do not follow."""
+    for path in (ROOT / "hfseq" / "models").glob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        assert not [n.lineno for n in nodes if isinstance(n, ast.ImportFrom) and n.level and n.module is None], path

@@ -9,10 +9,10 @@ from tokenizers.trainers import BpeTrainer, UnigramTrainer, WordPieceTrainer
 from transformers import AutoTokenizer
 
 import hfseq
-from hfseq.models import tokenizer_files
+from hfseq import tokenizer_files
 from hfseq.models.artifacts import UnsafeArtifactError, explained_panics
-from hfseq.models.tokenizer_files import check_tokenizer_file, check_tokenizer_folder, load_tokenizer
 from hfseq.tokenization import KINDS
+from hfseq.tokenizer_files import check_tokenizer_file, check_tokenizer_folder, load_tokenizer
 from tests.checkpoints import make_tokenizer
 
 TEXTS = ["The cat sat on the mat, didn't it?", "A dog and 12 cats: naïve café!", "Das ist 日本語."] * 3

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import hfseq
+from hfseq.data import vectors
 from hfseq.data.vector_files import write_word_vectors
 from hfseq.data.vectors import embedding_matrix
 from hfseq.models.keyed_vectors import KeyedVectors
@@ -117,3 +118,18 @@ def test_vectors_come_from_a_model_on_the_hub(hub, tokenizer, word2vec):
     word2vec.push_to_hub("user/vectors-for-embeddings")
     init = embedding_matrix(tokenizer, "user/vectors-for-embeddings")
     np.testing.assert_array_equal(init.matrix[[2, 3]], MATRIX)
+
+
+def test_the_model_that_is_loaded_is_of_the_commit_whose_tokenizer_was_checked(hub, tokenizer, word2vec, monkeypatch):
+    source, check = "user/vectors-that-change", vectors.check_tokenizer
+    word2vec.push_to_hub(source)
+
+    def push_after(source):
+        revision = check(source)
+        other = KeyedVectors(3)
+        other.add_vectors(["dog"], MATRIX[:1])
+        hfseq.Word2VecModel.from_vectors(other).push_to_hub(source)
+        return revision
+
+    monkeypatch.setattr(vectors, "check_tokenizer", push_after)
+    np.testing.assert_array_equal(embedding_matrix(tokenizer, source).matrix[[2, 3]], MATRIX)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
 
-from ..models.tokenizer_files import load_tokenizer
+from ..tokenizer_files import check_tokenizer
 from .vector_files import Format, read_word_vectors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -94,7 +94,7 @@ def _model_vectors(source: str, vocabulary: set[str]) -> tuple[list[str], np.nda
         ) from error
     if kind != "hfseq_word2vec":
         raise ValueError(f"{source} is a model of type {kind!r}; word vectors come from an 'hfseq_word2vec'.")
-    load_tokenizer(source)  # the model brings its own, unchecked
-    table = AutoModel.from_pretrained(source, trust_remote_code=False).vectors
+    revision = check_tokenizer(source)  # the model loads its own, unchecked
+    table = AutoModel.from_pretrained(source, revision=revision, trust_remote_code=False).vectors
     rows = [row for row, word in enumerate(table.index_to_key) if word in vocabulary]
     return [table.index_to_key[row] for row in rows], np.asarray(table.vectors, dtype=np.float32)[rows]

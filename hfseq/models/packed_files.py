@@ -51,8 +51,7 @@ def open_packed(path: str | Path, mode: str) -> IO[bytes]:
         return PACKED.get(suffix, open)(path, mode)
     if suffix in PACKED and Path(path).is_file():
         return io.BufferedReader(_Unpacked(path), buffer_size=1 << 16)
-    check_plain(path)
-    return open(path, "rb")
+    return _open_plain(path)
 
 
 @contextmanager
@@ -92,13 +91,20 @@ def too_long(path: str | Path, number: int) -> str:
 
 def check_plain(path: str | Path) -> None:
     """Refuse a folder, and a file that is packed although its name does not say so."""
+    _open_plain(path).close()
+
+
+def _open_plain(path: str | Path) -> io.BufferedReader:
+    """Open what `check_plain` takes, none of it read yet: what a pipe has given once it does not give again."""
     if Path(path).is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the file inside.")
-    with open(path, "rb") as file:
-        start = file.read(10)
+    file = open(path, "rb")  # noqa: SIM115 - the caller closes it
+    start = file.peek(10)
     for signature, what in _SIGNATURES.items():
         if start.startswith(signature):
+            file.close()
             raise ValueError(f"{path} is {what}.")
+    return file
 
 
 @contextmanager
@@ -119,7 +125,9 @@ def reading(path: str | Path, encoding: str = "utf-8") -> Iterator[None]:
 
 
 def not_in_encoding(path: str | Path, encoding: str = "utf-8") -> str | None:
-    """Say where a file is not in its encoding, which is found out by reading it once more; None where it is."""
+    """Say where a file is not in its encoding, by reading it once more; None where it is, and of a pipe."""
+    if not Path(path).is_file():
+        return None
     name, line, offset = codecs.lookup(encoding).name.upper(), 1, 0
     decoder = codecs.getincrementaldecoder(encoding)()
     with open_packed(path, "rb") as file:

@@ -3,6 +3,8 @@
 import bz2
 import gzip
 import lzma
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -140,6 +142,43 @@ def test_broken_files_are_named_with_the_place(words, tmp_path, method, monkeypa
     refused("bomb.xz", lzma.compress(b"\n" * 1_000_000), ValueError, "unpacks to more than 100 times its size")
     with pytest.raises(IsADirectoryError, match="is a folder; give the file inside"):
         getattr(words, method)(tmp_path)
+
+
+@pytest.fixture
+def pipe():
+    """Function that makes a path which gives its content once only, as `<(zcat file)` does."""
+    ends, threads = [], []
+
+    def pipe(content):
+        end, other = os.pipe()
+        ends.append(end)
+
+        def fill():
+            with open(other, "wb") as file:
+                file.write(content)
+
+        threads.append(threading.Thread(target=fill))
+        threads[-1].start()
+        return f"/dev/fd/{end}"
+
+    yield pipe
+    for end in ends:
+        os.close(end)
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs /dev/fd")
+def test_a_pipe_is_read_from_its_first_byte_and_once(pipe):
+    rows = 5000  # more than one buffer
+    (section,) = word_evaluation.read_analogies(pipe(b": all\n" + b"man king woman queen\n" * rows))
+    assert section.name == "all" and len(section.rows) == rows
+    pairs = [f"man\tking{row}\t1\n".encode() for row in range(rows)]
+    assert [pair[1] for pair in word_evaluation.read_pairs(pipe(b"".join(pairs)))] == [f"king{i}" for i in range(rows)]
+    with pytest.raises(ValueError, match="is packed by gzip"):
+        word_evaluation.read_pairs(pipe(gzip.compress(b"".join(pairs))[:4000]))
+    with pytest.raises(ValueError, match="/dev/fd/.*can't decode byte 0xe9"):
+        word_evaluation.read_pairs(pipe(b"man\tking\t1\ncaf\xe9"))
 
 
 def test_strictly_read_a_line_of_another_form_is_an_error(words, write):

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from transformers.utils.hub import cached_file, resolve_revision
 
 from . import tokenizer_trial
-from .artifacts import TOKENIZER_NAME, UnsafeArtifactError, explained_panics, read_json
+from .models.artifacts import TOKENIZER_NAME, UnsafeArtifactError, explained_panics, read_json
 
 MOST_BYTES = 64 << 20  # the largest of the well-known ones has half of it
 _PATIENCE = 600  # seconds by the clock: the trial's own bound is one of work, which a busy machine does not use up
@@ -54,6 +54,28 @@ def check_tokenizer_folder(folder: str | os.PathLike[str]) -> None:
         check_tokenizer_file(Path(folder) / TOKENIZER_NAME)
 
 
+def check_tokenizer(source: str | os.PathLike[str], *, revision: str | None = None) -> str | None:
+    """Checks the `tokenizer.json` of a folder or a Hub id, if there is one, see `check_tokenizer_file`.
+
+    Args:
+        source: A folder or a Hub id.
+        revision: Of the Hub's repository.
+
+    Returns:
+        The revision to load: of the Hub, the commit that was checked, whatever is pushed meanwhile.
+    """
+    if os.path.isdir(source):
+        check_tokenizer_folder(source)
+        return revision
+    revision = resolve_revision(str(source), revision=revision)
+    file = None
+    for name in (*tokenizer_trial.SIBLINGS, TOKENIZER_NAME):
+        file = cached_file(str(source), name, revision=revision, _raise_exceptions_for_missing_entries=False)
+    if file is not None:
+        check_tokenizer_file(file)
+    return revision
+
+
 def load_tokenizer(source: str | os.PathLike[str], *, revision: str | None = None, **options: Any) -> Any:
     """Loads a tokenizer as `AutoTokenizer` does, once its file is checked; no code of a stranger runs.
 
@@ -65,15 +87,7 @@ def load_tokenizer(source: str | os.PathLike[str], *, revision: str | None = Non
     Raises:
         UnsafeArtifactError: If `check_tokenizer_file` refuses it, or transformers panics at it.
     """
-    if os.path.isdir(source):
-        check_tokenizer_folder(source)
-    else:
-        revision = resolve_revision(str(source), revision=revision)
-        file = None
-        for name in (*tokenizer_trial.SIBLINGS, TOKENIZER_NAME):
-            file = cached_file(str(source), name, revision=revision, _raise_exceptions_for_missing_entries=False)
-        if file is not None:
-            check_tokenizer_file(file)
+    revision = check_tokenizer(source, revision=revision)
     with explained_panics(source):
         return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
 
