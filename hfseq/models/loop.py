@@ -351,7 +351,7 @@ class RecurrentLoop(nn.Module):
         function = getattr(torch, str(self.cell.torch_mode).lower())
         # cuDNN goes back only through what it was told is training; without dropout that changes nothing else. A traced
         # graph, which is traced with gradients and checked without, must not differ by it.
-        is_training = self.training or (torch.is_grad_enabled() and not torch.jit.is_tracing())
+        is_training = self.training if torch.jit.is_tracing() else torch.is_grad_enabled()
         options = (True, 1, 0.0, is_training, False)  # has biases, layers, dropout, training, bidirectional
         with _without_autocast_where_it_fails(inputs) as cast:
             states = cast(states)
