@@ -246,7 +246,8 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is asked; shifted here.
             cache: Refused, as the model keeps no state.
             use_cache: Without effect.
-            logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
+            logits_to_keep: Only the logits of so many last positions, see `language.kept_outputs`, or of these
+                positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
             inputs_embeds: Refused, as the model has no embeddings.

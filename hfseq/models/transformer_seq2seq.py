@@ -246,7 +246,8 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
             decoder_inputs_embeds: Likewise.
             labels: (B, T) the targets, -100 for padding; adds `loss`.
             use_cache: As of `TransformerSeq2SeqModel.forward`.
-            logits_to_keep: Only the logits of so many last positions, or of these positions; 0: all.
+            logits_to_keep: Only the logits of so many last positions, see `language.kept_outputs`, or of these
+                positions; 0: all.
             num_items_in_batch: Targets in the whole update, by which the summed loss is divided; without it, the mean
                 over this batch.
             **kwargs: Likewise.
