@@ -213,3 +213,16 @@ def test_a_streamer_hands_the_text_to_another_thread_as_it_is_written(writer):
     pieces = list(streamer)
     thread.join()
     assert "".join(pieces) == "cdefghabcd"
+
+
+def test_a_prompt_in_chunks_is_padded_on_the_left_or_refused():
+    model, text = language_model(vocab_size=14), torch.tensor([[3, 5, 7, 9, 4, 6, 8, 10]])
+    options = {"max_new_tokens": 5, "min_new_tokens": 5, "do_sample": False, "pad_token_id": 0}
+    whole = model.generate(text, **options)
+    assert torch.equal(model.generate(text, prefill_chunk_size=3, **options), whole)
+    short = model.generate(text[:, :3], **options)[0, 3:]
+    left = torch.tensor([[1] * 8, [0] * 5 + [1] * 3])
+    both = torch.cat([text, text.roll(5)])
+    assert torch.equal(model.generate(both, attention_mask=left, prefill_chunk_size=4, **options)[1, 8:], short)
+    with pytest.raises(ValueError, match="pad on the left, or leave prefill_chunk_size out"):
+        model.generate(both, attention_mask=left.flip(1), prefill_chunk_size=4, **options)

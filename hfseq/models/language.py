@@ -104,11 +104,23 @@ def kept_outputs(
     step = torch.arange(steps, device=outputs.device)
     if attention_mask.dim() == 2:
         real = attention_mask[:, -steps:].bool()
+        _check_last_chunk(attention_mask[:, :-steps].bool(), real)
     else:
         itself = attention_mask[:, 0, step, step + seen]
         real = itself if itself.dtype == torch.bool else itself == 0
     last = torch.where(real, step, -1).amax(1) % steps  # a row of padding alone: any, the last one
     return outputs[torch.arange(rows, device=outputs.device), last][:, None]
+
+
+def _check_last_chunk(before: torch.Tensor, real: torch.Tensor) -> None:
+    """Refuse prompts in chunks of which one is padding behind a text: its last token is in no output any more."""
+    if real.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return
+    if bool((before.any(1) & ~real.any(1)).any()):
+        raise ValueError(
+            "A chunk of a prompt is padding alone, behind the last token of its text, so that nothing tells what "
+            "comes next: pad on the left, or leave prefill_chunk_size out."
+        )
 
 
 def check_targets(targets: torch.Tensor, shape: torch.Size, vocab_size: int) -> None:

@@ -349,8 +349,8 @@ class RecurrentLoop(nn.Module):
         flat = (weights.weight_ih, weights.weight_hh, bias, bias_hh)
         is_lstm = self.cell.torch_mode == "LSTM"
         function = getattr(torch, str(self.cell.torch_mode).lower())
-        # cuDNN goes back only through what it was told is training; without dropout that changes nothing else. A traced
-        # graph, which is traced with gradients and checked without, must not differ by it.
+        # cuDNN goes back only through what it was told is training; without dropout it changes nothing else. A graph,
+        # which is traced with gradients and checked without, must not differ by it.
         is_training = self.training if torch.jit.is_tracing() else torch.is_grad_enabled()
         options = (True, 1, 0.0, is_training, False)  # has biases, layers, dropout, training, bidirectional
         with _without_autocast_where_it_fails(inputs) as cast:
