@@ -239,11 +239,17 @@ def test_a_class_may_name_the_keys_that_it_can_do_without(checkpoint):
         Own.from_pretrained(checkpoint)
 
 
-def test_threads_that_load_at_once_leave_the_environment_as_it_was(checkpoint, monkeypatch):
+def test_threads_that_load_at_once_leave_everything_as_it_was(checkpoint, monkeypatch):
+    """transformers exchanges functions while it loads; left so, no later model would tie its weights."""
     monkeypatch.delenv("DISABLE_SAFETENSORS_CONVERSION", raising=False)
-    with ThreadPoolExecutor(8) as pool:
-        for model in pool.map(lambda _: load(checkpoint), range(40)):
-            assert model.config.num_labels == 2
+    tied = hfseq.LSTMConfig(vocab_size=9, embedding_size=8, hidden_size=8, tie_word_embeddings=True)
+    with monkeypatch.context() as context:  # which puts back what a failure would leave to the other tests
+        context.setattr(PreTrainedModel, "tie_weights", PreTrainedModel.tie_weights)
+        with ThreadPoolExecutor(8) as pool:
+            for model in pool.map(lambda _: load(checkpoint), range(40)):
+                assert model.config.num_labels == 2
+        model = hfseq.LSTMForCausalLM(tied)
+        assert model.lm_head.weight is model.model.embed_tokens.weight
     assert "DISABLE_SAFETENSORS_CONVERSION" not in os.environ
 
 

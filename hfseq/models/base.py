@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any, ClassVar, cast
 
 import torch
@@ -91,7 +91,7 @@ class SequencePreTrainedModel(PreTrainedModel):
         kwargs["use_safetensors"] = True
         renames = kwargs.get("key_mapping") is not None  # only transformers knows what the keys will be called
         with (
-            _no_conversion_request(),
+            _undisturbed(),
             _explained_errors(source, cls.__name__),
             _lets_through(renames or not strict_keys),
         ):
@@ -196,7 +196,7 @@ def load_with_weights_checked(auto: Any, source: Any) -> PreTrainedModel:
     """Load a model of any family through an Auto class as ours load: safetensors alone, and no code of a stranger."""
     options: dict[str, Any] = {}
     _check_source(source, options)
-    with _no_conversion_request(), _explained_errors(source, auto.__name__):
+    with _undisturbed(), _explained_errors(source, auto.__name__):
         return cast(
             PreTrainedModel, auto.from_pretrained(source, use_safetensors=True, trust_remote_code=False, **options)
         )
@@ -240,26 +240,25 @@ def is_loaded(parameter: torch.Tensor) -> bool:
     return getattr(parameter, "_is_hf_initialized", False)
 
 
-_LOADING = Lock()
-_loads: list[str | None] = []  # what the variable was, for each load that goes on; threads may load at once
+# For the length of a load transformers exchanges functions of its own and of torch (no weights are tied, say). Of two
+# threads that load at once, the later one would leave them exchanged for ever.
+_LOADING = RLock()
 
 
 @contextmanager
-def _no_conversion_request() -> Iterator[None]:
-    """For a repository of .bin files transformers asks a conversion service outside HF_ENDPOINT; do not let it."""
+def _undisturbed() -> Iterator[None]:
+    """One load at a time, and none that asks the service outside HF_ENDPOINT which converts .bin files."""
     name = "DISABLE_SAFETENSORS_CONVERSION"
     with _LOADING:
-        _loads.append(_loads[0] if _loads else os.environ.get(name))
+        before = os.environ.get(name)
         os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        with _LOADING:
-            before = _loads.pop()
-            if not _loads and before is None:
-                os.environ.pop(name, None)
-            elif not _loads:
-                os.environ[name] = str(before)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
 
 
 # True: `_load_pretrained_model` does not check which keys are there; strict=False or key_mapping was given, or it
