@@ -388,6 +388,8 @@ def the_cache_has_both_names(case: Case) -> None:
         assert torch.equal(model.generate(begun.sequences, max_new_tokens=3, **past, **options), whole), name
     with pytest.raises(TypeError, match="two names of one argument"):
         model(ids, cache=first.cache, past_key_values=first.cache)
+    with pytest.raises(TypeError, match="two names of one argument"):  # from 5.24 on transformers drops one before
+        model._prepare_generation_config(None, cache=first.cache, past_key_values=first.cache)
 
 
 def the_config_says_whether_a_cache_is_returned(case: Case) -> None:

@@ -255,9 +255,9 @@ def last_column(outputs, logits_to_keep, attention_mask, seen=0):
     return outputs[:, -logits_to_keep:]
 
 
-def without_the_old_name(kwargs):
+def without_the_old_name(kwargs, name):
     """Swallows it, as a forward with `**kwargs` does."""
-    return {name: value for name, value in kwargs.items() if name != "past_key_values"}
+    return {each: value for each, value in kwargs.items() if each != "past_key_values"}
 
 
 def a_class_below(case):

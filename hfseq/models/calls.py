@@ -55,7 +55,7 @@ def model_call(*more: str) -> Callable[[Forward], Forward]:
         @wraps(forward)
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             if "past_key_values" in kwargs and "cache" in known:
-                kwargs = _renamed(kwargs)
+                kwargs = _renamed(kwargs, "cache")
             for name in kwargs.keys() - known - self.read_by_layers:
                 if kwargs.pop(name) is not None:
                     raise TypeError(_refusal(type(self).__name__, name, sorted(known - {"self"})))
@@ -66,12 +66,12 @@ def model_call(*more: str) -> Callable[[Forward], Forward]:
     return decorate
 
 
-def _renamed(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """`past_key_values` under its new name."""
-    old, new = kwargs.pop("past_key_values"), kwargs.get("cache")
-    if old is not None and new is not None:
+def _renamed(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
+    """The cache under one of its names, whichever it was given by."""
+    given = [value for each in CACHE_NAMES if (value := kwargs.pop(each, None)) is not None]
+    if len(given) > 1:
         raise TypeError("cache and past_key_values are two names of one argument: give one of them.")
-    return {**kwargs, "cache": new if old is None else old}
+    return {**kwargs, name: given[0] if given else None}
 
 
 def _refusal(model: str, name: str, known: list[str]) -> str:
@@ -92,9 +92,7 @@ def with_cache(cache: Cache | None) -> dict[str, Any]:
 
 def named_for_generate(kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of `generate` with the cache under this release's name; it knows the older one by itself."""
-    if "cache" in kwargs:
-        return {_OUTPUT_NAME: kwargs.pop("cache"), **kwargs}
-    return kwargs
+    return _renamed(kwargs, _OUTPUT_NAME) if "cache" in kwargs else kwargs
 
 
 class _EitherName:
