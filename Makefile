@@ -20,11 +20,11 @@ demo: $(VENV)/.ready          ## train, evaluate, save, reload and ask an LSTM i
 
 test: $(VENV)/.ready          ## what CI runs (after lint)
 	$(RUN) -m pytest -n 2
-	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 tests/mini_hub tests/test_hub.py
+	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 tests/mini_hub tests/hub/test_hub.py
 
 test-all: $(VENV)/.ready      ## also the slow checks
 	$(RUN) -m pytest -n 2 -m ""
-	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 -m "" tests/mini_hub tests/test_hub.py
+	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 -m "" tests/mini_hub tests/hub/test_hub.py
 
 # An environment over .venv that holds the newest transformers and what it demands. The first install takes it from the
 # index or fails (without network, pip would be content with the one below); the second adds what is missing.

@@ -17,9 +17,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from hfseq import CELLS
-from hfseq.models.fused import product_dtype
-from hfseq.models.loop import RecurrentLoop, TokenOrder
-from hfseq.models.recurrence import RecurrentLayer
+from hfseq.models.recurrent.backbone import RecurrentLayer
+from hfseq.models.recurrent.fused import product_dtype
+from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
 
 PEER = "nn.LSTM"
 SHAPES = ((32, 50, 128), (64, 50, 256), (64, 50, 512))  # rows, steps, width

@@ -20,7 +20,7 @@ from transformers import GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
 from hfseq import LSTMConfig, LSTMForCausalLM, to_torch
-from hfseq.generation import fused_generate
+from hfseq.generation.fused import fused_generate
 
 PEER = "nn.LSTM inside generate()"
 VOCABULARY = 96

@@ -30,7 +30,7 @@ from gensim.models import Word2Vec
 from measure import cpu_seconds, print_rows, ratios, write_result
 
 from hfseq import KeyedVectors, Word2VecConfig, Word2VecTrainer, Word2VecTrainingArguments, WordCorpus
-from hfseq.word_engines import Engine, Stretch, make_engine
+from hfseq.training.words.engines import Engine, Stretch, make_engine
 
 PEER = "gensim"
 SENTENCE = 1000  # words; text8 has no sentences of its own

@@ -13,39 +13,38 @@ from .version import check_transformers
 
 check_transformers()  # before the models, which an older transformers would fail in, in words of its own
 
-from .models.cells import CELLS, register_cell
-from .models.custom import (
+from .models.counting.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
+from .models.counting.ngram import NGramConfig, NGramForCausalLM
+from .models.recurrent.cells import CELLS, register_cell
+from .models.recurrent.custom import (
     CustomConfig,
     CustomForCausalLM,
     CustomForSequenceClassification,
     CustomForTokenClassification,
     CustomModel,
 )
-from .models.gru import (
+from .models.recurrent.gru import (
     GRUConfig,
     GRUForCausalLM,
     GRUForSequenceClassification,
     GRUForTokenClassification,
     GRUModel,
 )
-from .models.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
-from .models.keyed_vectors import KeyedVectors
-from .models.lstm import (
+from .models.recurrent.lstm import (
     LSTMConfig,
     LSTMForCausalLM,
     LSTMForSequenceClassification,
     LSTMForTokenClassification,
     LSTMModel,
 )
-from .models.ngram import NGramConfig, NGramForCausalLM
-from .models.rnn import (
+from .models.recurrent.rnn import (
     RNNConfig,
     RNNForCausalLM,
     RNNForSequenceClassification,
     RNNForTokenClassification,
     RNNModel,
 )
-from .models.transformer import (
+from .models.transformer.transformer import (
     TransformerConfig,
     TransformerForCausalLM,
     TransformerForMaskedLM,
@@ -53,65 +52,67 @@ from .models.transformer import (
     TransformerForTokenClassification,
     TransformerModel,
 )
-from .models.transformer_seq2seq import (
+from .models.transformer.transformer_seq2seq import (
     TransformerForConditionalGeneration,
     TransformerSeq2SeqConfig,
     TransformerSeq2SeqModel,
 )
-from .models.word2vec import Word2VecConfig, Word2VecModel
+from .models.words.vectors import KeyedVectors
+from .models.words.word2vec import Word2VecConfig, Word2VecModel
 from .pipelines import WordVectorsPipeline
 from .registry import FAMILIES, register
 
 if TYPE_CHECKING:
-    from .contexts import ContextComparison, compare_contexts
-    from .data.embedded import load_embedded
+    from .data.corpus import WordCorpus
+    from .data.embedded.load import load_embedded
     from .data.phrases import Phrases
     from .data.sentence_transformers import export_sentence_transformers, export_text_encoder
-    from .data.streams import TokenText
-    from .data.words import WordCorpus
-    from .generation import fused_generate
-    from .generative import GenerativeClassifier
+    from .evaluation.language import Scores, TextScore, score, score_ids
+    from .generation.fused import fused_generate
+    from .generation.generative_classifier import GenerativeClassifier
     from .hub import pull, push
+    from .insight.contexts import ContextComparison, compare_contexts
+    from .insight.plots import WordMap, plot_words
     from .models.conversion import load_keras, load_torch, to_keras, to_torch
-    from .plots import WordMap, plot_words
-    from .scoring import Scores, TextScore, score, score_ids
-    from .stream_training import StreamTrainer, StreamTrainingArguments
     from .tokenization import prompt_tokenizer, train_tokenizer
-    from .training import SequenceTrainer, SequenceTrainingArguments
-    from .word_training import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
+    from .training.arguments import SequenceTrainingArguments
+    from .training.streams.trainer import StreamTrainer, StreamTrainingArguments
+    from .training.streams.windows import TokenText
+    from .training.trainer import SequenceTrainer
+    from .training.words.trainer import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
 
 _LAZY = {
-    "ContextComparison": "contexts",
-    "GenerativeClassifier": "generative",
+    "ContextComparison": "insight.contexts",
+    "GenerativeClassifier": "generation.generative_classifier",
     "Phrases": "data.phrases",
-    "Scores": "scoring",
-    "SequenceTrainer": "training",
-    "SequenceTrainingArguments": "training",
-    "StreamTrainer": "stream_training",
-    "StreamTrainingArguments": "stream_training",
-    "TextScore": "scoring",
-    "TokenText": "data.streams",
-    "Word2VecTrainer": "word_training",
-    "Word2VecTrainingArguments": "word_training",
-    "WordCorpus": "data.words",
-    "WordMap": "plots",
-    "compare_contexts": "contexts",
+    "Scores": "evaluation.language",
+    "SequenceTrainer": "training.trainer",
+    "SequenceTrainingArguments": "training.trainer",
+    "StreamTrainer": "training.streams.trainer",
+    "StreamTrainingArguments": "training.streams.trainer",
+    "TextScore": "evaluation.language",
+    "TokenText": "training.streams.windows",
+    "Word2VecTrainer": "training.words.trainer",
+    "Word2VecTrainingArguments": "training.words.trainer",
+    "WordCorpus": "data.corpus",
+    "WordMap": "insight.plots",
+    "compare_contexts": "insight.contexts",
     "export_sentence_transformers": "data.sentence_transformers",
     "export_text_encoder": "data.sentence_transformers",
-    "fused_generate": "generation",
-    "load_embedded": "data.embedded",
+    "fused_generate": "generation.fused",
+    "load_embedded": "data.embedded.load",
     "load_keras": "models.conversion",
     "load_torch": "models.conversion",
-    "plot_words": "plots",
+    "plot_words": "insight.plots",
     "prompt_tokenizer": "tokenization",
     "pull": "hub",
     "push": "hub",
-    "score": "scoring",
-    "score_ids": "scoring",
+    "score": "evaluation.language",
+    "score_ids": "evaluation.language",
     "to_keras": "models.conversion",
     "to_torch": "models.conversion",
     "train_tokenizer": "tokenization",
-    "train_word2vec": "word_training",
+    "train_word2vec": "training.words.trainer",
 }
 
 __all__ = [

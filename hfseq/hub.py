@@ -9,6 +9,7 @@ card in one commit on top of the commit it has seen, deletes the weights which t
 import inspect
 import json
 import logging
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ from typing import Any
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.dynamic_module_utils import get_imports, get_relative_import_files
+from transformers.dynamic_module_utils import get_imports
 
 from .models.artifacts import (
     CONFIG_NAME,
@@ -36,7 +37,7 @@ from .models.artifacts import (
     read_json,
 )
 from .registry import AUTO_CLASSES, FAMILIES
-from .tokenizer_files import check_tokenizer_folder
+from .tokenization.files import check_tokenizer_folder
 
 __all__ = ["ConflictError", "HubError", "PushResult", "UnsafeArtifactError", "VerificationError", "pull", "push"]
 
@@ -338,9 +339,9 @@ def _add_code(folder: Path) -> None:
     """
     config = read_json(folder / CONFIG_NAME)
     classes = _auto_classes(config.get("model_type"))
+    copied: dict[str, Path] = {}
     for module in sorted({inspect.getfile(cls) for cls in classes.values()}):
-        for file in (module, *_siblings(module)):
-            _copy_module(Path(file), folder)
+        _flatten(Path(module), folder, copied)
     config["auto_map"] = {auto: f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}" for auto, cls in classes.items()}
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -356,17 +357,22 @@ def _auto_classes(model_type: Any) -> dict[str, type]:
     raise ValueError(f"Only code of hfseq can travel, model_type {known}; got {model_type!r}: drop with_code.")
 
 
-def _siblings(module: str) -> list[str]:
-    """The modules that one module imports from its folder, and those that they import."""
-    try:
-        return get_relative_import_files(module)
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"{error.filename} does not exist: code that travels imports only siblings, as `from .name import x`."
-        ) from error
+_RELATIVE_IMPORT = re.compile(r"^(\s*)from (\.+)((?:\w+\.)*)(\w*) import", re.MULTILINE)
 
 
-def _copy_module(file: Path, target: Path) -> None:
+def _flatten(file: Path, target: Path, copied: dict[str, Path]) -> None:
+    """Copy a module and what it imports relatively into one folder, by base names, as transformers loads code."""
+    if file.name in copied:
+        if copied[file.name] != file:
+            raise ValueError(f"Code that travels has two modules called {file.name}: {copied[file.name]} and {file}.")
+        return
+    if not file.is_file():
+        raise ValueError(f"{file} does not exist: code that travels imports names, as `from .module import name`.")
     if "hfseq" in get_imports(file):
         raise ValueError(f"{file} needs hfseq itself: import it inside `try:`, with a way to do without.")
-    shutil.copyfile(file, target / file.name)
+    copied[file.name] = file
+    text = file.read_text(encoding="utf-8")
+    for _, dots, folders, name in _RELATIVE_IMPORT.findall(text):
+        parent = file.parents[len(dots) - 1] / folders.replace(".", "/")
+        _flatten(parent / f"{name}.py", target, copied)
+    (target / file.name).write_text(_RELATIVE_IMPORT.sub(r"\1from .\4 import", text), encoding="utf-8")

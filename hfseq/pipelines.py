@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias, cast
 
 from transformers import Pipeline
 
-from .models.keyed_vectors import KeyedVectors
+from .models.words.vectors import KeyedVectors
 
 Pairs: TypeAlias = list[tuple[str, float]]
 

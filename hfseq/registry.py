@@ -20,37 +20,37 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .models.custom import (
+from .models.counting.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
+from .models.counting.ngram import NGramConfig, NGramForCausalLM
+from .models.recurrent.custom import (
     CustomConfig,
     CustomForCausalLM,
     CustomForSequenceClassification,
     CustomForTokenClassification,
     CustomModel,
 )
-from .models.gru import (
+from .models.recurrent.gru import (
     GRUConfig,
     GRUForCausalLM,
     GRUForSequenceClassification,
     GRUForTokenClassification,
     GRUModel,
 )
-from .models.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
-from .models.lstm import (
+from .models.recurrent.lstm import (
     LSTMConfig,
     LSTMForCausalLM,
     LSTMForSequenceClassification,
     LSTMForTokenClassification,
     LSTMModel,
 )
-from .models.ngram import NGramConfig, NGramForCausalLM
-from .models.rnn import (
+from .models.recurrent.rnn import (
     RNNConfig,
     RNNForCausalLM,
     RNNForSequenceClassification,
     RNNForTokenClassification,
     RNNModel,
 )
-from .models.transformer import (
+from .models.transformer.transformer import (
     TransformerConfig,
     TransformerForCausalLM,
     TransformerForMaskedLM,
@@ -58,12 +58,12 @@ from .models.transformer import (
     TransformerForTokenClassification,
     TransformerModel,
 )
-from .models.transformer_seq2seq import (
+from .models.transformer.transformer_seq2seq import (
     TransformerForConditionalGeneration,
     TransformerSeq2SeqConfig,
     TransformerSeq2SeqModel,
 )
-from .models.word2vec import Word2VecConfig, Word2VecModel
+from .models.words.word2vec import Word2VecConfig, Word2VecModel
 from .pipelines import WordVectorsPipeline
 
 

@@ -18,13 +18,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from hfseq.card_parts import number, title
-from hfseq.cards import load_facts, render_card
-from hfseq.facts import CardFacts, Facts
-from hfseq.language_facts import LanguageModelFacts
-from hfseq.masked_facts import MaskedModelFacts
-from hfseq.tagger_facts import TaggerFacts
-from hfseq.word_facts import WordVectorFacts
+from hfseq.cards.facts import CardFacts, Facts
+from hfseq.cards.parts import number, title
+from hfseq.cards.render import load_facts, render_card
+from hfseq.tasks.causal_lm.facts import LanguageModelFacts
+from hfseq.tasks.masked_lm.facts import MaskedModelFacts
+from hfseq.tasks.tagging.facts import TaggerFacts
+from hfseq.tasks.word_vectors.facts import WordVectorFacts
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from hfseq.data.documents import load_documents
-from hfseq.ladder import LadderSettings, climb, ladder_table, plot_ladder, save_ladder
-from hfseq.language_modeling import make_text, make_tokenizer
-from hfseq.publishing import launch_command
+from hfseq.recipe.publish import launch_command
 from hfseq.settings import read_settings
+from hfseq.tasks.causal_lm.settings import make_text, make_tokenizer
+from hfseq.tasks.ladder.build import LadderSettings, climb, ladder_table, plot_ladder, save_ladder
 
 
 def main() -> None:

@@ -18,14 +18,15 @@ from pathlib import Path
 from transformers.trainer_utils import set_seed
 
 import hfseq
-from hfseq import causal_modeling, masked_modeling
-from hfseq.cards import write_card
+from hfseq.cards.render import write_card
 from hfseq.data.documents import load_documents
-from hfseq.language_modeling import LanguageSettings, make_model, make_text, make_tokenizer
-from hfseq.publishing import launch_command
-from hfseq.runs import open_run
+from hfseq.recipe.publish import launch_command
+from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
-from hfseq.stream_training import StreamTrainer, StreamTrainingArguments
+from hfseq.tasks.causal_lm import build as causal_modeling
+from hfseq.tasks.causal_lm.settings import LanguageSettings, make_model, make_text, make_tokenizer
+from hfseq.tasks.masked_lm import build as masked_modeling
+from hfseq.training.streams.trainer import StreamTrainer, StreamTrainingArguments
 
 
 def main() -> None:

@@ -22,15 +22,22 @@ from datasets import DatasetDict
 from transformers.trainer_utils import set_seed
 
 import hfseq
-from hfseq.cards import write_card
-from hfseq.classification import ClassificationSettings, card_facts, load_task, make_model, make_tokenizer
+from hfseq.cards.facts import SeedRun
+from hfseq.cards.render import write_card
 from hfseq.data.text import tokenize_dataset
-from hfseq.facts import SeedRun
-from hfseq.metrics import check_metric_for_best_model, classification_metrics
-from hfseq.publishing import launch_command
-from hfseq.runs import open_run
+from hfseq.evaluation.trainer_metrics import check_metric_for_best_model, classification_metrics
+from hfseq.recipe.publish import launch_command
+from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
-from hfseq.training import SequenceTrainer, SequenceTrainingArguments
+from hfseq.tasks.text_classification.build import (
+    ClassificationSettings,
+    card_facts,
+    load_task,
+    make_model,
+    make_tokenizer,
+)
+from hfseq.training.arguments import SequenceTrainingArguments
+from hfseq.training.trainer import SequenceTrainer
 
 
 def main() -> None:

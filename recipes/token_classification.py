@@ -18,15 +18,15 @@ from transformers import DataCollatorForTokenClassification
 from transformers.trainer_utils import set_seed
 
 import hfseq
-from hfseq.cards import write_card
+from hfseq.cards.facts import SeedRun
+from hfseq.cards.render import write_card
 from hfseq.data.tagged import load_tagged
-from hfseq.facts import SeedRun
-from hfseq.metrics import check_metric_for_best_model
-from hfseq.publishing import launch_command
-from hfseq.runs import open_run
+from hfseq.evaluation.tags import best_tags, tagging_metrics
+from hfseq.evaluation.trainer_metrics import check_metric_for_best_model
+from hfseq.recipe.publish import launch_command
+from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
-from hfseq.tag_metrics import best_tags, tagging_metrics
-from hfseq.tagging import (
+from hfseq.tasks.tagging.build import (
     TaggingSettings,
     card_facts,
     check_lengths,
@@ -35,7 +35,8 @@ from hfseq.tagging import (
     make_tokens,
     problem_of,
 )
-from hfseq.training import SequenceTrainer, SequenceTrainingArguments
+from hfseq.training.arguments import SequenceTrainingArguments
+from hfseq.training.trainer import SequenceTrainer
 
 
 def main() -> None:

@@ -15,14 +15,14 @@ import sys
 from pathlib import Path
 
 import hfseq
-from hfseq.cards import write_card
+from hfseq.cards.render import write_card
 from hfseq.data.text_sources import open_source
-from hfseq.publishing import launch_command
-from hfseq.runs import open_run
+from hfseq.recipe.publish import launch_command
+from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
-from hfseq.word_measures import evaluate_vectors
-from hfseq.word_training import Word2VecTrainer, Word2VecTrainingArguments
-from hfseq.word_vectors import WordVectorSettings, card_facts, make_config, read_corpus, words_per_second
+from hfseq.tasks.word_vectors.build import WordVectorSettings, card_facts, make_config, read_corpus, words_per_second
+from hfseq.tasks.word_vectors.measures import evaluate_vectors
+from hfseq.training.words.trainer import Word2VecTrainer, Word2VecTrainingArguments
 
 
 def main() -> None:

@@ -125,7 +125,7 @@ def repo(hub: MiniHub, api: "HfApi", repo_id: str) -> str:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """Folder with a small LSTM classifier, its tokenizer and a card."""
-    from tests.checkpoints import save_checkpoint
+    from tests.hub.checkpoints import save_checkpoint
 
     return save_checkpoint(tmp_path / "checkpoint")
 

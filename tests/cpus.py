@@ -1,7 +1,7 @@
 """Run the numerical tests in every setting that changes in which order a CPU adds: `make test-cpus`.
 
     python tests/cpus.py                       # all of them, a line for each setting; minutes each
-    python tests/cpus.py tests/test_hmm.py     # other tests
+    python tests/cpus.py tests/models/counting/test_hmm.py     # other tests
     python tests/cpus.py -k "not 130"          # fewer of them: options that begin with - are pytest's
 
 Settings that ask for more than the CPU has are left out.
@@ -20,28 +20,16 @@ import llvmlite.binding
 ROOT = Path(__file__).parents[1]
 NUMERICAL = [
     "tests/models",
-    *(
-        f"tests/test_{name}.py"
-        for name in (
-            "closeness",
-            "cpus",
-            "evaluation",
-            "fused_generation",
-            "generation",
-            "generative",
-            "hmm",
-            "hmm_training",
-            "language_models",
-            "masked_training",
-            "ngram",
-            "scoring",
-            "stream_evaluation",
-            "stream_training",
-            "tagging",
-            "training",
-            "word_training",
-        )
-    ),
+    "tests/kernels",
+    "tests/evaluation",
+    "tests/generation",
+    "tests/test_closeness.py",
+    "tests/test_cpus.py",
+    "tests/tasks/causal_lm/test_language_models.py",
+    "tests/tasks/tagging/test_tagging.py",
+    "tests/training/streams",
+    "tests/training/test_training.py",
+    "tests/training/words",
 ]
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "HFSEQ_SIMD_BITS": "256"}
 SETTINGS: list[dict[str, str]] = [

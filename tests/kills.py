@@ -23,11 +23,12 @@ import numpy as np
 from safetensors.torch import load_file
 
 from hfseq import Word2VecConfig, WordCorpus
-from hfseq.checkpoints import UNFINISHED, check_checkpoint, checkpoints_in
 from hfseq.models.artifacts import UnsafeArtifactError
-from hfseq.word_training import Word2VecTrainer, Word2VecTrainingArguments
-from tests import stream_trainers, trainers
+from hfseq.training.checkpoints import UNFINISHED, check_checkpoint, checkpoints_in
+from hfseq.training.words.trainer import Word2VecTrainer, Word2VecTrainingArguments
 from tests.launches import free_port
+from tests.training import trainers
+from tests.training.streams import stream_trainers
 
 SAVED = {"save_strategy": "steps", "save_steps": 1, "save_total_limit": 3, "learning_rate": 0.03}
 

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from hfseq.kernels import simd
+from hfseq.kernels.cells import simd
 from tests.cpus import NUMERICAL, ROOT, SETTINGS
 
 

@@ -8,10 +8,10 @@ from transformers import pipeline
 
 import hfseq
 from hfseq.hub import push
-from hfseq.models.keyed_vectors import KeyedVectors
-from hfseq.models.word2vec import Word2VecConfig, Word2VecModel
+from hfseq.models.words.vectors import KeyedVectors
+from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
 from hfseq.tokenization import vocabulary_tokenizer
-from tests.checkpoints import CARD
+from tests.hub.checkpoints import CARD
 
 WORDS = ["king", "queen", "man", "woman", "prince", "breakfast", "lunch", "dinner"]
 MATRIX = np.array(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from transformers import LlamaConfig, TrainingArguments
 
-from hfseq.card_checks import check_card
+from hfseq.cards.checks import check_card
 from hfseq.settings import check_known, fields_of, known_fields, read_settings, save_settings
 
 

@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from hfseq import FAMILIES, version
-from tests import conftest, test_contract, versions
+from tests import conftest, versions
+from tests.contract import test_contract
 
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -170,8 +171,8 @@ def test_the_newest_transformers_sees_generation_and_one_configuration_of_every_
         "pytest",
         "--collect-only",
         "-qq",
-        "tests/test_contract.py",
-        "tests/test_generation.py",
+        "tests/contract/test_contract.py",
+        "tests/generation/test_generation.py",
     ]
     out = subprocess.run(
         [*command, "-m", "newest"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..models.packed_files import open_text
 from ..tokenization import Split
-from .words import RawCorpus, Source, read_raw
+from .corpus import RawCorpus, Source, read_raw
 
 Scoring = Literal["default", "npmi"]
 

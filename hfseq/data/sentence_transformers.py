@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..models.keyed_vectors import KeyedVectors
+from ..models.words.vectors import KeyedVectors
 from .vector_files import checked_rows
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerFast
 
-from ..entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
-from ..metrics import IGNORED_LABEL
+from ..evaluation.entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
+from ..evaluation.scores import IGNORED_LABEL
 from ..settings import check_known
 from .text import (
     FORMATS,

@@ -13,7 +13,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, lo
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from transformers import PreTrainedTokenizerBase
 
-from hfseq.data.embedded import load_embedded
+from hfseq.data.embedded.load import load_embedded
 from hfseq.data.json_files import check_json
 from hfseq.models.packed_files import check_plain, not_in_encoding
 from hfseq.settings import check_known

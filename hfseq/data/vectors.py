@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
 
-from ..tokenizer_files import check_tokenizer
+from ..tokenization.files import check_tokenizer
 from .vector_files import Format, read_word_vectors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

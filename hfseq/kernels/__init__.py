@@ -1,1 +1,1 @@
-"""Fused kernels: made from the equations in `models/cells.py`, compiled by numba, each with a plain torch twin."""
+"""Fused kernels, compiled by numba; each has a plain twin in torch."""

@@ -1,8 +1,8 @@
 """What every model shares: initialisation rules, and loading that refuses a torn checkpoint.
 
 Two classes stand directly above those of transformers: `SequencePreTrainedModel`, and `SequenceConfig` in
-`configs.py`. Families derive from them once; everything else is shared by small blocks (`recurrence.py`, `heads.py`,
-`state.py`).
+`configs.py`. Families derive from them once; everything else is shared by small blocks (`recurrent/backbone.py`,
+`heads/pooling.py`, `state.py`).
 
 No `from __future__ import annotations` in this folder: it turns annotations into strings, which silently switches off
 the type checks of `@strict` and breaks `config_class`.

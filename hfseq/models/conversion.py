@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from .cells import Cell, gru_cell, rnn_cell
-from .loop import RecurrentLoop
-from .recurrence import RecurrentLayer
+from .recurrent.backbone import RecurrentLayer
+from .recurrent.cells import Cell, gru_cell, rnn_cell
+from .recurrent.loop import RecurrentLoop
 
 _TORCH_MODULES: dict[str, Callable[..., nn.RNNBase]] = {
     "LSTM": nn.LSTM,

@@ -70,18 +70,20 @@ def _pytest(*arguments: str) -> tuple[str, ...]:
 SECTIONS = {
     "kernels": Section(
         "every cell's Triton kernels against its equation, in both launch styles",
-        _pytest("-m", "", "tests/models/test_gpu_kernels.py"),
+        _pytest("-m", "", "tests/kernels/test_gpu_kernels.py"),
         150,
         "every_cell and (lstm or gru)",
     ),
     "contract": Section(
         "the promises for one configuration a family",
-        _pytest("-m", "newest and not slow", "tests/test_contract.py"),
+        _pytest("-m", "newest and not slow", "tests/contract/test_contract.py"),
         120,
         "test_promise and (lstm-language or hmm-language)",
     ),
     "generation": Section(
-        "beams, several texts of a prompt, kept states, stop strings", _pytest("tests/test_generation.py"), 60
+        "beams, several texts of a prompt, kept states, stop strings",
+        _pytest("tests/generation/test_generation.py"),
+        60,
     ),
     "numbers": Section(
         "answers, losses and gradients of every configuration and cell, text, scores and counts against the CPU",

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from hfseq.generation import fused_generate
-from hfseq.models.cells import CELLS
-from hfseq.scoring import score_ids
+from hfseq.evaluation.language import score_ids
+from hfseq.generation.fused import fused_generate
+from hfseq.models.recurrent.cells import CELLS
 from tests.closeness import assert_same
+from tests.contract.test_contract import CASES, make_case
 from tests.devices import DEVICE
-from tests.models.loops import BATCHES, BUILT_IN, TOLERANCES, make_loop, reference_route, run
-from tests.test_contract import CASES, make_case
+from tests.models.recurrent.loops import BATCHES, BUILT_IN, TOLERANCES, make_loop, reference_route, run
 
 pytestmark = pytest.mark.slow  # against itself a CPU proves nothing
 

@@ -5,7 +5,7 @@ import torch
 
 from tests.closeness import assert_same
 from tests.devices import DEVICE
-from tests.test_word_training import MODELS, corpus, make_trainer, separation
+from tests.training.words.test_word_training import MODELS, corpus, make_trainer, separation
 
 __all__ = ["corpus"]  # a fixture
 

@@ -9,9 +9,9 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 import hfseq
-from hfseq.kernels import modules
-from hfseq.models.cells import CELLS, Cell, register_cell
-from hfseq.models.loop import RecurrentLoop, TokenOrder
+from hfseq.kernels.cells import modules
+from hfseq.models.recurrent.cells import CELLS, Cell, register_cell
+from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
 from tests.closeness import assert_same, difference
 
 ROUTES = ["fused", "without_kernels"]
@@ -20,7 +20,7 @@ ROUTES = ["fused", "without_kernels"]
 @pytest.fixture(params=ROUTES)
 def route(request, monkeypatch):
     if request.param == "without_kernels":
-        monkeypatch.setattr("hfseq.models.fused.kernels", lambda: None)
+        monkeypatch.setattr("hfseq.models.recurrent.fused.kernels", lambda: None)
     return request.param
 
 
@@ -107,9 +107,9 @@ def test_one_step_sees_every_change_of_the_weights(change):
 
 
 def test_a_copy_keeps_its_cell_when_the_name_means_another_one_since(monkeypatch):
-    monkeypatch.setattr("hfseq.models.cells.CELLS", dict(CELLS))
+    monkeypatch.setattr("hfseq.models.recurrent.cells.CELLS", dict(CELLS))
     register_cell("mine", gates=("n",))(lambda ops, gates, states, params: (ops.tanh(gates[0]),))
-    loop = RecurrentLoop(hfseq.models.cells.find_cell("mine"), input_size=6, hidden_size=8)
+    loop = RecurrentLoop(hfseq.models.recurrent.cells.find_cell("mine"), input_size=6, hidden_size=8)
     register_cell("mine", gates=("n",))(lambda ops, gates, states, params: (ops.relu(gates[0]),))
     inputs = torch.randn(2, 3, 6)
     assert torch.equal(copy.deepcopy(loop)(inputs, TokenOrder(2, 3, None))[0], loop(inputs, TokenOrder(2, 3, None))[0])
@@ -149,7 +149,7 @@ def test_a_folder_that_anybody_may_write_to_is_not_run_from(tmp_path):
 
 
 def test_autocast_leaves_float64_alone(monkeypatch):
-    monkeypatch.setattr("hfseq.models.fused._has_bfloat16", lambda: True)
+    monkeypatch.setattr("hfseq.models.recurrent.fused._has_bfloat16", lambda: True)
     loop, inputs, order = make().double(), torch.randn(2, 3, 6, dtype=torch.float64), TokenOrder(2, 3, None)
     with torch.autocast("cpu", torch.bfloat16):
         inside = loop(inputs, order)[0]

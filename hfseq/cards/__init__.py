@@ -1,0 +1,1 @@
+"""Model cards: measured facts, their checks, and how they are written."""

@@ -1,0 +1,160 @@
+"""The checks of a model card: words before the training, facts before the rendering, the text before it is written."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..settings import read_yaml
+from .facts import Facts
+
+_REQUIRED_KEYS = ("language", "license", "library_name", "pipeline_tag", "tags")
+_RESULT_KEYS = ("metrics", "model-index", "widget")
+# The Hub cannot show what such a model answers, and there may be no test set in the language of its corpus.
+_WITHOUT_RESULTS = "feature-extraction"
+_PLACEHOLDER = re.compile(
+    r"(?i:\[?more information needed\]?|lorem ipsum|\byour[-_](?:name|model|user)|<(?:your|model|name|path)[^>]*>)"
+    r"|\b(?:TODO|TBD|FIXME|XXX)\b"  # in capitals: a todo list is a thing that people talk of
+)
+_MISSING_VALUE = re.compile(r"(?<![\w.-])(?:None|NaN|nan|inf)(?![\w-]|\.\w)")
+_MACHINE_PATH = re.compile(r"(?<![\w.])(?:/(?:home|root|Users|tmp)/|[A-Z]:\\)\S*")
+_LINK = re.compile(r"\]\(([^)\s]*)\)")
+_ADDRESS = re.compile(r"https://[\w-]+(\.[\w-]+)+")
+
+# What a person or the data wrote may hold any word ("call my nan"); only the rest of a card shows values.
+_EXAMPLES = re.compile(r"^## Examples\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+_SNIPPET = re.compile(r"^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
+_CODE = re.compile(r"^```\w*\n.*?^```$", re.DOTALL | re.MULTILINE)
+_FIELD = re.compile(r"^(?:- \*\*(?!Data:|Conditions:)[\w ]+:\*\* .*|\| [^|]+ \| [^|]+ \|)$", re.MULTILINE)
+_FREE_FACTS = re.compile(
+    r"facts\.(?:command|examples|widgets|kinds|neighbours|analogies|prompts|samples|data\.conditions)\b"
+)
+
+
+def check_words(words: Mapping[str, str]) -> None:
+    """Refuse what a person wrote for a card if the card could not show it; cheap, so ask before the training.
+
+    Args:
+        words: Where each text was given, and the text.
+
+    Raises:
+        ValueError: naming every text that is empty, says None or nan and nothing else, or holds words of a
+            placeholder, a path of a machine or a link that is no https:// address.
+    """
+    defects = [f"{where} has {defect}" for where, text in words.items() for defect in _word_defects(text)]
+    if defects:
+        raise ValueError("the model card could not say this: " + "; ".join(defects) + ". Write it anew.")
+
+
+def _word_defects(text: str) -> Iterator[str]:
+    if not text.strip() or _MISSING_VALUE.fullmatch(text.strip()):
+        yield f"no value: {text!r}"
+    yield from _found(text, "a placeholder", _PLACEHOLDER)
+    yield from _found(text, "a machine's path", _MACHINE_PATH)
+    yield from _link_defects(text, anchors=set())
+
+
+def check_facts(facts: Facts) -> None:
+    """Refuse facts that say nothing; their types have been checked when they were made."""
+    leaves = list(_leaves(facts.to_dict(), "facts"))
+    for path, value in leaves:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{path} is {value!r}, and a card shows numbers alone; measure it again.")
+    check_words({path: value for path, value in leaves if isinstance(value, str) and not _FREE_FACTS.match(path)})
+
+
+def check_card(text: str) -> None:
+    """Refuse a card that a reader could not use.
+
+    Raises:
+        ValueError: naming every defect: front matter missing or without a required key; no licence; no finite metric
+            in the model-index; None or nan as a value; words of a placeholder; paths of a machine; links that lead
+            nowhere. The sentences asked, the labels and the rows under "Examples" may hold any words.
+    """
+    parts = re.match(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
+    if parts is None:
+        raise ValueError("the card has no YAML front matter; start it with '---', the metadata and '---'.")
+    front_matter, body = read_yaml(parts[1], "the card's front matter"), parts[2]
+    if not isinstance(front_matter, dict):
+        raise ValueError(f"the card's front matter is no mapping of keys but {front_matter!r}.")
+    shown = _SNIPPET.sub("", _EXAMPLES.sub("", body))
+    prose = _CODE.sub("", shown)
+    defects = [
+        *_front_matter_defects(front_matter),
+        *_table_defects(prose),
+        *_prose_defects(prose),
+        *_found(shown, "a machine's path", _MACHINE_PATH),
+    ]
+    if defects:
+        raise ValueError("the model card has defects: " + "; ".join(defects) + ". Correct the facts and render again.")
+
+
+def _front_matter_defects(metadata: dict[str, Any]) -> Iterator[str]:
+    needs_results = metadata.get("pipeline_tag") != _WITHOUT_RESULTS
+    for key in (*_REQUIRED_KEYS, *(_RESULT_KEYS if needs_results else ())):
+        if not metadata.get(key):
+            yield f"front matter lacks {key!r}"
+    if metadata.get("library_name", "transformers") != "transformers":
+        yield f"library_name is {metadata['library_name']!r}, so pipeline(model=id) would refuse it"
+    if metadata.get("license") == "other" and not (metadata.get("license_name") and metadata.get("license_link")):
+        yield "license 'other' lacks license_name or license_link"
+    if "hfseq" not in (metadata.get("tags") or ["hfseq"]):
+        yield "tags lack 'hfseq'"
+    for path, value in _leaves(metadata, "front matter"):
+        if _is_unusable(path, value):
+            yield f"{path} is {value!r}"
+    metrics = [metric for model in metadata.get("model-index") or [] for metric in _metrics_of(model)]
+    if (needs_results or "model-index" in metadata) and not any(
+        isinstance(metric.get("value"), int | float) and math.isfinite(metric["value"]) for metric in metrics
+    ):
+        yield "model-index holds no finite metric"
+
+
+def _is_unusable(path: str, value: Any) -> bool:
+    """Tell whether a value of the front matter says nothing; the words of a widget are free."""
+    if isinstance(value, str):
+        return ".widget[" not in path and bool(_MISSING_VALUE.fullmatch(value) or _PLACEHOLDER.search(value))
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _metrics_of(model: dict[str, Any]) -> list[dict[str, Any]]:
+    return [metric for result in model.get("results") or [] for metric in result.get("metrics") or []]
+
+
+def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield (path, value) for every plain value of parsed YAML."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _leaves(value, f"{path}[{index}]")
+    else:
+        yield path, node
+
+
+def _table_defects(body: str) -> Iterator[str]:
+    for line in body.splitlines():
+        if line.startswith("|"):
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            if not all(cells) or {"None", "nan", "NaN", "inf"} & set(cells):
+                yield f"a table row misses a value: {line!r}"
+
+
+def _prose_defects(prose: str) -> Iterator[str]:
+    for line in _FIELD.findall(prose):
+        yield from _found(line, "a missing value", _MISSING_VALUE)
+    yield from _found(prose, "a placeholder", _PLACEHOLDER)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    yield from _link_defects(prose, anchors)
+
+
+def _found(text: str, what: str, pattern: re.Pattern[str]) -> Iterator[str]:
+    yield from (f"{what}: {match[0]!r}" for match in pattern.finditer(text))
+
+
+def _link_defects(text: str, anchors: set[str]) -> Iterator[str]:
+    for target in _LINK.findall(text):
+        if target not in anchors and not _ADDRESS.match(target):
+            yield f"a link that leads nowhere: {target!r}"

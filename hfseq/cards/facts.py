@@ -1,0 +1,355 @@
+"""The facts of a model card: what a run measured, typed, checked and kept as JSON.
+
+`Facts` is what every kind of model shares, `CardFacts` a text classifier's; `facts.py` in the folder of a task has its
+own. `measure.py` measures what the facts of several tasks say, `render.py` renders them.
+"""
+
+import json
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.utils import validate_repo_id
+
+from ..evaluation.scores import SCORES, Score
+from ..evaluation.trainer_metrics import PROBLEMS
+
+T = TypeVar("T")
+
+
+F = TypeVar("F", bound="Facts")
+
+
+@strict
+@dataclass(kw_only=True)
+class ArchitectureFacts:
+    """The network in a line."""
+
+    family: str
+    """Tag on the Hub, e.g. "lstm"."""
+    cell: str
+    """Name for people, e.g. "LSTM"."""
+    num_hidden_layers: int
+    hidden_size: int
+    embedding_size: int
+    bidirectional: bool
+    pooling: str | None
+    """None for a tagger, which has no vector of a whole text."""
+    max_length: int
+    """Tokens of a text that the model was trained on; longer texts were cut."""
+
+
+@strict
+@dataclass(kw_only=True)
+class DataFacts:
+    """What the model was trained and evaluated on."""
+
+    name: str
+    license: str
+    domain: str
+    """What the texts are, e.g. "news headlines"."""
+    splits: dict[str, int]
+    """Split -> number of texts."""
+    evaluated_split: str
+    vocabulary_size: int
+    unknown_rate: float
+    """Share of the evaluated split's tokens that are unknown, 0 to 1."""
+    hub_id: str | None = None
+    url: str | None = None
+    restriction: str | None = None
+    """Terms that forbid showing rows or free use, e.g. "non-commercial research only"."""
+
+
+@strict
+@dataclass(kw_only=True)
+class SeedRun:
+    """One training run."""
+
+    seed: int
+    metrics: dict[str, float]
+    """Name in `hfseq.evaluation.scores.SCORES` -> value, as the metric gives it (accuracy 0.971, not 97.1)."""
+    minutes: float
+
+
+@strict
+@dataclass(kw_only=True)
+class SpeedFacts:
+    """What `measure_speed` measured."""
+
+    ms_per_text: float
+    texts_per_second: float
+    batch_size: int
+
+
+@strict
+@dataclass(kw_only=True)
+class EnvironmentFacts:
+    """Versions and hardware; `environment` fills it."""
+
+    python: str
+    torch: str
+    transformers: str
+    hfseq: str
+    cpu: str
+    cores: int
+    gpu: str | None = None
+
+
+@strict
+@dataclass(kw_only=True)
+class Comparison:
+    """Another system's result on the same split."""
+
+    name: str
+    metric: str
+    value: float
+    source: str
+    """Who measured it, with a link where there is one."""
+
+
+@strict
+@dataclass(kw_only=True)
+class Example:
+    """One evaluated text."""
+
+    text: str
+    predicted: str
+    expected: str
+    score: float
+    """Confidence of the prediction, or the absolute error in regression."""
+
+
+@strict
+@dataclass(kw_only=True)
+class Examples:
+    """Texts predicted right and wrong."""
+
+    right: list[Example] = field(default_factory=list)
+    wrong: list[Example] = field(default_factory=list)
+
+
+@strict
+@dataclass(kw_only=True)
+class WidgetLabel:
+    """One label of a pipeline's answer."""
+
+    label: str
+    score: float
+
+
+@strict
+@dataclass(kw_only=True)
+class Widget:
+    """A text of our own and the pipeline's answer: the Hub shows both without running the model."""
+
+    text: str
+    output: list[WidgetLabel]
+    """Best first."""
+
+
+def check_license(license_id: str, name: str | None, link: str | None) -> None:
+    """Refuse the licence "other" without a name and a link, which the Hub asks for, and any listed one with them."""
+    if license_id != "other" and (name, link) != (None, None):
+        raise ValueError(f"license {license_id!r} takes neither license_name nor license_link; only 'other' does.")
+    if license_id == "other" and not (name and link and link.startswith("https://")):
+        raise ValueError(
+            "license 'other' needs a license_name and a license_link that begins with https://, "
+            f"got {name!r} and {link!r}."
+        )
+
+
+def check_seeds(runs: Sequence[SeedRun]) -> None:
+    """Refuse runs that cannot be averaged."""
+    seeds = [run.seed for run in runs]
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"runs must hold one result per seed, got the seeds {seeds}.")
+    for run in runs:
+        if set(run.metrics) != set(runs[0].metrics):
+            raise ValueError(f"seed {run.seed} has the metrics {sorted(run.metrics)}; every run needs the same.")
+
+
+def check_comparisons(comparisons: Sequence[Comparison], metrics: Collection[str]) -> None:
+    """Refuse other systems' results in a metric that the runs lack."""
+    if missing := {row.metric for row in comparisons} - set(metrics):
+        raise ValueError(f"comparisons use {sorted(missing)}, which the runs lack: {list(metrics)}.")
+
+
+class Facts:
+    """What the facts of every kind of model have; a kind is a strict dataclass with these fields and its own.
+
+    `runs[0]` is the run whose weights are published; the examples are its.
+    """
+
+    model_id: str
+    """Id on the Hub, "user/name"."""
+    summary: str
+    """One sentence: what the model does."""
+    language: str
+    """ISO code."""
+    license: str
+    """Of the weights, as the Hub spells it."""
+    license_name: str | None
+    """Of the licence "other"; so is the link to its text."""
+    license_link: str | None
+    parameters: int
+    file_mb: float
+    runs: Sequence[SeedRun]
+    environment: EnvironmentFacts
+    command: str
+    """The exact command of the runs."""
+    comparisons: list[Comparison]
+    limits: list[str]
+    """What the limits written from the facts leave out."""
+    citations: list[str]
+    """BibTeX entries that the card does not add by itself."""
+
+    @property
+    def name(self) -> str:
+        """The model's name without its owner."""
+        return self.model_id.rsplit("/")[-1]
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The names of the scores that every run has."""
+        return list(self.runs[0].metrics)
+
+    def score_of(self, metric: str) -> Score:
+        """Return how a score is named and shown."""
+        return SCORES[metric]
+
+    def mean(self, metric: str) -> float:
+        """Return the mean of a score over the runs."""
+        return statistics.mean(run.metrics[metric] for run in self.runs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain values, in the order of their fields."""
+        return asdict(cast(Any, self))
+
+    def save(self, path: str | Path) -> None:
+        """Write the facts as JSON."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls: type[F], path: str | Path) -> F:
+        """Read facts that `save` wrote; unknown, missing or ill-typed values are a ValueError."""
+        try:
+            return _build(cls, read_json(path), "facts")
+        except (ValueError, StrictDataclassError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+@strict
+@dataclass(kw_only=True)
+class CardFacts(Facts):
+    """All that a card says about one text classifier.
+
+    `runs[0]` is the run whose weights are published; `speed`, `examples` and `widgets` are its.
+    """
+
+    model_id: str
+    """Id on the Hub, "user/name"."""
+    summary: str
+    """One sentence: what the model does."""
+    task: str
+    """The pipeline's task."""
+    problem_type: str
+    language: str
+    """ISO code."""
+    license: str
+    """Of the weights, as the Hub spells it."""
+    parameters: int
+    file_mb: float
+    architecture: ArchitectureFacts
+    data: DataFacts
+    runs: list[SeedRun]
+    speed: SpeedFacts
+    environment: EnvironmentFacts
+    command: str
+    """The exact command of the runs."""
+    examples: Examples
+    widgets: list[Widget]
+    comparisons: list[Comparison] = field(default_factory=list)
+    pretrained: str | None = None
+    """Weights that came from elsewhere, e.g. "GloVe 6B vectors"."""
+    limits: list[str] = field(default_factory=list)
+    """What the limits written from the facts leave out."""
+    citations: list[str] = field(default_factory=list)
+    """BibTeX entries of the architecture and the data."""
+    license_name: str | None = None
+    """Of the licence "other"; so is the link to its text."""
+    license_link: str | None = None
+
+    def validate_names(self) -> None:
+        """Check the ids against what they refer to."""
+        validate_repo_id(self.model_id)
+        if self.problem_type not in PROBLEMS:
+            raise ValueError(f"problem_type {self.problem_type!r} is unknown; choose one of {tuple(PROBLEMS)}.")
+        if self.data.evaluated_split not in self.data.splits:
+            raise ValueError(
+                f"evaluated_split {self.data.evaluated_split!r} is not among the splits {tuple(self.data.splits)}."
+            )
+        if "train" not in self.data.splits:
+            raise ValueError(f"the splits {tuple(self.data.splits)} must count the training texts as 'train'.")
+        if not self.widgets or not all(widget.output for widget in self.widgets):
+            raise ValueError("widgets must hold at least one text with the pipeline's output; see widget_entries.")
+
+    def validate_runs(self) -> None:
+        """Check that the runs can be averaged, and that their scores are known."""
+        check_seeds(self.runs)
+        if not self.metric_names:
+            raise ValueError(f"runs have no metrics; give each some of {tuple(SCORES)}.")
+        if unknown := {*self.metric_names, *(row.metric for row in self.comparisons)} - set(SCORES):
+            raise ValueError(f"unknown metrics {sorted(unknown)}; choose from {tuple(SCORES)}.")
+        check_comparisons(self.comparisons, self.metric_names)
+
+    def validate_license(self) -> None:
+        """Check that a licence the Hub does not list is named and linked."""
+        check_license(self.license, self.license_name, self.license_link)
+
+    def validate_restriction(self) -> None:
+        """Check that a card does not republish rows that its data forbid to."""
+        if self.data.restriction and (self.examples.right or self.examples.wrong):
+            raise ValueError(
+                f"the data are restricted ({self.data.restriction}), so the card must not show their rows: "
+                "leave examples empty."
+            )
+
+
+def read_json(path: str | Path) -> Any:
+    """Parse a JSON file, in which nan and infinity are a ValueError."""
+    return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number; measure the value again.")
+
+
+def _build(hint: Any, value: Any, where: str) -> Any:
+    """Turn parsed JSON into the type `hint`; the types of plain values are left to @strict."""
+    if is_dataclass(hint):
+        return _build_dataclass(hint, value, where)
+    if get_origin(hint) is list and isinstance(value, list):
+        return [_build(get_args(hint)[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if get_origin(hint) is dict and isinstance(value, dict):
+        return {key: _build(get_args(hint)[1], item, f"{where}[{key!r}]") for key, item in value.items()}
+    if hint is float and type(value) is int:
+        return float(value)  # 5 and 5.0 are the same number in JSON
+    return value
+
+
+def _build_dataclass(cls: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} must be an object with the keys of {cls.__name__}, got {value!r}.")
+    known = {each.name for each in fields(cls)}
+    optional = {each.name for each in fields(cls) if (each.default, each.default_factory) != (MISSING, MISSING)}
+    if unknown := sorted(value.keys() - known):
+        raise ValueError(f"{where} has unknown keys {unknown}; it takes {sorted(known)}.")
+    if missing := sorted(known - optional - value.keys()):
+        raise ValueError(f"{where} lacks the keys {missing}.")
+    hints = get_type_hints(cls)
+    return cls(**{name: _build(hints[name], item, f"{where}.{name}") for name, item in value.items()})

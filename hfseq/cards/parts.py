@@ -1,0 +1,159 @@
+"""What the cards of all kinds of models share: how numbers and names are written, the metadata, common limits."""
+
+import json
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from ..evaluation.scores import Score
+from .facts import Comparison, Facts, SeedRun
+
+
+def number(value: float, score: Score) -> str:
+    """Write a score as people read it, in per cent where they do."""
+    return f"{100 * value:.1f}" if score.is_percentage else f"{value:.3f}"
+
+
+def title(score: Score) -> str:
+    """Name a score, with its unit."""
+    return score.title + (" (%)" if score.is_percentage else "")
+
+
+def significant(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def cell(text: str) -> str:
+    """Make any text safe inside a markdown table, and short."""
+    line = " ".join(text.split()) or "(empty text)"
+    short = line if len(line) <= 200 else line[:199] + "…"
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", short.replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def code(text: str) -> str:
+    """Set a label as code, which tells the label "None" from a value that is missing."""
+    return "`" + text.replace("`", "'").replace("|", "\\|") + "`"
+
+
+def quoted(value: Any) -> str:
+    """Write a Python string, or a list or dictionary of strings, as ruff would: in double quotes."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def inline(text: str) -> str:
+    """Keep the links of a text, but nothing that would end its table cell."""
+    return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
+
+
+def slug(name: str) -> str:
+    """Write a name as an id, for data that have none on the Hub."""
+    return re.sub(r"\W+", "-", name.lower()).strip("-")
+
+
+def seeds_text(runs: Sequence[SeedRun]) -> str:
+    """Write the seeds as "0-2" or "0, 3, 7"."""
+    seeds = [run.seed for run in runs]
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def score_text(facts: Facts, metric: str) -> str:
+    """Write "97.1 ± 0.2 (seeds 0-2: 97.0, 97.3, 97.1)", or "97.1 (seed 0)" for one run."""
+    score = facts.score_of(metric)
+    values = [run.metrics[metric] for run in facts.runs]
+    if len(values) == 1:
+        return f"{number(values[0], score)} (seed {facts.runs[0].seed})"
+    each = ", ".join(number(value, score) for value in values)
+    spread = number(statistics.stdev(values), score)
+    return f"{number(facts.mean(metric), score)} ± {spread} (seeds {seeds_text(facts.runs)}: {each})"
+
+
+def spread_text(facts: Facts) -> str:
+    """Say what stands behind a ±."""
+    if len(facts.runs) == 1:
+        return "One seed was run, so the spread is unknown."
+    return f"Mean ± sample standard deviation over {len(facts.runs)} seeds."
+
+
+def comparison_rows(facts: Facts) -> list[dict[str, str]]:
+    """Put this model's own row above the rows that share its metric; names and sources are safe inside the table."""
+    others = [replace(row, name=cell(row.name), source=inline(row.source)) for row in facts.comparisons]
+    rows = []
+    for metric in dict.fromkeys(row.metric for row in others):
+        own = Comparison(name="**This model**", metric=metric, value=facts.mean(metric), source="this card")
+        rows += [own, *(row for row in others if row.metric == metric)]
+    return [
+        {
+            "name": row.name,
+            "metric": title(facts.score_of(row.metric)),
+            "value": number(row.value, facts.score_of(row.metric)),
+            "source": row.source,
+        }
+        for row in rows
+    ]
+
+
+BIASES = "It repeats the biases of its data, and its scores are no measure of fairness or of other data."
+
+
+def term_limits(facts: Facts, restriction: str | None) -> list[str]:
+    """Write the limits that the terms of the data and the licence of the weights set."""
+    limits = [f"The terms of the data bind its use: {restriction}."] if restriction else []
+    if facts.license_name:
+        limits.append(f"The licence of the weights is [{facts.license_name}]({facts.license_link}).")
+    return limits
+
+
+def result(facts: Facts, metric: str, **about: Any) -> EvalResult:
+    """Make a score's entry in the `model-index`.
+
+    Args:
+        facts: Of the model.
+        metric: One of its scores.
+        **about: Task and data set, see `EvalResult`.
+    """
+    score = facts.score_of(metric)
+    seeds = seeds_text(facts.runs)
+    return EvalResult(
+        metric_type=score.hub_id,
+        metric_name=f"{score.title} ({f'mean of seeds {seeds}' if len(facts.runs) > 1 else f'seed {seeds}'})",
+        metric_value=round(facts.mean(metric), 6),
+        metric_args=score.hub_args or None,
+        **about,
+    )
+
+
+def front_matter(
+    facts: Facts, *, task: str, tags: list[str], hub_id: str | None, results: list[EvalResult], **more: Any
+) -> str:
+    """Write the card's metadata.
+
+    Args:
+        facts: Of the model.
+        task: Of the Hub.
+        tags: Beside "hfseq".
+        hub_id: Of the training data, if the Hub has them.
+        results: One for each score that the card shows.
+        **more: Other keys.
+    """
+    data = ModelCardData(
+        language=facts.language,
+        license=facts.license,
+        license_name=facts.license_name,
+        license_link=facts.license_link,
+        library_name="transformers",  # another name makes `pipeline(model=id)` refuse the repository
+        pipeline_tag=task,
+        tags=["hfseq", *tags],
+        datasets=[hub_id] if hub_id else None,
+        metrics=list(dict.fromkeys(each.metric_type for each in results)) or None,
+        model_name=facts.name,
+        eval_results=results or None,
+        **more,
+    )
+    return data.to_yaml()

@@ -1,0 +1,48 @@
+"""What a person says in a model card, and no run can measure."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from huggingface_hub.utils import validate_repo_id
+
+from .facts import check_license
+from .render import check_words
+
+
+@dataclass(kw_only=True)
+class CardWords:
+    """What a model card says and no run can measure; a recipe's section `card` has these keys and its own."""
+
+    model_id: str = field(metadata={"help": "id on the Hub, user/name; what the card's snippet loads"})
+    summary: str = field(metadata={"help": "one sentence: what the model does"})
+    data_name: str = field(metadata={"help": "name of the data"})
+    data_license: str = field(metadata={"help": "licence of the data"})
+    data_domain: str = field(metadata={"help": "what the texts are, e.g. news headlines"})
+    data_url: str | None = field(default=None, metadata={"help": "where the data come from"})
+    data_restriction: str | None = field(default=None, metadata={"help": "terms that forbid showing rows"})
+    language: str = field(default="en", metadata={"help": "ISO code"})
+    license: str = field(default="apache-2.0", metadata={"help": "licence of the weights, as the Hub spells it"})
+    license_name: str | None = field(default=None, metadata={"help": "name of the licence `other`"})
+    license_link: str | None = field(default=None, metadata={"help": "where the text of the licence `other` is"})
+    comparisons: list[dict[str, Any]] = field(
+        default_factory=list, metadata={"help": "published results: name, metric, value, source"}
+    )
+    limits: list[str] = field(default_factory=list, metadata={"help": "limits that the facts do not show"})
+    citations: list[str] = field(default_factory=list, metadata={"help": "BibTeX entries"})
+
+    def __post_init__(self) -> None:
+        """Refuse before the training what the card would refuse after it."""
+        validate_repo_id(self.model_id)
+        if self.data_url is not None and not self.data_url.startswith("https://"):
+            raise ValueError(f"card.data_url={self.data_url!r} is no link for a card: it must begin with https://.")
+        check_license(self.license, self.license_name, self.license_link)
+        check_words(self._words())
+
+    def _words(self) -> dict[str, str]:
+        """Every text that the card takes over as it is, by its key; what the model is asked may hold any words."""
+        words = {f"card.{name}": value for name, value in vars(self).items() if isinstance(value, str)}
+        for name in ("limits", "citations"):
+            words |= {f"card.{name}[{index}]": text for index, text in enumerate(vars(self)[name])}
+        for index, row in enumerate(self.comparisons):
+            words |= {f"card.comparisons[{index}].{key}": row[key] for key in ("name", "source")}
+        return words

@@ -1,0 +1,1 @@
+"""Scores that work offline: of classes, tags, entities and language."""

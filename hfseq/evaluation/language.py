@@ -1,0 +1,429 @@
+"""How probable a language model finds a text: log-probability, surprisal, perplexity.
+
+    scores = hfseq.score(model, tokenizer, ["the cat sat", "cat the sat"])
+    scores.perplexity, scores.word_perplexity, scores.bits_per_character       # of all texts together
+    scores.texts[1].log_prob                                                   # of one text
+    list(zip(scores.texts[1].tokens, scores.texts[1].surprisals))              # token by token, in nats
+
+Any causal language model will do, ours or transformers' own. The conventions:
+
+    log P(text) = sum_t log P(x_t | x_1 ... x_{t-1})      surprisal of x_t = -log P(x_t | ...), in nats
+    nats per token     = -log P / tokens                   perplexity      = exp(nats per token)
+    bits per character = -log P / (characters * log 2)     word perplexity = exp(-log P / words)
+
+- **What is predicted.** Every token but the first of a document, which is context: `<s>`, or, where no start token
+  stands in front, the first token of the text itself, which nothing precedes. The end `</s>` is predicted by default,
+  so that the probabilities of all texts sum to 1 (`add_end=False`: of all texts that begin so).
+- **What is counted.** Tokens are what is predicted, the end included. Words (parted by white space), characters and
+  bytes are those of the text as it was given, without the end; so models with different tokenizers can be compared by
+  the measures per word, character and byte, and not by perplexity per token.
+- **Totals, not means of means.** A measure of several texts divides the sum of their log-probabilities by the sum of
+  their lengths, in float64.
+- **Unknown words** are scored as `<unk>`, which is easier to predict than the word was. `num_unknown` counts them: a
+  perplexity with unknowns is only comparable to one over the same vocabulary.
+
+How a text is read depends on the model. One that carries a state reads any text once, in pieces, which changes
+nothing. One with a limited context reads windows of `window` tokens, each `stride` tokens after the last; every token
+is scored once, by the first window that reaches it, and so with at least `window - stride` tokens before it (or all
+there are). No answer depends on how texts are batched.
+
+Shapes: B rows, T time, V vocabulary.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple, TypeAlias, cast
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import Cache, DynamicCache
+
+from ..models.heads.causal_lm import IGNORED
+from ..models.recurrent.state import RECURRENT_LAYER_TYPE
+
+Document: TypeAlias = Sequence[int] | np.ndarray
+
+_PIECE: Final = 128  # tokens of a long text read at once beside others: more rows fill the processor better
+_TABLE_SIZE: Final = 2**24  # numbers in a batch's table of logits
+_FEWEST, _MOST = 512, 16_384  # tokens of a batch
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Measures:
+    """A log-probability, the counts of what it is the probability of, and what follows from both.
+
+    Args:
+        log_prob: The natural logarithm of P.
+        num_tokens: Tokens predicted.
+        num_words: Words, parted by white space.
+        num_characters: Code points.
+        num_bytes: Bytes in UTF-8.
+        num_unknown: How many of the tokens are `<unk>`.
+    """
+
+    log_prob: float
+    num_tokens: int
+    num_words: int
+    num_characters: int
+    num_bytes: int
+    num_unknown: int
+
+    def _per(self, unit: str) -> float:
+        count = getattr(self, f"num_{unit}")
+        if count == 0:
+            raise ValueError(f"There are no {unit} to divide by: the text is empty.")
+        return -self.log_prob / count
+
+    @property
+    def nats_per_token(self) -> float:
+        """The mean surprisal of a token: the loss that language models are trained on."""
+        return self._per("tokens")
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats per token): a choice among so many equally likely tokens would be as hard."""
+        return _exp(self._per("tokens"))
+
+    @property
+    def word_perplexity(self) -> float:
+        """exp(-log P / words)."""
+        return _exp(self._per("words"))
+
+    @property
+    def bits_per_character(self) -> float:
+        """-log2 P / characters."""
+        return self._per("characters") / math.log(2)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """-log2 P / bytes."""
+        return self._per("bytes") / math.log(2)
+
+
+def _exp(value: float) -> float:
+    with np.errstate(over="ignore"):  # what is too improbable for a float has the perplexity inf
+        return float(np.exp(value))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextScore(Measures):
+    """One text, with its measures.
+
+    Args:
+        text: As it was given.
+        tokens: What was predicted, in order, the end included; without the first token, if that was context only.
+        surprisals: float64, -log P in nats of each of `tokens`.
+    """
+
+    text: str
+    tokens: list[str]
+    surprisals: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scores(Measures):
+    """All texts together, with their measures.
+
+    Args:
+        texts: One score a text, in the order in which they were given.
+    """
+
+    texts: list[TextScore]
+
+
+def score(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: str | Iterable[str],
+    *,
+    add_start: bool | None = None,
+    add_end: bool = True,
+    window: int | None = None,
+    stride: int | None = None,
+    max_tokens_per_batch: int | None = None,
+) -> Scores:
+    """Score texts with a causal language model; see the top of this module for what is predicted and counted.
+
+    Texts are never truncated. What a tokenizer adds of its own accord does not matter but for the start.
+
+    Args:
+        model: Any causal language model. It runs where it is, in evaluation mode without gradients, and gets its mode
+            back.
+        tokenizer: The model's.
+        texts: One text, or several: a list, a generator, a column of a dataset.
+        add_start: Whether the start token stands before each text. By default as the tokenizer does it when called.
+            Without one the first token of a text is not predicted.
+        add_end: Whether the end token is predicted after each text, if the tokenizer has one; else P is that of all
+            texts that begin so.
+        window: See `score_ids`.
+        stride: See `score_ids`.
+        max_tokens_per_batch: See `score_ids`.
+
+    Returns:
+        The measures of all texts together, and in `texts` those of each.
+
+    Raises:
+        ValueError: If there is no text at all, or if the model or an option does not fit.
+        TypeError: If a text is no string.
+    """
+    strings = text_list(texts)
+    documents = encode(tokenizer, strings, add_start=add_start, add_end=add_end)
+    surprisals = score_ids(model, documents, window=window, stride=stride, max_tokens_per_batch=max_tokens_per_batch)
+    unknown_id = _unknown_id(tokenizer)
+    scored = [
+        TextScore(
+            text=text,
+            tokens=cast(list[str], tokenizer.convert_ids_to_tokens(ids[1:])),
+            surprisals=values,
+            log_prob=-float(values.sum()),
+            num_tokens=len(values),
+            num_words=len(text.split()),
+            num_characters=len(text),
+            num_bytes=len(text.encode("utf-8", "surrogatepass")),
+            num_unknown=0 if unknown_id is None else ids[1:].count(unknown_id),
+        )
+        for text, ids, values in zip(strings, documents, surprisals, strict=True)
+    ]
+    names = [field.name for field in fields(Measures)]
+    return Scores(texts=scored, **{name: sum(getattr(text, name) for text in scored) for name in names})
+
+
+def text_list(texts: str | Iterable[str]) -> list[str]:
+    """One text or several -> a list of them, checked."""
+    strings = [texts] if isinstance(texts, str) else list(texts)
+    if not strings:
+        raise ValueError("There are no texts: the iterable is empty, or it was an iterator that is already used up.")
+    for number, text in enumerate(strings):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"text number {number} is {text!r:.60} ({type(text).__name__}), not a string. Of a dataset give "
+                "one column, dataset['text']."
+            )
+    return strings
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], *, add_start: bool | None = None, add_end: bool = True
+) -> list[list[int]]:
+    """Texts -> documents for `score_ids`: token ids with start and end as in `score`, each where it is not yet."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    if add_start is None:
+        add_start = bos is not None and tokenizer("a", verbose=False)["input_ids"][:1] == [bos]
+    elif add_start and bos is None:
+        raise ValueError("add_start=True, but this tokenizer has no bos_token: leave add_start out.")
+    documents = []
+    for ids in tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]:
+        start = [bos] if add_start and ids[:1] != [bos] else []
+        end = [eos] if add_end and eos is not None and ids[-1:] != [eos] else []
+        documents.append([*start, *ids, *end])
+    return documents
+
+
+def _unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The id of unknown words; None where the start or the end has the same, as GPT-2's, which knows every byte."""
+    unknown_id = tokenizer.unk_token_id
+    return None if unknown_id in (tokenizer.bos_token_id, tokenizer.eos_token_id) else unknown_id
+
+
+# Token ids
+
+
+def score_ids(
+    model: PreTrainedModel,
+    documents: Iterable[Document],
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+    max_tokens_per_batch: int | None = None,
+) -> list[np.ndarray]:
+    """The surprisal of every token but the first of each document.
+
+    Args:
+        model: Any causal language model, as in `score`.
+        documents: Token ids of each; lists or arrays. The first id of a document is context only. A document of one
+            token or none has nothing to predict.
+        window: Tokens that a model without a state reads at most at once. By default what its config says
+            (`max_position_embeddings`), or all. A model with a state needs none.
+        stride: How many tokens after the last window the next one begins, from 1 to `window`: the smaller, the more
+            context and work. By default half the window.
+        max_tokens_per_batch: Tokens, with padding, read at once; a window is never cut for it. By default so many that
+            a batch's logits fit into 64 MB. The answers do not depend on it.
+
+    Returns:
+        For each document an array of one number less than it has tokens: float64, in nats.
+    """
+    arrays = [_checked(document, number, model) for number, document in enumerate(_several(documents))]
+    reader = _reader(model, window, stride, max_tokens_per_batch)
+    found = [np.zeros(max(len(ids) - 1, 0)) for ids in arrays]
+    order = sorted((number for number, ids in enumerate(arrays) if len(ids) > 1), key=lambda i: -len(arrays[i]))
+    with evaluating(model):
+        for span, log_probs in reader.read(arrays, order):
+            found[span.document][span.first - 1 : span.stop - 1] = -log_probs[span.first - 1 - span.begin :]
+    for number, values in enumerate(found):
+        if np.isnan(values).any():
+            raise ValueError(
+                f"The model gives the probability nan to a token of document {number}: its weights are damaged, or "
+                f"{model.dtype} is too narrow for them. Load it with dtype='float32'."
+            )
+    return found
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards each module is in the mode it was in, frozen parts included."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _several(documents: Iterable[Document]) -> Iterable[Document]:
+    if isinstance(documents, np.ndarray) and documents.ndim == 1 and documents.dtype != object:
+        raise ValueError("documents must be several, got one array of ids: put it into a list.")
+    return documents
+
+
+def _checked(document: Document, number: int, model: PreTrainedModel) -> np.ndarray:
+    ids = np.asarray(document)
+    if ids.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise ValueError(f"document number {number} must be a list of token ids, got {str(document)[:60]!r}.")
+    size = model.config.get_text_config().vocab_size
+    if ids.min() < 0 or ids.max() >= size:
+        wrong = ids.min() if ids.min() < 0 else ids.max()
+        raise ValueError(
+            f"document number {number} holds the id {wrong}, but the model knows the ids 0 to {size - 1} "
+            "(config.vocab_size): this tokenizer does not belong to this model."
+        )
+    return ids.astype(np.int64)
+
+
+class Span(NamedTuple):
+    """Tokens read at once: `begin` to `stop` - 1 of a document, of which `first` to `stop` - 1 are predicted."""
+
+    document: int
+    begin: int
+    stop: int
+    first: int
+
+
+Read: TypeAlias = Iterator[tuple[Span, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """How a model without a state is read: row by row, each a window."""
+
+    model: PreTrainedModel
+    budget: int
+    window: int | None
+    stride: int | None
+
+    def read(self, documents: list[np.ndarray], order: list[int]) -> Read:
+        """Every span with the log-probabilities of what follows its tokens; `order`: the longest document first."""
+        spans = [span for number in order for span in self._spans(number, len(documents[number]))]
+        spans.sort(key=lambda span: span.begin - span.stop)
+        start = 0
+        while start < len(spans):
+            rows = max(1, self.budget // (spans[start].stop - spans[start].begin - 1))
+            yield from self._batch(documents, spans[start : start + rows])
+            start += rows
+
+    def _spans(self, number: int, length: int) -> Iterator[Span]:
+        """Windows of so many inputs; the last input of each still predicts the token that follows the window."""
+        window, stride = self.window or length, self.stride or length
+        begin, first = 0, 1
+        while first < length:
+            stop = min(begin + window + 1, length)
+            yield Span(number, begin, stop, first)
+            begin, first = begin + stride, stop
+
+    def _batch(self, documents: list[np.ndarray], spans: list[Span], cache: Cache | None = None) -> Read:
+        """One call of the model. Rows are padded on the right, where a causal model does not look."""
+        shape = (len(spans), max(span.stop - span.begin - 1 for span in spans))
+        input_ids = np.zeros(shape, dtype=np.int64)
+        targets = np.full(shape, IGNORED)
+        for row, span in enumerate(spans):
+            ids = documents[span.document][span.begin : span.stop]
+            input_ids[row, : len(ids) - 1] = ids[:-1]
+            targets[row, span.first - 1 - span.begin : len(ids) - 1] = ids[span.first - span.begin :]
+        device = self.model.device
+        log_probs = self._predict(torch.from_numpy(input_ids).to(device), torch.from_numpy(targets).to(device), cache)
+        values = log_probs.cpu().double().numpy()
+        for row, span in enumerate(spans):
+            yield span, values[row, : span.stop - span.begin - 1]
+
+    def _predict(self, input_ids: torch.Tensor, targets: torch.Tensor, cache: Cache | None) -> torch.Tensor:
+        return cast(Any, self.model).token_log_probs(input_ids, targets)
+
+
+class _LogitsReader(_Reader):
+    """A model that has only logits, such as transformers' own."""
+
+    def _predict(self, input_ids: torch.Tensor, targets: torch.Tensor, cache: Cache | None) -> torch.Tensor:
+        lengths = (targets != IGNORED).flip(1).int().argmax(1, keepdim=True)  # columns of padding
+        real = torch.arange(targets.shape[1], device=targets.device) < targets.shape[1] - lengths
+        logits = self.model(input_ids=input_ids, attention_mask=real.long(), use_cache=False).logits  # (B, T, V)
+        asked = targets != IGNORED
+        log_probs = torch.zeros(targets.shape, device=targets.device)
+        log_probs[asked] = -torch.nn.functional.cross_entropy(logits[asked].float(), targets[asked], reduction="none")
+        return log_probs
+
+
+class _StateReader(_Reader):
+    """A model that carries a state: many texts side by side, a piece of each at a time, the longest first."""
+
+    def read(self, documents: list[np.ndarray], order: list[int]) -> Read:
+        """As the base; documents that end leave the batch, and the pieces of the others grow."""
+        start = 0
+        while start < len(order):
+            rows = max(1, self.budget // min(len(documents[order[start]]) - 1, _PIECE))
+            yield from self._side_by_side(documents, order[start : start + rows])
+            start += rows
+
+    def _side_by_side(self, documents: list[np.ndarray], running: list[int]) -> Read:
+        cache, begin = DynamicCache(config=self.model.config), 0
+        while running:
+            stop = begin + max(1, self.budget // len(running)) + 1
+            spans = [Span(number, begin, min(stop, len(documents[number])), begin + 1) for number in running]
+            yield from self._batch(documents, spans, cache)
+            begin = stop - 1
+            going_on = [number for number in running if len(documents[number]) > begin + 1]
+            if 0 < len(going_on) < len(running):
+                cache.batch_select_indices(torch.arange(len(going_on), device=self.model.device))
+            running = going_on
+
+    def _predict(self, input_ids: torch.Tensor, targets: torch.Tensor, cache: Cache | None) -> torch.Tensor:
+        return cast(Any, self.model).token_log_probs(input_ids, targets, cache=cache)
+
+
+def _reader(model: PreTrainedModel, window: int | None, stride: int | None, budget: int | None) -> _Reader:
+    """The way to read this model, with checked options."""
+    config = model.config.get_text_config()
+    if not model.can_generate() or model.config.is_encoder_decoder:
+        raise ValueError(f"{type(model).__name__} is no causal language model: load one with AutoModelForCausalLM.")
+    if window is None:
+        window = getattr(config, "max_position_embeddings", None)
+    if window is not None and window < 1:
+        raise ValueError(f"window={window} has no room for a token: use 1 or more.")
+    if stride is None:
+        stride = None if window is None else (window + 1) // 2
+    elif window is None or not 1 <= stride <= window:
+        raise ValueError(f"stride={stride} must be from 1 to window={window}: windows must not leave tokens out.")
+    has_state = RECURRENT_LAYER_TYPE in getattr(config, "layer_types", ())
+    looks_up = hasattr(model, "token_log_probs") and not has_state
+    counts = looks_up and not hasattr(config, "num_hidden_layers")  # n-grams: nothing as wide as the vocabulary
+    if budget is None:
+        budget = _MOST if counts else min(max(_TABLE_SIZE // config.vocab_size, _FEWEST), _MOST)
+    if budget < 1:
+        raise ValueError(f"max_tokens_per_batch={budget} has no room for a token: use 1 or more.")
+    reader = _Reader if looks_up else _StateReader if has_state else _LogitsReader
+    return reader(model, budget, window, stride)

@@ -1,0 +1,306 @@
+"""Metrics that work offline: one table of scores, an `evaluate.Metric` for each, and a builder for the Trainer.
+
+`evaluate.load("accuracy")` fetches a script from the Hub. The classes here need no network:
+
+    Accuracy().compute(predictions=[0, 1, 1], references=[0, 1, 0])                      # by hand
+    evaluate.evaluator("text-classification").compute(model, data=..., metric=Accuracy(), tokenizer=..., ...)
+    Trainer(..., compute_metrics=classification_metrics("single_label_classification"))  # while training
+    Accuracy(num_process=2, process_id=i, experiment_id="run")                           # gathered through files
+
+The formulae are scikit-learn's and scipy's. What those leave undefined is settled here: no rows and values
+that are not finite are errors, so that no nan reaches a log or a model card.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import evaluate
+import numpy as np
+from datasets import Features, List, Value
+from scipy.stats import spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_squared_error, r2_score
+
+from .entities import Tags, all_found, found_entities
+
+IGNORED_LABEL = -100
+"""transformers' label for positions that count neither in the loss nor in a metric."""
+
+
+_INPUTS = """
+Args:
+    predictions: one per row: a class id, one 0/1 list (multi-label) or a number (regression).
+    references: the true values, in the same form and order.
+    Of a language model's metrics: the predictions are the surprisals of texts or tokens, -log P in nats, the
+    references how many tokens (or characters) each is.
+Returns:
+    A dictionary with one number under the metric's name.
+"""
+
+
+def _accuracy(references: np.ndarray, predictions: np.ndarray) -> float:
+    return accuracy_score(references, predictions)
+
+
+def _f1_macro(references: np.ndarray, predictions: np.ndarray) -> float:
+    return f1_score(references, predictions, average="macro", zero_division=0)
+
+
+def _f1_micro(references: np.ndarray, predictions: np.ndarray) -> float:
+    return f1_score(references, predictions, average="micro", zero_division=0)
+
+
+def _r2(references: np.ndarray, predictions: np.ndarray) -> float:
+    _refuse_constant(references, "R2")
+    return r2_score(references, predictions)
+
+
+def _spearman(references: np.ndarray, predictions: np.ndarray) -> float:
+    _refuse_constant(references, "the Spearman correlation")
+    if np.ptp(predictions) == 0:
+        return 0.0  # scipy: nan. A model that always says the same has found no order, and training must go on
+    return spearmanr(references, predictions).statistic
+
+
+def _nats_per_unit(counts: np.ndarray, nats: np.ndarray) -> float:
+    """The total over the total, not the mean of means: a long text counts as what it is."""
+    if (counts < 0).any() or counts.sum() == 0:
+        raise ValueError(f"there must be tokens (or characters) to divide by, got {counts[:5].tolist()} of them.")
+    return nats.sum() / counts.sum()
+
+
+def _perplexity(counts: np.ndarray, nats: np.ndarray) -> float:
+    with np.errstate(over="ignore"):
+        return np.exp(_nats_per_unit(counts, nats))
+
+
+def _bits_per_unit(counts: np.ndarray, nats: np.ndarray) -> float:
+    return _nats_per_unit(counts, nats) / np.log(2)
+
+
+def _refuse_constant(references: np.ndarray, name: str) -> None:
+    if np.ptp(references) == 0:
+        raise ValueError(
+            f"{name} is undefined: all {len(references)} references equal {references[0]}. "
+            "Evaluate on rows whose references differ."
+        )
+
+
+def _entities(references: Sequence[Tags], predictions: Sequence[Tags], measure: str) -> float:
+    """Precision, recall or F1 of the entities of all rows together."""
+    return getattr(all_found(found_entities(references, predictions).values()), measure)
+
+
+class Score(NamedTuple):
+    """One number that a model is judged by."""
+
+    title: str
+    """Its name in a model card."""
+    hub_id: str
+    """Its id at hf.co/metrics."""
+    hub_args: dict[str, str]
+    """The arguments that this id needs to give the same number."""
+    is_percentage: bool
+    """Whether people read it times 100."""
+    greater_is_better: bool
+    """Whether a higher value is a better one."""
+    formula: Callable[[Any, Any], float]
+    """(references, predictions) -> value; both are arrays, or rows of tags for the scores of entities."""
+
+
+SCORES: dict[str, Score] = {
+    "accuracy": Score("Accuracy", "accuracy", {}, True, True, _accuracy),
+    "f1_macro": Score("Macro F1", "f1", {"average": "macro"}, True, True, _f1_macro),
+    "f1_micro": Score("Micro F1", "f1", {"average": "micro"}, True, True, _f1_micro),
+    "matthews_correlation": Score("Matthews correlation", "matthews_correlation", {}, False, True, matthews_corrcoef),
+    "mse": Score("Mean squared error", "mse", {}, False, False, mean_squared_error),
+    "r2": Score("R2", "r_squared", {}, False, True, _r2),
+    "spearman": Score("Spearman correlation", "spearmanr", {}, False, True, _spearman),
+    "entity_f1": Score("Entity F1", "seqeval", {}, True, True, partial(_entities, measure="f1")),
+    "entity_precision": Score("Entity precision", "seqeval", {}, True, True, partial(_entities, measure="precision")),
+    "entity_recall": Score("Entity recall", "seqeval", {}, True, True, partial(_entities, measure="recall")),
+    "nats_per_token": Score("Nats per token", "loss", {}, False, False, _nats_per_unit),
+    "perplexity": Score("Perplexity", "perplexity", {}, False, False, _perplexity),
+    "bits_per_character": Score("Bits per character", "bits_per_character", {}, False, False, _bits_per_unit),
+}
+"""Every score by the name it has in a log, a result of a metric and the facts of a model card."""
+
+
+def _score(name: str, predictions: Any, references: Any) -> dict[str, float]:
+    """Compute one score of SCORES after the checks that all of them share."""
+    predicted, expected = np.asarray(predictions), np.asarray(references)
+    if len(expected) == 0:
+        raise ValueError(f"{name}: there are no rows to score. Add predictions and references before compute.")
+    for kind, values in (("prediction", predicted), ("reference", expected)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: a {kind} is nan or infinite. Look at the data, or lower the learning rate.")
+    return {name: float(SCORES[name].formula(expected, predicted))}
+
+
+class ScoreMetric(evaluate.Metric):
+    """What the metrics below share; a subclass names its row of SCORES and the type of its values.
+
+    Args:
+        config_name: `"multilabel"` for rows that are 0/1 lists, where the metric allows it.
+        **kwargs: see `evaluate.Metric`: `num_process`, `process_id`, `experiment_id`, `cache_dir`, ...
+    """
+
+    score_name: str
+    value_type: str = "int64"
+    reference_url: str
+    config_names: tuple[str, ...] = ("default",)
+
+    def _info(self) -> evaluate.MetricInfo:
+        if self.config_name not in self.config_names:
+            raise ValueError(
+                f"{type(self).__name__} has no configuration {self.config_name!r}; choose one of {self.config_names}."
+            )
+        value = Value(self.value_type)
+        feature = List(value) if self.config_name == "multilabel" else value
+        return evaluate.MetricInfo(
+            description=type(self).__doc__ or "",
+            citation="",
+            inputs_description=_INPUTS,
+            features=Features({"predictions": feature, "references": feature}),
+            reference_urls=[self.reference_url],
+        )
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
+        """Add rows to score later.
+
+        Args:
+            predictions: one value per row.
+            references: the true values, in the same order.
+            **kwargs: none are known; `evaluate` names them in its error.
+        """
+        self._check_values(predictions, references)
+        super().add_batch(predictions=predictions, references=references, **kwargs)
+
+    def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
+        """Add one row to score later.
+
+        Args:
+            prediction: its value.
+            reference: its true value.
+            **kwargs: none are known; `evaluate` names them in its error.
+        """
+        self._check_values([prediction], [reference])
+        super().add(prediction=prediction, reference=reference, **kwargs)
+
+    def _check_values(self, predictions: Any, references: Any) -> None:
+        """Stop what would fail obscurely later, and fractions, which `datasets` silently cuts to whole class ids."""
+        for kind, column in (("predictions", predictions), ("references", references)):
+            if column is None:
+                raise ValueError(f"{type(self).__name__} needs {kind}; give predictions and references together.")
+            values = np.asarray(column)
+            if values.dtype.kind == "U":
+                raise ValueError(
+                    f"{type(self).__name__} takes numbers, not {kind} such as {values.flat[0]!r}. "
+                    "Map names to ids first; in an evaluator, give label_mapping=model.config.label2id."
+                )
+            if self.value_type == "int64" and values.dtype.kind == "f" and (fractions := values[values % 1 != 0]).size:
+                raise ValueError(
+                    f"{type(self).__name__} takes class ids, not {kind} such as {fractions[0]}. "
+                    "Take the argmax (one label) or compare with a threshold (several labels) first."
+                )
+
+    def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
+        return _score(self.score_name, predictions, references)
+
+
+class Accuracy(ScoreMetric):
+    """The share of rows predicted right. With `"multilabel"`: of rows with every label right."""
+
+    score_name = "accuracy"
+    reference_url = "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.accuracy_score.html"
+    config_names = ("default", "multilabel")
+
+
+class F1(ScoreMetric):
+    """F1, the harmonic mean of precision and recall.
+
+    Args:
+        config_name: `"multilabel"` for rows that are 0/1 lists.
+        average: `"macro"`, the mean over the labels that occur in predictions or references, where a label never
+            predicted counts 0; or `"micro"`, counted over all rows at once. The result's key is `f1_` + average.
+        **kwargs: see `evaluate.Metric`.
+    """
+
+    reference_url = "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.f1_score.html"
+    config_names = ("default", "multilabel")
+
+    def __init__(self, config_name: str | None = None, average: str = "macro", **kwargs: Any) -> None:
+        if average not in ("macro", "micro"):
+            raise ValueError(f"F1 has no average {average!r}; choose 'macro' or 'micro'.")
+        self.score_name = f"f1_{average}"
+        super().__init__(config_name, **kwargs)
+
+
+class MatthewsCorrelation(ScoreMetric):
+    """The correlation of predicted and true classes, fair to rare ones: 1 all right, 0 no better than chance.
+
+    Constant predictions give 0.
+    """
+
+    score_name = "matthews_correlation"
+    reference_url = "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.matthews_corrcoef.html"
+
+
+class MeanSquaredError(ScoreMetric):
+    """The mean of the squared differences."""
+
+    score_name = "mse"
+    value_type = "float64"
+    reference_url = "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.mean_squared_error.html"
+
+
+class R2(ScoreMetric):
+    """The share of the references' variance that the predictions explain; constant references are an error."""
+
+    score_name = "r2"
+    value_type = "float64"
+    reference_url = "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.r2_score.html"
+
+
+class SpearmanCorrelation(ScoreMetric):
+    """The correlation of ranks: whether the predictions order the rows as the references do.
+
+    Constant predictions give 0 (scipy: nan), since they order nothing; constant references are an error.
+    """
+
+    score_name = "spearman"
+    value_type = "float64"
+    reference_url = "https://docs.scipy.org/doc/scipy/reference/generated/scipy.stats.spearmanr.html"
+
+
+class NatsPerToken(ScoreMetric):
+    """The mean surprisal of a token, the cross entropy of a language model.
+
+    The predictions are the surprisals of texts in nats (or of single tokens), the references how many tokens each is.
+    """
+
+    score_name = "nats_per_token"
+    value_type = "float64"
+    reference_url = "https://en.wikipedia.org/wiki/Cross-entropy"
+
+
+class Perplexity(ScoreMetric):
+    """exp(nats per token): a choice among so many equally likely tokens would be as hard.
+
+    The predictions are the surprisals of texts in nats (or of single tokens), the references how many tokens each is.
+    """
+
+    score_name = "perplexity"
+    value_type = "float64"
+    reference_url = "https://huggingface.co/docs/transformers/perplexity"
+
+
+class BitsPerCharacter(ScoreMetric):
+    """The surprisal of a text's characters in bits: what a perfect compressor with this model would write.
+
+    The predictions are the surprisals of texts in nats, the references how many characters each has.
+    """
+
+    score_name = "bits_per_character"
+    value_type = "float64"
+    reference_url = "https://huggingface.co/docs/transformers/perplexity"

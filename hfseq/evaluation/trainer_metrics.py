@@ -1,0 +1,98 @@
+"""What a Trainer computes with: from logits and labels to the scores of a kind of problem."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from transformers import EvalPrediction
+
+from .scores import IGNORED_LABEL, _score
+
+
+def _single_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    kept = labels != IGNORED_LABEL
+    return logits.argmax(axis=-1)[kept], labels[kept]
+
+
+def _multi_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    kept = (labels != IGNORED_LABEL).all(axis=-1)
+    above_half = logits > 0  # sigmoid(x) > 0.5
+    return above_half[kept].astype(int), labels[kept].astype(int)
+
+
+def _regression(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Drop the axis of one output; -100 is a number here, not a mark."""
+    if logits.size != len(logits):
+        raise ValueError(f"regression expects one output per row, not logits of shape {logits.shape}: num_labels=1.")
+    return logits.reshape(-1).astype(float), labels.reshape(-1).astype(float)
+
+
+class Problem(NamedTuple):
+    """How a head's outputs are read and scored."""
+
+    read: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+    """(logits, labels) -> (predictions, references) of the rows that count."""
+    scores: tuple[str, ...]
+    """Names in SCORES."""
+
+
+PROBLEMS: dict[str, Problem] = {
+    "single_label_classification": Problem(
+        _single_label, ("accuracy", "f1_macro", "f1_micro", "matthews_correlation")
+    ),
+    "multi_label_classification": Problem(_multi_label, ("accuracy", "f1_macro", "f1_micro")),
+    "regression": Problem(_regression, ("mse", "r2", "spearman")),
+}
+"""Every `config.problem_type`."""
+
+
+TAGGING: dict[str, tuple[str, ...]] = {
+    "entities": ("entity_f1", "entity_precision", "entity_recall", "accuracy"),
+    "tags": ("accuracy", "f1_macro"),
+}
+"""What tags tell -> the scores of a tagger, see `evaluation/tags.py`; the first one is the one that people quote."""
+
+
+def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
+    """Refuse before the training a `metric_for_best_model` that no evaluation will report.
+
+    Args:
+        name: `metric_for_best_model`, with or without `eval_`; None for none.
+        problem_type: `config.problem_type`, a key of PROBLEMS; of a tagger a key of TAGGING.
+    """
+    scores = TAGGING[problem_type] if problem_type in TAGGING else PROBLEMS[problem_type].scores
+    allowed = (*scores, "loss")
+    if name is not None and name.removeprefix("eval_") not in allowed:
+        raise ValueError(
+            f"metric_for_best_model={name!r} is not measured for {problem_type}; choose one of {', '.join(allowed)}."
+        )
+
+
+def classification_metrics(problem_type: str) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Build the Trainer's `compute_metrics` for a sequence classification head.
+
+    Args:
+        problem_type: `config.problem_type`, a key of PROBLEMS. The logits become predictions by argmax
+            (single label), sigmoid > 0.5 (multi label) or as they are (regression).
+
+    Returns:
+        A callable that scores an EvalPrediction with every score of that problem. If the model returns more than
+        logits, the first output counts. Labels of -100 are left out, except in regression; a multi-label row is
+        left out when any of its labels is -100.
+    """
+    if problem_type not in PROBLEMS:
+        raise ValueError(f"no metrics for problem_type {problem_type!r}; choose one of {tuple(PROBLEMS)}.")
+    problem = PROBLEMS[problem_type]
+
+    def compute_metrics(evaluated: EvalPrediction) -> dict[str, float]:
+        outputs = evaluated.predictions
+        logits = np.asarray(outputs[0] if isinstance(outputs, tuple) else outputs)
+        if not np.isfinite(logits).all():
+            raise ValueError("the logits hold nan or infinite values: training diverged. Lower the learning rate.")
+        predictions, references = problem.read(logits, np.asarray(evaluated.label_ids))
+        scores: dict[str, float] = {}
+        for name in problem.scores:
+            scores |= _score(name, predictions, references)
+        return scores
+
+    return compute_metrics

@@ -1,0 +1,348 @@
+"""Generation for recurrent language models without tensors in between: the same tokens, several times as fast.
+
+    model.generate(**inputs, do_sample=True, top_p=0.9, custom_generate=hfseq.fused_generate)
+
+`generate` prepares everything as always, and the prompt is read by the model's own forward; then each step is a few
+kernel calls (`kernels/cells/generation.py`), with the embeddings folded into the first layer's gates where the vocabulary
+is small. Greedy tokens are those of the ordinary loop. Sampling has the same distribution, and draws its uniform numbers
+from torch's generator, so that `torch.manual_seed` repeats a text, but another one than the ordinary loop's.
+
+**Done here:** any number of rows, padding, `num_return_sequences`, `max_length`, `eos_token_id`, `min_length`,
+`min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `suppress_tokens`, `return_dict_in_generate`
+and a state to continue from (`cache` or `past_key_values`).
+
+**Left to the ordinary loop**, with its result (`logger.info` says why): beams, assisted decoding, a streamer; other
+logits processors and stopping criteria, or these in another order; scores, logits or hidden states asked for; no
+cache; a model in training mode, with hooks, adapters or parametrised weights, under autocast, off the CPU, with an
+adaptive softmax, or in another dtype than float32 or float64; no numba.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
+from transformers.cache_utils import Cache
+from transformers.generation import GenerateDecoderOnlyOutput
+from transformers.generation.logits_process import (
+    LogitsProcessor,
+    MinLengthLogitsProcessor,
+    MinNewTokensLengthLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    SuppressTokensLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengthCriteria
+from transformers.generation.streamers import BaseStreamer
+from transformers.generation.utils import GENERATION_MODES_MAPPING, GenerationMode
+from transformers.utils import logging
+
+from ..models.calls import CACHE_NAMES, with_cache
+from ..models.heads.causal_lm import CausalLMMixin
+from ..models.recurrent import fused
+from ..models.recurrent.backbone import RecurrentLayer, RecurrentModel
+from ..models.recurrent.loop import RecurrentLoop
+from ..models.recurrent.state import RecurrentStateLayer
+
+if TYPE_CHECKING:
+    from ..kernels.cells.generation import Decoder, Filters
+
+logger = logging.get_logger(__name__)
+
+_PREPARED = {"attention_mask", "inputs_embeds", "logits_to_keep", "use_cache", *CACHE_NAMES}
+_EXTRAS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
+_DRAWN_AT_ONCE = 256  # steps whose random numbers are drawn together
+
+
+def fused_generate(
+    model: PreTrainedModel,
+    input_ids: torch.Tensor,
+    logits_processor: LogitsProcessorList,
+    stopping_criteria: StoppingCriteriaList,
+    generation_config: GenerationConfig,
+    synced_gpus: bool = False,
+    streamer: BaseStreamer | None = None,
+    **model_kwargs: Any,
+) -> GenerateDecoderOnlyOutput | torch.Tensor:
+    """Give this to `generate` as `custom_generate`, which calls it with all that it has prepared.
+
+    Args:
+        model: A language model of this package.
+        input_ids: (B, P) the prompts.
+        logits_processor: What `generate` makes of its options and its caller's list.
+        stopping_criteria: Likewise.
+        generation_config: All options.
+        synced_gpus: Whether processes wait for one another.
+        streamer: Receives each token.
+        **model_kwargs: For `forward`.
+
+    Returns:
+        (B, P + new) ids, or what `return_dict_in_generate` asks for.
+    """
+    try:
+        _check_call(input_ids, generation_config, synced_gpus, model_kwargs)
+        rules = _Rules.of(logits_processor, stopping_criteria, generation_config)
+        network = _checked(model)
+    except _NotFusedError as reason:
+        logger.info("Generation is left to the ordinary loop: %s.", reason)
+        return _ordinary(
+            *(model, input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, streamer),
+            **model_kwargs,
+        )
+    outputs = network._prefill(input_ids, generation_config, model_kwargs)
+    cache, scores = outputs.cache, outputs.logits[:, -1].float().numpy().copy()
+    steps = max(rules.max_length - input_ids.shape[1], 1)
+    decoder = _decoder(network, cache, steps)
+    chosen = []
+    for tokens in _tokens(decoder, scores, rules, input_ids, steps):
+        chosen.append(torch.from_numpy(tokens.copy()))
+        if streamer is not None:
+            streamer.put(chosen[-1])
+    if streamer is not None:
+        streamer.end()
+    for layer, states in zip(cache.layers, decoder.states(), strict=True):
+        layer.keep(states, num_new_tokens=len(chosen) - 1)  # the last token is not read any more
+    sequences: Any = torch.cat((input_ids, torch.stack(chosen, dim=1).to(input_ids.dtype)), dim=1)
+    if generation_config.return_dict_in_generate:
+        return GenerateDecoderOnlyOutput(sequences=sequences, **with_cache(cache))
+    return sequences
+
+
+fused_generate.__dict__["is_optional"] = True  # `CausalLMMixin.generate` may leave it out
+
+
+class _NotFusedError(Exception):
+    """Why the ordinary loop must do it."""
+
+
+def _leave(reason: str) -> NoReturn:
+    raise _NotFusedError(reason)
+
+
+def _ordinary(
+    model: Any,
+    input_ids: torch.Tensor,
+    logits_processor: LogitsProcessorList,
+    stopping_criteria: StoppingCriteriaList,
+    generation_config: GenerationConfig,
+    synced_gpus: bool,
+    streamer: BaseStreamer | None,
+    **model_kwargs: Any,
+) -> Any:
+    """What `generate` would have called without `custom_generate`."""
+    mode = generation_config.get_generation_mode(None)
+    method = GENERATION_MODES_MAPPING[mode]
+    if "/" in method:
+        raise ValueError(
+            f"{mode.value.replace('_', ' ')} is not part of transformers any more, but of the repository {method}: "
+            f"call generate with custom_generate={method!r}, or leave its options out."
+        )
+    if mode == GenerationMode.ASSISTED_GENERATION:
+        model_kwargs["inputs_tensor"] = input_ids
+    if streamer is not None:
+        model_kwargs["streamer"] = streamer
+    return getattr(model, method)(
+        input_ids,
+        logits_processor=logits_processor,
+        stopping_criteria=stopping_criteria,
+        generation_config=generation_config,
+        synced_gpus=synced_gpus,
+        **model_kwargs,
+    )
+
+
+def _check_call(
+    input_ids: torch.Tensor, config: GenerationConfig, synced_gpus: bool, model_kwargs: dict[str, Any]
+) -> None:
+    mode = config.get_generation_mode(None)
+    if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
+        _leave(f"the mode is {mode.value}")
+    extras = [name for name in _EXTRAS if getattr(config, name)]
+    if extras and config.return_dict_in_generate:
+        _leave(f"{extras[0]} is asked for")
+    more = set(model_kwargs) - _PREPARED
+    if more:
+        _leave(f"forward is given {', '.join(sorted(more))}")
+    cache = next((model_kwargs[name] for name in CACHE_NAMES if name in model_kwargs), None)
+    if not model_kwargs.get("use_cache") or not isinstance(cache, Cache):
+        _leave("there is no cache")
+    if any(type(layer) is not RecurrentStateLayer or layer.record_past for layer in cache.layers):
+        _leave("the cache is no recurrent state, or one that records its past")
+    if synced_gpus or config.is_assistant or input_ids.device.type != "cpu":
+        _leave("the tokens are not on one CPU, or serve another model")
+
+
+_PROCESSORS: tuple[type[LogitsProcessor], ...] = (
+    RepetitionPenaltyLogitsProcessor,
+    MinLengthLogitsProcessor,
+    MinNewTokensLengthLogitsProcessor,
+    SuppressTokensLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """How a token is chosen, and when a text ends.
+
+    Attributes:
+        filters: What is done to the scores.
+        ignored: How many tokens of the prompts the repetition penalty leaves out, as its processor has it.
+        banned: Up to which length which tokens must not come.
+        max_length: At which a text ends, prompt included.
+        end_tokens: That end a text.
+        pad_token: That follows.
+        do_sample: Drawn, or the likeliest.
+    """
+
+    filters: "Filters"
+    ignored: int | torch.Tensor | None
+    banned: tuple[tuple[int, list[int]], ...]
+    max_length: int
+    end_tokens: list[int]
+    pad_token: int
+    do_sample: bool
+
+    @classmethod
+    def of(cls, processors: LogitsProcessorList, criteria: StoppingCriteriaList, config: GenerationConfig) -> "_Rules":
+        """Read from what `generate` prepared; in part or in another order it cannot be done here."""
+        _check_processors(processors)
+        lengths = [each.max_length for each in criteria if type(each) is MaxLengthCriteria]
+        ends = [each.eos_token_id.tolist() for each in criteria if type(each) is EosTokenCriteria]
+        if len(lengths) + len(ends) < len(criteria) or not lengths:
+            _leave(f"the text ends by {', '.join(type(each).__name__ for each in criteria)}")
+        if fused.kernels() is None:
+            _leave("the kernels need numba")
+        from ..kernels.cells.generation import Filters
+
+        found: dict[type, Any] = {type(each): each for each in processors}
+        penalty, top_p = found.get(RepetitionPenaltyLogitsProcessor), found.get(TopPLogitsWarper)
+        banned = []
+        if (shortest := found.get(MinLengthLogitsProcessor)) is not None:
+            banned.append((shortest.min_length, shortest.eos_token_id.tolist()))
+        if (fewest := found.get(MinNewTokensLengthLogitsProcessor)) is not None:
+            banned.append((fewest.prompt_length_to_skip + fewest.min_new_tokens, fewest.eos_token_id.tolist()))
+        if (suppressed := found.get(SuppressTokensLogitsProcessor)) is not None:
+            banned.append((sys.maxsize, suppressed.suppress_tokens.tolist()))
+        return cls(
+            filters=Filters(
+                penalty=1.0 if penalty is None else float(np.float32(penalty.penalty)),
+                temperature=float(getattr(found.get(TemperatureLogitsWarper), "temperature", 1.0)),
+                top_k=int(getattr(found.get(TopKLogitsWarper), "top_k", 0)),
+                top_p=1.0 if top_p is None else float(top_p.top_p),
+                least=1 if top_p is None else int(top_p.min_tokens_to_keep),
+            ),
+            ignored=None if penalty is None else penalty.prompt_ignore_length,
+            banned=tuple(banned),
+            max_length=min(lengths),
+            end_tokens=sorted(set(chain(*ends))),
+            pad_token=0 if config._pad_token_tensor is None else int(config._pad_token_tensor),
+            do_sample=bool(config.do_sample),
+        )
+
+    def banned_at(self, length: int) -> np.ndarray:
+        """What must not follow a text of this length."""
+        tokens = [token for end, tokens in self.banned if length < end for token in tokens]
+        return np.array(tokens, dtype=np.int64)
+
+    def seen(self, input_ids: torch.Tensor, vocab_size: int) -> np.ndarray:
+        """(B, V) the tokens of the prompts, if the penalty needs them, else (B, 0)."""
+        rows, length = input_ids.shape
+        if self.filters.penalty == 1.0:
+            return np.zeros((rows, 0), dtype=np.bool_)
+        ignored = torch.as_tensor(0 if self.ignored is None else self.ignored).reshape(-1, 1)
+        counted = torch.arange(length) >= ignored.expand(rows, 1)  # (B, P)
+        seen = torch.zeros(rows, vocab_size + 1, dtype=torch.bool)
+        seen.scatter_(1, input_ids.masked_fill(~counted, vocab_size), True)
+        return seen[:, :vocab_size].contiguous().numpy()
+
+
+def _check_processors(processors: LogitsProcessorList) -> None:
+    """They must be known ones, each once, in the order in which `generate` makes them."""
+    names = ", ".join(type(each).__name__ for each in processors)
+    if any(type(each) not in _PROCESSORS for each in processors):
+        _leave(f"the logits processors are {names}")
+    places = [_PROCESSORS.index(type(each)) for each in processors]
+    if places != sorted(set(places)):
+        _leave(f"the logits processors come in the order {names}")
+    if any(getattr(each, "filter_value", -np.inf) != -np.inf for each in processors):
+        _leave("a filter_value is not -inf")
+
+
+def _checked(model: PreTrainedModel) -> Any:
+    """The model, if the kernels can do what its forward does."""
+    if not isinstance(model, CausalLMMixin) or not isinstance(model.model, RecurrentModel):
+        _leave(f"{type(model).__name__} is no recurrent language model")
+    layers = model.model.layers
+    own = (
+        *((type(layer), RecurrentLayer) for layer in layers),
+        *((type(layer.forward_loop), RecurrentLoop) for layer in layers),
+        *((type(model.lm_head), nn.Linear), (type(model.model.embed_tokens), nn.Embedding)),
+        *((type(model).forward, CausalLMMixin.forward), (type(model.model).forward, RecurrentModel.forward)),
+    )
+    if any(found is not expected for found, expected in own) or model.model.embed_tokens.max_norm is not None:
+        _leave("a part of the model is not the package's own, or its weights are made from others")
+    if any(module.training for module in model.modules()):
+        _leave("the model is in training mode")
+    if any("forward" in module.__dict__ or _has_hook(module) for module in model.modules()):
+        _leave("the model has hooks")
+    if torch.is_autocast_enabled("cpu") or torch._C._len_torch_dispatch_stack():
+        _leave("another dtype or kind of tensor is switched on")
+    if fused.kernels_for(*model.parameters()) is None:
+        _leave("the kernels take float32 or float64 on the CPU")
+    return model
+
+
+def _has_hook(module: nn.Module) -> bool:
+    """Whether a hook could change what the module computes; those that collect hidden states look on."""
+    hooks: list[Callable[..., Any]] = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+    return any(hook.__module__ != "transformers.utils.output_capturing" for hook in hooks)
+
+
+def _decoder(model: Any, cache: Any, steps: int) -> "Decoder":
+    """The model from the state in the cache on."""
+    from ..kernels.cells.generation import Decoder, Layer
+
+    layers = []
+    for layer, state in zip(model.model.layers, cache.layers, strict=True):
+        layers.append(Layer(layer.forward_loop.cell, layer.forward_loop.weights(), state.states))
+    # A product for the whole vocabulary runs at the CPU's peak; a step's product is bound by memory, 4 times slower.
+    fold = model.config.vocab_size <= 4 * steps
+    return Decoder(layers, model.model.embed_tokens.weight, model.lm_head.weight, model.lm_head.bias, fold=fold)
+
+
+def _tokens(
+    decoder: "Decoder", scores: np.ndarray, rules: _Rules, input_ids: torch.Tensor, steps: int
+) -> Iterator[np.ndarray]:
+    """The tokens of each step, (B), the same array every time; `scores` are those after the prompt."""
+    from ..kernels.cells.generation import choose
+
+    rows, length = input_ids.shape
+    seen = rules.seen(input_ids, scores.shape[1])
+    tokens, ended = np.empty(rows, dtype=np.int64), np.zeros(rows, dtype=np.bool_)
+    draws, greedy = np.empty((0, rows)), np.empty(0)
+    for step in range(steps):
+        if rules.do_sample and step % _DRAWN_AT_ONCE == 0:
+            draws = torch.rand(_DRAWN_AT_ONCE, rows, dtype=torch.float64).numpy()
+        draw = draws[step % _DRAWN_AT_ONCE] if rules.do_sample else greedy
+        if not choose(scores, rules.filters, seen, rules.banned_at(length + step), draw, tokens):
+            raise RuntimeError(
+                "The model's scores are NaN or infinite, or every token is excluded, so none can be drawn: the "
+                "training diverged, or the options contradict one another."
+            )
+        if rules.end_tokens:
+            tokens[ended] = rules.pad_token
+            ended |= np.isin(tokens, rules.end_tokens)
+        yield tokens
+        if step + 1 == steps or ended.all():
+            return
+        scores = decoder.step(tokens).astype(np.float32, copy=False)

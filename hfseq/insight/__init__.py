@@ -1,0 +1,1 @@
+"""Looking into models: what a word means in its context, and pictures."""

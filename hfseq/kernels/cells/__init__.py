@@ -1,0 +1,1 @@
+"""Kernels that are printed from the equations of recurrent cells."""

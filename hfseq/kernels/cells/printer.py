@@ -1,0 +1,288 @@
+"""From a cell's equation to machine code: fused forward and backward kernels for the CPU.
+
+A cell is traced once (`symbols.py`), differentiated, and printed as loops in plain Python over `simd.py`'s vectors;
+numba compiles them, and keeps the machine code beside the printed module, so that the next process loads it at once.
+Matrix products stay outside, in torch (`sequence.py`).
+
+    forward          gates, states            -> new states
+    early            gates, states            -> the vector that a late gate's weights meet
+    early_backward   ... and gradients of new states -> gradient of the late gate
+    backward         ... and gradient of that vector -> gradients of gates, states, params
+
+A row is H numbers. A mean over it needs all of it before anything behind it, so a row is passed over once more for
+each mean on the way (`Node.level`); what several passes need is kept in between, in a scratch row.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from . import simd
+from .modules import import_source
+from .products import product, products_module
+from .symbols import Node, in_order
+from .traced import Output, Place, Traced
+
+if TYPE_CHECKING:
+    from ...models.recurrent.cells import Cell
+
+# One signature for the forward loops and one for the backward ones: addresses, then strides and sizes in elements.
+_FORWARD = ("gates", "split", "before", "params", "vector", "after", "scratch", "plane", "rows", "width")
+_BACKWARD = (
+    *("gates", "split", "before", "params", "d_states", "d_output", "d_vector"),
+    *("d_gates", "d_split", "d_params", "scratch", "plane", "d_plane", "rows", "width"),
+)
+
+
+class Kernels(NamedTuple):
+    """The compiled loops of one cell; `scratch` is how many vectors of width H they keep between passes."""
+
+    forward: Callable[..., None]
+    early: Callable[..., None] | None
+    early_backward: Callable[..., None] | None
+    backward: Callable[..., None]
+    sequence: Callable[..., None]
+    product: Callable[..., None]
+    scratch: int
+
+
+class Printer:
+    """Prints one kernel: passes over each row, each for whole vectors, and for the rest of the row if there is one.
+
+    Names: `v7_v2` is node 7 as a vector in pass 2, `v7_r2` the same in the rest, `v7` one number for the row. Each is
+    assigned once, which numba compiles fastest.
+    """
+
+    def __init__(self, places: dict[Node, Place], outputs: Sequence[Output], *, rest: bool) -> None:
+        self.places, self.outputs = places, outputs
+        self.loops = (
+            {"v": "range(0, full, LANES)", "r": "range(full, width)"} if rest else {"v": "range(0, width, LANES)"}
+        )
+        self.last = max(output.node.level for output in outputs)
+        needed = in_order(output.node for output in outputs)
+        self.means = [node for node in needed if node.operation == "mean"]
+        self.names = {node: f"v{i}" for i, node in enumerate(needed)}
+        self.first_pass: dict[Node, int] = {}
+        self.kept: dict[Node, int] = {}
+        self.kept = self._keep()
+        self._starts: dict[str, str] = {}
+
+    def _targets(self, level: int) -> list[Node]:
+        """What a pass computes: the arguments of the next means, or, at last, the outputs."""
+        if level == self.last:
+            return [output.node for output in self.outputs]
+        return [mean.operands[0] for mean in self.means if mean.level == level + 1]
+
+    def _body(self, level: int) -> list[Node]:
+        """The nodes of a pass in order, down to leaves, to numbers of the row, and to what earlier passes kept."""
+        seen: dict[Node, None] = {}
+
+        def visit(node: Node) -> None:
+            if node in seen:
+                return
+            if not (node.uniform or node in self.places or self._loads(node, level)):
+                for operand in node.operands:
+                    visit(operand)
+            seen[node] = None
+
+        for target in self._targets(level):
+            visit(target)
+        return list(seen)
+
+    def _loads(self, node: Node, level: int) -> bool:
+        """Whether an earlier pass kept this node."""
+        return node in self.kept and self.first_pass[node] < level
+
+    def _keep(self) -> dict[Node, int]:
+        """Results that several passes need -> their slot in the scratch row."""
+        passes: dict[Node, int] = {}
+        for level in range(self.last + 1):
+            for node in self._body(level):
+                self.first_pass.setdefault(node, level)
+                passes[node] = passes.get(node, 0) + 1
+        several = [node for node, count in passes.items() if count > 1]
+        self.kept = {node: 0 for node in several if node not in self.places and not node.uniform}
+        bodies = [(level, self._body(level)) for level in range(self.last + 1)]
+        loaded = dict.fromkeys(node for level, body in bodies for node in body if self._loads(node, level))
+        return {node: slot for slot, node in enumerate(loaded)}
+
+    def source(self, name: str, arguments: Iterable[str]) -> str:
+        """The kernel as a Python function."""
+        known: set[Node] = set()
+        passes = [line for level in range(self.last + 1) for line in self._pass(level, known)]
+        lines = [f"def {name}({', '.join(arguments)}):"]
+        if "r" in self.loops:
+            lines.append("    full = width - width % LANES")
+        if self.means:
+            lines.append("    share = fill_r(1.0 / width)")
+        lines.append("    for row in range(rows):")
+        lines += [f"        {variable} = {start}" for start, variable in self._starts.items()]
+        lines += [f"        {line}" for line in passes]
+        return "\n".join(lines)
+
+    def _pass(self, level: int, known: set[Node]) -> list[str]:
+        """One pass; `known` are the numbers of the row that have been computed."""
+        body = self._body(level)
+        means = [mean for mean in self.means if mean.level == level + 1]
+        lines = self._numbers([node for node in body if node.uniform], level, known)
+        for kind, loop in self.loops.items():
+            lines += [f"sum_{self.names[mean]}_{kind} = fill_{kind}(0.0)" for mean in means]
+            lines.append(f"for j{kind}{level} in {loop}:")
+            lines += [f"    {line}" for node in body for line in self._statement(node, kind, level)]
+            for mean in means:
+                value = self._name(mean.operands[0], kind, level)
+                lines.append(f"    sum_{self.names[mean]}_{kind} = add(sum_{self.names[mean]}_{kind}, {value})")
+            if level == self.last:
+                lines += [f"    {self._write(output, kind, level)}" for output in self.outputs]
+        for mean in means:
+            name = self.names[mean]
+            whole = f"total(sum_{name}_v)"
+            lines.append(f"{name} = mul({f'add({whole}, sum_{name}_r)' if 'r' in self.loops else whole}, share)")
+        return lines
+
+    def _numbers(self, uniform: Sequence[Node], level: int, known: set[Node]) -> list[str]:
+        """What a pass needs that is one number for the row: computed once, then spread over a vector."""
+        lines = []
+        for node in in_order(uniform):  # goes below the means too, which earlier passes have done
+            if node.uniform and node.operation != "mean" and node not in known:
+                lines.append(f"{self.names[node]} = {self._value(node, 'r', level)}")
+                known.add(node)
+        return lines + [f"{self._name(node, 'v', level)} = spread_v({self.names[node]})" for node in uniform]
+
+    def _name(self, node: Node, kind: str, level: int) -> str:
+        return self.names[node] if node.uniform and kind == "r" else f"{self.names[node]}_{kind}{level}"
+
+    def _value(self, node: Node, kind: str, level: int) -> str:
+        """The expression of a number or an operation."""
+        if node.operation == "number":
+            return f"fill_{kind}({node.number!r})"
+        return f"{node.operation}({', '.join(self._name(operand, kind, level) for operand in node.operands)})"
+
+    def _statement(self, node: Node, kind: str, level: int) -> list[str]:
+        name = self._name(node, kind, level)
+        if node.uniform:
+            return []
+        if node in self.places:
+            return [f"{name} = load_{kind}({self._at(self.places[node], kind, level)})"]
+        if self._loads(node, level):
+            return [f"{name} = load_{kind}({self._at(self._slot(node), kind, level)})"]
+        lines = [f"{name} = {self._value(node, kind, level)}"]
+        if node in self.kept:
+            lines.append(f"store({name}, {self._at(self._slot(node), kind, level)})")
+        return lines
+
+    def _slot(self, node: Node) -> Place:
+        return Place("scratch", f"{self.kept[node]} * width")
+
+    def _at(self, place: Place, kind: str, level: int) -> str:
+        """Array and index, from where the row's vector starts, which is computed once a row."""
+        start = self._starts.setdefault(place.start, f"start{len(self._starts)}")
+        return f"{place.array}, {start} + j{kind}{level}"
+
+    def _write(self, output: Output, kind: str, level: int) -> str:
+        value, place = self._name(output.node, kind, level), self._at(output.place, kind, level)
+        if output.accumulate:
+            value = f"add({value}, load_{kind}({place}))"
+        return f"store({value}, {place})"
+
+
+_IMPORTED = (
+    *("add", "div", "exp", "memory", "mul", "relu", "rsqrt", "sigmoid", "store", "sub", "tanh", "total"),
+    "where_positive",
+)
+
+
+def _sequence(cell: "Cell", item: int) -> str:
+    """All steps at once, products included: for inference on few rows (`products.py`)."""
+    count, split = len(cell.gates), len(cell.split)
+    plain = count - split - (cell.late is not None)
+    row = f"width * {item}"
+    places = (
+        f"gates + now * {count} * {row}, split + now * {split} * {row}, trace + before * {row}, params, "
+        f"vectors + now * {row}, trace + (first + now) * {row}, scratch, plane, size, width"
+    )
+    product = "add_product(weight_hh, {w}, {units}, {rows}, {x}, width, {out}, {o}, {step}, size, width)"
+    lines = [
+        "def sequence(gates, split, trace, params, vectors, scratch, weight_hh, sizes, first, plane, width):",
+        "    before = 0",
+        "    now = 0",
+        "    for t in range(len(sizes)):",
+        "        size = sizes[t]",
+    ]
+    state = {"rows": "trace", "x": "before * width"}
+    place = {"out": "gates", "o": f"now * {count} * width", "step": f"{count} * width"}
+    if plain:
+        lines.append("        " + product.format(w="0", units=f"{plain} * width", **state, **place))
+    if split:  # the caller has put the bias there
+        own = {"out": "split", "o": f"now * {split} * width", "step": f"{split} * width"}
+        lines.append(
+            "        " + product.format(w=f"{plain} * width * width", units=f"{split} * width", **state, **own)
+        )
+    if cell.late is not None:
+        place["o"] += f" + {count - 1} * width"
+        lines.append(f"        early({places})")
+        late = {"w": f"{count - 1} * width * width", "units": "width", "rows": "vectors", "x": "now * width"}
+        lines.append("        " + product.format(**late, **place))
+    lines += [f"        forward({places})", "        before = first + now", "        now += size"]
+    return "\n".join(lines)
+
+
+def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
+    """The Python source of a cell's kernels, and how many vectors of scratch they need.
+
+    Args:
+        cell: The equation.
+        dtype: "float32" or "float64".
+        rest: Whether the width may leave a rest that fills no vector.
+    """
+    traced = Traced(cell)
+    early, early_backward = traced.early_outputs()
+    activations = traced.activations()
+    kept = [Output(node, place) for node, place in activations.items()]
+    backward = traced.backward_outputs()
+    before, after = traced.places, traced.places | activations  # what lies in the gates' places
+    jobs = [
+        ("forward", _FORWARD, before, traced.forward_outputs() + kept),
+        ("backward", _BACKWARD, after, backward),
+        ("early", _FORWARD, before, early),
+        ("early_backward", _BACKWARD, after, early_backward),
+    ]
+    functions, scratch = [], 0
+    for name, arguments, places, outputs in jobs:
+        if not outputs:
+            continue
+        printer = Printer(places, outputs, rest=rest)
+        scratch = max(scratch, len(printer.kept))
+        functions.append("@njit(nogil=True, cache=True)\n" + printer.source(name, arguments))
+    functions.append("@njit(nogil=True, cache=True)\n" + _sequence(cell, np.dtype(dtype).itemsize))
+    header = [
+        "from numba import njit",
+        f"from hfseq.kernels.cells.simd import {', '.join(_IMPORTED)}",
+        f"from {products_module(dtype)} import add_product",
+        f"LANES = {simd.native_lanes(dtype)}",
+        f"load_v, fill_v, spread_v = memory({dtype!r}, LANES)",
+        f"load_r, fill_r, _ = memory({dtype!r}, 1)",
+    ]
+    return "\n".join(header) + "\n\n\n" + "\n\n\n".join(functions) + "\n", scratch
+
+
+def kernels_for(cell: "Cell", dtype: str, width: int) -> Kernels:
+    """The kernels of a cell for states of this width; compiled at their first call, once for all such widths."""
+    return _compile(cell, dtype, width % simd.native_lanes(dtype) != 0)
+
+
+@cache
+def _compile(cell: "Cell", dtype: str, rest: bool) -> Kernels:
+    source, scratch = print_module(cell, dtype, rest=rest)
+    module = import_source(source)
+    return Kernels(
+        forward=module.forward,
+        early=getattr(module, "early", None),
+        early_backward=getattr(module, "early_backward", None),
+        backward=module.backward,
+        sequence=module.sequence,
+        product=product(dtype),
+        scratch=scratch,
+    )

@@ -1,0 +1,288 @@
+"""The time loop over fused kernels: one direction of one layer, exact on ragged batches, forward and backward.
+
+Rows are sorted by length and stored step by step, so that the rows still alive at step t are the first `sizes[t]` of
+that step, and nothing is ever computed for padding:
+
+    rows  a b c        steps  a1 b1 c1 | a2 b2 | a3        sizes  3 2 1        n = 6
+
+One input product for all n tokens, per step one product for the rows alive, one weight-gradient product at the end;
+everything between the products is one pass over memory (`printer.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.amp import custom_bwd, custom_fwd
+
+from .printer import kernels_for
+from .products import MANY_ROWS
+
+if TYPE_CHECKING:
+    from ...models.recurrent.cells import Cell
+    from ...models.recurrent.loop import Packing, Weights
+
+INTERFACE = 1  # as in models/fused.py
+
+# Beyond `MANY_ROWS` torch's products are faster, but one step does not pay for the transposed weights they need.
+MANY_ROWS_OF_A_STEP = 128
+
+DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What carries no gradient.
+
+    Attributes:
+        cell: The equation.
+        packing: Which rows are alive at each step.
+        product_dtype: bfloat16 for matrix products in it; None for the dtype of the inputs.
+    """
+
+    cell: "Cell"
+    packing: "Packing"
+    product_dtype: torch.dtype | None = None
+
+
+def run(
+    cell: "Cell",
+    packing: "Packing",
+    inputs: torch.Tensor,
+    states: torch.Tensor,
+    weights: "Weights",
+    product_dtype: torch.dtype | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run packed inputs (n, I) from `states` (number of states, B, H): outputs (n, H) and the states reached.
+
+    A row that ends early keeps the state of its last token, a row without a token the one it came with. Products are
+    taken in `product_dtype` (bfloat16), or as the inputs are.
+    """
+    if not torch.is_grad_enabled() and packing.first <= MANY_ROWS and product_dtype is None:
+        trace = inputs.new_empty(len(cell.states), packing.first + len(inputs), states.shape[2])
+        trace[:, : packing.first] = states[:, : packing.first]
+        _few_rows(cell, packing.sizes, inputs, trace, packing.first, weights)
+        return trace[0, packing.first :], packing.reached(trace, states)
+    plan = Plan(cell, packing, product_dtype)
+    return _TimeLoop.apply(plan, inputs, states, *weights[:-1], _contiguous(weights.params))
+
+
+def _contiguous(params: torch.Tensor | None) -> torch.Tensor | None:
+    """Kernels are given addresses, and count on rows that follow one another."""
+    return None if params is None else params.contiguous()
+
+
+def step(
+    cell: "Cell", inputs: torch.Tensor, states: Sequence[torch.Tensor], weights: "Weights"
+) -> tuple[torch.Tensor, ...]:
+    """One step without a gradient, inputs (B, I): the states after it. Generation spends its time here."""
+    rows = inputs.shape[0]
+    trace = torch.cat((*states, *states)).view(-1, *states[0].shape)  # the second half is room for those after
+    _few_rows(cell, [rows], inputs, trace, len(states) * rows, weights)
+    return trace.unbind()[len(states) :]
+
+
+def _few_rows(
+    cell: "Cell", sizes: Sequence[int], inputs: torch.Tensor, trace: torch.Tensor, first: int, weights: "Weights"
+) -> None:
+    """Fill the trace from `first` rows behind its initial states on: the whole sequence in one call."""
+    width, n = trace.shape[2], inputs.shape[0]
+    kernels = kernels_for(cell, DTYPES[inputs.dtype], width)
+    weight_ih, weight_hh, bias, bias_hh, params = weights
+    if n <= MANY_ROWS:
+        gates = _repeated(bias, n, weight_ih)
+        kernels.product(gates, inputs.contiguous(), weight_ih.contiguous())
+    else:
+        gates = inputs.new_empty(n, len(weight_ih))  # as `out`, which autocast leaves alone
+        Products(None).into(gates, inputs, weight_ih.t(), bias)
+    split = _repeated(bias_hh, n, weight_hh[: len(cell.split) * width]) if cell.split else None
+    vectors = inputs.new_empty(n, width) if cell.late is not None else None
+    scratch = inputs.new_empty(kernels.scratch, width) if kernels.scratch else None
+    weight_hh = weight_hh.contiguous()
+    params = _contiguous(params)
+    tensors = (gates, split, trace, params, vectors, scratch, weight_hh)
+    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+    kernels.sequence(*addresses, np.array(sizes, dtype=np.int64), first, trace.stride(0), width)
+
+
+def _repeated(bias: torch.Tensor | None, rows: int, weight: torch.Tensor) -> torch.Tensor:
+    """The bias of a product with this weight, once a row."""
+    if bias is None:
+        return weight.new_zeros(rows, weight.shape[0])
+    return bias.expand(rows, -1).clone(memory_format=torch.contiguous_format)
+
+
+class Blocks(NamedTuple):
+    """The gates' rows of the weights (columns of the products): plain, then split, then late."""
+
+    plain: slice
+    split: slice
+    late: slice
+
+    @classmethod
+    def of(cls, cell: "Cell", width: int) -> "Blocks":
+        """Of this cell, for states of this width."""
+        late = 0 if cell.late is None else 1
+        plain = len(cell.gates) - len(cell.split) - late
+        ends = list(accumulate((plain * width, len(cell.split) * width, late * width), initial=0))
+        return cls(*(slice(start, end) for start, end in pairwise(ends)))
+
+
+class _Rows:
+    """Addresses of the rows of a matrix; a kernel is given these."""
+
+    def __init__(self, matrix: torch.Tensor | None) -> None:
+        self._start = 0 if matrix is None else matrix.data_ptr()
+        self._bytes = 0 if matrix is None else matrix.stride(-2) * matrix.element_size()
+
+    def __call__(self, row: int) -> int:
+        return self._start + row * self._bytes
+
+
+def _steps(rows: torch.Tensor, sizes: Sequence[int]) -> Sequence[torch.Tensor]:
+    """The rows of each step; nothing for a cell that has none of these columns."""
+    return rows.split(sizes) if rows.shape[1] else ()
+
+
+class _TimeLoop(torch.autograd.Function):
+    @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
+    def forward(ctx: Any, plan: Plan, inputs: torch.Tensor, states: torch.Tensor, *tensors: Any) -> Any:
+        weight_ih, weight_hh, bias, bias_hh, params = tensors
+        cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
+        sizes, first, n = packing.sizes, packing.first, len(inputs)
+        kernels = kernels_for(cell, DTYPES[inputs.dtype], width)
+        blocks, products = Blocks.of(cell, width), Products(plan.product_dtype)
+        # Transposed once: every step reads them, and a product is fastest along its rows.
+        plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t().contiguous()) for block in blocks)
+
+        gates = products.with_bias(inputs, weight_ih.t(), bias)  # (n, G H): W x + b, in the end all of a gate
+        split = inputs.new_empty(n, split_hh.shape[1])  # (n, S H): U h + b', where the equation keeps it apart
+        vectors = inputs.new_empty(n, late_hh.shape[1])  # (n, H): what the late gate's weights meet
+        trace = inputs.new_empty(len(cell.states), first + n, width)  # initial states, then those after each step
+        trace[:, :first] = states[:, :first]
+        scratch = inputs.new_empty(kernels.scratch + 1, width)
+
+        h = trace[0, :first]
+        at_gates, at_split, at_trace, at_vectors = _Rows(gates), _Rows(split), _Rows(trace), _Rows(vectors)
+        fixed = _Rows(params)(0), _Rows(scratch)(0), trace.stride(0)
+        plain_steps, split_steps = _steps(gates[:, blocks.plain], sizes), _steps(split, sizes)
+        late_steps, vector_steps = _steps(gates[:, blocks.late], sizes), _steps(vectors, sizes)
+        h_steps = trace[0, first:].split(sizes)
+        for t, (size, now, before) in enumerate(zip(sizes, packing.offsets, packing.before, strict=True)):
+            h = h if len(h) == size else h[:size]
+            if plain_steps:
+                products.add_to(plain_steps[t], h, plain_hh)
+            if split_steps:
+                products.into(split_steps[t], h, split_hh, bias_hh)
+            places = at_gates(now), at_split(now), at_trace(before), fixed[0], at_vectors(now), at_trace(first + now)
+            if kernels.early is not None:
+                kernels.early(*places, *fixed[1:], size, width)
+                products.add_to(late_steps[t], vector_steps[t], late_hh)
+            kernels.forward(*places, *fixed[1:], size, width)
+            h = h_steps[t]
+
+        ctx.plan, ctx.kernels, ctx.has = plan, kernels, (bias is not None, bias_hh is not None)
+        ctx.save_for_backward(inputs, weight_ih, weight_hh, params, gates, split, vectors, trace)
+        return trace[0, first:], packing.reached(trace, states)
+
+    @staticmethod
+    @custom_bwd(device_type="cpu")
+    def backward(ctx: Any, *d_results: torch.Tensor) -> Any:
+        if torch.is_grad_enabled():  # only under create_graph=True; a constant would be the wrong answer, unseen
+            raise RuntimeError("hfseq's fused kernels have no second derivative: leave create_graph=True out.")
+        d_outputs, d_reached = d_results
+        # Contiguous, because hooks on saved tensors may hand back other strides, and kernels are given addresses.
+        inputs, weight_ih, weight_hh, params, *saved = ctx.saved_tensors
+        gates, split, vectors, trace = (tensor.contiguous() for tensor in saved)
+        params = _contiguous(params)
+        plan, kernels = ctx.plan, ctx.kernels
+        cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
+        sizes, first = packing.sizes, packing.first
+        blocks, products = Blocks.of(cell, width), Products(plan.product_dtype)
+        plain_hh, split_hh, late_hh = (products.cast(weight_hh[block]) for block in blocks)
+
+        d_outputs = d_outputs.contiguous()
+        d_gates, d_split = torch.empty_like(gates), torch.empty_like(split)
+        d_states = d_reached.clone(memory_format=torch.contiguous_format)  # (states, B, H), of rows yet to end
+        d_params = None if params is None else torch.zeros_like(params)
+        d_vector = inputs.new_empty(first, late_hh.shape[0])
+        scratch = inputs.new_empty(kernels.scratch + 1, width)
+
+        at_gates, at_split, at_trace, at_d_outputs = _Rows(gates), _Rows(split), _Rows(trace), _Rows(d_outputs)
+        at_d_gates, at_d_split = _Rows(d_gates), _Rows(d_split)
+        fixed = _Rows(params)(0), _Rows(d_states)(0), _Rows(d_vector)(0), _Rows(d_params)(0), _Rows(scratch)(0)
+        d_plain_steps, d_split_steps = _steps(d_gates[:, blocks.plain], sizes), _steps(d_split, sizes)
+        d_late_steps, d_h_steps = _steps(d_gates[:, blocks.late], sizes), [d_states[0, :size] for size in sizes]
+        for t in reversed(range(len(sizes))):
+            size, now, before = sizes[t], packing.offsets[t], packing.before[t]
+            places = (
+                *(at_gates(now), at_split(now), at_trace(before), fixed[0], fixed[1], at_d_outputs(now), fixed[2]),
+                *(at_d_gates(now), at_d_split(now), fixed[3], fixed[4], trace.stride(0), d_states.stride(0)),
+            )
+            if kernels.early_backward is not None:
+                kernels.early_backward(*places, size, width)
+                products.into(d_vector[:size], d_late_steps[t], late_hh)
+            kernels.backward(*places, size, width)
+            if d_plain_steps:
+                products.add_to(d_h_steps[t], d_plain_steps[t], plain_hh)
+            if d_split_steps:
+                products.add_to(d_h_steps[t], d_split_steps[t], split_hh)
+
+        need_inputs, need_states = ctx.needs_input_grad[1:3]
+        h_before = packing.previous(trace[0])
+        met = ((d_gates[:, blocks.plain], h_before), (d_split, h_before), (d_gates[:, blocks.late], vectors))
+        d_weight_hh = torch.cat([products.of(d_gate.t(), vector) for d_gate, vector in met if d_gate.shape[1]])
+        has_bias, has_bias_hh = ctx.has
+        return (
+            None,
+            products.of(d_gates, weight_ih) if need_inputs else None,
+            d_states if need_states else None,
+            products.of(d_gates.t(), inputs),
+            d_weight_hh,
+            d_gates.sum(0) if has_bias else None,
+            d_split.sum(0) if has_bias_hh else None,
+            d_params,
+        )
+
+
+class Products:
+    """Matrix products of float tensors, taken in a narrower dtype if one is given."""
+
+    def __init__(self, dtype: torch.dtype | None) -> None:
+        self.dtype = dtype
+
+    def cast(self, matrix: torch.Tensor) -> torch.Tensor:
+        """Once before a loop; the other factor is cast at each product."""
+        return matrix if self.dtype is None else matrix.to(self.dtype)
+
+    def of(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """A b."""
+        return a @ b if self.dtype is None else (self.cast(a) @ self.cast(b)).to(a.dtype)
+
+    def with_bias(self, a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """A b + bias."""
+        if bias is None:
+            return self.of(a, b)
+        return torch.addmm(bias, a, b) if self.dtype is None else self.of(a, b).add_(bias)
+
+    def add_to(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+        """Out += a b."""
+        if self.dtype is None:
+            out.addmm_(a, b)
+        else:
+            out += self.cast(a) @ b
+
+    def into(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> None:
+        """Out = a b + bias."""
+        if self.dtype is not None:
+            out.copy_(self.cast(a) @ b)
+            if bias is not None:
+                out += bias
+        elif bias is None:
+            torch.mm(a, b, out=out)
+        else:
+            torch.addmm(bias, a, b, out=out)

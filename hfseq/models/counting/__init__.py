@@ -1,0 +1,1 @@
+"""Models that count: n-grams, and hidden Markov models."""

@@ -1,0 +1,364 @@
+"""Language models: what a backbone that reads forward says of the next token.
+
+    P(x_1 ... x_n) = prod_t P(x_t | x_1 ... x_{t-1})                       the chain rule
+    P(. | x_1 ... x_t) = softmax(W_out h_t + b_out)                        h_t: what the backbone has read
+
+W_out is a matrix of its own, or the embeddings (`tie_word_embeddings`), or an adaptive softmax, which spends less on
+rare words. The loss is the mean of -log P(x_{t+1} | ...) in nats; in training Merity et al. (2017) add
+
+    AR   alpha * mean(d_t^2)                d_t: the last outputs after dropout
+    TAR  beta  * mean((h_{t+1} - h_t)^2)    h_t: before dropout
+
+Generation is transformers' own: the state travels as `cache` (`state.py`), so a token costs the same however
+much was read before it.
+
+Shapes: B batch, T time, D width of the backbone's output, V vocabulary.
+"""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import Cache
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
+
+from ..calls import CausalLMOutputWithPast, model_call, with_cache
+from .lm_loss import linear_cross_entropy
+
+IGNORED = -100
+
+
+def check_output_weights(config: Any) -> None:
+    """Tied weights fit, and the cuts of an adaptive softmax lie in order inside the vocabulary."""
+    cutoffs = config.adaptive_softmax_cutoffs
+    if config.tie_word_embeddings and config.embedding_size != config.output_size:
+        raise ValueError(
+            f"tie_word_embeddings=True needs outputs as wide as the embeddings, but embedding_size="
+            f"{config.embedding_size} and the outputs have {config.output_size}: set hidden_size or last_hidden_size "
+            f"to {config.embedding_size}."
+        )
+    if cutoffs is None:
+        return
+    if config.tie_word_embeddings:
+        raise ValueError("adaptive_softmax_cutoffs has output weights of its own: set tie_word_embeddings=False.")
+    if not cutoffs or cutoffs != sorted(set(cutoffs)) or not 0 < cutoffs[0] <= cutoffs[-1] < config.vocab_size:
+        raise ValueError(
+            f"adaptive_softmax_cutoffs={cutoffs} must be increasing ids between 1 and vocab_size - 1 = "
+            f"{config.vocab_size - 1}"
+        )
+    if config.output_size < 4 ** len(cutoffs):
+        raise ValueError(
+            f"adaptive_softmax_cutoffs={cutoffs}: each cut divides the width of rarer words by 4, and the outputs "
+            f"have {config.output_size}. Use fewer cuts."
+        )
+
+
+class LanguageKwargs(TransformersKwargs, total=False):
+    """What a language model's forward takes besides its parameters."""
+
+    shift_labels: torch.Tensor | None
+
+
+def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """(B, T) tokens of a text -> for each of its positions the token that follows, -100 where none does.
+
+    Padding neither predicts nor is predicted, whatever its labels are, so that a text's loss is the same with padding
+    on either side. A mask (B, 1, T, S) that is made for attention does not tell; there the labels alone count.
+    """
+    if attention_mask is not None and attention_mask.dim() == 2:
+        real = attention_mask[:, -labels.shape[1] :].bool()
+        labels = labels[:, 1:].masked_fill(~(real[:, :-1] & real[:, 1:]), IGNORED)
+    else:
+        labels = labels[:, 1:]
+    return nn.functional.pad(labels, (0, 1), value=IGNORED)
+
+
+def kept_outputs(
+    outputs: torch.Tensor,
+    logits_to_keep: int | torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    seen: int | torch.Tensor = 0,
+) -> torch.Tensor:
+    """The outputs whose logits are asked for.
+
+    One is that of the last real token, on whichever side the padding is: `generate` asks for it and goes on from
+    there, also behind padding on the right.
+
+    Args:
+        outputs: (B, T, D).
+        logits_to_keep: How many of the last positions, or which positions; 0: all.
+        attention_mask: (B, S), 1 for real tokens, of which the last T columns count; or (B, 1, T, S), where a real
+            token sees itself.
+        seen: Tokens that a cache held before these.
+    """
+    if isinstance(logits_to_keep, torch.Tensor):
+        return outputs[:, logits_to_keep]
+    rows, steps = outputs.shape[:2]
+    if logits_to_keep != 1 or attention_mask is None or steps == 1:
+        return outputs[:, -logits_to_keep:]
+    step = torch.arange(steps, device=outputs.device)
+    if attention_mask.dim() == 2:
+        real = attention_mask[:, -steps:].bool()
+        _check_last_chunk(attention_mask[:, :-steps].bool(), real)
+    else:
+        itself = attention_mask[:, 0, step, step + seen]
+        real = itself if itself.dtype == torch.bool else itself == 0
+    last = torch.where(real, step, -1).amax(1) % steps  # a row of padding alone: any, the last one
+    return outputs[torch.arange(rows, device=outputs.device), last][:, None]
+
+
+def _check_last_chunk(before: torch.Tensor, real: torch.Tensor) -> None:
+    """Refuse prompts in chunks of which one is padding behind a text: its last token is in no output any more."""
+    if real.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return
+    if bool((before.any(1) & ~real.any(1)).any()):
+        raise ValueError(
+            "A chunk of a prompt is padding alone, behind the last token of its text, so that nothing tells what "
+            "comes next: pad on the left, or leave prefill_chunk_size out."
+        )
+
+
+def check_targets(targets: torch.Tensor, shape: torch.Size, vocab_size: int) -> None:
+    """Name labels that are no tokens; their values on the CPU only, elsewhere looking would wait for the device."""
+    if targets.is_floating_point() or targets.shape != shape:
+        raise ValueError(
+            f"a language model's labels are token ids of shape {tuple(shape)}, one a token, got {targets.dtype} of "
+            f"shape {tuple(targets.shape)}."
+        )
+    if targets.device.type != "cpu" or torch.compiler.is_compiling() or targets.numel() == 0:
+        return
+    low, high = targets.aminmax()
+    if low >= 0 and high < vocab_size:
+        return
+    wrong = targets[(targets != IGNORED) & ((targets < 0) | (targets >= vocab_size))]
+    if len(wrong):
+        raise ValueError(f"label {int(wrong[0])} is outside 0 to {vocab_size - 1} (config.vocab_size={vocab_size}).")
+
+
+def mean_over_targets(
+    total: torch.Tensor, targets: torch.Tensor, num_items_in_batch: torch.Tensor | int | None
+) -> torch.Tensor:
+    """A summed loss -> the loss a predicted token, of this batch or of the whole update where Trainer counted it."""
+    if num_items_in_batch is None:
+        num_items_in_batch = (targets != IGNORED).sum().clamp(min=1)  # a batch of one-token texts predicts nothing
+    return total / num_items_in_batch
+
+
+@contextmanager
+def _as_its_weights(head: nn.AdaptiveLogSoftmaxWithLoss, hidden_states: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Torch's adaptive softmax mixes dtypes under autocast, and fails: leave it, in the dtype of its weights."""
+    with torch.autocast(hidden_states.device.type, enabled=False):
+        yield hidden_states.to(head.head.weight.dtype)
+
+
+class CausalLMMixin(PreTrainedModel):
+    """`...ForCausalLM`: the next token, from a backbone that reads in one direction.
+
+    Each model names `GenerationMixin` as a base of its own: transformers looks for it there.
+    """
+
+    backbone_class: ClassVar[type[PreTrainedModel]]
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        config = self.config
+        if config.bidirectional:
+            raise ValueError(
+                "A language model must not read the future: set bidirectional=False in the config (a bidirectional "
+                "body serves classification and tagging)."
+            )
+        self.model = self.backbone_class(config)
+        self.lm_head: nn.Module
+        if config.adaptive_softmax_cutoffs is None:
+            self.lm_head = nn.Linear(config.output_size, config.vocab_size)
+        else:
+            self._tied_weights_keys = {}
+            self.lm_head = nn.AdaptiveLogSoftmaxWithLoss(
+                config.output_size, config.vocab_size, config.adaptive_softmax_cutoffs
+            )
+        self.post_init()
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers', which keeps these arguments from a function given as `custom_generate`."""
+        transformers: Any = super()
+        given = inspect.signature(transformers.generate).bind(*args, **kwargs).arguments
+        given |= given.pop("kwargs", {})
+        withheld = ("assistant_model", "streamer", "synced_gpus", "tokenizer")
+        if getattr(given.get("custom_generate"), "is_optional", False) and any(given.get(name) for name in withheld):
+            del given["custom_generate"]
+        return transformers.generate(**given)
+
+    @model_call("shift_labels")
+    @can_return_tuple
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        cache: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Unpack[LanguageKwargs],
+    ) -> CausalLMOutputWithPast:
+        """Predict the next token at every position.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, T), 1 for real tokens. With a state, the last T columns count.
+            cache: The state to continue from, as an earlier call returned it.
+            inputs_embeds: (B, T, E) instead of `input_ids`.
+            labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
+            use_cache: Return the state reached.
+            logits_to_keep: Only the logits of so many last positions, see `kept_outputs`, or of these positions; 0:
+                all.
+            num_items_in_batch: Tokens predicted in the whole update (all accumulation steps and processes), by which
+                the summed loss is divided; without it, the mean over this batch.
+            **kwargs: `shift_labels` (B, T) instead of `labels`, the token after each position, where it is known after
+                the last one (no parameter: Trainer would wait for both in every batch); `output_hidden_states`,
+                `output_attentions`.
+
+        Returns:
+            `logits` (B, T, V), `cache`, `hidden_states` and `attentions` as asked for, and `loss` where
+            there are labels; in training an adaptive softmax leaves the logits out: they would cost more than it
+            saves.
+        """
+        shift_labels = kwargs.pop("shift_labels", None)
+        shown = kwargs.pop("output_hidden_states", self.config.output_hidden_states)
+        penalised = self.training and self._weight_of("temporal_activation_regularization") > 0
+        seen = 0 if cache is None else cache.get_seq_length()
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            cache=cache,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **{**kwargs, "output_hidden_states": True if penalised else shown, "return_dict": True},
+        )
+        hidden_states = outputs.last_hidden_state  # (B, T, D)
+        if labels is not None and shift_labels is None:
+            shift_labels = next_tokens(labels, attention_mask)
+        logits, loss = None, None
+        if not (
+            self.training and shift_labels is not None and isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss)
+        ):
+            logits = self._logits(kept_outputs(hidden_states, logits_to_keep, attention_mask, seen))
+        if shift_labels is not None:
+            check_targets(shift_labels, hidden_states.shape[:2], self.config.vocab_size)
+            is_whole = isinstance(logits_to_keep, int) and logits_to_keep == 0
+            loss = self._loss(hidden_states, logits if is_whole else None, shift_labels, num_items_in_batch)
+            if penalised or (self.training and self._weight_of("activation_regularization") > 0):
+                raw = outputs.hidden_states[-1] if penalised else None
+                loss = loss + self._penalty(hidden_states, raw, attention_mask, num_items_in_batch)
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            **with_cache(outputs.cache),
+            hidden_states=None if penalised and not shown else outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As transformers', for a softmax over the whole vocabulary."""
+        if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss) and new_num_tokens is not None:
+            if new_num_tokens == self.config.vocab_size:
+                return self.get_input_embeddings()
+            raise ValueError(
+                f"an adaptive softmax cannot be resized to {new_num_tokens} tokens: its clusters follow from how "
+                "often words occurred. Train a model with the larger vocabulary."
+            )
+        return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+
+    def _logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """(..., D) -> (..., V); of an adaptive softmax the log-probabilities, which are logits of themselves."""
+        head = self.lm_head
+        if isinstance(head, nn.AdaptiveLogSoftmaxWithLoss):
+            flat = hidden_states.reshape(-1, hidden_states.shape[-1])
+            with _as_its_weights(head, flat) as given:
+                return head.log_prob(given).view(*hidden_states.shape[:-1], -1)
+        return head(hidden_states)
+
+    def _log_probs(self, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """(n, D) and (n) tokens -> (n) log P."""
+        if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss):
+            with _as_its_weights(self.lm_head, hidden_states) as given:
+                return self.lm_head(given, targets).output.float()
+        return -nn.functional.cross_entropy(self.lm_head(hidden_states).float(), targets, reduction="none")
+
+    def _loss(
+        self,
+        hidden_states: torch.Tensor,
+        logits: torch.Tensor | None,
+        targets: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None,
+    ) -> torch.Tensor:
+        if logits is not None:
+            loss = nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum")
+        else:
+            counted = targets != IGNORED
+            if isinstance(self.lm_head, nn.Linear):
+                head = self.lm_head
+                loss = linear_cross_entropy(hidden_states[counted], head.weight, head.bias, targets[counted])
+                return mean_over_targets(loss, targets, num_items_in_batch)
+            loss = -self._log_probs(hidden_states[counted], targets[counted]).sum()
+            if torch.distributed.is_available() and torch.distributed.is_initialized():
+                # A share without a rare word reaches not all the weights, and the other processes would wait for them.
+                loss = loss + sum(weight.flatten()[:1].sum() * 0.0 for weight in self.lm_head.parameters())
+        return mean_over_targets(loss, targets, num_items_in_batch)
+
+    def _weight_of(self, penalty: str) -> float:
+        """Of AR or TAR; only recurrent configs have them."""
+        return float(getattr(self.config, penalty, 0.0))
+
+    def _penalty(
+        self,
+        hidden_states: torch.Tensor,
+        raw: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        num_items_in_batch: torch.Tensor | int | None,
+    ) -> torch.Tensor:
+        """AR and TAR, summed over the tokens and divided as the loss is, so that accumulation stays exact."""
+        weight = self._weight_of("activation_regularization")
+        real = hidden_states.new_ones(hidden_states.shape[:2])
+        if attention_mask is not None:
+            real = attention_mask[:, -hidden_states.shape[1] :].to(hidden_states.dtype)
+        penalty = hidden_states.new_zeros(())
+        if weight > 0:  # outputs at padding are zero
+            penalty = penalty + weight * hidden_states.float().pow(2).mean(-1).sum()
+        if raw is not None:
+            change = (raw[:, 1:] - raw[:, :-1]).float().pow(2).mean(-1) * real[:, 1:] * real[:, :-1]
+            penalty = penalty + self._weight_of("temporal_activation_regularization") * change.sum()
+        return penalty / (real.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
+
+    @model_call()
+    def token_log_probs(
+        self,
+        input_ids: torch.Tensor,
+        shift_labels: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> torch.Tensor:
+        """Log P of given next tokens, without a table of the whole vocabulary where nothing is asked.
+
+        Args:
+            input_ids: (B, T) token ids.
+            shift_labels: (B, T) the token after each position; -100: not asked.
+            attention_mask: As in `forward`.
+            cache: The state to continue from; the one reached is left in it.
+
+        Returns:
+            (B, T) natural logarithms; 0 where nothing is asked.
+        """
+        check_targets(shift_labels, input_ids.shape, self.config.vocab_size)
+        outputs = self.model(input_ids, attention_mask, cache=cache, use_cache=cache is not None, return_dict=True)
+        asked = shift_labels != IGNORED
+        found = torch.zeros(shift_labels.shape, dtype=torch.float32, device=shift_labels.device)
+        found[asked] = self._log_probs(outputs.last_hidden_state[asked], shift_labels[asked]).float()
+        return found

@@ -1,0 +1,165 @@
+"""Heads that any backbone can wear: a label for a text, from its pooled vector, or one for each of its tokens.
+
+A head is a mixin over a family's `...PreTrainedModel`; the family names its backbone in `backbone_class`, whose config
+has `output_size` (width of `last_hidden_state`), `has_backward_half`, `pooling` and `classifier_dropout`.
+
+Shapes: B batch, T time, D width of the backbone's output, L labels, V vocabulary.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, cast
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
+
+from ..base import at_least_one_token
+from ..calls import model_call
+from .pooling import SequencePooling
+
+
+def sequence_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    problem_type: str,
+    num_items_in_batch: torch.Tensor | int | None = None,
+) -> torch.Tensor:
+    """Loss of one prediction per text: cross-entropy, binary cross-entropy per label, or squared error.
+
+    `num_items_in_batch` is the number of label entries in *all* the batches of one update (every gradient accumulation
+    step, every process), as Trainer counts them. The sum divided by it makes 4 x 8 texts the same update as 1 x 32;
+    transformers' own classification heads ignore it for the last two problem types and are off by the factor 4.
+
+    Args:
+        logits: (B, L).
+        labels: (B,) class ids (-100: no label), (B, L) 0 or 1 each, or (B,) or (B, L) numbers.
+        problem_type: "single_label_classification", "multi_label_classification" or "regression".
+        num_items_in_batch: See above; without it, the mean over this batch.
+    """
+    logits = logits.float()
+    if problem_type == "single_label_classification":
+        _check_classes(labels, logits)
+        targets = labels.view(-1)
+        loss_function: Callable[..., torch.Tensor] = nn.functional.cross_entropy
+    else:
+        is_regression = problem_type == "regression"
+        loss_function = nn.functional.mse_loss if is_regression else nn.functional.binary_cross_entropy_with_logits
+        if labels.numel() != logits.numel():
+            raise ValueError(
+                f"{problem_type} needs one number per label: labels of shape {tuple(labels.shape)} do not fit logits "
+                f"of shape {tuple(logits.shape)}. Check config.num_labels ({logits.shape[-1]})."
+            )
+        targets = labels.float().view_as(logits)
+        if not is_regression:
+            _check_shares(targets)
+    if num_items_in_batch is None:
+        return loss_function(logits, targets)
+    return loss_function(logits, targets, reduction="sum") / num_items_in_batch
+
+
+def _check_classes(labels: torch.Tensor, logits: torch.Tensor) -> None:
+    """Name a class id that does not exist; on the CPU only, elsewhere looking would wait for the device."""
+    rows, num_labels = logits.shape
+    if labels.is_floating_point() or labels.numel() != rows:
+        raise ValueError(
+            f"single_label_classification needs one integer label a text, got {labels.dtype} of shape "
+            f"{tuple(labels.shape)} for {rows} texts. For numbers set problem_type to 'regression', for several "
+            "labels a text to 'multi_label_classification'."
+        )
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    wrong = labels[(labels != -100) & ((labels < 0) | (labels >= num_labels))]
+    if len(wrong):
+        raise ValueError(f"label {int(wrong[0])} is outside 0 to {num_labels - 1} (config.num_labels={num_labels}).")
+
+
+def _check_shares(targets: torch.Tensor) -> None:
+    """Name a multi-label entry that is no share of yes: outside 0 to 1 the loss has no lower bound."""
+    if targets.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    wrong = targets[(targets < 0) | (targets > 1)]
+    if len(wrong):
+        raise ValueError(f"multi_label_classification needs labels from 0 to 1, got {wrong[0].item():g}.")
+
+
+class SequenceClassificationMixin(PreTrainedModel):
+    """`...ForSequenceClassification`: one label, several labels or numbers for a text."""
+
+    backbone_class: ClassVar[type[PreTrainedModel]]
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        config = self.config
+        self.num_labels = cast(int, config.num_labels)
+        self.model = self.backbone_class(config)
+        self.pooling = SequencePooling(
+            kind=config.pooling, hidden_size=config.output_size, has_backward_half=config.has_backward_half
+        )
+        self.dropout = nn.Dropout(config.classifier_dropout)
+        self.classifier = nn.Linear(self.pooling.output_size, self.num_labels)
+        self.post_init()
+
+    @model_call()
+    @can_return_tuple
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        output_attentions: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> SequenceClassifierOutput:
+        """Classify texts.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, T), 1 for real tokens.
+            inputs_embeds: (B, T, E) instead of `input_ids`.
+            labels: As `sequence_loss` takes them; adds `loss`.
+            num_items_in_batch: Label entries in the whole update, see `sequence_loss`.
+            output_attentions: Also return what the model attends to; None: as the config says.
+            **kwargs: `output_hidden_states`.
+
+        Returns:
+            `logits` (B, L) and, when asked for, `loss`, `hidden_states`, and `attentions`: those of the backbone's
+            layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
+        """
+        input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            inputs_embeds=inputs_embeds,
+            output_attentions=output_attentions,
+            **{**kwargs, "use_cache": False, "return_dict": True},
+        )
+        pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
+        logits = self.classifier(self.dropout(pooled))
+        loss = None
+        if labels is not None:
+            loss = sequence_loss(logits, labels, self._problem_type(labels), num_items_in_batch)
+        return SequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=(outputs.attentions or ()) + (() if weights is None else (weights,)) or None
+            if output_attentions
+            else None,
+        )
+
+    def _problem_type(self, labels: torch.Tensor) -> str:
+        """The config's, or transformers' guess from the labels, kept in the config so that pipelines know it too."""
+        if self.config.problem_type is None:
+            if self.num_labels == 1:
+                self.config.problem_type = "regression"
+            elif labels.is_floating_point():
+                self.config.problem_type = "multi_label_classification"
+            else:
+                self.config.problem_type = "single_label_classification"
+        return self.config.problem_type

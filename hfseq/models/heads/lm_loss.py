@@ -1,0 +1,80 @@
+"""The loss of an output layer, without its logits.
+
+    a_n = W h_n + b        total = - sum_n log softmax(a_n)_{t_n}        dtotal / da_n = softmax(a_n) - onehot(t_n)
+
+A vocabulary of 10,000 makes logits a_n 25 times as wide as outputs h_n of 400: written to memory, read back for the
+softmax and again for its gradient, and copied between precisions, they cost more than the products do. Here a few rows
+at a time pass through the cache once, and what is kept is the gradient, in the precision of the products.
+
+Shapes: n rows, D width of the outputs, V vocabulary.
+"""
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from ..recurrent.fused import product_dtype
+
+_NUMBERS_AT_ONCE = 2**20  # logits of a piece: 4 MB, about what a core's cache holds
+
+
+def linear_cross_entropy(
+    hidden_states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
+) -> torch.Tensor:
+    """Sum of the cross-entropies of `linear(hidden_states, weight, bias)`; products as autocast says.
+
+    Args:
+        hidden_states: (n, D).
+        weight: (V, D).
+        bias: (V).
+        targets: (n) classes.
+    """
+    return _LinearCrossEntropy.apply(hidden_states, weight, bias, targets, _products_in(hidden_states))
+
+
+def _products_in(hidden_states: torch.Tensor) -> torch.dtype:
+    """The dtype of matrix products: bfloat16 where the CPU has them, and what autocast wants on other devices."""
+    device = hidden_states.device.type
+    if device == "cpu":
+        return product_dtype(hidden_states) or hidden_states.dtype
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_states.dtype
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_states: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:
+        inputs, transposed = hidden_states.to(dtype), weight.to(dtype).t()
+        gradient = inputs.new_empty(len(inputs), len(weight))  # (n, V)
+        total = torch.zeros((), dtype=torch.float32, device=inputs.device)
+        rows = max(_NUMBERS_AT_ONCE // len(weight), 1)
+        for piece, own, kept in zip(inputs.split(rows), targets.split(rows), gradient.split(rows), strict=True):
+            with torch.autocast(inputs.device.type, enabled=False):
+                logits = (piece @ transposed).float()
+            if bias is not None:
+                logits += bias
+            log_probs = logits.log_softmax(1)
+            chosen = log_probs.gather(1, own[:, None])
+            total -= chosen.sum()
+            kept.copy_(log_probs.exp_().scatter_add_(1, own[:, None], -torch.ones_like(chosen)))
+        ctx.save_for_backward(inputs, weight, gradient)
+        ctx.has_bias, ctx.dtype = bias is not None, hidden_states.dtype
+        return total
+
+    @staticmethod
+    @once_differentiable  # a second derivative is an error, not a wrong number
+    def backward(ctx: Any, d_total: torch.Tensor) -> Any:
+        inputs, weight, gradient = ctx.saved_tensors
+        with torch.autocast(inputs.device.type, enabled=False):
+            d_inputs = (gradient @ weight.to(gradient.dtype)).to(ctx.dtype) * d_total
+            d_weight = (gradient.t() @ inputs).to(weight.dtype) * d_total
+            # A product, which sums bfloat16 ten times faster than `sum` does.
+            d_bias = (gradient.new_ones(1, len(gradient)) @ gradient)[0].to(weight.dtype) * d_total
+        return d_inputs, d_weight, d_bias if ctx.has_bias else None, None, None

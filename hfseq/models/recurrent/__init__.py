@@ -1,0 +1,1 @@
+"""Recurrent networks: the equations of cells, the loop over time, and the families."""

@@ -1,0 +1,297 @@
+"""The recurrent backbone: embeddings, then a stack of layers of any cell, any depth, one or both directions.
+
+The time loop of one direction, with masks and state, is in `loop.py`; the cells are in `cells.py`. A family's config
+says which cell it means.
+
+Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
+"""
+
+from functools import partial
+from typing import Literal
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import nn
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import TransformersKwargs
+from transformers.utils.output_capturing import capture_outputs
+from typing_extensions import Unpack
+
+from ..base import SequencePreTrainedModel, at_least_one_token, look_up, own_columns
+from ..calls import CACHE_NAMES, BaseModelOutputWithPast, model_call, with_cache
+from ..configs import SequenceConfig, bounded, share
+from ..heads.causal_lm import check_output_weights
+from .cells import Cell
+from .loop import RecurrentLoop, TokenOrder
+from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
+
+
+@strict
+class RecurrentConfig(SequenceConfig):
+    """Fields that RNN, LSTM and GRU share.
+
+    Args:
+        vocab_size: Number of token ids.
+        embedding_size: Width of a token's vector.
+        hidden_size: Width of ONE direction, as in `torch.nn.LSTM`; a bidirectional layer gives twice as much. What
+            comes out is `output_size` wide; `hfseq.export_text_encoder` tells that to sentence-transformers.
+        last_hidden_size: Width of one direction of the last layer, where it is another one: tied weights need that of
+            the embeddings (Merity et al. 2017).
+        num_hidden_layers: Depth.
+        bidirectional: Read from both ends.
+        embedding_dropout: Share of the vocabulary blanked per batch (all occurrences of a word at once).
+        hidden_dropout: Dropout on the embeddings, between the layers and on the last output.
+        input_dropout: Dropout on the embeddings, where it is another one than `hidden_dropout`.
+        output_dropout: Dropout on the last output, likewise.
+        weight_drop: Share of each layer's recurrent weights dropped in a training batch.
+        dropout_kind: "element" draws anew at every step; "locked" keeps one mask for a whole text.
+        pooling: How a text's outputs become one vector, see `heads.SequencePooling`.
+        classifier_dropout: Dropout before the classifier.
+        freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
+        initializer_range: Standard deviation of the embeddings.
+        tie_word_embeddings: A language model's output weights are its embeddings (Press and Wolf 2017).
+        adaptive_softmax_cutoffs: Ids at which a language model's adaptive softmax cuts the vocabulary, which must be
+            in order of frequency; None: the full softmax.
+        activation_regularization: Weight of the squared outputs in a language model's training loss (AR).
+        temporal_activation_regularization: Weight of the squared change of the outputs from step to step (TAR).
+        use_cache: Whether a model that reads forward returns its state when a call does not say so.
+    """
+
+    keys_to_ignore_at_inference = list(CACHE_NAMES)
+
+    vocab_size: int = bounded(10_000, 1, 10_000_000)
+    embedding_size: int = bounded(128, 1, 65_536)
+    hidden_size: int = bounded(128, 1, 65_536)
+    last_hidden_size: int | None = bounded(None, 1, 65_536)
+    num_hidden_layers: int = bounded(1, 1, 64)
+    bidirectional: bool = False
+    embedding_dropout: float | int = share(0.0)
+    hidden_dropout: float | int = share(0.1)
+    input_dropout: float | int | None = share(None)
+    output_dropout: float | int | None = share(None)
+    weight_drop: float | int = share(0.0)
+    dropout_kind: Literal["element", "locked"] = "element"
+    pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "last"
+    classifier_dropout: float | int = share(0.1)
+    freeze_embeddings: bool = False
+    # 0.1, not the 0.02 of deep transformers: one shallow layer must hear its input from the first step on.
+    initializer_range: float | int = bounded(0.1, 0.0, 10.0)
+    tie_word_embeddings: bool = False
+    adaptive_softmax_cutoffs: list[int] | None = None
+    activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
+    temporal_activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
+    use_cache: bool = True
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+
+    @property
+    def layer_types(self) -> list[str]:
+        """Tells transformers which cache layer to build (`state.py`)."""
+        return [RECURRENT_LAYER_TYPE] * self.num_hidden_layers
+
+    def validate_layer_type(self) -> None:
+        """Replaces transformers' check, which knows its own layer types only."""
+
+    def validate_output_weights(self) -> None:
+        """Tied weights fit, and the cuts of an adaptive softmax lie in order inside the vocabulary."""
+        check_output_weights(self)
+
+    def make_cell(self) -> Cell:
+        """The cell that these fields describe."""
+        raise NotImplementedError(f"{type(self).__name__} must say which cell it means")
+
+    @property
+    def has_backward_half(self) -> bool:
+        """Whether the second half of an output was read backward."""
+        return self.bidirectional
+
+    @property
+    def output_size(self) -> int:
+        """D, the width of `last_hidden_state`."""
+        return (self.last_hidden_size or self.hidden_size) * (2 if self.bidirectional else 1)
+
+    def hidden_size_of(self, layer_idx: int) -> int:
+        """H, the width of one direction of a layer."""
+        is_last = layer_idx == self.num_hidden_layers - 1
+        return self.last_hidden_size or self.hidden_size if is_last else self.hidden_size
+
+
+class LockedDropout(nn.Module):
+    """Dropout with one mask for all steps of a text (variational dropout, Gal and Ghahramani 2016)."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """values: (B, T, D)."""
+        if not self.training or self.p == 0:
+            return values
+        return values * nn.functional.dropout(values.new_ones(values.shape[0], 1, values.shape[2]), self.p)
+
+
+class RecurrentLayer(GradientCheckpointingLayer):
+    """One layer: a loop per direction, with outputs side by side.
+
+    Args:
+        cell: What is computed at each step.
+        input_size: Width of what comes in.
+        hidden_size: H, of one direction.
+        bidirectional: Whether to add the second direction.
+        weight_drop: See `RecurrentLoop`.
+        layer_idx: Place in the cache.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool = False,
+        weight_drop: float = 0.0,
+        layer_idx: int = 0,
+    ) -> None:
+        super().__init__()
+        self.layer_idx = layer_idx
+        make_loop = partial(
+            RecurrentLoop, cell, input_size=input_size, hidden_size=hidden_size, weight_drop=weight_drop
+        )
+        self.forward_loop = make_loop()
+        self.backward_loop = make_loop(backward=True) if bidirectional else None
+
+    def forward(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache | None = None) -> torch.Tensor:
+        """hidden_states: (B, T, input) -> (B, T, D), zero where there is padding."""
+        if cache is not None:
+            return self._with_state(hidden_states, order, cache)
+        loops = (self.forward_loop, self.backward_loop)
+        outputs = [loop(hidden_states, order, with_state=False)[0] for loop in loops if loop is not None]
+        return torch.cat(outputs, dim=-1)
+
+    def _with_state(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache) -> torch.Tensor:
+        """Continue from the cached state and leave the new one there."""
+        while len(cache.layers) <= self.layer_idx:  # a DynamicCache() made without a config has no layers yet
+            cache.layers.append(RecurrentStateLayer())
+        layer = cache.layers[self.layer_idx]
+        if not isinstance(layer, RecurrentStateLayer):
+            raise ValueError(f"The cache holds {type(layer).__name__}: it comes from another kind of model.")
+        states = layer.states or self.forward_loop.start(hidden_states)
+        if layer.record_past:
+            return self._step_by_step(hidden_states, order, layer, states)
+        output, states = self.forward_loop(hidden_states, order, states)
+        layer.keep(states, num_new_tokens=order.steps)
+        # The state may lie in the outputs' memory; a user may change those, the cache must not. One step is a copy.
+        return output if order.steps == 1 else output.clone()
+
+    def _step_by_step(
+        self, hidden_states: torch.Tensor, order: TokenOrder, layer: RecurrentStateLayer, states: States
+    ) -> torch.Tensor:
+        """As the loop, leaving behind the states before each token: what is guessed may be taken back."""
+        outputs, before = [hidden_states.new_empty(len(hidden_states), 0, self.forward_loop.hidden_size)], []
+        for t in range(order.steps):
+            before.append(states)
+            real = None if order.real is None else order.real[:, t : t + 1]
+            output, states = self.forward_loop(hidden_states[:, t : t + 1], TokenOrder(order.batch, 1, real), states)
+            outputs.append(output)
+        layer.keep(states, num_new_tokens=order.steps, before=before)
+        return torch.cat(outputs, dim=1)
+
+
+class RecurrentPreTrainedModel(SequencePreTrainedModel):
+    """Initialisation of recurrent weights; what transformers needs to know of recurrent models."""
+
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["RecurrentLayer"]
+    _skip_keys_device_placement = list(CACHE_NAMES)
+    _can_record_outputs = {"hidden_states": RecurrentLayer}
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Recurrent weights by the rules of `RecurrentLoop`, which `init.*` keeps off what a checkpoint filled."""
+        if isinstance(module, RecurrentLoop):
+            module.reset_parameters()
+        else:
+            super()._init_weights(module)
+
+
+class RecurrentModel(RecurrentPreTrainedModel):
+    """Embeddings, then a stack of recurrent layers of the config's cell."""
+
+    config: RecurrentConfig
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__(config)
+        directions = 2 if config.bidirectional else 1
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
+        self.layers = nn.ModuleList(
+            RecurrentLayer(
+                config.make_cell(),
+                input_size=input_size,
+                hidden_size=config.hidden_size_of(layer_idx),
+                bidirectional=config.bidirectional,
+                weight_drop=config.weight_drop,
+                layer_idx=layer_idx,
+            )
+            for layer_idx, input_size in enumerate(
+                [config.embedding_size, *[config.hidden_size * directions] * (config.num_hidden_layers - 1)]
+            )
+        )
+        make_dropout = LockedDropout if config.dropout_kind == "locked" else nn.Dropout
+        shares = [config.input_dropout, *[None] * (config.num_hidden_layers - 1), config.output_dropout]
+        self.dropouts = nn.ModuleList(
+            make_dropout(config.hidden_dropout if share is None else share) for share in shares
+        )
+        self.gradient_checkpointing = False
+        self.post_init()
+        self.freeze_parameters()
+
+    def freeze_parameters(self) -> None:
+        """The embeddings, when the config freezes them."""
+        self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
+
+    def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
+        if not self._goes_on(cache, use_cache):
+            return None
+        return DynamicCache(config=self.config) if cache is None else cache
+
+    @model_call()
+    @capture_outputs(tie_last_hidden_states=False)  # the last one is the layer's own output, before dropout
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        cache: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutputWithPast:
+        """Run the texts through the layers.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, T), 1 for real tokens; all real without it. With a state, the last T columns count.
+            cache: The state to continue from, as an earlier call returned it.
+            inputs_embeds: (B, T, E) vectors instead of `input_ids`: numbers, or words embedded elsewhere.
+            use_cache: Return the state reached.
+            **kwargs: `output_hidden_states`, `return_dict`.
+
+        Returns:
+            `last_hidden_state` (B, T, D), zero at padding; `cache` when asked for.
+        """
+        input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
+        blanked = self.config.embedding_dropout if self.training else 0.0
+        hidden_states = look_up(self.embed_tokens, input_ids, blanked) if input_ids is not None else inputs_embeds
+        assert hidden_states is not None
+        cache = self._cache(cache, use_cache)
+        batch, steps = hidden_states.shape[:2]
+        if attention_mask is not None:
+            attention_mask = own_columns(attention_mask, batch, steps, seen=cache.get_seq_length() if cache else 0)
+        order = TokenOrder(batch, steps, attention_mask)
+        for layer, dropout in zip((None, *self.layers), self.dropouts, strict=True):
+            if layer is not None:
+                hidden_states = layer(hidden_states, order=order, cache=cache)
+            if dropout.training:  # a step of generation feels even a call that does nothing
+                hidden_states = dropout(hidden_states)
+        return BaseModelOutputWithPast(last_hidden_state=hidden_states, **with_cache(cache))

@@ -1,0 +1,60 @@
+"""The one door to the fused kernels, which may be absent: no numba, or this file exported without its package.
+
+Code exported to the Hub can meet another release of hfseq than it came from; `INTERFACE` must be equal on both sides,
+or the models run on torch alone, as they do everywhere else.
+"""
+
+import sys
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+INTERFACE = 1
+
+
+@lru_cache(maxsize=1)
+def kernels() -> Any | None:
+    """The module `hfseq.kernels.cells.sequence`, imported at first use (numba takes a second); None without it."""
+    try:
+        from hfseq.kernels.cells import sequence
+    except (ImportError, OSError):  # OSError: LLVM's library does not load
+        return None
+    return sequence if sequence.INTERFACE == INTERFACE else None
+
+
+def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
+    """The kernels, if they can take these tensors: on the CPU, all float32 or all float64."""
+    if any(type(tensor) not in (torch.Tensor, torch.nn.Parameter) for tensor in tensors if tensor is not None):
+        return None
+    dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
+    devices = {tensor.device.type for tensor in tensors if tensor is not None}
+    if devices != {"cpu"} or dtypes not in ({torch.float32}, {torch.float64}):
+        return None
+    return kernels()
+
+
+def gpu_kernels_for(*tensors: torch.Tensor | None) -> Any | None:
+    """The experimental kernels for a GPU, if somebody has enabled them (`hfseq.kernels.cells.gpu.enable`)."""
+    gpu = sys.modules.get("hfseq.kernels.cells.gpu")
+    return gpu if gpu is not None and gpu.INTERFACE == INTERFACE and gpu.fits(*tensors) else None
+
+
+def product_dtype(inputs: torch.Tensor) -> torch.dtype | None:
+    """bfloat16 for the kernels' matrix products: under autocast, where the CPU has them (avx512_bf16 or AMX).
+
+    Elsewhere they would be emulated, and slow.
+    """
+    wanted = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return torch.bfloat16 if wanted and inputs.dtype == torch.float32 and _has_bfloat16() else None
+
+
+@lru_cache(maxsize=1)
+def _has_bfloat16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+@lru_cache(maxsize=1)
+def is_avx512() -> bool:
+    """Whether torch runs its AVX-512 kernels here."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"

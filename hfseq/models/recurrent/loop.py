@@ -1,0 +1,416 @@
+"""One direction of one layer: a cell's weights, and the loop over time by the fastest route there is.
+
+    fused       on the CPU with numba: kernels made from the cell's equation (`hfseq/kernels`)
+    torch       cells that torch has itself (cuDNN on a GPU), and what is traced or exported
+    reference   any cell anywhere: the equation on tensors
+
+**Padding never changes an answer.** A padded `nn.LSTM(bidirectional=True)` runs its backward direction over the
+padding first, so its outputs move with whatever else is in the batch. Here a loop meets each row's real tokens alone,
+in its own reading order, and the outputs are put back where the tokens were: left padding, right padding, holes and
+empty rows are all the same, and the state reached is the one after each row's last real token.
+
+    text   a b c . .        forward reads  a b c        backward reads  c b a
+
+Shapes: B batch, T time, I input, H hidden, n real tokens, G gates of which S are split, P vectors.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from transformers import initialization as init
+
+from ..base import is_loaded
+from .cells import Cell
+from .fused import gpu_kernels_for, is_avx512, kernels_for, product_dtype
+from .state import States
+
+
+class Weights(NamedTuple):
+    """What one loop multiplies and adds.
+
+    Attributes:
+        weight_ih: (G H, I).
+        weight_hh: (G H, H).
+        bias: (G H) or None.
+        bias_hh: (S H) or None.
+        params: (P, H) or None.
+    """
+
+    weight_ih: torch.Tensor
+    weight_hh: torch.Tensor
+    bias: torch.Tensor | None
+    bias_hh: torch.Tensor | None
+    params: torch.Tensor | None
+
+
+class Packing:
+    """A ragged batch step by step: rows sorted by length, each step holding the rows that are still alive.
+
+    rows  a b c        steps  a1 b1 c1 | a2 b2 | a3        sizes  3 2 1        n = 6
+
+    Args:
+        lengths: (B) real tokens of each row, longest first.
+
+    Attributes:
+        sizes: For each step, how many rows are alive; they are the first ones.
+        first: How many rows have a token at all.
+        offsets: For each step, where it begins among the n tokens.
+        before: For each step, where the states it starts from begin, in a trace that has `first` initial states first.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        longest, batch = (lengths[0] if lengths else 0), len(lengths)
+        self.sizes, alive = [], batch
+        for step in range(longest):
+            while lengths[alive - 1] <= step:
+                alive -= 1
+            self.sizes.append(alive)
+        self.lengths = lengths
+        self.first = self.sizes[0] if self.sizes else 0
+        self.offsets = list(accumulate(self.sizes, initial=0))[:-1]
+        self.before = [0, *(self.first + offset for offset in self.offsets)][:longest]
+        self.even = longest > 0 and lengths[-1] == longest
+
+    def previous(self, trace: torch.Tensor) -> torch.Tensor:
+        """(first + n, H), the initial states and those after each step -> (n, H), the states before each step."""
+        if self.even:
+            return trace[: len(trace) - self.first]
+        return trace.index_select(0, self._previous.to(trace.device))
+
+    @cached_property
+    def _previous(self) -> torch.Tensor:
+        steps = zip(self.before, self.sizes, strict=True)
+        return torch.tensor(
+            [place for start, size in steps for place in range(start, start + size)], dtype=torch.long, device="cpu"
+        )
+
+    def reached(self, trace: torch.Tensor, initial: torch.Tensor) -> torch.Tensor:
+        """The states (states, B, H) after each row's last token; of a row without one, the initial ones."""
+        if self.even:
+            return trace[:, len(trace[0]) - self.first :].clone()
+        states = initial.clone()
+        states[:, : self.first] = trace.index_select(1, self._last.to(trace.device))
+        return states
+
+    @cached_property
+    def _last(self) -> torch.Tensor:
+        places = [self.first + self.offsets[length - 1] + row for row, length in enumerate(self.lengths[: self.first])]
+        return torch.tensor(places, dtype=torch.long, device="cpu")
+
+
+class TokenOrder:
+    """Where each direction finds the real tokens of a batch; made once a batch, for all its layers.
+
+    Args:
+        batch: B.
+        steps: T.
+        attention_mask: (B, T); None: every token is real.
+    """
+
+    def __init__(self, batch: int, steps: int, attention_mask: torch.Tensor | None) -> None:
+        self.batch, self.steps = batch, steps
+        self._mask = attention_mask
+
+    @cached_property
+    def real(self) -> torch.Tensor | None:
+        """(B, T) where the real tokens are; None: everywhere."""
+        return None if self._mask is None else self._mask.bool()
+
+    @cached_property
+    def one_step(self) -> bool:
+        """Whether this is one real token a row: a step of generation."""
+        return self.steps == 1 and (self._mask is None or bool(self._mask.all()))
+
+    @cached_property
+    def lengths(self) -> torch.Tensor:
+        """(B) real tokens."""
+        assert self.real is not None
+        return self.real.sum(1)
+
+    @cached_property
+    def _rows(self) -> torch.Tensor:
+        """(B) rows, longest first."""
+        return torch.argsort(self.lengths, descending=True, stable=True)
+
+    @cached_property
+    def packing(self) -> Packing:
+        """The batch step by step."""
+        if self.real is None:
+            return Packing([self.steps] * self.batch)
+        return Packing(self.lengths[self._rows].tolist())
+
+    @cached_property
+    def forward(self) -> torch.Tensor:
+        """(B, T): row b meets position forward[b, k] at step k; the padding comes last."""
+        assert self.real is not None
+        real = self.real.long()  # counted, not sorted: ONNX has no stable sort
+        padded = self.lengths[:, None] + (1 - real).cumsum(1) - 1
+        rank = torch.where(self.real, real.cumsum(1) - 1, padded)
+        step = torch.arange(self.steps, device=rank.device).expand_as(rank)
+        return torch.empty_like(rank).scatter(1, rank, step)
+
+    @cached_property
+    def backward(self) -> torch.Tensor:
+        """(B, T): the same real tokens reversed, then the padding."""
+        step = torch.arange(self.steps, device=self.forward.device).expand_as(self.forward)
+        lengths = self.lengths[:, None]
+        return self.forward.gather(1, torch.where(step < lengths, lengths - 1 - step, step))
+
+    @cached_property
+    def _forward_places(self) -> torch.Tensor:
+        return self._packed_places(self.forward)
+
+    @cached_property
+    def _backward_places(self) -> torch.Tensor:
+        return self._packed_places(self.backward)
+
+    def _packed_places(self, order: torch.Tensor) -> torch.Tensor:
+        """(n) places b T + t of the real tokens, step by step in this order."""
+        rows = self._rows
+        alive = torch.arange(self.steps, device=rows.device)[:, None] < self.lengths[rows]  # (T, B)
+        return (rows * self.steps + order[rows].t())[alive]
+
+    def pack(self, values: torch.Tensor, backward: bool) -> torch.Tensor:
+        """(B, T, I) -> (n, I), step by step in the direction's reading order."""
+        if self.real is None:
+            values = values.flip(1) if backward else values
+            return values.transpose(0, 1).reshape(-1, values.shape[-1])
+        return values.reshape(-1, values.shape[-1]).index_select(
+            0, self._backward_places if backward else self._forward_places
+        )
+
+    def unpack(self, packed: torch.Tensor, backward: bool) -> torch.Tensor:
+        """(n, H) -> (B, T, H), zero where there is padding."""
+        if self.real is None:
+            values = packed.view(self.steps, self.batch, -1).transpose(0, 1)
+            return values.flip(1) if backward else values
+        places = self._backward_places if backward else self._forward_places
+        values = packed.new_zeros(self.batch * self.steps, packed.shape[-1])
+        return values.index_copy(0, places, packed).view(self.batch, self.steps, -1)
+
+    def sort(self, states: torch.Tensor) -> torch.Tensor:
+        """(states, B, H) with the rows in packed order."""
+        return states if self.real is None else states.index_select(1, self._rows)
+
+    def unsort(self, states: torch.Tensor) -> torch.Tensor:
+        """The inverse of `sort`."""
+        return states if self.real is None else torch.empty_like(states).index_copy(1, self._rows, states)
+
+
+class RecurrentLoop(nn.Module):
+    """One direction of one layer.
+
+    Args:
+        cell: The equation.
+        input_size: I.
+        hidden_size: H.
+        backward: Whether it reads from the end.
+        weight_drop: Share of the recurrent weights that is dropped in training, the same ones at every step of a
+            batch (DropConnect, Wan et al. 2013; Merity et al. 2017).
+    """
+
+    def __init__(
+        self, cell: Cell, *, input_size: int, hidden_size: int, backward: bool = False, weight_drop: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.cell, self.hidden_size, self.backward, self.weight_drop = cell, hidden_size, backward, weight_drop
+        rows = sum(cell.gate_sizes(hidden_size))
+        self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size))
+        self.bias = nn.Parameter(torch.empty(rows)) if cell.bias else None
+        has_bias_hh = cell.bias and cell.split
+        self.bias_hh = nn.Parameter(torch.empty(len(cell.split) * hidden_size)) if has_bias_hh else None
+        for name, values in cell.params.items():  # on the loop itself: accelerate's hooks serve no ParameterDict
+            self.register_parameter(f"param_{name}", nn.Parameter(torch.empty(len(values), hidden_size)))
+        self.reset_parameters()
+
+    @property
+    def params(self) -> dict[str, torch.Tensor]:
+        """The cell's own vectors by their names, in its order."""
+        return {name: self.get_parameter(f"param_{name}") for name in self.cell.params}
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Each gate on its own: input weights Xavier, recurrent ones orthogonal, biases as the cell says, else 0."""
+        sizes = self.cell.gate_sizes(self.hidden_size)
+        for weight, rule in ((self.weight_ih, init.xavier_uniform_), (self.weight_hh, init.orthogonal_)):
+            if not is_loaded(weight):
+                for gate in weight.split(sizes):
+                    rule(gate)
+        if self.bias is not None and not is_loaded(self.bias):
+            for name, gate in zip(self.cell.gates, self.bias.split(sizes), strict=True):
+                init.constant_(gate, self.cell.gate_bias.get(name, 0.0))
+        if self.bias_hh is not None:
+            init.zeros_(self.bias_hh)
+        for vectors, values in zip(self.params.values(), self.cell.params.values(), strict=True):
+            if not is_loaded(vectors):
+                for vector, value in zip(vectors, values, strict=True):
+                    init.constant_(vector, value)
+
+    def weights(self) -> Weights:
+        """The weights as the equation meets them: shared gates repeated for each cell of their block."""
+        vectors = [getattr(self, f"param_{name}") for name in self.cell.params]  # which a parametrization may make
+        params = torch.cat(vectors) if len(vectors) > 1 else vectors[0] if vectors else None
+        weight_hh: torch.Tensor = self.weight_hh
+        if self.training and self.weight_drop > 0:
+            weight_hh = nn.functional.dropout(weight_hh, self.weight_drop)
+        if self.cell.block_size == 1:
+            return Weights(self.weight_ih, weight_hh, self.bias, self.bias_hh, params)
+        bias = None if self.bias is None else self._repeat_shared(self.bias)
+        return Weights(self._repeat_shared(self.weight_ih), self._repeat_shared(weight_hh), bias, None, params)
+
+    def _repeat_shared(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Cell j of the H belongs to block j mod H / block_size."""
+        gates = tensor.split(self.cell.gate_sizes(self.hidden_size))
+        return torch.cat([gate for gate in gates for _ in range(self.hidden_size // len(gate))])
+
+    def start(self, inputs: torch.Tensor) -> States:
+        """The states before the first token: zeros."""
+        return (inputs.new_zeros(inputs.shape[0], self.hidden_size),) * len(self.cell.states)
+
+    def forward(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States | None = None, *, with_state: bool = True
+    ) -> tuple[torch.Tensor, States]:
+        """(B, T, I) -> outputs (B, T, H), zero at padding, and the states reached, each (B, H).
+
+        with_state=False leaves the states undefined, and allows a faster loop where torch's own runs.
+        """
+        weights = self.weights()
+        self._check(inputs, order, states, weights)
+        if torch.compiler.is_exporting() or torch.jit.is_tracing() or inputs.device.type == "meta":
+            return self._traced(inputs, order, states, weights, with_state)
+        run = self._run_outside_graphs if torch.compiler.is_compiling() else self._run
+        return run(inputs, order, states or self.start(inputs), weights, with_state)
+
+    def _check(self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights) -> None:
+        """Kernels are given addresses: what does not fit must not reach them, nor be broadcast by torch."""
+        expected = (order.batch, order.steps, weights.weight_ih.shape[1])
+        if inputs.shape != expected or order.batch == 0:
+            raise ValueError(f"inputs of shape {tuple(inputs.shape)} must be {expected}, of one text or more.")
+        shapes = [tuple(state.shape) for state in states or ()]
+        if states is not None and shapes != [(order.batch, self.hidden_size)] * len(self.cell.states):
+            raise ValueError(
+                f"The state has shapes {shapes}, this layer's {len(self.cell.states)} of "
+                f"({order.batch}, {self.hidden_size}): it comes from another model, or from another number of texts."
+            )
+
+    def _run(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
+    ) -> tuple[torch.Tensor, States]:
+        if torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack():
+            # Tensors may have no memory there (FakeTensor), or rules that the kernels lack (torch.func).
+            return self._reference(inputs, order, states, weights)
+        engine: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._torch
+        kernels = kernels_for(inputs, *states, *weights)
+        if kernels is not None:
+            if order.one_step and not torch.is_grad_enabled() and order.batch <= kernels.MANY_ROWS_OF_A_STEP:
+                states = kernels.step(self.cell, inputs.squeeze(1), states, weights)
+                return torch.stack(states[:1], dim=1), states  # a copy: a user may change it, the cache must not
+            engine = partial(kernels.run, self.cell, product_dtype=product_dtype(inputs))
+        elif self.cell.torch_mode is None and (gpu := gpu_kernels_for(inputs, *states, *weights)) is not None:
+            engine = partial(gpu.run, self.cell)
+        elif self.cell.torch_mode is None:
+            return self._reference(inputs, order, states, weights)
+        elif order.real is None or (not with_state and self.cell.torch_mode != "RNN_RELU"):
+            # Without padding exact, states included; with it a ReLU's states could overflow on the way over it.
+            return self._padded(inputs, order, states, weights)
+        before = order.sort(torch.stack(states))
+        outputs, reached = engine(order.packing, order.pack(inputs, self.backward), before, weights)
+        return order.unpack(outputs, self.backward), order.unsort(reached).unbind()
+
+    # The rows alive at each step are numbers that a traced graph cannot hold.
+    _run_outside_graphs = torch.compiler.disable(_run)
+
+    def _torch(
+        self, packing: Packing, inputs: torch.Tensor, states: torch.Tensor, weights: Weights
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Torch's loop over the same packed rows; only rows with a token take part."""
+        reached = states.clone()
+        if not packing.sizes:
+            return inputs.new_zeros(0, self.hidden_size), reached
+        sizes = torch.tensor(packing.sizes, device="cpu")
+        outputs, after = self._call_torch(inputs, states[:, : packing.first].contiguous(), weights, sizes)
+        reached[:, : packing.first] = after
+        return outputs, reached
+
+    def _call_torch(
+        self, inputs: torch.Tensor, states: torch.Tensor, weights: Weights, sizes: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`torch.lstm` and its kin: packed rows with their sizes, or (B, T, I) without; states (states, B, H)."""
+        bias = weights.weight_ih.new_zeros(len(weights.weight_ih)) if weights.bias is None else weights.bias
+        bias_hh = torch.zeros_like(bias)
+        if weights.bias_hh is not None:  # torch adds two biases; they differ only where the equation keeps them apart
+            bias_hh = torch.cat((bias_hh[: -len(weights.bias_hh)], weights.bias_hh))
+        flat = (weights.weight_ih, weights.weight_hh, bias, bias_hh)
+        is_lstm = self.cell.torch_mode == "LSTM"
+        function = getattr(torch, str(self.cell.torch_mode).lower())
+        # cuDNN goes back only through what it was told is training; without dropout it changes nothing else. A graph,
+        # which is traced with gradients and checked without, must not differ by it.
+        is_training = self.training if torch.jit.is_tracing() else torch.is_grad_enabled()
+        options = (True, 1, 0.0, is_training, False)  # has biases, layers, dropout, training, bidirectional
+        with _without_autocast_where_it_fails(inputs) as cast:
+            states = cast(states)
+            before = tuple(states[:, None]) if is_lstm else states[:1]
+            if sizes is not None:
+                outputs, *after = function(cast(inputs), sizes, before, flat, *options)
+            else:
+                outputs, *after = function(cast(inputs), before, flat, *options, True)  # batch first
+        return outputs, torch.cat(after)
+
+    def _reference(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
+    ) -> tuple[torch.Tensor, States]:
+        """The equation, step by step; where there is padding, a step leaves the state as it was."""
+        gates = nn.functional.linear(inputs, weights.weight_ih, weights.bias)  # (B, T, G H)
+        steps = range(inputs.shape[1])
+        outputs = []
+        for t in reversed(steps) if self.backward else steps:
+            new = self.cell.step(gates[:, t], states, weights.weight_hh, weights.bias_hh, weights.params)
+            if order.real is None:
+                outputs.append(new[0])
+            else:
+                real = order.real[:, t, None]
+                outputs.append(torch.where(real, new[0], 0.0))
+                new = tuple(torch.where(real, after, before) for after, before in zip(new, states, strict=True))
+            states = new
+        return torch.stack(outputs[::-1] if self.backward else outputs, dim=1), states
+
+    def _padded(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
+    ) -> tuple[torch.Tensor, States]:
+        """Torch's loop over each row's real tokens and then its padding, whose states are none of ours."""
+        before = torch.stack(states)
+        if order.real is None:
+            outputs, reached = self._call_torch(inputs.flip(1) if self.backward else inputs, before, weights, None)
+            return (outputs.flip(1) if self.backward else outputs), reached.unbind()
+        index = (order.backward if self.backward else order.forward)[..., None]  # (B, T, 1)
+        outputs, reached = self._call_torch(inputs.gather(1, index.expand_as(inputs)), before, weights, None)
+        index = index.expand_as(outputs)
+        return torch.empty_like(outputs).scatter(1, index, outputs) * order.real[..., None], reached.unbind()
+
+    def _traced(
+        self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights, with_state: bool
+    ) -> tuple[torch.Tensor, States]:
+        """For graphs, in which nothing may depend on the numbers in the mask.
+
+        torch.jit.trace leaves the length open where torch has the cell and no state is carried. Elsewhere, and in
+        torch.export, which unrolls torch's own loops as well, the graph is for this length: the equation T times.
+        """
+        if with_state or self.cell.torch_mode is None:
+            return self._reference(inputs, order, states or self.start(inputs), weights)
+        return self._padded(inputs, order, states or self.start(inputs), weights)
+
+
+@contextmanager
+def _without_autocast_where_it_fails(inputs: torch.Tensor) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+    """Torch's CPU loops have no bfloat16 kernel below AVX-512: leave autocast there, for float32."""
+    if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or is_avx512():
+        yield lambda tensor: tensor
+        return
+    with torch.autocast("cpu", enabled=False):
+        yield torch.Tensor.float

@@ -1,0 +1,1 @@
+"""Transformers, from attention upwards."""

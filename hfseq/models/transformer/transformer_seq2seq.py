@@ -1,0 +1,291 @@
+"""The transformer as published (Vaswani et al. 2017): an encoder that reads, and a decoder that writes what it read.
+
+    m = encoder(x_1 ... x_n)                                              the memory, one vector a source token
+    P(y_t | y_1 ... y_{t-1}, x) = softmax(W_out decoder(y_1 ... y_{t-1}, m)_t)
+
+Source and target share one vocabulary, and with `tie_word_embeddings` one matrix serves both of them and W_out, as in
+the paper. Encoder and decoder are two `TransformerModel`s; the decoder has cross-attention to m in each layer.
+
+Shapes: B batch, S source tokens, T target tokens, D width, V vocabulary.
+"""
+
+from inspect import get_annotations
+from typing import Any
+
+import torch
+from huggingface_hub.dataclasses import strict
+from torch import nn
+from transformers import GenerationMixin
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import TransformersKwargs, can_return_tuple
+from typing_extensions import Unpack
+
+from ..base import at_least_one_token, check_rank
+from ..calls import Seq2SeqLMOutput, Seq2SeqModelOutput, model_call, wants_cache, with_cache
+from ..configs import bounded
+from ..heads.causal_lm import IGNORED, check_targets, kept_outputs, mean_over_targets
+from .transformer import TransformerConfig, TransformerModel, TransformerPreTrainedModel
+
+
+@strict
+class TransformerSeq2SeqConfig(TransformerConfig):
+    """Configuration of encoder and decoder together: `TransformerConfig` and two fields more.
+
+    What classifiers read (`pooling`, `classifier_dropout`) means nothing here.
+
+    Args:
+        num_encoder_layers: Where the encoder has another number than `num_hidden_layers`, which the decoder has.
+        decoder_start_token_id: What the decoder is given before its first token; None: `bos_token_id`, or where there
+            is none `pad_token_id`.
+    """
+
+    model_type = "hfseq_transformer_seq2seq"
+
+    num_encoder_layers: int | None = bounded(None, 1, 256)
+    decoder_start_token_id: int | None = None
+    is_encoder_decoder: bool = True
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        """Choose the token that a text begins with."""
+        super().__post_init__(**kwargs)
+        if self.decoder_start_token_id is None:
+            self.decoder_start_token_id = self.pad_token_id if self.bos_token_id is None else self.bos_token_id
+
+    def validate_directions(self) -> None:
+        """The encoder sees everything and the decoder the past, always."""
+        if self.bidirectional is not None:
+            raise ValueError(
+                f"bidirectional={self.bidirectional} is for encoders and decoders alone: leave it out, or use "
+                "TransformerConfig"
+            )
+
+    def validate_output_weights(self) -> None:
+        """One softmax over the whole vocabulary."""
+        if self.adaptive_softmax_cutoffs is not None:
+            raise ValueError(
+                f"adaptive_softmax_cutoffs={self.adaptive_softmax_cutoffs} is for TransformerForCausalLM: leave it "
+                "out."
+            )
+
+    def validate_start(self) -> None:
+        """A text begins with some token."""
+        if self.decoder_start_token_id is None and self.bos_token_id is None and self.pad_token_id is None:
+            raise ValueError("decoder_start_token_id, bos_token_id and pad_token_id are None: the decoder needs one")
+
+    def part(self, *, is_encoder: bool) -> TransformerConfig:
+        """The configuration of the encoder or of the decoder."""
+        values = {name: getattr(self, name) for name in get_annotations(TransformerConfig)}
+        if is_encoder and self.num_encoder_layers is not None:
+            values["num_hidden_layers"] = self.num_encoder_layers
+        part = TransformerConfig(**{**values, "bidirectional": is_encoder})
+        part._attn_implementation = self._attn_implementation
+        return part
+
+
+class TransformerSeq2SeqPreTrainedModel(TransformerPreTrainedModel):
+    """Base of the classes with encoder and decoder."""
+
+    config: TransformerSeq2SeqConfig
+    _reads_ahead = None  # the encoder does, the decoder does not
+    # transformers leaves out queries where the mask of the *keys* has padding, which is wrong of a memory.
+    _supports_flash_attn = False
+    read_by_layers = frozenset()
+
+
+class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
+    """Encoder and decoder, no head. The encoder's embeddings are the decoder's too."""
+
+    def __init__(self, config: TransformerSeq2SeqConfig) -> None:
+        super().__init__(config)
+        self.encoder = TransformerModel(config.part(is_encoder=True))
+        self.decoder = TransformerModel(config.part(is_encoder=False), has_memory=True)
+        self.post_init()
+        self.freeze_parameters()
+
+    def freeze_parameters(self) -> None:
+        """The embeddings, when the config freezes them."""
+        self.encoder.freeze_parameters()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The words' vectors."""
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace them."""
+        self.encoder.set_input_embeddings(value)
+        size = value.get_parameter("weight").shape[0]
+        self.encoder.config.vocab_size = self.decoder.config.vocab_size = size
+
+    @model_call()
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple[torch.Tensor, ...] | None = None,
+        cache: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        decoder_inputs_embeds: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> Seq2SeqModelOutput:
+        """Read the sources and the beginnings of the targets.
+
+        Args:
+            input_ids: (B, S) source tokens.
+            attention_mask: (B, S), 1 for real tokens.
+            decoder_input_ids: (B, T) target tokens so far, from `decoder_start_token_id` on.
+            decoder_attention_mask: (B, T), 1 for real tokens, of those read before as well where there is a cache.
+            encoder_outputs: What an earlier call made of the sources, instead of `input_ids`.
+            cache: Keys and values of earlier target tokens and of the memory.
+            inputs_embeds: (B, S, D) instead of `input_ids`.
+            decoder_inputs_embeds: (B, T, D) instead of `decoder_input_ids`.
+            use_cache: Return keys and values.
+            **kwargs: `output_attentions`, `output_hidden_states`.
+
+        Returns:
+            `last_hidden_state` (B, T, D) of the decoder, `encoder_last_hidden_state` (B, S, D) and, when asked for,
+            `cache`, the hidden states and attentions of both, and `cross_attentions` (B, H, T, S).
+        """
+        # Of this config, which the parts do not see.
+        kwargs.setdefault("output_attentions", self.config.output_attentions)
+        kwargs.setdefault("output_hidden_states", self.config.output_hidden_states)
+        if encoder_outputs is None:
+            input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
+            encoder_outputs = self.encoder(
+                input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, **kwargs
+            )
+        given: Any = encoder_outputs
+        encoded = BaseModelOutput(*given[:3]) if isinstance(given, tuple | list) else given
+        if decoder_inputs_embeds is None:
+            if decoder_input_ids is None:
+                raise ValueError(
+                    "A decoder needs a beginning: give decoder_input_ids, or labels to a model with a head. For "
+                    "vectors of the sources alone call model.get_encoder()."
+                )
+            check_rank(decoder_input_ids, "decoder_input_ids")
+            decoder_inputs_embeds = self.encoder.embed(decoder_input_ids)
+        memory: Any = encoded.last_hidden_state
+        use_cache = wants_cache(self.config) if use_cache is None else use_cache
+        if attention_mask is not None and attention_mask.shape[1] == 0:  # the source of no token, see the encoder
+            attention_mask = attention_mask.new_zeros(memory.shape[:2])
+        outputs = self.decoder(
+            inputs_embeds=decoder_inputs_embeds,
+            attention_mask=decoder_attention_mask,
+            encoder_hidden_states=memory,
+            encoder_attention_mask=attention_mask,
+            cache=cache,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        return Seq2SeqModelOutput(
+            last_hidden_state=outputs.last_hidden_state,
+            **with_cache(outputs.cache),
+            decoder_hidden_states=outputs.hidden_states,
+            decoder_attentions=outputs.attentions,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=memory,
+            encoder_hidden_states=encoded.hidden_states,
+            encoder_attentions=encoded.attentions,
+        )
+
+
+class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, GenerationMixin):
+    """Encoder and decoder, and the next target token: translation and whatever else turns a text into a text."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.encoder.embed_tokens.weight"}
+
+    def __init__(self, config: TransformerSeq2SeqConfig) -> None:
+        super().__init__(config)
+        self.model = TransformerSeq2SeqModel(config)
+        self.lm_head = nn.Linear(config.output_size, config.vocab_size)
+        self.post_init()
+
+    def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """(B, T) targets -> what the decoder has read before each: the start, then the targets but the last."""
+        if labels.dim() != 2 or labels.shape[1] == 0:
+            raise ValueError(f"labels are (batch, target tokens), one token a row or more, got {tuple(labels.shape)}.")
+        check_targets(labels, labels.shape, self.config.vocab_size)
+        start: Any = self.config.decoder_start_token_id
+        shifted = labels.roll(1, dims=1)
+        shifted = shifted.masked_fill(shifted == IGNORED, start)  # any token: what follows it is not asked for
+        shifted[:, 0] = start
+        return shifted
+
+    @model_call()
+    @can_return_tuple
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
+        encoder_outputs: BaseModelOutput | tuple[torch.Tensor, ...] | None = None,
+        cache: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        decoder_inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> Seq2SeqLMOutput:
+        """Predict the next target token at every position.
+
+        Args:
+            input_ids: As of `TransformerSeq2SeqModel.forward`.
+            attention_mask: Likewise.
+            decoder_input_ids: Likewise; made from `labels` where those are given alone.
+            decoder_attention_mask: Likewise.
+            encoder_outputs: Likewise.
+            cache: Likewise.
+            inputs_embeds: Likewise.
+            decoder_inputs_embeds: Likewise.
+            labels: (B, T) the targets, -100 for padding; adds `loss`.
+            use_cache: As of `TransformerSeq2SeqModel.forward`.
+            logits_to_keep: Only the logits of so many last positions, see `language.kept_outputs`, or of these
+                positions; 0: all.
+            num_items_in_batch: Targets in the whole update, by which the summed loss is divided; without it, the mean
+                over this batch.
+            **kwargs: Likewise.
+
+        Returns:
+            `logits` (B, T, V), `loss` where there are labels, and what the model without a head returns.
+        """
+        if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
+            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
+        seen = 0 if cache is None else cache.get_seq_length()
+        outputs = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            encoder_outputs=encoder_outputs,
+            cache=cache,
+            inputs_embeds=inputs_embeds,
+            decoder_inputs_embeds=decoder_inputs_embeds,
+            use_cache=use_cache,
+            **{**kwargs, "return_dict": True},
+        )
+        hidden_states = outputs.last_hidden_state
+        logits = self.lm_head(kept_outputs(hidden_states, logits_to_keep, decoder_attention_mask, seen))
+        loss = None
+        if labels is not None:
+            check_targets(labels, hidden_states.shape[:2], self.config.vocab_size)
+            is_whole = logits.shape[:2] == labels.shape
+            told = logits if is_whole else self.lm_head(hidden_states)
+            total = nn.functional.cross_entropy(told.float().flatten(0, 1), labels.flatten(), reduction="sum")
+            loss = mean_over_targets(total, labels, num_items_in_batch)
+        fields = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
+        return Seq2SeqLMOutput(loss=loss, logits=logits, **fields)
+
+
+__all__ = [
+    "TransformerForConditionalGeneration",
+    "TransformerSeq2SeqConfig",
+    "TransformerSeq2SeqModel",
+    "TransformerSeq2SeqPreTrainedModel",
+]

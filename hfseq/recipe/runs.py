@@ -1,0 +1,98 @@
+"""Keeps the runs of a recipe apart: each has a folder of its own, with the settings it was made with."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import CONFIG_NAME, logging
+
+from ..settings import read_settings, save_settings
+from ..training.checkpoints import checkpoints_in, newest_whole
+
+logger = logging.get_logger(__name__)
+
+SETTINGS_FILE = "settings.yaml"
+_NOT_TRAINED_WITH = (
+    "card",
+    "evaluation",
+    "generation",
+    "hub",
+    "save",
+)  # sections that may change between the launches of a run
+
+
+def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = True) -> str | None:
+    """Open the folder of a run: record the settings there, and find the checkpoint that training goes on from.
+
+    A folder holds one run. Without `resume` it must be free of models and checkpoints, or hold a finished run of the
+    same settings, which is then done again. With `resume` it must hold a checkpoint of the same settings, where those
+    of `training` may differ (more epochs, say), which is logged. Sections that training does not depend on may always
+    differ.
+
+    Of several processes the first one looks and records; call it where the first one goes first.
+
+    Args:
+        settings: Of the recipe, as `read_settings` reads them.
+        folder: `output_dir` of its training arguments, made if it is missing.
+        resume: Whether to go on from the last whole checkpoint.
+        record: Whether this process is the one that looks and records.
+
+    Returns:
+        The checkpoint to go on from, the newest that is whole; None without `resume`.
+
+    Raises:
+        UnsafeArtifactError: If there are checkpoints to resume, and none is whole.
+        ValueError: If there is nothing to resume, or another run would be mixed with this one.
+    """
+    folder = Path(folder)
+    checkpoints = checkpoints_in(folder)
+    if resume and not checkpoints:
+        what = "has no checkpoint" if folder.is_dir() else "does not exist"
+        raise ValueError(
+            f"--resume: the folder {str(folder)!r} {what}. Start without --resume, or name the folder of the run with "
+            "--training.output_dir."
+        )
+    if record:
+        if checkpoints or (folder / CONFIG_NAME).is_file():
+            _check_same_run(settings, folder, resume)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_settings(settings, folder / SETTINGS_FILE)
+    if not resume:
+        return None
+    return str(newest_whole(folder) if record else checkpoints[-1])  # the trainer lets the first process decide
+
+
+def _check_same_run(settings: Any, folder: Path, resume: bool) -> None:
+    """Compare the settings with those that the checkpoints in the folder were trained with."""
+    if (folder / SETTINGS_FILE).is_file():
+        before = read_settings(type(settings), ["--config", str(folder / SETTINGS_FILE)])
+        different = _differences(before, settings)
+    else:
+        different = [f"no {SETTINGS_FILE} tells them"]
+    resumable = all(line.startswith("training.") for line in different)
+    cure = "To start a new run name another folder with --training.output_dir, or delete that one."
+    if different and not (resume and resumable):
+        raise ValueError(f"{folder} holds a run with other settings ({'; '.join(different)}). {cure}")
+    if different:
+        logger.warning("Resuming with other settings: %s.", "; ".join(different))
+    if not resume and not _is_finished(folder):
+        raise ValueError(f"{folder} holds a run that is not finished: go on with --resume. {cure}")
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether a model was saved beside the checkpoints after the settings, which is what a run ends with."""
+    model = folder / CONFIG_NAME
+    return model.is_file() and model.stat().st_mtime_ns >= (folder / SETTINGS_FILE).stat().st_mtime_ns
+
+
+def _differences(before: Any, now: Any) -> list[str]:
+    """`section.key: old -> new` of all that training depends on."""
+    old, new = dataclasses.asdict(before), dataclasses.asdict(now)
+    lines = []
+    for section, values in new.items():
+        if isinstance(values, dict) and section not in _NOT_TRAINED_WITH:
+            for key in {**old[section], **values}:
+                one, other = old[section].get(key), values.get(key)
+                if one != other and (section, key) != ("training", "output_dir"):  # the folder may have been moved
+                    lines.append(f"{section}.{key}: {one!r} -> {other!r}")
+    return lines

@@ -1,0 +1,168 @@
+"""What the card of word vectors says beside what every card says."""
+
+from typing import Any
+
+from huggingface_hub import EvalResult
+
+from ...cards.parts import BIASES, cell, front_matter, result, score_text, slug, term_limits, title
+from .facts import ANALOGIES, Analogy, CorpusFacts, Neighbour, VectorArchitecture, WordVectorFacts
+
+HUB_TASK = "feature-extraction"
+TASK = "word-vectors"
+"""The pipeline's task."""
+
+_WORD2VEC = (
+    """@inproceedings{mikolov2013efficient,
+  title = {Efficient Estimation of Word Representations in Vector Space},
+  author = {Mikolov, Tomas and Chen, Kai and Corrado, Greg and Dean, Jeffrey},
+  booktitle = {ICLR Workshop},
+  year = {2013},
+  url = {https://arxiv.org/abs/1301.3781}
+}""",
+    """@inproceedings{mikolov2013distributed,
+  title = {Distributed Representations of Words and Phrases and their Compositionality},
+  author = {Mikolov, Tomas and Sutskever, Ilya and Chen, Kai and Corrado, Greg and Dean, Jeffrey},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume = {26},
+  year = {2013},
+  url = {https://arxiv.org/abs/1310.4546}
+}""",
+)
+_FASTTEXT = """@article{bojanowski2017enriching,
+  title = {Enriching Word Vectors with Subword Information},
+  author = {Bojanowski, Piotr and Grave, Edouard and Joulin, Armand and Mikolov, Tomas},
+  journal = {Transactions of the Association for Computational Linguistics},
+  volume = {5},
+  year = {2017},
+  url = {https://arxiv.org/abs/1607.04606}
+}"""
+
+_LARGE_CORPUS = 1_000_000_000
+"""Words; the vectors of the word2vec papers came from corpora of this size and more."""
+_SPLITS = {"whitespace": "at white space", "word": "into words and punctuation"}
+
+
+def word_vectors_view(facts: WordVectorFacts) -> dict[str, Any]:
+    """Gather what the template shows."""
+    return {
+        "front_matter": _front_matter(facts),
+        "task": TASK,
+        "learning": _learning(facts.architecture),
+        "split": _SPLITS[facts.corpus.split],
+        "tests": _tests(facts),
+        "first": facts.neighbours[0].word,
+        "answer": [(each.word, each.cosine) for each in facts.neighbours[0].nearest[:1]],
+        "question": _question(facts),
+        "neighbours": [(each.word, _listed(each.nearest)) for each in facts.neighbours],
+        "analogies": [(_sum(each), _listed(each.nearest)) for each in facts.analogies],
+        "limits": _limits(facts),
+        "citations": [*_WORD2VEC, *([_FASTTEXT] if facts.architecture.buckets else []), *facts.citations],
+    }
+
+
+def _front_matter(facts: WordVectorFacts) -> str:
+    return front_matter(
+        facts,
+        task=HUB_TASK,
+        tags=["word2vec", "word-vectors"],
+        hub_id=facts.corpus.hub_id,
+        results=[_result(facts, metric) for metric in facts.metric_names],
+    )
+
+
+def _result(facts: WordVectorFacts, metric: str) -> EvalResult:
+    asked = facts.evaluations[metric]
+    kind = "analogy" if metric in ANALOGIES else "similarity"
+    made = result(
+        facts,
+        metric,
+        task_type=f"word-{kind}",
+        task_name=f"Word {kind}",
+        dataset_type=slug(asked.data),
+        dataset_name=asked.data,
+    )
+    made.metric_args = {"restrict_vocab": asked.restrict_vocab} if asked.restrict_vocab else None
+    return made
+
+
+def _learning(architecture: VectorArchitecture) -> str:
+    """Write the architecture in a line."""
+    parts = [
+        f"{architecture.architecture}, {architecture.loss.replace('-', ' ')}",
+        f"{architecture.negatives} negatives" if architecture.negatives else "",
+        f"vectors of {architecture.hidden_size}",
+        f"window {architecture.window}",
+        f"sub-sampling {architecture.sample:g}" if architecture.sample else "no sub-sampling",
+        f"words seen {architecture.min_count} times or more",
+        f"character n-grams in {architecture.buckets:,} buckets" if architecture.buckets else "whole words",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _tests(facts: WordVectorFacts) -> list[dict[str, Any]]:
+    """Make a row for each test, also for one that could ask nothing."""
+    return [
+        {
+            "title": title(facts.score_of(metric)),
+            "data": cell(asked.data),
+            "text": score_text(facts, metric) if asked.used else "no question with known words",
+            "used": asked.used,
+            "skipped": asked.skipped,
+        }
+        for metric, asked in facts.evaluations.items()
+    ]
+
+
+def _question(facts: WordVectorFacts) -> dict[str, list[str]]:
+    """Choose what the usage asks the pipeline."""
+    if not facts.analogies:
+        return {"positive": [facts.neighbours[0].word]}
+    return {"positive": facts.analogies[0].positive, "negative": facts.analogies[0].negative}
+
+
+def _listed(nearest: list[Neighbour]) -> str:
+    return ", ".join(f"{cell(each.word)} {each.cosine:.2f}" for each in nearest)
+
+
+def _sum(analogy: Analogy) -> str:
+    """Write "king - man + woman"."""
+    first, *others = analogy.positive
+    return " ".join([first, *(f"- {word}" for word in analogy.negative), *(f"+ {word}" for word in others)])
+
+
+def _limits(facts: WordVectorFacts) -> list[str]:
+    """Write the limits that follow from the facts, then those that were given."""
+    corpus = facts.corpus
+    period = f", {corpus.period}" if corpus.period else ""
+    return [
+        f"Learnt from {corpus.domain}{period} in the language `{facts.language}`: it knows no other use of words, and "
+        "none that came later.",
+        "One vector a word, whatever its sense: words that are spelled alike share theirs.",
+        *_word_limits(facts.architecture, corpus),
+        *_size_limits(facts),
+        BIASES,
+        *term_limits(facts, corpus.restriction),
+        *facts.limits,
+    ]
+
+
+def _word_limits(architecture: VectorArchitecture, corpus: CorpusFacts) -> list[str]:
+    """Say which words have a vector."""
+    vector = "has a vector of its spelling alone, not of its use" if architecture.buckets else "has no vector"
+    limits = [f"A word outside the vocabulary of {corpus.vocabulary:,} words, too rare or never seen, {vector}."]
+    if corpus.lowercase:
+        limits.append("Words are lower-cased, so a name and the common word of its spelling share a vector.")
+    return limits
+
+
+def _size_limits(facts: WordVectorFacts) -> list[str]:
+    """Say what a small corpus and a file without its output matrix cannot do."""
+    limits = []
+    if facts.corpus.words < _LARGE_CORPUS:
+        limits.append(
+            f"The corpus of {facts.corpus.words:,} words is small, where published vectors come from a billion and "
+            "more: it solves fewer analogies, and the neighbours of rare words are partly chance."
+        )
+    if not facts.architecture.has_output:
+        limits.append("The file holds no output matrix: training cannot go on from it, nor can it predict words.")
+    return limits

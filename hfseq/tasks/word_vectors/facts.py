@@ -1,0 +1,216 @@
+"""The facts of a card of word vectors: corpus, architecture, runs, what each test set could ask, and examples.
+
+`hfseq.tasks.word_vectors.measures` measures them on the vectors, `hfseq.cards.render` renders them.
+"""
+
+import statistics
+from dataclasses import dataclass, field
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+from huggingface_hub.utils import validate_repo_id
+
+from ...cards.facts import Comparison, EnvironmentFacts, Facts, SeedRun, check_comparisons, check_license, check_seeds
+from ...evaluation.scores import SCORES, Score
+
+ANALOGIES: dict[str, Score] = {
+    "analogy_accuracy": SCORES["accuracy"]._replace(title="Analogies"),
+    "analogy_semantic": SCORES["accuracy"]._replace(title="Analogies, semantic"),
+    "analogy_syntactic": SCORES["accuracy"]._replace(title="Analogies, syntactic"),
+}
+"""The scores of analogies: of all questions, and of the sections of either kind."""
+
+_SIMILARITIES = {
+    "wordsim353": "WordSim-353",
+    "simlex999": "SimLex-999",
+    "men": "MEN",
+    "rare_words": "Rare Words",
+}
+
+
+def word_score(metric: str) -> Score:
+    """Return how a score of word vectors is named and shown: analogies, or else a set of word pairs of that name."""
+    if metric in ANALOGIES:
+        return ANALOGIES[metric]
+    return SCORES["spearman"]._replace(title=f"{_SIMILARITIES.get(metric, metric)}, Spearman")
+
+
+@strict
+@dataclass(kw_only=True)
+class VectorArchitecture:
+    """How the vectors were learnt."""
+
+    architecture: Literal["skip-gram", "cbow"]
+    loss: Literal["negative-sampling", "hierarchical-softmax", "softmax"]
+    hidden_size: int
+    """Numbers in a vector."""
+    window: int
+    negatives: int
+    """Of negative sampling; 0 with another loss."""
+    sample: float
+    """Threshold of the sub-sampling of frequent words; 0 for none."""
+    min_count: int
+    buckets: int
+    """Hash buckets of character n-grams; 0 for whole words alone."""
+    epochs: int
+    engine: Literal["block", "exact", "torch"]
+    has_output: bool
+    """Whether the file holds the output matrix, from which training can go on."""
+
+    def validate_negatives(self) -> None:
+        """Check that negatives belong to negative sampling."""
+        if (self.negatives > 0) != (self.loss == "negative-sampling"):
+            raise ValueError(
+                f"negatives={self.negatives} does not go with the loss {self.loss!r}: 'negative-sampling' needs 1 or "
+                "more, any other loss 0."
+            )
+
+
+@strict
+@dataclass(kw_only=True)
+class CorpusFacts:
+    """What the vectors were learnt from."""
+
+    name: str
+    license: str
+    domain: str
+    """What the text is, e.g. "encyclopaedia articles"."""
+    words: int
+    """Of the running text, before rare ones are left out."""
+    types: int
+    """Different words in it."""
+    vocabulary: int
+    """Different words that have a vector."""
+    split: Literal["whitespace", "word"]
+    lowercase: bool
+    phrases: int = 0
+    """Passes that joined frequent pairs of words, which then have a vector as one word."""
+    period: str | None = None
+    """When it was written, e.g. "until March 2006"."""
+    hub_id: str | None = None
+    url: str | None = None
+    restriction: str | None = None
+    """Terms that forbid free use, e.g. "non-commercial research only"."""
+
+
+@strict
+@dataclass(kw_only=True)
+class VectorRun(SeedRun):
+    """One training run; its metrics are those of `word_score`."""
+
+    words_per_second: float
+    """Of the running text, all epochs."""
+
+
+@strict
+@dataclass(kw_only=True)
+class Evaluation:
+    """What stands behind a score."""
+
+    data: str
+    """Name of the test set."""
+    used: int
+    """Questions or pairs that were answered."""
+    skipped: int
+    """Questions or pairs that hold a word without a vector, which are left out of the score."""
+    restrict_vocab: int | None = None
+    """Analogies: question and answer are of so many most frequent words."""
+
+
+@strict
+@dataclass(kw_only=True)
+class Neighbour:
+    """A word near another, or near a sum of words."""
+
+    word: str
+    cosine: float
+
+
+@strict
+@dataclass(kw_only=True)
+class Neighbours:
+    """A word of our own choice and the words nearest to it, nearest first."""
+
+    word: str
+    nearest: list[Neighbour]
+
+
+@strict
+@dataclass(kw_only=True)
+class Analogy:
+    """A question of our own choice, "king - man + woman", and the nearest words, nearest first."""
+
+    positive: list[str]
+    negative: list[str]
+    nearest: list[Neighbour]
+
+
+@strict
+@dataclass(kw_only=True)
+class WordVectorFacts(Facts):
+    """All that a card says about one model of word vectors.
+
+    `runs[0]` is the run whose vectors are published; `neighbours` and `analogies` are its.
+    """
+
+    kind: Literal["word-vectors"] = "word-vectors"
+    model_id: str
+    summary: str
+    language: str
+    license: str
+    parameters: int
+    file_mb: float
+    architecture: VectorArchitecture
+    corpus: CorpusFacts
+    runs: list[VectorRun]
+    evaluations: dict[str, Evaluation]
+    """Metric -> what was asked; a set of which nothing could be asked has no score in the runs."""
+    neighbours: list[Neighbours]
+    environment: EnvironmentFacts
+    command: str
+    analogies: list[Analogy] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    limits: list[str] = field(default_factory=list)
+    citations: list[str] = field(default_factory=list)
+    license_name: str | None = None
+    license_link: str | None = None
+
+    @property
+    def words_per_second(self) -> float:
+        """The mean over the runs."""
+        return statistics.mean(run.words_per_second for run in self.runs)
+
+    def score_of(self, metric: str) -> Score:
+        """Return how a score is named and shown."""
+        return word_score(metric)
+
+    def validate_names(self) -> None:
+        """Check the ids, and that there is an example to load the model with."""
+        validate_repo_id(self.model_id)
+        answers = [each.nearest for each in self.neighbours] + [each.nearest for each in self.analogies]
+        if not self.neighbours or not all(answers):
+            raise ValueError("neighbours must hold at least one word with its nearest ones; see nearest_words.")
+
+    def validate_runs(self) -> None:
+        """Check that the runs can be averaged, and that each score says what was asked."""
+        check_seeds(self.runs)
+        check_comparisons(self.comparisons, self.metric_names)
+        if unasked := set(self.metric_names) - {name for name, asked in self.evaluations.items() if asked.used}:
+            raise ValueError(f"evaluations lack the questions behind the metrics {sorted(unasked)}; add their counts.")
+        if unscored := {name for name, asked in self.evaluations.items() if asked.used} - set(self.metric_names):
+            raise ValueError(f"the runs lack the metrics {sorted(unscored)}, whose questions were answered.")
+
+    def validate_counts(self) -> None:
+        """Check that the counts of the corpus go together."""
+        corpus = self.corpus
+        # Phrases are words that the running text does not have.
+        known = min(corpus.vocabulary, corpus.types) if corpus.phrases else corpus.vocabulary
+        if not 0 < known <= corpus.types <= corpus.words:
+            raise ValueError(
+                f"vocabulary {corpus.vocabulary}, types {corpus.types} and words {corpus.words} of the corpus cannot "
+                "be: each is a part of the next. Count them again."
+            )
+
+    def validate_license(self) -> None:
+        """Check that a licence the Hub does not list is named and linked."""
+        check_license(self.license, self.license_name, self.license_link)

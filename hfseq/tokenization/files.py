@@ -1,0 +1,122 @@
+"""What the tokenizer files of a stranger must be before they are loaded.
+
+A `tokenizer.json` can end the process that loads it, or raise a `PanicException`, which `except Exception` does not
+catch. So it is tried in a process of its own first (`trial.py`), in bounds of size, memory and time.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+from transformers.utils.hub import cached_file, resolve_revision
+
+from ..models.artifacts import TOKENIZER_NAME, UnsafeArtifactError, explained_panics, read_json
+from . import trial as tokenizer_trial
+
+MOST_BYTES = 64 << 20  # the largest of the well-known ones has half of it
+_PATIENCE = 600  # seconds by the clock: the trial's own bound is one of work, which a busy machine does not use up
+
+
+def check_tokenizer_file(file: str | Path) -> None:
+    """Checks that a `tokenizer.json` loads, encodes and decodes without harm.
+
+    Args:
+        file: The file; the configuration beside it, whose tokens are added to it, is tried with it.
+
+    Raises:
+        UnsafeArtifactError: If it is too large, is not JSON, or did not stand the trial.
+    """
+    file = Path(file)
+    for path in (file, *(file.with_name(name) for name in tokenizer_trial.SIBLINGS)):
+        if path.is_file() and path.stat().st_size > MOST_BYTES:
+            raise UnsafeArtifactError(
+                f"{path} has {path.stat().st_size >> 20} MB, a tokenizer's file at most {MOST_BYTES >> 20}: train or "
+                "save the tokenizer anew."
+            )
+        if path == file or path.is_file():
+            read_json(path)
+    _check_name(file.with_name("tokenizer_config.json"))
+    wrong = _trial(file)
+    if wrong is not None:
+        raise UnsafeArtifactError(
+            f"{file} is not loaded: {wrong}. It was tried in a process of its own. Take a file that save_pretrained "
+            "of a working tokenizer wrote."
+        )
+
+
+def check_tokenizer_folder(folder: str | os.PathLike[str]) -> None:
+    """Checks the `tokenizer.json` of a checkpoint folder, if there is one, see `check_tokenizer_file`."""
+    if (Path(folder) / TOKENIZER_NAME).is_file():
+        check_tokenizer_file(Path(folder) / TOKENIZER_NAME)
+
+
+def check_tokenizer(source: str | os.PathLike[str], *, revision: str | None = None) -> str | None:
+    """Checks the `tokenizer.json` of a folder or a Hub id, if there is one, see `check_tokenizer_file`.
+
+    Args:
+        source: A folder or a Hub id.
+        revision: Of the Hub's repository.
+
+    Returns:
+        The revision to load: of the Hub, the commit that was checked, whatever is pushed meanwhile.
+    """
+    if os.path.isdir(source):
+        check_tokenizer_folder(source)
+        return revision
+    revision = resolve_revision(str(source), revision=revision)
+    file = None
+    for name in (*tokenizer_trial.SIBLINGS, TOKENIZER_NAME):
+        file = cached_file(str(source), name, revision=revision, _raise_exceptions_for_missing_entries=False)
+    if file is not None:
+        check_tokenizer_file(file)
+    return revision
+
+
+def load_tokenizer(source: str | os.PathLike[str], *, revision: str | None = None, **options: Any) -> Any:
+    """Loads a tokenizer as `AutoTokenizer` does, once its file is checked; no code of a stranger runs.
+
+    Args:
+        source: A folder or a Hub id.
+        revision: Of the Hub's repository.
+        **options: For `AutoTokenizer.from_pretrained`.
+
+    Raises:
+        UnsafeArtifactError: If `check_tokenizer_file` refuses it, or transformers panics at it.
+    """
+    revision = check_tokenizer(source, revision=revision)
+    with explained_panics(source):
+        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
+
+
+def _check_name(config: Path) -> None:
+    """`fast_tokenizer_files` makes transformers load another file than the one that is looked at here."""
+    names = read_json(config).get("fast_tokenizer_files") if config.is_file() else None
+    if names not in (None, [], [TOKENIZER_NAME]):
+        raise UnsafeArtifactError(
+            f"{config} has fast_tokenizer_files={names!r}, but only {TOKENIZER_NAME} is read: delete that entry."
+        )
+
+
+def _trial(file: Path) -> str | None:
+    command = [sys.executable, "-I", tokenizer_trial.__file__, str(file.resolve()), json.dumps(sys.path)]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_PATIENCE,
+            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0"},
+        )
+    except subprocess.TimeoutExpired:
+        return f"the trial was not over after {_PATIENCE} seconds"
+    if done.returncode == 0:
+        said = done.stdout.strip()
+        return None if said == "ok" else said
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("note:")]
+    return f"it ends the process that loads or uses it (status {done.returncode}; {lines[-1] if lines else 'silent'})"

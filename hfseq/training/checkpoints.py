@@ -1,0 +1,320 @@
+"""Checkpoints that are whole or not there, and training that stops when its numbers are none any more.
+
+A run may be killed, or its disk be full, at any moment. So a checkpoint is written into a folder beside its own, and
+renamed when every process has written its share and all of it is on the disk: the newest `checkpoint-...` is whole, if
+an old one may be half removed. Runs of transformers' own Trainer write in place; of those, a torn one is found out and
+left aside.
+"""
+
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
+
+import torch
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
+from torch import nn
+from transformers import Trainer
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME, TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, rotate_checkpoints
+from transformers.utils import ADAPTER_CONFIG_NAME, logging
+
+from ..models.artifacts import (
+    CONFIG_NAME,
+    UnsafeArtifactError,
+    check_finite_weights,
+    check_weights,
+    check_weights_file,
+    check_weights_folder,
+    read_json,
+)
+from ..models.base import not_finite
+from .streams.states import CarriedStates, check_states
+
+logger = logging.get_logger(__name__)
+
+UNFINISHED: Final = "_unfinished"
+"""Where checkpoints are written before they get their names. Trainer uploads nothing that begins with a `_`."""
+
+# What FSDP and DeepSpeed write in the place of one file of weights and one of the optimizer; they read it themselves.
+_SHARDED = ("pytorch_model_fsdp*", "optimizer_*", "optimizer.bin", "global_step*")
+
+
+# Reading
+
+
+def checkpoints_in(folder: str | Path) -> list[Path]:
+    """The checkpoints of a run, whole or torn, the youngest last."""
+    pattern = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
+    found = {path: pattern.fullmatch(path.name) for path in Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*")}
+    numbered = {path: int(match[1]) for path, match in found.items() if match and path.is_dir()}
+    return sorted(numbered, key=lambda path: numbered[path])
+
+
+def last_of(checkpoints: list[Path]) -> str:
+    """What is said of the checkpoints of a run that diverged."""
+    return (
+        f"The last checkpoint before it is {checkpoints[-1]}."
+        if checkpoints
+        else "No checkpoint was written before it."
+    )
+
+
+def newest_whole(folder: str | Path) -> Path | None:
+    """The checkpoint that a run goes on from, which is told in the terminal, with what is wrong with younger ones.
+
+    Returns:
+        None if there is no checkpoint at all.
+
+    Raises:
+        UnsafeArtifactError: If there are some, and training can go on from none.
+    """
+    reasons = []
+    for checkpoint in reversed(checkpoints_in(folder)):
+        try:
+            check_checkpoint(checkpoint)
+        except UnsafeArtifactError as error:
+            logger.warning("%s is left aside: %s", checkpoint, error)
+            reasons.append(str(error))
+        else:
+            logger.warning("Going on from %s.", checkpoint)
+            return checkpoint
+    if reasons:
+        raise UnsafeArtifactError(
+            f"Training can go on from none of the checkpoints in {str(folder)!r}: {' '.join(reasons)} "
+            "Name another output_dir and start anew."
+        )
+    return None
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Checks that training can go on from a checkpoint, of any of our trainers or of transformers' own.
+
+    Raises:
+        UnsafeArtifactError: If a file is missing or torn, if the weights are no safetensors or hold NaN.
+    """
+    if not (folder / TRAINER_STATE_NAME).is_file():  # which is written last
+        raise UnsafeArtifactError(f"{folder} lacks {TRAINER_STATE_NAME}: its run was stopped while it wrote it.")
+    state = read_json(folder / TRAINER_STATE_NAME)
+    if any(next(folder.glob(pattern), None) is not None for pattern in _SHARDED):
+        return
+    if "position" in state:  # of word vectors, which have no optimizer
+        check_finite_weights(check_weights_folder(folder))
+        return
+    check_finite_weights(_weights_in(folder))
+    if not isinstance(state.get("global_step"), int):
+        raise UnsafeArtifactError(f"{folder / TRAINER_STATE_NAME} tells no step: it is no state of a trainer.")
+    random_states = {path.name for path in folder.glob("rng_state*.pth")}
+    one = {"rng_state.pth"}
+    several = {f"rng_state_{process}.pth" for process in range(max(len(random_states), 2))}
+    needed = {OPTIMIZER_NAME, SCHEDULER_NAME, *(several if random_states and not one <= random_states else one)}
+    missing = sorted(name for name in needed if not (folder / name).is_file())
+    if missing:
+        raise UnsafeArtifactError(
+            f"{folder} lacks {', '.join(missing)}: training would go on otherwise than it stopped "
+            "(save_only_model=True leaves such files out). To start from its weights alone, load them with "
+            "from_pretrained."
+        )
+    for path in sorted(folder.glob("*.pt*")):
+        _check_archive(path)
+    check_states(folder)
+
+
+def _weights_in(folder: Path) -> list[Path]:
+    """The whole weight files of a checkpoint: of a model of transformers, of any other module, or of adapters.
+
+    Only the first has a config.json, and the last have files and folders of other names.
+    """
+    for config in (folder / CONFIG_NAME, *folder.rglob(ADAPTER_CONFIG_NAME)):
+        if config.is_file():
+            read_json(config)
+    files = sorted(set(folder.rglob("*.safetensors")) - set(CarriedStates.files(folder)))
+    of_a_model = any(next(folder.glob(pattern), None) for pattern in ("model[.-]*", "pytorch_model*.bin"))
+    if of_a_model or not files:
+        check_weights(folder)
+    for path in files:
+        check_weights_file(path)
+    return files
+
+
+def _check_archive(path: Path) -> None:
+    """Checks the sums of a file that torch.save wrote, without unpickling it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            torn = archive.testzip()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UnsafeArtifactError(f"{path} is torn, or was not written by torch.save ({error}).") from error
+    if torn is not None:
+        raise UnsafeArtifactError(f"{path} is torn: the sum of {torn} is another.")
+
+
+# Writing
+
+
+@contextmanager
+def written_beside(checkpoint: Path) -> Iterator[Path]:
+    """Yields the folder to write in; `publish` in the end gives it its name. An error leaves no trace of it."""
+    try:
+        yield checkpoint.parent / UNFINISHED / checkpoint.name
+    except Exception as error:
+        shutil.rmtree(checkpoint.parent / UNFINISHED, ignore_errors=True)
+        if not isinstance(error, OSError | RuntimeError | SafetensorError):  # what Python, torch, safetensors raise
+            raise
+        older = checkpoints_in(checkpoint.parent)
+        kept = f"{older[-1].name}, the one before it, is as it was: --resume goes on from there. " if older else ""
+        raise OSError(
+            f"{checkpoint} could not be written ({error}). {kept}If the disk is full, free some of it, or keep fewer "
+            "checkpoints with save_total_limit."
+        ) from error
+
+
+def clear_unfinished(run: Path) -> None:
+    """Removes what a run that was killed left half written."""
+    shutil.rmtree(run / UNFINISHED, ignore_errors=True)
+
+
+def publish(unfinished: Path, checkpoint: Path) -> None:
+    """Lets a checkpoint have its name, when all of it is on the disk."""
+    for path in sorted(unfinished.rglob("*")):
+        if path.is_file():
+            _flush(path)
+    _flush_folder(unfinished)
+    if checkpoint.exists():  # a torn one, or that of the same step of the run before
+        checkpoint.rename(unfinished.with_name("replaced"))
+    unfinished.rename(checkpoint)
+    _flush_folder(checkpoint.parent)
+    clear_unfinished(checkpoint.parent)
+
+
+def _flush_folder(path: Path) -> None:
+    """Lets the names in a folder survive a crash, where that can be asked for: its files are on the disk already."""
+    with suppress(OSError):  # Windows opens no folders, and some network mounts flush none
+        _flush(path, os.O_RDONLY)
+
+
+def _flush(path: Path, flags: int = os.O_RDWR) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class WholeCheckpointTrainer(Trainer):
+    """`Trainer` whose checkpoints are whole or not there, and which stops when it diverges."""
+
+    _is_saving = False
+
+    def train(
+        self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
+    ) -> TrainOutput:  # as Trainer's
+        """As `Trainer.train`; True goes on from the newest checkpoint that is whole.
+
+        Raises:
+            UnsafeArtifactError: If no checkpoint is whole, or the one that was named is not.
+            ValueError: If there is no checkpoint, or the training diverges.
+        """
+        output = super().train(self._agreed(resume_from_checkpoint), *args, **kwargs)
+        self._refuse_diverged(self.state.global_step)
+        return output
+
+    def _agreed(self, checkpoint: str | os.PathLike[str] | bool | None) -> str | None:
+        """The checkpoint that the first process finds or is told, in all processes."""
+        agreed: list[Any] = [None]
+        if self.is_world_process_zero():
+            agreed[0] = found_checkpoint(checkpoint, self.args.output_dir)
+        return broadcast_object_list(agreed)[0] if self.args.world_size > 1 else agreed[0]
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As `Trainer`'s; a loss that is NaN or infinite is the end."""
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            self._stop_diverged(self.state.global_step + 1, f"the loss is {loss.item()}")
+        return loss
+
+    def _refuse_diverged(self, step: int) -> None:
+        broken = not_finite(cast(nn.Module, self.model).named_parameters())
+        if broken:
+            self._stop_diverged(step, f"NaN or infinite numbers are in {', '.join(broken[:5])}")
+
+    def _stop_diverged(self, step: int, what: str) -> NoReturn:
+        kept = last_of(checkpoints_in(str(self.args.output_dir)))
+        raise ValueError(
+            f"The training diverged: {what} at step {step}, with the learning rate {self._get_learning_rate():g} "
+            f"(learning_rate={self.args.learning_rate:g}). Lower learning_rate, or warm up (warmup_steps), or clip "
+            f"the gradient (max_grad_norm), and start anew. {kept}"
+        )
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """As `Trainer`'s; while a checkpoint is written, the folder beside."""
+        folder = super()._get_output_dir(trial)
+        return os.path.join(folder, UNFINISHED) if self._is_saving else folder
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """As `Trainer`'s, written beside and renamed when all processes are done."""
+        self._refuse_diverged(self.state.global_step)
+        run = super()._get_output_dir(trial)
+        checkpoint = Path(run, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
+        if self.args.should_save:
+            clear_unfinished(Path(run))
+        self.accelerator.wait_for_everyone()
+        with written_beside(checkpoint) as unfinished:
+            self._is_saving = True
+            try:
+                super()._save_checkpoint(model, trial)
+            finally:
+                self._is_saving = False
+            self._name_best(run)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                self.state.save_to_json(str(unfinished / TRAINER_STATE_NAME))  # with the name of the best
+                publish(unfinished, checkpoint)
+        self.accelerator.wait_for_everyone()
+        if self.args.push_to_hub:
+            self._push_from_checkpoint(str(checkpoint))
+        if self.args.should_save:
+            rotate_checkpoints(
+                output_dir=run,
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+
+    def _name_best(self, run: str) -> None:
+        """The best checkpoint is called what it will be called, not what it is called while it is written."""
+        step = self.state.best_global_step
+        if step:
+            best = os.path.join(run, f"{PREFIX_CHECKPOINT_DIR}-{step}")
+            if step == self.state.global_step or os.path.isdir(best):
+                self.state.best_model_checkpoint = best
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """As `Trainer`'s, when the checkpoint has its name: the upload goes on while training does."""
+        if not self._is_saving:
+            super()._push_from_checkpoint(checkpoint_folder)
+
+
+def found_checkpoint(checkpoint: str | os.PathLike[str] | bool | None, output_dir: str | None) -> str | None:
+    """What `resume_from_checkpoint` means: the newest whole one of `output_dir`, one that is named, or none.
+
+    Raises:
+        UnsafeArtifactError: If it is not whole.
+        ValueError: If there is none.
+    """
+    if not checkpoint:
+        return None
+    if checkpoint is not True:
+        found: Path | None = Path(os.fspath(checkpoint))
+    else:
+        found = None if output_dir is None else newest_whole(output_dir)
+    if found is None or not found.is_dir():
+        where = f"in output_dir={output_dir!r}" if found is None else f"at {str(found)!r}"
+        raise ValueError(f"There is no checkpoint to resume {where}: start without resume_from_checkpoint.")
+    if checkpoint is not True:
+        check_checkpoint(found)
+    return str(found)

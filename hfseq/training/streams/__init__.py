@@ -1,0 +1,1 @@
+"""Training on running text, in windows."""

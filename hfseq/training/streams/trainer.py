@@ -1,0 +1,445 @@
+"""Language models trained on one long text, by truncated back-propagation through time.
+
+    h_0 = 0,   h_{k+1} = f(window_k, stop(h_k))          the state goes on, the gradient ends at the window's beginning
+
+`StreamTrainer` is `SequenceTrainer` over a `TokenText`: `windows.py` says how the text is cut, and
+`states.py` keeps the states. An update's streams are dealt to processes and accumulation steps; each share has
+a state of its own, which checkpoints keep as well, so that a resumed run goes on in the middle of its text as if it
+had never stopped.
+
+A model without a state, such as a transformer, takes windows in any order (`carry="none"`). With `mlm_probability` it
+learns to tell hidden tokens from both sides instead of the next token (`masking.py`).
+
+Evaluation is exact: the mean of -log P over every token of the text; of a masked model, over every token that is
+hidden. Of a model without a state, it is the same whatever the batches and the processes.
+"""
+
+import inspect
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from datasets import Dataset
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicCache
+from transformers.trainer_utils import PredictionOutput, speed_metrics
+
+from ..arguments import SequenceTrainingArguments
+from ..trainer import SequenceTrainer
+from .masked_scores import EVALUATION_SEED, masked_sums
+from .masking import MaskedWindowDataset, Masking
+from .states import CarriedStates
+from .windows import (
+    IGNORED,
+    ChunkCutter,
+    Cutter,
+    DocumentCutter,
+    OrderedCutter,
+    StreamCutter,
+    TokenText,
+    WindowDataset,
+    WindowSampler,
+)
+
+_LEAST_VARIED_WINDOW = 10
+
+
+@dataclass
+class StreamTrainingArguments(SequenceTrainingArguments):
+    """`SequenceTrainingArguments` for one long text; `total_train_batch_size` is the number of streams (or chunks)."""
+
+    window: int = field(default=64, metadata={"help": "Tokens between two cuts of the gradient, at most."})
+    vary_window: bool = field(
+        default=False,
+        metadata={
+            "help": "Draw each update's window around `window` and scale its step with the length "
+            "(Merity et al. 2017); needs carry=stream."
+        },
+    )
+    carry: Literal["stream", "document", "none"] = field(
+        default="stream",
+        metadata={
+            "help": "How far a state is carried: through a whole `stream`, to the end of a `document`, or not at all "
+            "(`none`: chunks in random order)."
+        },
+    )
+    mlm_probability: float | None = field(
+        default=None,
+        metadata={
+            "help": "Hide this share of the tokens and learn to tell them from both sides (0.15 in BERT), instead of "
+            "the next token; needs carry=none and a model for fill-mask."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        """Check what was added, and refuse by name what means nothing for a stream."""
+        if self.carry not in ("stream", "document", "none"):
+            raise ValueError(f"carry={self.carry!r} is not one of 'stream', 'document', 'none'.")
+        if self.window < 1:
+            raise ValueError(f"window must be 1 or more tokens, got {self.window}.")
+        self._check_masking()
+        if self.vary_window and self.carry != "stream":
+            raise ValueError(
+                f"vary_window=True moves the cuts of streams from epoch to epoch, and carry={self.carry!r} has none "
+                "to move: documents set the cuts, and the cuts of chunks move anyway. Leave it out."
+            )
+        if self.vary_window and self.window < _LEAST_VARIED_WINDOW:
+            raise ValueError(
+                f"vary_window=True draws windows with a standard deviation of 5 tokens around window={self.window}: "
+                f"raise window to {_LEAST_VARIED_WINDOW} or more."
+            )
+        if self.label_smoothing_factor:
+            raise ValueError(
+                f"label_smoothing_factor={self.label_smoothing_factor}: StreamTrainer's loss is -log P of the tokens, "
+                "whose exponential is the perplexity. Leave it out."
+            )
+        if self.carry != "none" and (self.gradient_checkpointing or getattr(self, "activation_checkpointing", False)):
+            raise ValueError(
+                "gradient checkpointing runs each layer twice, and the second run would meet the state that the first "
+                f"left: carry={self.carry!r} goes without it, carry='none' with it."
+            )
+        if self.total_train_batch_tokens is not None:
+            raise ValueError(
+                f"total_train_batch_tokens={self.total_train_batch_tokens}: an update has total_train_batch_size x "
+                "window tokens. Set those."
+            )
+        if self.train_sampling_strategy == "group_by_length":
+            raise ValueError("train_sampling_strategy='group_by_length': windows have one length. Leave it out.")
+        if self.fp16_full_eval or self.bf16_full_eval:
+            raise ValueError(
+                "fp16_full_eval and bf16_full_eval: StreamTrainer evaluates in the model's own precision."
+            )
+        super().__post_init__()
+
+    def _check_masking(self) -> None:
+        """Refuse a share that hides nothing or all, and windows that go on from one another."""
+        if self.mlm_probability is None:
+            return
+        if not 0 < self.mlm_probability < 1:
+            raise ValueError(
+                f"mlm_probability={self.mlm_probability} is the share of the tokens that are hidden: give one between "
+                "0 and 1, such as 0.15, or leave it out to learn the next token."
+            )
+        if self.carry != "none":
+            raise ValueError(
+                f"mlm_probability={self.mlm_probability} hides tokens of windows that are read from both sides, and "
+                f"carry={self.carry!r} reads them forward, one after the other: use carry='none'."
+            )
+
+
+class StreamTrainer(SequenceTrainer):
+    """`SequenceTrainer` for a `TokenText`.
+
+    An update takes the next window of every stream. Its loss is the sum over its tokens, divided by their number over
+    all processes and accumulation steps. With `vary_window` it is divided by what the update would have with windows
+    of `window` tokens: the step is then in proportion to the window's length, and every token of the text weighs the
+    same, in a long window or in a short one. The logged loss is nats per token either way, AR and TAR included.
+
+    With `mlm_probability` the tokens of an update are those that it hides, and `processing_class` says with what.
+
+    Args:
+        model: A causal language model, without a recurrent state only with `carry="none"`; or a masked one.
+        args: `StreamTrainingArguments`.
+        train_dataset: A `TokenText`.
+        eval_dataset: A `TokenText`, or a dictionary of them.
+        **kwargs: As `Trainer`'s; no `compute_metrics`, which would need the logits of the whole text.
+    """
+
+    args: StreamTrainingArguments
+    model: Any
+
+    def __init__(
+        self,
+        model: Any = None,
+        args: StreamTrainingArguments | None = None,
+        train_dataset: TokenText | None = None,
+        eval_dataset: TokenText | dict[str, TokenText] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        args = StreamTrainingArguments() if args is None else args
+        if not isinstance(args, StreamTrainingArguments):
+            raise ValueError(
+                f"StreamTrainer takes StreamTrainingArguments, got {type(args).__name__}: the same arguments and "
+                "window, vary_window and carry, from hfseq.training.streams.trainer."
+            )
+        for name in ("data_collator", "compute_metrics", "compute_loss_func", "preprocess_logits_for_metrics"):
+            if kwargs.get(name) is not None:
+                raise ValueError(f"StreamTrainer has no {name}: windows are batches, and logits are not gathered.")
+        for text in (train_dataset, *(eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset])):
+            _check_text(text)
+        super().__init__(
+            model,
+            args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            data_collator=_as_it_is,
+            **kwargs,
+        )
+        self.masking: Masking | None = None
+        if args.mlm_probability is not None:
+            self.masking = Masking.of(_tokenizer(self.processing_class), args.mlm_probability)
+            _check_both_sides(self.model)
+        self.carries = self.masking is None and _carries_state(self.model)
+        if args.carry != "none" and not self.carries:
+            raise ValueError(
+                f"carry={args.carry!r} needs a model whose state goes on from window to window (that of "
+                f"hfseq's recurrent models), and {type(self.model).__name__} has none: use carry='none'."
+            )
+        self.states = CarriedStates(
+            self.model,
+            streams=cast(int, args.total_train_batch_size),
+            num_processes=args.world_size,
+            process_index=args.process_index,
+            accumulation_steps=args.gradient_accumulation_steps,
+        )
+        self._loss_scale = 1.0
+
+    # The text
+
+    def _seed(self) -> int:
+        return self.args.seed if self.args.data_seed is None else self.args.data_seed
+
+    def _train_cutter(self, text: TokenText) -> Cutter:
+        args, shares = self.args, self.args.world_size * self.args.gradient_accumulation_steps
+        rows = cast(int, args.total_train_batch_size)
+        if args.carry == "none":
+            return ChunkCutter(
+                text,
+                args.window,
+                seed=self._seed(),
+                reads_last=self.masking is not None,
+                rows_per_update=rows,
+                strategy=args.train_sampling_strategy,
+                num_processes=args.world_size,
+                accumulation_steps=args.gradient_accumulation_steps,
+            )
+        if rows < shares:
+            raise ValueError(
+                f"{rows} streams cannot be dealt to {args.world_size} processes x {args.gradient_accumulation_steps} "
+                f"accumulation steps. Raise total_train_batch_size to {shares} or more."
+            )
+        if args.carry == "document":
+            shuffle = args.train_sampling_strategy != "sequential"
+            return DocumentCutter(text, rows, args.window, shuffle=shuffle, seed=self._seed())
+        return StreamCutter(text, rows, args.window, vary=args.vary_window, seed=self._seed())
+
+    def get_train_dataloader(self) -> DataLoader:
+        """This process's windows of `train_dataset`."""
+        text = _check_text(self.train_dataset, needed="train_dataset")
+        dataset = self._windows(text, seed=self._seed())
+        return self._loader(dataset, self._train_cutter(text), self.args.gradient_accumulation_steps)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """This process's windows of a text to evaluate, `per_device_eval_batch_size` at once."""
+        text = _check_text(eval_dataset, needed="eval_dataset")
+        return self._loader(self._windows(text, seed=EVALUATION_SEED), self._eval_cutter(text), 1)
+
+    def _eval_cutter(self, text: TokenText) -> Cutter:
+        rows, window = self.args.per_device_eval_batch_size * self.args.world_size, self.args.window
+        if not self.carries:
+            return OrderedCutter(text, rows, window, reads_last=self.masking is not None)
+        if self.args.carry == "document":
+            documents = max(int((text.lengths > 1).sum()), 1)
+            return DocumentCutter(text, min(rows, documents), window, shuffle=False)
+        return StreamCutter(text, max(min(rows, len(text) - 1), 1), window)
+
+    def _windows(self, text: TokenText, seed: int) -> WindowDataset:
+        pad_token_id = getattr(self.model.config, "pad_token_id", None) or 0
+        if self.masking is None:
+            return WindowDataset(text, pad_token_id)
+        return MaskedWindowDataset(text, self.masking, pad_token_id, seed=seed)
+
+    def _loader(self, dataset: WindowDataset, cutter: Cutter, accumulation_steps: int) -> DataLoader:
+        args = self.args
+        sampler = WindowSampler(
+            cutter,
+            num_processes=args.world_size,
+            process_index=args.process_index,
+            accumulation_steps=accumulation_steps,
+        )
+        return self._dealt_loader(dataset, sampler)
+
+    # Training
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
+        """An update's batches, and by what its summed loss is divided; see the class for `vary_window`."""
+        batches, tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if not self.args.vary_window or tokens is None:
+            return batches, tokens
+        self._loss_scale = batches[0]["input_ids"].shape[1] / self.args.window
+        return batches, tokens / self._loss_scale
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As `Trainer`'s; what is returned, and logged, is nats per token."""
+        return super().training_step(*args, **kwargs) / self._loss_scale
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As `Trainer`'s, from the state that the last update left."""
+        restart, slot = inputs.pop("restart"), inputs.pop("slot")
+        if hasattr(model, "token_log_probs") or hasattr(getattr(model, "module", None), "token_log_probs"):
+            inputs["logits_to_keep"] = 1  # the loss is of all tokens; nobody reads the logits
+        if self.args.carry == "none":
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        inputs = {**inputs, "cache": self.states.begin(slot, restart)}
+        loss = super().compute_loss(model, inputs, *args, **kwargs)
+        self.states.cut(slot)
+        return loss
+
+    # Checkpoints
+
+    def _facts(self) -> dict[str, str]:
+        """What decides where in the text an update is."""
+        args = self.args
+        facts: dict[str, Any] = {
+            "carry": args.carry,
+            "total_train_batch_size": args.total_train_batch_size,
+            "window": args.window,
+            "vary_window": args.vary_window,
+            "data_seed": self._seed(),
+            "train_sampling_strategy": args.train_sampling_strategy,
+            "tokens": len(cast(TokenText, self.train_dataset)),
+        }
+        if args.mlm_probability is not None:
+            facts["mlm_probability"] = args.mlm_probability
+        return {name: str(value) for name, value in facts.items()}
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """The states of the streams as well."""
+        super()._save_optimizer_and_scheduler(output_dir)
+        self.states.save(Path(output_dir), self._facts())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """The states of the streams as well."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self.states.load(Path(checkpoint), self._facts())
+
+    # Evaluation
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Nats per token over all tokens of a text, and the perplexity; no logits are kept or gathered.
+
+        The text is read in `per_device_eval_batch_size` streams a process, each from an empty state: one stream reads
+        it as a whole. What `carry` says of documents holds here too. A model without a state reads windows in their
+        order, cut alike however many are read at once. A masked model is asked as `score_masked` does.
+
+        Args:
+            eval_dataset: A `TokenText` or a dictionary of them; the one given to the constructor by default.
+            ignore_keys: Not used.
+            metric_key_prefix: Put before the names.
+
+        Returns:
+            `eval_loss`, `eval_perplexity` = exp(eval_loss), of a masked model `eval_accuracy` too, and how fast it
+            went; samples are tokens.
+        """
+        texts = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(texts, dict):
+            named = [self.evaluate(text, ignore_keys, f"{metric_key_prefix}_{name}") for name, text in texts.items()]
+            return {name: value for metrics in named for name, value in metrics.items()}
+        self._memory_tracker.start()
+        loader, start = self.get_eval_dataloader(texts), time.time()
+        nats, tokens, hits = self._score_text(loader)
+        loss = nats / tokens
+        metrics = {
+            f"{metric_key_prefix}_loss": loss,
+            f"{metric_key_prefix}_perplexity": math.exp(loss) if loss < 700 else math.inf,
+            **({} if self.masking is None else {f"{metric_key_prefix}_accuracy": hits / tokens}),
+            **speed_metrics(metric_key_prefix, start, num_samples=int(tokens), num_steps=len(loader)),
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self._memory_tracker.stop_and_update_metrics(metrics)
+        return metrics
+
+    def _score_text(self, loader: DataLoader) -> tuple[float, float, float]:
+        """The sum of -log P over all tokens of a text, their number, and those guessed, of all processes."""
+        self.model.eval()
+        optimizer: Any = self.optimizer
+        if hasattr(optimizer, "eval"):  # those without a schedule have two sets of weights
+            optimizer.eval()
+        self.callback_handler.eval_dataloader = loader
+        states = CarriedStates(self.model, streams=0, num_processes=1, process_index=0, accumulation_steps=1)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.args.device)
+        for inputs in loader:
+            if len(inputs["input_ids"]):  # a short text may have fewer streams than there are processes
+                sums += masked_sums(self.model, inputs) if self.masking is not None else self._score(inputs, states)
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        nats, tokens, hits = cast(torch.Tensor, self.accelerator.reduce(sums)).tolist()
+        return nats, tokens, hits
+
+    @torch.no_grad()
+    def _score(self, inputs: dict[str, Any], states: CarriedStates) -> torch.Tensor:
+        """(3,) the sum of -log P of a batch's tokens, and their number; what was guessed is not counted."""
+        input_ids, targets, mask = inputs["input_ids"], inputs["shift_labels"], inputs.get("attention_mask")
+        cache = states.begin(0, inputs["restart"]) if self.carries else None
+        if hasattr(self.model, "token_log_probs"):
+            state = () if cache is None else (cache,)
+            log_probs = self.model.token_log_probs(input_ids, targets, mask, *state)
+        else:
+            kwargs = {} if cache is None else {"cache": cache}
+            logits = self.model(input_ids=input_ids, attention_mask=mask, **kwargs).logits
+            log_probs = -nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
+        nats = -log_probs.double().sum()
+        return torch.stack([nats, (targets != IGNORED).sum().double(), torch.zeros_like(nats)])
+
+    def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
+        """Refused: the logits of a whole text are of no use and fill the memory."""
+        raise ValueError("StreamTrainer has no predict: evaluate() scores a text, generate() continues one.")
+
+
+def _as_it_is(windows: dict[str, Any]) -> dict[str, Any]:
+    """A batch comes from `WindowDataset` as it is."""
+    return windows
+
+
+def _check_text(text: Any, needed: str | None = None) -> Any:
+    if isinstance(text, TokenText) or (text is None and needed is None):
+        return text
+    if text is None:
+        raise ValueError(f"StreamTrainer needs a TokenText as its {needed}.")
+    cure = "TokenText.from_documents(dataset) makes one" if isinstance(text, Dataset | Sequence) else "see TokenText"
+    raise ValueError(f"StreamTrainer takes a TokenText, got {type(text).__name__}: {cure}.")
+
+
+def _tokenizer(processing_class: Any) -> PreTrainedTokenizerBase:
+    if isinstance(processing_class, PreTrainedTokenizerBase):
+        return processing_class
+    raise ValueError(
+        f"mlm_probability needs the tokenizer, whose mask_token stands for what is hidden, got "
+        f"{type(processing_class).__name__}: give it as processing_class."
+    )
+
+
+def _check_both_sides(model: nn.Module) -> None:
+    if not getattr(getattr(model, "config", None), "bidirectional", True):
+        raise ValueError(
+            f"{type(model).__name__} reads forward: it would not see what follows a hidden token. Take a model for "
+            "fill-mask, or leave mlm_probability out."
+        )
+
+
+def _carries_state(model: nn.Module) -> bool:
+    """Whether the model's state can be cut and begun anew row by row."""
+    config = getattr(model, "config", None)
+    if getattr(config, "bidirectional", False):
+        raise ValueError(
+            f"{type(model).__name__} is bidirectional: it would read the token that it is to predict. Set "
+            "bidirectional=False in the config."
+        )
+    if "cache" not in inspect.signature(model.forward).parameters:
+        return False
+    if not hasattr(config, "num_hidden_layers"):  # it counts; a state has layers
+        return False
+    layers = DynamicCache(config=cast(Any, config)).layers
+    return bool(layers) and all(hasattr(layer, "restart") and hasattr(layer, "detach") for layer in layers)

@@ -1,0 +1,453 @@
+"""One long text, cut into windows: truncated back-propagation through time (Williams and Peng 1990).
+
+A text of N tokens holds N - 1 predictions: the token at place t is the input for the target at t + 1. They are cut
+without a gap or an overlap, so that in an epoch every token is a target exactly once, but for the first of the text
+(with `carry="document"`: of each document), which nothing precedes.
+
+    carry = stream     B streams lie side by side, and the state runs through each from window to window
+
+        text        a b c d e f g h i j k l m                        N = 13, B = 2 streams, windows of 3
+        stream 1    a b c | d e f        targets  b c d | e f g
+        stream 2    g h i | j k l        targets  h i j | k l m      g is a target of stream 1, an input of stream 2
+
+    carry = document   the same with whole documents: a window ends where its document ends, the next one starts afresh
+    carry = none       chunks of about `window` tokens in any order, each from an empty state; their cuts move from
+                       epoch to epoch, so that no token always stands first
+
+Windows have at most `window` tokens, and equal lengths up to one token: a short remainder at the end would be a step
+of full size from a handful of tokens. What cannot be equal is padding.
+
+An update's rows are drawn first and dealt out to processes and accumulation steps afterwards, as `UpdateSampler` does:
+neither changes what is learned.
+
+Shapes: B rows (streams, chunks), T tokens of the longest window of an update, U updates an epoch.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
+from transformers import PreTrainedTokenizerBase
+
+from ..batching import UpdateSampler
+
+Carry: TypeAlias = Literal["stream", "document", "none"]
+
+IGNORED: Final = -100
+SHORT_WINDOWS: Final = 0.05
+"""Share of the windows that is drawn around half of `window` (Merity et al. 2017)."""
+DEVIATION: Final = 5
+"""Standard deviation of a varied window, and the least that is drawn."""
+_TEXTS_AT_ONCE: Final = 1000
+
+
+class TokenText:
+    """Token ids of one long text, and the places where its documents begin.
+
+    Args:
+        ids: (N,) token ids, in memory or mapped from a file (`numpy.load(..., mmap_mode="r")`); never copied.
+        starts: (documents,) increasing, from 0; the whole text is one document without them.
+    """
+
+    def __init__(self, ids: np.ndarray, starts: Sequence[int] | np.ndarray | None = None) -> None:
+        if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(
+                f"ids must be one row of integers, got {ids.dtype} of shape {ids.shape}: "
+                "TokenText.from_documents takes a list of rows."
+            )
+        if not len(ids):
+            raise ValueError("a text needs at least one token, got none.")
+        self.ids = ids
+        self.starts = np.zeros(1, np.int64) if starts is None else np.asarray(starts, np.int64)
+        ordered = len(self.starts) and self.starts[0] == 0 and (np.diff(self.starts) > 0).all()
+        if not ordered or self.starts[-1] >= len(ids):
+            raise ValueError(
+                f"starts must increase from 0 to a place below {len(ids)} (the tokens of the text), got "
+                f"{len(self.starts)} from {self.starts[:1]} to {self.starts[-1:]}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"TokenText({len(self):,} tokens, {len(self.starts):,} documents)"
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(documents,) tokens of each document."""
+        return np.diff(self.starts, append=len(self.ids))
+
+    @classmethod
+    def from_documents(cls, documents: Dataset | Iterable[Sequence[int]]) -> "TokenText":
+        """One document a row, written one after the other as they are; rows without a token are left out.
+
+        Args:
+            documents: A dataset with a column `input_ids`, which is read at once; or rows of token ids.
+        """
+        if isinstance(documents, Dataset):
+            if "input_ids" not in documents.column_names:
+                raise ValueError(
+                    f"a text is made of the column input_ids, and this dataset has {documents.column_names}: "
+                    "tokenize it first."
+                )
+            pieces, counted = _column(documents)
+        else:
+            pieces = [np.asarray(row, np.int32) for row in documents]
+            counted = [np.fromiter(map(len, pieces), np.int64, len(pieces))]
+        lengths = np.concatenate([np.zeros(0, np.int64), *counted])
+        lengths = lengths[lengths > 0]
+        if not len(lengths):
+            raise ValueError("there is no token in these documents.")
+        return cls(np.concatenate(pieces), np.cumsum(lengths) - lengths)
+
+    @classmethod
+    def from_texts(
+        cls, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, bos: bool, eos: bool
+    ) -> "TokenText":
+        """Each string becomes a document; a text of lines, as PTB and WikiText are read, is `bos=False, eos=True`.
+
+        Args:
+            texts: Documents, or the lines of one text.
+            tokenizer: Its own special tokens are left out; those below are written instead.
+            bos: Begin each with `tokenizer.bos_token`.
+            eos: End each with `tokenizer.eos_token`.
+        """
+        if isinstance(texts, str | Dataset):
+            cure = "wrap it in a list" if isinstance(texts, str) else "pass its column of texts"
+            raise TypeError(f"texts is one {type(texts).__name__}, not a sequence of strings; {cure}.")
+        before, after = _special(tokenizer, "bos_token", bos), _special(tokenizer, "eos_token", eos)
+        texts, rows = iter(texts), []
+        while batch := [text for _, text in zip(range(_TEXTS_AT_ONCE), texts, strict=False)]:
+            encoded = tokenizer(batch, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+            rows += [np.asarray([*before, *ids, *after], np.int32) for ids in encoded]
+        return cls.from_documents(rows)
+
+
+def _column(dataset: Dataset) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The ids of each piece of the column `input_ids` in a row, and its rows' lengths."""
+    column = dataset.select_columns("input_ids").with_format("arrow")[:]["input_ids"]
+    pieces, lengths = [np.zeros(0, np.int32)], []
+    for chunk in column.chunks:
+        if chunk.null_count or chunk.flatten().null_count:
+            raise ValueError("a row of the column input_ids, or an id in it, is missing (None).")
+        pieces.append(chunk.flatten().to_numpy(zero_copy_only=False).astype(np.int32))
+        lengths.append(chunk.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64))
+    return pieces, lengths
+
+
+def _special(tokenizer: PreTrainedTokenizerBase, name: str, wanted: bool) -> list[int]:
+    if not wanted:
+        return []
+    index = getattr(tokenizer, f"{name}_id")
+    if index is None:
+        raise ValueError(f"this tokenizer has no {name}: leave it out, or set one.")
+    return [index]
+
+
+class Windows(NamedTuple):
+    """The windows of one update, or of one share of it.
+
+    Attributes:
+        starts: (B,) place of each row's first input in the text.
+        lengths: (B,) inputs of each row; 0: this row waits.
+        restart: (B,) rows whose state begins anew.
+        width: T, of the whole update.
+        slot: Which accumulation step the share is for.
+        epoch: When it is; what is drawn for a window, such as the tokens that it hides, is drawn anew in each.
+    """
+
+    starts: np.ndarray
+    lengths: np.ndarray
+    restart: np.ndarray
+    width: int
+    slot: int = 0
+    epoch: int = 0
+
+
+class Cutter(Protocol):
+    """A way of cutting a text: the same number of updates in every epoch."""
+
+    def __len__(self) -> int:
+        """Updates of an epoch."""
+
+    def updates(self, epoch: int) -> Iterator[Windows]:
+        """The updates of an epoch in their order."""
+
+
+def even_cuts(length: int, window: int) -> np.ndarray:
+    """(windows + 1,) places that cut so many tokens into as few windows of at most `window` as there can be."""
+    windows = -(-length // window)
+    return np.arange(windows + 1) * length // windows
+
+
+def varied_cuts(length: int, window: int, random: np.random.Generator) -> np.ndarray:
+    """The same with windows of random lengths (Merity et al. 2017), so that cuts fall elsewhere in every epoch.
+
+    A window is drawn from a normal distribution around `window`, or around its half now and then, and is 5 at least.
+    How many there are follows from the mean; the drawn lengths are then stretched to cover the text.
+    """
+    windows = min(max(round(length / (window * (1 - SHORT_WINDOWS / 2))), 1), length)
+    mean = np.where(random.random(windows) < SHORT_WINDOWS, window / 2, window)
+    drawn = np.maximum(random.normal(mean, DEVIATION).astype(np.int64), DEVIATION)
+    ends = np.arange(1, windows + 1) + np.cumsum(drawn) * (length - windows) // drawn.sum()  # one token each at least
+    return np.concatenate([[0], ends])
+
+
+class StreamCutter:
+    """`carry="stream"`: B streams of equal length side by side, all cut at the same places.
+
+    Args:
+        text: What is cut.
+        streams: B.
+        window: Tokens of a window, at most.
+        vary: Draw the lengths of the windows anew for each epoch, around `window`.
+        seed: Of the drawing, together with the epoch.
+    """
+
+    def __init__(self, text: TokenText, streams: int, window: int, *, vary: bool = False, seed: int = 0) -> None:
+        targets = len(text) - 1
+        if targets < streams:
+            raise ValueError(
+                f"{len(text)} tokens cannot make {streams} streams with a prediction each. Use a smaller "
+                "total_train_batch_size, or more text."
+            )
+        bounds = np.arange(streams + 1) * targets // streams
+        self.starts, self.ends = bounds[:-1], bounds[1:]
+        self.longest = int((self.ends - self.starts).max())
+        self.window, self.vary, self.seed = window, vary, seed
+
+    def _cuts(self, epoch: int) -> np.ndarray:
+        if self.vary:
+            return varied_cuts(self.longest, self.window, np.random.default_rng((self.seed, epoch)))
+        return even_cuts(self.longest, self.window)
+
+    def __len__(self) -> int:
+        return len(self._cuts(0)) - 1
+
+    def updates(self, epoch: int) -> Iterator[Windows]:
+        """All streams move on by the same window; the shorter ones, by one token, have padding in the last."""
+        cuts = self._cuts(epoch).tolist()
+        for start, end in zip(cuts, cuts[1:], strict=False):
+            starts = self.starts + start
+            lengths = np.minimum(end - start, self.ends - starts)
+            yield Windows(starts, lengths, np.full(len(starts), start == 0), end - start)
+
+
+class DocumentCutter:
+    """`carry="document"`: each stream reads whole documents, one after the other.
+
+    The documents are dealt out so that the streams have about equally many windows; which ones a stream has stays the
+    same, their order within it changes from epoch to epoch. A stream with fewer windows waits now and then, not all at
+    the end, where the last updates would hold a few rows only.
+
+    Args:
+        text: What is cut.
+        streams: B.
+        window: Tokens of a window, at most.
+        shuffle: Put the documents of a stream in a new order each epoch.
+        seed: Of the shuffling, together with the epoch.
+    """
+
+    def __init__(self, text: TokenText, streams: int, window: int, *, shuffle: bool = True, seed: int = 0) -> None:
+        self.document_starts = text.starts
+        self.targets = text.lengths - 1
+        self.windows = -(-self.targets // window)  # (documents,)
+        documents = np.flatnonzero(self.windows)
+        if len(documents) < streams:
+            raise ValueError(
+                f"{len(documents)} documents of two tokens or more cannot make {streams} streams of whole documents. "
+                "Use a smaller total_train_batch_size, or carry='stream'."
+            )
+        self.shuffle, self.seed = shuffle, seed
+        self.documents = self._deal(documents, streams)  # of each stream
+        self.loads = [int(self.windows[own].sum()) for own in self.documents]
+
+    def _deal(self, documents: np.ndarray, streams: int) -> list[np.ndarray]:
+        """The longest first, each to the stream that has least so far; then in the order of the text."""
+        queue = [(0, stream) for stream in range(streams)]
+        owner = np.empty(len(documents), np.int64)
+        for place in np.argsort(-self.windows[documents], kind="stable").tolist():
+            load, stream = queue[0]
+            owner[place] = stream
+            heapq.heapreplace(queue, (load + int(self.windows[documents[place]]), stream))
+        return [documents[owner == stream] for stream in range(streams)]
+
+    def __len__(self) -> int:
+        return max(self.loads)
+
+    def updates(self, epoch: int) -> Iterator[Windows]:
+        """Each stream's windows in their order; a row that waits has none."""
+        random = np.random.default_rng((self.seed, epoch))
+        shape = len(self), len(self.documents)  # (U, B)
+        starts, lengths, restart = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
+        for stream, (documents, load) in enumerate(zip(self.documents, self.loads, strict=True)):
+            turns = np.sort(random.permutation(len(self))[:load])
+            own = random.permutation(documents) if self.shuffle else documents
+            starts[turns, stream], lengths[turns, stream], restart[turns, stream] = self._windows(own)
+        for update in range(len(self)):
+            yield Windows(starts[update], lengths[update], restart[update], int(lengths[update].max()))
+
+    def _windows(self, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Starts, lengths and beginnings of these documents' windows in a row: `even_cuts` for all at once."""
+        windows = self.windows[documents]
+        index = np.arange(windows.sum()) - np.repeat(np.cumsum(windows) - windows, windows)  # within the document
+        documents, windows = np.repeat(documents, windows), np.repeat(windows, windows)
+        start, end = (place * self.targets[documents] // windows for place in (index, index + 1))
+        return self.document_starts[documents] + start, end - start, index == 0
+
+
+class ChunkCutter:
+    """`carry="none"`: chunks of at most `window` tokens, dealt to updates by `UpdateSampler`.
+
+    Args:
+        text: What is cut.
+        window: Tokens of a chunk, at most.
+        seed: Of the places of the cuts, together with the epoch.
+        reads_last: Whether the last token of the text is read too, which predicts nothing, but may itself be hidden.
+        **options: Of `UpdateSampler`, for which a chunk is a row.
+    """
+
+    def __init__(
+        self, text: TokenText, window: int, *, seed: int = 0, reads_last: bool = False, **options: Any
+    ) -> None:
+        self.targets, self.seed = len(text) - (not reads_last), seed
+        if self.targets < 1:
+            raise ValueError("a text of one token predicts nothing.")
+        self.count = -(-self.targets // window)
+        self.moves = self.targets >= 2 * self.count  # else a moved cut would leave a chunk without a token
+        self.sampler = UpdateSampler(np.full(self.count + self.moves, window), seed=seed, **options)
+
+    def _cuts(self, epoch: int) -> np.ndarray:
+        if not self.moves:
+            return np.arange(self.count + 1) * self.targets // self.count
+        shift = np.random.default_rng((self.seed, epoch)).integers(self.count, self.targets - self.count + 1)
+        cuts = (np.arange(self.count) * self.targets + shift) // self.count
+        return np.concatenate([[0], cuts, [self.targets]])
+
+    def __len__(self) -> int:
+        return len(self.sampler.updates())
+
+    def updates(self, epoch: int) -> Iterator[Windows]:
+        """Chunks in the order of the sampler's strategy."""
+        cuts = self._cuts(epoch)
+        self.sampler.set_epoch(epoch)
+        for rows in self.sampler.updates():
+            lengths = cuts[rows + 1] - cuts[rows]
+            yield Windows(cuts[rows], lengths, np.ones(len(rows), bool), int(lengths.max()))
+
+
+class OrderedCutter:
+    """Windows of the whole text one after the other, each from an empty state: to evaluate what has none.
+
+    Where they are cut does not depend on how many are read at once.
+
+    Args:
+        text: What is cut.
+        rows: B, windows at once; the last ones may be fewer.
+        window: Tokens of a window, at most.
+        reads_last: See `ChunkCutter`.
+    """
+
+    def __init__(self, text: TokenText, rows: int, window: int, *, reads_last: bool = False) -> None:
+        targets = len(text) - (not reads_last)
+        if targets < 1:
+            raise ValueError("a text of one token predicts nothing.")
+        self.cuts, self.rows = even_cuts(targets, window), rows
+
+    def __len__(self) -> int:
+        return -(-(len(self.cuts) - 1) // self.rows)
+
+    def updates(self, epoch: int) -> Iterator[Windows]:
+        """The same in every epoch."""
+        lengths = np.diff(self.cuts)
+        for first in range(0, len(lengths), self.rows):
+            own = slice(first, first + self.rows)
+            restart = np.ones(len(lengths[own]), bool)
+            yield Windows(self.cuts[:-1][own], lengths[own], restart, int(lengths[own].max()))
+
+
+def share_bounds(rows: int, shares: int) -> list[int]:
+    """Where to cut so many rows for so many shares; the first ones have one more row where it does not divide."""
+    size, more = divmod(rows, shares)
+    return [share * size + min(share, more) for share in range(shares + 1)]
+
+
+class WindowSampler(Sampler[Windows]):
+    """Yields this process's windows, `accumulation_steps` shares of each update; a `batch_sampler` for DataLoader.
+
+    Args:
+        cutter: Cuts the text.
+        num_processes: Processes to deal to.
+        process_index: Which of them this is.
+        accumulation_steps: Shares of an update for each process.
+    """
+
+    def __init__(
+        self, cutter: Cutter, *, num_processes: int = 1, process_index: int = 0, accumulation_steps: int = 1
+    ) -> None:
+        self.cutter, self.epoch = cutter, 0
+        self.num_processes, self.process_index, self.accumulation_steps = (
+            num_processes,
+            process_index,
+            accumulation_steps,
+        )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Cut and order as this epoch does from now on."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.cutter) * self.accumulation_steps
+
+    def __iter__(self) -> Iterator[Windows]:
+        for windows in self.cutter.updates(self.epoch):
+            bounds = share_bounds(len(windows.starts), self.num_processes * self.accumulation_steps)
+            for slot in range(self.accumulation_steps):
+                share = slot * self.num_processes + self.process_index
+                own = slice(bounds[share], bounds[share + 1])
+                rows = windows.starts[own], windows.lengths[own], windows.restart[own]
+                yield Windows(*rows, width=windows.width, slot=slot, epoch=self.epoch)
+
+
+class WindowDataset(TorchDataset):
+    """Windows -> batches; as long as the text, so that Trainer's samples are tokens.
+
+    Args:
+        text: Where the windows lie.
+        pad_token_id: Stands where there is padding.
+    """
+
+    def __init__(self, text: TokenText, pad_token_id: int = 0) -> None:
+        self.text, self.pad_token_id = text, pad_token_id
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def __getitem__(self, index: int) -> int:
+        """The token at a place: what a sample is."""
+        return int(self.text.ids[index])
+
+    def __getitems__(self, windows: Windows) -> dict[str, Any]:
+        """The whole batch, as DataLoader asks for it.
+
+        Returns:
+            `input_ids`, `shift_labels` (the token that follows each; -100 at padding), the same as `labels` (where
+            Trainer looks first), `attention_mask` (B, T) if there is padding, `restart` (B,), and the number `slot`.
+        """
+        offsets = np.arange(windows.width + 1)
+        places = np.minimum(windows.starts[:, None] + offsets, len(self.text) - 1)
+        tokens = torch.from_numpy(self.text.ids[places].astype(np.int64))  # (B, T + 1)
+        # Contiguous: the losses of transformers' own models ask for it.
+        batch: dict[str, Any] = {"input_ids": tokens[:, :-1].contiguous(), "shift_labels": tokens[:, 1:].contiguous()}
+        if (windows.lengths < windows.width).any():
+            real = torch.from_numpy(offsets[:-1] < windows.lengths[:, None])
+            batch["input_ids"] = batch["input_ids"].masked_fill(~real, self.pad_token_id)
+            batch["shift_labels"] = batch["shift_labels"].masked_fill(~real, IGNORED)
+            batch["attention_mask"] = real.long()
+        batch["labels"] = batch["shift_labels"]
+        return {**batch, "restart": torch.from_numpy(windows.restart), "slot": windows.slot}

@@ -1,0 +1,193 @@
+"""A thin Trainer: what sequences need, and nothing that transformers' Trainer has.
+
+Stock `Trainer` trains our models just as well. This one adds updates that do not depend on how many processes and
+accumulation steps they are dealt to, batches of rows of one length, clipping by value, early stopping by an argument,
+and a pretrained body that learns slower and later than its new head. Its checkpoints are whole or not there
+(`checkpoints.py`).
+"""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate.data_loader import prepare_data_loader
+from datasets import Dataset
+from torch.utils.data import DataLoader, Sampler, SequentialSampler
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    TrainingArguments,
+)
+from transformers.trainer_pt_utils import AcceleratorConfig
+from transformers.trainer_utils import PredictionOutput
+
+from ..models.heads.causal_lm import next_tokens
+from .arguments import SequenceTrainingArguments
+from .batching import PaddingCollator, UpdateSampler, row_lengths
+from .callbacks import ClipGradValue, TrainingClock
+from .checkpoints import WholeCheckpointTrainer
+from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
+
+
+class SequenceTrainer(WholeCheckpointTrainer):
+    """`Trainer` with `SequenceTrainingArguments`; takes the same arguments.
+
+    It trains on a `datasets.Dataset` with a column `input_ids`; streamed data (`IterableDataset`), whose lengths are
+    not known beforehand, are for `transformers.Trainer`.
+
+    Evaluation and prediction run over rows sorted by length, several times faster than over rows in any order, and
+    give the same answers (padding changes none). Predictions come in the order of the dataset; `compute_metrics` sees
+    the sorted rows.
+
+    Args:
+        model: As `Trainer`'s.
+        args: `SequenceTrainingArguments()` unless given.
+        *others: As `Trainer`'s.
+        **kwargs: As `Trainer`'s.
+    """
+
+    args: SequenceTrainingArguments
+
+    def __init__(self, model: Any = None, args: TrainingArguments | None = None, *others: Any, **kwargs: Any) -> None:
+        args = SequenceTrainingArguments() if args is None else args
+        if not isinstance(args, SequenceTrainingArguments):
+            raise ValueError(
+                f"SequenceTrainer takes SequenceTrainingArguments, got {type(args).__name__}: the same arguments and "
+                "a few more, from hfseq.training.trainer."
+            )
+        super().__init__(model, args, *others, **kwargs)
+        if self.optimizer is not None and args.layer_rate_decay is not None:
+            raise ValueError(
+                f"layer_rate_decay={args.layer_rate_decay} sets the rates of the optimizer that the arguments "
+                "describe; the one given by optimizers=... has its own. Leave one of the two out."
+            )
+        self._depths: Depths = {}
+        collator = self.data_collator
+        if type(collator) is DataCollatorWithPadding and not others and kwargs.get("data_collator") is None:
+            self.data_collator = PaddingCollator(collator.tokenizer)  # in the place of Trainer's own choice
+        self.add_callback(TrainingClock())
+        if self.args.clip_grad_value is not None:
+            self.add_callback(ClipGradValue(self.args.clip_grad_value))
+        if self.args.early_stopping_patience is not None:
+            self.add_callback(EarlyStoppingCallback(self.args.early_stopping_patience))
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of training as `TrainingClock` counts them, over all launches of a resumed run."""
+        # Trainer may replace a callback when it resumes, so it is looked up.
+        return sum(item.seconds for item in self.callback_handler.callbacks if isinstance(item, TrainingClock))
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of `UpdateSampler`, for this process."""
+        dataset = self.train_dataset
+        if not isinstance(dataset, Dataset):
+            raise ValueError(
+                f"SequenceTrainer trains on a datasets.Dataset with a column input_ids, got {type(dataset).__name__}. "
+                "transformers.Trainer takes other kinds."
+            )
+        sampler = UpdateSampler(
+            row_lengths(dataset, self.args.length_column_name),
+            rows_per_update=cast(int, self.args.total_train_batch_size),  # set in __post_init__
+            tokens_per_update=self.args.total_train_batch_tokens,
+            strategy=self.args.train_sampling_strategy,
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            num_processes=self.args.world_size,
+            process_index=self.args.process_index,
+            accumulation_steps=self.args.gradient_accumulation_steps,
+        )
+        return self._dealt_loader(self._remove_unused_columns(dataset, description="training"), sampler)
+
+    def _dealt_loader(self, dataset: Any, sampler: Sampler) -> DataLoader:
+        """A loader, as the arguments describe it, of batches that the sampler has dealt out to the processes."""
+        loader: DataLoader = DataLoader(
+            dataset,
+            batch_sampler=cast(Any, sampler),  # declared as lists of indices; a sampler of windows yields those
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            multiprocessing_context=self.args.dataloader_multiprocessing_context,
+            in_order=self.args.dataloader_in_order,
+            # Its own generator: else a resumed run would draw from the restored global one and leave the track.
+            generator=torch.Generator().manual_seed(self.args.seed),
+        )
+        # num_processes=1: the sampler has dealt the rows out already.
+        return prepare_data_loader(
+            loader,
+            self.args.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            non_blocking=cast(AcceleratorConfig, self.args.accelerator_config).non_blocking,
+        )
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
+        """As `Trainer`'s, of the tokens that a language model predicts: with padding on the left that is one fewer."""
+        if self._loss_shifts_labels:
+            batch_samples = [
+                batch
+                if "shift_labels" in batch or "labels" not in batch
+                else {**batch, "shift_labels": next_tokens(batch["labels"], batch.get("attention_mask"))}
+                for batch in batch_samples
+            ]
+        return super()._get_num_items_in_batch(batch_samples, device)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """As Trainer's, with the learning rates of `layer_rate_decay`."""
+        is_new = self.optimizer is None
+        if self.args.layer_rate_decay is not None or self.args.unfreeze_every is not None:
+            self._depths = parameter_depths(cast(PreTrainedModel, self.model))
+        optimizer = super().create_optimizer(model)
+        if is_new and self.args.layer_rate_decay is not None:
+            set_layer_rates(optimizer, self._depths, self.args.layer_rate_decay)
+        return optimizer
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As Trainer's; what `unfreeze_every` keeps frozen is left without a gradient, also for the clipping."""
+        loss = super().training_step(*args, **kwargs)
+        if self.args.unfreeze_every is not None:
+            drop_frozen_gradients(self._depths, epoch=self.state.epoch or 0.0, every=self.args.unfreeze_every)
+        return loss
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Iterable[int]:  # type: ignore[override] # as DataLoader takes it
+        """By length, in an order that `predict` knows. Trainer's own grouping would leave predictions out of order."""
+        order = _by_length(eval_dataset)
+        return SequentialSampler(eval_dataset) if order is None else order.tolist()
+
+    def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
+        """As `Trainer.predict`; predictions and labels are in the order of `test_dataset`."""
+        output = super().predict(test_dataset, *args, **kwargs)
+        order = _by_length(test_dataset)
+        if order is None:
+            return output
+        predictions, label_ids, metrics = output
+        back = np.argsort(order)
+        return PredictionOutput(_rows(predictions, back), _rows(label_ids, back), metrics)
+
+    def score(self, dataset: Dataset) -> tuple[np.ndarray, dict[str, float]]:
+        """Logits for a labelled dataset, in its order, and what `compute_metrics` says of them."""
+        output = self.predict(dataset, metric_key_prefix="score")
+        logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
+        bookkeeping = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
+        metrics = {name.removeprefix("score_"): value for name, value in (output.metrics or {}).items()}
+        return logits, {name: value for name, value in metrics.items() if name not in bookkeeping}
+
+
+def _by_length(dataset: Any) -> np.ndarray | None:
+    """The rows of a dataset from the shortest to the longest; None if it does not tell their lengths.
+
+    Only `input_ids` count, whatever the column of lengths says: Trainer drops that one before it asks for a sampler.
+    """
+    if not isinstance(dataset, Dataset) or "input_ids" not in dataset.column_names:
+        return None
+    return np.argsort(row_lengths(dataset.select_columns("input_ids")), kind="stable")
+
+
+def _rows(values: Any, order: np.ndarray) -> Any:
+    """Reorder the rows of an array, or of each array of a tuple."""
+    if values is None:
+        return None
+    return tuple(_rows(value, order) for value in values) if isinstance(values, tuple) else values[order]

@@ -1,0 +1,447 @@
+"""The two engines that train word vectors: numba loops on a CPU, and batches in torch on any device.
+
+Both minimise the same objective with the same updates (word2vec.c's: plain SGD, the whole gradient to every row behind
+an input vector). What differs is how many tokens are computed from the same state of the matrices: a block of 32 on
+the CPU, by several threads at once; on a GPU a step of a thousand or more. `hfseq.training.words.trainer` drives them.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ...models.words.tables import keep_probabilities, noise_distribution, noise_table, words_alone
+from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
+
+Watch = Callable[[int, float, float], None]
+"""Told, several times a second: ids read in this stretch, sum of the sampled losses, pairs in that sum."""
+
+_LOOK_EVERY = 0.1  # seconds between two looks at the threads
+# Learning rate times the pairs that touch a row in one step of the torch engine, beyond which they are scaled down; a
+# block of the loops comes to as much at their first learning rate (32 tokens, 6 pairs, 5 negatives, of 32).
+_MOST_STEP = 0.8
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of the corpus, to be read once.
+
+    Attributes:
+        start: First id.
+        stop: End of the ids.
+        before: Ids that the whole training has read before.
+        total: Ids that it reads in all its epochs.
+        rates: Learning rates at its beginning and its end.
+        seed: Of the random numbers of this stretch.
+    """
+
+    start: int
+    stop: int
+    before: float
+    total: float
+    rates: tuple[float, float]
+    seed: tuple[int, ...]
+
+    def rate(self, done: int) -> float:
+        """The learning rate when so many ids of the stretch are done: it falls along a line over the whole."""
+        share = (self.before + done) / self.total
+        return max(self.rates[1], self.rates[0] - (self.rates[0] - self.rates[1]) * share)
+
+
+class Engine(Protocol):
+    """What the trainer needs of an engine."""
+
+    def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input and output vectors, float32, the engine's own memory: writing there changes them."""
+
+    def run(self, ids: np.ndarray, stretch: Stretch, watch: Watch) -> None:
+        """Train on a stretch. KeyboardInterrupt leaves whole matrices."""
+
+
+def make_engine(
+    kind: Literal["auto", "block", "exact", "torch"],
+    model: Word2VecModel,
+    *,
+    num_threads: int | None,
+    shared_negatives: int | None,
+    block_size: int | None,
+    tokens_per_step: int,
+    device: str | None,
+    learning_rate: float,
+) -> Engine:
+    """Build an engine, see `chosen_engine`; the other arguments are those of `Word2VecTrainingArguments`."""
+    kind = chosen_engine(kind, model.config, device)
+    block = block_size or steady_block(model, learning_rate)
+    if kind == "torch":
+        return TorchEngine(
+            model, device=device, tokens_per_step=tokens_per_step, shared=shared_negatives or 32, block=block
+        )
+    if not _has_numba():
+        raise ValueError(f'engine={kind!r} needs numba: pip install "hfseq[fast]", or take the engine "torch".')
+    # A CBOW token has one pair, a skip-gram token about six: fewer negatives stand for them nearly as well.
+    shared = shared_negatives or (16 if model.config.architecture == "cbow" else 32)
+    return NumbaEngine(model, num_threads=num_threads, shared=shared, block=block, exact=kind == "exact")
+
+
+def chosen_engine(
+    kind: Literal["auto", "block", "exact", "torch"], config: Word2VecConfig, device: str | None
+) -> Literal["block", "exact", "torch"]:
+    """Say which engine trains; "auto" takes blocks, or torch on a device other than the CPU and without numba.
+
+    The full softmax is dense algebra, which torch alone has.
+    """
+    softmax = config.loss == "softmax"
+    if kind in ("block", "exact") and softmax:
+        raise ValueError(f"engine={kind!r} has no loss='softmax'; the engine 'torch' has.")
+    if kind in ("block", "exact") and device is not None and torch.device(device).type != "cpu":
+        raise ValueError(f"engine={kind!r} runs on the CPU, not on {device!r}; the engine 'torch' does.")
+    if kind != "auto":
+        return kind
+    wants_torch = softmax or (device is not None and torch.device(device).type != "cpu") or not _has_numba()
+    return "torch" if wants_torch else "block"
+
+
+def steady_block(model: Word2VecModel, learning_rate: float) -> int:
+    """The most tokens, of 1 to 32, that may be computed from one state without overshooting.
+
+    The row of the commonest noise word is touched most: in a small vocabulary by many tokens of a block.
+    """
+    config = model.config
+    if config.loss == "hierarchical-softmax":
+        return 32  # its words go one by one
+    counts = words_alone(model.counts.cpu().numpy(), len(SPECIAL_TOKENS))
+    pairs = 1 if config.architecture == "cbow" else config.window * (1 if config.shrink_window else 2)
+    touches = pairs * max(
+        config.negatives * noise_distribution(counts, config.noise_power).max(), counts.max() / counts.sum()
+    )
+    most = _MOST_STEP / (learning_rate * touches)
+    return int(2 ** np.clip(np.floor(np.log2(most)), 0, 5))
+
+
+def _has_numba() -> bool:
+    try:
+        from ...kernels.words import engine as word2vec  # noqa: F401 (asked for its ImportError)
+    except (ImportError, OSError):  # OSError: LLVM's library does not load
+        return False
+    return True
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Tables:
+    """What both engines read of a model."""
+
+    def __init__(self, model: Word2VecModel) -> None:
+        config = model.config
+        counts = words_alone(model.counts.cpu().numpy(), len(SPECIAL_TOKENS))
+        self.keep = keep_probabilities(counts, config.sample)
+        self.noise = noise_table(counts, config.noise_power)
+        if config.ngram_buckets:
+            self.ngram_starts = model.ngram_starts.cpu().numpy()
+            self.ngrams = model.ngrams.cpu().numpy()
+        else:
+            self.ngram_starts = np.zeros(config.vocab_size + 1, dtype=np.int64)
+            self.ngrams = np.zeros(0, dtype=np.int32)
+        if config.loss == "hierarchical-softmax":
+            self.paths = model.paths()
+        else:
+            self.paths = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.float32)
+
+
+class NumbaEngine:
+    """Threads over shared matrices, without locks (hogwild); deterministic with one thread.
+
+    Args:
+        model: Whose vectors to start from.
+        num_threads: All usable cores by default.
+        shared: Negatives that the tokens of a block share: a power of two from 8 to 256.
+        block: Tokens of a block: a power of two from 1 to 64.
+        exact: Whether to go pair by pair, as published.
+    """
+
+    def __init__(self, model: Word2VecModel, *, num_threads: int | None, shared: int, block: int, exact: bool) -> None:
+        from ...kernels.words import engine as kernels
+
+        _check_power_of_two("shared_negatives", shared, 8, 256)
+        _check_power_of_two("block_size", block, 1, 64)
+        config, tables = model.config, _Tables(model)
+        self.kernels, self.dimension = kernels, config.hidden_size
+        self.threads = num_threads or usable_cores()
+        width = kernels.padded(self.dimension)
+        self.inputs = self._taken(model.inputs.weight, width)
+        self.outputs = self._taken(model.needed_outputs("training").weight, width)
+        self.tables = kernels.Tables(
+            tables.keep, tables.noise, tables.ngram_starts, tables.ngrams.astype(np.int32), *tables.paths
+        )
+        hierarchical = config.loss == "hierarchical-softmax"
+        self.loops = [
+            kernels.Loop(
+                dimension=self.dimension,
+                window=config.window,
+                shrink=config.shrink_window,
+                negatives=0 if hierarchical else config.negatives,
+                shared=shared,
+                block=block,
+                cbow=config.architecture == "cbow",
+                hierarchical=hierarchical,
+                exact=exact,
+                most_parts=1 + int(np.diff(tables.ngram_starts).max()),
+                longest_path=int(np.diff(tables.paths[0]).max(initial=0)),
+            )
+            for _ in range(self.threads)
+        ]
+
+        # Compiled now, lest the first stretch look slow.
+        nothing = kernels.Part(_readonly(np.zeros(1, dtype=np.int32)), 0, 0, 0, np.uint64(0), (1.0, 1.0), 0.0, 1.0)
+        self.loops[0].run(nothing, self.tables, self.inputs, self.outputs, kernels.Progress.of(self.threads))
+
+    def _taken(self, weight: torch.Tensor, width: int) -> np.ndarray:
+        """Rows for the loops, which the model's parameter then looks at: its own memory would be as much again."""
+        rows = self.kernels.aligned(weight.shape[0], width)
+        rows[:, : self.dimension] = weight.detach().float().cpu().numpy()
+        weight.data = torch.from_numpy(rows)[:, : self.dimension]
+        return rows
+
+    def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Views of the rows without their padding."""
+        inputs, outputs = (torch.from_numpy(matrix)[:, : self.dimension] for matrix in (self.inputs, self.outputs))
+        return inputs, outputs
+
+    def run(self, ids: np.ndarray, stretch: Stretch, watch: Watch) -> None:
+        """Each thread reads its own part of the stretch from end to end."""
+        progress = self.kernels.Progress.of(self.threads)
+        seeds = np.random.SeedSequence(stretch.seed).generate_state(self.threads, dtype=np.uint64)
+        edges = np.linspace(stretch.start, stretch.stop, self.threads + 1).astype(np.int64)
+        errors: list[BaseException] = []
+        corpus = _readonly(ids)  # one type for all arrays of ids, lest each be compiled for
+
+        def work(thread: int) -> None:
+            part = self.kernels.Part(
+                corpus,
+                int(edges[thread]),
+                int(edges[thread + 1]),
+                thread,
+                seeds[thread],
+                stretch.rates,
+                float(stretch.before),
+                float(stretch.total),
+            )
+            try:
+                self.loops[thread].run(part, self.tables, self.inputs, self.outputs, progress)
+            except BaseException as error:  # raised again below, in the caller's thread
+                errors.append(error)
+                progress.halt[0] = 1
+
+        workers = [threading.Thread(target=work, args=(thread,), daemon=True) for thread in range(self.threads)]
+        for worker in workers:
+            worker.start()
+        try:
+            for worker in workers:
+                while worker.is_alive():
+                    worker.join(_LOOK_EVERY)
+                    watch(int(progress.done.sum()), *progress.losses.sum(0).tolist())
+        finally:  # also after Ctrl-C: the threads finish the block they are at
+            progress.halt[0] = 1
+            for worker in workers:
+                worker.join()
+        if errors:
+            raise errors[0]
+        watch(int(progress.done.sum()), *progress.losses.sum(0).tolist())
+
+
+def _readonly(ids: np.ndarray) -> np.ndarray:
+    view = np.asarray(ids).view()
+    view.flags.writeable = False
+    return view
+
+
+def _check_power_of_two(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high or value & (value - 1):
+        raise ValueError(f"{name}={value} must be a power of two from {low} to {high}")
+
+
+class TorchEngine:
+    """Steps over many tokens at once, on any device that torch knows.
+
+    Rows that a step touches very often get their updates scaled down (`_MOST_STEP`): all of them are computed from one
+    state, and would together overshoot.
+
+    Args:
+        model: Whose vectors to start from.
+        device: Such as "cuda" or "mps"; the best there is by default.
+        tokens_per_step: Tokens of one step.
+        shared: Negatives that a block of tokens shares.
+        block: Tokens of such a block.
+    """
+
+    def __init__(
+        self, model: Word2VecModel, *, device: str | None, tokens_per_step: int, shared: int, block: int
+    ) -> None:
+        self.config, self.device = model.config, torch.device(device or _best_device())
+        self.tokens, self.shared, self.block = tokens_per_step, shared, block
+        tables = _Tables(model)
+        self.inputs = model.inputs.weight.detach().to(self.device, torch.float32)  # on the CPU the model's own memory
+        self.outputs = model.needed_outputs("training").weight.detach().to(self.device, torch.float32)
+        self.keep = tables.keep
+        self.noise, self.ngram_starts, self.ngrams = (
+            torch.from_numpy(table).to(self.device) for table in (tables.noise, tables.ngram_starts, tables.ngrams)
+        )
+        self.path_starts, self.path_rows, self.path_labels = (
+            torch.from_numpy(table).to(self.device) for table in tables.paths
+        )
+
+    def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The matrices on the device."""
+        return self.inputs, self.outputs
+
+    @torch.no_grad()
+    def run(self, ids: np.ndarray, stretch: Stretch, watch: Watch) -> None:
+        """Step through the stretch; progress is told after each step."""
+        random = np.random.default_rng(stretch.seed)
+        generator = torch.Generator(self.device).manual_seed(int(random.integers(1 << 62)))
+        loss = torch.zeros(2, dtype=torch.float32, device=self.device)
+        sums = [0.0, 0.0]
+        step = max(1, self.tokens)
+        for start in range(stretch.start, stretch.stop, step):
+            part = np.asarray(ids[start : min(start + step, stretch.stop)])
+            rate = stretch.rate(start - stretch.start)
+            sentence = np.cumsum(part < 0)
+            kept = (part >= 0) & (random.random(len(part)) < self.keep[np.maximum(part, 0)])
+            tokens = torch.from_numpy(part[kept].astype(np.int64)).to(self.device)
+            sentences = torch.from_numpy(sentence[kept]).to(self.device)
+            if len(tokens):
+                loss += self._step(tokens, sentences, rate, generator)
+            if (start - stretch.start) // step % 64 == 0 or start + step >= stretch.stop:
+                sums = [a + b for a, b in zip(sums, loss.tolist(), strict=True)]  # waits for the device
+                loss.zero_()
+            watch(min(start + step, stretch.stop) - stretch.start, *sums)
+
+    def _step(
+        self, tokens: torch.Tensor, sentences: torch.Tensor, rate: float, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Update from one state; returns the sum of the losses and the number of pairs."""
+        centres, contexts = self._windows(tokens, sentences, generator)
+        count = len(tokens)
+        if self.config.architecture == "cbow":
+            owner, rows = self._parts(centres, tokens[contexts])
+            pairs = centres.unique(), tokens[centres.unique()]
+        else:
+            owner, rows = self._parts(torch.arange(count, device=self.device), tokens)
+            pairs = centres, tokens[contexts]
+        parts = torch.bincount(owner, minlength=count).clamp(min=1)
+        hidden = torch.zeros(count, self.inputs.shape[1], device=self.device)
+        hidden.index_add_(0, owner, self.inputs[rows]).div_(parts[:, None])
+        update = {
+            "negative-sampling": self._sampled,
+            "hierarchical-softmax": self._along_paths,
+            "softmax": self._softmax,
+        }[self.config.loss]
+        loss, gradient = update(hidden, *pairs, rate, generator)
+        # The whole gradient goes to each row behind a vector, as in the loops.
+        met = torch.bincount(pairs[0], minlength=count).float()
+        self._add(self.inputs, rows, gradient[owner], met[owner], rate)
+        return torch.stack([loss, torch.tensor(float(len(pairs[0])), device=self.device)])
+
+    def _windows(
+        self, tokens: torch.Tensor, sentences: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """All pairs of places (centre, neighbour), ordered by centre."""
+        window, count = self.config.window, len(tokens)
+        sizes = torch.full((count, 1), window, device=self.device)
+        if self.config.shrink_window:
+            sizes -= torch.randint(window, (count, 1), device=self.device, generator=generator)
+        offsets = torch.cat(
+            [torch.arange(-window, 0, device=self.device), torch.arange(1, window + 1, device=self.device)]
+        )
+        centres = torch.arange(count, device=self.device)[:, None]
+        places = centres + offsets
+        inside = (places >= 0) & (places < count)
+        places = places.clamp(0, count - 1)
+        valid = inside & (offsets.abs() <= sizes) & (sentences[places] == sentences[centres])
+        return centres.expand_as(places)[valid], places[valid]
+
+    def _parts(self, owner: torch.Tensor, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input rows behind each vector: the words' own and their n-grams', with the vector they belong to."""
+        sizes = self.ngram_starts[words + 1] - self.ngram_starts[words]
+        if not self.config.ngram_buckets:
+            return owner, words
+        which = torch.repeat_interleave(torch.arange(len(words), device=self.device), sizes)
+        place = torch.arange(len(which), device=self.device) - (sizes.cumsum(0) - sizes)[which]
+        ngrams = self.ngrams[self.ngram_starts[words][which] + place].long()
+        return torch.cat([owner, owner[which]]), torch.cat([words, ngrams])
+
+    def _sampled(
+        self, hidden: torch.Tensor, owner: torch.Tensor, words: torch.Tensor, rate: float, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Negative sampling with negatives shared by blocks, as `train_block`."""
+        count, width = hidden.shape
+        blocks = -(-count // self.block)
+        padded = F.pad(hidden, (0, 0, 0, blocks * self.block - count)).view(blocks, self.block, width)
+        draws = torch.randint(len(self.noise), (blocks, self.shared), device=self.device, generator=generator)
+        negatives = self.noise[draws].long()  # (blocks, shared)
+        noise = self.outputs[negatives]
+        scores = padded @ noise.mT  # (blocks, block, shared)
+        pairs = torch.bincount(owner, minlength=blocks * self.block).view(blocks, self.block, 1).float()
+        weights = pairs * (self.config.negatives / self.shared)
+        positive = (hidden[owner] * self.outputs[words]).sum(-1)
+        loss = F.softplus(-positive).sum() + (F.softplus(scores) * weights).sum()
+        up = (1 - positive.sigmoid()) * rate
+        down = -scores.sigmoid() * weights * rate
+        gradient = (down @ noise).view(-1, width)[:count]
+        gradient = gradient.index_add(0, owner, up[:, None] * self.outputs[words])
+        rows = torch.cat([words, negatives.flatten()])
+        masses = torch.cat([torch.ones_like(up), weights.sum(1).expand(-1, self.shared).flatten()])
+        updates = torch.cat([up[:, None] * hidden[owner], (down.mT @ padded).view(-1, width)])
+        self._add(self.outputs, rows, updates, masses, rate)
+        return loss, gradient
+
+    def _along_paths(
+        self, hidden: torch.Tensor, owner: torch.Tensor, words: torch.Tensor, rate: float, _: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes = self.path_starts[words + 1] - self.path_starts[words]
+        which = torch.repeat_interleave(torch.arange(len(words), device=self.device), sizes)
+        place = torch.arange(len(which), device=self.device) - (sizes.cumsum(0) - sizes)[which]
+        place = place + self.path_starts[words][which]
+        nodes, labels, owner = self.path_rows[place].long(), self.path_labels[place], owner[which]
+        rows = self.outputs[nodes]
+        scores = (hidden[owner] * rows).sum(-1)
+        errors = (labels - scores.sigmoid()) * rate
+        gradient = torch.zeros_like(hidden).index_add_(0, owner, errors[:, None] * rows)
+        self._add(self.outputs, nodes, errors[:, None] * hidden[owner], torch.ones_like(errors), rate)
+        return F.softplus(scores * (1 - 2 * labels)).sum(), gradient
+
+    def _softmax(
+        self, hidden: torch.Tensor, owner: torch.Tensor, words: torch.Tensor, rate: float, _: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = hidden @ self.outputs.T  # (tokens, V)
+        pairs = torch.bincount(owner, minlength=len(hidden)).float()
+        errors = -logits.softmax(-1) * pairs[:, None]
+        mass = torch.bincount(words, minlength=len(self.outputs)) - errors.sum(0)
+        errors.view(-1).index_add_(0, owner * len(self.outputs) + words, torch.ones_like(words, dtype=errors.dtype))
+        loss = (logits.logsumexp(-1) * pairs).sum() - logits[owner, words].sum()
+        gradient = errors @ self.outputs * rate
+        self.outputs += errors.T @ hidden * rate * (_MOST_STEP / (rate * mass)).clamp(max=1.0)[:, None]
+        return loss, gradient
+
+    @staticmethod
+    def _add(
+        matrix: torch.Tensor, rows: torch.Tensor, updates: torch.Tensor, touches: torch.Tensor, rate: float
+    ) -> None:
+        """Add to rows of a matrix, less where a row is touched too often; `touches` tells of each update."""
+        mass = torch.zeros(len(matrix), device=matrix.device).index_add_(0, rows, touches)
+        scale = (_MOST_STEP / (rate * mass.clamp(min=1e-9))).clamp(max=1.0)[rows]
+        matrix.index_add_(0, rows, updates * scale[:, None])
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,495 @@
+"""Training word vectors: epochs over a corpus, with progress, checkpoints, and several processes.
+
+    corpus = WordCorpus.read("corpus.txt")
+    model = Word2VecTrainer(Word2VecConfig(vocab_size=corpus.vocab_size), corpus).train()
+
+`train_word2vec("corpus.txt", hidden_size=100)` does both. The engine (`engines.py`) is told to read stretches of
+the corpus; between two of them the state is whole, so that is where checkpoints are written and where processes meet.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
+from huggingface_hub.dataclasses import strict
+from tqdm.auto import tqdm
+from transformers.utils import logging
+
+from ...data.corpus import Source, WordCorpus
+from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
+from ...settings import check_known
+from ..arguments import SEVERAL_PROCESSES
+from ..checkpoints import checkpoints_in, clear_unfinished, found_checkpoint, last_of, publish, written_beside
+from ..draws import OwnDraws
+from .engines import Engine, Stretch, make_engine
+
+logger = logging.get_logger(__name__)
+
+STATE_FILE = "trainer_state.json"
+# A row that a process met this often between two meetings counts half as sum, half as mean, see `_Meeting`.
+_SETTLED_AFTER = 1000.0
+
+
+@strict
+@dataclass
+class Word2VecTrainingArguments:
+    """How word vectors are trained; what is trained is in `Word2VecConfig`."""
+
+    output_dir: str | None = field(default=None, metadata={"help": "folder for checkpoints; null: keep none"})
+    num_train_epochs: int = field(default=5, metadata={"help": "times the corpus is read"})
+    learning_rate: float | int = field(default=0.025, metadata={"help": "at the beginning; it falls along a line"})
+    min_learning_rate: float | int = field(default=1e-4, metadata={"help": "at the end"})
+    engine: Literal["auto", "block", "exact", "torch"] = field(
+        default="auto",
+        metadata={"help": "block: fast, on a CPU with numba; exact: pair by pair, as published; torch: any device"},
+    )
+    shared_negatives: int | None = field(
+        default=None, metadata={"help": "negatives that a block of tokens shares; null: 32, of CBOW 16"}
+    )
+    block_size: int | None = field(
+        default=None, metadata={"help": "tokens of such a block; null: 32, fewer if the vocabulary is small"}
+    )
+    tokens_per_step: int = field(default=1024, metadata={"help": "engine torch: tokens of one step"})
+    device: str | None = field(default=None, metadata={"help": "engine torch: cuda, mps or cpu; null: the best"})
+    num_threads: int | None = field(
+        default=None, metadata={"help": "engines block and exact; null: all cores. One is deterministic"}
+    )
+    save_words: int | None = field(
+        default=None, metadata={"help": "words between two checkpoints; null: one an epoch if there is an output_dir"}
+    )
+    save_total_limit: int = field(default=1, metadata={"help": "checkpoints that are kept"})
+    average_words: int = field(
+        default=300_000, metadata={"help": "words that each of several processes reads between two meetings"}
+    )
+    num_processes: int | None = field(
+        default=None, metadata={"help": "how many processes there must be; another number is an error"}
+    )
+    seed: int = field(default=42, metadata={"help": "of the first vectors and of all that is drawn"})
+    disable_tqdm: bool = field(default=False, metadata={"help": "show no progress"})
+
+    def __post_init__(self) -> None:
+        """Refuse what no training could use."""
+        positive = ("num_train_epochs", "tokens_per_step", "save_total_limit", "average_words")
+        optional = ("save_words", "num_threads", "block_size", "shared_negatives")
+        for name in (*positive, *optional):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value!r} must be 1 or more{', or null' if name in optional else ''}")
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed!r} must be 0 or more")
+        if not 0 <= self.min_learning_rate <= self.learning_rate or self.learning_rate <= 0:
+            raise ValueError(
+                f"learning_rate={self.learning_rate!r} must be above 0 and not below "
+                f"min_learning_rate={self.min_learning_rate!r}"
+            )
+        if self.save_words is not None and self.output_dir is None:
+            raise ValueError(f"save_words={self.save_words!r} needs an output_dir to save in")
+
+    def join_processes(self) -> PartialState:
+        """Meet the other processes of the launch; ValueError if they are not `num_processes`."""
+        # Where the matrices are, there they meet: those of the CPU engines over gloo, also beside GPUs.
+        if self.device is not None:
+            on_gpu = torch.device(self.device).type == "cuda"
+        else:
+            on_gpu = self.engine == "torch" and torch.cuda.is_available()
+        processes = PartialState(cpu=not on_gpu)
+        if self.num_processes not in (None, processes.num_processes):
+            raise ValueError(
+                f"num_processes={self.num_processes} was asked for, {processes.num_processes} run. Launch with: "
+                f"{SEVERAL_PROCESSES.format(self.num_processes)} SCRIPT"
+            )
+        return processes
+
+
+@dataclass
+class Word2VecState:
+    """How far a training is.
+
+    Attributes:
+        epoch: Epochs that are over.
+        position: Ids of the current epoch that have been read by all processes together.
+        interrupted: Whether Ctrl-C ended it.
+        seconds: Of training, before and after a resumption.
+        log_history: One entry a stretch: epoch, loss (mean over pairs), learning_rate, words_per_second.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    interrupted: bool = False
+    seconds: float = 0.0
+    log_history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Word2VecTrainer:
+    """Trains a word2vec model on a corpus.
+
+    Args:
+        model: A model, whose vectors are trained on, or the config of a new one.
+        corpus: Its vocabulary becomes the model's.
+        args: See `Word2VecTrainingArguments`.
+    """
+
+    def __init__(
+        self,
+        model: Word2VecModel | Word2VecConfig,
+        corpus: WordCorpus,
+        args: Word2VecTrainingArguments | None = None,
+    ) -> None:
+        if not isinstance(corpus, WordCorpus):
+            raise TypeError(f"corpus={corpus!r} must be a WordCorpus: WordCorpus.read(...) makes one")
+        self.args = args or Word2VecTrainingArguments()
+        self.corpus, self.state, self.processes = corpus, Word2VecState(), self.args.join_processes()
+        self.model = self._new_model(model) if isinstance(model, Word2VecConfig) else self._checked(model)
+        self.model.needed_outputs("training it")
+        self._check_same_corpus()
+
+    def _new_model(self, config: Word2VecConfig) -> Word2VecModel:
+        """A model of this vocabulary with the seed's first vectors."""
+        size = self.corpus.vocab_size
+        if config.vocab_size != size:
+            raise ValueError(
+                f"The corpus has {len(self.corpus.words)} words and {len(SPECIAL_TOKENS)} special tokens: the "
+                f"config's vocab_size must be {size}, not {config.vocab_size}."
+            )
+        if config.ngram_buckets and not config.num_ngrams:
+            config.num_ngrams = _count_ngrams(config, self.corpus.words)
+        with OwnDraws(self.args.seed):
+            model = Word2VecModel(config)
+        counts = np.concatenate([np.zeros(len(SPECIAL_TOKENS), dtype=np.int64), self.corpus.counts])
+        model.set_vocabulary(self.corpus.tokenizer(), counts)
+        with torch.no_grad():
+            model.inputs.weight[: len(SPECIAL_TOKENS)] = 0  # they are never trained
+        return model
+
+    def _checked(self, model: Word2VecModel) -> Word2VecModel:
+        if model.words != self.corpus.words:
+            raise ValueError("The model's words are not the corpus's: train on the corpus it was made for, or anew.")
+        if model.dtype != torch.float32:
+            raise ValueError(f"The model's weights are {model.dtype}: train in float32 (model.float()).")
+        return model
+
+    def _check_same_corpus(self) -> None:
+        """Every process reads the source by itself; what they read must be the same."""
+        digest = hashlib.sha256(f"{len(self.corpus)} {self.corpus.words}".encode()).hexdigest()
+        if self.processes.num_processes > 1 and len(set(gather_object([digest]))) > 1:
+            raise ValueError("The processes read different corpora: give each the whole source, not a share of it.")
+
+    def train(self, resume_from_checkpoint: bool | str | os.PathLike[str] | None = None) -> Word2VecModel:
+        """Train to the end; Ctrl-C ends it early with the vectors as they are (`state.interrupted` is then True).
+
+        Args:
+            resume_from_checkpoint: A checkpoint's folder, or True for the last one in `output_dir`. One thread and
+                one process then give the very numbers of a training that was not interrupted.
+
+        Returns:
+            The trained model, on the CPU.
+        """
+        self.state.interrupted = False
+        if resume_from_checkpoint:
+            self._resume(resume_from_checkpoint)
+        elif self.state == Word2VecState() and self.processes.is_main_process:
+            self._make_room()
+        engine = make_engine(
+            self.args.engine,
+            self.model,
+            num_threads=self.args.num_threads,
+            shared_negatives=self.args.shared_negatives,
+            block_size=self.args.block_size,
+            tokens_per_step=self.args.tokens_per_step,
+            device=self._device,
+            learning_rate=self.args.learning_rate,
+        )
+        meeting = _Meeting(engine, self.model, self.corpus, self.processes) if self._is_shared else None
+        words = self.corpus.raw_words * self.args.num_train_epochs
+        done = self.corpus.raw_words * self.state.epoch + self._words(self.state.position)
+        bar = tqdm(
+            total=words, initial=done, unit="word", unit_scale=True, disable=not self._shows_progress, desc="word2vec"
+        )
+        with bar:
+            try:
+                while self.state.epoch < self.args.num_train_epochs:
+                    self._stretch(engine, meeting, bar)
+            except KeyboardInterrupt:
+                self.state.interrupted = True
+                logger.warning("Interrupted: the model holds the vectors as they are now.")
+        self._write_back(engine)
+        for parameter in (self.model.inputs.weight, self.model.needed_outputs("training").weight):
+            parameter.data = parameter.data.contiguous()  # no more a part of the engine's padded rows
+        self.model.weights_changed()
+        return self.model
+
+    @property
+    def _device(self) -> str | None:
+        """Of the torch engine: each of several processes has its own."""
+        return str(self.processes.device) if self._is_shared else self.args.device
+
+    @property
+    def _is_shared(self) -> bool:
+        return self.processes.num_processes > 1
+
+    @property
+    def _shows_progress(self) -> bool:
+        return self.processes.is_main_process and not self.args.disable_tqdm
+
+    def _words(self, ids: float) -> int:
+        """Ids as raw words of the corpus, with those that are too rare to have one."""
+        return round(ids * self.corpus.raw_words / len(self.corpus))
+
+    def _ids(self, words: int) -> int:
+        return max(1, round(words * len(self.corpus) / self.corpus.raw_words))
+
+    def _next_stop(self) -> tuple[int, bool]:
+        """Where the next stretch ends, and whether a checkpoint is due there."""
+        length, position = len(self.corpus), self.state.position
+        stops = [length]
+        save = self._ids(self.args.save_words) if self.args.save_words else length
+        stops.append(min(length, (position // save + 1) * save))
+        if self._is_shared:
+            stops.append(position + self._ids(self.args.average_words) * self.processes.num_processes)
+        stop = min(stops)
+        return stop, self.args.output_dir is not None and (stop == length or stop % save == 0)
+
+    def _stretch(self, engine: Engine, meeting: "_Meeting | None", bar: tqdm) -> None:
+        """Read from the current position to the next stop."""
+        stop, save = self._next_stop()
+        start, length = self.state.position, len(self.corpus)
+        count, index = self.processes.num_processes, self.processes.process_index
+        edges = np.linspace(start, stop, count + 1).astype(np.int64)
+        # Each process counts its own share of the work, as if all the work were that share.
+        stretch = Stretch(
+            start=int(edges[index]),
+            stop=int(edges[index + 1]),
+            before=(self.state.epoch * length + start) / count,
+            total=self.args.num_train_epochs * length / count,
+            rates=(self.args.learning_rate, self.args.min_learning_rate),
+            seed=(self.args.seed, self.state.epoch, start, index),
+        )
+        watch = _Progress(self, bar, stretch, count)
+        began = time.perf_counter()
+        try:
+            engine.run(self.corpus.ids, stretch, watch)
+        finally:
+            self.state.seconds += time.perf_counter() - began
+        if meeting is not None:
+            meeting.average(stop - start)
+        self.state.log_history.append(watch.entry(time.perf_counter() - began, stop))
+        self.state.position = stop
+        if stop == length:
+            self.state.epoch, self.state.position = self.state.epoch + 1, 0
+        if save and self.processes.is_main_process:
+            self._save(engine)
+
+    def _write_back(self, engine: Engine) -> None:
+        """Let the model have the engine's vectors; those of an engine on the CPU are its own already."""
+        inputs, outputs = engine.matrices()
+        if not torch.isfinite(inputs).all() or not torch.isfinite(outputs).all():
+            done = self.corpus.raw_words * self.state.epoch + self._words(self.state.position)
+            self._stop_diverged("there are NaN or infinite numbers among the vectors", done)
+        self.model.inputs.weight.data = inputs.cpu()
+        self.model.needed_outputs("training").weight.data = outputs.cpu()
+
+    def _stop_diverged(self, what: str, words: int) -> NoReturn:
+        raise ValueError(
+            f"The training diverged: {what} after {words} words. Lower learning_rate ({self.args.learning_rate}), "
+            f"block_size ({self.args.block_size}) or tokens_per_step ({self.args.tokens_per_step}). "
+            f"{last_of(self._checkpoints())}"
+        )
+
+    def _checkpoints(self) -> list[Path]:
+        return [] if self.args.output_dir is None else checkpoints_in(self.args.output_dir)
+
+    def _make_room(self) -> None:
+        """Remove the checkpoints of the very same run, which is done again; refuse to mix with those of another."""
+        for folder in self._checkpoints():
+            if self._changed(_state_of(folder)["arguments"]):
+                raise ValueError(
+                    f"{self.args.output_dir} holds checkpoints of another run, such as {folder.name}: resume it "
+                    "(resume_from_checkpoint=True, of a recipe --resume), or name another output_dir."
+                )
+            shutil.rmtree(folder)
+
+    def _changed(self, before: dict[str, Any]) -> list[str]:
+        """`name: old -> new` of the arguments that a training depends on."""
+        now = dataclasses.asdict(self.args)
+        names = [name for name in now if name not in ("output_dir", "disable_tqdm", "save_total_limit")]
+        return [f"{name}: {before.get(name)!r} -> {now[name]!r}" for name in names if before.get(name) != now[name]]
+
+    def _save(self, engine: Engine) -> None:
+        """Write a checkpoint, then remove the oldest ones."""
+        self._write_back(engine)
+        root = Path(str(self.args.output_dir))
+        folder = root / f"checkpoint-{self.state.epoch * len(self.corpus) + self.state.position}"
+        clear_unfinished(root)
+        with written_beside(folder) as unfinished:
+            self.model.save_pretrained(unfinished)
+            state = dataclasses.asdict(self.state) | {"arguments": dataclasses.asdict(self.args)}
+            (unfinished / STATE_FILE).write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+            publish(unfinished, folder)
+        for old in self._checkpoints()[: -self.args.save_total_limit]:
+            shutil.rmtree(old)
+
+    def _resume(self, checkpoint: bool | str | os.PathLike[str]) -> None:
+        agreed: list[Any] = [None]
+        if self.processes.is_main_process:
+            agreed[0] = found_checkpoint(checkpoint, self.args.output_dir)
+        if self._is_shared:
+            broadcast_object_list(agreed)
+        folder = Path(agreed[0])
+        model = self._checked(Word2VecModel.from_pretrained(folder, trust_remote_code=False))
+        different = [
+            f"{name}: {getattr(model.config, name)!r} -> {getattr(self.model.config, name)!r}"
+            for name in _CONFIGURED
+            if getattr(model.config, name) != getattr(self.model.config, name)
+        ]
+        if different:
+            raise ValueError(f"{folder} holds another model ({'; '.join(different)}): name another output_dir.")
+        self.model.load_state_dict(model.state_dict())
+        state = _state_of(folder)
+        if changed := self._changed(state.pop("arguments")):
+            logger.warning("Resuming with other arguments: %s.", "; ".join(changed))
+        self.state = Word2VecState(**state | {"interrupted": False})
+
+
+def _state_of(checkpoint: Path) -> dict[str, Any]:
+    try:
+        return {"arguments": {}} | json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{checkpoint} holds no {STATE_FILE} that can be read ({error}): remove it.") from error
+
+
+class _Progress:
+    """Turns an engine's counts into a progress bar and a log entry."""
+
+    def __init__(self, trainer: Word2VecTrainer, bar: tqdm, stretch: Stretch, processes: int) -> None:
+        self.trainer, self.bar, self.stretch, self.processes = trainer, bar, stretch, processes
+        self.start, self.loss, self.pairs = bar.n, 0.0, 0.0
+
+    def __call__(self, done: int, loss: float, pairs: float) -> None:
+        self.loss, self.pairs = loss, pairs
+        words = self.start + self.trainer._words(done * self.processes)
+        if not math.isfinite(loss):
+            self.trainer._stop_diverged(
+                f"the loss is {loss}, at the learning rate {self.stretch.rate(done):g},", words
+            )
+        self.bar.update(words - self.bar.n)
+        mean = f"{self.mean:.3f}" if self.pairs else "?"
+        self.bar.set_postfix(loss=mean, lr=f"{self.stretch.rate(done):.4f}", refresh=False)
+
+    @property
+    def mean(self) -> float:
+        """Mean loss of a pair."""
+        return self.loss / self.pairs if self.pairs else float("nan")
+
+    def entry(self, seconds: float, stop: int) -> dict[str, float]:
+        """The line of the log."""
+        trainer = self.trainer
+        words = trainer._words(stop - trainer.state.position)
+        return {
+            "epoch": round(trainer.state.epoch + stop / len(trainer.corpus), 4),
+            "loss": round(self.mean, 5),
+            "learning_rate": self.stretch.rate(self.stretch.stop - self.stretch.start),
+            "words_per_second": round(words / max(seconds, 1e-9)),
+        }
+
+
+class _Meeting:
+    """Where processes that trained apart make one model of theirs.
+
+    Each row moves by the processes' movements since the last meeting: by their sum where it was met seldom, for then
+    they pushed one after another as one process would have; by their mean where it was met so often that each had
+    settled it by itself, and the sum would overshoot.
+    """
+
+    def __init__(self, engine: Engine, model: Word2VecModel, corpus: WordCorpus, processes: PartialState) -> None:
+        self.engine, self.count = engine, processes.num_processes
+        self.length = len(corpus)
+        counts = model.counts.cpu().numpy().astype(np.float64)
+        inputs: np.ndarray = np.zeros(len(model.inputs.weight))
+        outputs: np.ndarray = counts
+        inputs[: len(counts)] = counts
+        if model.config.ngram_buckets:
+            starts, ngrams = model.ngram_starts.cpu().numpy(), model.ngrams.cpu().numpy()
+            inputs += np.bincount(ngrams, weights=np.repeat(counts, np.diff(starts)), minlength=len(inputs))
+        if model.config.loss == "hierarchical-softmax":
+            starts, nodes, _ = model.paths()
+            outputs = np.bincount(nodes, weights=np.repeat(counts, np.diff(starts)), minlength=len(counts))
+        self.occurrences = torch.from_numpy(inputs), torch.from_numpy(outputs)
+        for matrix in engine.matrices():  # models made apart may differ
+            shared = matrix.contiguous()
+            torch.distributed.broadcast(shared, src=0)
+            matrix.copy_(shared)
+        self.before = [matrix.clone() for matrix in engine.matrices()]
+
+    def average(self, ids: int) -> None:
+        """Join the matrices after `ids` of the corpus were read by all together."""
+        for matrix, before, occurrences in zip(self.engine.matrices(), self.before, self.occurrences, strict=True):
+            moved = (matrix - before).contiguous()
+            torch.distributed.all_reduce(moved)
+            met = occurrences * (ids / self.length / self.count)
+            settled = met / (met + _SETTLED_AFTER)
+            share = (1 - settled) + settled / self.count
+            before += moved * share[:, None].to(moved)
+            matrix.copy_(before)
+
+
+# What a user of gensim types, of what is not the config's.
+_OF_GENSIM = {
+    "epochs": "num_train_epochs",
+    "iter": "num_train_epochs",
+    "workers": "num_threads",
+    "alpha": "learning_rate",
+    "min_alpha": "min_learning_rate",
+    "max_final_vocab": "max_words",
+}
+FILLED_IN = ("vocab_size", "num_ngrams", "with_outputs", "pad_token_id", "bos_token_id", "eos_token_id")
+"""Fields of the config that follow from the corpus."""
+_CONFIGURED = tuple(
+    item.name
+    for item in dataclasses.fields(Word2VecConfig)
+    if item.name in Word2VecConfig.__annotations__ and item.name not in FILLED_IN
+)
+
+
+def _count_ngrams(config: Word2VecConfig, words: list[str]) -> int:
+    from ...models.words.tables import ngram_buckets
+
+    _, found = ngram_buckets(
+        words, shortest=config.shortest_ngram, longest=config.longest_ngram, buckets=config.ngram_buckets
+    )
+    return len(found)
+
+
+def train_word2vec(source: Source, **options: Any) -> Word2VecModel:
+    """Read a corpus and train word vectors on it.
+
+    Args:
+        source: A text file, a dataset, or an iterable of texts or of lists of words; see `WordCorpus.read`.
+        **options: Fields of `Word2VecConfig` (`hidden_size=100`, `architecture="cbow"` ...) and of
+            `Word2VecTrainingArguments` (`num_train_epochs=5` ...), options of `WordCorpus.read` (`min_count=5` ...).
+    """
+    reading = ("split", "lowercase", "min_count", "max_words", "phrases", "text_column", "cache_dir")
+    training = [item.name for item in dataclasses.fields(Word2VecTrainingArguments)]
+    for name in options:
+        known = [*reading, *training, *_CONFIGURED]
+        meant = None if name in known else _OF_GENSIM.get(name) or Word2VecConfig.field_meant(name)
+        if meant is not None:
+            raise ValueError(f"train_word2vec: unknown option {name!r}; did you mean {meant!r}?")
+        check_known(name, known, "train_word2vec", kind="option")
+    args = Word2VecTrainingArguments(**{name: options[name] for name in training if name in options})
+    corpus = WordCorpus.read(source, **{name: options[name] for name in reading if name in options})
+    config = Word2VecConfig(
+        vocab_size=corpus.vocab_size,
+        **{name: options[name] for name in _CONFIGURED if name in options},
+    )
+    return Word2VecTrainer(config, corpus, args).train()

@@ -1,0 +1,529 @@
+"""The n-gram model against the slow one of `ngram_oracle.py`."""
+
+import itertools
+import lzma
+import math
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    DynamicCache,
+    PreTrainedTokenizerFast,
+    Trainer,
+    TrainingArguments,
+    pipeline,
+)
+
+from hfseq.models.counting.ngram import NGramConfig, NGramForCausalLM
+from hfseq.models.counting.ngram_counts import kneser_ney_discounts
+from tests.closeness import assert_same
+from tests.models.counting.ngram_oracle import LOWEST, Oracle
+
+PAD, UNK, BOS, EOS = 0, 1, 2, 3
+V = 8
+BOUNDARIES = {
+    "eos": {"eos_token_id": EOS},
+    "bos": {"bos_token_id": BOS},
+    "both": {"bos_token_id": BOS, "eos_token_id": EOS},
+    "one-for-both": {"bos_token_id": EOS, "eos_token_id": EOS},
+    "padding-too": {"pad_token_id": EOS, "bos_token_id": EOS, "eos_token_id": EOS},
+    "none": {"pad_token_id": None},
+}
+
+
+def documents(config, rows=25, seed=0, longest=9):
+    """Random ones, some words much more frequent than others; word 7 never occurs."""
+    generator = np.random.default_rng(seed)
+    special = {PAD, BOS, EOS} & {config.pad_token_id, config.bos_token_id, config.eos_token_id}
+    words = [word for word in range(V - 1) if word not in special]
+    chances = np.arange(1, len(words) + 1, dtype=float) ** 2
+    found = []
+    for row in range(rows):
+        middle = generator.choice(words, generator.integers(0, longest), p=chances / chances.sum()).tolist()
+        begin = [config.bos_token_id] if config.bos_token_id is not None and row % 3 else []
+        found.append(begin + middle + ([config.eos_token_id] if config.eos_token_id is not None and row % 7 else []))
+    eos = config.eos_token_id
+    return [*found, [4, 5, eos, 6, eos]] if eos is not None else [*found, [4]]  # two sentences in one
+
+
+def fitted(**options):
+    config = NGramConfig(**{"vocab_size": V, "order": 3, "eos_token_id": EOS, **options})
+    return NGramForCausalLM(config).fit(documents(config)).eval()
+
+
+def random_texts(rows=20, time=8, seed=1):
+    """(B, T), of all the words there are, boundaries in the middle too."""
+    return torch.randint(1, V, (rows, time), generator=torch.Generator().manual_seed(seed))
+
+
+def all_texts(length):
+    return torch.tensor(list(itertools.product(range(1, V), repeat=length)))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+@pytest.mark.parametrize("boundaries", BOUNDARIES)
+@pytest.mark.parametrize("discounts", ["modified", "single"])
+def test_kneser_ney_equals_its_definition_after_every_text(order, boundaries, discounts):
+    config = NGramConfig(
+        vocab_size=V, order=order, discounts=discounts, **{"eos_token_id": None, **BOUNDARIES[boundaries]}
+    )
+    corpus = documents(config)
+    model, oracle = NGramForCausalLM(config).fit(corpus), Oracle(corpus, config)
+    for texts in (random_texts(), all_texts(min(order, 2))):
+        logits = model(texts).logits
+        for text, row in zip(texts.tolist(), logits, strict=True):
+            assert_same(row.double(), oracle.logits(text))
+
+
+def test_the_oracle_meets_every_branch_of_the_definition():
+    """Discounts of the formula and those of the fallback, counts of 0 to 3 and more, contexts never seen."""
+    config = NGramConfig(vocab_size=V, order=3, eos_token_id=EOS)
+    oracle = Oracle(documents(config), config)
+    discounts = {(k, count): oracle.discount(count, k) for k in (1, 2, 3) for count in (1, 2, 3)}
+    formula = [k for k in (1, 2, 3) if discounts[k, 1] != 0.5]
+    assert 0 < len(formula) < 3
+    assert {min(count, 3) for count in oracle.counts.values()} == {1, 2, 3}
+    assert any(context not in oracle.after for context in itertools.product(range(1, V), repeat=2))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("boundaries", BOUNDARIES)
+@pytest.mark.parametrize("k", [0, 0.1, 1])
+def test_add_k_equals_its_definition_after_every_text(order, boundaries, k):
+    options = {"eos_token_id": None, **BOUNDARIES[boundaries]}
+    config = NGramConfig(vocab_size=V, order=order, smoothing="add-k", add_k=k, **options)
+    corpus = documents(config)
+    model, oracle = NGramForCausalLM(config).fit(corpus), Oracle(corpus, config)
+    texts = random_texts()
+    for text, row in zip(texts.tolist(), model(texts).logits, strict=True):
+        assert_same(row.double(), oracle.logits(text))
+
+
+def test_add_one_of_two_sentences_by_hand():
+    """`a b </s>` and `a a </s>`: after `a` came a, b and </s> once each; four words can follow."""
+    config = NGramConfig(vocab_size=5, order=2, smoothing="add-k", eos_token_id=2)
+    a, b, c = 1, 3, 4
+    model = NGramForCausalLM(config).fit([[a, b, 2], [a, a, 2]])
+    after_start, after_a = model(torch.tensor([[2, a]])).logits[0].exp()
+    assert_same(after_a, torch.tensor([0, 2 / 7, 2 / 7, 2 / 7, 1 / 7]))
+    assert_same(after_start, torch.tensor([0, 3 / 6, 1 / 6, 1 / 6, 1 / 6]))
+    after_c = model(torch.tensor([[c]])).logits[0, -1].exp()
+    assert_same(after_c, torch.tensor([0, 1 / 4, 1 / 4, 1 / 4, 1 / 4]))
+
+
+def test_discounts_by_hand():
+    counts = np.repeat([0, 1, 2, 3, 4, 9], [5, 10, 5, 3, 2, 1])  # Y = 10 / 20
+    expected = [0, 1 - 2 * 0.5 * 5 / 10, 2 - 3 * 0.5 * 3 / 5, 3 - 4 * 0.5 * 2 / 3]
+    assert_same(kneser_ney_discounts(counts, "modified"), expected)
+    assert_same(kneser_ney_discounts(counts, "single"), [0, 0.5, 0.5, 0.5])
+    assert_same(kneser_ney_discounts(np.array([1, 1, 3]), "modified"), [0, 0.5, 1, 1.5])
+
+
+def test_a_word_that_follows_many_is_likelier_in_new_company_than_one_as_frequent_that_follows_one():
+    """San Francisco: 4 follows 5 alone, six times; 6 follows six different words."""
+    corpus = [[5, 4, EOS]] * 6 + [[word, 6, EOS] for word in (5, 7, 8, 9, 10, 11)]
+    model = NGramForCausalLM(NGramConfig(vocab_size=13, order=2, eos_token_id=EOS)).fit(corpus)
+    new = model(torch.tensor([[12]])).logits[0, -1]
+    after_5 = model(torch.tensor([[5]])).logits[0, -1]
+    assert new[6] > new[4] + 0.5 and after_5[4] > after_5[6]
+
+
+@pytest.mark.parametrize("options", [{}, {"order": 5}, {"smoothing": "add-k", "add_k": 0.3}, {"bos_token_id": BOS}])
+def test_probabilities_sum_to_one_and_the_impossible_has_none(options):
+    logits = fitted(**options)(random_texts(40)).logits
+    assert logits.dtype == torch.float32 and torch.isfinite(logits).all()
+    assert_same(logits.double().exp().sum(-1), 1)
+    assert (logits[..., PAD] == LOWEST).all()
+    assert (logits[..., BOS] == LOWEST).all() == ("bos_token_id" in options)
+    assert (logits[..., 7] > -20).all()  # never seen, yet possible
+
+
+def test_maximum_likelihood_is_certain_and_finite():
+    model = fitted(smoothing="add-k", add_k=0, order=5)
+    logits = model(random_texts()).logits
+    assert (logits[..., 7] == LOWEST).any() and torch.isfinite(logits).all()
+    assert_same(logits.softmax(-1), logits.exp())
+
+
+def test_token_log_probs_are_those_of_the_table():
+    model, texts = fitted(order=4), random_texts(6, 12)
+    targets = random_texts(6, 12, seed=2)
+    targets[0, 3:5] = targets[4] = -100
+    found = model.token_log_probs(texts, targets)
+    expected = model(texts).logits.gather(-1, targets.clamp(min=0)[..., None])[..., 0]
+    assert found.dtype == torch.float32 and (found[targets == -100] == 0).all()
+    assert_same(found, expected.masked_fill(targets == -100, 0))
+    assert model.token_log_probs(torch.tensor([[4]]), torch.tensor([[PAD]])).item() == LOWEST
+
+
+def padded(text, side, width=12):
+    """A row of ids and its mask; `holes` puts padding before every word."""
+    gap = [PAD] * (width - len(text))
+    if side == "holes":
+        return [x for word in text for x in (PAD, word)], [0, 1] * len(text)
+    ids, mask = (gap + text, [0] * len(gap) + [1] * len(text)), (text + gap, [1] * len(text) + [0] * len(gap))
+    return ids if side == "left" else (mask[0], mask[1])
+
+
+@pytest.mark.parametrize("options", [{"order": 1}, {"order": 5}, {"order": 3, "smoothing": "add-k"}])
+@pytest.mark.parametrize("side", ["left", "right", "holes"])
+def test_padding_changes_no_answer(side, options):
+    model = fitted(**options)
+    for text in random_texts(10, 6).tolist():
+        alone = torch.tensor([text])
+        ids, mask = (torch.tensor([row, [PAD] * len(row)]) for row in padded(text, side))
+        outputs = model(ids, attention_mask=mask)
+        real = mask[0].bool()
+        assert torch.equal(outputs.logits[0, real], model(alone).logits[0])
+        assert torch.equal(outputs.logits[1, -1], model(torch.tensor([[EOS]])).logits[0, -1])  # no text: a beginning
+        targets = torch.where(mask.bool(), ids.roll(-1, 1), -100)
+        log_probs = model.token_log_probs(ids, targets, mask)
+        assert torch.equal(
+            log_probs[0, real], model.token_log_probs(alone, torch.tensor([targets[0, real].tolist()]))[0]
+        )
+        if side != "holes":
+            labels = ids.masked_fill(mask == 0, -100)
+            assert_same(model(ids, mask, labels=labels).loss, model(alone, labels=alone).loss)
+
+
+@pytest.mark.parametrize("order", [1, 2, 5])
+@pytest.mark.parametrize("smoothing", ["kneser-ney", "add-k"])
+def test_only_the_positions_asked_for_are_computed(order, smoothing):
+    model, texts = fitted(order=order, smoothing=smoothing), random_texts(4, 9)
+    mask = torch.ones_like(texts)
+    mask[1, :4] = mask[2, 5:] = mask[3, ::2] = 0
+    everything = model(texts, mask).logits
+    for kept in (1, 2, 3, 9, 20):
+        assert torch.equal(model(texts, mask, logits_to_keep=kept).logits, everything[:, -kept:])
+    places = torch.tensor([0, 5])
+    assert torch.equal(model(texts, mask, logits_to_keep=places).logits, everything[:, places])
+
+
+def test_large_tables_are_made_in_pieces(monkeypatch):
+    model, texts = fitted(order=4), random_texts(5, 9)
+    at_once = model(texts).logits
+    monkeypatch.setattr("hfseq.models.counting.ngram._TABLE_SIZE", 3 * V)
+    assert torch.equal(model(texts).logits, at_once)
+
+
+def test_the_loss_is_the_mean_of_what_was_asked_or_the_sum_over_the_number_given():
+    model, texts = fitted(), random_texts(3, 7)
+    log_probs = model.token_log_probs(texts[:, :-1], texts[:, 1:])
+    labels = texts.clone()
+    assert_same(model(texts, labels=labels).loss, -log_probs.mean())
+    assert_same(model(texts, labels=labels, num_items_in_batch=100).loss, -log_probs.sum() / 100)
+    labels[:, 4] = -100
+    kept = [0, 1, 2, 4, 5]
+    assert_same(model(texts, labels=labels).loss, -log_probs[:, kept].mean())
+    shifted = model(texts[:, :-1], shift_labels=texts[:, 1:]).loss
+    assert_same(shifted, -log_probs.mean())
+    assert model(texts[:, :1], labels=texts[:, :1]).loss == 0  # nothing follows
+
+
+def test_a_checkpoint_is_bit_equal_and_loads_by_the_auto_classes(tmp_path):
+    for options in ({"order": 4}, {"order": 1}, {"order": 10}, {"smoothing": "add-k", "add_k": 0.5}):
+        model = fitted(**options)
+        model.save_pretrained(tmp_path)
+        assert {file.name for file in tmp_path.iterdir()} == {
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+        }
+        loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+        assert type(loaded) is NGramForCausalLM and loaded.config.num_ngrams == model.config.num_ngrams
+        left, right = model.state_dict(), loaded.state_dict()
+        assert left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+        assert torch.equal(model(random_texts()).logits, loaded(random_texts()).logits)
+
+
+def test_probabilities_stay_exact_when_half_precision_is_asked_for(tmp_path):
+    model = fitted()
+    model.save_pretrained(tmp_path)
+    for dtype in (torch.float16, torch.bfloat16):
+        loaded = NGramForCausalLM.from_pretrained(tmp_path, dtype=dtype)
+        assert torch.equal(loaded(random_texts()).logits, model(random_texts()).logits)
+
+
+def add(amount, row):
+    """To one number of a table."""
+    return lambda table: table.index_add(0, torch.tensor([row]), torch.tensor([amount], dtype=table.dtype))
+
+
+# Of one document, 4 5 4 </s>: keys_2 is [28, 35, 37, 44], keys_3 [5, 20, 27], gammas_2 [0.5, 1, 0.5, 0.5].
+DAMAGES = {
+    "descending": ("keys_2", lambda table: table.flip(0), r"keys_2\[1\] = 37 must be above .* 44"),
+    "twice the same": ("keys_2", lambda table: table[[0, 0, 2, 3]], r"keys_2\[1\] = 28 must be above .* 28"),
+    "below zero": ("keys_3", lambda table: table - 1000, r"keys_3\[0\] = -995 is outside 0 to 31"),
+    "beyond the contexts": ("keys_3", add(2**60, 2), r"keys_3\[2\] = 1152921504606847003 is outside 0 to 31"),
+    "not numbers": ("shares_3", lambda table: table * float("nan"), r"shares_3\[0\] = nan is no probability"),
+    "above one": ("gammas_1", lambda table: table + 1, r"gammas_1\[0\] = 2.0 is no probability"),
+    "padding that follows": ("shares_1", add(0.5, PAD), r"shares_1\[0\] = 0.5 must be 0: the id 0 is never predicted"),
+    "more than all": ("shares_1", add(0.5, 5), r"gammas_0\[0\] and the shares_1 of .* ids \[\], sum to 1.5, not to 1"),
+    "too little": ("shares_2", add(-0.25, 1), r"gammas_1\[4\] and the .*_2 of .* ids \[4\], sum to 0.75, not to 1"),
+    "another's word": ("keys_3", add(-5, 1), r"gammas_2\[1\] and the .*_3 of .* ids \[4, 3\], sum to 1.5, not to 1"),
+    "nobody's gamma": ("gammas_2", add(-0.5, 1), r"gammas_2\[1\] and the .*_3 of .* ids \[4, 3\], sum to 0.5, not"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_tables_are_refused(damage, tmp_path):
+    config = NGramConfig(vocab_size=V, order=3, eos_token_id=EOS)
+    NGramForCausalLM(config).fit([[4, 5, 4, EOS]]).save_pretrained(tmp_path)
+    name, change, message = DAMAGES[damage]
+    file = tmp_path / "model.safetensors"
+    tables = load_file(file)
+    save_file(tables | {name: change(tables[name])}, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"are damaged: {message}"):
+        NGramForCausalLM.from_pretrained(tmp_path)
+
+
+def test_a_table_that_is_missing_is_named(tmp_path):
+    fitted().save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    tables = load_file(file)
+    del tables["keys_2"]
+    save_file(tables, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="lacks keys_2"):
+        NGramForCausalLM.from_pretrained(tmp_path)
+
+
+def test_what_is_impossible_follows_from_the_config(tmp_path):
+    model = fitted()
+    model.config.pad_token_id = 4  # a word that was counted
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"shares_1\[4\] .* must be 0: the id 4 is never predicted"):
+        NGramForCausalLM.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("smoothing", ["kneser-ney", "add-k"])
+@pytest.mark.parametrize("kind", ["keys", "shares", "gammas"])
+def test_tables_without_a_fault_give_probabilities_that_sum_to_one(kind, smoothing):
+    """Any one number changed at random: either it is found, or every distribution is still one."""
+    generator, found = np.random.default_rng(0), 0
+    for _ in range(60):
+        model = fitted(smoothing=smoothing)
+        assert model._fault() is None
+        names = [name for name, table in model.named_buffers() if name.startswith(kind) and len(table)]
+        table = model.get_buffer(generator.choice(names))
+        row = int(generator.integers(len(table)))
+        table[row] = int(generator.integers(-5, 3 * len(table) * V)) if kind == "keys" else generator.random()
+        if model._fault() is not None:
+            found += 1
+            continue
+        logits = model(torch.cat([random_texts(), all_texts(2).repeat(1, 4)])).logits
+        assert logits.double().logsumexp(-1).abs().max() < 1e-4
+        assert (logits[..., PAD] == LOWEST).all()
+    assert found > 20
+
+
+@pytest.mark.parametrize("options", [{}, {"smoothing": "add-k", "add_k": 0.5}, {"smoothing": "add-k", "add_k": 0}])
+@pytest.mark.parametrize("corpus", [[[4, EOS], [5, EOS]], [[4]], [[EOS]], [[4, 5, 6, EOS]]])
+def test_documents_shorter_than_the_order_are_counted(corpus, options, tmp_path):
+    """No document has five words: the tables of the longest n-grams are empty."""
+    config = NGramConfig(vocab_size=V, order=7, eos_token_id=EOS, **options)
+    model, oracle = NGramForCausalLM(config).fit(corpus), Oracle(corpus, config)
+    assert config.num_ngrams[-1] == 0
+    texts = torch.cat([random_texts(), torch.tensor([[4, 5, 6, EOS, 4, EOS, 5, 6]])])
+    logits = model(texts).logits
+    for text, row in zip(texts.tolist(), logits, strict=True):
+        torch.testing.assert_close(row.double(), oracle.logits(text), rtol=1e-6, atol=1e-6)
+    log_probs = model.token_log_probs(texts[:, :-1], texts[:, 1:])
+    assert torch.equal(log_probs, logits[:, :-1].gather(-1, texts[:, 1:, None])[..., 0])
+    model.save_pretrained(tmp_path)
+    assert torch.equal(NGramForCausalLM.from_pretrained(tmp_path)(texts).logits, logits)
+    assert model.generate(texts[:, :2], max_new_tokens=3, do_sample=False).shape[1] <= 5
+
+
+def test_greedy_generation_is_the_argmax_loop_also_of_padded_prompts():
+    model = fitted(order=4)
+    prompts = [[4, 5], [6], [EOS, 4, 4, 5, 6]]
+    ids, mask = zip(*(padded(prompt, "left", 5) for prompt in prompts), strict=True)
+    found = model.generate(
+        torch.tensor(ids), attention_mask=torch.tensor(mask), max_new_tokens=6, do_sample=False, pad_token_id=PAD
+    )
+    for prompt, row in zip(prompts, found[:, 5:].tolist(), strict=True):
+        text = list(prompt)
+        while len(text) < len(prompt) + 6:
+            text.append(model(torch.tensor([text])).logits[0, -1].argmax().item())
+            if text[-1] == EOS:
+                break
+        expected = text[len(prompt) :]
+        assert row == expected + [PAD] * (6 - len(expected))
+
+
+@pytest.mark.parametrize("use_cache", [None, True, False])
+def test_generation_looks_at_all_the_context_whatever_is_said_of_a_cache(use_cache):
+    corpus = [[4, 5, 6, 4, 6, 5, EOS]] * 3
+    model = NGramForCausalLM(NGramConfig(vocab_size=V, order=4, eos_token_id=EOS)).fit(corpus)
+    options = {} if use_cache is None else {"use_cache": use_cache}
+    found = model.generate(torch.tensor([[4]]), do_sample=False, max_new_tokens=10, pad_token_id=PAD, **options)
+    assert found.tolist() == [corpus[0]]
+
+
+def test_beam_search_finds_the_best_text_of_all():
+    model, steps = fitted(order=3), 3
+    prompt = [4]
+    best, best_score = None, -math.inf
+    for words in itertools.product(range(1, V), repeat=steps):
+        text = list(words)
+        if EOS in text:
+            text = text[: text.index(EOS) + 1]
+        ids = torch.tensor([prompt + text])
+        score = model.token_log_probs(ids[:, :-1], ids[:, 1:]).double().sum().item()
+        if score > best_score:
+            best, best_score = text, score
+    found = model.generate(
+        torch.tensor([prompt]),
+        num_beams=V * V,
+        max_new_tokens=steps,
+        length_penalty=0.0,
+        do_sample=False,
+        pad_token_id=PAD,
+        output_scores=True,
+        return_dict_in_generate=True,
+    )
+    assert [word for word in found.sequences[0, 1:].tolist() if word != PAD] == best
+    assert_same(found.sequences_scores, best_score)
+
+
+def test_samples_follow_the_probabilities():
+    model, draws = fitted(), 4000
+    torch.manual_seed(0)
+    prompt = torch.tensor([[4, 5]])
+    found = model.generate(
+        prompt, do_sample=True, top_k=0, max_new_tokens=1, num_return_sequences=draws, pad_token_id=PAD
+    )
+    shares = torch.bincount(found[:, -1], minlength=V) / draws
+    assert_same(shares, model(prompt).logits[0, -1].exp(), 0.03, scale=1)
+
+
+def test_the_text_generation_pipeline_continues_a_text(tmp_path):
+    vocabulary = ["<pad>", "<unk>", "<s>", "</s>", "the", "cat", "sat", "dog"]
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="</s>", padding_side="left"
+    )
+    model = NGramForCausalLM(NGramConfig(vocab_size=V, order=3, eos_token_id=EOS))
+    model.fit([[4, 5, 6, EOS], [4, 5, 6, EOS], [7, 6, EOS]]).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    pipe = pipeline("text-generation", model=str(tmp_path))
+    answers = pipe(["the", "dog", "the cat"], batch_size=3, do_sample=False, max_new_tokens=5, return_full_text=False)
+    assert [answer[0]["generated_text"] for answer in answers] == ["cat sat", "sat", "sat"]
+
+
+def test_the_stock_trainer_evaluates_it(tmp_path):
+    model, rows = fitted(), random_texts(5, 7)
+    arguments = TrainingArguments(str(tmp_path), report_to=[], use_cpu=True, per_device_eval_batch_size=5)
+    dataset = Dataset.from_dict({"input_ids": rows.tolist(), "labels": rows.tolist()})
+    found = Trainer(model, arguments, eval_dataset=dataset).evaluate()
+    assert_same(found["eval_loss"], model(rows, labels=rows).loss)
+
+
+def test_a_text_without_words_is_a_beginning():
+    model = fitted()
+    empty = torch.zeros(1, 0, dtype=torch.long)
+    assert torch.equal(model(empty).logits, model(torch.tensor([[EOS]])).logits)
+    assert model.token_log_probs(empty, empty).shape == (1, 0)
+
+
+def test_fitting_again_replaces_what_was_counted():
+    model = fitted()
+    again = model.fit([np.array([4, 4, EOS], dtype=np.int32), torch.tensor([5, EOS]), []])
+    fresh = NGramForCausalLM(NGramConfig(vocab_size=V, order=3, eos_token_id=EOS)).fit([[4, 4, EOS], (5, EOS)])
+    assert again is model and model.config.num_ngrams == fresh.config.num_ngrams
+    assert torch.equal(model(random_texts()).logits, fresh(random_texts()).logits)
+
+
+def test_it_knows_where_it_is_and_has_nothing_to_train():
+    model = fitted()
+    assert model.device == torch.device("cpu") and model.dtype == torch.float32
+    assert model.base_model is model and not list(model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"order": 0}, r"must be in \[1, 10\], got 0"),
+        ({"order": 11}, r"must be in \[1, 10\], got 11"),
+        ({"order": 2.0}, "order"),
+        ({"smoothing": "good-turing"}, "smoothing"),
+        ({"discounts": "none"}, "discounts"),
+        ({"add_k": -1.0}, r"must be in \[0.0, 1000000.0\]"),
+        ({"n": 3}, "Did you mean 'order'"),
+        ({"eos_token_id": V}, "eos_token_id=8 is outside 0 to vocab_size - 1 = 7"),
+        ({"pad_token_id": -1}, "pad_token_id=-1 is outside"),
+        ({"vocab_size": 2, "bos_token_id": 1}, "leaves no word"),
+        ({"num_ngrams": [V, 3]}, "must be 3"),
+        ({"num_ngrams": [V, 3, -1]}, "from 0 to"),
+        ({"num_ngrams": [V + 1, 3, 3]}, "must begin with vocab_size=8"),
+        ({"num_ngrams": "many"}, "num_ngrams"),
+    ],
+)
+def test_a_wrong_config_is_refused(options, message):
+    with pytest.raises(Exception, match=message):
+        NGramConfig(**{"vocab_size": V, "order": 3, **options})
+
+
+@pytest.mark.parametrize(
+    ("corpus", "message"),
+    [
+        ([], "nothing to count"),
+        ([[], []], "nothing to count"),
+        ([[BOS]], "no token besides"),
+        ([[4, V]], "id 8, outside 0 to 7"),
+        ([[4, -1]], "id -1, outside 0 to 7"),
+        ([[4, EOS, PAD, PAD]], "id 0, which is padding, 2 times"),
+        ([[4.0, 5.0]], "float64"),
+        ([4, 5], "0 dimensions"),
+        (["the cat"], "'the cat'"),
+        ([[True, False]], "bool"),
+    ],
+)
+def test_a_corpus_that_cannot_be_counted_is_refused(corpus, message):
+    model = NGramForCausalLM(NGramConfig(vocab_size=V, bos_token_id=BOS, eos_token_id=EOS))
+    with pytest.raises(ValueError, match=message):
+        model.fit(corpus)
+
+
+def test_wrong_inputs_are_refused():
+    model, ids = fitted(), torch.tensor([[4, 5]])
+    for call, message in {
+        lambda: NGramForCausalLM(NGramConfig(vocab_size=V))(ids): "counted nothing yet",
+        lambda: model(torch.tensor([[V]])): "input_ids hold 8",
+        lambda: model(ids.float()): "must be integers",
+        lambda: model(): "give it input_ids",
+        lambda: model(inputs_embeds=torch.zeros(1, 2, 3)): "give it input_ids",
+        lambda: model(ids, past_key_values=DynamicCache()): "keeps no state",
+        lambda: model(ids, torch.ones(1, 3)): r"attention_mask of shape \(1, 3\)",
+        lambda: model(ids, labels=torch.tensor([[4, V]])): "label 8 is outside 0 to 7",
+        lambda: model.token_log_probs(ids, torch.tensor([[4]])): r"shape \(1, 1\)",
+        lambda: model.resize_token_embeddings(9): "cannot become 9",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def ptb(folder, split):
+    with lzma.open(folder / "ptb" / f"ptb.{split}.txt.xz", "rt", encoding="utf-8") as file:
+        return [[*line.split(), "</s>"] for line in file]
+
+
+@pytest.mark.data
+def test_the_penn_treebank_has_the_published_perplexity(data_folder):
+    """141.2 for order 5 (Mikolov et al. 2011); 10,000 words, `</s>` among them."""
+    ids = {"<pad>": 0}
+    train, test = (
+        [[ids.setdefault(w, len(ids)) for w in row] for row in ptb(data_folder, s)] for s in ("train", "test")
+    )
+    eos = ids["</s>"]
+    model = NGramForCausalLM(NGramConfig(vocab_size=len(ids), eos_token_id=eos)).fit(train)
+    stream = torch.tensor([[eos, *itertools.chain.from_iterable(test)]])
+    log_probs = model.token_log_probs(stream[:, :-1], stream[:, 1:])
+    assert len(ids) == 10_001 and log_probs.numel() == 82_430
+    assert 141.1 < log_probs.double().mean().neg().exp().item() < 141.3
