@@ -341,7 +341,7 @@ def _add_code(folder: Path) -> None:
     classes = _auto_classes(config.get("model_type"))
     copied: dict[str, Path] = {}
     for module in sorted({inspect.getfile(cls) for cls in classes.values()}):
-        _flatten(Path(module), folder, copied)
+        flatten(Path(module), folder, copied)
     config["auto_map"] = {auto: f"{cls.__module__.rpartition('.')[2]}.{cls.__name__}" for auto, cls in classes.items()}
     (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -360,19 +360,25 @@ def _auto_classes(model_type: Any) -> dict[str, type]:
 _RELATIVE_IMPORT = re.compile(r"^(\s*)from (\.+)((?:\w+\.)*)(\w*) import", re.MULTILINE)
 
 
-def _flatten(file: Path, target: Path, copied: dict[str, Path]) -> None:
-    """Copy a module and what it imports relatively into one folder, by base names, as transformers loads code."""
+def flatten(file: Path, target: Path, copied: dict[str, Path]) -> None:
+    """Copy a module of a model and what it imports relatively into one folder, which is how transformers loads code.
+
+    Args:
+        file: The module, in `models/` or below.
+        target: An existing folder. `from ..base import X` becomes `from .base import X` there.
+        copied: Name -> the module that has been copied under it; what this call copies is added.
+    """
     if file.name in copied:
         if copied[file.name] != file:
             raise ValueError(f"Code that travels has two modules called {file.name}: {copied[file.name]} and {file}.")
         return
-    if not file.is_file():
-        raise ValueError(f"{file} does not exist: code that travels imports names, as `from .module import name`.")
+    if not file.is_file() or "models" not in file.parts[-3:-1]:
+        raise ValueError(f"{file} is no module of a model: code that travels imports names from those alone.")
     if "hfseq" in get_imports(file):
         raise ValueError(f"{file} needs hfseq itself: import it inside `try:`, with a way to do without.")
     copied[file.name] = file
     text = file.read_text(encoding="utf-8")
     for _, dots, folders, name in _RELATIVE_IMPORT.findall(text):
         parent = file.parents[len(dots) - 1] / folders.replace(".", "/")
-        _flatten(parent / f"{name}.py", target, copied)
+        flatten(parent / f"{name}.py", target, copied)
     (target / file.name).write_text(_RELATIVE_IMPORT.sub(r"\1from .\4 import", text), encoding="utf-8")

@@ -52,8 +52,8 @@ def test_the_wheel_works_where_the_source_is_out_of_reach(wheel, tmp_path, run_p
     code = f"""
         import hfseq
         from transformers import AutoModelForSequenceClassification as Auto
-        from hfseq.cards import render_card
-        from hfseq.facts import CardFacts
+        from hfseq.cards.render import render_card
+        from hfseq.cards.facts import CardFacts
         model = Auto.from_config(hfseq.GRUConfig(vocab_size=9))
         print(type(model).__name__, hfseq.__file__, len(render_card(CardFacts.load({str(facts)!r}))))
     """

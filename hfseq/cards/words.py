@@ -5,8 +5,8 @@ from typing import Any
 
 from huggingface_hub.utils import validate_repo_id
 
+from .checks import check_words
 from .facts import check_license
-from .render import check_words
 
 
 @dataclass(kw_only=True)

@@ -3,9 +3,10 @@
     model.generate(**inputs, do_sample=True, top_p=0.9, custom_generate=hfseq.fused_generate)
 
 `generate` prepares everything as always, and the prompt is read by the model's own forward; then each step is a few
-kernel calls (`kernels/cells/generation.py`), with the embeddings folded into the first layer's gates where the vocabulary
-is small. Greedy tokens are those of the ordinary loop. Sampling has the same distribution, and draws its uniform numbers
-from torch's generator, so that `torch.manual_seed` repeats a text, but another one than the ordinary loop's.
+kernel calls (`kernels/cells/generation.py`), with the embeddings folded into the first layer's gates where the
+vocabulary is small. Greedy tokens are those of the ordinary loop. Sampling has the same distribution, and draws its
+uniform numbers from torch's generator, so that `torch.manual_seed` repeats a text, but another one than the ordinary
+loop's.
 
 **Done here:** any number of rows, padding, `num_return_sequences`, `max_length`, `eos_token_id`, `min_length`,
 `min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `suppress_tokens`, `return_dict_in_generate`

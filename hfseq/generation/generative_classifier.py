@@ -3,7 +3,8 @@
     P(class | text) = P(text | class) P(class) / sum_k P(text | k) P(k)                 Bayes' rule
 
 P(text | class) is a language model of that class's texts (`evaluation/language.py`), end of the text included, and
-P(class) how frequent the class is. Each model is trained on its own class alone; a new class is a new model, and the others stay.
+P(class) how frequent the class is. Each model is trained on its own class alone; a new class is a new model, and the
+others stay.
 
     classifier = hfseq.GenerativeClassifier.train(texts, labels)         # a character n-gram model for each label
     classifier("guten Morgen")                                           # [{"label": "de", "score": 0.999}]

@@ -72,7 +72,12 @@ def test_the_walk_finds_what_it_is_to_find():
 LOAD = """
     import sys
     from hfseq import GenerativeClassifier, compare_contexts
-    from hfseq.classification import TokenizerSettings, TransferSettings, _from_language_model, make_tokenizer
+    from hfseq.tasks.text_classification.build import (
+        TokenizerSettings,
+        TransferSettings,
+        _from_language_model,
+        make_tokenizer,
+    )
     from hfseq.data.vectors import embedding_matrix
     from hfseq.tokenization import vocabulary_tokenizer
 

@@ -354,9 +354,9 @@ TUNE = """
     import sys
     from pathlib import Path
     sys.path.insert(0, {root!r})
-    from tests.cases import texts
-    from tests.trainers import make_trainer, small_model
-    from tests.test_fine_tuning import OPTIONS, Watch
+    from tests.contract.cases import texts
+    from tests.training.trainers import make_trainer, small_model
+    from tests.training.test_fine_tuning import OPTIONS, Watch
     watch = Watch()
     trainer = make_trainer(
         Path({folder!r}), model=small_model(num_hidden_layers=3), callbacks=[watch], num_processes=2, **OPTIONS

@@ -19,7 +19,7 @@ MANY_ROWS = 24
 _UNITS = 8  # outputs of one block; its weights stay in the first-level cache while all the rows meet them
 
 _HEADER = """from numba import njit
-from hfseq.kernels.simd import add, fma, memory, mul, store, total
+from hfseq.kernels.cells.simd import add, fma, memory, mul, store, total
 
 LANES = {lanes}
 load_v, fill_v, _ = memory({dtype!r}, LANES)

@@ -358,7 +358,7 @@ TWO_PROCESSES = """
     import sys
     import torch
     sys.path.insert(0, {root!r})
-    from tests.test_word_training import *
+    from tests.training.words.test_word_training import *
     corpus = hfseq.WordCorpus.read(world(), min_count=1)
     trainer = make_trainer(corpus, num_train_epochs=8, learning_rate=0.05, average_words=2000, num_processes=2)
     model = trainer.train()
