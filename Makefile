@@ -18,12 +18,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: $(VENV)/.ready          ## train, evaluate, save, reload and ask an LSTM intent classifier
 	$(RUN) recipes/text_classification.py --config recipes/configs/text_classification/lstm_embedded.yaml
 
+# A worker takes neighbouring tests, so that what a file prepares once is seldom prepared in both workers.
+WORKERS := -n 2 --dist worksteal
 test: $(VENV)/.ready          ## what CI runs (after lint)
-	$(RUN) -m pytest -n 2
+	$(RUN) -m pytest $(WORKERS) --durations=20
 	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 tests/mini_hub tests/hub/test_hub.py
 
-test-all: $(VENV)/.ready      ## also the slow checks
-	$(RUN) -m pytest -n 2 -m ""
+test-all: $(VENV)/.ready      ## also the slow checks, and every check in every configuration
+	$(RUN) -m pytest $(WORKERS) --durations=20 -m ""
 	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 -m "" tests/mini_hub tests/hub/test_hub.py
 
 # An environment over .venv that holds the newest transformers and what it demands. The first install takes it from the

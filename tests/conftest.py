@@ -2,6 +2,7 @@
 
 huggingface_hub reads HF_ENDPOINT, HF_HOME and HF_HUB_DISABLE_XET when it is imported, so the Hub is started here, when
 this file is imported. Set HFSEQ_TEST_XET=1 to run the tests with xet (the default of real users) instead of plain LFS.
+HF_HOME is a new folder each time; compiled kernels are kept in the virtual environment, for they take minutes.
 """
 
 import itertools
@@ -44,6 +45,7 @@ assert "huggingface_hub" not in sys.modules, "huggingface_hub was imported befor
 HUB = MiniHub(xet=os.environ.get("HFSEQ_TEST_XET") == "1")
 REPO_NUMBERS = itertools.count()
 HF_HOME = tempfile.mkdtemp(prefix="hfseq-tests-")
+CACHE = Path(sys.prefix) / ".cache"
 DATA_FOLDER = Path(os.environ.get("HFSEQ_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 os.environ.update(
@@ -59,6 +61,8 @@ os.environ.update(
     no_proxy="127.0.0.1",  # wins over the upper-case name where both are set
     TOKENIZERS_PARALLELISM="false",
 )
+os.environ.setdefault("HF_ASSETS_CACHE", str(CACHE / "assets"))  # where the kernels of the cells are printed
+os.environ.setdefault("NUMBA_CACHE_DIR", str(CACHE / "numba"))  # and where all machine code goes
 for name in ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE", "TRANSFORMERS_OFFLINE"):
     os.environ.pop(name, None)  # the developer's own settings must not leak into the tests
 

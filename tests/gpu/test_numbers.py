@@ -14,7 +14,7 @@ from hfseq.evaluation.language import score_ids
 from hfseq.generation.fused import fused_generate
 from hfseq.models.recurrent.cells import CELLS
 from tests.closeness import assert_same
-from tests.contract.test_contract import CASES, make_case
+from tests.contract.configurations import CASES, make_case
 from tests.devices import DEVICE
 from tests.models.recurrent.loops import BATCHES, BUILT_IN, TOLERANCES, make_loop, reference_route, run
 

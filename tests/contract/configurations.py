@@ -1,0 +1,126 @@
+"""Which models the contract suite examines: every row of the registry, in each configuration that reads other code."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hfseq import FAMILIES
+from tests.contract import families
+from tests.contract.cases import Case
+from tests.contract.promises import CHECKS
+
+CONFIGURATIONS = {
+    "plain": {},
+    "two-layers": {"num_hidden_layers": 2, "pooling": "mean_max", "dropout_kind": "locked", "embedding_dropout": 0.1},
+    "two-layers-both-directions": {"num_hidden_layers": 2, "bidirectional": True, "pooling": "attention"},
+}
+SWITCHES = {  # of one family each: other parameters than the plain cell has, or another way through the kernels
+    "rnn-residual-forget": {"residual": "forget", "bidirectional": True},
+    "lstm-peephole-coupled": {"peephole": True, "coupled": True},
+    "lstm-blocks": {"block_size": 5, "bidirectional": True},
+    "lstm-layer-norm": {"layer_norm": True},
+    "gru-reset-before": {"reset": "before", "num_hidden_layers": 2},
+}
+TAGGERS = {"plain": {}, "both-directions": {"num_hidden_layers": 2, "bidirectional": True}}
+LANGUAGE_MODELS = {
+    "plain": {},
+    "tied": {
+        **{"num_hidden_layers": 2, "hidden_size": 7, "last_hidden_size": 6, "tie_word_embeddings": True},
+        **{"dropout_kind": "locked", "embedding_dropout": 0.1, "weight_drop": 0.2, "output_dropout": 0.2},
+        **{"activation_regularization": 2.0, "temporal_activation_regularization": 1.0},
+    },
+    "adaptive": {"adaptive_softmax_cutoffs": [6]},
+}
+WORD_VECTORS = {
+    "plain": {},
+    "cbow": {"architecture": "cbow"},
+    "ngrams": {"ngram_buckets": 7},
+    "hierarchical": {"loss": "hierarchical-softmax"},
+    "softmax": {"loss": "softmax"},
+    "vectors-only": {"with_outputs": False, "ngram_buckets": 7},
+}
+ROWS = [(name, task) for name, family in FAMILIES.items() for task in family.heads]
+RECURRENT = ("rnn", "lstm", "gru", "custom")
+CASES = {
+    f"{name}-{label}": (name, "text-classification", options)
+    for name in RECURRENT
+    for label, options in CONFIGURATIONS.items()
+}
+for name in RECURRENT:
+    CASES |= {f"{name}-tagger-{label}": (name, "token-classification", options) for label, options in TAGGERS.items()}
+    CASES |= {f"{name}-language-{label}": (name, "text-generation", opts) for label, opts in LANGUAGE_MODELS.items()}
+TRANSFORMERS = {
+    "plain": {},
+    "post-relu-learned": {
+        **{
+            "norm_position": "post",
+            "hidden_act": "relu",
+            "position_embedding_type": "learned",
+            "pooling": "attention",
+        },
+        **{"tie_word_embeddings": False, "embedding_dropout": 0.1},
+    },
+    "rotary-swiglu-rms": {
+        **{"position_embedding_type": "rotary", "hidden_act": "swiglu", "norm": "rms_norm", "bias": False},
+        "pooling": "mean_max",
+    },
+}
+for task in FAMILIES["transformer"].heads:
+    CASES |= {f"transformer-{task}-{label}": ("transformer", task, options) for label, options in TRANSFORMERS.items()}
+CASES |= {
+    "transformer-text-classification-causal": (
+        "transformer",
+        "text-classification",
+        {"bidirectional": False, "pooling": "last"},
+    ),
+    "transformer-seq2seq": ("transformer_seq2seq", "text2text-generation", {"num_encoder_layers": 1}),
+    "transformer-seq2seq-post-rotary": (
+        "transformer_seq2seq",
+        "text2text-generation",
+        {"norm_position": "post", "position_embedding_type": "rotary", "tie_word_embeddings": False},
+    ),
+}
+CASES |= {
+    "hmm-tagger-viterbi": ("hmm", "token-classification", {}),
+    "hmm-tagger-posterior": ("hmm", "token-classification", {"decoding": "posterior"}),
+    "hmm-language": ("hmm", "text-generation", {}),
+    "ngram-kneser-ney": ("ngram", "text-generation", {}),
+    "ngram-add-k": ("ngram", "text-generation", {"order": 2, "smoothing": "add-k"}),
+}
+CASES |= {label: (label.split("-")[0], "text-classification", options) for label, options in SWITCHES.items()}
+CASES |= {f"word2vec-{label}": ("word2vec", "feature-extraction", options) for label, options in WORD_VECTORS.items()}
+
+
+OWN_LOSS = ("word2vec-hierarchical", "word2vec-softmax")
+"""Configurations whose loss is computed by code that no other one of their head runs: heavy checks meet them too."""
+
+
+HEADS = list(dict.fromkeys((name, task) for name, task, _ in CASES.values()))
+"""Each family with each of its heads; word vectors are a family without one."""
+
+
+def representative(family: str, task: str) -> str:
+    """The configuration of a family and head that the heavy checks examine: the next family has the next one."""
+    labels = [label for label, row in CASES.items() if row[:2] == (family, task)]
+    return labels[[name for name, head in HEADS if head == task].index(family) % len(labels)]
+
+
+def one_of(family: str) -> str:
+    """The configuration that every push examines on the newest transformers: one that generates, if any does."""
+    tasks = [task for name, task in HEADS if name == family]
+    return representative(family, next((task for task in tasks if task.endswith("-generation")), tasks[0]))
+
+
+REPRESENTATIVES = {representative(*row) for row in HEADS}
+ONE_A_FAMILY = {one_of(family) for family in FAMILIES}
+
+
+def make_case(label: str, folder: Path) -> Case:
+    """The case of a configuration, with an empty folder."""
+    name, task, options = CASES[label]
+    return families.make_case(FAMILIES[name], task, folder, options)
+
+
+def promises(label: str) -> list[Callable[[Case], None]]:
+    """The checks that mean something for a configuration."""
+    traits = make_case(label, Path()).traits
+    return [check for check, trait in CHECKS.items() if trait is None or trait in traits]

@@ -1,0 +1,285 @@
+"""The families that are no recurrent network: what `Case` and its heads have differently there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import (
+    AutoModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from hfseq.registry import Family
+from hfseq.tokenization import vocabulary_tokenizer
+from tests.contract.cases import WORDS, Case, LanguageModelCase, TaggerCase, texts, tokenizer
+from tests.devices import DEVICE
+
+
+@dataclass
+class WordVectorCase(Case):
+    """Word vectors: a backbone and no head; its tokenizer, counts and n-grams belong to the model."""
+
+    vocab_size: ClassVar[int] = len(WORDS) + 2
+    small: ClassVar[dict[str, Any]] = {"hidden_size": 5}
+    no_dropout: ClassVar[dict[str, float]] = {}
+    labels: ClassVar[list[int]] = [2, 3, 4, 5, 6]
+    misfit: ClassVar[dict[str, int]] = {"hidden_size": 9}
+    foreign_label: ClassVar[tuple[int, str]] = 12, "label 12 is outside 0 to 11"
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12],
+        "vocab_size": [-1, 2, 10**18],
+        "architecture": ["skipgram", None],
+        "loss": ["hs"],
+        "window": [0, 2.5],
+        "negatives": [0],
+        "sample": [-1.0, "1e-3"],
+        "ngram_buckets": [-1, 10**12],
+        "longest_ngram": [0, 2],
+        "num_ngrams": [-1],
+        "with_outputs": ["yes"],
+        "pad_token_id": [12, -1],
+        "tie_word_embeddings": [True],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        loss = {"loss", "embeddings"} if self.options.get("with_outputs", True) else set()
+        return {"body", "weights", *loss}
+
+    @property
+    def auto_class(self) -> Any:
+        return AutoModel
+
+    @property
+    def model_class(self) -> type[PreTrainedModel]:
+        return self.family.backbone
+
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Before training the outputs are 0, and no gradient reaches the inputs."""
+        model.set_vocabulary(self.tokenizer(), np.array([0, 0, *range(30, 30 - len(WORDS), -1)]))
+        if model.outputs is not None:
+            nn.init.normal_(model.outputs.weight, std=0.5)
+        return model
+
+    def answers(self, outputs: Any) -> torch.Tensor:
+        return outputs.last_hidden_state
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        if name == "inputs.weight":
+            return not tensor[0].any() and tensor.std().item() > 0.01 and tensor.abs().max().item() <= 0.1
+        return bool((tensor == (1 if name == "counts" else 0)).all())
+
+    def tokenizer(self, padding_side: str = "right") -> PreTrainedTokenizerFast:
+        words = vocabulary_tokenizer(WORDS)
+        words.padding_side = padding_side
+        return words
+
+    def rows(self) -> Dataset:
+        return texts(vocab_size=self.vocab_size, label=lambda row: row[0])
+
+    def trainings(self) -> list[tuple[dict[str, Any], Dataset]]:
+        return [({}, self.rows())]
+
+
+class HiddenMarkovCase:
+    """What a hidden Markov model has differently: states in the place of layers, and nothing below its head."""
+
+    small: ClassVar[dict[str, Any]] = {"num_states": 3, "bos_token_id": 2, "eos_token_id": 3, "initializer_range": 1.0}
+    no_dropout: ClassVar[dict[str, float]] = {}
+    misfit: ClassVar[dict[str, int]] = {"vocab_size": 21}
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "num_states": [0, 10**6, "3", True],
+        "decoding": ["greedy"],
+        "emission_smoothing": [-1.0],
+        "transition_smoothing": ["0.1"],
+        "pad_token_id": [14],
+    }
+    typo: ClassVar[tuple[str, str]] = "num_stats", "num_states"
+    foreign_name: ClassVar[tuple[str, str]] = "hidden_dim", "num_states"
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        return 0.1 < tensor.std().item() < 3
+
+
+class HiddenMarkovTaggerCase(HiddenMarkovCase, TaggerCase):
+    """States that are labels."""
+
+    misfit: ClassVar[dict[str, int]] = {"num_states": 9}
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss", "tokens", "tagger", "weights"}
+
+
+class HiddenMarkovLanguageCase(HiddenMarkovCase, LanguageModelCase):
+    """States that nobody has named."""
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss", "tokens", "language model", "state", "cache", "weights"}
+
+
+class NGramCase(LanguageModelCase):
+    """Counts: nothing that a gradient could change, and tables as large as the text has n-grams."""
+
+    small: ClassVar[dict[str, Any]] = {"order": 3, "bos_token_id": 2, "eos_token_id": 3}
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "order": [0, 11, "3"],
+        "smoothing": ["laplace"],
+        "discounts": ["none"],
+        "add_k": [-1.0],
+        "num_ngrams": [[1], [13, 2, 3], [14, -1, 2]],
+        "pad_token_id": [14],
+        "bos_token_id": [-1],
+    }
+    typo: ClassVar[tuple[str, str]] = "smothing", "smoothing"
+    foreign_name: ClassVar[tuple[str, str]] = "ngram_order", "order"
+
+    @property
+    def traits(self) -> set[str]:
+        return {"tokens", "language model"}
+
+    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
+        rows = [[*ids, 3] for ids in texts()["input_ids"]]
+        return self.model_class(self.config(**options)).fit(rows).eval().to(DEVICE)
+
+    @property
+    def oversize(self) -> dict[str, Any]:
+        return {**super().oversize, "num_ngrams": [10**7, *[10] * (self.config().order - 1)]}
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        return len(set(tensor.flatten().tolist())) <= 1  # as nothing was counted
+
+
+class TransformerCase:
+    """What a transformer has differently: a cache in the place of a state, and a width for everything."""
+
+    small: ClassVar[dict[str, Any]] = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
+    no_dropout: ClassVar[dict[str, float]] = dict.fromkeys(
+        ("embedding_dropout", "hidden_dropout", "attention_dropout", "activation_dropout", "classifier_dropout"), 0.0
+    )
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12, 9],
+        "num_hidden_layers": [0, 10**6],
+        "num_attention_heads": [0, 3, "2"],
+        "intermediate_size": [0, "9"],
+        "hidden_act": ["tanh", None],
+        "norm": ["batch_norm"],
+        "norm_position": ["none"],
+        "norm_eps": [-1.0, "1e-5"],
+        "position_embedding_type": ["absolute"],
+        "max_position_embeddings": [0, "512"],
+        "rope_theta": [0.0],
+        "bias": ["yes"],
+        "attention_dropout": [1.5, "0.1"],
+        "bidirectional": ["yes"],
+        "pooling": ["first"],
+        "pad_token_id": [14],
+        "adaptive_softmax_cutoffs": [[3, 3], [14]],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return super().traits - {"recurrence"}
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        if "norm" in name or "bias" in name:
+            return set(tensor.flatten().tolist()) <= {0.0, 1.0}
+        return 0.01 < tensor.std().item() < 2
+
+
+class TransformerClassifierCase(TransformerCase, Case):
+    """A label for a text, from the mean of its outputs."""
+
+    small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "num_labels": 3}
+
+
+class TransformerTaggerCase(TransformerCase, TaggerCase):
+    """One label a token."""
+
+    small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "num_labels": 3}
+
+
+class TransformerLanguageCase(TransformerCase, LanguageModelCase):
+    """A decoder, in which attention weighs as much as the word itself, so that keys of another text are noticed."""
+
+    small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "bos_token_id": 2, "eos_token_id": 3}
+
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        model = super().seasoned(model)
+        for name, parameter in model.named_parameters():
+            if "_attention." in name and name.endswith("weight"):
+                nn.init.normal_(parameter, std=0.7)
+        return model
+
+
+class MaskedLanguageCase(TransformerCase, TaggerCase):
+    """An encoder that fills in; the mask is the last word of its vocabulary."""
+
+    small: ClassVar[dict[str, Any]] = TransformerCase.small
+    misfit: ClassVar[dict[str, int]] = {"vocab_size": 21}
+    foreign_label: ClassVar[tuple[int, str]] = 14, "label 14 is outside 0 to 13"
+
+    @property
+    def traits(self) -> set[str]:
+        return super().traits - {"tagger"} | {"masked language model"}
+
+    def targets(self, ids: torch.Tensor) -> torch.Tensor:
+        return ids
+
+    def tokenizer(self, padding_side: str = "right") -> PreTrainedTokenizerFast:
+        words = tokenizer(padding_side)
+        words.mask_token = WORDS[-1]
+        return words
+
+    def rows(self) -> Dataset:
+        rows = texts().remove_columns("labels")
+        return rows.add_column("labels", rows["input_ids"][:])
+
+
+class Seq2SeqCase(TransformerLanguageCase):
+    """A text from a text: here, its copy."""
+
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "num_encoder_layers": [0, "2"],
+        "decoder_start_token_id": [14, -1],
+        "bidirectional": [True, False],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss", "weights", "encoder and decoder"}
+
+    def reply(self, model: PreTrainedModel) -> torch.Tensor:
+        ids, mask = self.batch()
+        return self.answers(model.to(DEVICE)(ids, mask, decoder_input_ids=ids))
+
+
+KINDS: dict[str, type[Case]] = {
+    "text-classification": Case,
+    "token-classification": TaggerCase,
+    "text-generation": LanguageModelCase,
+    "feature-extraction": WordVectorCase,
+}
+OWN_KINDS: dict[tuple[str, str], type[Case]] = {
+    ("hmm", "token-classification"): HiddenMarkovTaggerCase,
+    ("hmm", "text-generation"): HiddenMarkovLanguageCase,
+    ("ngram", "text-generation"): NGramCase,
+    ("transformer", "text-classification"): TransformerClassifierCase,
+    ("transformer", "token-classification"): TransformerTaggerCase,
+    ("transformer", "text-generation"): TransformerLanguageCase,
+    ("transformer", "fill-mask"): MaskedLanguageCase,
+    ("transformer_seq2seq", "text2text-generation"): Seq2SeqCase,
+}
+"""Families that are no recurrent network under the same head."""
+
+
+def make_case(family: Family, task: str, folder: Path, options: dict[str, Any]) -> Case:
+    """The case of one row of the registry."""
+    kind = OWN_KINDS.get((family.name, task)) or KINDS[task]
+    return kind(family, task, folder, options)

@@ -1,0 +1,373 @@
+"""A planted fault for each promise: a guard must be seen to fail. Each is one that published code has or had."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from hfseq import FAMILIES
+from hfseq.models import base, calls, configs
+from hfseq.models.heads import causal_lm as language
+from hfseq.models.heads import classification as heads
+from hfseq.models.recurrent import backbone as recurrence
+from hfseq.models.recurrent import loop, state
+from hfseq.models.transformer import attention, transformer
+from hfseq.models.words import word2vec
+from tests.contract import cases
+from tests.contract.configurations import promises
+from tests.contract.promises import padding, platform, reading_on, refusals, saving, training
+
+
+def padded_loop_over_everything(layer, hidden_states, order, cache=None):
+    """The usual padded bidirectional layer: the backward direction runs over the padding first."""
+    everything = loop.TokenOrder(*hidden_states.shape[:2], None)
+    directions = layer.forward_loop, layer.backward_loop
+    return torch.cat([direction(hidden_states, everything)[0] for direction in directions], dim=-1)
+
+
+def blind_to_padding(order, batch, steps, attention_mask):
+    """Reads padding as if it were text."""
+    original_order(order, batch, steps, None)
+
+
+def next_tokens_of_everything(labels, attention_mask):
+    """The usual shift: padding on the left predicts the first word."""
+    return nn.functional.pad(labels[:, 1:], (0, 1), value=-100)
+
+
+def forgetful_loop(direction, inputs, order, states=None):
+    """Begins each piece of a text from zeros."""
+    return original_loop(direction, inputs, order)
+
+
+@torch.no_grad()
+def initialise_again(model, is_quantized):
+    """Writes past the guard that protects loaded weights."""
+    for parameter in model.parameters():
+        parameter.data.normal_()
+
+
+def loss_of_the_batch_alone(logits, labels, problem_type, num_items_in_batch=None):
+    """Ignores the other batches of the update, as transformers' classification heads partly do."""
+    return original_loss(logits, labels, problem_type)
+
+
+def noisy_loss(*arguments):
+    """Different on every call, whatever the seed."""
+    noisy_loss.calls += 1
+    return original_loss(*arguments) * (1 + 0.1 * noisy_loss.calls)
+
+
+def noisy_word_loss(*arguments):
+    noisy_loss.calls += 1
+    return original_word_loss(*arguments) * (1 + 0.1 * noisy_loss.calls)
+
+
+def noisy_language_loss(*arguments):
+    noisy_loss.calls += 1
+    return original_language_loss(*arguments) * (1 + 0.1 * noisy_loss.calls)
+
+
+def deaf_to_the_mask(model, input_ids=None, attention_mask=None, **kwargs):
+    """Gives padding a vector, and counts it in the mean."""
+    return original_lookup(model, input_ids, **kwargs)
+
+
+def look_everywhere(config, *arguments, **options):
+    """Attends to padding."""
+
+
+def places_in_the_batch(attention_mask, steps, seen, device):
+    """Counts padding too, as most decoders do without `position_ids`."""
+    return torch.arange(steps, device=device)[None] + seen
+
+
+def places_in_the_piece(attention_mask, steps, seen, device):
+    """Begins at 0 with each piece of a text."""
+    return torch.arange(steps, device=device)[None]
+
+
+def detached_heads(layer, values):
+    return original_heads(layer, values).detach()
+
+
+def detached_lookup(model, ids):
+    return original_embed(model, ids).detach()
+
+
+noisy_loss.calls = 0
+original_heads = attention.MultiHeadAttention._heads
+original_embed = word2vec.Word2VecModel.embed
+original_language_loss = language.CausalLMMixin._loss
+original_word_loss = word2vec.Word2VecModel._loss
+original_lookup = word2vec.Word2VecModel.forward
+original_loss = heads.sequence_loss
+original_order = loop.TokenOrder.__init__
+original_loop = loop.RecurrentLoop.forward
+original_plain_load = PreTrainedModel.from_pretrained.__func__
+original_load = base.SequencePreTrainedModel.from_pretrained.__func__
+
+
+def load_as_float32(cls, *args, **kwargs):
+    return original_load(cls, *args, **{**kwargs, "dtype": torch.float32})
+
+
+def load_whatever_fits(cls, *args, **kwargs):
+    """Drops the weights of another size without a word."""
+    return original_plain_load(cls, *args, **{**kwargs, "ignore_mismatched_sizes": True})
+
+
+def last_column(outputs, logits_to_keep, attention_mask, seen=0):
+    """What stands in the last column, were it padding."""
+    return outputs[:, -logits_to_keep:]
+
+
+def without_the_old_name(kwargs, name):
+    """Swallows it, as a forward with `**kwargs` does."""
+    return {each: value for each, value in kwargs.items() if each != "past_key_values"}
+
+
+def a_class_below(case):
+    """Leaves it to a base of its base to say that it generates."""
+    return type("Below", (case.family.heads[case.task],), {})
+
+
+def silent_loss(*arguments):
+    return torch.zeros((), requires_grad=True)
+
+
+FAULTS = {
+    platform.auto_classes_load_it: (
+        AutoModel,
+        "from_pretrained",
+        lambda folder: AutoModelForSequenceClassification.from_pretrained(folder),
+    ),
+    platform.feature_pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
+    platform.pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
+    platform.tagging_pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
+    platform.generation_pipeline_answers_any_text: (loop.TokenOrder, "__init__", blind_to_padding),
+    platform.fill_mask_pipeline_answers_any_text: (transformer, "create_bidirectional_mask", look_everywhere),
+    padding.padded_sources_change_no_target: (transformer, "create_bidirectional_mask", look_everywhere),
+    saving.saving_writes_weights_and_no_code: (
+        base.SequencePreTrainedModel,
+        "save_pretrained",
+        PreTrainedModel.save_pretrained,
+    ),
+    training.stock_trainer_changes_every_parameter: (
+        nn.Embedding,
+        "forward",
+        lambda self, ids: self.weight.detach()[ids],
+    ),
+    saving.save_and_load_are_bit_equal: (PreTrainedModel, "_initialize_missing_keys", initialise_again),
+    saving.damaged_checkpoints_are_refused: (base, "_refuse_unfit", lambda *args: None),
+    saving.checkpoints_of_another_size_are_refused: (
+        PreTrainedModel,
+        "from_pretrained",
+        classmethod(load_whatever_fits),
+    ),
+    saving.misfits_are_refused_before_memory_is_asked_for: (base, "_refuse_by_headers", lambda *args: None),
+    saving.missing_weights_are_initialised_by_our_rules: (
+        recurrence.RecurrentPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    saving.an_empty_state_dict_initialises_everything: (
+        recurrence.RecurrentPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    saving.a_new_head_on_an_old_body_keeps_the_body: (base, "_refuse_unfit", lambda *args: None),
+    padding.padding_and_batch_size_change_no_vector: (
+        recurrence.RecurrentLayer,
+        "forward",
+        padded_loop_over_everything,
+    ),
+    padding.padding_and_batch_size_change_no_answer: (
+        recurrence.RecurrentLayer,
+        "forward",
+        padded_loop_over_everything,
+    ),
+    padding.padding_and_batch_size_change_no_token: (language, "next_tokens", next_tokens_of_everything),
+    platform.transformers_sees_whether_it_generates: (cases.Case, "model_class", property(a_class_below)),
+    reading_on.generation_equals_reading_again: (state.RecurrentStateLayer, "reorder_cache", lambda layer, rows: None),
+    padding.prompts_padded_on_the_right_go_on_as_on_the_left: (language, "kept_outputs", last_column),
+    reading_on.the_cache_has_both_names: (calls, "_renamed", without_the_old_name),
+    reading_on.the_config_says_whether_a_cache_is_returned: (
+        base.SequencePreTrainedModel,
+        "_goes_on",
+        lambda model, cache, use_cache: cache is not None or bool(use_cache),
+    ),
+    refusals.keywords_that_nobody_reads_are_refused: (
+        base.SequencePreTrainedModel,
+        "read_by_layers",
+        frozenset({"colour"}),
+    ),
+    reading_on.wrong_guesses_are_taken_back: (state.RecurrentStateLayer, "crop", lambda layer, tokens_to_remove: None),
+    reading_on.given_tokens_have_the_probability_of_the_logits: (
+        language.CausalLMMixin,
+        "_log_probs",
+        lambda model, hidden_states, targets: model._logits(hidden_states).gather(1, targets[:, None])[:, 0],
+    ),
+    padding.padded_content_gets_no_gradient: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
+    reading_on.state_split_equals_whole: (loop.RecurrentLoop, "forward", forgetful_loop),
+    refusals.wrong_config_values_are_refused: (FAMILIES["gru"].config, "__setattr__", object.__setattr__),
+    refusals.keywords_that_are_no_field_are_refused: (
+        configs.SequenceConfig,
+        "unknown_names",
+        classmethod(lambda cls, names: []),
+    ),
+    saving.keys_of_a_newer_config_are_named: (
+        configs.SequenceConfig,
+        "unknown_names",
+        classmethod(lambda cls, names: []),
+    ),
+    saving.pickles_and_torn_files_are_refused: (base, "check_weights_folder", lambda folder: None),
+    training.the_same_seed_gives_the_same_run: (heads, "sequence_loss", noisy_loss),
+    training.accumulation_is_exact: (heads, "sequence_loss", loss_of_the_batch_alone),
+    training.every_parameter_gets_a_gradient: (nn.Embedding, "forward", lambda self, ids: self.weight.detach()[ids]),
+    training.checkpointing_gives_the_same_gradients: (
+        PreTrainedModel,
+        "gradient_checkpointing_enable",
+        lambda self: self.classifier.weight.data.mul_(2),
+    ),
+    platform.hidden_states_are_returned_on_request: (recurrence.RecurrentPreTrainedModel, "_can_record_outputs", {}),
+    saving.copies_and_half_precision_work: (
+        base.SequencePreTrainedModel,
+        "from_pretrained",
+        classmethod(load_as_float32),
+    ),
+    platform.keywords_of_forward_are_declared: (heads.SequenceClassificationMixin, "forward", deaf_to_the_mask),
+    platform.embeddings_are_exchanged_or_refused: (
+        PreTrainedModel,
+        "set_input_embeddings",
+        lambda model, embeddings: None,
+    ),
+    refusals.foreign_ids_are_named: (base, "check_input_ids", lambda ids, vocab_size: None),
+    refusals.inputs_that_are_no_batch_are_named: (base, "check_rank", lambda given, name: None),
+    refusals.foreign_labels_are_named: (heads, "sequence_loss", silent_loss),
+    refusals.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),
+}
+# The same faults where word vectors keep what they break in another place.
+WORD_VECTOR_FAULTS = {
+    platform.transformers_sees_whether_it_generates: (PreTrainedModel, "can_generate", classmethod(lambda cls: True)),
+    platform.auto_classes_load_it: (AutoModel, "from_pretrained", lambda folder: nn.Identity()),
+    platform.feature_pipeline_answers_any_text: (word2vec, "at_least_one_token", lambda *given: given),
+    saving.missing_weights_are_initialised_by_our_rules: (
+        word2vec.Word2VecModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    saving.an_empty_state_dict_initialises_everything: (
+        word2vec.Word2VecModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    training.stock_trainer_changes_every_parameter: (word2vec.Word2VecModel, "embed", detached_lookup),
+    training.every_parameter_gets_a_gradient: (word2vec.Word2VecModel, "embed", detached_lookup),
+    padding.padding_and_batch_size_change_no_vector: (word2vec.Word2VecModel, "forward", deaf_to_the_mask),
+    padding.padded_content_gets_no_gradient: (word2vec.Word2VecModel, "forward", deaf_to_the_mask),
+    refusals.wrong_config_values_are_refused: (FAMILIES["word2vec"].config, "__setattr__", object.__setattr__),
+    training.the_same_seed_gives_the_same_run: (word2vec.Word2VecModel, "_loss", noisy_word_loss),
+    training.accumulation_is_exact: (
+        word2vec.Word2VecModel,
+        "_loss",
+        lambda model, context, labels, _: original_word_loss(model, context, labels, None),
+    ),
+    platform.keywords_of_forward_are_declared: (word2vec.Word2VecModel, "forward", deaf_to_the_mask),
+    platform.embeddings_are_exchanged_or_refused: (
+        word2vec.Word2VecModel,
+        "set_input_embeddings",
+        lambda model, embeddings: None,
+    ),
+    refusals.foreign_ids_are_named: (word2vec, "check_input_ids", lambda ids, vocab_size: None),
+    refusals.foreign_labels_are_named: (word2vec.Word2VecModel, "_loss", silent_loss),
+}
+
+# And those of a transformer.
+TRANSFORMER_FAULTS = {
+    platform.auto_classes_load_it: (AutoModel, "from_pretrained", lambda folder: nn.Identity()),
+    platform.feature_pipeline_answers_any_text: (transformer, "positions_of", places_in_the_batch),
+    # `generate` tells the positions, so it is the mask that has to be right.
+    platform.generation_pipeline_answers_any_text: (transformer, "create_causal_mask", look_everywhere),
+    training.stock_trainer_changes_every_parameter: (attention.MultiHeadAttention, "_heads", detached_heads),
+    training.every_parameter_gets_a_gradient: (attention.MultiHeadAttention, "_heads", detached_heads),
+    padding.padding_and_batch_size_change_no_vector: (transformer, "positions_of", places_in_the_batch),
+    reading_on.generation_equals_reading_again: (DynamicLayer, "reorder_cache", lambda layer, rows: None),
+    reading_on.wrong_guesses_are_taken_back: (DynamicLayer, "crop", lambda layer, tokens: None),
+    padding.padded_content_gets_no_gradient: (transformer, "create_causal_mask", look_everywhere),
+    reading_on.state_split_equals_whole: (transformer, "positions_of", places_in_the_piece),
+    refusals.keywords_that_nobody_reads_are_refused: (
+        transformer.TransformerPreTrainedModel,
+        "read_by_layers",
+        frozenset({"colour"}),
+    ),
+    saving.missing_weights_are_initialised_by_our_rules: (
+        transformer.TransformerPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    platform.keywords_of_forward_are_declared: (transformer.TransformerForCausalLM, "forward", deaf_to_the_mask),
+    saving.an_empty_state_dict_initialises_everything: (
+        transformer.TransformerPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    refusals.wrong_config_values_are_refused: (FAMILIES["transformer"].config, "__setattr__", object.__setattr__),
+    training.the_same_seed_gives_the_same_run: (language.CausalLMMixin, "_loss", noisy_language_loss),
+    training.accumulation_is_exact: (
+        language.CausalLMMixin,
+        "_loss",
+        lambda model, hidden_states, logits, targets, _: original_language_loss(
+            model, hidden_states, logits, targets, None
+        ),
+    ),
+    training.checkpointing_gives_the_same_gradients: (
+        PreTrainedModel,
+        "gradient_checkpointing_enable",
+        lambda self: self.lm_head.weight.data.mul_(2),
+    ),
+    platform.hidden_states_are_returned_on_request: (
+        transformer.TransformerPreTrainedModel,
+        "_can_record_outputs",
+        {},
+    ),
+    refusals.foreign_labels_are_named: (language, "check_targets", lambda targets, shape, vocab_size: None),
+}
+
+# Where the fault does not let the check end: what it ends with instead.
+CRASHES = {
+    platform.hidden_states_are_returned_on_request: TypeError,
+    refusals.foreign_ids_are_named: IndexError,
+    refusals.inputs_that_are_no_batch_are_named: (IndexError, ValueError),
+    saving.keys_of_a_newer_config_are_named: (TypeError, ValueError),
+    refusals.foreign_labels_are_named: (AssertionError, pytest.fail.Exception, IndexError),
+    platform.feature_pipeline_answers_any_text: (AssertionError, RuntimeError, IndexError),
+    saving.missing_weights_are_initialised_by_our_rules: (AssertionError, ValueError),
+    saving.an_empty_state_dict_initialises_everything: (AssertionError, ValueError),
+}
+
+
+SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
+    reading_on.state_split_equals_whole: "gru-plain",
+    platform.tagging_pipeline_answers_any_text: "gru-tagger-both-directions",
+    platform.generation_pipeline_answers_any_text: "gru-language-plain",
+    padding.padding_and_batch_size_change_no_token: "gru-language-plain",
+    platform.transformers_sees_whether_it_generates: "gru-language-plain",
+    reading_on.generation_equals_reading_again: "gru-language-plain",
+    reading_on.wrong_guesses_are_taken_back: "gru-language-plain",
+    padding.prompts_padded_on_the_right_go_on_as_on_the_left: "gru-language-plain",
+    reading_on.the_cache_has_both_names: "gru-language-plain",
+    reading_on.the_config_says_whether_a_cache_is_returned: "gru-language-plain",
+    reading_on.given_tokens_have_the_probability_of_the_logits: "gru-language-plain",
+    platform.fill_mask_pipeline_answers_any_text: "transformer-fill-mask-plain",
+    padding.padded_sources_change_no_target: "transformer-seq2seq",
+}
+PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]
+PLANTED += [
+    ("word2vec-ngrams", check, WORD_VECTOR_FAULTS.get(check, FAULTS[check])) for check in promises("word2vec-ngrams")
+]
+PLANTED += [
+    ("transformer-text-generation-plain", check, TRANSFORMER_FAULTS.get(check, FAULTS[check]))
+    for check in promises("transformer-text-generation-plain")
+]
