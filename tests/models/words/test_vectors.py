@@ -10,6 +10,7 @@ from scipy.optimize import linprog
 
 from hfseq.models.words.vectors import KeyedVectors
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 WORDS = ["east", "north", "northeast", "west", "far_east"]
 TOY = np.array([[1, 0], [0, 1], [1, 1], [-1, 0], [5, 0]], dtype=np.float32)
@@ -210,11 +211,18 @@ def matrices():
     yield "zeros", zeros
 
 
-@pytest.fixture(scope="module", params=[name for name, _ in matrices()])
-def pair(request):
-    """Ours and gensim's with the same vectors. Keys are words, but for the last, which is an integer."""
+MATRICES = dict(matrices())
+every_matrix = for_each("matrix", MATRICES)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Ours and gensim's with the vectors of each matrix. Keys are words, but for the last, which is an integer."""
     pytest.importorskip("gensim")
-    matrix = dict(matrices())[request.param]
+    return {name: make_pair(matrix) for name, matrix in MATRICES.items()}
+
+
+def make_pair(matrix):
     keys = [*(f"{'wW'[index % 2]}{index // 2}" for index in range(len(matrix) - 1)), 10**6]
     ours = KeyedVectors.from_vectors(keys, matrix, np.arange(len(matrix)) // 2)
     return ours, ours.to_gensim()
@@ -353,9 +361,10 @@ QUESTIONS = {
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@every_matrix
 @pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
-def test_answers_and_errors_are_gensims(pair, ask):
-    ours, theirs = (outcome(table, ask) for table in pair)
+def test_answers_and_errors_are_gensims(pairs, ask, matrix):
+    ours, theirs = (outcome(table, ask) for table in pairs[matrix])
     if isinstance(theirs, type):
         assert isinstance(ours, type) and issubclass(ours, theirs)
     else:
@@ -390,9 +399,10 @@ CHANGES = {
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@every_matrix
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_changes_are_gensims(pair, change):
-    ours, theirs = copy.deepcopy(pair)
+def test_changes_are_gensims(pairs, change, matrix):
+    ours, theirs = copy.deepcopy(pairs[matrix])
     results = outcome(ours, change), outcome(theirs, change)
     assert results[0] == results[1]
     assert ours.index_to_key == theirs.index_to_key and ours.key_to_index == theirs.key_to_index
@@ -407,21 +417,24 @@ def test_changes_are_gensims(pair, change):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_normed_vectors_are_gensims(pair):
-    ours, theirs = pair
+@every_matrix
+def test_normed_vectors_are_gensims(pairs, matrix):
+    ours, theirs = pairs[matrix]
     same(norms(ours), norms(theirs))
     same(ours.get_normed_vectors(), np.nan_to_num(theirs.get_normed_vectors()))
 
 
-@pytest.mark.parametrize("options", [{}, {"copy_vecattrs": True}, {"allow_inference": False}])
-def test_a_part_of_the_table_is_gensims(pair, options):
-    ours, theirs = (table.vectors_for_all(["w2", "unknown", "w1", "w2"], **options) for table in pair)
+@every_matrix
+@for_each("options", [{}, {"copy_vecattrs": True}, {"allow_inference": False}])
+def test_a_part_of_the_table_is_gensims(pairs, options, matrix):
+    ours, theirs = (table.vectors_for_all(["w2", "unknown", "w1", "w2"], **options) for table in pairs[matrix])
     assert ours.index_to_key == theirs.index_to_key == ["w2", "w1"]
     assert ours.expandos["count"].tolist() == theirs.expandos["count"].tolist()
     same(ours.vectors, theirs.vectors)
-    assert len(pair[0].vectors_for_all([])) == 0
+    assert len(pairs[matrix][0].vectors_for_all([])) == 0
 
 
+@every_matrix
 @pytest.mark.parametrize(
     "documents",
     [
@@ -431,14 +444,15 @@ def test_a_part_of_the_table_is_gensims(pair, options):
         (["w0"], []),
     ],
 )
-def test_word_movers_distance_is_gensims(pair, documents, transport):
+def test_word_movers_distance_is_gensims(pairs, documents, matrix, transport):
     for norm in (True, False):
-        ours, theirs = (table.wmdistance(*documents, norm=norm) for table in pair)
+        ours, theirs = (table.wmdistance(*documents, norm=norm) for table in pairs[matrix])
         assert_same(ours, theirs, nan=True)
 
 
-def test_to_gensim_and_back(pair):
-    ours, theirs = pair
+@every_matrix
+def test_to_gensim_and_back(pairs, matrix):
+    ours, theirs = pairs[matrix]
     back = KeyedVectors.from_gensim(theirs)
     assert (
         back.index_to_key == ours.index_to_key and back.expandos["count"].tolist() == ours.expandos["count"].tolist()
