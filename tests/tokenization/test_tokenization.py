@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from hfseq.tokenization import KINDS, LANGUAGE_MODEL_KINDS, SPECIAL_TOKENS, train_tokenizer, unknown_rate
+from tests.rounds import for_each
 
 FAMILY, THUMB, FLAGS, HEART, KEYCAP = "👩‍👩‍👧", "👍🏽", "🇳🇴🇩🇰", "❤️", "1️⃣"
 CORPUS = [
@@ -86,7 +87,7 @@ def test_unk_written_in_a_text_is_the_unknown_token(case):
     assert tokenizer("The <unk> sat").input_ids.count(tokenizer.unk_token_id) == 1
 
 
-@pytest.mark.parametrize("text", ["", "  ", "\n\t", "\u3000"])
+@for_each("text", ["", "  ", "\n\t", "\u3000"])
 def test_a_blank_text_still_has_a_token_and_long_ids(case, text):
     _, _, tokenizer = case
     single = tokenizer(text, return_tensors="pt")
@@ -192,7 +193,7 @@ def surfaces(kind, tokenizer, text):
         yield text[start:end].strip(" "), said.replace(strip, "").strip(" ")
 
 
-@pytest.mark.parametrize("text", CORPUS[: len(CORPUS) // 2])
+@for_each("text", CORPUS[: len(CORPUS) // 2])
 def test_offsets_point_at_the_text_of_each_token(case, text):
     kind, _, tokenizer = case
     assert tokenizer.unk_token_id not in tokenizer(text).input_ids or "word" in kind or kind == "whitespace"
@@ -389,13 +390,13 @@ def rows():
     ],
     ids=["iterator", "tuple", "dataset", "column", "stream"],
 )
-@pytest.mark.parametrize("kind", ["word", "wordpiece"])
+@for_each("kind", ["word", "wordpiece"])
 def test_every_source_of_texts_gives_the_same_tokenizer(texts, kind):
     source = iter(CORPUS) if iter(texts) is texts else texts
     assert train_tokenizer(source, kind).get_vocab() == train_tokenizer(CORPUS, kind).get_vocab()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 @pytest.mark.parametrize(
     ("texts", "error", "message"),
     [
@@ -451,7 +452,7 @@ def test_options_that_do_not_fit_are_refused(options, message):
         train_tokenizer(CORPUS, **options)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_errors_of_the_source_come_through(kind):
     def failing():
         yield "the cat"

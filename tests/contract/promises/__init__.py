@@ -63,7 +63,6 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
 """Each promise, and the trait that a model must have for it to mean something (`Case.traits`); None: every model."""
 
 HEAVY = {
-    platform.feature_pipeline_answers_any_text,
     training.stock_trainer_changes_every_parameter,
     training.the_same_seed_gives_the_same_run,
     training.accumulation_is_exact,

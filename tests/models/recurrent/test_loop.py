@@ -15,6 +15,7 @@ from hfseq.models.recurrent.loop import Packing, RecurrentLoop, TokenOrder
 from tests.closeness import assert_same, difference
 from tests.models.recurrent import textbook
 from tests.models.recurrent.loops import BATCHES, BUILT_IN, HIDDEN, INPUT, RAGGED, ROUTES, TOLERANCES, make_loop
+from tests.rounds import for_each
 
 # One of each kind: plain gates, a split gate, a late gate, means over the row.
 KINDS_OF_CELL = ["lstm", "gru", "gru_reset_before", "lstm_layer_norm"]
@@ -43,8 +44,8 @@ def test_packing_holds_the_rows_that_are_alive_step_by_step():
     assert packing.reached(trace[None], initial).flatten().tolist() == [13, 22, 31, -4]
 
 
-@pytest.mark.parametrize("backward", [False, True])
-@pytest.mark.parametrize("kind", BATCHES)
+@for_each("backward", [False, True])
+@for_each("kind", BATCHES)
 def test_packed_tokens_go_back_to_where_they_were(kind, backward):
     order = BATCHES[kind].order()
     tokens = torch.randn(5, 6, 2)
@@ -60,7 +61,7 @@ def test_packed_tokens_go_back_to_where_they_were(kind, backward):
 @pytest.mark.parametrize(
     ("name", "dtype"), [(name, torch.float32) for name in BUILT_IN] + [(name, torch.float64) for name in KINDS_OF_CELL]
 )
-@pytest.mark.parametrize("route", ["fused", "without_kernels"])
+@for_each("route", ["fused", "without_kernels"])
 def test_inference_equals_the_textbook(name, route, dtype):
     for kind, batch in BATCHES.items():
         loop = make_loop(BUILT_IN[name], backward=batch.backward)
@@ -94,7 +95,7 @@ def test_torchs_loop_hears_of_gradients_whatever_the_mode(name, mask, monkeypatc
     assert told == [False, True, False, True]
 
 
-@pytest.mark.parametrize("rows", [1, 3, 8, 40, 128, 130])  # on both sides of the limits of the kernels
+@for_each("rows", [1, 3, 8, 40, 128, 130])  # on both sides of the limits of the kernels
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_one_token_at_a_time_equals_the_whole_text(name, rows):
     loop = make_loop(BUILT_IN[name], dtype=torch.float32)
@@ -121,7 +122,7 @@ def test_a_large_ragged_batch_equals_torch_with_and_without_gradients(name):
             assert_same(values("fused", loop, inputs, TokenOrder(60, 9, mask)), expected)
 
 
-@pytest.mark.parametrize("width", [1, 5, 8, 13, 16, 37, 100])
+@for_each("width", [1, 5, 8, 13, 16, 37, 100])
 @pytest.mark.parametrize("name", KINDS_OF_CELL)
 def test_any_width_fills_the_vectors_of_the_kernels(name, width):
     loop = make_loop(BUILT_IN[name], dtype=torch.float32, hidden_size=width)
@@ -161,8 +162,8 @@ def test_a_second_derivative_through_the_kernels_is_an_error_and_no_wrong_number
 # A run that has diverged must not look healthy
 
 
-@pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("with_gradients", [True, False])
+@for_each("poison", [float("nan"), float("inf"), -float("inf")])
+@for_each("with_gradients", [True, False])
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_nan_goes_in_and_comes_out_as_on_torch(name, with_gradients, poison):
     loop = make_loop(BUILT_IN[name], dtype=torch.float32)
@@ -180,7 +181,7 @@ def test_nan_goes_in_and_comes_out_as_on_torch(name, with_gradients, poison):
         assert torch.equal(fused_nan, reference_nan)
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
+@for_each("name", BUILT_IN)
 def test_nan_weights_reach_every_output(name):
     loop = make_loop(BUILT_IN[name], dtype=torch.float32)
     inputs = torch.randn(2, 3, INPUT)
@@ -195,8 +196,8 @@ def test_nan_weights_reach_every_output(name):
 # Precisions
 
 
-@pytest.mark.parametrize("with_gradients", [True, False])
-@pytest.mark.parametrize("name", KINDS_OF_CELL)
+@for_each("with_gradients", [True, False])
+@for_each("name", KINDS_OF_CELL)
 def test_autocast_on_a_cpu_without_bfloat16_products_is_accurate(name, with_gradients, monkeypatch):
     monkeypatch.setattr(fused, "_has_bfloat16", lambda: False)
     loop = make_loop(BUILT_IN[name], dtype=torch.float32)
@@ -252,10 +253,8 @@ def test_a_model_in_bfloat16_runs_without_the_kernels():
 # Copies, and machines that lack something
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
-@pytest.mark.parametrize(
-    "again", [copy.deepcopy, lambda loop: pickle.loads(pickle.dumps(loop))], ids=["copy", "pickle"]
-)
+@for_each("name", BUILT_IN)
+@for_each("again", [copy.deepcopy, lambda loop: pickle.loads(pickle.dumps(loop))])
 def test_a_copy_has_the_very_cell(name, again):
     loop = make_loop(BUILT_IN[name])
     other = again(loop)
@@ -264,7 +263,7 @@ def test_a_copy_has_the_very_cell(name, again):
     assert torch.equal(values("fused", loop, inputs, order), values("fused", other, inputs, order))
 
 
-@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if hasattr(family.config, "make_cell")])
+@for_each("name", [name for name, family in FAMILIES.items() if hasattr(family.config, "make_cell")])
 def test_configs_and_names_mean_one_cell(name):
     config = FAMILIES[name].config()
     assert config.make_cell() is config.make_cell() is copy.deepcopy(config.make_cell())
