@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import stat
-import sys
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,6 @@ from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.checkpoints import UNFINISHED, check_checkpoint, checkpoints_in, newest_whole
 from tests import kills
 from tests.contract.cases import texts
-from tests.launches import launch
 from tests.training.streams import stream_trainers
 from tests.training.trainers import make_trainer, small_model
 
@@ -402,33 +400,6 @@ def test_killed_runs_of_every_trainer_come_to_the_same_weights(tmp_path):
     assert counts["same"] == counts["kills"] == len(kills.KINDS) and counts["torn"] == 0
 
 
-def test_all_processes_go_on_from_the_checkpoint_that_the_first_one_finds(tmp_path):
-    program = ["accelerate", "launch", "--multi_gpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no"]
-    process = launch(*program, "--dynamo_backend=no", "-m", "tests.training.test_checkpoints", str(tmp_path))
-    assert process.returncode == 0, process.stderr
-    steps = [json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
-    assert steps == [[3, "checkpoint-3"], [3, "checkpoint-3"]]
-    assert newest_whole(tmp_path / "run") == tmp_path / "run" / "checkpoint-5"
-
-
-def train_in_this_process(folder):
-    """One of the two processes of the test above."""
-    options = {"max_steps": 5, "num_processes": 2, **SAVED}
-    trainer = stream_trainers.make_trainer(folder, **options)
-    trainer.train()
-    trainer.accelerator.wait_for_everyone()
-    if trainer.is_world_process_zero():
-        without("rng_state_1.pth")(folder / "run" / "checkpoint-5")
-        cut("streams_1.safetensors")(folder / "run" / "checkpoint-4")
-    resumed = stream_trainers.make_trainer(folder, **options)
-    found = []
-    original = resumed._load_rng_state
-    resumed._load_rng_state = lambda checkpoint: (found.append(Path(checkpoint).name), original(checkpoint))
-    resumed.train(resume_from_checkpoint=True)
-    done = 5 - len(resumed.losses)
-    Path(folder, f"{resumed.args.process_index}.json").write_text(json.dumps([done, found[0]]), encoding="utf-8")
-
-
 # Divergence
 
 
@@ -508,7 +479,3 @@ def test_vectors_that_are_no_numbers_make_no_model():
             ValueError, match=f"counts hold {float(count) if count != -1 else -1}: they must be 0 or more"
         ):
             hfseq.Word2VecModel.from_vectors(vectors)
-
-
-if __name__ == "__main__":
-    train_in_this_process(Path(sys.argv[1]))

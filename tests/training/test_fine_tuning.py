@@ -1,11 +1,7 @@
 """A pretrained body under a new head: what is kept, which layer learns how fast and from when on."""
 
 import math
-import subprocess
-import sys
-import textwrap
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
@@ -30,10 +26,9 @@ from hfseq.cards.render import check_card
 from hfseq.tokenization import prompt_tokenizer, train_tokenizer
 from hfseq.training.fine_tuning import parameter_depths
 from hfseq.training.trainer import SequenceTrainer
-from tests.closeness import assert_same
 from tests.contract.cases import VOCABULARY, texts, tokenizer
 from tests.contract.promises import same_weights
-from tests.launches import HANGS, launch
+from tests.launches import launch
 from tests.training.trainers import DROPOUT, distinct_texts, make_trainer, small_model
 
 HEADS = ("text-classification", "token-classification")
@@ -346,52 +341,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(make, step):
     resumed.train(resume_from_checkpoint=f"{whole.args.output_dir}/checkpoint-{step}")
     assert whole.state.global_step == resumed.state.global_step == 12
     assert same_weights(whole.model, resumed.model)
-
-
-# Processes
-
-TUNE = """
-    import sys
-    from pathlib import Path
-    sys.path.insert(0, {root!r})
-    from tests.contract.cases import texts
-    from tests.training.trainers import make_trainer, small_model
-    from tests.training.test_fine_tuning import OPTIONS, Watch
-    watch = Watch()
-    trainer = make_trainer(
-        Path({folder!r}), model=small_model(num_hidden_layers=3), callbacks=[watch], num_processes=2, **OPTIONS
-    )
-    trainer.train()
-    trainer.save_model({folder!r} + "/out")
-    print("moved", [sorted(moved) for moved in watch.moved])
-"""
-OPTIONS = {
-    "total_train_batch_size": 16,
-    "gradient_accumulation_steps": 2,
-    "num_train_epochs": 5,
-    "layer_rate_decay": 0.5,
-    "unfreeze_every": 1,
-    "weight_decay": 0.1,
-    "max_grad_norm": 0.1,
-}
-
-
-def test_two_processes_fine_tune_as_one_does(make, tmp_path):
-    watch = Watch()
-    alone = make(model=deep_model(), callbacks=[watch], **OPTIONS)
-    alone.train()
-    script = tmp_path / "tune.py"
-    root = str(Path(__file__).parents[2])
-    script.write_text(textwrap.dedent(TUNE.format(root=root, folder=str(tmp_path))), encoding="utf-8")
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    result = subprocess.run(
-        [*launcher, "--main_process_port", "0", str(script)], capture_output=True, encoding="utf-8", timeout=HANGS
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert f"moved {[sorted(moved) for moved in watch.moved]}" in result.stdout
-    together = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
-    assert_same(together.parameters(), alone.model.parameters())
 
 
 # The recipe

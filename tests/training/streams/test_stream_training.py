@@ -1,10 +1,5 @@
-"""Truncated back-propagation through one long text, against loops written by hand; and the same run again.
+"""Truncated back-propagation through one long text, against loops written by hand; and the same run again."""
 
-Run as a module in several processes, this file trains the model of `test_two_processes_train_and_evaluate_as_one`.
-"""
-
-import json
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +14,6 @@ from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.streams.trainer import CarriedStates, StreamTrainer
 from tests.closeness import ROUNDINGS, assert_same, difference
 from tests.contract.promises import same_weights
-from tests.launches import launch
 from tests.training.streams.stream_trainers import (
     DROPOUT,
     VOCAB_SIZE,
@@ -36,7 +30,6 @@ from tests.training.streams.stream_trainers import (
 CARRIES = ["stream", "document", "none"]
 MASKED = {"carry": "none", "mlm_probability": 0.3}
 WAYS = [*({"carry": carry} for carry in CARRIES), {"vary_window": True}, MASKED]
-HELD_OUT = [text(seed=1), text(2, seed=1)]  # the other one has fewer predictions than there are processes
 
 
 @pytest.fixture
@@ -229,45 +222,6 @@ def test_a_varied_window_scales_its_step_and_not_the_logged_loss(make):
     assert at == 600 and len(set(widths)) > 5
 
 
-TWO_PROCESSES = {"gradient_accumulation_steps": 2, "save_strategy": "steps", "save_steps": 6}
-
-
-def test_two_processes_train_and_evaluate_as_one(tmp_path):
-    """And one goes on from where two stopped."""
-    program = ["accelerate", "launch", "--multi_gpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no"]
-    process = launch(
-        *program, "--dynamo_backend=no", "-m", "tests.training.streams.test_stream_training", str(tmp_path)
-    )
-    assert process.returncode == 0, process.stderr
-    losses = json.loads((tmp_path / "losses.json").read_text(encoding="utf-8"))
-    for number, options in enumerate(WAYS):
-        new = small_masked_model() if options is MASKED else small_model()
-        two = type(new).from_pretrained(tmp_path / f"two{number}")
-        options = {**TWO_PROCESSES, **options, "per_device_eval_batch_size": 8}
-        one = make_trainer(tmp_path, **options)
-        one.train()
-        assert distance(one.model, two) < ROUNDINGS < 0.1 < distance(two, new), options
-        found = [one.evaluate(held_out)["eval_loss"] for held_out in HELD_OUT]
-        assert_same(losses[number], found, what=options)
-        (states,) = (tmp_path / f"run{number}").glob("checkpoint-6/streams_1.safetensors")
-        resumed = make_trainer(tmp_path, **options)
-        resumed.train(resume_from_checkpoint=str(states.parent))
-        assert distance(resumed.model, two) < ROUNDINGS, options
-
-
-def train_in_this_process(folder):
-    """One of the processes of the test above."""
-    losses = []
-    for number, options in enumerate(WAYS):
-        options = {**TWO_PROCESSES, **options, "per_device_eval_batch_size": 4, "num_processes": 2}
-        trainer = make_trainer(Path(folder), folder=f"run{number}", **options)
-        trainer.train()
-        losses.append([trainer.evaluate(held_out)["eval_loss"] for held_out in HELD_OUT])
-        trainer.save_model(f"{folder}/two{number}")
-    if trainer.is_world_process_zero():
-        Path(folder, "losses.json").write_text(json.dumps(losses), encoding="utf-8")
-
-
 # The same run again
 
 
@@ -438,8 +392,3 @@ def test_data_that_are_no_text_are_refused(make, tmp_path):
 def test_more_streams_than_text_or_shares_than_streams_are_refused(make, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options).train()
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    train_in_this_process(*sys.argv[1:])

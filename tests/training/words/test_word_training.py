@@ -1,12 +1,9 @@
-"""Training word vectors: what is learnt, progress, checkpoints, interruption, and several processes."""
+"""Training word vectors: what is learnt, progress, checkpoints and interruption."""
 
 import copy
 import errno
 import json
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 
 import numpy as np
@@ -21,7 +18,6 @@ from hfseq.training.words import engines as word_engines
 from hfseq.training.words import trainer as word_training
 from hfseq.training.words.trainer import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
 from tests.closeness import assert_same
-from tests.launches import HANGS
 
 ANIMALS, TOOLS, GLUE = ["cat", "dog", "cow", "hen"], ["saw", "axe", "pen", "nut"], ["the", "a", "on", "by"]
 
@@ -353,41 +349,6 @@ def test_progress_is_shown(corpus, capsys):
 
 
 # Several processes
-
-TWO_PROCESSES = """
-    import sys
-    import torch
-    sys.path.insert(0, {root!r})
-    from tests.training.words.test_word_training import *
-    corpus = hfseq.WordCorpus.read(world(), min_count=1)
-    trainer = make_trainer(corpus, num_train_epochs=8, learning_rate=0.05, average_words=2000, num_processes=2)
-    model = trainer.train()
-    weights = [None, None]
-    torch.distributed.all_gather_object(weights, model.inputs.weight.detach())
-    assert torch.equal(*weights)
-    if trainer.processes.is_main_process:
-        model.save_pretrained({folder!r})
-        print("separation", separation(model), trainer.state.log_history[-1]["loss"])
-"""
-
-
-def launch(code, **env):
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    return subprocess.run([*command, code], capture_output=True, encoding="utf-8", timeout=HANGS)
-
-
-def test_two_processes_train_one_model(tmp_path):
-    from pathlib import Path
-
-    script = tmp_path / "train.py"
-    root = str(Path(__file__).parents[3])
-    script.write_text(textwrap.dedent(TWO_PROCESSES.format(root=root, folder=str(tmp_path / "out"))), encoding="utf-8")
-    result = launch(str(script))
-    assert result.returncode == 0, result.stderr[-3000:]
-    model = Word2VecModel.from_pretrained(tmp_path / "out")
-    assert separation(model) > 0.3
-    assert "separation" in result.stdout
 
 
 def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpus, monkeypatch):
