@@ -5,6 +5,7 @@ A round that fails does not end the case: all of them run, and the failure names
 
 import functools
 import inspect
+import textwrap
 import traceback
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -36,7 +37,7 @@ def for_each(names: str | tuple[str, ...], values: Collection[Any]) -> Callable[
     A round has a `tmp_path` of its own, and what it patched by `monkeypatch` is undone after it. Other fixtures are
     shared by the rounds of a case.
     """
-    names = (names,) if isinstance(names, str) else names
+    names = tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else names
     rounds = [dict(zip(names, (value,) if len(names) == 1 else value, strict=True)) for value in values]
 
     def decorate(test: Callable) -> Callable:
@@ -69,4 +70,4 @@ def _new_folder(parent: Path) -> Path:
 
 
 def _name(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+    return textwrap.shorten(", ".join(f"{name}={value!r}" for name, value in values.items()), 300)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.closeness import assert_same, difference
+from tests.rounds import for_each
 
 KINDS = {
     "tensor": lambda values: values,
@@ -15,8 +16,8 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+@for_each("kind", KINDS)
+@for_each("size", [1e-9, 1.0, 1e9])
 def test_a_shift_is_judged_by_the_size_of_the_values(size, kind):
     values = torch.tensor([size, -size / 1000, 0.0], dtype=torch.float64)
     for shift in (0.0, 0.9e-5, -0.9e-5):
@@ -46,7 +47,7 @@ def test_a_small_array_is_not_judged_by_a_large_one_unless_the_size_is_given():
         assert_same(torch.tensor([1e-8]), torch.tensor([2e-8]), scale=1e-4)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("found", "expected"),
     [
         (torch.tensor([float("nan")]), torch.tensor([float("nan")])),

@@ -49,10 +49,10 @@ def test_no_round_at_all_is_a_failure():
 
 
 @pytest.mark.parametrize("outer", ["a", "b"])
-@for_each("middle", [1, 2])
+@for_each("middle, half", [(2, 1), (4, 2)])
 @for_each("inner", {"x": None, "y": None})
-def test_fixtures_parameters_and_loops_within_loops_come_together(outer, middle, inner, request, tmp_path):
-    assert outer in "ab" and middle in (1, 2) and inner in ("x", "y")
+def test_fixtures_parameters_and_loops_within_loops_come_together(outer, middle, half, inner, request, tmp_path):
+    assert outer in "ab" and middle == 2 * half and inner in ("x", "y")
     assert f"[{outer}]" in request.node.name
 
 

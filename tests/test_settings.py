@@ -10,6 +10,7 @@ from transformers import LlamaConfig, TrainingArguments
 
 from hfseq.cards.checks import check_card
 from hfseq.settings import check_known, fields_of, known_fields, read_settings, save_settings
+from tests.rounds import for_each
 
 
 @dataclass
@@ -99,7 +100,7 @@ def test_an_override_may_choose_another_model_type_and_its_keys(read):
     assert read(GOOD, "--model.type=large", "--model.peepholes=true").model["peepholes"] is True
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("override", "value"),
     [
         ("--data.fraction=1e-3", 0.001),
@@ -128,7 +129,7 @@ def test_values_are_yaml_1_2_and_take_the_declared_type(read, override, value):
     assert type(got) is type(value)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("override", "message"),
     [
         ("--data.pth=x", "--data.pth=x: unknown key 'pth'; did you mean 'path'? Allowed: path, fraction, names"),
@@ -173,7 +174,7 @@ def test_a_wrong_override_is_answered_with_its_name_and_the_cure(read, override,
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "message"),
     [
         (GOOD.replace("hidden_size", "hiden_size"), "recipe.yaml, line 6: unknown key 'hiden_size'; did you mean"),
@@ -311,9 +312,7 @@ def test_help_lists_launch_line_sections_types_defaults_and_docs(capsys):
     assert "dtype: str" not in text
 
 
-@pytest.mark.parametrize(
-    "text", ["no", "1e-3", "null", "007", "1:30", "true", "~", "", " x ", "a: b", "#", "Größe 日本", "a\nb"]
-)
+@for_each("text", ["no", "1e-3", "null", "007", "1:30", "true", "~", "", " x ", "a: b", "#", "Größe 日本", "a\nb"])
 def test_saved_settings_read_back_equal(read, tmp_path, text):
     settings = read(GOOD, "--data.fraction=1e-5", "--data.max_rows=5", "--training.weight_decay=0.1")
     settings.data = dataclasses.replace(settings.data, path=text, names=[text, "b"])

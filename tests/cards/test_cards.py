@@ -33,6 +33,7 @@ from hfseq.cards.measure import (
 from hfseq.cards.render import check_card, check_words, load_facts, render_card, write_card
 from tests.closeness import assert_same
 from tests.launches import HANGS
+from tests.rounds import for_each
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GOLDEN_NAMES = ["card_classifier", "card_regression"]
@@ -167,7 +168,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(("fault", "message"), FAULTS.values(), ids=FAULTS)
+@for_each(("fault", "message"), FAULTS.values())
 def test_each_check_of_a_card_bites(fault, message, card):
     check_card(card)
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -189,8 +190,8 @@ def test_a_card_with_a_defect_is_not_rendered():
         render_card(dataclasses.replace(facts, limits=["TODO"]))
 
 
-@pytest.mark.parametrize("name", ["summary", "language", "license"])
-@pytest.mark.parametrize("text", ["None", "nan", "", "[More Information Needed]"])
+@for_each("name", ["summary", "language", "license"])
+@for_each("text", ["None", "nan", "", "[More Information Needed]"])
 def test_a_fact_that_says_nothing_is_named(name, text):
     with pytest.raises(ValueError, match=rf"facts\.{name} has .*{re.escape(text)}"):
         render_card(dataclasses.replace(golden_facts(), **{name: text}))
@@ -204,7 +205,7 @@ def test_a_score_that_is_no_number_is_named(value):
         render_card(facts)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "defect"),
     [
         ("None", "no value: 'None'"),
@@ -297,7 +298,7 @@ def change_keys(**changes):
     return change
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("change", "message"),
     [
         (change_keys(licence="mit"), r"unknown keys \['licence'\]"),

@@ -13,6 +13,7 @@ import hfseq
 from hfseq.data import corpus as words
 from hfseq.data.corpus import END_ID, WordCorpus
 from hfseq.models import packed_files
+from tests.rounds import for_each
 
 TEXTS = ["the cat sat", "the dog sat on the mat", "", "a cat", "the <unk> cat"]
 WORDS = ["the", "cat", "sat"]  # at least twice, most frequent first
@@ -106,7 +107,7 @@ def test_reading_takes_memory_for_the_vocabulary_alone(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("source", "error", "message"),
     [
         (["a", 3], TypeError, "row 1 is '3' .int.: each must be a text or a list of words"),

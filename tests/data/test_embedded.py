@@ -15,6 +15,7 @@ from hfseq.data.embedded.grammar import POLARITY, ROLES, Derivation, Grammar, Ru
 from hfseq.data.embedded.lexicon import VALUES
 from hfseq.data.embedded.load import FEATURES, GRAMMAR, INTENT_NAMES, SLOT_TYPES, load_embedded
 from hfseq.data.embedded.templates import PHRASES
+from tests.rounds import for_each
 
 SPLITS = ("train", "validation", "test")
 TAG_NAMES = FEATURES["tags"].feature.names
@@ -208,7 +209,7 @@ def test_a_node_with_three_children_is_noticed():
         leaves_and_check("(2 (2 a) (2 b) (2 c))")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("sentence", "polarity"),
     [
         ("[the pizza] was good", 1),
@@ -251,7 +252,7 @@ def test_every_word_of_judgement_has_its_polarity_or_role():
     assert {value.en for value in VALUES["degree"]} <= set(ROLES)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("meaning", "twin"),
     [
         (

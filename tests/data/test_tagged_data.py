@@ -8,6 +8,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from hfseq.data.tagged import TaggedSettings, load_tagged, tokenize_words
 from hfseq.tokenization import train_tokenizer
+from tests.rounds import for_each
 
 WORDS = [["Ana", "sees", "New", "York"], ["hello"], ["Oslo", "calls"]]
 TAGS = [["B-PER", "O", "B-LOC", "I-LOC"], ["O"], ["B-LOC", "O"]]
@@ -172,7 +173,7 @@ def test_iob2_is_left_as_it_is(load, caplog):
 # Mistakes
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("words", "tags", "settings", "message"),
     [
         (
@@ -217,7 +218,7 @@ def test_a_tag_that_training_never_shows_is_named(load):
     assert task.tags("test") == [["B-CITY"]]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "text", "message"),
     [
         ("a.conll", "Ana B-PER\nsees X O\n", r"line 2 has 3 columns, not 2, as the lines before it: 'sees X O'"),

@@ -12,6 +12,7 @@ import pytest
 from hfseq.data import vector_files
 from hfseq.data.vector_files import read_word_vectors, write_word_vectors
 from hfseq.models import packed_files
+from tests.rounds import for_each
 
 GLOVE = "the 1 2 3\ncat -0.5 1e-3 .25\n"
 MATRIX = np.array([[1, 2, 3], [-0.5, 1e-3, 0.25]], dtype=np.float32)
@@ -113,7 +114,7 @@ def test_a_vector_without_a_word_is_passed_over_and_counted(write, caplog):
     assert "holds 1 vectors without a word" in caplog.text
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("content", "message"),
     [
         (GLOVE + "dog 1 2\n", "line 3: expected a word and 3 numbers, found 3 fields"),
@@ -148,7 +149,7 @@ def test_a_wrong_number_is_found_where_two_lines_make_up_for_each_other(write):
         read_word_vectors(write("the 1\x0b2 3 4\ncat 5  6\n"))
 
 
-@pytest.mark.parametrize("number", ["1_0", "0x10", "1-2", "1,5", "1.2.3", "", "1\x0c", "--1", "1\x002"])
+@for_each("number", ["1_0", "0x10", "1-2", "1,5", "1.2.3", "", "1\x0c", "--1", "1\x002"])
 def test_what_only_looks_like_a_number_is_refused_with_its_line(write, number):
     with pytest.raises(ValueError, match="line 2: expected"):
         read_word_vectors(write(f"the 1 2 3\ncat 1 {number} 3\n"))
@@ -271,7 +272,7 @@ def test_binary_files_are_limited_and_filtered(write, caplog):
     assert "holds 1 vectors without a word" in caplog.text
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("content", "message"),
     [
         (BINARY[:-1], "ends inside word 2 of 2, which begins at byte 20; is it torn"),
@@ -326,7 +327,7 @@ def test_a_packed_file_is_not_unpacked_without_end(write, monkeypatch, content, 
         read_word_vectors(path)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("content", "message"),
     [
         (
@@ -350,8 +351,8 @@ def test_files_of_other_kinds_are_named(write, content, message):
 # Writing
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz", ".xz", ".bz2"])
-@pytest.mark.parametrize(("binary", "header"), [(False, True), (False, False), (True, True)])
+@for_each("suffix", ["", ".gz", ".xz", ".bz2"])
+@for_each(("binary", "header"), [(False, True), (False, False), (True, True)])
 def test_what_is_written_comes_back_to_the_bit(tmp_path, odd_numbers, binary, header, suffix):
     path = tmp_path / f"vectors{suffix}"
     write_word_vectors(path, WORDS, odd_numbers, binary=binary, header=header)
@@ -380,8 +381,8 @@ def test_a_file_can_be_written_in_pieces(tmp_path, binary):
     assert same_bits(matrix, MATRIX)
 
 
-@pytest.mark.parametrize("binary", [False, True])
-@pytest.mark.parametrize(
+@for_each("binary", [False, True])
+@for_each(
     ("words", "matrix", "options", "message"),
     [
         (["new york", "cat"], MATRIX, {}, "The word 'new york' cannot be written: white space ends a word"),

@@ -15,6 +15,7 @@ from hfseq.evaluation.scores import SCORES
 from hfseq.models.counting.ngram import NGramConfig, NGramForCausalLM
 from hfseq.tokenization import prompt_tokenizer
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 TEXTS = ["the cat sat", "a dog", "the dog sat on the cat, and the cat on a mat", "", "mat", "a  dog sat\n"]
 TOKENIZER = hfseq.train_tokenizer(TEXTS * 2, "char", purpose="language-modeling")
@@ -305,7 +306,7 @@ def test_what_is_too_improbable_for_a_float_has_an_infinite_perplexity():
     assert score(model, TOKENIZER, "a cat").perplexity == math.inf
 
 
-@pytest.mark.parametrize(
+@for_each(
     "call, message",
     [
         (lambda m: score(m, TOKENIZER, []), "There are no texts"),

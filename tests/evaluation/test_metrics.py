@@ -35,6 +35,7 @@ from hfseq.evaluation.scores import (
 from hfseq.evaluation.tags import EntityF1, EntityPrecision, EntityRecall
 from hfseq.evaluation.trainer_metrics import PROBLEMS, TAGGING, classification_metrics
 from tests.launches import HANGS
+from tests.rounds import for_each
 
 PREDICTED = [0, 1, 2, 2, 0, 1, 1]
 EXPECTED = [0, 1, 2, 1, 0, 2, 1]
@@ -90,7 +91,7 @@ def offline(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-@pytest.mark.parametrize(("metric", "settings", "value", "predictions", "references"), CASES)
+@for_each(("metric", "settings", "value", "predictions", "references"), CASES)
 def test_each_metric_gives_the_reference_value_without_network(
     metric, settings, value, predictions, references, tmp_path, offline
 ):
@@ -99,7 +100,7 @@ def test_each_metric_gives_the_reference_value_without_network(
     assert result == pytest.approx({made.score_name: value})
 
 
-@pytest.mark.parametrize(("metric", "settings", "value", "predictions", "references"), CASES)
+@for_each(("metric", "settings", "value", "predictions", "references"), CASES)
 def test_rows_added_singly_and_in_batches_score_as_one_call(
     metric, settings, value, predictions, references, tmp_path
 ):
@@ -147,7 +148,7 @@ def test_every_metric_describes_itself(tmp_path):
         assert made.reference_urls[0].startswith("https://")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("metric", "predictions", "references", "message"),
     [
         (Accuracy, [], [], "no rows"),

@@ -30,6 +30,7 @@ from hfseq.evaluation.tags import (
 )
 from hfseq.evaluation.trainer_metrics import TAGGING, check_metric_for_best_model
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 NAMES = ["O", "B-a", "I-a", "B-b", "I-b"]
 EXPECTED = [["B-a", "I-a", "O", "B-b"], ["B-a", "B-a"], ["O"]]
@@ -41,7 +42,7 @@ def padded(rows, filler=-100):
     return np.array([[*map(NAMES.index, row), *[filler] * (5 - len(row))] for row in rows])
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("tags", "found"),
     [
         ("", []),
@@ -69,7 +70,7 @@ def test_entities_written_anew_are_the_same_in_iob2():
         assert in_iob2(in_iob2(tags)) == in_iob2(tags)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("names", "told"),
     [
         (NAMES, True),

@@ -13,6 +13,7 @@ from hfseq.tokenization import prompt_tokenizer, train_tokenizer
 from tests.closeness import assert_same
 from tests.devices import DEVICE
 from tests.launches import HANGS
+from tests.rounds import for_each
 
 RECURRENT = ["rnn", "lstm", "gru"]
 PROMPTS = torch.tensor([[1, 2, 3, 1], [0, 0, 2, 3]], device=DEVICE)  # the second is padded on the left
@@ -52,9 +53,9 @@ def log_probs_after(model, prompt, ends):
     return found
 
 
-@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
-@pytest.mark.parametrize("ends", [None, 3])
-@pytest.mark.parametrize("family", RECURRENT)
+@for_each("length_penalty", [0.0, 1.0])
+@for_each("ends", [None, 3])
+@for_each("family", RECURRENT)
 def test_beams_wide_enough_find_the_best_of_all_texts(family, ends, length_penalty):
     """Four words, three steps and sixteen beams: nothing is ever dropped that could come back."""
     model = language_model(family, eos_token_id=ends)

@@ -16,6 +16,7 @@ from hfseq.generation.generative_classifier import GenerativeClassifier, ngram_m
 from hfseq.models.artifacts import UnsafeArtifactError
 from hfseq.tokenization import prompt_tokenizer
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 ENGLISH = ["the cat sat on the mat", "a dog and a cat", "this is the dog", "where is the house", "he has a hat"] * 2
 GERMAN = ["die Katze sitzt auf der Matte", "ein Hund und eine Katze", "das ist der Hund", "wo ist das Haus"] * 2
@@ -138,7 +139,7 @@ def test_the_models_may_be_made_otherwise(tokenizer):
     assert classifier.models["de"].state_dict().keys() == network(tokenizer).state_dict().keys()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "call, message",
     [
         (lambda t: GenerativeClassifier({"a": network(t)}, t), r"two labels or more, got \['a'\]"),
@@ -168,7 +169,7 @@ def test_a_damaged_folder_is_named(classifier, tmp_path):
         GenerativeClassifier.from_pretrained(tmp_path)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "facts, message",
     [
         ({"labels": "ab"}, "labels must be a list of strings"),

@@ -70,7 +70,7 @@ def _pytest(*arguments: str) -> tuple[str, ...]:
 SECTIONS = {
     "kernels": Section(
         "every cell's Triton kernels against its equation, in both launch styles",
-        _pytest("-m", "", "tests/kernels/test_gpu_kernels.py"),
+        _pytest("-m", "", "tests/kernels/cells/test_gpu_kernels.py"),
         150,
         "every_cell and (lstm or gru)",
     ),

@@ -8,9 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-import pytest
-
 import hfseq
+from tests.rounds import for_each
 
 ROOT = Path(hfseq.__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("hfseq/**/*.py"), *ROOT.glob("recipes/**/*.py")])
@@ -45,7 +44,7 @@ def unsafe_calls(source):
     return [f"{call.lineno}: {ast.unparse(call)}" for call in loading_calls(tree) if not is_safe(call, tree)]
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+@for_each("file", SOURCES)
 def test_every_call_that_loads_says_that_no_code_is_trusted(file):
     assert unsafe_calls(file.read_text(encoding="utf-8")) == []
 

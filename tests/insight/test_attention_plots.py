@@ -12,6 +12,7 @@ from hfseq import LSTMConfig, LSTMForSequenceClassification
 from hfseq.insight import plots
 from hfseq.insight.plots import attention_maps
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 TOKENS = ["[CLS]", "the", "quick", "brown", "fox", "jumped", "[SEP]"]
 PADDED = [*TOKENS[:4], "[PAD]", "[PAD]", "[PAD]"]
@@ -255,7 +256,7 @@ def test_what_sdpa_returns_is_explained():
 WEIGHTS = (softmax(2, 4, 7, 7), softmax(2, 4, 7, 7))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "given, options, message",
     [
         (WEIGHTS, {"tokens": TOKENS[:5]}, "There are 5 tokens for 7 places of attention: take them"),

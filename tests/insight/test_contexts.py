@@ -11,6 +11,7 @@ import hfseq
 from hfseq.insight import contexts
 from hfseq.insight.contexts import compare_contexts
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 SENTENCES = ["The bank lends money", "money for a new bank", "two Banks? no: a river bank!"]
 TOKENIZERS = {
@@ -73,7 +74,7 @@ def test_a_recurrent_model_gives_the_word_another_vector_in_each_sentence(family
     assert_same(found.cosines[0, 1], v @ w / np.sqrt((v @ v) * (w @ w)), 1e-12)
 
 
-@pytest.mark.parametrize("kind", TOKENIZERS)
+@for_each("kind", TOKENIZERS)
 def test_the_vector_is_the_mean_over_the_tokens_of_the_first_whole_word(kind):
     tokenizer, sentence = TOKENIZERS[kind], SENTENCES[2]
     model = lstm(tokenizer, bidirectional=True).eval()
@@ -135,7 +136,7 @@ def test_the_table_can_be_read():
     assert "...a a" in lines[4] and "[bank] of a a" in lines[4] and len(lines[4]) < 110
 
 
-@pytest.mark.parametrize(
+@for_each(
     "word, sentence, span",
     [
         ("bank", "Banks and a bank", (12, 16)),
@@ -152,7 +153,7 @@ def test_a_word_is_found_where_it_stands_alone(word, sentence, span):
     assert contexts._find(word, sentence) == span
 
 
-@pytest.mark.parametrize(
+@for_each(
     "word, sentences, message",
     [
         ("bank", ["a bank", "banks of money"], "'banks of money' does not contain 'bank' as a whole word"),

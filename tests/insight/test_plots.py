@@ -11,6 +11,7 @@ import pytest
 
 from hfseq.insight.plots import plot_words, word_maps
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 CLUSTERS = {
     "days": ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
@@ -211,7 +212,7 @@ def test_each_cluster_has_a_colour_of_its_own_that_can_be_read_on_white():
         assert ((rgb @ (0.2126, 0.7152, 0.0722)) < 0.5).all()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "words, options, message",
     [
         (["monday", "Sunday", "mond"], {}, r"'Sunday', 'mond' \(there is 'sunday'\): leave them out"),

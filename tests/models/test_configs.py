@@ -11,6 +11,7 @@ from transformers import AutoConfig, PreTrainedModel
 import hfseq
 from hfseq.models import configs
 from hfseq.registry import FAMILIES
+from tests.rounds import for_each
 
 ALL_FIELDS = {field.name for family in FAMILIES.values() for field in fields(family.config)} | {"num_labels"}
 
@@ -21,7 +22,7 @@ def test_each_foreign_name_stands_once_and_means_a_field_of_some_family():
     assert {candidate for candidates, _ in configs._MEANINGS for candidate in candidates} <= ALL_FIELDS
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("config", "names"),
     [
         (
@@ -74,7 +75,7 @@ def test_what_is_no_field_by_any_name_is_sent_to_its_place(name, cure):
         hfseq.LSTMConfig(**{name: 1})
 
 
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+@for_each("family", FAMILIES.values())
 def test_no_option_of_a_loader_is_taken_for_a_field(family):
     options = set(inspect.signature(PreTrainedModel.from_pretrained).parameters)
     options |= {"dtype", "device_map", "max_memory", "low_cpu_mem_usage", "attn_implementation", "key_mapping"}

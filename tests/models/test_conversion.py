@@ -10,6 +10,7 @@ from torch import nn
 from hfseq import CustomConfig, CustomModel, GRUConfig, GRUModel, LSTMConfig, LSTMModel, RNNConfig, RNNModel
 from hfseq.models.conversion import load_keras, load_torch, to_keras, to_torch
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -52,9 +53,9 @@ def inputs(steps=7, dtype=torch.float32):
     return torch.randn(2, steps, 4, dtype=dtype, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("name", TORCH)
+@for_each("bidirectional", [False, True])
+@for_each("bias", [False, True])
+@for_each("name", TORCH)
 def test_layers_answer_as_the_torch_module_they_were_loaded_from(name, bias, bidirectional):
     *_, module_class, options = TORCH[name]
     module = module_class(4, 3, 2, bias=bias, bidirectional=bidirectional, dropout=0.5, batch_first=True, **options)
@@ -65,8 +66,8 @@ def test_layers_answer_as_the_torch_module_they_were_loaded_from(name, bias, bid
     assert_same(output, module(inputs())[0])
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("name", TORCH)
+@for_each("dtype", [torch.float64, torch.bfloat16])
+@for_each("name", TORCH)
 def test_the_way_to_torch_and_back_keeps_every_bit_and_the_dtype(name, dtype):
     model = shake(make(TORCH, name, layers=3, bidirectional=True)).to(dtype)
     before = snapshot(model.layers)
@@ -193,8 +194,8 @@ def keras_weights(name, directions):
     return [rng.uniform(-0.6, 0.6, shape) for _ in range(directions) for shape in ((4, rows), (3, rows), bias)]
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("name", KERAS)
+@for_each("bidirectional", [False, True])
+@for_each("name", KERAS)
 def test_a_layer_answers_by_the_equations_of_keras_and_gives_its_weights_back(name, bidirectional):
     weights = keras_weights(name, 1 + bidirectional)
     for array in weights:

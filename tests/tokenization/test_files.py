@@ -14,6 +14,7 @@ from hfseq.tokenization import KINDS
 from hfseq.tokenization import files as tokenizer_files
 from hfseq.tokenization.files import check_tokenizer_file, check_tokenizer_folder, load_tokenizer
 from tests.hub.checkpoints import make_tokenizer
+from tests.rounds import for_each
 
 TEXTS = ["The cat sat on the mat, didn't it?", "A dog and 12 cats: naïve café!", "Das ist 日本語."] * 3
 
@@ -195,8 +196,8 @@ def test_a_folder_without_a_file_has_nothing_to_check(tmp_path):
 # Good ones: ours, and the shapes of those in the field
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("purpose", ["classification", "language-modeling"])
+@for_each("kind", KINDS)
+@for_each("purpose", ["classification", "language-modeling"])
 def test_all_kinds_of_ours_pass(tmp_path, kind, purpose):
     try:
         tokenizer = hfseq.train_tokenizer(TEXTS, kind, purpose=purpose, vocab_size=300, condition_tokens=["<happy>"])

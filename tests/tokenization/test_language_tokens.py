@@ -15,6 +15,7 @@ from hfseq.tokenization import (
     train_tokenizer,
     unknown_rate,
 )
+from tests.rounds import for_each
 
 CASES = [(kind, "classification") for kind in KINDS] + [(kind, "language-modeling") for kind in LANGUAGE_MODEL_KINDS]
 
@@ -123,7 +124,7 @@ def labelled(kind, purpose):
     return train_tokenizer(texts, kind, purpose=purpose, vocab_size=300, condition_tokens=["<happy>", "<sad>"])
 
 
-@pytest.mark.parametrize(("kind", "purpose"), CASES)
+@for_each(("kind", "purpose"), CASES)
 def test_a_condition_is_one_token_that_decoding_skips(kind, purpose, tmp_path):
     tokenizer = labelled(kind, purpose)
     tokenizer.save_pretrained(tmp_path)

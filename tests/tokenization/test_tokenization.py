@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import unicodedata
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -49,10 +50,13 @@ def words(text, kind="word"):
     return tokenizer.convert_ids_to_tokens(tokenizer(text, add_special_tokens=False).input_ids)
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
-def case(request):
-    kind, purpose = request.param
-    return kind, purpose, trained(kind, purpose)
+every_tokenizer = for_each(("kind", "purpose"), CASES)
+
+
+@cache
+def tokenizer_of(kind, purpose):
+    """One that no test changes."""
+    return trained(kind, purpose)
 
 
 @pytest.fixture(scope="module", params=LANGUAGE_MODEL_KINDS)
@@ -60,16 +64,18 @@ def language_model(request):
     return trained(request.param, "language-modeling")
 
 
-def test_special_tokens_have_the_first_ids(case):
-    _, _, tokenizer = case
+@every_tokenizer
+def test_special_tokens_have_the_first_ids(kind, purpose):
+    tokenizer = tokenizer_of(kind, purpose)
     assert tokenizer.convert_tokens_to_ids(list(SPECIAL_TOKENS)) == [0, 1, 2, 3, 4]
     assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id) == (0, 1, 4)
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (2, 3)
     assert sorted(tokenizer.get_vocab().values()) == list(range(len(tokenizer)))
 
 
-def test_each_text_ends_with_eos_and_a_language_models_text_begins_with_bos(case):
-    _, purpose, tokenizer = case
+@every_tokenizer
+def test_each_text_ends_with_eos_and_a_language_models_text_begins_with_bos(kind, purpose):
+    tokenizer = tokenizer_of(kind, purpose)
     ids = tokenizer("the cat").input_ids
     assert ids[-1] == 3 and ids.count(3) == 1
     assert (ids[0] == 2) == (purpose == "language-modeling")
@@ -82,14 +88,16 @@ def test_both_texts_of_a_pair_end_with_eos():
     assert set(pair) == {"input_ids", "attention_mask"}
 
 
-def test_unk_written_in_a_text_is_the_unknown_token(case):
-    _, _, tokenizer = case
+@every_tokenizer
+def test_unk_written_in_a_text_is_the_unknown_token(kind, purpose):
+    tokenizer = tokenizer_of(kind, purpose)
     assert tokenizer("The <unk> sat").input_ids.count(tokenizer.unk_token_id) == 1
 
 
+@every_tokenizer
 @for_each("text", ["", "  ", "\n\t", "\u3000"])
-def test_a_blank_text_still_has_a_token_and_long_ids(case, text):
-    _, _, tokenizer = case
+def test_a_blank_text_still_has_a_token_and_long_ids(kind, purpose, text):
+    tokenizer = tokenizer_of(kind, purpose)
     single = tokenizer(text, return_tensors="pt")
     batch = tokenizer([text, "the cat", text], padding=True, return_tensors="pt")
     assert single.input_ids.dtype == batch.input_ids.dtype == torch.long
@@ -97,15 +105,16 @@ def test_a_blank_text_still_has_a_token_and_long_ids(case, text):
     assert (batch.attention_mask.sum(1) >= 1).all()
 
 
-def test_batches_and_single_calls_agree_and_ask_for_two_inputs_only(case):
-    _, _, tokenizer = case
+@every_tokenizer
+def test_batches_and_single_calls_agree_and_ask_for_two_inputs_only(kind, purpose):
+    tokenizer = tokenizer_of(kind, purpose)
     batch = tokenizer(CORPUS)
     assert set(batch) == {"input_ids", "attention_mask"} == set(tokenizer.model_input_names)
     assert batch.input_ids == [tokenizer(text).input_ids for text in CORPUS]
 
 
-def test_truncation_keeps_eos(case):
-    kind, purpose, _ = case
+@every_tokenizer
+def test_truncation_keeps_eos(kind, purpose):
     tokenizer = trained(kind, purpose, max_length=4)
     ids = tokenizer(CORPUS[0], truncation=True).input_ids
     assert tokenizer.model_max_length == len(ids) == 4
@@ -169,8 +178,9 @@ def test_a_process_without_hfseq_loads_the_same_tokenizer(tmp_path):
     assert json.loads(done.stdout) == expected
 
 
-def test_pickle_and_dataset_map_work(case):
-    _, _, tokenizer = case
+@every_tokenizer
+def test_pickle_and_dataset_map_work(kind, purpose):
+    tokenizer = tokenizer_of(kind, purpose)
     twin = pickle.loads(pickle.dumps(tokenizer))
     expected = tokenizer(CORPUS).input_ids
     assert twin(CORPUS).input_ids == expected and twin.padding_side == tokenizer.padding_side
@@ -193,9 +203,10 @@ def surfaces(kind, tokenizer, text):
         yield text[start:end].strip(" "), said.replace(strip, "").strip(" ")
 
 
+@every_tokenizer
 @for_each("text", CORPUS[: len(CORPUS) // 2])
-def test_offsets_point_at_the_text_of_each_token(case, text):
-    kind, _, tokenizer = case
+def test_offsets_point_at_the_text_of_each_token(kind, purpose, text):
+    tokenizer = tokenizer_of(kind, purpose)
     assert tokenizer.unk_token_id not in tokenizer(text).input_ids or "word" in kind or kind == "whitespace"
     pairs = list(surfaces(kind, tokenizer, text))
     assert pairs and [at for at, _ in pairs] == [said for _, said in pairs]
@@ -243,7 +254,7 @@ def test_a_list_of_words_gives_the_pieces_of_the_sentence_and_their_word_numbers
         assert split.word_ids()[-1] is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "expected"),
     [
         ("Don't stop, 3 cats_!", ["Don", "'", "t", "stop", ",", "3", "cats_", "!"]),
@@ -397,7 +408,7 @@ def test_every_source_of_texts_gives_the_same_tokenizer(texts, kind):
 
 
 @for_each("kind", KINDS)
-@pytest.mark.parametrize(
+@for_each(
     ("texts", "error", "message"),
     [
         ([], ValueError, "there are no texts"),
@@ -415,7 +426,7 @@ def test_unusable_texts_are_refused(kind, texts, error, message):
         train_tokenizer(texts, kind)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "message"),
     [
         ({"kind": "wordpeice"}, "kind='wordpeice'.*did you mean 'wordpiece'"),

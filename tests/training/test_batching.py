@@ -9,6 +9,7 @@ from transformers import DataCollatorWithPadding
 from hfseq import SequenceTrainer, SequenceTrainingArguments
 from hfseq.training.batching import SMALLEST_UPDATE, STRATEGIES, PaddingCollator, UpdateSampler, row_lengths
 from tests.contract.cases import tokenizer
+from tests.rounds import for_each
 from tests.training.trainers import small_model
 
 LENGTHS = np.random.default_rng(0).integers(1, 40, 203)
@@ -47,8 +48,8 @@ def settings(random):
     return {"strategy": strategy, "tokens_per_update": budget, "seed": int(random.integers(100))}
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize(("processes", "steps"), DEALINGS)
+@for_each("strategy", STRATEGIES)
+@for_each(("processes", "steps"), DEALINGS)
 def test_every_row_comes_exactly_once_an_epoch(strategy, processes, steps):
     for number in range(3):
         per_process, _ = epoch(
@@ -58,8 +59,8 @@ def test_every_row_comes_exactly_once_an_epoch(strategy, processes, steps):
         assert sorted(rows) == list(range(len(LENGTHS)))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize(("processes", "steps"), DEALINGS[1:])
+@for_each("strategy", STRATEGIES)
+@for_each(("processes", "steps"), DEALINGS[1:])
 def test_an_update_is_the_same_rows_however_it_is_dealt_out(strategy, processes, steps):
     options = {"rows_per_update": 16, "strategy": strategy, "seed": 3}
     for number in range(2):

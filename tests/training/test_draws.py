@@ -8,6 +8,7 @@ import torch
 from hfseq.generation.fused import fused_generate
 from hfseq.registry import FAMILIES
 from hfseq.training.draws import _DRAWING, OwnDraws
+from tests.rounds import for_each
 
 # An n-gram model starts from nothing that is drawn.
 TASKS = [(name, task) for name, family in FAMILIES.items() for task in family.heads if name != "ngram"]
@@ -88,7 +89,7 @@ def test_a_generator_that_is_given_is_the_one_that_draws():
     assert torch.equal(by_place, expected) and torch.equal(by_name, expected)
 
 
-@pytest.mark.parametrize(("name", "task"), TASKS)
+@for_each(("name", "task"), TASKS)
 def test_the_first_weights_of_every_model(same_as_seeded, name, task):
     same_as_seeded(lambda: list(make_model(name, task).state_dict().values()))
 

@@ -29,6 +29,7 @@ from hfseq.training.trainer import SequenceTrainer
 from tests.contract.cases import VOCABULARY, texts, tokenizer
 from tests.contract.promises import same_weights
 from tests.launches import launch
+from tests.rounds import for_each
 from tests.training.trainers import DROPOUT, distinct_texts, make_trainer, small_model
 
 HEADS = ("text-classification", "token-classification")
@@ -74,8 +75,8 @@ def rates(trainer):
 # The body of a language model under another head
 
 
-@pytest.mark.parametrize("task", HEADS)
-@pytest.mark.parametrize(
+@for_each("task", HEADS)
+@for_each(
     ("family", "kind"), [*(("lstm", kind) for kind in KINDS), ("rnn", "tied"), ("gru", "plain"), ("custom", "plain")]
 )
 def test_the_body_of_a_language_model_is_kept_to_the_bit(tmp_path, family, task, kind):

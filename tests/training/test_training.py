@@ -14,6 +14,7 @@ from hfseq.training.trainer import SequenceTrainer
 from tests.closeness import ROUNDINGS, assert_same
 from tests.contract.cases import LABELS, texts
 from tests.contract.promises import same_weights
+from tests.rounds import for_each
 from tests.training.streams.stream_trainers import distance
 from tests.training.trainers import DROPOUT, RecordingCollator, distinct_texts, make_trainer, small_model
 
@@ -233,7 +234,7 @@ def test_a_resumed_run_remembers_how_long_it_has_waited(contradicted, remembers)
 # The best model
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "greater"),
     [("mse", False), ("eval_mse", False), ("r2", True), ("eval_accuracy", True), ("loss", False), ("other", True)],
 )

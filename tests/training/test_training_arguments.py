@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
 from tests.contract.promises import same_weights
+from tests.rounds import for_each
 from tests.training.trainers import make_trainer, small_model
 
 
@@ -19,7 +20,7 @@ def make(tmp_path):
     return partial(make_trainer, tmp_path)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "message"),
     [
         ({"total_train_batch_size": 0}, "total_train_batch_size must be positive, got 0"),

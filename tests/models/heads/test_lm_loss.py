@@ -8,6 +8,7 @@ from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import lm_loss as token_loss
 from hfseq.models.heads.lm_loss import linear_cross_entropy
 from tests.closeness import assert_same
+from tests.rounds import for_each
 from tests.training.streams.stream_trainers import gradient, make_trainer, small_model, text
 
 linear, cross_entropy = nn.functional.linear, nn.functional.cross_entropy
@@ -21,8 +22,8 @@ def given(dtype=torch.float64, bias=True, rows=7):
     return leaves, targets
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("numbers", [1, 25, 10**6])
+@for_each("bias", [True, False])
+@for_each("numbers", [1, 25, 10**6])
 def test_it_is_the_cross_entropy_of_the_logits_in_pieces_of_any_size(bias, numbers, monkeypatch):
     monkeypatch.setattr(token_loss, "_NUMBERS_AT_ONCE", numbers)
     leaves, targets = given(bias=bias)

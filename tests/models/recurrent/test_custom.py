@@ -13,6 +13,7 @@ from hfseq.models.recurrent.cells import Cell
 from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
 from tests.closeness import assert_same
 from tests.models.recurrent.loops import BATCHES, HIDDEN, ROUTES, TOLERANCES, assert_close, make_loop, run
+from tests.rounds import for_each
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +55,9 @@ def registered():
     return CELLS["keeper"]
 
 
-@pytest.mark.parametrize("kind", BATCHES)
-@pytest.mark.parametrize("dtype", TOLERANCES)
-@pytest.mark.parametrize("route", ["fused", "without_kernels"])
+@for_each("kind", BATCHES)
+@for_each("dtype", TOLERANCES)
+@for_each("route", ["fused", "without_kernels"])
 def test_it_equals_its_formula_with_its_gradient(registered, route, dtype, kind):
     batch = BATCHES[kind]
     exact = run(keeper_by_hand, make_loop(registered, backward=batch.backward), batch)

@@ -22,6 +22,7 @@ from hfseq.models.recurrent import fused
 from hfseq.models.recurrent.backbone import LockedDropout, RecurrentConfig
 from tests.closeness import assert_same
 from tests.contract.promises import edit_weights
+from tests.rounds import for_each
 
 CLASSIFIERS = [
     name
@@ -88,9 +89,9 @@ def run_packed(theirs, embeds, lengths):
 
 
 @pytest.mark.usefixtures("route")
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("name", TORCH)
+@for_each("bidirectional", [False, True])
+@for_each("side", ["right", "left"])
+@for_each("name", TORCH)
 def test_equals_packed_torch_in_outputs_and_gradients(name, side, bidirectional):
     ours, theirs = twins(name, bidirectional=bidirectional)
     ids = torch.randint(1, 30, (5, 9))
@@ -117,8 +118,8 @@ def test_equals_packed_torch_in_outputs_and_gradients(name, side, bidirectional)
 
 
 @pytest.mark.usefixtures("route")
-@pytest.mark.parametrize("name", TORCH)
-@pytest.mark.parametrize("steps", [1, 9])
+@for_each("name", TORCH)
+@for_each("steps", [1, 9])
 def test_outputs_that_are_changed_leave_the_state_as_it_was(name, steps):
     ours, _ = twins(name, layers=1, bidirectional=False, dtype=torch.float64)
     with torch.no_grad():
@@ -129,7 +130,7 @@ def test_outputs_that_are_changed_leave_the_state_as_it_was(name, steps):
 
 
 @pytest.mark.usefixtures("route")
-@pytest.mark.parametrize("name", TORCH)
+@for_each("name", TORCH)
 def test_states_equal_packed_torch_from_a_given_state(name):
     ours, theirs = twins(name, layers=1, bidirectional=False, dtype=torch.float64)
     ids = torch.randint(1, 30, (5, 9))
@@ -199,7 +200,7 @@ def test_a_lost_classifier_is_no_new_head(model_class, tmp_path):
 
 
 @pytest.mark.usefixtures("route")
-@pytest.mark.parametrize("pooling", ["last", "mean", "max", "attention"])
+@for_each("pooling", ["last", "mean", "max", "attention"])
 def test_a_relu_state_that_grows_does_not_overflow_over_the_padding(pooling):
     config = RNNConfig(vocab_size=9, nonlinearity="relu", hidden_size=8, hidden_dropout=0.0, pooling=pooling)
     model = RNNForSequenceClassification(config).eval()
@@ -213,7 +214,7 @@ def test_a_relu_state_that_grows_does_not_overflow_over_the_padding(pooling):
 
 
 @pytest.mark.usefixtures("route")
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@for_each("name", CLASSIFIERS)
 def test_autocast_to_bfloat16_works_on_any_cpu(name):
     family = FAMILIES[name]
     model = family.heads["text-classification"](family.config(vocab_size=30, bidirectional=True)).train()

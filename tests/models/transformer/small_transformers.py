@@ -2,9 +2,10 @@
 
 import itertools
 
-import pytest
 import torch
 from torch import nn
+
+from tests.rounds import for_each
 
 SIZES = {"vocab_size": 14, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 NO_DROPOUT = dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "classifier_dropout"), 0.0)
@@ -20,8 +21,7 @@ IMPLEMENTATIONS, POSITIONS = ["eager", "sdpa"], ["sinusoidal", "learned", "rotar
 def each(**choices):
     """Runs a test with `options` of each combination."""
     found = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
-    names = ["-".join(str(value) for value in options.values()) for options in found]
-    return pytest.mark.parametrize("options", found, ids=names)
+    return for_each("options", found)
 
 
 def small(model_class, **options):

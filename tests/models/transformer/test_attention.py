@@ -21,6 +21,7 @@ from hfseq.models.transformer.attention import (
 )
 from tests.closeness import assert_same
 from tests.models.transformer.small_transformers import IDS, SIDES, SIZES, trained
+from tests.rounds import for_each
 
 CPU = torch.device("cpu")
 HOLES = torch.tensor([[1, 1, 0, 1, 0, 1, 1], [0, 1, 1, 0, 1, 1, 0]])
@@ -94,9 +95,9 @@ def cache_of(kind, seen):
     return cache
 
 
-@pytest.mark.parametrize("kind", ["dynamic", "static"])
-@pytest.mark.parametrize(("seen", "steps"), [(0, 7), (4, 3), (6, 1)])
-@pytest.mark.parametrize("mask", [None, SIDES[1:], HOLES], ids=["no_mask", "sides", "holes"])
+@for_each("kind", ["dynamic", "static"])
+@for_each(("seen", "steps"), [(0, 7), (4, 3), (6, 1)])
+@for_each("mask", [None, SIDES[1:], HOLES])
 def test_a_decoder_sees_what_transformers_says(kind, seen, steps, mask):
     cache = cache_of(kind, seen)
     keys = cache.get_mask_sizes(steps, 0)[0]
@@ -125,8 +126,8 @@ def test_texts_one_behind_the_other_see_themselves_alone():
     assert not found[0, 0, 3:, :3].any() and found[1, 0, 5, :6].all()
 
 
-@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
-@pytest.mark.parametrize("kind", ["sinusoidal", "learned", "rotary"])
+@for_each("implementation", ["eager", "sdpa"])
+@for_each("kind", ["sinusoidal", "learned", "rotary"])
 def test_packed_texts_equal_each_alone(kind, implementation):
     model = trained(TransformerForCausalLM, position_embedding_type=kind, attn_implementation=implementation)
     positions = torch.tensor([[0, 1, 2, 0, 1, 2, 3]])

@@ -28,6 +28,7 @@ from tests.models.transformer.small_transformers import (
     torch_stack,
     trained,
 )
+from tests.rounds import for_each
 
 REAL = SIDES.bool()
 GENERATION = {"attention_mask": SIDES[[0, 2]], "max_new_tokens": 6, "do_sample": False, "pad_token_id": 0}
@@ -36,7 +37,7 @@ PROMPTS = IDS[[0, 2]]  # the second is padded on the left
 NORMS = {"norm_position": ["pre", "post"], "norm": ["layer_norm", "rms_norm"]}
 
 every_implementation = pytest.mark.parametrize("attn_implementation", IMPLEMENTATIONS)
-in_both_directions = pytest.mark.parametrize("bidirectional", [True, False], ids=["encoder", "decoder"])
+in_both_directions = for_each("bidirectional", [True, False])
 
 
 # Oracles
@@ -44,7 +45,7 @@ in_both_directions = pytest.mark.parametrize("bidirectional", [True, False], ids
 
 @in_both_directions
 @each(attn_implementation=IMPLEMENTATIONS, norm_position=["pre", "post"], hidden_act=["relu", "gelu"])
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no_bias"])
+@for_each("bias", [True, False])
 def test_outputs_and_gradients_equal_torch(bidirectional, bias, options):
     model = trained(TransformerModel, bidirectional=bidirectional, bias=bias, **options).double()
     reference = torch_stack(model).train()  # without dropout the same; in evaluation mode torch fuses the layers
@@ -234,7 +235,7 @@ def test_classifiers_read_both_ways_or_forward(model_class, attn_implementation)
 # Configurations
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "message"),
     [
         ({"num_attention_heads": 3}, "num_attention_heads=3 does not divide hidden_size=16"),

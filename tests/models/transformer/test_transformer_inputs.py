@@ -16,12 +16,13 @@ from hfseq import (
 )
 from tests.closeness import assert_same
 from tests.models.transformer.small_transformers import IDS, IMPLEMENTATIONS, POSITIONS, SIDES, SIZES, trained
+from tests.rounds import for_each
 
 REAL = SIDES.bool()
 
 
-@pytest.mark.parametrize("dtype", [torch.bool, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("position_embedding_type", POSITIONS)
+@for_each("dtype", [torch.bool, torch.float32, torch.bfloat16])
+@for_each("position_embedding_type", POSITIONS)
 def test_a_mask_may_have_any_type(dtype, position_embedding_type):
     model = trained(TransformerModel, position_embedding_type=position_embedding_type, max_position_embeddings=600)
     assert_same(model(IDS, SIDES.to(dtype))[0], model(IDS, SIDES)[0])

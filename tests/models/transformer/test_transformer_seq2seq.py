@@ -27,6 +27,7 @@ from tests.models.transformer.small_transformers import (
     torch_stack,
     trained,
 )
+from tests.rounds import for_each
 
 TARGETS = torch.randint(1, 14, (3, 5), generator=torch.Generator().manual_seed(2))
 LABELS = torch.tensor([[5, 6, 7, 3, 9], [8, 4, 3, -100, -100], [4, -100, -100, -100, -100]])
@@ -152,7 +153,7 @@ def test_what_a_text_begins_with(options, start):
     assert model.generate(IDS, **GREEDY)[:, 0].tolist() == [start] * 3
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "message"),
     [
         ({"bidirectional": True}, "bidirectional=True is for encoders and decoders alone"),

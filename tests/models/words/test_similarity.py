@@ -8,6 +8,7 @@ import pytest
 from hfseq.models.words.similarity import best_indices
 from hfseq.models.words.vectors import KeyedVectors
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +20,8 @@ def large():
     return KeyedVectors.from_vectors([f"w{index}" for index in range(len(matrix))], matrix)
 
 
-@pytest.mark.parametrize("topn", [1, 10, 40, 500, 4000])
-@pytest.mark.parametrize("restrict_vocab", [None, 700])
+@for_each("topn", [1, 10, 40, 500, 4000])
+@for_each("restrict_vocab", [None, 700])
 def test_a_batch_gets_the_answers_of_single_questions(large, topn, restrict_vocab):
     questions = [*large.index_to_key[:40], large.vectors[5], large.vectors[6] * 3]
     together = large.most_similar_batch(questions, topn, restrict_vocab)
@@ -43,8 +44,8 @@ def test_a_batch_takes_bounded_memory(monkeypatch):
     assert answers[499] == many.most_similar_batch(["w499"])[0]
 
 
-@pytest.mark.parametrize("size", [5, 63, 64, 65, 4095, 4097])
-@pytest.mark.parametrize("topn", [1, 10, 5000])
+@for_each("size", [5, 63, 64, 65, 4095, 4097])
+@for_each("topn", [1, 10, 5000])
 def test_batches_of_any_size_are_what_single_questions_give(size, topn):
     matrix = np.random.default_rng(1).normal(size=(size, 6))
     matrix[2] = 0  # a row without a direction

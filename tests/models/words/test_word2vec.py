@@ -18,6 +18,7 @@ from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
 from hfseq.tokenization import vocabulary_tokenizer
 from tests.closeness import assert_same
 from tests.hub.checkpoints import CARD, assert_same_weights
+from tests.rounds import for_each
 
 WORDS = ["the", "film", "was", "good", "naïve", "日本語", "a", "plot"]
 COUNTS = np.array([0, 0, 50, 20, 18, 9, 5, 4, 3, 2])
@@ -131,8 +132,8 @@ def test_the_losses_are_those_of_the_formulas():
         assert_same(whole, expected / 4)
 
 
-@pytest.mark.parametrize("loss", ["softmax", "negative-sampling", "hierarchical-softmax"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@for_each("loss", ["softmax", "negative-sampling", "hierarchical-softmax"])
+@for_each("dtype", [torch.float16, torch.bfloat16])
 def test_the_losses_exist_in_half_precision(loss, dtype):
     model = make_model(loss=loss, ngram_buckets=BUCKETS).to(dtype).train()
     found = model(torch.tensor([[2, 3], [4, 5]]), labels=torch.tensor([5, -100])).loss

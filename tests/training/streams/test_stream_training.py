@@ -14,6 +14,7 @@ from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.streams.trainer import CarriedStates, StreamTrainer
 from tests.closeness import ROUNDINGS, assert_same, difference
 from tests.contract.promises import same_weights
+from tests.rounds import for_each
 from tests.training.streams.stream_trainers import (
     DROPOUT,
     VOCAB_SIZE,
@@ -335,7 +336,7 @@ def test_a_model_that_reads_the_future_is_refused(make):
         make(model=small_model(), **MASKED)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "message"),
     [
         ({"window": 0}, "window must be 1 or more tokens, got 0"),

@@ -18,6 +18,7 @@ from hfseq.training.streams.windows import (
     share_bounds,
     varied_cuts,
 )
+from tests.rounds import for_each
 
 PAD = 10**6  # no token of the texts below
 
@@ -110,7 +111,7 @@ def test_a_mapped_text_stays_on_disk(tmp_path):
     assert batch["input_ids"].dtype == torch.int64 and batch["shift_labels"][1].tolist()[:2] == [25, 26]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("make", "message"),
     [
         (lambda: TokenText(np.zeros((2, 3), int)), "one row of integers, got int64 of shape"),
@@ -146,9 +147,9 @@ def test_strings_that_cannot_be_read_are_refused():
 # Every token once
 
 
-@pytest.mark.parametrize("shares", [(1, 1), (2, 1), (1, 3), (2, 2)])
-@pytest.mark.parametrize(("rows", "window"), [(4, 16), (7, 10), (20, 35)])
-@pytest.mark.parametrize("carry", CUTTERS)
+@for_each("shares", [(1, 1), (2, 1), (1, 3), (2, 2)])
+@for_each(("rows", "window"), [(4, 16), (7, 10), (20, 35)])
+@for_each("carry", CUTTERS)
 def test_every_token_is_a_target_once_an_epoch(carry, rows, window, shares):
     text = ragged()
     cutter = CUTTERS[carry](text, rows, window, shares)

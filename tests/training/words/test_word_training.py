@@ -18,6 +18,7 @@ from hfseq.training.words import engines as word_engines
 from hfseq.training.words import trainer as word_training
 from hfseq.training.words.trainer import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 ANIMALS, TOOLS, GLUE = ["cat", "dog", "cow", "hen"], ["saw", "axe", "pen", "nut"], ["the", "a", "on", "by"]
 
@@ -302,7 +303,7 @@ def full_disk(descriptor):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "message"),
     [
         ({"num_train_epochs": 0}, "num_train_epochs=0 must be 1 or more"),

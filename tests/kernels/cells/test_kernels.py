@@ -20,6 +20,7 @@ from tests.models.recurrent.loops import (
     make_loop,
     run,
 )
+from tests.rounds import for_each
 
 # Symbols
 
@@ -94,7 +95,7 @@ def assert_derivative(expression, seed):
     return {node.operation for node in symbols.in_order(outputs)}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@for_each("shape", SHAPES)
 def test_each_operation_is_differentiated_as_autograd_does(shape):
     for number in (0, 1, -1, 2, 0.5):
         assert_derivative(lambda ops, v, number=number: SHAPES[shape](ops, v[0], v[1], number), seed=0)
@@ -107,7 +108,7 @@ def test_random_expressions_are_differentiated_as_autograd_does():
     assert met >= symbols._CHAIN_RULE.keys() | {"where_positive"}
 
 
-@pytest.mark.parametrize("operation", sorted(symbols._CHAIN_RULE))
+@for_each("operation", sorted(symbols._CHAIN_RULE))
 def test_a_wrong_chain_rule_is_seen(operation, monkeypatch):
     right = symbols._CHAIN_RULE[operation]
     monkeypatch.setitem(symbols._CHAIN_RULE, operation, lambda y, d: [part * 1.001 for part in right(y, d)])
@@ -148,7 +149,7 @@ def apply(name, values):
     return result
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "dtype", "absolute", "relative"),
     [
         ("sigmoid", torch.float32, 2e-7, 0),
@@ -199,7 +200,7 @@ def every_thing(ops, gates, states, params):
     return h - r * (n - ops.tanh(c) * spread), 2 / (1.5 + c * c) - 0.5 * c
 
 
-@pytest.mark.parametrize("kind", BATCHES)
+@for_each("kind", BATCHES)
 def test_an_equation_of_every_thing_gives_the_same_as_kernels(kind, every_cell):
     batch = BATCHES[kind]
     loop = make_loop(every_cell, backward=batch.backward)

@@ -26,6 +26,7 @@ from hfseq import (
     register_cell,
 )
 from tests.closeness import assert_same
+from tests.rounds import for_each
 
 SIZES = {"vocab_size": 12, "embedding_size": 4, "hidden_size": 8, "num_hidden_layers": 2, "num_labels": 3}
 NO_DROPOUT = {"hidden_dropout": 0.0, "classifier_dropout": 0.0}
@@ -42,8 +43,8 @@ MODELS = {
 }
 IN_TORCH = ("lstm", "gru", "rnn")
 
-every_cell = pytest.mark.parametrize("name", MODELS)
-one_of_each_kind = pytest.mark.parametrize("name", ["lstm", "lstm_peephole"])  # torch has it, torch lacks it
+every_cell = for_each("name", MODELS)
+one_of_each_kind = for_each("name", ["lstm", "lstm_peephole"])  # torch has it, torch lacks it
 
 
 def make(name, **options):
@@ -108,7 +109,7 @@ def test_autocast_takes_bfloat16_vectors(name):
 
 
 @every_cell
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.bfloat16, 0.1), (torch.float16, 0.02)])
+@for_each(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.bfloat16, 0.1), (torch.float16, 0.02)])
 def test_another_dtype_gives_the_same_step_to_its_precision(name, dtype, tolerance):
     model = make(name)
     expected = train(model)
@@ -117,8 +118,8 @@ def test_another_dtype_gives_the_same_step_to_its_precision(name, dtype, toleran
     assert {grad.dtype for grad in grads.values()} == {dtype}
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("name", [*IN_TORCH, "lstm_peephole"])
+@for_each("bidirectional", [False, True])
+@for_each("name", [*IN_TORCH, "lstm_peephole"])
 def test_an_exported_program_answers_as_the_model_for_any_number_of_padded_texts(name, bidirectional):
     model = make(name, bidirectional=bidirectional)
     rows = {0: Dim("rows", max=64)}
@@ -209,7 +210,7 @@ def test_a_model_on_the_meta_device_has_shapes_and_can_be_filled(name, tmp_path)
         assert_same(train(type(model).from_pretrained(tmp_path, **options)), train(model))
 
 
-@pytest.mark.parametrize("use_reentrant", [False, True])
+@for_each("use_reentrant", [False, True])
 @every_cell
 def test_gradient_checkpointing_changes_no_gradient(name, use_reentrant):
     model = make(name).train()
@@ -255,8 +256,8 @@ def test_a_second_backward_pass_gives_the_same_gradients(name):
     assert all(torch.equal(grad, first[key]) for key, grad in gradients(model).items())
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
+@for_each("bidirectional", [False, True])
+@for_each("masked", [False, True])
 @every_cell
 def test_outputs_changed_in_place_give_the_right_gradients(name, masked, bidirectional):
     model = make(name, num_hidden_layers=1, bidirectional=bidirectional).model

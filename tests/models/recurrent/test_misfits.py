@@ -13,6 +13,7 @@ from hfseq.kernels.cells import modules
 from hfseq.models.recurrent.cells import CELLS, Cell, register_cell
 from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
 from tests.closeness import assert_same, difference
+from tests.rounds import for_each
 
 ROUTES = ["fused", "without_kernels"]
 
@@ -28,9 +29,9 @@ def make(name="lstm", hidden_size=8):
     return RecurrentLoop(CELLS[name], input_size=6, hidden_size=hidden_size)
 
 
-@pytest.mark.parametrize("gradients", [True, False])
-@pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize(
+@for_each("gradients", [True, False])
+@for_each("steps", [1, 3])
+@for_each(
     "states", [(torch.zeros(1, 8),) * 2, (torch.zeros(4, 16),) * 2, (torch.zeros(4, 2),) * 2, (torch.zeros(4, 8),)]
 )
 def test_the_state_of_another_batch_or_model_is_refused(route, states, steps, gradients):
@@ -38,7 +39,7 @@ def test_the_state_of_another_batch_or_model_is_refused(route, states, steps, gr
         make()(torch.randn(4, steps, 6), TokenOrder(4, steps, None), states)
 
 
-@pytest.mark.parametrize("shape", [(4, 3, 5), (4, 3, 4096), (4, 2, 6), (3, 3, 6), (0, 3, 6)])
+@for_each("shape", [(4, 3, 5), (4, 3, 4096), (4, 2, 6), (3, 3, 6), (0, 3, 6)])
 def test_inputs_of_another_shape_are_refused(route, shape):
     with torch.no_grad(), pytest.raises(ValueError, match="inputs of shape"):
         make()(torch.randn(*shape), TokenOrder(shape[0] and 4, 3, None))
