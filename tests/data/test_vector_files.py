@@ -202,9 +202,8 @@ def test_words_in_a_wrong_encoding_are_an_error_or_mended_on_request(write, bina
     content = (BINARY if binary else b"2 3\n" + GLOVE.encode()).replace(b"cat ", b"caf\xe9 ")
     path = write(content)
     place = "word 2" if binary else "line 3"
-    with pytest.raises(
-        ValueError, match=rf"{place}: the word is not UTF-8 .*: b'caf\\xe9'. Give .*unicode_errors='repl"
-    ):
+    message = rf"{place}: the word is not UTF-8 .*: b'caf\\xe9'. Give .*unicode_errors='repl"
+    with pytest.raises(ValueError, match=message):
         read_word_vectors(path)
     for options, word in (
         ({"unicode_errors": "ignore"}, "caf"),
