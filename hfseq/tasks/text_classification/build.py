@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from ...cards.facts import ArchitectureFacts, CardFacts, Comparison, DataFacts, Examples, SeedRun
+from ...cards.facts import ArchitectureFacts, Comparison, DataFacts, Examples, SeedRun
 from ...cards.measure import (
     collect_examples,
     collect_regression_examples,
@@ -47,6 +47,7 @@ from ...settings import check_known, fields_of, known_fields
 from ...tokenization import Kind, train_tokenizer, unknown_rate
 from ...tokenization.files import load_tokenizer
 from ...training.arguments import SequenceTrainingArguments
+from .facts import CardFacts
 
 logger = logging.get_logger(__name__)
 

@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 import hfseq
-from hfseq.cards.facts import CardFacts
 from hfseq.cards.render import check_card, render_card
 from hfseq.settings import read_settings
 from hfseq.tasks.causal_lm.settings import LanguageSettings
 from hfseq.tasks.text_classification.build import ClassificationSettings
+from hfseq.tasks.text_classification.facts import CardFacts
 from tests import launches
 from tests.closeness import assert_same
 from tests.launches import HANGS, ROOT, header_lines, launch
