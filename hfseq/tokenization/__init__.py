@@ -42,7 +42,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from datasets import Dataset, IterableDataset
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -234,9 +234,7 @@ def _check_numbers(
 def _strings(texts: Texts, text_column: str) -> Iterator[str]:
     """Yields the texts one by one; complains about everything that is not a string."""
     if isinstance(texts, Dataset | IterableDataset):
-        if texts.column_names is not None and text_column not in texts.column_names:
-            raise ValueError(f"text_column={text_column!r} is not among the columns {texts.column_names}")
-        texts = (row[text_column] for row in texts.select_columns(text_column))
+        texts = rows_of_column(texts, text_column)
     if isinstance(texts, str | Mapping):
         cure = "wrap it in a list" if isinstance(texts, str) else "pass one of its splits or columns"
         raise TypeError(f"texts is one {type(texts).__name__}, not a sequence of strings; {cure}")
@@ -250,6 +248,13 @@ def _strings(texts: Texts, text_column: str) -> Iterator[str]:
         yield text
     if number < 0:
         raise ValueError("there are no texts: the iterable is empty, or it was an iterator that is already used up")
+
+
+def rows_of_column(dataset: Dataset | IterableDataset, text_column: str) -> Iterator[Any]:
+    """Yield a column row by row; a stream may not know which columns it has."""
+    if dataset.column_names is not None and text_column not in dataset.column_names:
+        raise ValueError(f"text_column={text_column!r} is not among the columns {dataset.column_names}")
+    return (row[text_column] for row in dataset.select_columns(text_column))
 
 
 def _between(special: list[AddedToken], texts: Iterable[str]) -> Iterator[str]:
