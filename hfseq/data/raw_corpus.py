@@ -21,7 +21,8 @@ from datasets import Dataset, IterableDataset
 from typing_extensions import TypedDict
 
 from ..models.packed_files import PACKED, open_text
-from ..tokenization import Split, rows_of_column, word_splitter
+from ..tokenization import Split, word_splitter
+from ..tokenization.texts import rows_of_column
 from .sources import FORMATS
 
 Source: TypeAlias = str | Path | Dataset | IterableDataset | Iterable[str] | Iterable[list[str]]
