@@ -7,7 +7,7 @@ slot is any key of `lexicon.VALUES` or of `PHRASES`; `{city2}` is a second, diff
 
 from itertools import combinations
 
-from hfseq.data.embedded.grammar import Rule
+from .grammar import Rule
 
 Templates = tuple[str, str]
 
