@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -11,7 +11,7 @@ from .texts import batches
 
 Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace"]
 Split: TypeAlias = Literal["whitespace", "word"]
-Train: TypeAlias = Callable[[Tokenizer, Iterator[str], list[AddedToken], int, int], None]
+Train: TypeAlias = Callable[[Tokenizer, Iterator[str], Sequence[AddedToken | str], int, int], None]
 """Trains a tokenizer on texts: its special tokens, the most entries, and how often a word must occur."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -32,7 +32,7 @@ _LONGEST_WORD = 200  # wordpiece gives up on longer ones; the library's 100 is s
 def trained(
     kind: Kind,
     texts: Iterator[str],
-    special: list[AddedToken],
+    special: Sequence[AddedToken | str],
     vocab_size: int,
     min_frequency: int,
     normalizer: normalizers.Normalizer | None,
@@ -66,7 +66,11 @@ def _by(trainer: Callable[..., trainers.Trainer], **options: Any) -> Train:
     """Train as the library does, where it gives the same vocabulary each time."""
 
     def train(
-        tokenizer: Tokenizer, texts: Iterator[str], special: list[AddedToken], vocab_size: int, min_frequency: int
+        tokenizer: Tokenizer,
+        texts: Iterator[str],
+        special: Sequence[AddedToken | str],
+        vocab_size: int,
+        min_frequency: int,
     ) -> None:
         sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency}
         own = trainer(**sizes, **options, special_tokens=special, show_progress=False)
@@ -76,7 +80,11 @@ def _by(trainer: Callable[..., trainers.Trainer], **options: Any) -> Train:
 
 
 def _train_wordpiece(
-    tokenizer: Tokenizer, texts: Iterator[str], special: list[AddedToken], vocab_size: int, min_frequency: int
+    tokenizer: Tokenizer,
+    texts: Iterator[str],
+    special: Sequence[AddedToken | str],
+    vocab_size: int,
+    min_frequency: int,
 ) -> None:
     """Train WordPiece so that the same texts always give the same vocabulary.
 
@@ -95,7 +103,11 @@ def _train_wordpiece(
 
 
 def _train_unigram(
-    tokenizer: Tokenizer, texts: Iterator[str], special: list[AddedToken], vocab_size: int, min_frequency: int
+    tokenizer: Tokenizer,
+    texts: Iterator[str],
+    special: Sequence[AddedToken | str],
+    vocab_size: int,
+    min_frequency: int,
 ) -> None:
     """Train a unigram model so that the same texts always give the same ids and scores.
 
