@@ -2,16 +2,16 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from .texts import batches
 
 Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace"]
 Split: TypeAlias = Literal["whitespace", "word"]
-_Special: TypeAlias = Sequence[AddedToken | str]
+_Special: TypeAlias = list[Any]  # AddedTokens, or their spelling
 _Train: TypeAlias = Callable[[Tokenizer, Iterator[str], _Special, int, int], None]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
