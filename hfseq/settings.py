@@ -152,6 +152,11 @@ class _Entry:
     where: str
 
 
+def option(default: Any, help: str, was: str | None = None) -> Any:
+    """Declare a key of a section: its default, what --help says of it, and its old name, if it had one."""
+    return field(default=default, metadata={"help": help, "was": was})
+
+
 def fields_of(source: type | Mapping[str, type], without: Iterable[str] = ()) -> Any:
     """Declare an open section: a mapping whose keys are the fields of a dataclass.
 
@@ -322,8 +327,10 @@ def _yaml_errors(where: str, cure: str = _FILE_CURE) -> Iterator[None]:
 
 def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path) -> Any:
     entries = [entry for entry in all_entries if entry.section == section.name]
-    keys = section.keys(_family(section, entries, path))
+    family = _family(section, entries, path)
+    keys = section.keys(family)
     for entry in entries:
+        _check_renamed(entry, section.classes[family])
         check_known(entry.key, keys, entry.where)
     # Every value is checked, also one of the file that the command line replaces.
     values = {entry.key: _converted(entry, keys[entry.key]) for entry in entries}
@@ -336,6 +343,13 @@ def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path)
         return section.classes[""](**values)
     except ValueError as error:
         raise ValueError(f"{path}: section {section.name!r}: {error}") from error
+
+
+def _check_renamed(entry: _Entry, cls: type) -> None:
+    """Name the new key of an old one, which its field keeps: `field(metadata={"was": "old_key"})`."""
+    for item in dataclasses.fields(cls):
+        if item.metadata.get("was") == entry.key:
+            raise ValueError(f"{entry.where}: {entry.section}.{entry.key} is now {entry.section}.{item.name}.")
 
 
 def _family(section: _Section, entries: list[_Entry], path: Path) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import hfseq
 from hfseq.cards.render import write_card
-from hfseq.data.text_sources import open_source
+from hfseq.data.running_text import open_source
 from hfseq.recipe.publish import launch_command
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings

@@ -16,7 +16,7 @@ from ...cards.measure import environment, model_size_mb
 from ...cards.words import CardWords
 from ...data.corpus import WordCorpus
 from ...data.phrases import Phrases
-from ...data.text_sources import SourceSettings
+from ...data.running_text import RunningTextSettings
 from ...models.words.evaluation import read_analogies, read_pairs
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
 from ...recipe.publish import HubSettings
@@ -91,7 +91,7 @@ class CardSettings(CardWords):
 class WordVectorSettings:
     """All settings of the recipe, a section each."""
 
-    data: SourceSettings
+    data: RunningTextSettings
     card: CardSettings
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     model: dict[str, Any] = fields_of(Word2VecConfig, without=(*FILLED_IN, *_FROM_TRANSFORMERS))
