@@ -123,7 +123,7 @@ class _NotFusedError(Exception):
     """Why the ordinary loop must do it."""
 
 
-def _leave(reason: str) -> NoReturn:
+def _fall_back(reason: str) -> NoReturn:
     raise _NotFusedError(reason)
 
 
@@ -164,20 +164,20 @@ def _check_call(
 ) -> None:
     mode = config.get_generation_mode(None)
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
-        _leave(f"the mode is {mode.value}")
+        _fall_back(f"the mode is {mode.value}")
     extras = [name for name in _EXTRAS if getattr(config, name)]
     if extras and config.return_dict_in_generate:
-        _leave(f"{extras[0]} is asked for")
+        _fall_back(f"{extras[0]} is asked for")
     more = set(model_kwargs) - _PREPARED
     if more:
-        _leave(f"forward is given {', '.join(sorted(more))}")
+        _fall_back(f"forward is given {', '.join(sorted(more))}")
     cache = next((model_kwargs[name] for name in CACHE_NAMES if name in model_kwargs), None)
     if not model_kwargs.get("use_cache") or not isinstance(cache, Cache):
-        _leave("there is no cache")
+        _fall_back("there is no cache")
     if any(type(layer) is not RecurrentStateLayer or layer.record_past for layer in cache.layers):
-        _leave("the cache is no recurrent state, or one that records its past")
+        _fall_back("the cache is no recurrent state, or one that records its past")
     if synced_gpus or config.is_assistant or input_ids.device.type != "cpu":
-        _leave("the tokens are not on one CPU, or serve another model")
+        _fall_back("the tokens are not on one CPU, or serve another model")
 
 
 _PROCESSORS: tuple[type[LogitsProcessor], ...] = (
@@ -220,9 +220,9 @@ class _Rules:
         lengths = [each.max_length for each in criteria if type(each) is MaxLengthCriteria]
         ends = [each.eos_token_id.tolist() for each in criteria if type(each) is EosTokenCriteria]
         if len(lengths) + len(ends) < len(criteria) or not lengths:
-            _leave(f"the text ends by {', '.join(type(each).__name__ for each in criteria)}")
+            _fall_back(f"the text ends by {', '.join(type(each).__name__ for each in criteria)}")
         if fused.kernels() is None:
-            _leave("the kernels need numba")
+            _fall_back("the kernels need numba")
         from ..kernels.cells.generation import Filters
 
         found: dict[type, Any] = {type(each): each for each in processors}
@@ -271,18 +271,18 @@ def _check_processors(processors: LogitsProcessorList) -> None:
     """They must be known ones, each once, in the order in which `generate` makes them."""
     names = ", ".join(type(each).__name__ for each in processors)
     if any(type(each) not in _PROCESSORS for each in processors):
-        _leave(f"the logits processors are {names}")
+        _fall_back(f"the logits processors are {names}")
     places = [_PROCESSORS.index(type(each)) for each in processors]
     if places != sorted(set(places)):
-        _leave(f"the logits processors come in the order {names}")
+        _fall_back(f"the logits processors come in the order {names}")
     if any(getattr(each, "filter_value", -np.inf) != -np.inf for each in processors):
-        _leave("a filter_value is not -inf")
+        _fall_back("a filter_value is not -inf")
 
 
 def _checked(model: PreTrainedModel) -> Any:
     """The model, if the kernels can do what its forward does."""
     if not isinstance(model, CausalLMMixin) or not isinstance(model.model, RecurrentModel):
-        _leave(f"{type(model).__name__} is no recurrent language model")
+        _fall_back(f"{type(model).__name__} is no recurrent language model")
     layers = model.model.layers
     own = (
         *((type(layer), RecurrentLayer) for layer in layers),
@@ -291,15 +291,15 @@ def _checked(model: PreTrainedModel) -> Any:
         *((type(model).forward, CausalLMMixin.forward), (type(model.model).forward, RecurrentModel.forward)),
     )
     if any(found is not expected for found, expected in own) or model.model.embed_tokens.max_norm is not None:
-        _leave("a part of the model is not the package's own, or its weights are made from others")
+        _fall_back("a part of the model is not the package's own, or its weights are made from others")
     if any(module.training for module in model.modules()):
-        _leave("the model is in training mode")
+        _fall_back("the model is in training mode")
     if any("forward" in module.__dict__ or _has_hook(module) for module in model.modules()):
-        _leave("the model has hooks")
+        _fall_back("the model has hooks")
     if torch.is_autocast_enabled("cpu") or torch._C._len_torch_dispatch_stack():
-        _leave("another dtype or kind of tensor is switched on")
+        _fall_back("another dtype or kind of tensor is switched on")
     if fused.kernels_for(*model.parameters()) is None:
-        _leave("the kernels take float32 or float64 on the CPU")
+        _fall_back("the kernels take float32 or float64 on the CPU")
     return model
 
 

@@ -119,7 +119,7 @@ class SequencePreTrainedModel(PreTrainedModel):
         generating: Any = super()  # of a model that generates, GenerationMixin comes later among its bases
         return generating._prepare_generation_config(*args, **named_for_generate(kwargs))
 
-    def _goes_on(self, cache: Cache | None, use_cache: bool | None) -> bool:
+    def _wants_cache(self, cache: Cache | None, use_cache: bool | None) -> bool:
         """Whether a backbone keeps what it has read, so that a later call can go on from there."""
         config: Any = self.config
         # Without gradients nothing runs twice: a model in training mode may generate.
@@ -384,7 +384,7 @@ def check_rank(given: torch.Tensor, name: str) -> None:
         raise ValueError(f"{name} must be of shape {shape}, got {tuple(given.shape)}.{alone}")
 
 
-def own_columns(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor:
+def mask_of_inputs(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor:
     """The columns of the mask that belong to these inputs: all, or the last ones where it covers earlier tokens too.
 
     Args:
@@ -401,7 +401,7 @@ def own_columns(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: i
     return attention_mask[:, -steps:]
 
 
-def look_up(embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
+def embed_with_word_dropout(embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
     """(B, T) ids -> (B, T, E) vectors; what is wrong with ids is only looked for when something is.
 
     `dropout` is the share of the vocabulary that is blanked, every occurrence of a word at once.

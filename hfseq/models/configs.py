@@ -43,7 +43,7 @@ def bounded(default: float | None, low: float, high: float) -> Field:
     return validated_field(check, default=default)
 
 
-def share(default: float | None) -> Field:
+def probability(default: float | None) -> Field:
     """A config field that is a probability below 1: dropping everything trains nothing."""
     return bounded(default, 0.0, 0.95)
 

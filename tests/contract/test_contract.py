@@ -322,7 +322,7 @@ FAULTS = {
     contract.the_cache_has_both_names: (calls, "_renamed", without_the_old_name),
     contract.the_config_says_whether_a_cache_is_returned: (
         base.SequencePreTrainedModel,
-        "_goes_on",
+        "_wants_cache",
         lambda model, cache, use_cache: cache is not None or bool(use_cache),
     ),
     contract.keywords_that_nobody_reads_are_refused: (

@@ -49,7 +49,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, own_columns
+from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, mask_of_inputs
 from ..calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, wants_cache, with_cache
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
@@ -313,7 +313,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         tables = self.hmm.tables()
-        real = own_columns(attention_mask, batch, steps, seen=seen).bool()
+        real = mask_of_inputs(attention_mask, batch, steps, seen=seen).bool()
         return self.hmm.read(input_ids, real, tables), tables
 
     @torch.no_grad()

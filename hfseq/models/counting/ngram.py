@@ -62,7 +62,7 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, initialises_everything, own_columns
+from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, initialises_everything, mask_of_inputs
 from ..calls import CausalLMOutputWithPast, model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
@@ -431,7 +431,7 @@ def _to_the_front(
     if attention_mask is None:
         read = torch.arange(1, time + 1, device=input_ids.device).expand(batch, time)
         return nn.functional.pad(input_ids.long(), (1, 0), value=start), read
-    real = own_columns(attention_mask, batch, time).bool()
+    real = mask_of_inputs(attention_mask, batch, time).bool()
     read = real.cumsum(1)
     words = input_ids.new_full((batch, time + 2), start, dtype=torch.long)
     words.scatter_(1, torch.where(real, read, time + 1), input_ids.long())  # what is not real goes to the last column

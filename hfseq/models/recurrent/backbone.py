@@ -18,9 +18,9 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import capture_outputs
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, look_up, own_columns
+from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_dropout, mask_of_inputs
 from ..calls import CACHE_NAMES, BaseModelOutputWithPast, model_call, with_cache
-from ..configs import SequenceConfig, bounded, share
+from ..configs import SequenceConfig, bounded, probability
 from ..heads.causal_lm import check_output_weights
 from .cells import Cell
 from .loop import RecurrentLoop, TokenOrder
@@ -66,14 +66,14 @@ class RecurrentConfig(SequenceConfig):
     last_hidden_size: int | None = bounded(None, 1, 65_536)
     num_hidden_layers: int = bounded(1, 1, 64)
     bidirectional: bool = False
-    embedding_dropout: float | int = share(0.0)
-    hidden_dropout: float | int = share(0.1)
-    input_dropout: float | int | None = share(None)
-    output_dropout: float | int | None = share(None)
-    weight_drop: float | int = share(0.0)
+    embedding_dropout: float | int = probability(0.0)
+    hidden_dropout: float | int = probability(0.1)
+    input_dropout: float | int | None = probability(None)
+    output_dropout: float | int | None = probability(None)
+    weight_drop: float | int = probability(0.0)
     dropout_kind: Literal["element", "locked"] = "element"
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "last"
-    classifier_dropout: float | int = share(0.1)
+    classifier_dropout: float | int = probability(0.1)
     freeze_embeddings: bool = False
     # 0.1, not the 0.02 of deep transformers: one shallow layer must hear its input from the first step on.
     initializer_range: float | int = bounded(0.1, 0.0, 10.0)
@@ -252,7 +252,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
-        if not self._goes_on(cache, use_cache):
+        if not self._wants_cache(cache, use_cache):
             return None
         return DynamicCache(config=self.config) if cache is None else cache
 
@@ -282,12 +282,14 @@ class RecurrentModel(RecurrentPreTrainedModel):
         """
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         blanked = self.config.embedding_dropout if self.training else 0.0
-        hidden_states = look_up(self.embed_tokens, input_ids, blanked) if input_ids is not None else inputs_embeds
+        hidden_states = (
+            embed_with_word_dropout(self.embed_tokens, input_ids, blanked) if input_ids is not None else inputs_embeds
+        )
         assert hidden_states is not None
         cache = self._cache(cache, use_cache)
         batch, steps = hidden_states.shape[:2]
         if attention_mask is not None:
-            attention_mask = own_columns(attention_mask, batch, steps, seen=cache.get_seq_length() if cache else 0)
+            attention_mask = mask_of_inputs(attention_mask, batch, steps, seen=cache.get_seq_length() if cache else 0)
         order = TokenOrder(batch, steps, attention_mask)
         for layer, dropout in zip((None, *self.layers), self.dropouts, strict=True):
             if layer is not None:

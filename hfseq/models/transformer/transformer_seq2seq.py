@@ -25,7 +25,8 @@ from ..base import at_least_one_token, check_rank
 from ..calls import Seq2SeqLMOutput, Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from ..configs import bounded
 from ..heads.causal_lm import IGNORED, check_targets, kept_outputs, mean_over_targets
-from .transformer import TransformerConfig, TransformerModel, TransformerPreTrainedModel
+from .transformer import TransformerModel, TransformerPreTrainedModel
+from .transformer_config import TransformerConfig
 
 
 @strict
