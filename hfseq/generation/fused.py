@@ -9,11 +9,11 @@ uniform numbers from torch's generator, so that `torch.manual_seed` repeats a te
 loop's.
 
 **Done here:** any number of rows, padding, `num_return_sequences`, `max_length`, `eos_token_id`, `min_length`,
-`min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `suppress_tokens`, `return_dict_in_generate`
-and a state to continue from (`cache` or `past_key_values`).
+`min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `suppress_tokens`, `return_dict_in_generate`,
+a streamer, and a state to continue from (`cache` or `past_key_values`).
 
-**Left to the ordinary loop**, with its result (`logger.info` says why): beams, assisted decoding, a streamer; other
-logits processors and stopping criteria, or these in another order; scores, logits or hidden states asked for; no
+**Left to the ordinary loop**, with its result (`logger.info` says why): beams, assisted decoding, `stop_strings`;
+other logits processors and stopping criteria, or these in another order; scores, logits or hidden states asked for; no
 cache; a model in training mode, with hooks, adapters or parametrised weights, under autocast, off the CPU, with an
 adaptive softmax, or in another dtype than float32 or float64; no numba.
 """
@@ -70,35 +70,39 @@ def fused_generate(
     generation_config: GenerationConfig,
     synced_gpus: bool = False,
     streamer: BaseStreamer | None = None,
+    assistant_model: PreTrainedModel | None = None,
     **model_kwargs: Any,
 ) -> GenerateDecoderOnlyOutput | torch.Tensor:
-    """Give this to `generate` as `custom_generate`, which calls it with all that it has prepared.
+    """Generate with fused kernels; pass this to `generate` as `custom_generate`, which calls it.
 
     Args:
         model: A language model of this package.
         input_ids: (B, P) the prompts.
-        logits_processor: What `generate` makes of its options and its caller's list.
-        stopping_criteria: Likewise.
+        logits_processor: What changes the scores, made by `generate` from its options.
+        stopping_criteria: What ends a text, made by `generate` from its options.
         generation_config: All options.
         synced_gpus: Whether processes wait for one another.
         streamer: Receives each token.
+        assistant_model: The small model that guesses ahead in assisted decoding.
         **model_kwargs: For `forward`.
 
     Returns:
         (B, P + new) ids, or what `return_dict_in_generate` asks for.
     """
+    # 1. See whether the kernels can do what is asked for; if not, the ordinary loop does it.
     try:
-        _check_call(input_ids, generation_config, synced_gpus, model_kwargs)
+        _check_call(input_ids, generation_config, synced_gpus or assistant_model is not None, model_kwargs)
         rules = _Rules.of(logits_processor, stopping_criteria, generation_config)
         network = _checked(model)
     except _NotFusedError as reason:
         logger.info("Generation is left to the ordinary loop: %s.", reason)
-        return _ordinary(
-            *(model, input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, streamer),
-            **model_kwargs,
-        )
+        more = {"synced_gpus": synced_gpus, "streamer": streamer, "assistant_model": assistant_model, **model_kwargs}
+        more = {name: value for name, value in more.items() if value is not None}
+        return _ordinary(model, input_ids, logits_processor, stopping_criteria, generation_config, **more)
+    # 2. Read the prompts by the model's own forward.
     outputs = network._prefill(input_ids, generation_config, model_kwargs)
     cache, scores = outputs.cache, outputs.logits[:, -1].float().numpy().copy()
+    # 3. Write, a few kernel calls a token.
     steps = max(rules.max_length - input_ids.shape[1], 1)
     decoder = _decoder(network, cache, steps)
     chosen = []
@@ -108,15 +112,13 @@ def fused_generate(
             streamer.put(chosen[-1])
     if streamer is not None:
         streamer.end()
+    # 4. Leave the state in the cache, so that a later call can continue. The last token is not read any more.
     for layer, states in zip(cache.layers, decoder.states(), strict=True):
-        layer.keep(states, num_new_tokens=len(chosen) - 1)  # the last token is not read any more
+        layer.keep(states, num_new_tokens=len(chosen) - 1)
     sequences: Any = torch.cat((input_ids, torch.stack(chosen, dim=1).to(input_ids.dtype)), dim=1)
     if generation_config.return_dict_in_generate:
         return GenerateDecoderOnlyOutput(sequences=sequences, **with_cache(cache))
     return sequences
-
-
-fused_generate.__dict__["is_optional"] = True  # `CausalLMMixin.generate` may leave it out
 
 
 class _NotFusedError(Exception):
@@ -133,12 +135,10 @@ def _ordinary(
     logits_processor: LogitsProcessorList,
     stopping_criteria: StoppingCriteriaList,
     generation_config: GenerationConfig,
-    synced_gpus: bool,
-    streamer: BaseStreamer | None,
-    **model_kwargs: Any,
+    **more: Any,
 ) -> Any:
-    """What `generate` would have called without `custom_generate`."""
-    mode = generation_config.get_generation_mode(None)
+    """Do what `generate` would have done without `custom_generate`; `more` is what the loop and the model take."""
+    mode = generation_config.get_generation_mode(more.get("assistant_model"))
     method = GENERATION_MODES_MAPPING[mode]
     if "/" in method:
         raise ValueError(
@@ -146,21 +146,18 @@ def _ordinary(
             f"call generate with custom_generate={method!r}, or leave its options out."
         )
     if mode == GenerationMode.ASSISTED_GENERATION:
-        model_kwargs["inputs_tensor"] = input_ids
-    if streamer is not None:
-        model_kwargs["streamer"] = streamer
+        more["inputs_tensor"] = input_ids
     return getattr(model, method)(
         input_ids,
         logits_processor=logits_processor,
         stopping_criteria=stopping_criteria,
         generation_config=generation_config,
-        synced_gpus=synced_gpus,
-        **model_kwargs,
+        **more,
     )
 
 
 def _check_call(
-    input_ids: torch.Tensor, config: GenerationConfig, synced_gpus: bool, model_kwargs: dict[str, Any]
+    input_ids: torch.Tensor, config: GenerationConfig, has_partners: bool, model_kwargs: dict[str, Any]
 ) -> None:
     mode = config.get_generation_mode(None)
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
@@ -176,8 +173,8 @@ def _check_call(
         _fall_back("there is no cache")
     if any(type(layer) is not RecurrentStateLayer or layer.record_past for layer in cache.layers):
         _fall_back("the cache is no recurrent state, or one that records its past")
-    if synced_gpus or config.is_assistant or input_ids.device.type != "cpu":
-        _fall_back("the tokens are not on one CPU, or serve another model")
+    if has_partners or config.is_assistant or input_ids.device.type != "cpu":
+        _fall_back("the tokens are not on one CPU, or another model takes part")
 
 
 _PROCESSORS: tuple[type[LogitsProcessor], ...] = (

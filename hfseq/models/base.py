@@ -8,6 +8,7 @@ No `from __future__ import annotations` in this folder: it turns annotations int
 the type checks of `@strict` and breaks `config_class`.
 """
 
+import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -42,6 +43,9 @@ from .artifacts import (
 from .calls import named_for_generate, wants_cache
 
 logger = logging.get_logger(__name__)
+
+# The label of positions that are not asked for, in all of transformers and torch.
+IGNORED = -100
 
 
 class SequencePreTrainedModel(PreTrainedModel):
@@ -114,13 +118,30 @@ class SequencePreTrainedModel(PreTrainedModel):
     def freeze_parameters(self) -> None:
         """Stop the gradients that the config says to stop: loading replaces every parameter by a trainable one."""
 
+    # The two steps of `generate` that we change. Both are hooks of GenerationMixin, the same from 5.20 to 5.24; models
+    # that generate have it among their later bases.
+
+    def _extract_generation_mode_kwargs(self, custom_generate: Any, *args: Any) -> dict[str, Any]:
+        """Give a function passed as `custom_generate` what `generate` gives its own loops.
+
+        transformers withholds these from it: `streamer`, `assistant_model` and `synced_gpus`, which it gets here if
+        its signature names them, and the tokenizers, which travel among the arguments of the model as always.
+        """
+        generating: Any = super()
+        if not callable(custom_generate):
+            return generating._extract_generation_mode_kwargs(custom_generate, *args)
+        named = {"tokenizer", "assistant_tokenizer", *inspect.signature(custom_generate).parameters}
+        usual = generating._extract_generation_mode_kwargs(None, *args)
+        own = generating._extract_generation_mode_kwargs(custom_generate, *args)
+        return {name: value for name, value in usual.items() if name in named} | own
+
     def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> Any:
-        """As transformers', which is the first thing that `generate` does: the cache under this release's name."""
-        generating: Any = super()  # of a model that generates, GenerationMixin comes later among its bases
+        """Give `generate` the cache under the name that this release has for it."""
+        generating: Any = super()
         return generating._prepare_generation_config(*args, **named_for_generate(kwargs))
 
     def _wants_cache(self, cache: Cache | None, use_cache: bool | None) -> bool:
-        """Whether a backbone keeps what it has read, so that a later call can go on from there."""
+        """Return whether a backbone fills and returns a cache, so that a later call can continue from it."""
         config: Any = self.config
         # Without gradients nothing runs twice: a model in training mode may generate.
         checkpointing = getattr(self, "gradient_checkpointing", False) and self.training and torch.is_grad_enabled()
@@ -420,20 +441,41 @@ def embed_with_word_dropout(embeddings: nn.Embedding, input_ids: torch.Tensor, d
 
 
 def check_input_ids(input_ids: torch.Tensor, vocab_size: int) -> None:
-    """Say what is wrong with token ids before nn.Embedding says "index out of range in self".
-
-    Values are looked at on the CPU only: elsewhere the check would wait for the device at every step.
-    """
+    """Say what is wrong with token ids before nn.Embedding says "index out of range in self"."""
     if input_ids.is_floating_point():
         raise ValueError(f"input_ids must be integers, got {input_ids.dtype}. Tokenize with return_tensors='pt'.")
-    if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return
-    if input_ids.shape[0] == 0:
+    if input_ids.shape[0] == 0 and can_be_checked(input_ids):
         raise ValueError("input_ids have no rows: give the model one text or more.")
-    low, high = int(input_ids.min()), int(input_ids.max())
-    if low < 0 or high >= vocab_size:
-        raise ValueError(
-            f"input_ids hold {low if low < 0 else high}, but the model knows the ids 0 to {vocab_size - 1} "
-            "(config.vocab_size). This tokenizer does not belong to this model: load both from one checkpoint, or "
-            "grow the model with model.resize_token_embeddings(len(tokenizer))."
-        )
+    check_range(
+        "input id",
+        input_ids,
+        vocab_size,
+        f" (config.vocab_size={vocab_size}). This tokenizer does not belong to this model: load both from one "
+        "checkpoint, or grow the model with model.resize_token_embeddings(len(tokenizer))",
+    )
+
+
+def check_range(name: str, values: torch.Tensor, size: int, hint: str = "", *, ignored: int | None = None) -> None:
+    """Raise ValueError if a value lies outside 0 to size - 1, unless it is `ignored`.
+
+    Args:
+        name: What the values are called.
+        values: Integers of any shape; looked at only where `can_be_checked` allows it.
+        size: How many rows or classes there are.
+        hint: What the message says after the range.
+        ignored: A value outside the range that is allowed.
+    """
+    if not can_be_checked(values) or values.numel() == 0:
+        return
+    low, high = values.aminmax()
+    if low >= 0 and high < size:
+        return
+    wrong = values[(values < 0) | (values >= size)]
+    wrong = wrong if ignored is None else wrong[wrong != ignored]
+    if len(wrong):
+        raise ValueError(f"{name} {int(wrong[0])} is outside 0 to {size - 1}{hint}.")
+
+
+def can_be_checked(values: torch.Tensor) -> bool:
+    """Return whether looking at the values costs nothing: on another device it waits, in a graph it fails."""
+    return values.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())

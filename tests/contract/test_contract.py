@@ -334,7 +334,7 @@ FAULTS = {
     contract.given_tokens_have_the_probability_of_the_logits: (
         language.CausalLMMixin,
         "_log_probs",
-        lambda model, hidden_states, targets: model._logits(hidden_states).gather(1, targets[:, None])[:, 0],
+        lambda model, read, asked, targets: model._logits(read[asked]).gather(1, targets[:, None])[:, 0],
     ),
     contract.padded_content_gets_no_gradient: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
     contract.state_split_equals_whole: (loop.RecurrentLoop, "forward", forgetful_loop),

@@ -388,11 +388,12 @@ class Listener(BaseStreamer):
         self.ended = True
 
 
-def test_a_streamer_hears_each_token() -> None:
+def test_a_streamer_hears_each_token(reasons: list[str]) -> None:
     """transformers keeps it from a function; `generate` must not lose it, and the function itself takes one."""
     inputs, listener = prompts(1), Listener()
     ids = make().generate(**inputs, **PLAIN, custom_generate=fused_generate, streamer=listener)
     assert listener.ended and torch.equal(torch.cat([part.reshape(1, -1) for part in listener.tokens], 1), ids)
+    assert torch.equal(make().generate(**inputs, **PLAIN), ids) and not reasons
     listener = Listener()
 
     def stream(model: Any, input_ids: torch.Tensor, logits_processor: Any, stopping_criteria: Any, **rest: Any) -> Any:
