@@ -1,4 +1,4 @@
-"""Generation for recurrent language models without tensors in between: the same tokens, several times as fast.
+"""Fast generation for recurrent language models: the same tokens in a fraction of the time.
 
     model.generate(**inputs, do_sample=True, top_p=0.9, custom_generate=hfseq.fused_generate)
 
@@ -195,11 +195,11 @@ class _Rules:
     Attributes:
         filters: What is done to the scores.
         ignored: How many tokens of the prompts the repetition penalty leaves out, as its processor has it.
-        banned: Up to which length which tokens must not come.
-        max_length: At which a text ends, prompt included.
-        end_tokens: That end a text.
-        pad_token: That follows.
-        do_sample: Drawn, or the likeliest.
+        banned: Lengths, each with the tokens that must not come before the text has it.
+        max_length: The length at which a text ends, prompt included.
+        end_tokens: Tokens that end a text.
+        pad_token: What follows the end.
+        do_sample: Whether a token is drawn, or the likeliest is taken.
     """
 
     filters: "Filters"
@@ -212,7 +212,7 @@ class _Rules:
 
     @classmethod
     def of(cls, processors: LogitsProcessorList, criteria: StoppingCriteriaList, config: GenerationConfig) -> "_Rules":
-        """Read from what `generate` prepared; in part or in another order it cannot be done here."""
+        """Read the rules from what `generate` prepared; fall back where there are others, or in another order."""
         _check_processors(processors)
         lengths = [each.max_length for each in criteria if type(each) is MaxLengthCriteria]
         ends = [each.eos_token_id.tolist() for each in criteria if type(each) is EosTokenCriteria]
@@ -248,12 +248,12 @@ class _Rules:
         )
 
     def banned_at(self, length: int) -> np.ndarray:
-        """What must not follow a text of this length."""
+        """Return the tokens that must not follow a text of this length."""
         tokens = [token for end, tokens in self.banned if length < end for token in tokens]
         return np.array(tokens, dtype=np.int64)
 
     def seen(self, input_ids: torch.Tensor, vocab_size: int) -> np.ndarray:
-        """(B, V) the tokens of the prompts, if the penalty needs them, else (B, 0)."""
+        """Mark the tokens of the prompts, (B, V), if the penalty needs them; else return (B, 0)."""
         rows, length = input_ids.shape
         if self.filters.penalty == 1.0:
             return np.zeros((rows, 0), dtype=np.bool_)
@@ -265,7 +265,7 @@ class _Rules:
 
 
 def _check_processors(processors: LogitsProcessorList) -> None:
-    """They must be known ones, each once, in the order in which `generate` makes them."""
+    """Fall back unless all are known, each once, in the order in which `generate` makes them."""
     names = ", ".join(type(each).__name__ for each in processors)
     if any(type(each) not in _PROCESSORS for each in processors):
         _fall_back(f"the logits processors are {names}")
@@ -277,7 +277,7 @@ def _check_processors(processors: LogitsProcessorList) -> None:
 
 
 def _checked(model: PreTrainedModel) -> Any:
-    """The model, if the kernels can do what its forward does."""
+    """Return the model if the kernels can do what its forward does, else fall back."""
     if not isinstance(model, CausalLMMixin) or not isinstance(model.model, RecurrentModel):
         _fall_back(f"{type(model).__name__} is no recurrent language model")
     layers = model.model.layers
@@ -301,19 +301,19 @@ def _checked(model: PreTrainedModel) -> Any:
 
 
 def _has_hook(module: nn.Module) -> bool:
-    """Whether a hook could change what the module computes; those that collect hidden states look on."""
+    """Return whether a hook could change what the module computes; those that collect hidden states do not."""
     hooks: list[Callable[..., Any]] = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
     return any(hook.__module__ != "transformers.utils.output_capturing" for hook in hooks)
 
 
 def _decoder(model: Any, cache: Any, steps: int) -> "Decoder":
-    """The model from the state in the cache on."""
+    """Make what continues the texts from the state in the cache."""
     from ..kernels.cells.generation import Decoder, Layer
 
     layers = []
     for layer, state in zip(model.model.layers, cache.layers, strict=True):
         layers.append(Layer(layer.forward_loop.cell, layer.forward_loop.weights(), state.states))
-    # A product for the whole vocabulary runs at the CPU's peak; a step's product is bound by memory, 4 times slower.
+    # A product for the whole vocabulary runs at the CPU's peak speed; that of a step waits for memory, 4 times slower.
     fold = model.config.vocab_size <= 4 * steps
     return Decoder(layers, model.model.embed_tokens.weight, model.lm_head.weight, model.lm_head.bias, fold=fold)
 
@@ -321,7 +321,7 @@ def _decoder(model: Any, cache: Any, steps: int) -> "Decoder":
 def _tokens(
     decoder: "Decoder", scores: np.ndarray, rules: _Rules, input_ids: torch.Tensor, steps: int
 ) -> Iterator[np.ndarray]:
-    """The tokens of each step, (B), the same array every time; `scores` are those after the prompt."""
+    """Yield the tokens of each step, (B), in the same array every time; `scores` are those after the prompt."""
     from ..kernels.cells.generation import choose
 
     rows, length = input_ids.shape

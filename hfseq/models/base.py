@@ -54,7 +54,7 @@ class SequencePreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     # The heads divide the loss by `num_items_in_batch` themselves (see `heads.sequence_loss`).
     accepts_loss_kwargs = True
-    # Keywords that a forward hands on to its layers, see `calls.model_call`.
+    # Keywords that a forward passes on to its layers, see `calls.model_call`.
     read_by_layers: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
@@ -116,7 +116,7 @@ class SequencePreTrainedModel(PreTrainedModel):
         return cast(Any, super())._load_pretrained_model(model, state_dict, checkpoint_files, load_config, *args)
 
     def freeze_parameters(self) -> None:
-        """Stop the gradients that the config says to stop: loading replaces every parameter by a trainable one."""
+        """Stop the gradients that the config says to stop. Loading replaces every parameter by a trainable one."""
 
     # The two steps of `generate` that we change. Both are hooks of GenerationMixin, the same from 5.20 to 5.24; models
     # that generate have it among their later bases.
@@ -214,7 +214,7 @@ def _check_source(source: Any, kwargs: dict[str, Any]) -> None:
 
 
 def load_with_weights_checked(auto: Any, source: Any) -> PreTrainedModel:
-    """Load a model of any family through an Auto class as ours load: safetensors alone, and no code of a stranger."""
+    """Load a model of any family through an Auto class as ours are loaded: from safetensors, without foreign code."""
     options: dict[str, Any] = {}
     _check_source(source, options)
     with _undisturbed(), _explained_errors(source, auto.__name__):
@@ -252,23 +252,24 @@ def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
 
 
 def initialises_everything(kwargs: dict[str, Any]) -> bool:
-    """Whether the arguments of `from_pretrained` hand over weights, and none of them: transformers' way to ask."""
+    """Return whether an empty `state_dict` was passed to `from_pretrained`, which asks for new weights."""
     return kwargs.get("state_dict") is not None and len(kwargs["state_dict"]) == 0
 
 
 def is_loaded(parameter: torch.Tensor) -> bool:
-    """Whether a checkpoint filled this parameter. `init.*` asks by itself, but a slice lacks the mark of its whole."""
+    """Return whether a checkpoint filled this parameter."""
+    # `init.*` asks this too, but a slice of a parameter lacks the mark.
     return getattr(parameter, "_is_hf_initialized", False)
 
 
-# For the length of a load transformers exchanges functions of its own and of torch (no weights are tied, say). Of two
-# threads that load at once, the later one would leave them exchanged for ever.
+# While it loads, transformers replaces functions of its own and of torch (so that no weights are tied, for example).
+# If two threads load at once, the later one puts back the replaced ones, and they stay for ever.
 _LOADING = RLock()
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """One load at a time, and none that asks the service outside HF_ENDPOINT which converts .bin files."""
+    """Allow one load at a time, without a request to the service outside HF_ENDPOINT that converts .bin files."""
     name = "DISABLE_SAFETENSORS_CONVERSION"
     with _LOADING:
         before = os.environ.get(name)
@@ -282,8 +283,8 @@ def _undisturbed() -> Iterator[None]:
                 os.environ[name] = before
 
 
-# True: `_load_pretrained_model` does not check which keys are there; strict=False or key_mapping was given, or it
-# is not our `from_pretrained` that calls.
+# Whether `_load_pretrained_model` leaves open which keys are there: with strict=False or key_mapping, and when it is
+# not called by our `from_pretrained`.
 _LETS_THROUGH: ContextVar[bool] = ContextVar("_LETS_THROUGH", default=True)
 
 
@@ -297,7 +298,7 @@ def _lets_through(anything: bool) -> Iterator[None]:
 
 
 def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, ...], str]], load_config: Any) -> None:
-    """Raise ValueError unless the tensors in the files have the shapes and kinds of the model's, and are all there."""
+    """Raise ValueError unless the files hold all tensors of the model, in its shapes and kinds of numbers."""
     source, wanted = load_config.pretrained_model_name_or_path, model.state_dict()
     held = {_name_in_model(key, model.base_model_prefix, wanted): found for key, found in held.items()}
     for name in sorted(held.keys() & wanted.keys()):
@@ -329,12 +330,12 @@ def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, 
 
 
 def _but(keys: set[str], ignored: Iterable[str] | None) -> set[str]:
-    """Without the keys that a class says it can do without, as regular expressions."""
+    """Remove the keys that a class ignores, by its regular expressions."""
     return {key for key in keys if not any(re.search(pattern, key) for pattern in ignored or ())}
 
 
 def _name_in_model(key: str, prefix: str, wanted: dict[str, torch.Tensor]) -> str:
-    """What the model calls a tensor of a file, which was saved with or without the prefix of a backbone."""
+    """Return what the model calls a tensor of a file, which was saved with or without the prefix of a backbone."""
     names = (key, f"{prefix}.{key}", key.removeprefix(f"{prefix}."))
     return next((name for name in names if name in wanted), key)
 
@@ -368,22 +369,20 @@ def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> 
 
 
 def not_finite(parameters: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
-    """The names of those that hold NaN or infinite numbers."""
+    """Return the names of those that hold NaN or infinite numbers."""
     return [name for name, value in parameters if value.device.type != "meta" and not torch.isfinite(value).all()]
 
 
 def _is_body(key: str, body: set[str], prefix: str) -> bool:
-    """Whether a weight belongs to the backbone, whose keys have the prefix under a head and none without one."""
+    """Return whether a weight belongs to the backbone, whose keys have a prefix if there is a head."""
     return key.removeprefix(prefix + ".").split(".")[0] in body
 
 
 def at_least_one_token(
     input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-    """Give an empty batch of texts one masked column, which nobody reads, so that every text has an answer.
-
-    Returns the three inputs, with length >= 1. A tokenizer that finds no token returns an empty *float* tensor.
-    """
+    """Return the three inputs; a batch of texts without tokens gets one masked column, so that there is an answer."""
+    # A tokenizer that finds no token returns an empty *float* tensor, so nothing of it is kept.
     if (input_ids is None) == (inputs_embeds is None):
         raise ValueError("Give exactly one of input_ids and inputs_embeds.")
     given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
@@ -397,7 +396,7 @@ def at_least_one_token(
 
 
 def check_rank(given: torch.Tensor, name: str) -> None:
-    """Say what is missing of inputs that are no batch of texts: (B, T) ids, or (B, T, E) vectors."""
+    """Refuse inputs that are no batch of texts: (B, T) ids, or (B, T, E) vectors."""
     ranks = {"inputs_embeds": ("(texts, tokens, width)", 3)}
     shape, rank = ranks.get(name, ("(texts, tokens)", 2))
     if given.dim() != rank:
@@ -406,13 +405,13 @@ def check_rank(given: torch.Tensor, name: str) -> None:
 
 
 def mask_of_inputs(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor:
-    """The columns of the mask that belong to these inputs: all, or the last ones where it covers earlier tokens too.
+    """Return the columns of the mask that belong to these inputs: the last ones if it covers earlier tokens too.
 
     Args:
         attention_mask: (batch, steps) or (batch, seen + steps).
-        batch: Rows of the inputs.
-        steps: Their tokens.
-        seen: Tokens that a state has read before them.
+        batch: Number of texts.
+        steps: Number of tokens of each.
+        seen: Number of tokens read before them.
     """
     if attention_mask.shape not in ((batch, steps), (batch, seen + steps)):
         raise ValueError(
@@ -423,16 +422,18 @@ def mask_of_inputs(attention_mask: torch.Tensor, batch: int, steps: int, *, seen
 
 
 def embed_with_word_dropout(embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
-    """(B, T) ids -> (B, T, E) vectors; what is wrong with ids is only looked for when something is.
+    """Map (B, T) ids to (B, T, E) vectors.
 
-    `dropout` is the share of the vocabulary that is blanked, every occurrence of a word at once.
+    `dropout` is the part of the vocabulary that is blanked, every occurrence of a word at once (Gal and Ghahramani
+    2016).
     """
+    # To look at all ids in each step of generation would take longer than the step: look only when torch complains.
     try:
         vectors = embeddings(input_ids)
     except (IndexError, RuntimeError):
         check_input_ids(input_ids, embeddings.num_embeddings)
         raise
-    if input_ids.shape[0] == 0:  # no error of an embedding's
+    if input_ids.shape[0] == 0:  # no error for torch
         check_input_ids(input_ids, embeddings.num_embeddings)
     if dropout == 0:
         return vectors

@@ -1,8 +1,8 @@
 """A label for a text, from its pooled vector.
 
 A head, here and in the files beside it, is a mixin over a family's `...PreTrainedModel`, so that any backbone can
-have it. The family names its backbone in `backbone_class`, whose config has `output_size` (width of `last_hidden_state`),
-`has_backward_half`, `pooling` and `classifier_dropout`.
+have it. The family names its backbone in `backbone_class`, whose config has `output_size` (the width of
+`last_hidden_state`), `has_backward_half`, `pooling` and `classifier_dropout`.
 
 Shapes: B batch, T time, D width of the backbone's output, L labels, V vocabulary.
 """

@@ -22,7 +22,7 @@ _NUMBERS_AT_ONCE = 2**20  # logits of a piece: 4 MB, about what a core's cache h
 def linear_cross_entropy(
     hidden_states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
 ) -> torch.Tensor:
-    """Sum of the cross-entropies of `linear(hidden_states, weight, bias)`; products as autocast says.
+    """Return the sum of the cross-entropies of `linear(hidden_states, weight, bias)`; products as autocast says.
 
     Args:
         hidden_states: (n, D).
@@ -34,7 +34,7 @@ def linear_cross_entropy(
 
 
 def _products_in(hidden_states: torch.Tensor) -> torch.dtype:
-    """The dtype of matrix products: bfloat16 where the CPU has them, and what autocast wants on other devices."""
+    """Return the dtype of matrix products: bfloat16 where the CPU has it, elsewhere what autocast says."""
     device = hidden_states.device.type
     if device == "cpu":
         return product_dtype(hidden_states) or hidden_states.dtype
@@ -75,6 +75,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         with torch.autocast(inputs.device.type, enabled=False):
             d_inputs = (gradient @ weight.to(gradient.dtype)).to(ctx.dtype) * d_total
             d_weight = (gradient.t() @ inputs).to(weight.dtype) * d_total
-            # A product, which sums bfloat16 ten times faster than `sum` does.
+            # A product, because it sums bfloat16 ten times as fast as `sum`.
             d_bias = (gradient.new_ones(1, len(gradient)) @ gradient)[0].to(weight.dtype) * d_total
         return d_inputs, d_weight, d_bias if ctx.has_bias else None, None, None

@@ -13,7 +13,7 @@ class SequencePooling(nn.Module):
     attention   sum_t a_t h_t  with  a = softmax(v . tanh(W h_t))
 
     Args:
-        kind: One of the above.
+        kind: "last", "mean", "max", "mean_max" or "attention".
         hidden_size: D.
         has_backward_half: Whether the second half of D was read backward.
     """
@@ -44,7 +44,7 @@ class SequencePooling(nn.Module):
             pooled.append((hidden_states * real[..., None]).sum(1) / count)
         if self.kind in ("max", "mean_max"):
             low = torch.finfo(hidden_states.dtype).min
-            # max, not amax, whose gradient goes looking for ties.
+            # max, not amax: the gradient of amax looks for ties, which takes long.
             highest = hidden_states.masked_fill(~real[..., None], low).max(1).values
             pooled.append(highest * real.any(1, keepdim=True))
         return torch.cat(pooled, dim=-1), None
