@@ -59,7 +59,8 @@ logger = logging.get_logger(__name__)
 
 _PREPARED = {"attention_mask", "inputs_embeds", "logits_to_keep", "use_cache", *CACHE_NAMES}
 _EXTRAS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
-_DRAWN_AT_ONCE = 256  # steps whose random numbers are drawn together
+# Steps whose random numbers are drawn together: to call torch in each step would slow down small models.
+_DRAWN_AT_ONCE = 256
 
 
 def fused_generate(
@@ -159,6 +160,7 @@ def _ordinary(
 def _check_call(
     input_ids: torch.Tensor, config: GenerationConfig, has_partners: bool, model_kwargs: dict[str, Any]
 ) -> None:
+    # An assistant is no mode of ours; it is among the partners.
     mode = config.get_generation_mode(None)
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
         _fall_back(f"the mode is {mode.value}")
@@ -337,10 +339,12 @@ def _tokens(
                 "The model's scores are NaN or infinite, or every token is excluded, so none can be drawn: the "
                 "training diverged, or the options contradict one another."
             )
+        # Rows that have ended go on with padding until the last one ends, as in the ordinary loop.
         if rules.end_tokens:
             tokens[ended] = rules.pad_token
             ended |= np.isin(tokens, rules.end_tokens)
         yield tokens
         if step + 1 == steps or ended.all():
             return
+        # The ordinary loop chooses among float32 scores, also in a float64 model.
         scores = decoder.step(tokens).astype(np.float32, copy=False)

@@ -40,7 +40,8 @@ Answer: TypeAlias = list[dict[str, Any]]
 Make: TypeAlias = Callable[[list[list[int]], PreTrainedTokenizerBase], PreTrainedModel]
 
 _FILE = "generative_classifier.json"
-_MOST_BYTES = 16 << 20  # of that file: room for 100,000 long labels
+# Size of that file: room for 100,000 long labels.
+_MOST_BYTES = 16 << 20
 
 
 def ngram_model(documents: list[list[int]], tokenizer: PreTrainedTokenizerBase, *, order: int = 5) -> PreTrainedModel:
@@ -126,7 +127,8 @@ class GenerativeClassifier:
         """Log P(text, class) = log P(text | class) + log P(class) in nats: (texts, labels), float64."""
         strings = text_list(texts)
         found = np.empty((len(strings), len(self.models)))
-        encoded: dict[int, list[list[int]]] = {}  # by tokenizer: often one serves all
+        # Encoded once for each tokenizer: often one serves all labels.
+        encoded: dict[int, list[list[int]]] = {}
         for column, (label, model) in enumerate(self.models.items()):
             tokenizer = self.tokenizers[label]
             if id(tokenizer) not in encoded:
@@ -155,6 +157,7 @@ class GenerativeClassifier:
 
     def _answer(self, log_probs: np.ndarray, top_k: int | None) -> Answer:
         order = np.argsort(-log_probs, kind="stable")
+        # Relative to the best class: P(text | class) itself is too small for a float.
         odds = np.exp(log_probs - log_probs[order[0]])
         return [{"label": self.labels[i], "score": float(odds[i] / odds.sum())} for i in order[:top_k]]
 
@@ -184,6 +187,7 @@ class GenerativeClassifier:
         facts = _read_facts(Path(folder) / _FILE)
         labels, owners = facts["labels"], facts["tokenizers"]
         sources = {label: Path(folder) / _subfolder(number) for number, label in enumerate(labels)}
+        # All files are checked before any of them is loaded.
         for label, owner in zip(labels, owners, strict=True):
             check_weights_folder(sources[label])
             check_ids_fit(sources[labels[owner]] / TOKENIZER_NAME, read_json(sources[label] / CONFIG_NAME))

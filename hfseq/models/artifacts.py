@@ -178,7 +178,8 @@ def explained_panics(source: Any) -> Iterator[None]:
     except Exception:
         raise
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # the class cannot be imported
+        # By name, as the class cannot be imported.
+        if type(error).__name__ != "PanicException":
             raise
         raise UnsafeArtifactError(
             f"The tokenizer of {source!r} is malformed ({error}): save or download it again."

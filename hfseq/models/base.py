@@ -74,7 +74,8 @@ class SequencePreTrainedModel(PreTrainedModel):
             if module.bias is not None:
                 init.zeros_(module.bias)
         else:
-            super()._init_weights(module)  # embeddings (normal, `initializer_range`; padding row 0), norms
+            # Embeddings (normal, `initializer_range`; padding row 0) and norms, which are the same everywhere.
+            super()._init_weights(module)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -93,7 +94,8 @@ class SequencePreTrainedModel(PreTrainedModel):
         elif kwargs.get("state_dict") is None:
             raise ValueError(f"{cls.__name__}.from_pretrained needs a folder, a Hub id, or config= and state_dict=.")
         kwargs["use_safetensors"] = True
-        renames = kwargs.get("key_mapping") is not None  # only transformers knows what the keys will be called
+        # With a key_mapping only transformers knows what the keys will be called.
+        renames = kwargs.get("key_mapping") is not None
         with (
             _undisturbed(),
             _explained_errors(source, cls.__name__),
@@ -105,8 +107,9 @@ class SequencePreTrainedModel(PreTrainedModel):
         model.base_model.freeze_parameters()
         return (model, info) if wants_info else model
 
+    # Here transformers reads weights into a model that has shapes and no memory yet.
     @classmethod
-    def _load_pretrained_model(  # where transformers reads weights into a model that has shapes and no memory yet
+    def _load_pretrained_model(
         cls, model: PreTrainedModel, state_dict: Any, checkpoint_files: list[str] | None, load_config: Any, *args: Any
     ) -> Any:
         """Refuse a checkpoint that does not fit by the headers of its files, before memory is asked for."""
@@ -146,7 +149,8 @@ class SequencePreTrainedModel(PreTrainedModel):
         # Without gradients nothing runs twice: a model in training mode may generate.
         checkpointing = getattr(self, "gradient_checkpointing", False) and self.training and torch.is_grad_enabled()
         if cache is None:
-            if use_cache is None:  # Trainer writes the config's into every model, an encoder too
+            # Trainer writes use_cache=True into every config; in that of an encoder it asks for nothing.
+            if use_cache is None:
                 use_cache = wants_cache(config) and not config.bidirectional
             if use_cache and checkpointing:
                 logger.warning_once("use_cache=True is left out: gradient checkpointing runs each layer twice.")
@@ -182,8 +186,9 @@ class SequencePreTrainedModel(PreTrainedModel):
                 f"{type(self).__name__} holds NaN or infinite numbers in {', '.join(broken[:5])}: its training "
                 f"diverged. Nothing was saved in {str(save_directory)!r}; go back to an earlier checkpoint."
             )
+        # On the instance alone: the class may be registered for export.
         for exported in (self, self.config):
-            exported.__dict__["_auto_class"] = None  # on the instance: the class may be registered for export
+            exported.__dict__["_auto_class"] = None
         self.config.__dict__.pop("auto_map", None)
         return super().save_pretrained(save_directory, *args, **kwargs)
 
@@ -207,7 +212,8 @@ def _check_source(source: Any, kwargs: dict[str, Any]) -> None:
     download = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
     kwargs["revision"] = download["revision"] = resolve_revision(source, **download)
     download |= {"subfolder": subfolder, "force_download": kwargs.get("force_download", False)}
-    cached_file(source, CONFIG_NAME, **download)  # the usual error, if nothing can be read there
+    # Raises transformers' own error if nothing can be read there.
+    cached_file(source, CONFIG_NAME, **download)
     index = cached_file(source, INDEX_NAME, **download, _raise_exceptions_for_missing_entries=False)
     if index is not None:
         check_shard_names(Path(index))
@@ -433,7 +439,8 @@ def embed_with_word_dropout(embeddings: nn.Embedding, input_ids: torch.Tensor, d
     except (IndexError, RuntimeError):
         check_input_ids(input_ids, embeddings.num_embeddings)
         raise
-    if input_ids.shape[0] == 0:  # no error for torch
+    # To torch a batch without rows is no error.
+    if input_ids.shape[0] == 0:
         check_input_ids(input_ids, embeddings.num_embeddings)
     if dropout == 0:
         return vectors

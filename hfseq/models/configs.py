@@ -35,7 +35,8 @@ def bounded(default: float | None, low: float, high: float) -> Field:
     """
 
     def check(value: Any) -> None:
-        if isinstance(value, bool):  # bool is an int to Python: hidden_size=True would be a width of 1
+        # To Python a bool is an int: hidden_size=True would be a width of 1.
+        if isinstance(value, bool):
             raise TypeError(f"must be a number in [{low}, {high}], got {value!r}")
         if value is not None and not low <= value <= high:
             raise ValueError(f"must be in [{low}, {high}], got {value!r}")
@@ -179,7 +180,8 @@ class SequenceConfig(PreTrainedConfig):
         `hiden_size=256` into a model of the default width.
         """
         _check_extras(kwargs)
-        _check_labels(self.id2label)  # before transformers makes others of num_labels
+        # Before transformers makes other labels of num_labels.
+        _check_labels(self.id2label)
         _check_dtype(self.dtype if kwargs.get("torch_dtype") is None else kwargs["torch_dtype"])
         unknown = self.unknown_names(kwargs)
         if unknown:
@@ -190,7 +192,8 @@ class SequenceConfig(PreTrainedConfig):
     def unknown_names(cls, names: Iterable[str]) -> list[str]:
         """Return those of the names that are no field, nor anything that transformers writes or passes."""
         known = {field.name for field in fields(cls)} | set(cls.attribute_map) | _OF_TRANSFORMERS
-        return [name for name in names if name not in known and not name.startswith("_")]  # _commit_hash and others
+        # transformers passes _commit_hash and others on; nobody writes such a name by mistake.
+        return [name for name in names if name not in known and not name.startswith("_")]
 
     @classmethod
     def field_meant(cls, name: str) -> str | None:
@@ -237,7 +240,8 @@ class SequenceConfig(PreTrainedConfig):
             # Never in the place of a method, and nothing that a config may not be saved with.
             if not hasattr(cls, name) and name not in _OF_GENERATION:
                 setattr(config, name, value)
-        config.validate()  # what was passed beside the file was set one by one
+        # What was passed beside the file was set field by field, without the checks of combinations.
+        config.validate()
         return loaded
 
     @classmethod
@@ -287,7 +291,8 @@ def _check_labels(id2label: dict[Any, str] | None) -> None:
     if id2label is None:
         return
     _check_number_of_labels(len(id2label), "id2label")
-    ids = sorted(int(label) for label in id2label)  # JSON's keys are strings
+    # In JSON all keys are strings.
+    ids = sorted(int(label) for label in id2label)
     if ids != list(range(len(ids))):
         raise ValueError(f"id2label must number {len(ids)} labels from 0 to {len(ids) - 1}, got the ids {ids[:10]}")
     names, twice = set[str](), None
@@ -299,7 +304,8 @@ def _check_labels(id2label: dict[Any, str] | None) -> None:
 
 
 def _check_number_of_labels(number: int, where: str) -> None:
-    if not 1 <= number <= MOST_LABELS:  # each gets a name, so many would fill the memory
+    # Each label gets a name, so a mistyped number would fill the memory.
+    if not 1 <= number <= MOST_LABELS:
         raise ValueError(f"{where} must be in [1, {MOST_LABELS}], got {number!r}")
 
 

@@ -38,8 +38,10 @@ _CONFIGS = {
     "RNN_TANH": 'RNNConfig(nonlinearity="tanh")',
     "RNN_RELU": 'RNNConfig(nonlinearity="relu")',
 }
-_KERAS_ONLY = (gru_cell("before").source, rnn_cell("sigmoid").source)  # what Keras has and torch lacks
-_KERAS_GATES = {"r": "z", "z": "r"}  # at the place of the key Keras has the value; the others agree
+# Cells that Keras has and torch lacks.
+_KERAS_ONLY = (gru_cell("before").source, rnn_cell("sigmoid").source)
+# At the place of the key Keras has the value; all other gates have the same places.
+_KERAS_GATES = {"r": "z", "z": "r"}
 
 
 def load_torch(layers: Iterable[nn.Module], module: nn.RNNBase) -> None:
@@ -88,7 +90,8 @@ def to_torch(layers: Iterable[nn.Module]) -> nn.RNNBase:
         options["nonlinearity"] = mode.removeprefix("RNN_").lower()
     weight = loops[0].weight_ih
     sizes = (input_size, hidden_size, num_layers)
-    module = _TORCH_MODULES[mode](*sizes, dtype=weight.dtype, device="meta", **options)  # draws no random numbers
+    # On the meta device no random numbers are drawn, so that a seeded program goes on as without this call.
+    module = _TORCH_MODULES[mode](*sizes, dtype=weight.dtype, device="meta", **options)
     module = module.to_empty(device=weight.device)
     with torch.no_grad():
         for loop, theirs in zip(loops, module.all_weights, strict=True):
@@ -165,7 +168,8 @@ def _fill(
 ) -> None:
     """Copy one direction; biases that the source lacks are zero."""
     rows = len(weight_ih)
-    own = loop.hidden_size * len(loop.cell.split)  # rows at the end whose two biases stay apart
+    # Rows at the end whose two biases stay apart: the reset gate comes between them.
+    own = loop.hidden_size * len(loop.cell.split)
     bias = weight_ih.new_zeros(rows) if bias_ih is None else bias_ih.clone()
     second = torch.zeros_like(bias) if bias_hh is None else bias_hh
     bias[: rows - own] += second[: rows - own]
@@ -180,7 +184,8 @@ def _fill(
 @torch.no_grad()
 def _two_biases(loop: RecurrentLoop) -> tuple[torch.Tensor, torch.Tensor]:
     """Return two biases, as torch has them; the second is zero except where the equation keeps them apart."""
-    assert loop.bias is not None  # no cell of torch or Keras lacks it
+    # No cell of torch or Keras lacks it.
+    assert loop.bias is not None
     second = torch.zeros_like(loop.bias)
     if loop.bias_hh is not None:
         second[-len(loop.bias_hh) :] = loop.bias_hh

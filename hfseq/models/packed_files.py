@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import IO, Any
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".lzma": lzma.open, ".bz2": bz2.open}
-UNPACKED = 1 << 24  # bytes that any packed file may unpack to
+# Bytes that any packed file may unpack to, however small it is.
+UNPACKED = 1 << 24
 RATIO = 100
-LONGEST_LINE = 1 << 24  # bytes, or characters of a text
+# In bytes, or in characters of a text. A vector of 65,536 numbers fits; a binary file without line ends does not.
+LONGEST_LINE = 1 << 24
 
 _BLOCK = 1 << 20
 _SIGNATURES = {
@@ -111,7 +113,8 @@ def reading(path: str | Path, encoding: str = "utf-8") -> Iterator[None]:
         raise ValueError(not_in_encoding(path, encoding) or f"{path}: {error}") from error
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         if isinstance(error, OSError) and (error.errno is not None or isinstance(error, IsADirectoryError)):
-            raise  # an error of the disk, not of the content
+            # An error of the disk, not of the content: Python's message says what to do.
+            raise
         raise TornFileError(
             f"{path} is torn or not what its name says: {error}. Download or pack it again."
         ) from error

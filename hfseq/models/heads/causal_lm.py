@@ -115,7 +115,8 @@ def kept_outputs(
     else:
         itself = attention_mask[:, 0, step, step + seen]
         real = itself if itself.dtype == torch.bool else itself == 0
-    last = torch.where(real, step, -1).amax(1) % steps  # of a row of padding alone the last: any would do
+    # Of a row of padding alone it is the last position; any would do.
+    last = torch.where(real, step, -1).amax(1) % steps
     return outputs[torch.arange(rows, device=outputs.device), last][:, None]
 
 
@@ -143,7 +144,8 @@ def mean_over_targets(
 ) -> torch.Tensor:
     """Divide a summed loss by the number of predicted tokens, of this batch or, as Trainer counted, of the update."""
     if num_items_in_batch is None:
-        num_items_in_batch = (targets != IGNORED).sum().clamp(min=1)  # a batch of one-token texts predicts nothing
+        # At least 1: a batch of one-token texts predicts nothing, and its loss is 0, not NaN.
+        num_items_in_batch = (targets != IGNORED).sum().clamp(min=1)
     return total / num_items_in_batch
 
 
@@ -210,6 +212,7 @@ class CausalLMMixin(NextTokenMixin):
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
+        # A transformer's base fills in what bidirectional=None means, in a copy.
         config = self.config
         if config.bidirectional:
             raise ValueError(
@@ -221,6 +224,7 @@ class CausalLMMixin(NextTokenMixin):
         if config.adaptive_softmax_cutoffs is None:
             self.lm_head = nn.Linear(config.output_size, config.vocab_size)
         else:
+            # It has weights of its own for each cluster.
             self._tied_weights_keys = {}
             self.lm_head = nn.AdaptiveLogSoftmaxWithLoss(
                 config.output_size, config.vocab_size, config.adaptive_softmax_cutoffs
@@ -343,6 +347,7 @@ class CausalLMMixin(NextTokenMixin):
         num_items_in_batch: torch.Tensor | int | None,
     ) -> torch.Tensor:
         asked, head = targets != IGNORED, self.lm_head
+        # Logits that were made anyway are used; else the loss is taken a few rows at a time, and they never exist.
         if logits is not None:
             total = nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum")
         elif isinstance(head, nn.Linear):
@@ -372,7 +377,8 @@ class CausalLMMixin(NextTokenMixin):
         if attention_mask is not None:
             real = attention_mask[:, -hidden_states.shape[1] :].to(hidden_states.dtype)
         penalty = hidden_states.new_zeros(())
-        if weight > 0:  # outputs at padding are zero
+        # AR needs no mask: outputs at padding are zero.
+        if weight > 0:
             penalty = penalty + weight * hidden_states.float().pow(2).mean(-1).sum()
         if raw is not None:
             change = (raw[:, 1:] - raw[:, :-1]).float().pow(2).mean(-1) * real[:, 1:] * real[:, :-1]

@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from ..recurrent.fused import product_dtype
 
-_NUMBERS_AT_ONCE = 2**20  # logits of a piece: 4 MB, about what a core's cache holds
+# Logits of a piece: 4 MB, about what a core's cache holds.
+_NUMBERS_AT_ONCE = 2**20
 
 
 def linear_cross_entropy(
@@ -60,16 +61,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 logits = (piece @ transposed).float()
             if bias is not None:
                 logits += bias
+            # In float32 whatever the products are: the differences of large logits decide.
             log_probs = logits.log_softmax(1)
             chosen = log_probs.gather(1, own[:, None])
             total -= chosen.sum()
             kept.copy_(log_probs.exp_().scatter_add_(1, own[:, None], -torch.ones_like(chosen)))
+        # The gradient instead of the logits: the backward pass only scales it.
         ctx.save_for_backward(inputs, weight, gradient)
         ctx.has_bias, ctx.dtype = bias is not None, hidden_states.dtype
         return total
 
+    # With once_differentiable a second derivative is an error, not a wrong number.
     @staticmethod
-    @once_differentiable  # a second derivative is an error, not a wrong number
+    @once_differentiable
     def backward(ctx: Any, d_total: torch.Tensor) -> Any:
         inputs, weight, gradient = ctx.saved_tensors
         with torch.autocast(inputs.device.type, enabled=False):

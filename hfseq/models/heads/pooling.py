@@ -52,7 +52,8 @@ class SequencePooling(nn.Module):
     def _last(self, hidden_states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         step = torch.arange(real.shape[1], device=real.device)
         rows = torch.arange(real.shape[0], device=real.device)
-        last = (real * step).argmax(1)  # of a row without a token: 0, where the output is zero anyway
+        # Of a row without a token this is 0, where the output is zero anyway.
+        last = (real * step).argmax(1)
         if not self.has_backward_half:
             return hidden_states[rows, last] * real.any(1, keepdim=True)
         first = real.int().argmax(1)

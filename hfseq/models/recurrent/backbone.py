@@ -129,6 +129,7 @@ class LockedDropout(nn.Module):
         """Drop the same features of values (B, T, D) at all steps of a text."""
         if not self.training or self.p == 0:
             return values
+        # The paper also keeps one mask inside the recurrence; here that is `weight_drop`, as in Merity et al.
         return values * nn.functional.dropout(values.new_ones(values.shape[0], 1, values.shape[2]), self.p)
 
 
@@ -167,6 +168,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         if cache is not None:
             return self._with_state(hidden_states, order, cache)
         loops = (self.forward_loop, self.backward_loop)
+        # Without a cache nobody asks for the states, which allows faster routes.
         outputs = [loop(hidden_states, order, with_state=False)[0] for loop in loops if loop is not None]
         return torch.cat(outputs, dim=-1)
 
@@ -263,8 +265,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
             return None
         return DynamicCache(config=self.config) if cache is None else cache
 
+    # The last hidden state is the layer's own output, before dropout, which TAR is about.
     @model_call()
-    @capture_outputs(tie_last_hidden_states=False)  # the last one is the layer's own output, before dropout
+    @capture_outputs(tie_last_hidden_states=False)
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -302,6 +305,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         for layer, dropout in zip((None, *self.layers), self.dropouts, strict=True):
             if layer is not None:
                 hidden_states = layer(hidden_states, order=order, cache=cache)
-            if dropout.training:  # a call that does nothing would still slow down each step of generation
+            # A call that does nothing would still slow down each step of generation.
+            if dropout.training:
                 hidden_states = dropout(hidden_states)
         return BaseModelOutputWithPast(last_hidden_state=hidden_states, **with_cache(cache))

@@ -216,9 +216,10 @@ def register_cell(name: str | None = None, **fields: Unpack[CellFields]) -> Call
                 f"{called!r} is a cell of hfseq: give yours another name, register_cell({called + '_2'!r}, ...)"
             )
         given: dict[str, Any] = {each: value for each, value in fields.items() if value is not None}
+        # Lists are taken too; the cell is frozen, so they become tuples.
         for each in ("gates", "states", "split"):
             if each in given:
-                given[each] = tuple(given[each])  # lists are taken too
+                given[each] = tuple(given[each])
         CELLS[called] = Cell(equation, **given, source=(find_cell, (called,)))
         return equation
 
@@ -261,6 +262,7 @@ def rnn_cell(nonlinearity: str = "tanh", residual: str = "none") -> Cell:
             return (update,)
         return (h + update,) if residual == "plain" else (ops.sigmoid(f[0]) * h + update,)
 
+    # The forget gate begins open, as the LSTM's does (bias 1).
     torch_modes = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}
     return Cell(
         equation,
@@ -320,6 +322,7 @@ def lstm_cell(
         shown = ops.tanh(_layer_norm(ops, (c,), params["cell_gain"])[0] + params["cell_bias"][0] if layer_norm else c)
         return (gate("o", c) * shown if output_gate else shown), c
 
+    # torch begins near b_f = 0, where half of the memory is gone after each step (Jozefowicz et al. 2015).
     gate_bias = {"f": forget_bias} if forget_gate else {}
     params: dict[str, tuple[float, ...]] = {"peephole": (0.0,) * len(seeing)} if seeing else {}
     if layer_norm:
@@ -378,6 +381,7 @@ def gru_cell(reset: str = "after") -> Cell:
 
     def equation(ops: Any, gates: Any, states: Any, params: Any) -> tuple[Any, ...]:
         (r, z, n), (h,) = gates, states
+        # z is what is kept, as in Cho et al.; Chung et al. (2014) write 1 - z for it.
         r, z = ops.sigmoid(r), ops.sigmoid(z)
         n = ops.tanh(n[0] + r * n[1] if reset == "after" else n(r * h))
         return ((1.0 - z) * n + z * h,)

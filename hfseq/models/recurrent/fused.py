@@ -18,13 +18,15 @@ def kernels() -> Any | None:
     """Import `hfseq.kernels.cells.sequence` at first use (numba takes a second); return None without it."""
     try:
         from hfseq.kernels.cells import sequence
-    except (ImportError, OSError):  # OSError: LLVM's library does not load
+    # OSError: the library of LLVM does not load.
+    except (ImportError, OSError):
         return None
     return sequence if sequence.INTERFACE == INTERFACE else None
 
 
 def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
     """Return the kernels if they can take these tensors: on the CPU, all float32 or all float64."""
+    # Subclasses, such as DTensor of a sharded model, do not hold all their numbers here.
     if any(type(tensor) not in (torch.Tensor, torch.nn.Parameter) for tensor in tensors if tensor is not None):
         return None
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
@@ -36,6 +38,7 @@ def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
 
 def gpu_kernels_for(*tensors: torch.Tensor | None) -> Any | None:
     """Return the experimental kernels for a GPU, if enabled (`hfseq.kernels.cells.gpu.enable`)."""
+    # Never imported from here: without a call of `enable` these kernels are not used.
     gpu = sys.modules.get("hfseq.kernels.cells.gpu")
     return gpu if gpu is not None and gpu.INTERFACE == INTERFACE and gpu.fits(*tensors) else None
 

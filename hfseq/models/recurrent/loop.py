@@ -74,6 +74,7 @@ class Packing:
         self.first = self.sizes[0] if self.sizes else 0
         self.offsets = list(accumulate(self.sizes, initial=0))[:-1]
         self.before = [0, *(self.first + offset for offset in self.offsets)][:longest]
+        # Batches of one length need no look-up of places.
         self.even = longest > 0 and lengths[-1] == longest
 
     def previous(self, trace: torch.Tensor) -> torch.Tensor:
@@ -230,7 +231,8 @@ class RecurrentLoop(nn.Module):
         self.bias = nn.Parameter(torch.empty(rows)) if cell.bias else None
         has_bias_hh = cell.bias and cell.split
         self.bias_hh = nn.Parameter(torch.empty(len(cell.split) * hidden_size)) if has_bias_hh else None
-        for name, values in cell.params.items():  # on the loop itself: accelerate's hooks serve no ParameterDict
+        # On the loop itself: the hooks of accelerate do not reach into a ParameterDict.
+        for name, values in cell.params.items():
             self.register_parameter(f"param_{name}", nn.Parameter(torch.empty(len(values), hidden_size)))
         self.reset_parameters()
 
@@ -245,6 +247,7 @@ class RecurrentLoop(nn.Module):
         sizes = self.cell.gate_sizes(self.hidden_size)
         for weight, rule in ((self.weight_ih, init.xavier_uniform_), (self.weight_hh, init.orthogonal_)):
             if not is_loaded(weight):
+                # Gate by gate: one gate's rows of an orthogonal matrix (G H, H) are not orthogonal by themselves.
                 for gate in weight.split(sizes):
                     rule(gate)
         if self.bias is not None and not is_loaded(self.bias):
@@ -259,9 +262,11 @@ class RecurrentLoop(nn.Module):
 
     def weights(self) -> Weights:
         """Return the weights as the equation meets them: shared gates are repeated for each cell of their block."""
-        vectors = [getattr(self, f"param_{name}") for name in self.cell.params]  # which a parametrization may make
+        # Not get_parameter: a parametrization may compute them.
+        vectors = [getattr(self, f"param_{name}") for name in self.cell.params]
         params = torch.cat(vectors) if len(vectors) > 1 else vectors[0] if vectors else None
         weight_hh: torch.Tensor = self.weight_hh
+        # Once a batch, not once a step: the same connections are missing at every step (Merity et al.).
         if self.training and self.weight_drop > 0:
             weight_hh = nn.functional.dropout(weight_hh, self.weight_drop)
         if self.cell.block_size == 1:
@@ -339,7 +344,8 @@ class RecurrentLoop(nn.Module):
     ) -> tuple[torch.Tensor, States]:
         """Read one token of each row: a step of generation."""
         states = kernels.step(self.cell, inputs.squeeze(1), states, weights)
-        return torch.stack(states[:1], dim=1), states  # a copy: a user may change it, the cache must not
+        # `stack` makes a copy: a user may change the output, and the cache must not change with it.
+        return torch.stack(states[:1], dim=1), states
 
     def _packed(
         self, engine: Engine, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
@@ -367,7 +373,8 @@ class RecurrentLoop(nn.Module):
         """Call `torch.lstm` or its kin on packed rows with their sizes, or on (B, T, I); states (states, B, H)."""
         bias = weights.weight_ih.new_zeros(len(weights.weight_ih)) if weights.bias is None else weights.bias
         bias_hh = torch.zeros_like(bias)
-        if weights.bias_hh is not None:  # torch adds two biases; they differ only where the equation keeps them apart
+        # torch adds two biases; the second matters only where the equation keeps them apart.
+        if weights.bias_hh is not None:
             bias_hh = torch.cat((bias_hh[: -len(weights.bias_hh)], weights.bias_hh))
         flat = (weights.weight_ih, weights.weight_hh, bias, bias_hh)
         is_lstm = self.cell.torch_mode == "LSTM"
@@ -375,7 +382,8 @@ class RecurrentLoop(nn.Module):
         # cuDNN has gradients only of what was run as training; without dropout that changes nothing else. A graph,
         # which is traced with gradients and checked without, must not differ by it.
         is_training = self.training if torch.jit.is_tracing() else torch.is_grad_enabled()
-        options = (True, 1, 0.0, is_training, False)  # has biases, layers, dropout, training, bidirectional
+        # Has biases, number of layers, dropout, training, bidirectional: torch has no names for them here.
+        options = (True, 1, 0.0, is_training, False)
         with _without_autocast_where_it_fails(inputs) as cast:
             states = cast(states)
             before = tuple(states[:, None]) if is_lstm else states[:1]

@@ -15,6 +15,7 @@ RECURRENT_LAYER_TYPE = "hfseq_recurrent"
 
 States = tuple[torch.Tensor, ...]
 
+# How many tokens before a guess can still be taken back; each holds a copy of the state.
 _LONGEST_RECALL: Final = 64
 
 
@@ -32,7 +33,8 @@ class RecurrentStateLayer(CacheLayerMixin):
         self.states: States | None = None
         self.seq_length = 0
         self.record_past = False
-        self._history: list[States] = []  # the states before each of the last tokens, if they are recorded
+        # The states before each of the last tokens, if they are recorded.
+        self._history: list[States] = []
 
     # Code that walks over caches reads `keys` and `values`; here they are views of the state.
     @property

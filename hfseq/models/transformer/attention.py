@@ -92,7 +92,8 @@ def dot_product_attention(
         attention_weights = scores.softmax(-1) * mask
     else:
         attention_weights = (scores if mask is None else scores + mask).softmax(-1)
-    attention_weights = attention_weights.to(value.dtype)  # autocast makes it float32
+    # Autocast makes a softmax float32.
+    attention_weights = attention_weights.to(value.dtype)
     # 3. Add up the values with these weights.
     outputs = nn.functional.dropout(attention_weights, dropout) @ value  # (B, H, T, d)
     return outputs.transpose(1, 2).contiguous(), attention_weights
@@ -131,6 +132,7 @@ def attention_mask_for(
         text = (position_ids.diff(dim=1, prepend=position_ids[:, :1] - 1) != 1).cumsum(1)  # (B, T) which of the row's
         allowed = allowed & (text[:, None, :, None] == text[:, None, None, :])
     if attention_mask is not None:
+        # A cache of fixed size has keys behind the mask, where nothing is written yet.
         real = nn.functional.pad(attention_mask.bool(), (0, keys - attention_mask.shape[1]))
         allowed = allowed & real[:, None, None, :]
     return allowed if is_causal or attention_mask is not None else None
@@ -279,8 +281,9 @@ def angles(positions: torch.Tensor, width: int, base: float) -> torch.Tensor:
         base: 10,000 in both papers: wave lengths from 2 pi to 10,000 * 2 pi tokens.
 
     Returns:
-        (B, T, width / 2), float32 whatever the model's dtype is: bfloat16 cannot count to 1,000.
+        (B, T, width / 2), float32 whatever the model's dtype is.
     """
+    # float32, because bfloat16 cannot count to 1,000.
     exponents = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
     return positions[..., None].float() * torch.exp(exponents * -math.log(base))
 
@@ -303,11 +306,9 @@ def rotation_of(positions: torch.Tensor, head_size: int, base: float) -> Rotatio
 
 
 def rotate(values: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """Turn each pair (x_i, x_{i + d/2}) by its angle; then q . k depends only on how far apart two tokens are.
-
-    The paper pairs neighbours, x_{2i} with x_{2i + 1}; halves, as everybody pairs them now, differ by the order of the
-    columns of W_Q and W_K, which are learnt.
-    """
+    """Turn each pair (x_i, x_{i + d/2}) by its angle; then q . k depends only on how far apart two tokens are."""
+    # The paper pairs neighbours, x_{2i} with x_{2i + 1}. To pair halves, as everybody does now, differs only in the
+    # order of the columns of W_Q and W_K, which are learnt.
     first, second = values.chunk(2, dim=-1)
     turned = values * rotation[0] + torch.cat((-second, first), dim=-1) * rotation[1]
     return turned.to(values.dtype)
@@ -326,7 +327,8 @@ def positions_in(mask: torch.Tensor, seen: int | torch.Tensor) -> torch.Tensor:
     """Return the place of each token among the real ones, (B, T), as a causal mask (B, 1, T, S) tells it."""
     visible_keys = (mask if mask.dtype == torch.bool else mask == 0)[:, 0].sum(-1)
     step = torch.arange(mask.shape[2], device=mask.device) + seen
-    return torch.minimum(visible_keys - 1, step).clamp(min=0)  # padding may see everything
+    # At most its own place: padding may see everything.
+    return torch.minimum(visible_keys - 1, step).clamp(min=0)
 
 
 def check_positions(positions: torch.Tensor, limit: int) -> None:

@@ -88,7 +88,8 @@ class TransformerPreTrainedModel(SequencePreTrainedModel):
 
     def __init__(self, config: TransformerConfig, *args: Any, **kwargs: Any) -> None:
         if config.bidirectional is None and self._reads_ahead is not None:
-            config = copy.copy(config)  # the caller may make another model with it
+            # A copy: the caller may make another model with this config.
+            config = copy.copy(config)
             config.bidirectional = self._reads_ahead
         super().__init__(config, *args, **kwargs)
 
@@ -98,10 +99,12 @@ class TransformerPreTrainedModel(SequencePreTrainedModel):
         if isinstance(module, nn.Embedding):
             given = self.config.initializer_range
             init.normal_(module.weight, std=self.config.hidden_size**-0.5 if given is None else float(given))
+            # The padding row is zero, as torch makes it; `normal_` has just overwritten it.
             if module.padding_idx is not None and not is_loaded(module.weight):
                 module.weight[module.padding_idx] = 0.0
             return
         super()._init_weights(module)
+        # Each of the 2 N sums adds variance; GPT-2 divides by the root of their number, so that depth does not add up.
         if isinstance(module, LastLinear) and self.config.norm_position == "pre":
             sublayers = (3 if self.has_memory else 2) * self.config.num_hidden_layers
             init.xavier_uniform_(module.weight, gain=sublayers**-0.5)
@@ -349,7 +352,8 @@ def _real_tokens(words: torch.Tensor, attention_mask: torch.Tensor | None, past:
     if attention_mask is None or attention_mask.dim() == 4:
         return None
     batch, steps = words.shape[:2]
-    mask_of_inputs(attention_mask, batch, steps + (0 if past is None else past.get_seq_length()))  # which checks it
+    # For its check of the shape; the mask itself covers the keys, those of earlier calls included.
+    mask_of_inputs(attention_mask, batch, steps + (0 if past is None else past.get_seq_length()))
     return attention_mask
 
 
@@ -357,7 +361,8 @@ def _positions(words: torch.Tensor, attention_mask: torch.Tensor | None, past: C
     """Return the place of each token among the real ones, (B or 1, T)."""
     seen = 0 if past is None else past.get_seq_length()
     if attention_mask is not None and attention_mask.dim() == 4:
-        if past is not None and past.is_compileable:  # `generate` made the mask, for a cache of fixed size
+        # `generate` made the mask, for a cache of fixed size.
+        if past is not None and past.is_compileable:
             return positions_in(attention_mask, seen)
         attention_mask = None
     return positions_of(attention_mask, words.shape[1], seen, words.device)

@@ -172,7 +172,8 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
         given: Any = encoder_outputs
         encoded = BaseModelOutput(*given[:3]) if isinstance(given, tuple | list) else given
         memory: Any = encoded.last_hidden_state
-        if attention_mask is not None and attention_mask.shape[1] == 0:  # a source without tokens, see the encoder
+        # For a source without tokens the encoder made one masked column.
+        if attention_mask is not None and attention_mask.shape[1] == 0:
             attention_mask = attention_mask.new_zeros(memory.shape[:2])
         # 3. Embed the beginnings of the targets with the encoder's words, (B, T, D).
         if decoder_inputs_embeds is None:
@@ -226,7 +227,8 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
         check_targets(labels, labels.shape, self.config.vocab_size)
         start: Any = self.config.decoder_start_token_id
         shifted = labels.roll(1, dims=1)
-        shifted = shifted.masked_fill(shifted == IGNORED, start)  # any token: what follows it is not asked for
+        # Any token would do in place of -100: what follows it is not asked for.
+        shifted = shifted.masked_fill(shifted == IGNORED, start)
         shifted[:, 0] = start
         return shifted
 
