@@ -52,7 +52,7 @@ class SequencePreTrainedModel(PreTrainedModel):
     """Base of all models: initialisation rules, safe loading, plain saving."""
 
     base_model_prefix = "model"
-    # The heads divide the loss by `num_items_in_batch` themselves (see `heads.sequence_loss`).
+    # The heads divide the loss by `num_items_in_batch` themselves (see `sequence_loss`).
     accepts_loss_kwargs = True
     # Keywords that a forward passes on to its layers, see `calls.model_call`.
     read_by_layers: ClassVar[frozenset[str]] = frozenset()

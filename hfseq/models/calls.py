@@ -109,26 +109,26 @@ class _EitherName:
 
 @dataclass
 class BaseModelOutputWithPast(_EitherName, modeling_outputs.BaseModelOutputWithPast):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""
 
 
 @dataclass
 class BaseModelOutputWithPastAndCrossAttentions(
     _EitherName, modeling_outputs.BaseModelOutputWithPastAndCrossAttentions
 ):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""
 
 
 @dataclass
 class CausalLMOutputWithPast(_EitherName, modeling_outputs.CausalLMOutputWithPast):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""
 
 
 @dataclass
 class Seq2SeqModelOutput(_EitherName, modeling_outputs.Seq2SeqModelOutput):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""
 
 
 @dataclass
 class Seq2SeqLMOutput(_EitherName, modeling_outputs.Seq2SeqLMOutput):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""

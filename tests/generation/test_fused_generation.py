@@ -412,6 +412,16 @@ def test_an_assistant_is_not_lost(reasons: list[str]) -> None:
     assert calls and torch.equal(ids, model.generate(**prompts(1), **PLAIN))
 
 
+def test_the_tokenizer_of_an_assistant_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tokenizers: the guesses are translated from one into the other."""
+    model, given = make(), {}
+    monkeypatch.setattr(type(model), "_assisted_decoding", lambda self, *args, **kwargs: given.update(kwargs))
+    mine, other = object(), object()
+    options = {**PLAIN, "assistant_model": make(seed=1), "tokenizer": mine, "assistant_tokenizer": other}
+    model.generate(**prompts(1), **options, custom_generate=fused_generate)
+    assert given["tokenizer"] is mine and given["assistant_tokenizer"] is other
+
+
 def test_a_mode_that_left_transformers_is_an_error_with_a_cure() -> None:
     with pytest.raises(ValueError, match="custom_generate='transformers-community/contrastive-search'"):
         make().generate(**prompts(), **PLAIN, penalty_alpha=0.6, top_k=4, custom_generate=fused_generate)

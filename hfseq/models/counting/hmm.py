@@ -374,11 +374,10 @@ class HMMForCausalLM(NextTokenMixin, HMMPreTrainedModel, GenerationMixin):
             cache: The state to continue from, as an earlier call returned it.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
             use_cache: Return the state reached.
-            logits_to_keep: Only the logits of so many last positions, see `kept_outputs`, or of these positions; 0:
-                all.
+            logits_to_keep: How many of the last positions get logits, see `kept_outputs`, or which positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
-            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`;
+            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `CausalLMMixin`;
                 `output_hidden_states`. There are no attentions: `output_attentions=True` is an error.
 
         Returns:

@@ -240,8 +240,7 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is asked; shifted here.
             cache: Refused, as the model keeps no state.
             use_cache: Without effect.
-            logits_to_keep: Only the logits of so many last positions, see `language.kept_outputs`, or of these
-                positions; 0: all.
+            logits_to_keep: How many of the last positions get logits, see `kept_outputs`, or which positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
             inputs_embeds: Refused, as the model has no embeddings.

@@ -57,7 +57,7 @@ def check_output_weights(config: Any) -> None:
 
 
 class LanguageKwargs(TransformersKwargs, total=False):
-    """What a language model's forward takes besides its parameters."""
+    """Arguments of a language model's forward besides its parameters."""
 
     shift_labels: torch.Tensor | None
 
@@ -150,9 +150,9 @@ def mean_over_targets(
 
 
 class NextTokenMixin(PreTrainedModel):
-    """What every model of the next token does, neural or not: a loss, and the probability of given tokens.
+    """`token_log_probs` for every model of the next token, neural or not.
 
-    A model says how it reads (`_read_text`), and how probable tokens are after what it has read (`_log_probs`).
+    A model says how it reads (`_read_text`), and how probable tokens are after that (`_log_probs`).
     """
 
     def _read_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Cache | None) -> Any:
@@ -304,7 +304,7 @@ class CausalLMMixin(NextTokenMixin):
         )
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As transformers', for a softmax over the whole vocabulary."""
+        """Resize as transformers does; refuse it for an adaptive softmax."""
         if self._adaptive is not None and new_num_tokens is not None:
             if new_num_tokens == self.config.vocab_size:
                 return self.get_input_embeddings()

@@ -46,7 +46,7 @@ class RecurrentConfig(SequenceConfig):
         output_dropout: Dropout on the last output; None: `hidden_dropout`.
         weight_drop: Part of each layer's recurrent weights that is dropped per batch.
         dropout_kind: "element" draws anew at every step; "locked" keeps one mask for a whole text.
-        pooling: How a text's outputs become one vector, see `heads.SequencePooling`.
+        pooling: How a text's outputs become one vector, see `SequencePooling`.
         classifier_dropout: Dropout before the classifier.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the embeddings.

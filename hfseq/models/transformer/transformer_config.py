@@ -36,7 +36,7 @@ class TransformerConfig(SequenceConfig):
         activation_dropout: Dropout inside the feed-forward network.
         bidirectional: Whether each token sees the whole text, or only what precedes it; None: what the model class
             needs, the second for `TransformerForCausalLM`, the first for all others.
-        pooling: How a text's outputs become one vector, see `heads.SequencePooling`.
+        pooling: How a text's outputs become one vector, see `SequencePooling`.
         classifier_dropout: Dropout before the classifier.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the words' vectors, and of learned positions; None: D^-0.5.

@@ -30,7 +30,7 @@ from .transformer_config import TransformerConfig
 
 
 class Seq2SeqKwargs(TransformersKwargs, total=False):
-    """What a forward with a head takes besides its parameters."""
+    """Arguments of a forward with a head besides its parameters."""
 
     decoder_inputs_embeds: torch.Tensor | None
     use_cache: bool | None
@@ -235,7 +235,7 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
     # Trainer and `generate` look for these parameters by name; the others are in `kwargs`.
     @model_call("decoder_inputs_embeds")
     @can_return_tuple
-    def forward(  # type: ignore[misc]  # transformers lists parameters too
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
