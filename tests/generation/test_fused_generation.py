@@ -417,7 +417,7 @@ def test_the_tokenizer_of_an_assistant_is_not_lost(monkeypatch: pytest.MonkeyPat
     model, given = make(), {}
     monkeypatch.setattr(type(model), "_assisted_decoding", lambda self, *args, **kwargs: given.update(kwargs))
     mine, other = object(), object()
-    options = {**PLAIN, "assistant_model": make(seed=1), "tokenizer": mine, "assistant_tokenizer": other}
+    options = {**PLAIN, "assistant_model": make(vocab_size=29), "tokenizer": mine, "assistant_tokenizer": other}
     model.generate(**prompts(1), **options, custom_generate=fused_generate)
     assert given["tokenizer"] is mine and given["assistant_tokenizer"] is other
 
