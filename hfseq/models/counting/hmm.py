@@ -385,16 +385,14 @@ class HMMForCausalLM(NextTokenMixin, HMMPreTrainedModel, GenerationMixin):
             `hidden_states` when asked for, each (B, T, S): log B_i(x_t), what each word says of its state (0 where
             nothing is emitted), and log p_{t+1}, the belief after it, which the logits are made of.
         """
-        # 1. Find what is to be predicted: the token after each position, (B, T).
-        targets, shown = (
-            targets_of(labels, kwargs.pop("shift_labels", None), attention_mask),
-            self._shows_beliefs(kwargs),
-        )
-        # 2. Carry the belief over the texts, (B, T, S).
+        # 1. Carry the belief over the texts, (B, T, S).
+        shift_labels, shown = kwargs.pop("shift_labels", None), self._shows_beliefs(kwargs)
         if cache is None and (wants_cache(self.config) if use_cache is None else use_cache):
             cache = DynamicCache(config=self.config)
         read = self._beliefs(input_ids, attention_mask, cache, **kwargs)
         beliefs, reading, tables = read
+        # 2. Find what is to be predicted: the token after each position, (B, T).
+        targets = targets_of(labels, shift_labels, attention_mask)
         # 3. Score the vocabulary after the positions that are asked for.
         kept = kept_outputs(beliefs, logits_to_keep, attention_mask)
         smallest = torch.finfo(beliefs.dtype).tiny

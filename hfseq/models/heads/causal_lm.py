@@ -266,9 +266,8 @@ class CausalLMMixin(NextTokenMixin):
             there are labels. In training with an adaptive softmax there are no logits: they would cost more than it
             saves.
         """
-        # 1. Find what is to be predicted: the token after each position, (B, T).
-        targets = targets_of(labels, kwargs.pop("shift_labels", None), attention_mask)
-        # 2. Read the texts, (B, T, D). TAR is about the last layer's outputs before dropout.
+        # 1. Read the texts, (B, T, D). TAR is about the last layer's outputs before dropout.
+        shift_labels = kwargs.pop("shift_labels", None)
         shown = kwargs.pop("output_hidden_states", self.config.output_hidden_states)
         needs_raw = self.training and self._weight_of("temporal_activation_regularization") > 0
         seen = 0 if cache is None else cache.get_seq_length()
@@ -281,6 +280,8 @@ class CausalLMMixin(NextTokenMixin):
             **{**kwargs, "output_hidden_states": True if needs_raw else shown, "return_dict": True},
         )
         hidden_states = outputs.last_hidden_state
+        # 2. Find what is to be predicted: the token after each position, (B, T).
+        targets = targets_of(labels, shift_labels, attention_mask)
         # 3. Score the vocabulary after the positions that are asked for, (B, K, V).
         logits = None
         if targets is None or not self.training or self._adaptive is None:
