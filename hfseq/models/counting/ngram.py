@@ -254,19 +254,20 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         if input_ids is None or inputs_embeds is not None:
             raise ValueError("An n-gram model looks words up by their ids: give it input_ids, not inputs_embeds.")
         _refuse_state(cache)
-        # 1. Compare what follows each position with the targets.
+        # 1. Look up the contexts of the positions that are asked for: `generate` asks for the last one alone.
+        ids, mask, _ = at_least_one_token(input_ids, attention_mask, None)
+        asked = logits_to_keep if isinstance(logits_to_keep, int) and logits_to_keep > 0 else None
+        contexts = self._contexts(cast(torch.Tensor, ids), mask, asked)
+        if isinstance(logits_to_keep, torch.Tensor):
+            contexts = [rows[:, logits_to_keep] for rows in contexts]
+        # 2. Score the vocabulary after them.
+        logits = self._logits(contexts)
+        # 3. Compare what follows each position with the targets.
         targets, loss = targets_of(labels, kwargs.get("shift_labels"), attention_mask), None
         if targets is not None:
             total = -self.token_log_probs(input_ids, targets, attention_mask).sum()
             loss = mean_over_targets(total, targets, num_items_in_batch)
-        # 2. Look up the contexts of the positions that are asked for: `generate` asks for the last one alone.
-        ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, None)
-        asked = logits_to_keep if isinstance(logits_to_keep, int) and logits_to_keep > 0 else None
-        contexts = self._contexts(cast(torch.Tensor, ids), attention_mask, asked)
-        if isinstance(logits_to_keep, torch.Tensor):
-            contexts = [rows[:, logits_to_keep] for rows in contexts]
-        # 3. Score the vocabulary after them.
-        return CausalLMOutputWithPast(loss=loss, logits=self._logits(contexts))
+        return CausalLMOutputWithPast(loss=loss, logits=logits)
 
     def _read_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Any) -> Any:
         _refuse_state(cache)
