@@ -514,4 +514,4 @@ class HMMForTokenClassification(HMMPreTrainedModel):
             check_range(labels[labels != IGNORED].numpy(), len(self.hmm.start_logits), "label")
 
 
-__all__ = ["HMMConfig", "HMMForCausalLM", "HMMForTokenClassification", "HMMPreTrainedModel"]
+__all__ = ["HMMConfig", "HMMForCausalLM", "HMMForTokenClassification"]

@@ -491,5 +491,4 @@ __all__ = [
     "TransformerForSequenceClassification",
     "TransformerForTokenClassification",
     "TransformerModel",
-    "TransformerPreTrainedModel",
 ]

@@ -287,5 +287,4 @@ __all__ = [
     "TransformerForConditionalGeneration",
     "TransformerSeq2SeqConfig",
     "TransformerSeq2SeqModel",
-    "TransformerSeq2SeqPreTrainedModel",
 ]

@@ -503,4 +503,4 @@ def _unseen_vector(model: Word2VecModel, word: str) -> np.ndarray | None:
     return model.inputs.weight[torch.from_numpy(rows).to(model.counts.device)].mean(0).float().cpu().numpy()
 
 
-__all__ = ["Word2VecConfig", "Word2VecModel", "Word2VecOutput"]
+__all__ = ["Word2VecConfig", "Word2VecModel"]
