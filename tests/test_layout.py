@@ -20,7 +20,7 @@ ORDER = (
     *("evaluation", "data", "generation", "insight", "plots", "training", "cards", "recipe", "hub", "tasks", ""),
 )
 
-# (module, target): why the import goes up. Each stands inside a function: neither module is needed to import the other.
+# (module, target): why the import goes up. It stands inside a function, so that neither is needed to import the other.
 UPWARD = {
     ("models.words.vectors", "insight.plots"): "vectors.plot() draws; who never calls it needs no matplotlib",
     ("models.words.stored_vectors", "data.vector_files"): "vectors are read and written by methods, as in gensim",

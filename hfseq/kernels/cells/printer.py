@@ -15,6 +15,7 @@ each mean on the way (`Node.level`); what several passes need is kept in between
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from string import Template
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,12 +29,43 @@ from .traced import Output, Place, Traced
 if TYPE_CHECKING:
     from ...models.recurrent.cells import Cell
 
-# One signature for the forward loops and one for the backward ones: addresses, then strides and sizes in elements.
-_FORWARD = ("gates", "split", "before", "params", "vector", "after", "scratch", "plane", "rows", "width")
-_BACKWARD = (
-    *("gates", "split", "before", "params", "d_states", "d_output", "d_vector"),
-    *("d_gates", "d_split", "d_params", "scratch", "plane", "d_plane", "rows", "width"),
-)
+
+class ForwardAddresses(NamedTuple):
+    """What the forward loops are given before `rows` and `width`, in this order (the arrays: `traced.py`).
+
+    Addresses of the first row of a step, and where there is no such array 0; `plane` counts elements.
+    """
+
+    gates: int
+    split: int
+    before: int
+    params: int
+    vector: int
+    after: int
+    scratch: int
+    plane: int
+
+
+class BackwardAddresses(NamedTuple):
+    """The same for the backward loops."""
+
+    gates: int
+    split: int
+    before: int
+    params: int
+    d_states: int
+    d_output: int
+    d_vector: int
+    d_gates: int
+    d_split: int
+    d_params: int
+    scratch: int
+    plane: int
+    d_plane: int
+
+
+_FORWARD = (*ForwardAddresses._fields, "rows", "width")
+_BACKWARD = (*BackwardAddresses._fields, "rows", "width")
 
 
 class Kernels(NamedTuple):
@@ -194,39 +226,63 @@ _IMPORTED = (
 )
 
 
+# The blocks of `sequence`. $gates counts all gates of a cell; $plain and $split those whose recurrent product is added
+# to the input's, and kept apart; $last is the number of the late gate; $bytes are those of one element.
+_SEQUENCE = Template("""\
+def sequence(gates, split, trace, params, vectors, scratch, weight_hh, sizes, first, plane, width):
+    before = 0
+    now = 0
+    for t in range(len(sizes)):
+        size = sizes[t]
+$products
+        forward($addresses)
+        before = first + now
+        now += size""")
+_PLAIN = Template(
+    "        add_product(weight_hh, 0, $plain * width, trace, before * width, width, "
+    "gates, now * $gates * width, $gates * width, size, width)"
+)
+_SPLIT = Template(
+    "        add_product(weight_hh, $plain * width * width, $split * width, trace, before * width, width, "
+    "split, now * $split * width, $split * width, size, width)"
+)
+_LATE = Template("""\
+        early($addresses)
+        add_product(weight_hh, $last * width * width, width, vectors, now * width, width, \
+gates, now * $gates * width + $last * width, $gates * width, size, width)""")
+_ADDRESSES = Template(
+    "gates + now * $gates * width * $bytes, split + now * $split * width * $bytes, "
+    "trace + before * width * $bytes, params, vectors + now * width * $bytes, "
+    "trace + (first + now) * width * $bytes, scratch, plane, size, width"
+)
+
+
 def _sequence(cell: "Cell", item: int) -> str:
-    """All steps at once, products included: for inference on few rows (`products.py`)."""
-    count, split = len(cell.gates), len(cell.split)
-    plain = count - split - (cell.late is not None)
-    row = f"width * {item}"
-    places = (
-        f"gates + now * {count} * {row}, split + now * {split} * {row}, trace + before * {row}, params, "
-        f"vectors + now * {row}, trace + (first + now) * {row}, scratch, plane, size, width"
-    )
-    product = "add_product(weight_hh, {w}, {units}, {rows}, {x}, width, {out}, {o}, {step}, size, width)"
-    lines = [
-        "def sequence(gates, split, trace, params, vectors, scratch, weight_hh, sizes, first, plane, width):",
-        "    before = 0",
-        "    now = 0",
-        "    for t in range(len(sizes)):",
-        "        size = sizes[t]",
-    ]
-    state = {"rows": "trace", "x": "before * width"}
-    place = {"out": "gates", "o": f"now * {count} * width", "step": f"{count} * width"}
-    if plain:
-        lines.append("        " + product.format(w="0", units=f"{plain} * width", **state, **place))
-    if split:  # the caller has put the bias there
-        own = {"out": "split", "o": f"now * {split} * width", "step": f"{split} * width"}
-        lines.append(
-            "        " + product.format(w=f"{plain} * width * width", units=f"{split} * width", **state, **own)
-        )
-    if cell.late is not None:
-        place["o"] += f" + {count - 1} * width"
-        lines.append(f"        early({places})")
-        late = {"w": f"{count - 1} * width * width", "units": "width", "rows": "vectors", "x": "now * width"}
-        lines.append("        " + product.format(**late, **place))
-    lines += [f"        forward({places})", "        before = first + now", "        now += size"]
-    return "\n".join(lines)
+    """Print all steps at once, products included: for inference on few rows (`products.py`).
+
+    `split` holds the bias already. The GRU, in float32 (its lines broken here):
+
+        def sequence(gates, split, trace, params, vectors, scratch, weight_hh, sizes, first, plane, width):
+            before = 0
+            now = 0
+            for t in range(len(sizes)):
+                size = sizes[t]
+                add_product(weight_hh, 0, 2 * width, trace, before * width, width,
+                            gates, now * 3 * width, 3 * width, size, width)
+                add_product(weight_hh, 2 * width * width, 1 * width, trace, before * width, width,
+                            split, now * 1 * width, 1 * width, size, width)
+                forward(gates + now * 3 * width * 4, split + now * 1 * width * 4, trace + before * width * 4, params,
+                        vectors + now * width * 4, trace + (first + now) * width * 4, scratch, plane, size, width)
+                before = first + now
+                now += size
+    """
+    gates, split = len(cell.gates), len(cell.split)
+    plain = gates - split - (cell.late is not None)
+    words: dict[str, object] = {"gates": gates, "plain": plain, "split": split, "last": gates - 1, "bytes": item}
+    words["addresses"] = _ADDRESSES.substitute(words)
+    blocks = ((plain, _PLAIN), (split, _SPLIT), (cell.late, _LATE))
+    products = "\n".join(block.substitute(words) for there, block in blocks if there)
+    return _SEQUENCE.substitute(words, products=products)
 
 
 def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:

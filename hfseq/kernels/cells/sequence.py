@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.amp import custom_bwd, custom_fwd
 
-from .printer import kernels_for
+from .printer import BackwardAddresses, ForwardAddresses, kernels_for
 from .products import MANY_ROWS
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ def _few_rows(
     weight_hh = weight_hh.contiguous()
     params = _contiguous(params)
     tensors = (gates, split, trace, params, vectors, scratch, weight_hh)
-    addresses = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-    kernels.sequence(*addresses, np.array(sizes, dtype=np.int64), first, trace.stride(0), width)
+    kernels.sequence(*map(_address, tensors), np.array(sizes, dtype=np.int64), first, trace.stride(0), width)
 
 
 def _repeated(bias: torch.Tensor | None, rows: int, weight: torch.Tensor) -> torch.Tensor:
@@ -131,12 +130,16 @@ class Blocks(NamedTuple):
         return cls(*(slice(start, end) for start, end in pairwise(ends)))
 
 
+def _address(tensor: torch.Tensor | None) -> int:
+    """Tell where the tensor lies; 0 for none."""
+    return 0 if tensor is None else tensor.data_ptr()
+
+
 class _Rows:
     """Addresses of the rows of a matrix; a kernel is given these."""
 
-    def __init__(self, matrix: torch.Tensor | None) -> None:
-        self._start = 0 if matrix is None else matrix.data_ptr()
-        self._bytes = 0 if matrix is None else matrix.stride(-2) * matrix.element_size()
+    def __init__(self, matrix: torch.Tensor) -> None:
+        self._start, self._bytes = matrix.data_ptr(), matrix.stride(-2) * matrix.element_size()
 
     def __call__(self, row: int) -> int:
         return self._start + row * self._bytes
@@ -168,7 +171,7 @@ class _TimeLoop(torch.autograd.Function):
 
         h = trace[0, :first]
         at_gates, at_split, at_trace, at_vectors = _Rows(gates), _Rows(split), _Rows(trace), _Rows(vectors)
-        fixed = _Rows(params)(0), _Rows(scratch)(0), trace.stride(0)
+        at_params, at_scratch, plane = _address(params), scratch.data_ptr(), trace.stride(0)
         plain_steps, split_steps = _steps(gates[:, blocks.plain], sizes), _steps(split, sizes)
         late_steps, vector_steps = _steps(gates[:, blocks.late], sizes), _steps(vectors, sizes)
         h_steps = trace[0, first:].split(sizes)
@@ -178,11 +181,20 @@ class _TimeLoop(torch.autograd.Function):
                 products.add_to(plain_steps[t], h, plain_hh)
             if split_steps:
                 products.into(split_steps[t], h, split_hh, bias_hh)
-            places = at_gates(now), at_split(now), at_trace(before), fixed[0], at_vectors(now), at_trace(first + now)
+            addresses = ForwardAddresses(
+                gates=at_gates(now),
+                split=at_split(now),
+                before=at_trace(before),
+                params=at_params,
+                vector=at_vectors(now),
+                after=at_trace(first + now),
+                scratch=at_scratch,
+                plane=plane,
+            )
             if kernels.early is not None:
-                kernels.early(*places, *fixed[1:], size, width)
+                kernels.early(*addresses, size, width)
                 products.add_to(late_steps[t], vector_steps[t], late_hh)
-            kernels.forward(*places, *fixed[1:], size, width)
+            kernels.forward(*addresses, size, width)
             h = h_steps[t]
 
         ctx.plan, ctx.kernels, ctx.has = plan, kernels, (bias is not None, bias_hh is not None)
@@ -214,19 +226,32 @@ class _TimeLoop(torch.autograd.Function):
 
         at_gates, at_split, at_trace, at_d_outputs = _Rows(gates), _Rows(split), _Rows(trace), _Rows(d_outputs)
         at_d_gates, at_d_split = _Rows(d_gates), _Rows(d_split)
-        fixed = _Rows(params)(0), _Rows(d_states)(0), _Rows(d_vector)(0), _Rows(d_params)(0), _Rows(scratch)(0)
+        at_params, at_d_params, at_d_vector = _address(params), _address(d_params), d_vector.data_ptr()
+        at_d_states, at_scratch = d_states.data_ptr(), scratch.data_ptr()
+        plane, d_plane = trace.stride(0), d_states.stride(0)
         d_plain_steps, d_split_steps = _steps(d_gates[:, blocks.plain], sizes), _steps(d_split, sizes)
         d_late_steps, d_h_steps = _steps(d_gates[:, blocks.late], sizes), [d_states[0, :size] for size in sizes]
         for t in reversed(range(len(sizes))):
             size, now, before = sizes[t], packing.offsets[t], packing.before[t]
-            places = (
-                *(at_gates(now), at_split(now), at_trace(before), fixed[0], fixed[1], at_d_outputs(now), fixed[2]),
-                *(at_d_gates(now), at_d_split(now), fixed[3], fixed[4], trace.stride(0), d_states.stride(0)),
+            addresses = BackwardAddresses(
+                gates=at_gates(now),
+                split=at_split(now),
+                before=at_trace(before),
+                params=at_params,
+                d_states=at_d_states,
+                d_output=at_d_outputs(now),
+                d_vector=at_d_vector,
+                d_gates=at_d_gates(now),
+                d_split=at_d_split(now),
+                d_params=at_d_params,
+                scratch=at_scratch,
+                plane=plane,
+                d_plane=d_plane,
             )
             if kernels.early_backward is not None:
-                kernels.early_backward(*places, size, width)
+                kernels.early_backward(*addresses, size, width)
                 products.into(d_vector[:size], d_late_steps[t], late_hh)
-            kernels.backward(*places, size, width)
+            kernels.backward(*addresses, size, width)
             if d_plain_steps:
                 products.add_to(d_h_steps[t], d_plain_steps[t], plain_hh)
             if d_split_steps:
