@@ -30,7 +30,7 @@ from gensim.models import Word2Vec
 from measure import cpu_seconds, print_rows, ratios, write_result
 
 from hfseq import KeyedVectors, Word2VecConfig, Word2VecTrainer, Word2VecTrainingArguments, WordCorpus
-from hfseq.training.words.engines import Engine, Stretch, make_engine
+from hfseq.training.words.engines import CorpusSlice, Engine, make_engine
 
 PEER = "gensim"
 SENTENCE = 1000  # words; text8 has no sentences of its own
@@ -118,9 +118,9 @@ def speed(texts: list[list[str]], corpus: WordCorpus) -> list[dict[str, Any]]:
             device=None,
             learning_rate=0.025,
         )
-        whole = Stretch(0, len(corpus), before=0.0, total=len(corpus), rates=(0.025, 1e-4), seed=(1,))
+        whole = CorpusSlice(0, len(corpus), before=0.0, total=len(corpus), rates=(0.025, 1e-4), seed=(1,))
 
-        def train_ours(engine: Engine = engine, whole: Stretch = whole) -> None:
+        def train_ours(engine: Engine = engine, whole: CorpusSlice = whole) -> None:
             engine.run(corpus.ids, whole, lambda *told: None)
 
         found = ratios({PEER: train_peer, "ours": train_ours}, PEER, rounds=ROUNDS)

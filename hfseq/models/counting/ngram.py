@@ -67,6 +67,7 @@ from ..calls import CausalLMOutputWithPast, model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
 from ..heads.causal_lm import IGNORED, LanguageKwargs, check_targets, mean_over_targets, next_tokens
+from ..ragged import ragged_places
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
 from .ngram_tables import find_fault
 
@@ -380,8 +381,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
             keys = self._table("keys", j + 1)
             begin = torch.searchsorted(keys, contexts[j] * size)  # of the words seen after each context
             seen = torch.searchsorted(keys, (contexts[j] + 1) * size) - begin
-            owner = torch.repeat_interleave(torch.arange(len(seen), device=seen.device), seen)
-            place = torch.arange(len(owner), device=seen.device) + (begin + seen - seen.cumsum(0))[owner]
+            owner, place = ragged_places(begin, seen)
             table[owner, keys[place] % size] += weights[j][owner] * self._table("shares", j + 1)[place]
         return table
 

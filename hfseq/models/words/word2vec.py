@@ -39,6 +39,7 @@ from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
+from ..ragged import ragged_places
 from .losses import path_losses, sampled_losses, softmax_losses
 from .tables import huffman_paths, ngram_buckets, noise_table, out_of_range, words_alone
 from .vectors import KeyedVectors
@@ -231,9 +232,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
             return vectors
         ids = input_ids.reshape(-1)
         sizes = self.ngram_starts[ids + 1] - self.ngram_starts[ids]
-        owner = torch.repeat_interleave(torch.arange(len(ids), device=ids.device), sizes)
-        ends = sizes.cumsum(0)
-        place = torch.arange(len(owner), device=ids.device) - (ends - sizes)[owner] + self.ngram_starts[ids][owner]
+        owner, place = ragged_places(self.ngram_starts[ids], sizes)
         parts = self.inputs(self.ngrams[place].long())
         flat = vectors.reshape(-1, vectors.shape[-1]).index_add(0, owner, parts)
         return (flat / (1 + sizes)[:, None]).view_as(vectors)
