@@ -42,7 +42,7 @@ def enable(on: bool = True) -> None:
 
 
 def fits(*tensors: torch.Tensor | None) -> bool:
-    """Whether `enable` was called, and these tensors are on one GPU, all float32 or all float64."""
+    """Tell whether `enable` was called and these tensors are on one GPU, all float32 or all float64."""
     kinds = {(tensor.device, tensor.dtype) for tensor in tensors if tensor is not None}
     return _switch["on"] and len(kinds) == 1 and all(d.type == "cuda" and dtype in DTYPES for d, dtype in kinds)
 
@@ -56,7 +56,7 @@ def run(
     product_dtype: torch.dtype | None = None,
     persistent: bool | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `sequence.run`; `persistent` says which kind of kernel, None goes by the size of the recurrent weights."""
+    """Run as `sequence.run` does; `persistent` chooses the kind of kernel, None by the recurrent weights' size."""
     if persistent is None:
         held = len(cell.gates) * _block(states.shape[-1]) ** 2 * (product_dtype or inputs.dtype).itemsize
         # The compiler keeps the weights in shared memory, next to nearly as much for exchanges. A mean over the row
@@ -149,23 +149,23 @@ class _TimeLoop(torch.autograd.Function):
 
 
 def _shared_memory(device: torch.device) -> int:
-    """Bytes that one program can have on this GPU."""
+    """Return the bytes that one program can have on this GPU."""
     return driver.active.utils.get_device_properties(device.index)["max_shared_mem"]
 
 
 @cache
 def _kernels(cell: "Cell", dtype: torch.dtype) -> ModuleType:
-    """A cell's kernels; Triton compiles each at its first launch, and again for other widths."""
+    """Import a cell's kernels; Triton compiles each at its first launch, and again for other widths."""
     return import_source(print_triton(cell, DTYPES[dtype]))
 
 
 def _block(width: int) -> int:
-    """Elements of a row in a kernel: a power of two, and what a product on tensor cores takes at least."""
+    """Return the elements of a row in a kernel: a power of two, at least what a product on tensor cores takes."""
     return max(16, triton.next_power_of_2(width))
 
 
 def _pointwise_shape(width: int) -> dict[str, int]:
-    """Rows and threads of a program between two products: an element a thread, for latency and a quick compiler."""
+    """Choose rows and threads of a program between two products: an element a thread, to start and compile fast."""
     block = _block(width)
     rows = max(1, 128 // block)
     return {"ROWS": rows, "BLOCK": block, "num_warps": min(16, rows * block // 32)}
@@ -215,7 +215,7 @@ def _alternating_backward(
 
 
 def _shares(kept: Kept, rows: int, rows_per_program: int) -> torch.Tensor | None:
-    """Each program's own share of the params' gradient: atomic sums would differ from run to run, and queue."""
+    """Make room for each program's own part of the params' gradient: atomic sums queue, and differ by the run."""
     if kept.params is None:
         return None
     return kept.params.new_zeros(triton.cdiv(rows, rows_per_program), *kept.params.shape)
@@ -244,14 +244,14 @@ def _persistent_backward(plan: Plan, weight_hh: torch.Tensor, kept: Kept, gradie
 
 
 def _persistent_shape(width: int) -> dict[str, Any]:
-    """16 rows are the least that a product on tensor cores takes, and the fewer, the more programs share a batch."""
+    """Choose 16 rows a program, the least that tensor cores take: the fewer, the more programs share a batch."""
     block = _block(width)
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
     return {"ROWS": 16, "BLOCK": block, "PRECISION": precision, "num_warps": min(8, block // 8)}
 
 
 def _schedule(packing: "Packing", device: torch.device) -> list[torch.Tensor]:
-    """Steps of each row, and of each step where it lies and where the states before it do."""
+    """Return the steps of each row, and where each step and the states before it lie."""
     if packing.even:
         offsets = torch.arange(len(packing.sizes), device=device) * packing.first
         return [torch.full((packing.first,), len(packing.sizes), device=device), offsets, offsets]

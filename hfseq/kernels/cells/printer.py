@@ -102,13 +102,13 @@ class Printer:
         self._starts: dict[str, str] = {}
 
     def _targets(self, level: int) -> list[Node]:
-        """What a pass computes: the arguments of the next means, or, at last, the outputs."""
+        """List what a pass computes: the arguments of the next means or, in the last pass, the outputs."""
         if level == self.last:
             return [output.node for output in self.outputs]
         return [mean.operands[0] for mean in self.means if mean.level == level + 1]
 
     def _body(self, level: int) -> list[Node]:
-        """The nodes of a pass in order, down to leaves, to numbers of the row, and to what earlier passes kept."""
+        """List the nodes of a pass in order, down to leaves, numbers of the row and what earlier passes kept."""
         seen: dict[Node, None] = {}
 
         def visit(node: Node) -> None:
@@ -124,11 +124,11 @@ class Printer:
         return list(seen)
 
     def _loads(self, node: Node, level: int) -> bool:
-        """Whether an earlier pass kept this node."""
+        """Tell whether an earlier pass kept this node."""
         return node in self.kept and self.first_pass[node] < level
 
     def _keep(self) -> dict[Node, int]:
-        """Results that several passes need -> their slot in the scratch row."""
+        """Map the results that several passes need to their slots in the scratch row."""
         passes: dict[Node, int] = {}
         for level in range(self.last + 1):
             for node in self._body(level):
@@ -141,7 +141,7 @@ class Printer:
         return {node: slot for slot, node in enumerate(loaded)}
 
     def source(self, name: str, arguments: Iterable[str]) -> str:
-        """The kernel as a Python function."""
+        """Print the kernel as a Python function."""
         known: set[Node] = set()
         passes = [line for level in range(self.last + 1) for line in self._pass(level, known)]
         lines = [f"def {name}({', '.join(arguments)}):"]
@@ -155,7 +155,7 @@ class Printer:
         return "\n".join(lines)
 
     def _pass(self, level: int, known: set[Node]) -> list[str]:
-        """One pass; `known` are the numbers of the row that have been computed."""
+        """Print one pass; `known` are the numbers of the row that have been computed."""
         body = self._body(level)
         means = [mean for mean in self.means if mean.level == level + 1]
         lines = self._numbers([node for node in body if node.uniform], level, known)
@@ -175,7 +175,7 @@ class Printer:
         return lines
 
     def _numbers(self, uniform: Sequence[Node], level: int, known: set[Node]) -> list[str]:
-        """What a pass needs that is one number for the row: computed once, then spread over a vector."""
+        """Print what a pass needs that is one number for the row: computed once, then spread over a vector."""
         lines = []
         for node in in_order(uniform):  # goes below the means too, which earlier passes have done
             if node.uniform and node.operation != "mean" and node not in known:
@@ -187,7 +187,7 @@ class Printer:
         return self.names[node] if node.uniform and kind == "r" else f"{self.names[node]}_{kind}{level}"
 
     def _value(self, node: Node, kind: str, level: int) -> str:
-        """The expression of a number or an operation."""
+        """Print the expression of a number or an operation."""
         if node.operation == "number":
             return f"fill_{kind}({node.number!r})"
         return f"{node.operation}({', '.join(self._name(operand, kind, level) for operand in node.operands)})"
@@ -209,7 +209,7 @@ class Printer:
         return Place("scratch", f"{self.kept[node]} * width")
 
     def _at(self, place: Place, kind: str, level: int) -> str:
-        """Array and index, from where the row's vector starts, which is computed once a row."""
+        """Print array and index of a place; where the row's vector starts is computed once a row."""
         start = self._starts.setdefault(place.start, f"start{len(self._starts)}")
         return f"{place.array}, {start} + j{kind}{level}"
 
@@ -286,7 +286,7 @@ def _sequence(cell: "Cell", item: int) -> str:
 
 
 def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
-    """The Python source of a cell's kernels, and how many vectors of scratch they need.
+    """Print the Python source of a cell's kernels; also return how many vectors of scratch they need.
 
     Args:
         cell: The equation.
@@ -325,7 +325,7 @@ def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
 
 
 def kernels_for(cell: "Cell", dtype: str, width: int) -> Kernels:
-    """The kernels of a cell for states of this width; compiled at their first call, once for all such widths."""
+    """Return the kernels of a cell for states of this width; numba compiles them at their first call."""
     return _compile(cell, dtype, width % simd.native_lanes(dtype) != 0)
 
 

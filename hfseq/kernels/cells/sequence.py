@@ -71,14 +71,14 @@ def run(
 
 
 def _contiguous(params: torch.Tensor | None) -> torch.Tensor | None:
-    """Kernels are given addresses, and count on rows that follow one another."""
+    """Copy params whose rows do not follow one another: kernels are given an address alone."""
     return None if params is None else params.contiguous()
 
 
 def step(
     cell: "Cell", inputs: torch.Tensor, states: Sequence[torch.Tensor], weights: "Weights"
 ) -> tuple[torch.Tensor, ...]:
-    """One step without a gradient, inputs (B, I): the states after it. Generation spends its time here."""
+    """Do one step without a gradient, inputs (B, I); return the states after it. Generation spends its time here."""
     rows = inputs.shape[0]
     trace = torch.cat((*states, *states)).view(-1, *states[0].shape)  # the second half is room for those after
     _few_rows(cell, [rows], inputs, trace, len(states) * rows, weights)
@@ -88,7 +88,7 @@ def step(
 def _few_rows(
     cell: "Cell", sizes: Sequence[int], inputs: torch.Tensor, trace: torch.Tensor, first: int, weights: "Weights"
 ) -> None:
-    """Fill the trace from `first` rows behind its initial states on: the whole sequence in one call."""
+    """Fill the trace behind its initial states, which are `first` rows: the whole sequence in one call."""
     width, n = trace.shape[2], inputs.shape[0]
     kernels = kernels_for(cell, DTYPES[inputs.dtype], width)
     weight_ih, weight_hh, bias, bias_hh, params = weights
@@ -108,7 +108,7 @@ def _few_rows(
 
 
 def _repeated(bias: torch.Tensor | None, rows: int, weight: torch.Tensor) -> torch.Tensor:
-    """The bias of a product with this weight, once a row."""
+    """Repeat the bias of a product with this weight once a row; zeros without one."""
     if bias is None:
         return weight.new_zeros(rows, weight.shape[0])
     return bias.expand(rows, -1).clone(memory_format=torch.contiguous_format)
@@ -123,7 +123,7 @@ class Blocks(NamedTuple):
 
     @classmethod
     def of(cls, cell: "Cell", width: int) -> "Blocks":
-        """Of this cell, for states of this width."""
+        """Lay out the gates of this cell for states of this width."""
         late = 0 if cell.late is None else 1
         plain = len(cell.gates) - len(cell.split) - late
         ends = list(accumulate((plain * width, len(cell.split) * width, late * width), initial=0))
@@ -131,7 +131,7 @@ class Blocks(NamedTuple):
 
 
 def _address(tensor: torch.Tensor | None) -> int:
-    """Tell where the tensor lies; 0 for none."""
+    """Return the tensor's address; 0 for none."""
     return 0 if tensor is None else tensor.data_ptr()
 
 
@@ -146,7 +146,7 @@ class _Rows:
 
 
 def _steps(rows: torch.Tensor, sizes: Sequence[int]) -> Sequence[torch.Tensor]:
-    """The rows of each step; nothing for a cell that has none of these columns."""
+    """Split into the rows of each step; nothing for a cell that has none of these columns."""
     return rows.split(sizes) if rows.shape[1] else ()
 
 
@@ -281,28 +281,28 @@ class Products:
         self.dtype = dtype
 
     def cast(self, matrix: torch.Tensor) -> torch.Tensor:
-        """Once before a loop; the other factor is cast at each product."""
+        """Cast a factor, once before a loop; the other one is cast at each product."""
         return matrix if self.dtype is None else matrix.to(self.dtype)
 
     def of(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """A b."""
+        """Return A b."""
         return a @ b if self.dtype is None else (self.cast(a) @ self.cast(b)).to(a.dtype)
 
     def with_bias(self, a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """A b + bias."""
+        """Return A b + bias."""
         if bias is None:
             return self.of(a, b)
         return torch.addmm(bias, a, b) if self.dtype is None else self.of(a, b).add_(bias)
 
     def add_to(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-        """Out += a b."""
+        """Add a b to `out`."""
         if self.dtype is None:
             out.addmm_(a, b)
         else:
             out += self.cast(a) @ b
 
     def into(self, out: torch.Tensor, a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor | None = None) -> None:
-        """Out = a b + bias."""
+        """Write a b + bias into `out`."""
         if self.dtype is not None:
             out.copy_(self.cast(a) @ b)
             if bias is not None:

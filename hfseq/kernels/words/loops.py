@@ -209,7 +209,7 @@ def move_rows(block, tokens, chosen, vocabulary, lists, rate, weight, at):
 
 @njit(**FLAGS, cache=True)
 def train_block(part, tables, inputs, outputs, sizes, progress, scratch, lists, numbers):
-    """Negative sampling, where the tokens of a block share SHARED negatives.
+    """Train by negative sampling, where the tokens of a block share SHARED negatives.
 
     A negative's share of the gradient is weighted by (negatives wished for a pair) / SHARED, so that its expectation
     is that of drawing for each pair anew. Within a block all vectors are read before any is written. A negative that
@@ -358,7 +358,7 @@ def meet(vectors, rows, rate, watched, losses, scratch, lists, at):
 
 @njit(**FLAGS, cache=True)
 def train_paths(part, tables, inputs, outputs, sizes, progress, scratch, lists, numbers):
-    """One list of output rows at a time, each with its label: a word and its negatives, or the path to a word.
+    """Train on one list of output rows at a time, each with its label: a word and its negatives, or a word's path.
 
     Negative sampling and CBOW go pair by pair, as published. Skip-gram with hierarchical softmax takes the words of a
     window together along the one path, which they would walk one after another (sizes[3] = 1 makes them do so).

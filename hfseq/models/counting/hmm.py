@@ -91,7 +91,7 @@ class HMMConfig(SequenceConfig):
     eos_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """States and labels are the same things: one number tells the other."""
+        """Derive the number of labels from that of states, or the other way round: they are the same things."""
         num_labels = kwargs.get("num_labels") or (len(self.id2label) if self.id2label else None)
         if self.num_states is None:
             self.num_states = num_labels or 50
@@ -106,11 +106,11 @@ class HMMConfig(SequenceConfig):
 
     @property
     def layer_types(self) -> list[str]:
-        """Tells transformers which cache layer to build (`state.py`)."""
+        """Names the cache layer that transformers builds (`state.py`)."""
         return [RECURRENT_LAYER_TYPE]
 
     def validate_layer_type(self) -> None:
-        """Replaces transformers' check, which knows its own layer types only."""
+        """Accept our layer type: transformers' own check knows only its own types."""
 
 
 class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTrainedModel):
@@ -130,7 +130,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Random logits: states that are alike would stay alike."""
+        """Draw random logits: states that are alike would stay alike."""
         if isinstance(module, HiddenMarkov):
             for logits in module.parameters():
                 init.normal_(logits, std=self.config.initializer_range)
@@ -146,7 +146,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Reading, LogTables]:
-        """Texts, with one masked column if they are empty, and the parameters; a mask may cover `seen` tokens more."""
+        """Check texts and return them with the parameters; the mask may also cover the `seen` tokens before them."""
         input_ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         if input_ids is None:
             raise ValueError("A hidden Markov model emits tokens, not vectors: give input_ids, not inputs_embeds.")
@@ -166,7 +166,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
     def decode(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The most probable states of texts, by Viterbi.
+        """Find the most probable states of texts, by Viterbi.
 
         Args:
             input_ids: (B, T) token ids.
@@ -235,7 +235,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         )
 
     def _shows_beliefs(self, kwargs: dict[str, Any]) -> bool:
-        """Take what is asked of the inner life out of the keywords."""
+        """Tell whether `hidden_states` are asked for; takes that keyword and `output_attentions` out."""
         if kwargs.pop("output_attentions", None):
             raise ValueError("A hidden Markov model attends to nothing: leave output_attentions out.")
         asked = kwargs.pop("output_hidden_states", None)
@@ -249,7 +249,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         attention_mask: torch.Tensor | None = None,
         cache: Cache | None = None,
     ) -> torch.Tensor:
-        """Log P of given next tokens, without a table of the whole vocabulary.
+        """Return log P of given next tokens, without a table of the whole vocabulary.
 
         Args:
             input_ids: (B, T) token ids.
@@ -270,7 +270,7 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         cache: Cache | None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Reading, LogTables]:
-        """Log p after each token, (B, T, S), of texts; continues from the cached state and leaves the new one there.
+        """Return log p after each token, (B, T, S); continue from the cached state and leave the new one there.
 
         What is kept is log p - log pi, which is zero before any token, as the states of all models here are.
         """
@@ -298,7 +298,7 @@ def _state_layer(cache: Cache) -> RecurrentStateLayer:
 
 
 def _look_up(beliefs: torch.Tensor, targets: torch.Tensor, tables: LogTables) -> torch.Tensor:
-    """(B, T): log sum_i p(i) B_i(target), 0 where there is none."""
+    """Return log sum_i p(i) B_i(target) for each target, (B, T); 0 where there is none."""
     check_targets(targets, beliefs.shape[:2], len(tables.B))
     asked = targets != IGNORED
     found = (beliefs[asked] + nn.functional.embedding(targets[asked], tables.B)).logsumexp(-1)

@@ -35,7 +35,7 @@ class Algebra(NamedTuple):
 
 
 def product(values: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """A product of probabilities, whatever autocast says: what is rare is nothing in float16."""
+    """Multiply probabilities without autocast: rare ones would become 0 in float16."""
     with torch.autocast(values.device.type, enabled=False):
         return values @ matrix
 
@@ -90,7 +90,7 @@ class HiddenMarkov(nn.Module):
         self.emission_logits = nn.Parameter(torch.empty(num_states, vocab_size))
 
     def tables(self) -> LogTables:
-        """The parameters as log-probabilities, at least float32."""
+        """Return the parameters as log-probabilities, at least float32."""
         kind = torch.promote_types(self.start_logits.dtype, torch.float32)
         logits = (self.start_logits, self.transition_logits, self.emission_logits)
         pi, A, B = (values.to(kind).log_softmax(-1) for values in logits)
@@ -105,7 +105,7 @@ class HiddenMarkov(nn.Module):
             logits.copy_(values.clamp_min(smallest).log())
 
     def read(self, input_ids: torch.Tensor, real: torch.Tensor, tables: LogTables) -> Reading:
-        """(B, T) ids and which of them are no padding."""
+        """Look the emissions of (B, T) ids up; `real` is False at padding."""
         begins, ends = (
             real & (input_ids == token) if token is not None else torch.zeros_like(real)
             for token in (self.bos_token_id, self.eos_token_id)
@@ -116,7 +116,7 @@ class HiddenMarkov(nn.Module):
     def forward(
         self, reading: Reading, tables: LogTables, start: torch.Tensor, algebra: Algebra = SUM
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The forward pass.
+        """Run the forward pass.
 
         Args:
             reading: The texts.
@@ -140,7 +140,7 @@ class HiddenMarkov(nn.Module):
         return torch.stack(beliefs, 1), torch.cat(gains, 1).masked_fill(~reading.emitted, 0.0)
 
     def backward_pass(self, reading: Reading, tables: LogTables, algebra: Algebra = SUM) -> torch.Tensor:
-        """Log beta_t, (B, T, S), up to a constant for each t."""
+        """Return log beta_t, (B, T, S), up to a constant for each t."""
         step = algebra.make_step(tables.A.t())
         beta = torch.zeros_like(reading.emissions[:, 0])
         betas = [beta]
@@ -152,7 +152,7 @@ class HiddenMarkov(nn.Module):
         return torch.stack(betas[::-1], 1)
 
     def marginals(self, reading: Reading, tables: LogTables, algebra: Algebra = SUM) -> torch.Tensor:
-        """(B, T, S), 0 where nothing is emitted.
+        """Combine both passes: one number for each token and state, (B, T, S), 0 where nothing is emitted.
 
         Returns:
             With SUM log gamma_t; with MAX the log-probability of the best path through each state, less that of the
@@ -163,7 +163,7 @@ class HiddenMarkov(nn.Module):
         return (both - algebra.total(both)).masked_fill(~reading.emitted[..., None], 0.0)
 
     def best_paths(self, reading: Reading, tables: LogTables) -> tuple[torch.Tensor, torch.Tensor]:
-        """The most probable states (B, T), -100 where there are none, and log P of them with the words, (B)."""
+        """Return the most probable states (B, T), -100 where there are none, and log P of them with the words, (B)."""
         beliefs, gains = self(reading, tables, tables.pi, MAX)
         delta = beliefs[:, :-1] + reading.emissions  # (B, T, S)
         link, path = torch.zeros_like(delta[:, 0]), []  # log A of going on to the state chosen one word later

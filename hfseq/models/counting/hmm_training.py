@@ -53,7 +53,7 @@ class Counts(NamedTuple):
 
     @classmethod
     def zeros(cls, like: Probabilities) -> "Counts":
-        """No counts yet, in the shapes of the parameters."""
+        """Return zeros in the shapes of the parameters."""
         return cls(*(torch.zeros_like(table) for table in like))
 
 
@@ -69,13 +69,13 @@ class Boundaries:
     pad_token_id: int | None = None
 
     def sequences(self, documents: Iterable[Sequence[int] | np.ndarray]) -> list[np.ndarray]:
-        """Positions that belong together: for each sequence its token ids, int64; empty ones are left out."""
+        """Cut documents into sequences of token ids, int64; empty ones are left out."""
         return [ids for ids, _ in self.tagged_sequences((document, document) for document in documents)]
 
     def tagged_sequences(
         self, pairs: Iterable[tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The same for token ids and tags side by side."""
+        """Cut token ids and their tags in the same way."""
         pieces: list[tuple[np.ndarray, np.ndarray]] = []
         for number, (document, its_tags) in enumerate(pairs):
             ids = _integers(document)
@@ -129,7 +129,7 @@ def check_range(values: np.ndarray, size: int, name: str) -> None:
 
 
 def tag_counts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], like: Probabilities) -> Counts:
-    """Counts of starts, transitions and emissions in tagged sequences; a tag of -100 is unknown and counts nowhere."""
+    """Count starts, transitions and emissions in tagged sequences; a tag of -100 is unknown and counts nowhere."""
     num_words, num_states = like.B.shape
     lengths = np.array([len(ids) for ids, _ in pairs])
     ids, tags = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
@@ -152,7 +152,7 @@ def tag_counts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], like: Probabiliti
 def from_counts(
     counts: Counts, *, transition_smoothing: float, emission_smoothing: float, never: Sequence[int]
 ) -> Probabilities:
-    """Relative frequencies after adding pseudo counts; words in `never` get none. A state never seen is uniform."""
+    """Estimate by relative frequencies after adding pseudo counts, none for `never`. A state never seen is uniform."""
     pseudo = torch.full_like(counts.emission[:, :1], emission_smoothing)
     pseudo[list(never)] = 0
     uniform = torch.ones_like(pseudo)
@@ -165,7 +165,7 @@ def from_counts(
 
 
 def _shares(counts: torch.Tensor, *, dim: int, unseen: torch.Tensor | float = 1.0) -> torch.Tensor:
-    """Counts divided by their sum along `dim`; where that is 0, by the weights `unseen`."""
+    """Divide counts by their sum along `dim`; where that is 0, return shares in proportion to `unseen`."""
     counts = torch.where(counts.sum(dim, keepdim=True) > 0, counts, torch.ones_like(counts) * unseen)
     return counts / counts.sum(dim, keepdim=True)
 
@@ -181,7 +181,7 @@ class SideBySide(NamedTuple):
 
 
 def side_by_side(sequences: Sequence[np.ndarray], device: torch.device) -> list[SideBySide]:
-    """Batches of about the same number of tokens, of sequences of similar length."""
+    """Make batches of sequences of similar length, each of about the same number of tokens."""
     ordered = sorted(sequences, key=len, reverse=True)
     batches, start = [], 0
     while start < len(ordered):
@@ -196,7 +196,7 @@ def side_by_side(sequences: Sequence[np.ndarray], device: torch.device) -> list[
 
 
 def add_expected_counts(counts: Counts, probabilities: Probabilities, batch: SideBySide) -> float:
-    """The E step for one batch: adds to `counts` in place and returns log P of its sequences."""
+    """Do the E step for one batch: add to `counts` in place, and return log P of its sequences."""
     pi, A, B = probabilities
     B_x = B[batch.ids].split(batch.rows)  # T x (n_t, S)
     alpha, scale = _scaled_forward(pi, A, B_x)
@@ -219,7 +219,7 @@ def add_expected_counts(counts: Counts, probabilities: Probabilities, batch: Sid
 def _scaled_forward(
     pi: torch.Tensor, A: torch.Tensor, B_x: Sequence[torch.Tensor]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """alpha_t (n_t, S), of sum 1, and c_t (n_t, 1), for each step."""
+    """Return alpha_t (n_t, S), of sum 1, and c_t (n_t, 1), for each step."""
     alpha: list[torch.Tensor] = []
     scale: list[torch.Tensor] = []
     for t, emitted in enumerate(B_x):
@@ -233,7 +233,7 @@ def _scaled_forward(
 def random_start(
     sequences: Sequence[np.ndarray], like: Probabilities, seed: int, never: Sequence[int]
 ) -> Probabilities:
-    """Where EM can begin: every state emits the words about as often as they occur, no two states alike."""
+    """Draw parameters to begin EM with: every state emits words about as often as they occur, no two are alike."""
     generator = torch.Generator().manual_seed(seed)
     frequency = np.bincount(np.concatenate(sequences), minlength=len(like.B)) + 1.0
     frequency[list(never)] = 0
@@ -255,7 +255,7 @@ class EstimationMixin:
     dtype: Any
 
     def _probabilities(self) -> Probabilities:
-        """The present parameters."""
+        """Return the present parameters."""
         raise NotImplementedError(f"{type(self).__name__} must hand out its parameters")
 
     def fit_counts(self, documents: Iterable[Sequence[int]], tags: Iterable[Sequence[int]]) -> None:

@@ -104,13 +104,13 @@ class NGramConfig(SequenceConfig):
     eos_token_id: int | None = None
 
     def validate_token_ids(self) -> None:
-        """Special tokens are in the vocabulary, and are not all of it."""
+        """Check that special tokens are in the vocabulary, and are not all of it."""
         super().validate_token_ids()
         if self.num_predictable < 1:
             raise ValueError(f"vocab_size={self.vocab_size} leaves no word besides padding and bos_token_id")
 
     def validate_num_ngrams(self) -> None:
-        """One number for each order; every word of the vocabulary has a row among the 1-grams."""
+        """Check that each order has a number; every word of the vocabulary has a row among the 1-grams."""
         sizes = self.num_ngrams
         if sizes is None:
             return
@@ -164,18 +164,18 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Nothing was counted."""
+        """Set the tables to "nothing was counted"."""
         for name, buffer in module.named_buffers(recurse=False):
             (init.ones_ if name.startswith("gammas") else init.zeros_)(buffer)
 
     @property
     def device(self) -> torch.device:
-        """Of the tables; transformers looks for parameters."""
+        """Device of the tables; transformers' own property looks for parameters, which there are none of."""
         return self._table("gammas", 0).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the probabilities."""
+        """Type of the probabilities."""
         return self._table("gammas", 0).dtype
 
     def _table(self, kind: str, number: int) -> torch.Tensor:
@@ -275,7 +275,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
     def token_log_probs(
         self, input_ids: torch.Tensor, shift_labels: torch.Tensor, attention_mask: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Log P of given next tokens, without a table of the whole vocabulary.
+        """Return log P of given next tokens, without a table of the whole vocabulary.
 
         Args:
             input_ids: (B, T) token ids: a text from its beginning.
@@ -299,7 +299,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
     def _contexts(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, asked: int | None
     ) -> list[torch.Tensor]:
-        """The rows of the contexts of 0, 1, ..., n - 1 words at the last K positions: each (B, K), -1 for none."""
+        """Look up the contexts of 0, 1, ..., n - 1 words at the last K positions: rows, each (B, K), -1 for none."""
         config = self.config
         if config.num_ngrams is None:
             raise ValueError("This model has counted nothing yet: call model.fit(documents), or load a fitted one.")
@@ -322,14 +322,14 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         return [rows.gather(1, place) for rows in contexts]
 
     def _longest_only(self, contexts: list[torch.Tensor], begins: torch.Tensor) -> list[torch.Tensor]:
-        """Keep of each position the context of all the words there are, and no shorter one."""
+        """Keep for each position only its longest context."""
         column = torch.arange(begins.shape[1], device=begins.device)
         first = torch.where(begins, column, -1).cummax(1).values
         depth = (column - first + bool(self.config.boundary_ids)).clamp(max=self.config.order - 1)
         return [rows.masked_fill(depth != j, -1) for j, rows in enumerate(contexts)]
 
     def _gammas(self, contexts: list[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Gamma of the contexts of each length (P,), 1 for those not seen."""
+        """Yield gamma of the contexts of each length (P,), 1 for those not seen."""
         for j, rows in enumerate(contexts):
             table = self._table("gammas", j)
             if len(table) == 0:  # no document has so many words
@@ -338,7 +338,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
                 yield table[rows.clamp(min=0)].double().masked_fill(rows < 0, 1.0)
 
     def _probabilities(self, contexts: list[torch.Tensor], words: torch.Tensor) -> torch.Tensor:
-        """P(word | context) for P contexts and one word each: float64, (P,)."""
+        """Return P(word | context) for P contexts and one word each: float64, (P,)."""
         probabilities = torch.full(words.shape, 1 / self.config.num_predictable, dtype=torch.double).to(words.device)
         probabilities[torch.isin(words, self._impossible(words.device))] = 0.0
         for j, (rows, gammas) in enumerate(zip(contexts, self._gammas(contexts), strict=True)):
@@ -356,7 +356,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
 
     @torch.no_grad()
     def _logits(self, contexts: list[torch.Tensor]) -> torch.Tensor:
-        """(B, K) contexts of each length -> (B, K, V), a piece at a time."""
+        """Turn (B, K) contexts of each length into (B, K, V) logits, a piece at a time."""
         shape, size = contexts[0].shape, self.config.vocab_size
         flat = [rows.flatten() for rows in contexts]
         logits = torch.empty(len(flat[0]), size, device=flat[0].device)
@@ -367,7 +367,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         return logits.view(*shape, size)
 
     def _distributions(self, contexts: list[torch.Tensor]) -> torch.Tensor:
-        """P(. | context) for P contexts: float64, (P, V)."""
+        """Return P(. | context) for P contexts: float64, (P, V)."""
         size, weight = self.config.vocab_size, contexts[0].new_ones(len(contexts[0]), dtype=torch.double)
         weights = []  # of each length's shares: what the longer contexts leave over
         for gammas in reversed(list(self._gammas(contexts))):
@@ -394,7 +394,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
     def prepare_inputs_for_generation(  # type: ignore[override]  # transformers declares tensor types of its own
         self, input_ids: torch.Tensor, next_sequence_length: int | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Always the whole text: without a state the newest token alone would have lost its context."""
+        """Pass the whole text at each step: there is no state, and the newest token alone would lack its context."""
         return cast(Any, super()).prepare_inputs_for_generation(input_ids, next_sequence_length=None, **kwargs)
 
     # Loading
@@ -426,7 +426,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
 def _to_the_front(
     input_ids: torch.Tensor, attention_mask: torch.Tensor | None, start: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, 1 + T): `start`, the real tokens of each row, anything; and (B, T): how many are real up to each place."""
+    """Move real tokens to the front: (B, 1 + T), behind `start`. Also return how many there are up to each place."""
     batch, time = input_ids.shape
     if attention_mask is None:
         read = torch.arange(1, time + 1, device=input_ids.device).expand(batch, time)
@@ -439,7 +439,7 @@ def _to_the_front(
 
 
 def _find(keys: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Where each wanted number stands in the sorted `keys`; -1 for those that do not."""
+    """Return where each wanted number stands in the sorted `keys`; -1 for those that do not."""
     if len(keys) == 0:
         return torch.full_like(wanted, -1)
     place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
@@ -447,7 +447,7 @@ def _find(keys: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def _finite_log(probabilities: torch.Tensor) -> torch.Tensor:
-    """Logarithms as float32; the lowest finite number for 0, so that what adds or subtracts them stays a number."""
+    """Take logarithms, float32; of 0 the lowest finite number, so that sums and differences are never NaN."""
     return probabilities.log().float().clamp(min=torch.finfo(torch.float32).min)
 
 

@@ -45,7 +45,7 @@ def read_corpus(
     impossible_ids: Sequence[int] = (),
     bos_token_id: int | None = None,
 ) -> Corpus:
-    """Join documents, checked.
+    """Check documents and join them.
 
     Args:
         documents: Token ids of each.
@@ -129,7 +129,7 @@ def count_ngrams(corpus: Corpus, *, order: int, vocab_size: int, continuations: 
 
 
 def kneser_ney_discounts(counts: np.ndarray, kind: str) -> np.ndarray:
-    """D_0 (of nothing nothing is taken), D_1, D_2 and D_3, from the counts of one order.
+    """Return D_0 (which is 0), D_1, D_2 and D_3, from the counts of one order.
 
     Args:
         counts: int64, (N,).
@@ -173,5 +173,5 @@ def add_k(
 
 
 def _ratio(left: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Gamma, 1 for contexts that nothing follows."""
+    """Return gamma = left / total, 1 for contexts that nothing follows."""
     return np.divide(left, total, out=np.ones(len(total)), where=total > 0)

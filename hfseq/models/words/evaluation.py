@@ -58,7 +58,7 @@ def read_analogies(path: str | Path, *, strict: bool = True) -> list[Questions]:
 def read_pairs(
     path: str | Path, *, delimiter: str | None = None, encoding: str = "utf-8", strict: bool = True
 ) -> list[tuple[str, str, float]]:
-    """Read two words and a number a line; lines that begin with # are comments.
+    """Read lines of two words and a number; lines that begin with # are comments.
 
     Args:
         path: a file, also packed.
@@ -201,7 +201,7 @@ def _upper(word: Any) -> str:
 
 
 def _indices(table: VectorTable, restrict_vocab: int | None, case_insensitive: bool) -> dict[str, int]:
-    """Row of each word that takes part; of words that differ in case only, the first."""
+    """Map each word that takes part to its row; of words that differ in case only, the first counts."""
     indices: dict[str, int] = {}
     for index, key in enumerate(table.index_to_key[:restrict_vocab]):
         if isinstance(key, str):
@@ -227,7 +227,7 @@ def _folded(question: Question, fold: Callable[[str], str]) -> Question:
 
 
 def _lines(path: str | Path, encoding: str) -> Iterator[tuple[int, str]]:
-    """Number and read the lines that are not blank."""
+    """Yield the lines that are not blank, with their numbers."""
     with open_text(path, encoding) as file:
         for number, line in numbered_lines(file, path):
             if line.strip():
@@ -288,7 +288,7 @@ class _Answers:
 
 
 def _answer(question: Question, found: Iterable[str], indices: dict[str, int]) -> str | None:
-    """The first neighbour that takes part and is no word of the question; failing that, the last one."""
+    """Return the first neighbour that takes part and is no word of the question; failing that, the last one."""
     word = None
     for word in found:
         if word in indices and word not in question[:3]:

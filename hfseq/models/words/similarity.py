@@ -29,7 +29,7 @@ def divide_rows(vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def row_cosines(vectors: np.ndarray, lengths: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Cosines (N,) of a unit vector (D,) with rows (N, D); NaN for a row of zeros, which has no direction."""
+    """Return the cosines (N,) of a unit vector (D,) with rows (N, D); NaN for a row of zeros."""
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.dot(vectors, query)
         scores /= lengths
@@ -37,7 +37,7 @@ def row_cosines(vectors: np.ndarray, lengths: np.ndarray, query: np.ndarray) -> 
 
 
 def best_indices(scores: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the `count` highest of (N,) scores, the highest first and NaN last.
+    """Return the indices of the `count` highest of (N,) scores, the highest first and NaN last.
 
     Equal scores come in the order of numpy's partial sort, as they do in gensim.
     """
@@ -54,7 +54,7 @@ def best_indices(scores: np.ndarray, count: int) -> np.ndarray:
 def best_of_many(
     vectors: np.ndarray, lengths: np.ndarray, queries: np.ndarray, count: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
-    """The `count` rows of highest cosine for each query, by matrix products whose results never leave the cache.
+    """Find the `count` rows of highest cosine for each query, by matrix products small enough for the CPU's cache.
 
     Args:
         vectors: (N, D).
@@ -92,7 +92,7 @@ def _ranked(
 
 
 def _highest_of_groups(vectors: np.ndarray, lengths: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The highest cosine within each 16 successive rows: (Q, N / 16, rounded up)."""
+    """Return the highest cosine within each 16 successive rows: (Q, N / 16, rounded up)."""
     highest = np.full((-(-len(vectors) // _GROUP), len(queries)), -np.inf, dtype=vectors.dtype)
     columns = np.ascontiguousarray(queries.T)
     # A row of zeros, which has no cosine, counts as 0 here; it is put last where the candidates are compared.
@@ -110,7 +110,7 @@ def _highest_of_groups(vectors: np.ndarray, lengths: np.ndarray, queries: np.nda
 
 
 def _candidates_of_groups(highest: np.ndarray, count: int, size: int) -> np.ndarray:
-    """For each query few rows (Q, R), the `count` + 1 best among them: those of as many groups, and of one more."""
+    """Choose few rows for each query (Q, R), with the `count` + 1 best: all rows of the best `count` + 2 groups."""
     groups = np.broadcast_to(np.arange(highest.shape[1]), highest.shape)
     if count + 2 < highest.shape[1]:
         groups = np.argpartition(-highest, count + 1, axis=1)[:, : count + 2]
@@ -125,7 +125,7 @@ def _fold(scores: np.ndarray) -> np.ndarray:
 
 
 def _best_if_distinct(scores: np.ndarray, folded: np.ndarray, count: int) -> np.ndarray | None:
-    """Indices of the best, or None if a neighbour in rank, the first one left out included, has the same score."""
+    """Return the indices of the best, or None if two neighbours in rank, up to the first one left out, tie."""
     candidates = _candidates(scores, folded, count + 1)
     ranked = candidates[np.argsort(-scores[candidates])][: count + 1]
     distinct = np.all(-np.diff(scores[ranked]) > 0)  # NaN is not
@@ -133,7 +133,7 @@ def _best_if_distinct(scores: np.ndarray, folded: np.ndarray, count: int) -> np.
 
 
 def _candidates(scores: np.ndarray, folded: np.ndarray, count: int) -> np.ndarray:
-    """Few indices, with the `count` highest of the scores (N,) among them.
+    """Choose few indices, with the `count` highest of the scores (N,) among them.
 
     At least `count` scores reach the count-th highest of the folded ones, which is found in 1/64 of the time.
     """

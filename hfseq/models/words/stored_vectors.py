@@ -157,7 +157,7 @@ class StoredVectors(VectorTable):
         return table
 
     def to_gensim(self) -> Any:
-        """A copy as gensim's KeyedVectors, without `subwords`."""
+        """Copy the table into gensim's KeyedVectors, without `subwords`."""
         try:
             from gensim.models import KeyedVectors
         except ImportError as error:

@@ -66,7 +66,7 @@ class VectorTable:
         return self.has_index_for(key) or self._from_subwords(key) is not None
 
     def __getitem__(self, key_or_keys: Key | Iterable[Key]) -> np.ndarray:
-        """The vector (D,) of one key, or those of several (keys, D)."""
+        """Return the vector (D,) of one key, or those of several (keys, D)."""
         if isinstance(key_or_keys, KEY_TYPES):
             return self.get_vector(key_or_keys)
         return np.vstack([self.get_vector(key) for key in key_or_keys])
@@ -122,7 +122,7 @@ class VectorTable:
         return self._index_to_key.index(None) if None in self._index_to_key else len(self)
 
     def get_index(self, key: Key, default: int | None = None) -> int:
-        """The row of a key. An integer that is no key stands for the row of that number.
+        """Return the row of a key. An integer that is no key stands for the row of that number.
 
         Raises:
             KeyError: if there is none and no default.
@@ -137,11 +137,11 @@ class VectorTable:
         raise KeyError(f"{key!r} is not among the {len(self)} keys; `in` tells which words have a vector.")
 
     def has_index_for(self, key: Key) -> bool:
-        """Whether a key has a row. Other words may have a vector all the same, from `subwords`."""
+        """Tell whether a key has a row. Words without one may have a vector from `subwords`."""
         return self.get_index(key, -1) >= 0
 
     def get_vector(self, key: Key, norm: bool = False) -> np.ndarray:
-        """The vector (D,) of a key, read-only.
+        """Return the vector (D,) of a key, read-only.
 
         Args:
             key: a key, or a word that `subwords` knows.
@@ -178,7 +178,7 @@ class VectorTable:
         return self.norms
 
     def get_normed_vectors(self) -> np.ndarray:
-        """All vectors scaled to length 1 (N, D); a vector of zeros stays as it is."""
+        """Return all vectors scaled to length 1 (N, D); a vector of zeros stays as it is."""
         return divide_rows(self._vectors, self._lengths())
 
     def unit_normalize_all(self) -> None:
@@ -298,7 +298,7 @@ class VectorTable:
         self.expandos[attr][self.get_index(key)] = val
 
     def get_vecattr(self, key: Key, attr: str) -> Any:
-        """The number that is kept with a key under this name."""
+        """Return the number that is kept with a key under this name."""
         return self.expandos[attr][self.get_index(key)]
 
     def sort_by_descending_frequency(self) -> None:

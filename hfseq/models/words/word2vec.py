@@ -92,14 +92,14 @@ class Word2VecConfig(SequenceConfig):
     eos_token_id: int | None = None
 
     def validate_ngrams(self) -> None:
-        """Lengths in order, and no n-grams without buckets."""
+        """Check that the lengths are in order, and that n-grams have buckets."""
         if self.shortest_ngram > self.longest_ngram:
             raise ValueError(f"shortest_ngram={self.shortest_ngram} is longer than longest_ngram={self.longest_ngram}")
         if self.num_ngrams and not self.ngram_buckets:
             raise ValueError(f"num_ngrams={self.num_ngrams} needs ngram_buckets, which is 0")
 
     def validate_tie_word_embeddings(self) -> None:
-        """A word's two vectors are two."""
+        """Refuse one matrix for both vectors of a word."""
         if getattr(self, "tie_word_embeddings", False):
             raise ValueError("tie_word_embeddings=True: input and output vectors of word2vec are never the same ones")
 
@@ -153,7 +153,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """As word2vec.c: inputs uniform within +-1/(2 D), outputs 0; no word counted more than another."""
+        """Draw inputs within +-1/(2 D), set outputs to 0 (as word2vec.c) and all counts to 1."""
         if module is self.inputs:
             init.uniform_(module.weight, -0.5 / self.config.hidden_size, 0.5 / self.config.hidden_size)
             if module.padding_idx is not None:
@@ -167,7 +167,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
                 init.zeros_(self.ngrams)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The input vectors."""
+        """Return the input vectors."""
         return self.inputs
 
     def set_input_embeddings(self, value: nn.Module) -> None:
@@ -226,7 +226,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return Word2VecOutput(loss=loss, last_hidden_state=hidden_states)
 
     def embed(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """(...) ids -> (..., D) vectors, each the mean of the word's own and of its n-grams' if there are any."""
+        """Turn (...) ids into (..., D) vectors, each the mean of the word's own and its n-grams' if there are any."""
         vectors = self.inputs(input_ids)
         if not self.config.ngram_buckets:
             return vectors
@@ -240,7 +240,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def _loss(
         self, context: torch.Tensor, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None
     ) -> torch.Tensor:
-        """context: (B, D), labels: (B,)."""
+        """Return the mean loss of predicting labels (B,) from contexts (B, D)."""
         outputs = self.needed_outputs("a loss")
         labels = labels.view(-1)
         wrong = labels[(labels != -100) & ((labels < 0) | (labels >= self.config.vocab_size))]
@@ -260,7 +260,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return sampled_losses(outputs, context, labels, tables[0][draws.to(labels.device)].long())
 
     def _loss_tables(self) -> tuple[np.ndarray, ...]:
-        """What the loss needs of the counts: made once, for it takes a second for a large vocabulary."""
+        """Return what the loss needs of the counts; made once, for it takes a second for a large vocabulary."""
         state = (self.counts.data_ptr(), self.counts._version, self.config.loss, self.config.noise_power)
         if self._tables is None or self._tables[0] != state:
             if self.config.loss == "hierarchical-softmax":
@@ -270,7 +270,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return self._tables[1]
 
     def needed_outputs(self, purpose: str) -> nn.Embedding:
-        """The output vectors, or an error that says what needs them."""
+        """Return the output vectors; without any, the error names the purpose that needs them."""
         if self.outputs is None:
             raise ValueError(
                 f"This model has no output vectors (config.with_outputs is False), which {purpose} needs: load the "
@@ -279,13 +279,13 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return self.outputs
 
     def paths(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The words' ways in the Huffman tree of the counts, see `word_tables.huffman_paths`."""
+        """Return the words' ways in the Huffman tree of the counts, see `huffman_paths`."""
         return huffman_paths(words_alone(self.counts.cpu().numpy(), len(SPECIAL_TOKENS)))
 
     # The vocabulary
 
     def set_vocabulary(self, tokenizer: PreTrainedTokenizerBase, counts: np.ndarray) -> None:
-        """Give the rows their words.
+        """Say which words the rows belong to.
 
         Args:
             tokenizer: Its ids are the rows: `<pad>`, `<unk>`, then the words.
@@ -367,7 +367,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return vectors
 
     def predict_output_word(self, context_words: list[str], topn: int = 10) -> list[tuple[str, float]] | None:
-        """The most probable words among those of a context, by a softmax over all (as gensim's method of that name).
+        """Predict the words of a context, by a softmax over all words (gensim's method of that name).
 
         Args:
             context_words: Those the vocabulary lacks are passed over.
@@ -426,7 +426,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return model
 
     def without_outputs(self) -> "Word2VecModel":
-        """A model of the same input vectors alone, half the size; the weights are shared, not copied."""
+        """Make a model of the same input vectors alone, half the size; the weights are shared, not copied."""
         config = copy.deepcopy(self.config)
         config.with_outputs = False
         with torch.device("meta"):
@@ -495,7 +495,7 @@ def _has_tokenizer(source: Any, options: dict[str, Any]) -> bool:
 
 @torch.no_grad()
 def _unseen_vector(model: Word2VecModel, word: str) -> np.ndarray | None:
-    """The mean of the n-grams' vectors; None for a word too short to have one."""
+    """Return the mean of the n-grams' vectors; None for a word too short to have an n-gram."""
     _, rows = model._ngram_rows([word])
     if len(rows) == 0:
         return None

@@ -328,7 +328,7 @@ class TorchEngine:
     def _step(
         self, tokens: torch.Tensor, sentences: torch.Tensor, rate: float, generator: torch.Generator
     ) -> torch.Tensor:
-        """Update from one state; returns the sum of the losses and the number of pairs."""
+        """Update from one state; return the sum of the losses and the number of pairs."""
         centres, contexts = self._windows(tokens, sentences, generator)
         count = len(tokens)
         if self.config.architecture == "cbow":
