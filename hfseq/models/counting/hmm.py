@@ -7,33 +7,17 @@ The model. At each step the chain is in one of S states z_t, and the state emits
     B_i(w) = P(x_t = w | z_t = i)          softmax of `emission_logits`     (S, V), each row sums to 1
     P(x, z) = pi_{z_1} B_{z_1}(x_1) * prod_{t>1} A_{z_{t-1} z_t} B_{z_t}(x_t)
 
-Forward, scaled. The belief p_t over the state that emits the next word is carried from word to word:
+Three files: the models stand here; `hmm_passes.py` has the chain itself, forward, backward and Viterbi;
+`hmm_training.py` estimates the parameters without gradients.
 
-    p_1        = pi
-    c_t        = P(x_t | x_<t)          = sum_i p_t(i) B_i(x_t)
-    alpha_t(i) = P(z_t = i | x_<=t)     = p_t(i) B_i(x_t) / c_t
-    p_{t+1}(j) = P(z_{t+1} = j | x_<=t) = sum_i alpha_t(i) A_ij
-    P(x_{t+1} = w | x_<=t) = sum_j p_{t+1}(j) B_j(w)            log P(x) = sum_t log c_t
-
-Backward, and the posterior of each state:
-
-    beta_T     = 1
-    beta_t(i)  ~ sum_j A_ij B_j(x_{t+1}) beta_{t+1}(j)
-    gamma_t(i) = P(z_t = i | x) ~ alpha_t(i) beta_t(i)
-
-Viterbi (1967). With max in place of each sum the same two passes give delta and, at each word, the best path through
-each state (its max-marginal); going back through delta gives the best path itself.
-
-Baum-Welch re-estimates pi, A, B from the expected counts gamma_1, sum_t xi_t(i, j) = sum_t P(z_t = i, z_{t+1} = j | x)
-and sum_{t: x_t = w} gamma_t(i): `hmm_training.py`. The same expected counts are the gradient of log P by the logits
-(less what the present parameters expect anyway), so Trainer can train the model as well.
+Trainer can train the model as well: the gradient of log P by the logits is made of the same expected counts that
+Baum-Welch estimates from.
 
 Documents. A bos token, wherever it stands, begins a document: it emits nothing and sets the belief to pi. An eos token
 is the last word of a document: it is emitted as any word, and after it the belief is pi again. If both are the same
 token, the very first one is a bos and the others are eos. Padding, on either side or in between, is skipped.
 
-Shapes: B batch, T time, S states, V vocabulary. Logarithms are natural, and computed in float32 at least. A
-probability below the smallest normal number of that type (1e-38) counts as that number: no logarithm is infinite.
+Shapes: B batch, T time, S states, V vocabulary.
 """
 
 from typing import Any, ClassVar, Literal, cast
@@ -92,6 +76,7 @@ class HMMConfig(SequenceConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Derive the number of labels from that of states, or the other way round: they are the same things."""
+        # Asked here, before the base class makes labels of its own from `num_labels`.
         num_labels = kwargs.get("num_labels") or (len(self.id2label) if self.id2label else None)
         if self.num_states is None:
             self.num_states = num_labels or 50
@@ -125,6 +110,8 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
         super().__init__(config)
         config.num_labels = cast(int, config.num_states)  # `from_pretrained(..., num_states=)` changes the one alone
         self.num_labels = config.num_labels
+        # One module holds the parameters under one name, so that the tagger loads the language model's weights and
+        # back.
         self.hmm = HiddenMarkov(config.num_labels, config.vocab_size, config.bos_token_id, config.eos_token_id)
         self.post_init()
 
@@ -155,6 +142,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         tables = self.hmm.tables()
+        # The mask alone says what is padding: it may stand on either side, and between words.
         real = own_columns(attention_mask, batch, steps, seen=seen).bool()
         return self.hmm.read(input_ids, real, tables), tables
 
@@ -215,12 +203,16 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             nothing is emitted), and log p_{t+1}, the belief after it, which the logits are made of.
         """
         shift_labels, shown = kwargs.pop("shift_labels", None), self._shows_beliefs(kwargs)
+        # 1. The state to go on from, or room for the one that is reached.
         if cache is None and (wants_cache(self.config) if use_cache is None else use_cache):
             cache = DynamicCache(config=self.config)
+        # 2. The belief over the state that emits the next word, after each token.
         beliefs, reading, tables = self._beliefs(input_ids, attention_mask, cache, **kwargs)
+        # 3. The next word: each state's words, mixed by the belief.
         kept = kept_outputs(beliefs, logits_to_keep, attention_mask)
         smallest = torch.finfo(beliefs.dtype).tiny
         logits = product(kept.exp(), tables.B.exp().t()).clamp_min(smallest).log()
+        # 4. The loss, from all beliefs: logits may have been made for the last positions only.
         if labels is not None and shift_labels is None:
             shift_labels = next_tokens(labels, attention_mask)
         loss = None
@@ -270,19 +262,18 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         cache: Cache | None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Reading, LogTables]:
-        """Return log p after each token, (B, T, S); continue from the cached state and leave the new one there.
-
-        What is kept is log p - log pi, which is zero before any token, as the states of all models here are.
-        """
+        """Return log p after each token, (B, T, S); continue from the cached state and leave the new one there."""
         layer = None if cache is None else _state_layer(cache)
         reading, tables = self._read(
             input_ids, attention_mask, seen=0 if layer is None else layer.seq_length, **kwargs
         )
+        # Kept is log p - log pi: zeros then stand for "nothing read", as in the states of all models here.
         start = tables.pi if layer is None or layer.states is None else layer.states[0] + tables.pi
         beliefs, _ = self.hmm(reading, tables, start)
         if layer is not None:
             kept = beliefs - tables.pi
             new = 0 if input_ids is None else input_ids.shape[1]
+            # Assisted decoding may take tokens back: then the states before each of them are needed.
             before: list[States] = [(kept[:, t],) for t in range(new)]
             layer.keep((kept[:, -1],), num_new_tokens=new, before=before if layer.record_past else None)
         return beliefs[:, 1:], reading, tables
@@ -336,12 +327,15 @@ class HMMForTokenClassification(HMMPreTrainedModel):
         loss = None
         if labels is not None:
             self._check_labels(labels, reading.emitted.shape)
+            # A label is evidence: of its token all other states become impossible, and the forward pass sums the paths
+            # that agree. Unlike cross-entropy on the logits, this has its minimum where counting puts the parameters.
             other = (labels != IGNORED)[..., None] & (labels[..., None] != torch.arange(len(tables.pi)).to(labels))
             agreeing = reading._replace(emissions=reading.emissions.masked_fill(other, -float("inf")))
             loss = -self.hmm(agreeing, tables, tables.pi)[1].sum()
             if num_items_in_batch is None:
                 num_items_in_batch = (labels != IGNORED).sum().clamp(min=1)
             loss = loss / num_items_in_batch
+        # Max-marginals: their argmax is the state on the best path, so that a stock pipeline decodes by Viterbi.
         logits = self.hmm.marginals(reading, tables, MAX if self.config.decoding == "viterbi" else SUM)
         return TokenClassifierOutput(loss=loss, logits=logits)
 

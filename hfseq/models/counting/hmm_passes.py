@@ -1,8 +1,26 @@
 """The chain of a hidden Markov model: its parameters, and what two passes through a text tell of its states.
 
-The letters and the equations are those of `hmm.py`.
+Forward, scaled. The belief p_t over the state that emits the next word is carried from word to word:
 
-Shapes: B batch, T time, S states, V vocabulary.
+    p_1        = pi
+    c_t        = P(x_t | x_<t)          = sum_i p_t(i) B_i(x_t)
+    alpha_t(i) = P(z_t = i | x_<=t)     = p_t(i) B_i(x_t) / c_t
+    p_{t+1}(j) = P(z_{t+1} = j | x_<=t) = sum_i alpha_t(i) A_ij
+    P(x_{t+1} = w | x_<=t) = sum_j p_{t+1}(j) B_j(w)            log P(x) = sum_t log c_t
+
+Backward, and the posterior of each state:
+
+    beta_T     = 1
+    beta_t(i)  ~ sum_j A_ij B_j(x_{t+1}) beta_{t+1}(j)
+    gamma_t(i) = P(z_t = i | x) ~ alpha_t(i) beta_t(i)
+
+Viterbi (1967). With max in place of each sum the same two passes give delta and, at each word, the best path through
+each state (its max-marginal); going back through delta gives the best path itself.
+
+The letters are those of `hmm.py`.
+
+Shapes: B batch, T time, S states, V vocabulary. Logarithms are natural, and computed in float32 at least. A
+probability below the smallest normal number of that type (1e-38) counts as that number: no logarithm is infinite.
 """
 
 from collections.abc import Callable
@@ -41,11 +59,14 @@ def product(values: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
 
 
 def _sum_step(log_matrix: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    # Out of the logarithms and back: a matrix product is many times faster than sums of exponentials over (B, S, S).
+    # Nothing that matters underflows, for the caller has scaled the values.
     matrix, smallest = log_matrix.exp(), torch.finfo(log_matrix.dtype).tiny
     return lambda log_values: product(log_values.exp(), matrix).clamp_min(smallest).log()
 
 
 def _max_step(log_matrix: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    # There is no product for max: all (B, S, S) sums are made.
     return lambda log_values: (log_values[:, :, None] + log_matrix).amax(1)
 
 
@@ -91,15 +112,18 @@ class HiddenMarkov(nn.Module):
 
     def tables(self) -> LogTables:
         """Return the parameters as log-probabilities, at least float32."""
+        # In half precision the log-probabilities of rare words would be rounded to steps of 0.016 (bfloat16: 0.125).
         kind = torch.promote_types(self.start_logits.dtype, torch.float32)
         logits = (self.start_logits, self.transition_logits, self.emission_logits)
         pi, A, B = (values.to(kind).log_softmax(-1) for values in logits)
+        # Transposed, a word's emissions are one row, which an embedding looks up.
         return LogTables(pi, A, B.t().contiguous())
 
     @torch.no_grad()
     def assign(self, probabilities: Probabilities) -> None:
         """Set the parameters."""
         pi, A, B = probabilities
+        # No logit of minus infinity: times 0 it is NaN.
         smallest = torch.finfo(torch.float32).tiny
         for logits, values in zip(self.parameters(), (pi, A, B.t()), strict=True):
             logits.copy_(values.clamp_min(smallest).log())
@@ -110,6 +134,8 @@ class HiddenMarkov(nn.Module):
             real & (input_ids == token) if token is not None else torch.zeros_like(real)
             for token in (self.bos_token_id, self.eos_token_id)
         )
+        # With one token for both only the first token of a text begins a document; the others end one, and are
+        # emitted.
         silent = begins & (real.cumsum(1) == 1) if self.bos_token_id == self.eos_token_id else begins
         return Reading(nn.functional.embedding(input_ids, tables.B), real & ~silent, begins | ends)
 
@@ -132,7 +158,9 @@ class HiddenMarkov(nn.Module):
         beliefs, gains = [belief], []
         for t in range(reading.emitted.shape[1]):
             joint = belief + reading.emissions[:, t]
+            # The scale is taken out at each word, so that nothing underflows however long the text is.
             gain = algebra.total(joint)
+            # Padding and bos say nothing: the belief stays. Behind the end of a document it is pi again.
             belief = torch.where(reading.emitted[:, t, None], step(joint - gain), belief)
             belief = torch.where(reading.ends[:, t, None], tables.pi, belief)
             beliefs.append(belief)
@@ -145,8 +173,10 @@ class HiddenMarkov(nn.Module):
         beta = torch.zeros_like(reading.emissions[:, 0])
         betas = [beta]
         for t in range(reading.emitted.shape[1] - 1, 0, -1):
+            # A constant may be taken out of beta at each step, for the marginals are normalised at the end.
             ahead = reading.emissions[:, t] + beta
             beta = torch.where(reading.emitted[:, t, None], step(ahead - algebra.total(ahead)), beta)
+            # Before the end of a document nothing is known of what follows it.
             beta = beta.masked_fill(reading.ends[:, t - 1, None], 0.0)
             betas.append(beta)
         return torch.stack(betas[::-1], 1)

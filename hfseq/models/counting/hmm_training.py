@@ -97,6 +97,7 @@ class Boundaries:
     def _cut(self, ids: np.ndarray, tags: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         if len(ids) != len(tags):
             raise ValueError(f"a document has {len(ids)} tokens and {len(tags)} tags: each token needs one (or -100).")
+        # A document may hold several: as in the forward pass, what follows an eos starts from pi.
         begins, ends = ids == self.bos_token_id, ids == self.eos_token_id
         if self.bos_token_id == self.eos_token_id:  # one token for both: context at the very beginning, else an end
             begins, ends = begins & (np.arange(len(ids)) == 0), ends & (np.arange(len(ids)) > 0)
@@ -138,6 +139,7 @@ def tag_counts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], like: Probabiliti
     check_range(tags[known], num_states, "tag")
     first = np.zeros(len(ids), dtype=bool)
     first[np.cumsum(lengths) - lengths] = True
+    # A transition counts where both its states are known and belong to one sequence.
     follows = ~first[1:] & known[1:] & known[:-1]
     found = (
         np.bincount(tags[first & known], minlength=num_states),
@@ -153,6 +155,7 @@ def from_counts(
     counts: Counts, *, transition_smoothing: float, emission_smoothing: float, never: Sequence[int]
 ) -> Probabilities:
     """Estimate by relative frequencies after adding pseudo counts, none for `never`. A state never seen is uniform."""
+    # Padding and bos are never emitted: a pseudo count would give them probability that no text can use.
     pseudo = torch.full_like(counts.emission[:, :1], emission_smoothing)
     pseudo[list(never)] = 0
     uniform = torch.ones_like(pseudo)
@@ -166,6 +169,7 @@ def from_counts(
 
 def _shares(counts: torch.Tensor, *, dim: int, unseen: torch.Tensor | float = 1.0) -> torch.Tensor:
     """Divide counts by their sum along `dim`; where that is 0, return shares in proportion to `unseen`."""
+    # Without pseudo counts a state that never occurs has no frequencies, and 0 / 0 would spoil the others.
     counts = torch.where(counts.sum(dim, keepdim=True) > 0, counts, torch.ones_like(counts) * unseen)
     return counts / counts.sum(dim, keepdim=True)
 
@@ -182,6 +186,7 @@ class SideBySide(NamedTuple):
 
 def side_by_side(sequences: Sequence[np.ndarray], device: torch.device) -> list[SideBySide]:
     """Make batches of sequences of similar length, each of about the same number of tokens."""
+    # Longest first: the sequences still running at step t are then the first rows, and none is padded.
     ordered = sorted(sequences, key=len, reverse=True)
     batches, start = [], 0
     while start < len(ordered):
@@ -190,6 +195,7 @@ def side_by_side(sequences: Sequence[np.ndarray], device: torch.device) -> list[
         start += size
         lengths = np.array([len(ids) for ids in chosen])
         step = np.concatenate([np.arange(length) for length in lengths])
+        # Stable, so that each step keeps the order of the sequences.
         by_time = np.concatenate(chosen)[np.argsort(step, kind="stable")]
         batches.append(SideBySide(torch.from_numpy(by_time).to(device), np.bincount(step).tolist()))
     return batches
@@ -205,6 +211,7 @@ def add_expected_counts(counts: Counts, probabilities: Probabilities, batch: Sid
     beta = torch.ones_like(alpha[-1])
     for t in range(len(alpha) - 1, 0, -1):
         running = len(alpha[t])
+        # Divided by c_t again, as alpha is: the product alpha beta then needs no other normalisation.
         w = B_x[t] * beta / scale[t]
         transition.addmm_(alpha[t - 1][:running].t(), w)
         beta = torch.ones_like(alpha[t - 1])  # a sequence that ends at t - 1
@@ -234,7 +241,9 @@ def random_start(
     sequences: Sequence[np.ndarray], like: Probabilities, seed: int, never: Sequence[int]
 ) -> Probabilities:
     """Draw parameters to begin EM with: every state emits words about as often as they occur, no two are alike."""
+    # On the CPU and in float64, so that one seed gives the same start on every device and in every type.
     generator = torch.Generator().manual_seed(seed)
+    # Every state starts from the words' own frequencies: only the texts make a word frequent in one of them.
     frequency = np.bincount(np.concatenate(sequences), minlength=len(like.B)) + 1.0
     frequency[list(never)] = 0
 
@@ -307,12 +316,14 @@ class EstimationMixin:
         for iteration in range(num_iterations):
             counts = Counts.zeros(probabilities)
             history.append(sum(add_expected_counts(counts, probabilities, batch) for batch in batches))
+            # NaN fails the comparison too.
             if not -float("inf") < history[-1] < float("inf"):
                 raise ValueError(
                     f"iteration {iteration}: a document has the probability 0 in {self.dtype}. Raise "
                     "emission_smoothing and transition_smoothing in the config, or compute in double: model.double()."
                 )
             logger.info("iteration %d: %.4f nats a token", iteration, -history[-1] / num_tokens)
+            # The likelihood of the present parameters is known only now; they are kept, not estimated once more.
             if iteration and history[-1] - history[-2] < tolerance * num_tokens:
                 break
             probabilities = self._from_counts(counts)

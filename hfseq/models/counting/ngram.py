@@ -157,6 +157,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         sizes = config.num_ngrams or [config.vocab_size, *[0] * (config.order - 1)]
         for k, size in enumerate(sizes, start=1):
             if k > 1:
+                # The words themselves are the keys of order 1.
                 self.register_buffer(f"keys_{k}", torch.zeros(size, dtype=torch.long))
             self.register_buffer(f"shares_{k}", torch.zeros(size))
             self.register_buffer(f"gammas_{k - 1}", torch.ones(1 if k == 1 else sizes[k - 2]))
@@ -198,6 +199,8 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
             impossible_ids=config.impossible_ids,
             bos_token_id=config.bos_token_id,
         )
+        # How many different words came before is what Kneser-Ney asks of the shorter n-grams; add-k wants plain
+        # counts.
         continuations = config.smoothing == "kneser-ney"
         levels = count_ngrams(corpus, order=config.order, vocab_size=config.vocab_size, continuations=continuations)
         tables: dict[str, np.ndarray] = {}
@@ -207,6 +210,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
             if k > 1:
                 tables[f"keys_{k}"] = level.keys
         device = self.device
+        # Assigned, not copied into: the tables have other lengths than before.
         for name, table in tables.items():
             setattr(self, name, torch.from_numpy(table).to(device))
         config.num_ngrams = [len(level.keys) for level in levels]
@@ -262,9 +266,11 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
             shift_labels = next_tokens(labels, attention_mask)
         loss = None
         if shift_labels is not None:
+            # The loss looks up the words that came, without the (B, T, V) table that the logits need.
             total = -self.token_log_probs(input_ids, shift_labels, attention_mask).sum()
             loss = mean_over_targets(total, shift_labels, num_items_in_batch)
         ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, None)
+        # While text is generated only the last position is asked for: then only the last n - 1 words are looked up.
         asked = logits_to_keep if isinstance(logits_to_keep, int) and logits_to_keep > 0 else None
         contexts = self._contexts(cast(torch.Tensor, ids), attention_mask, asked)
         if isinstance(logits_to_keep, torch.Tensor):
@@ -310,11 +316,15 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         width = read.shape[1] + max(config.order - 2, 0)  # W: the last context begins n - 2 words before its last
         column = read[:, -1:] - width + 1 + torch.arange(width, device=read.device)  # (B, W)
         words = words.gather(1, column.clamp(min=0))  # before the beginning: `start` again
+        # A context of j words is found from its first j - 1 words and the last one, so each length takes one search
+        # more.
         contexts = [torch.zeros_like(words), words][: config.order]
         for k in range(2, config.order):
             before = nn.functional.pad(contexts[-1][:, :-1], (1, 0), value=-1)
             # N-grams that end in a boundary are found as well, but nothing was counted after them: gamma is 1.
             contexts.append(_find(self._table("keys", k), before * config.vocab_size + words))
+        # add-k mixes the full context with the uniform distribution alone, so shorter contexts are hidden from the
+        # sum.
         if config.smoothing == "add-k":
             boundaries = torch.tensor(config.boundary_ids, device=words.device, dtype=words.dtype)
             contexts = self._longest_only(contexts, torch.isin(words, boundaries) | (column <= 0))
@@ -339,6 +349,8 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
 
     def _probabilities(self, contexts: list[torch.Tensor], words: torch.Tensor) -> torch.Tensor:
         """Return P(word | context) for P contexts and one word each: float64, (P,)."""
+        # P_0, then P_k = share + gamma P_{k-1} from the shortest context to the longest. In float64, for a rare word's
+        # P is a product of many gammas.
         probabilities = torch.full(words.shape, 1 / self.config.num_predictable, dtype=torch.double).to(words.device)
         probabilities[torch.isin(words, self._impossible(words.device))] = 0.0
         for j, (rows, gammas) in enumerate(zip(contexts, self._gammas(contexts), strict=True)):
@@ -360,6 +372,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         shape, size = contexts[0].shape, self.config.vocab_size
         flat = [rows.flatten() for rows in contexts]
         logits = torch.empty(len(flat[0]), size, device=flat[0].device)
+        # A long text's whole table would be gigabytes of float64.
         step = max(_TABLE_SIZE // size, 1)
         for start in range(0, len(logits), step):
             part = [rows[start : start + step] for rows in flat]
@@ -376,6 +389,8 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         weights.reverse()
         table = (weight / self.config.num_predictable)[:, None].repeat(1, size)
         table[:, self._impossible(table.device)] = 0.0
+        # Order 1 has a share for every word; the longer ones only for the words seen after the context, which are
+        # added where they belong.
         table += (weights[0] * (contexts[0] >= 0))[:, None] * self._table("shares", 1).double()
         for j in range(1, len(contexts)):
             keys = self._table("keys", j + 1)
@@ -404,6 +419,8 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         """Load a checkpoint as every model does, and refuse tables that cannot have come from counting."""
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        # The tables index each other: a wrong number in a file could lead out of them, or to probabilities above 1
+        # unseen.
         counted = kwargs.get("strict", True) and not initialises_everything(kwargs)
         fault = model._fault() if counted else None
         if fault is not None:
@@ -431,6 +448,7 @@ def _to_the_front(
     if attention_mask is None:
         read = torch.arange(1, time + 1, device=input_ids.device).expand(batch, time)
         return nn.functional.pad(input_ids.long(), (1, 0), value=start), read
+    # A context must not stop at padding, on whichever side or in between it stands.
     real = own_columns(attention_mask, batch, time).bool()
     read = real.cumsum(1)
     words = input_ids.new_full((batch, time + 2), start, dtype=torch.long)

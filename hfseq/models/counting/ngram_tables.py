@@ -43,6 +43,7 @@ def _fault_of_order(tables: Tables, k: int, vocab_size: int, impossible_ids: Seq
 def _fault_of_keys(name: str, keys: torch.Tensor, end: int) -> str | None:
     if len(keys) == 0:
         return None
+    # Binary search needs them sorted, and an n-gram must not stand there twice.
     falls = keys[1:] <= keys[:-1]
     if falls.any():
         row = int(falls.nonzero()[0]) + 1
@@ -72,6 +73,7 @@ def _fault_of_words(k: int, words: torch.Tensor, shares: torch.Tensor, impossibl
 
 def _fault_of_sums(tables: Tables, k: int, contexts: torch.Tensor, vocab_size: int) -> str | None:
     """Check that each context's gamma and shares sum to 1; then P does, if P of the shorter context does."""
+    # In float64: float32 sums of a frequent context's thousands of shares would be off by more than the tolerance.
     sums = tables[f"gammas_{k - 1}"].double().index_add(0, contexts, tables[f"shares_{k}"].double())
     wrong = (sums - 1).abs() > _TOLERANCE
     if not wrong.any():

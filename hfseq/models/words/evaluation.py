@@ -43,6 +43,7 @@ def read_analogies(path: str | Path, *, strict: bool = True) -> list[Questions]:
         elif not (strict and line.startswith("#")):
             if not sections:
                 sections.append(_nameless(path, number, strict))
+            # gensim splits at white space alone.
             words = _columns(line) if strict else line.split()
             if len(words) == 4:
                 sections[-1].rows.append((words[0], words[1], words[2], words[3]))
@@ -111,6 +112,7 @@ def evaluate_analogies(
         Questions(name, [_folded(row, fold) for row in rows]) for name, rows in read_analogies(path, strict=strict)
     ]
     asked = [question for section in sections for question in section.rows]
+    # Files repeat questions across sections; each is answered once, and all of them by few matrix products.
     known = list(dict.fromkeys(question for question in asked if all(word in indices for word in question)))
     nearest = _Answers(table, search, restrict_vocab, batched).nearest(known, indices)
     answers = {
@@ -168,11 +170,13 @@ def evaluate_pairs(
     for first, second, score in read_pairs(path, delimiter=delimiter, encoding=encoding, strict=strict):
         pair = fold(first), fold(second)
         known = all(word in indices for word in pair)
+        # Counted also where the pair takes part with the similarity 0, as in gensim.
         unknown += not known
         if known or dummy4unknown:
             gold.append(score)
             ours.append(similarity(indices[pair[0]], indices[pair[1]]) if known else 0.0)
     if not gold:
+        # An empty result is most often the wrong delimiter, so the message names it.
         separator = "tabs, commas or spaces" if delimiter is None else repr(delimiter)
         raise ValueError(
             f"{path} holds no pair that can be scored: lines are two words and a number, separated by "
@@ -205,6 +209,7 @@ def _indices(table: VectorTable, restrict_vocab: int | None, case_insensitive: b
     indices: dict[str, int] = {}
     for index, key in enumerate(table.index_to_key[:restrict_vocab]):
         if isinstance(key, str):
+            # The first is the most frequent one, as keys are sorted by count.
             indices.setdefault(key.upper() if case_insensitive else key, index)
     return indices
 
@@ -236,6 +241,7 @@ def _lines(path: str | Path, encoding: str) -> Iterator[tuple[int, str]]:
 
 def _columns(line: str) -> list[str]:
     line = line.strip()
+    # Tabs win over commas, and both over spaces: words of a tab-separated file may hold the others.
     separator = next((each for each in "\t," if each in line), None)
     return [column.strip() for column in line.split(separator)]
 
@@ -256,6 +262,7 @@ class _Answers:
 
     def nearest(self, questions: list[Question], indices: dict[str, int]) -> Iterable[list[Any]]:
         rows = [tuple(indices[word] for word in question[:3]) for question in questions]
+        # Another query than `most_similar` has no product for many questions.
         if not self.batched:
             return [self._alone(row) for row in rows]
         return self._together(rows)
@@ -276,8 +283,10 @@ class _Answers:
         offsets += self._units(b, lengths)
         offsets += self._units(c, lengths)
         queries = np.stack([unit_vector(offset) for offset in offsets]).astype(np.float32)
+        # Three more than are wanted, for the three words of the question may be among them.
         best = best_of_many(self.table.vectors[:end], lengths[:end], queries, _NEIGHBOURS + 3)
         for row, found in zip(rows, best, strict=True):
+            # Two neighbours are too close to call in float32: asked alone, they come in gensim's order.
             if found is None:
                 yield self._alone(row)
                 continue

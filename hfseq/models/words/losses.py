@@ -3,10 +3,48 @@
 Shapes: B batch, D width, V vocabulary, N negatives.
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch.nn import functional as F
 
 from ..ragged import ragged_places
+from .tables import noise_table
+
+
+class WordLosses:
+    """The losses of a model, by the loss that its config names, with the tables that it needs.
+
+    Tables are made of the counts of words, once, for a large vocabulary takes a second; anew when the counts change.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[Any, tuple[np.ndarray, ...]] | None = None
+
+    def __call__(self, model: Any, context: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the loss of each row of a `Word2VecModel`: context (B, D), labels (B,)."""
+        config, outputs = model.config, model.needed_outputs("a loss").weight
+        if config.loss == "softmax":
+            return softmax_losses(outputs, context, labels)
+        tables = [torch.from_numpy(table).to(labels.device) for table in self._tables(model)]
+        if config.loss == "hierarchical-softmax":
+            return path_losses(outputs, context, labels, (tables[0], tables[1], tables[2]))
+        # Drawn on the CPU, so that a seed gives the same negatives on every device.
+        draws = torch.randint(len(tables[0]), (len(labels), config.negatives))
+        return sampled_losses(outputs, context, labels, tables[0][draws.to(labels.device)].long())
+
+    def _tables(self, model: Any) -> tuple[np.ndarray, ...]:
+        config, counts = model.config, model.counts
+        # torch counts each change in place; with the address that tells whether the counts are still the same.
+        state = (counts.data_ptr(), counts._version, config.loss, config.noise_power)
+        if self._made is None or self._made[0] != state:
+            by_path = config.loss == "hierarchical-softmax"
+            self._made = (
+                state,
+                model.paths() if by_path else (noise_table(counts.cpu().numpy(), config.noise_power),),
+            )
+        return self._made[1]
 
 
 def softmax_losses(outputs: torch.Tensor, context: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -18,6 +56,7 @@ def sampled_losses(
     outputs: torch.Tensor, context: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
 ) -> torch.Tensor:
     """Return the losses of each word against its noise words (B, N): (B,)."""
+    # Row by row: a product with all of `outputs` is what negative sampling saves.
     positive = (context * outputs[labels]).sum(-1)
     negative = torch.einsum("bd,bnd->bn", context, outputs[noise])
     # A noise word that is the word itself counts nothing, as in word2vec.c; the paper does not say.

@@ -33,6 +33,7 @@ def keep_probabilities(counts: np.ndarray, sample: float) -> np.ndarray:
 
 def noise_distribution(counts: np.ndarray, power: float) -> np.ndarray:
     """Return the chance of each word as a negative, float64, (V,): count^power, and 0 for words that never occur."""
+    # A negative power of 0 would be infinite.
     weights = np.where(counts > 0, counts.astype(np.float64), 0.0)
     np.power(weights, power, where=counts > 0, out=weights)
     return weights / weights.sum()
@@ -40,6 +41,7 @@ def noise_distribution(counts: np.ndarray, power: float) -> np.ndarray:
 
 def noise_table(counts: np.ndarray, power: float) -> np.ndarray:
     """Fill a table (int32, length a power of two) with words, in proportion to the noise distribution."""
+    # A draw is then one look-up by the high bits of a random number, without a division or a search.
     slots = _LEAST_SLOTS
     while slots < _SLOTS_A_WORD * len(counts) and slots < _MOST_SLOTS:
         slots *= 2
@@ -63,6 +65,7 @@ def huffman_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     words = np.flatnonzero(counts > 0)
     leaves = len(words)
     parent, is_left = np.zeros(2 * leaves, dtype=np.int64), np.zeros(2 * leaves, dtype=np.float32)
+    # Pairs (count, number): equal counts are joined in one order everywhere, so every engine has the same tree.
     heap = [(int(counts[word]), leaf) for leaf, word in enumerate(words)]
     heapq.heapify(heap)
     for node in range(leaves, 2 * leaves - 1):
@@ -98,6 +101,7 @@ def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int
         starts: int64, (words + 1,): where the n-grams of each word begin in the next.
         found: int64: numbers below `buckets`.
     """
+    # Bytes of all words in one array: numpy then finds the n-grams of one length of a whole vocabulary at once.
     encoded = [f"<{word}>".encode("utf-8", "surrogatepass") for word in words]
     text = np.frombuffer(b"".join(encoded), dtype=np.uint8)
     begins = np.flatnonzero((text & 0xC0) != 0x80)  # the first byte of each character
@@ -113,6 +117,7 @@ def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int
         if size == 1:  # an end mark alone says nothing
             first = first[(text[begins[first]] != ord("<")) & (text[begins[first]] != ord(">"))]
         kinds.append((owner[first], _fnv(text, begins[first], ends[first + size - 1])))
+    # From "by length" to "by word".
     owners = np.concatenate([owner_ for owner_, _ in kinds])
     hashes = np.concatenate([hash_ for _, hash_ in kinds])
     order = np.argsort(owners, kind="stable")
@@ -142,6 +147,7 @@ def _fnv(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     values = np.full(len(begins), _FNV_OFFSET, dtype=np.uint32)
     for offset in range(int((ends - begins).max(initial=0))):
         inside = begins + offset < ends
+        # fastText reads bytes as signed. It would be another hash for letters beyond ASCII, so it is kept.
         signed = text[begins[inside] + offset].astype(np.int8).astype(np.uint32)
         values[inside] = (values[inside] ^ signed) * _FNV_PRIME
     return values

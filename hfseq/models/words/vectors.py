@@ -65,6 +65,7 @@ class KeyedVectors(StoredVectors):
         query = self.get_mean_vector(keys, weights, post_normalize=True, ignore_missing=False)
         if indexer is not None and isinstance(topn, int):
             return indexer.most_similar(query, topn)
+        # A restriction wins over the clips, as in gensim.
         start, end = (0, restrict_vocab) if restrict_vocab else (clip_start, clip_end or len(self.vectors))
         scores = row_cosines(self.vectors[start:end], self._lengths()[start:end], query)
         return self._best(scores, topn, self._rows(keys), start) if topn else scores
@@ -87,6 +88,7 @@ class KeyedVectors(StoredVectors):
             return [[] for _ in items]
         queries = np.stack([self.get_mean_vector([i], None, True, True, ignore_missing=False) for i in items])
         end = restrict_vocab or len(self.vectors)
+        # One more than is wanted: a key is its own nearest neighbour.
         found = best_of_many(self.vectors[:end], self._lengths()[:end], queries, topn + 1)
         return [
             self.most_similar([item], topn=topn, restrict_vocab=restrict_vocab)
@@ -159,6 +161,7 @@ class KeyedVectors(StoredVectors):
         """List all keys that are closer to `key1` than `key2` is."""
         distances = self.distances(key1)
         row = self.get_index(key2, -1)
+        # Taken from the same product as the others: computed anew it could differ by a rounding, and count itself.
         limit = distances[row] if row >= 0 else self.distance(key1, key2)
         itself = self.get_index(key1, -1)
         return [self.index_to_key[index] for index in np.flatnonzero(distances < limit) if index != itself]
@@ -187,6 +190,7 @@ class KeyedVectors(StoredVectors):
         if len(keys) == 0:
             raise ValueError("the mean of no vectors does not exist; give at least one key or vector.")
         dtype = self.vectors.dtype
+        # In the vectors' own type, and in gensim's order of sums, so that the answers agree.
         if not isinstance(weights, np.ndarray):
             weights = np.ones(len(keys), dtype) if weights is None else np.array(weights, dtype)
         if len(weights) != len(keys):
@@ -202,6 +206,7 @@ class KeyedVectors(StoredVectors):
                 key = self.get_vector(key, norm=pre_normalize)
             total += weight * key
             size += abs(weight)
+        # By the sizes of the weights: with as much negative as positive their sum would be 0.
         mean = total / size if size > 0 else total
         return unit_vector(mean).astype(np.float32) if post_normalize else mean
 
@@ -246,6 +251,7 @@ class KeyedVectors(StoredVectors):
         """Return the cosine of the means of two lists of keys."""
         if not len(ws1) or not len(ws2):
             raise ZeroDivisionError("n_similarity needs at least one key in each list.")
+        # Not normalised first, as in gensim: long vectors count more in the mean.
         means = (self.get_mean_vector(keys, pre_normalize=False) for keys in (ws1, ws2))
         return np.dot(*map(unit_vector, means))
 
@@ -284,12 +290,15 @@ class KeyedVectors(StoredVectors):
         if not first or not second:
             logger.warning("a document of wmdistance holds no word that has a vector")
             return float("inf")
+        # Each word once: the transport problem is between words, whose masses are their shares of a document.
         words = list(dict.fromkeys([*first, *second]))
         if len(words) == 1:
             return 0.0
         shares = [np.array([document.count(word) / len(document) for word in words]) for document in (first, second)]
         vectors = np.array([self.get_vector(word, norm=norm) for word in words])
         here, there = (np.flatnonzero(share) for share in shares)
+        # Only between a word of one document and a word of the other: nothing else is ever moved, and the rest stays
+        # 0.
         costs = np.zeros((len(words), len(words)))
         costs[np.ix_(here, there)] = cdist(vectors[here], vectors[there])
         if costs.sum() < 1e-8:
@@ -414,6 +423,7 @@ class KeyedVectors(StoredVectors):
             seed: of the method.
         """
         try:
+            # Imported here: who never draws needs no matplotlib, and exported code has no plots at all.
             from hfseq.insight.plots import plot_words
         except ImportError as error:
             raise ImportError("plot needs the whole package: pip install hfseq") from error

@@ -40,8 +40,8 @@ from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..ragged import ragged_places
-from .losses import path_losses, sampled_losses, softmax_losses
-from .tables import huffman_paths, ngram_buckets, noise_table, out_of_range, words_alone
+from .losses import WordLosses
+from .tables import huffman_paths, ngram_buckets, out_of_range, words_alone
 from .vectors import KeyedVectors
 
 logger = logging.get_logger(__name__)
@@ -140,15 +140,18 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def __init__(self, config: Word2VecConfig) -> None:
         super().__init__(config)
         rows = config.vocab_size + config.ngram_buckets
+        # Words and n-gram buckets share one matrix: an input vector is a mean of its rows, whatever they stand for.
         self.inputs = nn.Embedding(rows, config.hidden_size, padding_idx=config.pad_token_id)
         self.outputs = nn.Embedding(config.vocab_size, config.hidden_size) if config.with_outputs else None
+        # Saved with the weights, for training goes on from them: they make the noise distribution and the Huffman
+        # tree.
         self.register_buffer("counts", torch.ones(config.vocab_size, dtype=torch.long))
         if config.ngram_buckets:
             self.register_buffer("ngram_starts", torch.zeros(config.vocab_size + 1, dtype=torch.long))
             self.register_buffer("ngrams", torch.zeros(config.num_ngrams, dtype=torch.int32))
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._vectors: tuple[Any, KeyedVectors] | None = None
-        self._tables: tuple[Any, tuple[np.ndarray, ...]] | None = None
+        self._losses = WordLosses()
         self.post_init()
 
     @torch.no_grad()
@@ -221,6 +224,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         hidden_states = inputs_embeds * attention_mask[..., None].to(inputs_embeds.dtype)
         loss = None
         if labels is not None:
+            # The mean of the real tokens alone, so that padding does not change the loss.
             context = hidden_states.sum(1) / attention_mask.sum(1, keepdim=True).clamp(min=1)
             loss = self._loss(context, labels, num_items_in_batch)
         return Word2VecOutput(loss=loss, last_hidden_state=hidden_states)
@@ -230,6 +234,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         vectors = self.inputs(input_ids)
         if not self.config.ngram_buckets:
             return vectors
+        # Words have different numbers of n-grams: all of them are looked up end to end, and added to their words.
         ids = input_ids.reshape(-1)
         sizes = self.ngram_starts[ids + 1] - self.ngram_starts[ids]
         owner, place = ragged_places(self.ngram_starts[ids], sizes)
@@ -241,33 +246,13 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         self, context: torch.Tensor, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None
     ) -> torch.Tensor:
         """Return the mean loss of predicting labels (B,) from contexts (B, D)."""
-        outputs = self.needed_outputs("a loss")
         labels = labels.view(-1)
         wrong = labels[(labels != -100) & ((labels < 0) | (labels >= self.config.vocab_size))]
         if len(wrong):
             raise ValueError(f"label {int(wrong[0])} is outside 0 to {self.config.vocab_size - 1}, the ids of words.")
         given = labels != -100
-        losses = self._losses(outputs.weight, context[given], labels[given])
+        losses = self._losses(self, context[given], labels[given])
         return losses.sum() / (given.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
-
-    def _losses(self, outputs: torch.Tensor, context: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        if self.config.loss == "softmax":
-            return softmax_losses(outputs, context, labels)
-        tables = [torch.from_numpy(table).to(labels.device) for table in self._loss_tables()]
-        if self.config.loss == "hierarchical-softmax":
-            return path_losses(outputs, context, labels, (tables[0], tables[1], tables[2]))
-        draws = torch.randint(len(tables[0]), (len(labels), self.config.negatives))  # by the CPU's seed anywhere
-        return sampled_losses(outputs, context, labels, tables[0][draws.to(labels.device)].long())
-
-    def _loss_tables(self) -> tuple[np.ndarray, ...]:
-        """Return what the loss needs of the counts; made once, for it takes a second for a large vocabulary."""
-        state = (self.counts.data_ptr(), self.counts._version, self.config.loss, self.config.noise_power)
-        if self._tables is None or self._tables[0] != state:
-            if self.config.loss == "hierarchical-softmax":
-                self._tables = (state, self.paths())
-            else:
-                self._tables = (state, (noise_table(self.counts.cpu().numpy(), self.config.noise_power),))
-        return self._tables[1]
 
     def needed_outputs(self, purpose: str) -> nn.Embedding:
         """Return the output vectors; without any, the error names the purpose that needs them."""
@@ -313,6 +298,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def tokenizer(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
         if tokenizer is not None:
             size, pad, unknown = len(tokenizer), tokenizer.pad_token_id, tokenizer.unk_token_id
+            # Rows are words by their ids alone, so another tokenizer would give every word a wrong vector.
             if (size, pad, unknown) != (self.config.vocab_size, 0, 1):
                 raise ValueError(
                     f"The tokenizer has {size} tokens, its padding has the id {pad}, its unknown token {unknown}; the "
@@ -347,7 +333,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return self._vectors[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_vectors": None, "_tables": None}  # a copy makes its own
+        return self.__dict__ | {"_vectors": None, "_losses": WordLosses()}  # a copy makes its own
 
     def weights_changed(self) -> None:
         """Forget `vectors`; for those who write weights where torch cannot see it, through `.data` or numpy."""
@@ -403,6 +389,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
             from hfseq.tokenization import vocabulary_tokenizer
         except ImportError as error:
             raise ImportError("Word2VecModel.from_vectors needs the whole package: pip install hfseq") from error
+        # Files of vectors often have rows for <unk> or <pad>, which are tokens here and no words.
         kept = [index for index, word in enumerate(vectors.index_to_key) if word not in (None, *SPECIAL_TOKENS)]
         numbers = np.asarray(vectors.vectors)[kept]
         wrong = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
@@ -429,6 +416,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         """Make a model of the same input vectors alone, half the size; the weights are shared, not copied."""
         config = copy.deepcopy(self.config)
         config.with_outputs = False
+        # No memory for weights that are replaced at once.
         with torch.device("meta"):
             lean = type(self)(config)
         lean.inputs, lean.tokenizer = self.inputs, self.tokenizer
