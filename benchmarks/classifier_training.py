@@ -64,7 +64,7 @@ class Task:
 
     Attributes:
         train: Rows of `input_ids`, `length` and `label`.
-        test: Rows alike.
+        test: Rows of the same form.
         tokenizer: Pads them.
         epochs: Passes over `train`.
         seed: Of weights and order.

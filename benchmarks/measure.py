@@ -57,7 +57,7 @@ def ratios(rivals: dict[str, Callable[[], Any]], peer: str, rounds: int = 15) ->
     """Return how many times faster than the peer each rival is (its own ratio is 1).
 
     Args:
-        rivals: As of `take_turns`.
+        rivals: As for `take_turns`.
         peer: The rival that the others are measured against.
         rounds: Turns of each.
     """
@@ -149,11 +149,10 @@ def write_result(
     """Print the rows and keep them in results/NAME.json, from which README's table is made.
 
     Args:
-        name: Of the benchmark.
-        command: That gives these numbers.
+        command: The one that gives these numbers.
         peer: What the ratios compare with.
         rows: {"claim", "goal", "ratio"} and what else was measured, one a measurement.
-        unit: Of the ratios.
+        unit: Unit of the ratios.
         **more: What else the file says.
     """
     packages = ("torch", "transformers", "hfseq")

@@ -41,12 +41,12 @@ class Size:
     """A model and what it reads at once.
 
     Attributes:
-        layers: Of the model.
-        heads: Of each layer.
-        width: Of the model.
+        layers: Number of layers.
+        heads: Attention heads of a layer.
+        width: Numbers of a hidden state.
         tokens: T, of each text.
         batch: B, texts of an update.
-        updates: In a turn.
+        updates: Updates of a turn.
     """
 
     layers: int
@@ -212,7 +212,7 @@ class Training:
     Args:
         model: Whose weights learn.
         loss: Of tokens and the tokens after them.
-        size: Of its batches.
+        size: Gives the shape of its batches.
         is_bfloat16: Whether autocast makes products of bfloat16.
         is_fused: Whether one kernel does all of AdamW.
     """

@@ -289,7 +289,6 @@ def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
     """Print the Python source of a cell's kernels; also return how many vectors of scratch they need.
 
     Args:
-        cell: The equation.
         dtype: "float32" or "float64".
         rest: Whether the width may leave a rest that fills no vector.
     """

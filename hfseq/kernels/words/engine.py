@@ -111,7 +111,6 @@ class Part(NamedTuple):
         ids: int32: the corpus.
         start: First id.
         stop: End of the ids.
-        thread: Number of the thread.
         seed: Seed of its random numbers.
         rates: Learning rates at the beginning and the end of the whole training.
         before: Ids read before this call, by all.
@@ -197,7 +196,6 @@ class Loop:
         """Train on a part of the corpus. Releases the interpreter lock, so threads run side by side.
 
         Args:
-            part: What to read.
             tables: What belongs to the vocabulary of the matrices.
             inputs: float32, (input rows, padded width): words, then n-grams.
             outputs: float32, (output rows, padded width): words, or the inner nodes of the Huffman tree.

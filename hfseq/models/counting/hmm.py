@@ -317,7 +317,6 @@ class HMMForTokenClassification(HMMPreTrainedModel):
             labels: (B, T) tags, -100 for tokens whose tag is unknown; adds `loss`.
             num_items_in_batch: Labels in the whole update, by which the summed loss is divided; without it, those of
                 this batch.
-            **kwargs: `return_dict`.
 
         Returns:
             `logits` (B, T, S), see `HiddenMarkov.marginals`, and `loss`: -log P(words, labels), a sum over the paths

@@ -145,8 +145,6 @@ class HiddenMarkov(nn.Module):
         """Run the forward pass.
 
         Args:
-            reading: The texts.
-            tables: The parameters.
             start: (B, S) or (S) log p_1.
             algebra: SUM or MAX.
 

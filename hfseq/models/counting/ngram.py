@@ -82,7 +82,7 @@ class NGramConfig(SequenceConfig):
     Args:
         vocab_size: V, number of token ids.
         order: n, words of the longest n-gram; the context is one word shorter.
-        smoothing: "kneser-ney" (interpolated) or "add-k", see above.
+        smoothing: "kneser-ney" (interpolated) or "add-k"; the equations stand at the top of this file.
         discounts: Of Kneser-Ney: "modified", three for each order, or "single", one.
         add_k: Of add-k smoothing: how often each word is pretended to have been seen; 0: maximum likelihood.
         num_ngrams: Stored n-grams of each order from 1 to `order`, filled in by `NGramForCausalLM.fit`.

@@ -48,8 +48,6 @@ def read_corpus(
     """Check documents and join them.
 
     Args:
-        documents: Token ids of each.
-        vocab_size: V.
         boundary_ids: Tokens that no context looks back past; the first is put before documents without one.
         impossible_ids: Tokens that are never predicted; padding among them must not occur at all.
         bos_token_id: Where a document begins with it, it is context only.
@@ -101,9 +99,7 @@ def count_ngrams(corpus: Corpus, *, order: int, vocab_size: int, continuations: 
     """Count the n-grams of each order from 1 to `order`.
 
     Args:
-        corpus: From `read_corpus`.
         order: Words of the longest.
-        vocab_size: V.
         continuations: Count for all orders but the highest the different words before, instead of occurrences; where
             nothing can stand before, occurrences.
     """
@@ -159,7 +155,6 @@ def kneser_ney(context: np.ndarray, counts: np.ndarray, num_contexts: int, kind:
         context: int64, (N,): row of each n-gram's context.
         counts: int64, (N,).
         num_contexts: How many contexts there are.
-        kind: Of discounts.
 
     Returns:
         Each n-gram's share (N,) and each context's gamma (num_contexts,), float64.

@@ -64,7 +64,6 @@ def read_pairs(
     Args:
         path: a file, also packed.
         delimiter: what separates the columns; None for tabs, commas or spaces, whichever a line holds.
-        encoding: of the file.
         strict: refuse a line of another form, but for a first one of titles; leave columns after the third out.
             Otherwise pass over such lines, as gensim does.
     """
@@ -97,14 +96,11 @@ def evaluate_analogies(
     """Answer a file of analogies; see `KeyedVectors.evaluate_word_analogies`.
 
     Args:
-        table: the vectors.
-        path: the file of questions.
         search: `most_similar` or another query of its form.
         batched: whether `search` is `most_similar`, so that many questions can be one matrix product.
         restrict_vocab: how many keys from the first on take part.
         case_insensitive: compare in upper case.
         dummy4unknown: count questions with unknown words as wrong.
-        strict: see `read_analogies`.
     """
     indices = _indices(table, restrict_vocab, case_insensitive)
     fold = _upper if case_insensitive else str
@@ -148,15 +144,11 @@ def evaluate_pairs(
     """Correlate with a file of word pairs; see `KeyedVectors.evaluate_word_pairs`.
 
     Args:
-        table: the vectors.
-        path: the file of pairs.
         similarity: of two rows of the table.
         delimiter: what separates the columns; see `read_pairs`.
-        encoding: of the file.
         restrict_vocab: how many keys from the first on take part.
         case_insensitive: compare in upper case.
         dummy4unknown: give pairs with unknown words the similarity 0.
-        strict: see `read_pairs`.
     """
     try:  # the Hub's loader demands what is imported outside `try`, also of those who never evaluate
         from scipy.stats import pearsonr, spearmanr

@@ -22,7 +22,6 @@ class StoredVectors(VectorTable):
         """Read a file of any format that `hfseq.data.vector_files.read_word_vectors` knows.
 
         Args:
-            path: the file.
             **options: of `read_word_vectors`, such as `limit` and `vocabulary`.
         """
         found = _read(path, **options)
@@ -43,13 +42,10 @@ class StoredVectors(VectorTable):
         """Read the format of word2vec.
 
         Args:
-            fname: the file.
             fvocab: a file of lines `word count`. Without it `count` only tells the order of the words.
             binary: read the binary format instead of the text one.
-            encoding: of the words.
             unicode_errors: what to do about words that are not in this encoding: "strict", "ignore" or "replace".
             limit: read so many vectors from the first on.
-            datatype: of the vectors.
             no_header: the file begins with the first vector, as GloVe's do; text only.
         """
         if no_header and binary:
@@ -81,7 +77,6 @@ class StoredVectors(VectorTable):
         """Write the format of word2vec.
 
         Args:
-            fname: the file.
             fvocab: also write a file of lines `word count`.
             binary: write the binary format instead of the text one.
             total_vec: how many vectors the header promises, if more are to be appended.
@@ -133,7 +128,6 @@ class StoredVectors(VectorTable):
             fname: a file in word2vec's format.
             lockf: for gensim's argument order alone; it does nothing, for `Word2VecTrainer` trains all words.
             binary: read the binary format instead of the text one.
-            encoding: of the words.
             unicode_errors: what to do about words that are not in this encoding.
         """
         found = _read(

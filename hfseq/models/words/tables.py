@@ -19,7 +19,6 @@ def keep_probabilities(counts: np.ndarray, sample: float) -> np.ndarray:
     word2vec.c's min(1, sqrt(s / f) + s / f) with f the word's share of the corpus; the paper has sqrt(s / f) alone.
 
     Args:
-        counts: (V,) of each word.
         sample: s; 0 keeps all.
 
     Returns:
@@ -92,9 +91,8 @@ def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int
     """List the character n-grams of each word, between marks of its ends, as numbers of buckets (fastText's hash).
 
     Args:
-        words: Any.
         shortest: Characters of the shortest n-gram, end marks counted.
-        longest: Of the longest.
+        longest: Characters of the longest.
         buckets: How many there are; n-grams that meet in one share its vector.
 
     Returns:

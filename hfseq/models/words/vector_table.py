@@ -25,7 +25,6 @@ class VectorTable:
     Args:
         vector_size: D.
         count: rows to set aside for `add_vector`.
-        dtype: of the vectors.
 
     Attributes:
         norms: lengths of the vectors (N,), or None until they are needed.
@@ -229,7 +228,6 @@ class VectorTable:
         """Add keys at the end.
 
         Args:
-            keys: the keys, or one.
             weights: their vectors, (keys, D); (D,) for one.
             extras: further numbers by name, one for each of the keys.
             replace: what becomes of keys that are there already: take the new vector, or keep the old one.

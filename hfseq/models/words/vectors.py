@@ -274,8 +274,7 @@ class KeyedVectors(StoredVectors):
         Reference: Kusner et al., "From Word Embeddings To Document Distances", 2015.
 
         Args:
-            document1: words; those without a vector are left out.
-            document2: words, likewise.
+            document1: words; those without a vector are left out, here and in `document2`.
             norm: scale the vectors to length 1 first.
 
         Returns:
@@ -357,7 +356,6 @@ class KeyedVectors(StoredVectors):
         Args:
             pairs: a file (also .gz, .xz, .bz2) of two words and a number a line; "#" begins a comment.
             delimiter: what separates them; None for tabs, commas or spaces, whichever a line holds.
-            encoding: of the file.
             restrict_vocab: use so many keys from the first on.
             case_insensitive: compare in upper case; of keys that differ in case only, the first one counts.
             dummy4unknown: give pairs with unknown words the cosine 0, instead of leaving them out.
@@ -419,8 +417,6 @@ class KeyedVectors(StoredVectors):
             words: the words, or lists of them by the name of their cluster; the first 100 keys by default.
             method: how to go from D dimensions to two.
             path: where to save the picture.
-            title: over the picture.
-            seed: of the method.
         """
         try:
             # Imported here: who never draws needs no matplotlib, and exported code has no plots at all.

@@ -66,7 +66,7 @@ class Word2VecConfig(SequenceConfig):
         sample: Words more frequent than this share of the corpus are left out at random; 0 keeps all.
         ngram_buckets: Vectors for character n-grams, which share them by a hash; 0 for none.
         shortest_ngram: Characters of the shortest n-gram, marks of a word's ends counted.
-        longest_ngram: Of the longest.
+        longest_ngram: Characters of the longest.
         num_ngrams: N-grams of all the vocabulary's words together; filled in with the vocabulary.
         with_outputs: Whether there are output vectors; without them the model can be asked, but not trained.
     """
@@ -207,7 +207,6 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
             inputs_embeds: (B, T, D), instead of ids.
             labels: (B,), the word to predict; -100 for none.
             num_items_in_batch: Labels of the whole update, over accumulation steps and processes.
-            **kwargs: What transformers passes to every model.
         """
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         if inputs_embeds is None:
@@ -357,7 +356,6 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
 
         Args:
             context_words: Those the vocabulary lacks are passed over.
-            topn: How many words.
 
         Returns:
             Words with their probabilities; None if the vocabulary has no word of the context.
@@ -428,10 +426,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         """Save config, weights and, if the model has one, its tokenizer.
 
         Args:
-            save_directory: The folder.
-            *args: As transformers takes them.
             vectors_only: Leave the output vectors out.
-            **kwargs: As transformers takes them.
         """
         if vectors_only and self.outputs is not None:
             if kwargs.get("state_dict") is not None:

@@ -278,7 +278,6 @@ class TorchEngine:
     Args:
         model: Whose vectors to start from.
         device: Such as "cuda" or "mps"; the best there is by default.
-        tokens_per_step: Tokens of one step.
         shared: Negatives that a block of tokens shares.
         block: Tokens of such a block.
     """
