@@ -37,7 +37,7 @@ _switch = {"on": False}
 
 
 def enable(on: bool = True) -> None:
-    """Run recurrent layers that are on a GPU through this module or no longer. Experimental: compare the numbers first."""
+    """Run recurrent layers on a GPU through this module, or no longer. Experimental: compare the numbers first."""
     _switch["on"] = on
 
 

@@ -213,8 +213,8 @@ def train_block(part, tables, inputs, outputs, sizes, progress, scratch, lists, 
 
     A negative's share of the gradient is weighted by (negatives wished for a pair) / SHARED, so that its expectation
     is that of drawing for each pair anew. Within a block all vectors are read before any is written. A negative that
-    happens to be the positive word is not left out, as the algorithm for single pairs does: it would be seldom, and
-    the tokens of the block differ.
+    happens to be the positive word counts all the same (`train_paths` leaves it out): this is seldom, and for the
+    other tokens of the block it is a negative.
     """
     ids, start, stop, thread, seed, rates, before, total = part
     window, shrink, block = sizes[0], sizes[1] != 0, sizes[3]

@@ -39,11 +39,10 @@ class WordLosses:
         # torch counts each change in place; with the address that tells whether the counts are still the same.
         state = (counts.data_ptr(), counts._version, config.loss, config.noise_power)
         if self._made is None or self._made[0] != state:
-            by_path = config.loss == "hierarchical-softmax"
-            self._made = (
-                state,
-                model.paths() if by_path else (noise_table(counts.cpu().numpy(), config.noise_power),),
-            )
+            if config.loss == "hierarchical-softmax":
+                self._made = (state, model.paths())
+            else:
+                self._made = (state, (noise_table(counts.cpu().numpy(), config.noise_power),))
         return self._made[1]
 
 
