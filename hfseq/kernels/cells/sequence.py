@@ -67,7 +67,7 @@ def run(
         _few_rows(cell, packing.sizes, inputs, trace, packing.first, weights)
         return trace[0, packing.first :], packing.reached(trace, states)
     plan = Plan(cell, packing, product_dtype)
-    return _TimeLoop.apply(plan, inputs, states, *weights[:-1], _contiguous(weights.params))
+    return _TimeLoop.apply(plan, inputs, states, *weights)
 
 
 def _contiguous(params: torch.Tensor | None) -> torch.Tensor | None:
@@ -150,128 +150,178 @@ def _steps(rows: torch.Tensor, sizes: Sequence[int]) -> Sequence[torch.Tensor]:
     return rows.split(sizes) if rows.shape[1] else ()
 
 
+class Kept(NamedTuple):
+    """What forward leaves for backward, step by step.
+
+    Attributes:
+        gates: (n, G H) W x + b, and in the end the whole gates (or `Traced.activations` of them).
+        split: (n, S H) U h + b' of the gates whose recurrent product the equation keeps apart.
+        vectors: (n, H) what the late gate's weights meet, if there is one.
+        trace: (number of states, first + n, H) initial states, then those after each step.
+        params: (P, H) or None.
+    """
+
+    gates: torch.Tensor
+    split: torch.Tensor
+    vectors: torch.Tensor
+    trace: torch.Tensor
+    params: torch.Tensor | None
+
+    @classmethod
+    def before(cls, plan: Plan, gates: torch.Tensor, states: torch.Tensor, params: torch.Tensor | None) -> "Kept":
+        """Make room for all steps; `gates` hold the inputs' part, and the trace begins with the initial states."""
+        cell, first, n, width = plan.cell, plan.packing.first, len(gates), states.shape[2]
+        split, vectors = (gates.new_empty(n, count * width) for count in (len(cell.split), cell.late is not None))
+        trace = gates.new_empty(len(cell.states), first + n, width)
+        trace[:, :first] = states[:, :first]
+        return cls(gates, split, vectors, trace, _contiguous(params))
+
+
+class Gradients(NamedTuple):
+    """What backward fills, but for `outputs`; `states` starts as the gradient of the states reached."""
+
+    outputs: torch.Tensor
+    states: torch.Tensor
+    gates: torch.Tensor
+    split: torch.Tensor
+
+    @classmethod
+    def after(cls, kept: Kept, d_outputs: torch.Tensor, d_reached: torch.Tensor) -> "Gradients":
+        """Make room for the gradients of all steps, with what came in."""
+        d_states = d_reached.clone(memory_format=torch.contiguous_format)  # (states, B, H), of rows yet to end
+        return cls(d_outputs.contiguous(), d_states, torch.empty_like(kept.gates), torch.empty_like(kept.split))
+
+
+def input_gradients(
+    ctx: Any, factors: Sequence[torch.Tensor], kept: Kept, gradients: Gradients, d_params: torch.Tensor | None
+) -> tuple[Any, ...]:
+    """Return the gradients of all that a time loop's `forward` was given, in its order.
+
+    `factors` are inputs, weight_ih and weight_hh: `ctx` gives what it saved once, where it is computed anew.
+    """
+    inputs, weight_ih, weight_hh = factors
+    plan, products = ctx.plan, Products(ctx.plan.product_dtype)
+    blocks, h_before = Blocks.of(plan.cell, weight_hh.shape[1]), plan.packing.previous(kept.trace[0])
+    d_gates, d_split = gradients.gates, gradients.split
+    met = ((d_gates[:, blocks.plain], h_before), (d_split, h_before), (d_gates[:, blocks.late], kept.vectors))
+    has_bias, has_bias_hh = ctx.has
+    return (
+        None,
+        products.of(d_gates, weight_ih) if ctx.needs_input_grad[1] else None,
+        gradients.states if ctx.needs_input_grad[2] else None,
+        products.of(d_gates.t(), inputs),
+        torch.cat([products.of(d_gate.t(), vector) for d_gate, vector in met if d_gate.shape[1]]),
+        d_gates.sum(0) if has_bias else None,
+        d_split.sum(0) if has_bias_hh else None,
+        d_params,
+    )
+
+
 class _TimeLoop(torch.autograd.Function):
     @staticmethod
     @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx: Any, plan: Plan, inputs: torch.Tensor, states: torch.Tensor, *tensors: Any) -> Any:
         weight_ih, weight_hh, bias, bias_hh, params = tensors
-        cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
-        sizes, first, n = packing.sizes, packing.first, len(inputs)
-        kernels = kernels_for(cell, DTYPES[inputs.dtype], width)
-        blocks, products = Blocks.of(cell, width), Products(plan.product_dtype)
-        # Transposed once: every step reads them, and a product is fastest along its rows.
-        plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t().contiguous()) for block in blocks)
-
-        gates = products.with_bias(inputs, weight_ih.t(), bias)  # (n, G H): W x + b, in the end all of a gate
-        split = inputs.new_empty(n, split_hh.shape[1])  # (n, S H): U h + b', where the equation keeps it apart
-        vectors = inputs.new_empty(n, late_hh.shape[1])  # (n, H): what the late gate's weights meet
-        trace = inputs.new_empty(len(cell.states), first + n, width)  # initial states, then those after each step
-        trace[:, :first] = states[:, :first]
-        scratch = inputs.new_empty(kernels.scratch + 1, width)
-
-        h = trace[0, :first]
-        at_gates, at_split, at_trace, at_vectors = _Rows(gates), _Rows(split), _Rows(trace), _Rows(vectors)
-        at_params, at_scratch, plane = _address(params), scratch.data_ptr(), trace.stride(0)
-        plain_steps, split_steps = _steps(gates[:, blocks.plain], sizes), _steps(split, sizes)
-        late_steps, vector_steps = _steps(gates[:, blocks.late], sizes), _steps(vectors, sizes)
-        h_steps = trace[0, first:].split(sizes)
-        for t, (size, now, before) in enumerate(zip(sizes, packing.offsets, packing.before, strict=True)):
-            h = h if len(h) == size else h[:size]
-            if plain_steps:
-                products.add_to(plain_steps[t], h, plain_hh)
-            if split_steps:
-                products.into(split_steps[t], h, split_hh, bias_hh)
-            addresses = ForwardAddresses(
-                gates=at_gates(now),
-                split=at_split(now),
-                before=at_trace(before),
-                params=at_params,
-                vector=at_vectors(now),
-                after=at_trace(first + now),
-                scratch=at_scratch,
-                plane=plane,
-            )
-            if kernels.early is not None:
-                kernels.early(*addresses, size, width)
-                products.add_to(late_steps[t], vector_steps[t], late_hh)
-            kernels.forward(*addresses, size, width)
-            h = h_steps[t]
-
-        ctx.plan, ctx.kernels, ctx.has = plan, kernels, (bias is not None, bias_hh is not None)
-        ctx.save_for_backward(inputs, weight_ih, weight_hh, params, gates, split, vectors, trace)
-        return trace[0, first:], packing.reached(trace, states)
+        gates = Products(plan.product_dtype).with_bias(inputs, weight_ih.t(), bias)
+        kept = Kept.before(plan, gates, states, params)
+        _forward_steps(plan, kept, weight_hh, bias_hh)
+        ctx.plan, ctx.has = plan, (bias is not None, bias_hh is not None)
+        ctx.save_for_backward(inputs, weight_ih, weight_hh, *kept)
+        return kept.trace[0, plan.packing.first :], plan.packing.reached(kept.trace, states)
 
     @staticmethod
     @custom_bwd(device_type="cpu")
     def backward(ctx: Any, *d_results: torch.Tensor) -> Any:
         if torch.is_grad_enabled():  # only under create_graph=True; a constant would be the wrong answer, unseen
             raise RuntimeError("hfseq's fused kernels have no second derivative: leave create_graph=True out.")
-        d_outputs, d_reached = d_results
+        *factors, gates, split, vectors, trace, params = ctx.saved_tensors
         # Contiguous, because hooks on saved tensors may hand back other strides, and kernels are given addresses.
-        inputs, weight_ih, weight_hh, params, *saved = ctx.saved_tensors
-        gates, split, vectors, trace = (tensor.contiguous() for tensor in saved)
-        params = _contiguous(params)
-        plan, kernels = ctx.plan, ctx.kernels
-        cell, packing, width = plan.cell, plan.packing, weight_hh.shape[1]
-        sizes, first = packing.sizes, packing.first
-        blocks, products = Blocks.of(cell, width), Products(plan.product_dtype)
-        plain_hh, split_hh, late_hh = (products.cast(weight_hh[block]) for block in blocks)
+        gates, split, vectors, trace = (tensor.contiguous() for tensor in (gates, split, vectors, trace))
+        kept = Kept(gates, split, vectors, trace, _contiguous(params))
+        gradients = Gradients.after(kept, *d_results)
+        d_params = _backward_steps(ctx.plan, kept, gradients, factors[-1])
+        return input_gradients(ctx, factors, kept, gradients, d_params)
 
-        d_outputs = d_outputs.contiguous()
-        d_gates, d_split = torch.empty_like(gates), torch.empty_like(split)
-        d_states = d_reached.clone(memory_format=torch.contiguous_format)  # (states, B, H), of rows yet to end
-        d_params = None if params is None else torch.zeros_like(params)
-        d_vector = inputs.new_empty(first, late_hh.shape[0])
-        scratch = inputs.new_empty(kernels.scratch + 1, width)
 
-        at_gates, at_split, at_trace, at_d_outputs = _Rows(gates), _Rows(split), _Rows(trace), _Rows(d_outputs)
-        at_d_gates, at_d_split = _Rows(d_gates), _Rows(d_split)
-        at_params, at_d_params, at_d_vector = _address(params), _address(d_params), d_vector.data_ptr()
-        at_d_states, at_scratch = d_states.data_ptr(), scratch.data_ptr()
-        plane, d_plane = trace.stride(0), d_states.stride(0)
-        d_plain_steps, d_split_steps = _steps(d_gates[:, blocks.plain], sizes), _steps(d_split, sizes)
-        d_late_steps, d_h_steps = _steps(d_gates[:, blocks.late], sizes), [d_states[0, :size] for size in sizes]
-        for t in reversed(range(len(sizes))):
-            size, now, before = sizes[t], packing.offsets[t], packing.before[t]
-            addresses = BackwardAddresses(
-                gates=at_gates(now),
-                split=at_split(now),
-                before=at_trace(before),
-                params=at_params,
-                d_states=at_d_states,
-                d_output=at_d_outputs(now),
-                d_vector=at_d_vector,
-                d_gates=at_d_gates(now),
-                d_split=at_d_split(now),
-                d_params=at_d_params,
-                scratch=at_scratch,
-                plane=plane,
-                d_plane=d_plane,
-            )
-            if kernels.early_backward is not None:
-                kernels.early_backward(*addresses, size, width)
-                products.into(d_vector[:size], d_late_steps[t], late_hh)
-            kernels.backward(*addresses, size, width)
-            if d_plain_steps:
-                products.add_to(d_h_steps[t], d_plain_steps[t], plain_hh)
-            if d_split_steps:
-                products.add_to(d_h_steps[t], d_split_steps[t], split_hh)
-
-        need_inputs, need_states = ctx.needs_input_grad[1:3]
-        h_before = packing.previous(trace[0])
-        met = ((d_gates[:, blocks.plain], h_before), (d_split, h_before), (d_gates[:, blocks.late], vectors))
-        d_weight_hh = torch.cat([products.of(d_gate.t(), vector) for d_gate, vector in met if d_gate.shape[1]])
-        has_bias, has_bias_hh = ctx.has
-        return (
-            None,
-            products.of(d_gates, weight_ih) if need_inputs else None,
-            d_states if need_states else None,
-            products.of(d_gates.t(), inputs),
-            d_weight_hh,
-            d_gates.sum(0) if has_bias else None,
-            d_split.sum(0) if has_bias_hh else None,
-            d_params,
+def _forward_steps(plan: Plan, kept: Kept, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None) -> None:
+    """Go through all steps: products, and between them the kernels, which write into what is kept."""
+    gates, split, vectors, trace, params = kept
+    sizes, first, width = plan.packing.sizes, plan.packing.first, weight_hh.shape[1]
+    kernels = kernels_for(plan.cell, DTYPES[gates.dtype], width)
+    blocks, products = Blocks.of(plan.cell, width), Products(plan.product_dtype)
+    # Transposed once: every step reads them, and a product is fastest along its rows.
+    plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t().contiguous()) for block in blocks)
+    scratch = gates.new_empty(kernels.scratch + 1, width)
+    at_gates, at_split, at_trace, at_vectors = map(_Rows, (gates, split, trace, vectors))
+    fixed = {"params": _address(params), "scratch": scratch.data_ptr(), "plane": trace.stride(0)}
+    plain_steps, split_steps = _steps(gates[:, blocks.plain], sizes), _steps(split, sizes)
+    late_steps, vector_steps = _steps(gates[:, blocks.late], sizes), _steps(vectors, sizes)
+    h, h_steps = trace[0, :first], trace[0, first:].split(sizes)
+    for t, (size, now, before) in enumerate(zip(sizes, plan.packing.offsets, plan.packing.before, strict=True)):
+        h = h if len(h) == size else h[:size]
+        if plain_steps:
+            products.add_to(plain_steps[t], h, plain_hh)
+        if split_steps:
+            products.into(split_steps[t], h, split_hh, bias_hh)
+        addresses = ForwardAddresses(
+            gates=at_gates(now),
+            split=at_split(now),
+            before=at_trace(before),
+            vector=at_vectors(now),
+            after=at_trace(first + now),
+            **fixed,
         )
+        if kernels.early is not None:
+            kernels.early(*addresses, size, width)
+            products.add_to(late_steps[t], vector_steps[t], late_hh)
+        kernels.forward(*addresses, size, width)
+        h = h_steps[t]
+
+
+def _backward_steps(plan: Plan, kept: Kept, gradients: Gradients, weight_hh: torch.Tensor) -> torch.Tensor | None:
+    """Go back through all steps and fill the gradients; return that of the params."""
+    gates, split, vectors, trace, params = kept
+    d_outputs, d_states, d_gates, d_split = gradients
+    sizes, width = plan.packing.sizes, weight_hh.shape[1]
+    kernels = kernels_for(plan.cell, DTYPES[gates.dtype], width)
+    blocks, products = Blocks.of(plan.cell, width), Products(plan.product_dtype)
+    plain_hh, split_hh, late_hh = (products.cast(weight_hh[block]) for block in blocks)
+    d_params = None if params is None else torch.zeros_like(params)
+    d_vector = vectors.new_empty(plan.packing.first, vectors.shape[1])
+    scratch = gates.new_empty(kernels.scratch + 1, width)
+    at_gates, at_split, at_trace, at_d_outputs = map(_Rows, (gates, split, trace, d_outputs))
+    at_d_gates, at_d_split = _Rows(d_gates), _Rows(d_split)
+    fixed = {
+        "params": _address(params),
+        "d_states": d_states.data_ptr(),
+        "d_vector": d_vector.data_ptr(),
+        "d_params": _address(d_params),
+        "scratch": scratch.data_ptr(),
+        "plane": trace.stride(0),
+        "d_plane": d_states.stride(0),
+    }
+    d_plain_steps, d_split_steps = _steps(d_gates[:, blocks.plain], sizes), _steps(d_split, sizes)
+    d_late_steps, d_h_steps = _steps(d_gates[:, blocks.late], sizes), [d_states[0, :size] for size in sizes]
+    for t in reversed(range(len(sizes))):
+        size, now, before = sizes[t], plan.packing.offsets[t], plan.packing.before[t]
+        addresses = BackwardAddresses(
+            gates=at_gates(now),
+            split=at_split(now),
+            before=at_trace(before),
+            d_output=at_d_outputs(now),
+            d_gates=at_d_gates(now),
+            d_split=at_d_split(now),
+            **fixed,
+        )
+        if kernels.early_backward is not None:
+            kernels.early_backward(*addresses, size, width)
+            products.into(d_vector[:size], d_late_steps[t], late_hh)
+        kernels.backward(*addresses, size, width)
+        if d_plain_steps:
+            products.add_to(d_h_steps[t], d_plain_steps[t], plain_hh)
+        if d_split_steps:
+            products.add_to(d_h_steps[t], d_split_steps[t], split_hh)
+    return d_params
 
 
 class Products:
