@@ -67,7 +67,7 @@ class Task:
         test: Rows of the same form.
         tokenizer: Pads them.
         epochs: Passes over `train`.
-        seed: Of weights and order.
+        seed: Seed of weights and order.
     """
 
     train: Dataset

@@ -211,7 +211,7 @@ class Training:
 
     Args:
         model: Whose weights learn.
-        loss: Of tokens and the tokens after them.
+        loss: Turns tokens and the tokens after them into a loss.
         size: Gives the shape of its batches.
         is_bfloat16: Whether autocast makes products of bfloat16.
         is_fused: Whether one kernel does all of AdamW.

@@ -1,7 +1,7 @@
 """One table: which families there are, and what each is for.
 
-`register()` hands every row to transformers' Auto classes; the contract suite walks the same rows, so a new family is
-tested the moment it is entered here.
+`register()` hands every row to transformers' Auto classes, and the contract suite tests every row: a new family is
+registered and tested by one new row.
 """
 
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ class Family:
 
     Attributes:
         config: The configuration; its `model_type` names the family in config.json.
-        backbone: The model without a head; None where nothing is left without one.
-        heads: For each pipeline task, the class with that head; none where the backbone is all there is.
+        backbone: The model without a head; None for a family whose models are nothing without one.
+        heads: Task -> the class with that head; empty for a family that has the backbone alone.
     """
 
     config: type[PreTrainedConfig]
@@ -62,7 +62,7 @@ AUTO_CLASSES = {
     "fill-mask": AutoModelForMaskedLM,
     "text2text-generation": AutoModelForSeq2SeqLM,
 }
-"""Task -> the Auto class that loads its models; a pipeline's name, where transformers has one."""
+"""Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
 
 FAMILIES = {
     family.name: family

@@ -83,8 +83,8 @@ class NGramConfig(SequenceConfig):
         vocab_size: V, number of token ids.
         order: n, words of the longest n-gram; the context is one word shorter.
         smoothing: "kneser-ney" (interpolated) or "add-k"; the equations stand at the top of this file.
-        discounts: Of Kneser-Ney: "modified", three for each order, or "single", one.
-        add_k: Of add-k smoothing: how often each word is pretended to have been seen; 0: maximum likelihood.
+        discounts: For Kneser-Ney: "modified", three for each order, or "single", one.
+        add_k: For add-k smoothing: how often each word counts as seen without being seen; 0: maximum likelihood.
         num_ngrams: Stored n-grams of each order from 1 to `order`, filled in by `NGramForCausalLM.fit`.
         pad_token_id: Never predicted, unless it is `eos_token_id` too.
         bos_token_id: Begins a document, if it stands there; context only, never predicted (unless it is the next).

@@ -1,4 +1,4 @@
-"""Word vectors against people: analogies (a is to b as c is to ?) and the similarity of word pairs."""
+"""Compare word vectors with people: analogies (a is to b as c is to ?) and the similarity of word pairs."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -144,7 +144,7 @@ def evaluate_pairs(
     """Correlate with a file of word pairs; see `KeyedVectors.evaluate_word_pairs`.
 
     Args:
-        similarity: of two rows of the table.
+        similarity: gives the similarity of two rows of the table.
         delimiter: what separates the columns; see `read_pairs`.
         restrict_vocab: how many keys from the first on take part.
         case_insensitive: compare in upper case.

@@ -22,7 +22,7 @@ class StoredVectors(VectorTable):
         """Read a file of any format that `hfseq.data.vector_files.read_word_vectors` knows.
 
         Args:
-            **options: of `read_word_vectors`, such as `limit` and `vocabulary`.
+            **options: those of `read_word_vectors`, such as `limit` and `vocabulary`.
         """
         found = _read(path, **options)
         return cls.from_vectors(found.words, found.matrix, found.counts)
