@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 
 class ForwardAddresses(NamedTuple):
-    """What the forward loops are given before `rows` and `width`, in this order (the arrays: `traced.py`).
+    """The arguments of the forward loops before `rows` and `width`, in this order.
 
-    Addresses of the first row of a step, and where there is no such array 0; `plane` counts elements.
+    Each is the address of a step's first row in an array of `traced.py`, or 0 if the cell has no such array; `plane`
+    is a distance in elements.
     """
 
     gates: int
@@ -47,7 +48,7 @@ class ForwardAddresses(NamedTuple):
 
 
 class BackwardAddresses(NamedTuple):
-    """The same for the backward loops."""
+    """The same for the backward loops; `plane` and `d_plane` are distances in elements."""
 
     gates: int
     split: int

@@ -108,11 +108,10 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
 
     def __init__(self, config: HMMConfig) -> None:
         super().__init__(config)
-        config.num_labels = cast(int, config.num_states)  # `from_pretrained(..., num_states=)` changes the one alone
-        self.num_labels = config.num_labels
-        # One module holds the parameters under one name, so that the tagger loads the language model's weights and
-        # back.
-        self.hmm = HiddenMarkov(config.num_labels, config.vocab_size, config.bos_token_id, config.eos_token_id)
+        num_states = cast(int, config.num_states)
+        self.num_labels = config.num_labels = num_states  # `from_pretrained(..., num_states=)` changes the one alone
+        # One module holds the parameters under one name: tagger and language model load each other's weights.
+        self.hmm = HiddenMarkov(num_states, config.vocab_size, config.bos_token_id, config.eos_token_id)
         self.post_init()
 
     @torch.no_grad()
