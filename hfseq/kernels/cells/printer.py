@@ -31,38 +31,38 @@ if TYPE_CHECKING:
 
 
 class ForwardAddresses(NamedTuple):
-    """The arguments of the forward loops before `rows` and `width`, in this order.
+    """The arguments of the forward loops before `rows` and `width`, in this order; of each one value a step.
 
-    Each is the address of a step's first row in an array of `traced.py`, or 0 if the cell has no such array; `plane`
-    is a distance in elements.
+    They are the addresses of the step's first row in the arrays of `traced.py`, 0 where the cell has no such array;
+    `plane` is a distance in elements.
     """
 
-    gates: int
-    split: int
-    before: int
-    params: int
-    vector: int
-    after: int
-    scratch: int
-    plane: int
+    gates: Iterable[int]
+    split: Iterable[int]
+    before: Iterable[int]
+    params: Iterable[int]
+    vector: Iterable[int]
+    after: Iterable[int]
+    scratch: Iterable[int]
+    plane: Iterable[int]
 
 
 class BackwardAddresses(NamedTuple):
     """The same for the backward loops; `plane` and `d_plane` are distances in elements."""
 
-    gates: int
-    split: int
-    before: int
-    params: int
-    d_states: int
-    d_output: int
-    d_vector: int
-    d_gates: int
-    d_split: int
-    d_params: int
-    scratch: int
-    plane: int
-    d_plane: int
+    gates: Iterable[int]
+    split: Iterable[int]
+    before: Iterable[int]
+    params: Iterable[int]
+    d_states: Iterable[int]
+    d_output: Iterable[int]
+    d_vector: Iterable[int]
+    d_gates: Iterable[int]
+    d_split: Iterable[int]
+    d_params: Iterable[int]
+    scratch: Iterable[int]
+    plane: Iterable[int]
+    d_plane: Iterable[int]
 
 
 _FORWARD = (*ForwardAddresses._fields, "rows", "width")

@@ -9,9 +9,9 @@ One input product for all n tokens, per step one product for the rows alive, one
 everything between the products is one pass over memory (`printer.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -135,14 +135,10 @@ def _address(tensor: torch.Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-class _Rows:
-    """Addresses of the rows of a matrix; a kernel is given these."""
-
-    def __init__(self, matrix: torch.Tensor) -> None:
-        self._start, self._bytes = matrix.data_ptr(), matrix.stride(-2) * matrix.element_size()
-
-    def __call__(self, row: int) -> int:
-        return self._start + row * self._bytes
+def _at(matrix: torch.Tensor, rows: Iterable[int]) -> list[int]:
+    """List the addresses of these rows."""
+    start, size = matrix.data_ptr(), matrix.stride(-2) * matrix.element_size()
+    return [start + row * size for row in rows]
 
 
 def _steps(rows: torch.Tensor, sizes: Sequence[int]) -> Sequence[torch.Tensor]:
@@ -252,29 +248,30 @@ def _forward_steps(plan: Plan, kept: Kept, weight_hh: torch.Tensor, bias_hh: tor
     # Transposed once: every step reads them, and a product is fastest along its rows.
     plain_hh, split_hh, late_hh = (products.cast(weight_hh[block].t().contiguous()) for block in blocks)
     scratch = gates.new_empty(kernels.scratch + 1, width)
-    at_gates, at_split, at_trace, at_vectors = map(_Rows, (gates, split, trace, vectors))
-    fixed = {"params": _address(params), "scratch": scratch.data_ptr(), "plane": trace.stride(0)}
+    offsets = plan.packing.offsets
+    addresses = ForwardAddresses(
+        gates=_at(gates, offsets),
+        split=_at(split, offsets),
+        before=_at(trace, plan.packing.before),
+        params=repeat(_address(params)),
+        vector=_at(vectors, offsets),
+        after=_at(trace[:, first:], offsets),
+        scratch=repeat(scratch.data_ptr()),
+        plane=repeat(trace.stride(0)),
+    )
     plain_steps, split_steps = _steps(gates[:, blocks.plain], sizes), _steps(split, sizes)
     late_steps, vector_steps = _steps(gates[:, blocks.late], sizes), _steps(vectors, sizes)
     h, h_steps = trace[0, :first], trace[0, first:].split(sizes)
-    for t, (size, now, before) in enumerate(zip(sizes, plan.packing.offsets, plan.packing.before, strict=True)):
+    for t, (size, *arguments) in enumerate(zip(sizes, *addresses, strict=False)):  # what is repeated never ends
         h = h if len(h) == size else h[:size]
         if plain_steps:
             products.add_to(plain_steps[t], h, plain_hh)
         if split_steps:
             products.into(split_steps[t], h, split_hh, bias_hh)
-        addresses = ForwardAddresses(
-            gates=at_gates(now),
-            split=at_split(now),
-            before=at_trace(before),
-            vector=at_vectors(now),
-            after=at_trace(first + now),
-            **fixed,
-        )
         if kernels.early is not None:
-            kernels.early(*addresses, size, width)
+            kernels.early(*arguments, size, width)
             products.add_to(late_steps[t], vector_steps[t], late_hh)
-        kernels.forward(*addresses, size, width)
+        kernels.forward(*arguments, size, width)
         h = h_steps[t]
 
 
@@ -289,34 +286,31 @@ def _backward_steps(plan: Plan, kept: Kept, gradients: Gradients, weight_hh: tor
     d_params = None if params is None else torch.zeros_like(params)
     d_vector = vectors.new_empty(plan.packing.first, vectors.shape[1])
     scratch = gates.new_empty(kernels.scratch + 1, width)
-    at_gates, at_split, at_trace, at_d_outputs = map(_Rows, (gates, split, trace, d_outputs))
-    at_d_gates, at_d_split = _Rows(d_gates), _Rows(d_split)
-    fixed = {
-        "params": _address(params),
-        "d_states": d_states.data_ptr(),
-        "d_vector": d_vector.data_ptr(),
-        "d_params": _address(d_params),
-        "scratch": scratch.data_ptr(),
-        "plane": trace.stride(0),
-        "d_plane": d_states.stride(0),
-    }
+    offsets = plan.packing.offsets
+    addresses = BackwardAddresses(
+        gates=_at(gates, offsets),
+        split=_at(split, offsets),
+        before=_at(trace, plan.packing.before),
+        params=repeat(_address(params)),
+        d_states=repeat(d_states.data_ptr()),
+        d_output=_at(d_outputs, offsets),
+        d_vector=repeat(d_vector.data_ptr()),
+        d_gates=_at(d_gates, offsets),
+        d_split=_at(d_split, offsets),
+        d_params=repeat(_address(d_params)),
+        scratch=repeat(scratch.data_ptr()),
+        plane=repeat(trace.stride(0)),
+        d_plane=repeat(d_states.stride(0)),
+    )
+    arguments = list(zip(*addresses, strict=False))  # what is repeated never ends
     d_plain_steps, d_split_steps = _steps(d_gates[:, blocks.plain], sizes), _steps(d_split, sizes)
     d_late_steps, d_h_steps = _steps(d_gates[:, blocks.late], sizes), [d_states[0, :size] for size in sizes]
     for t in reversed(range(len(sizes))):
-        size, now, before = sizes[t], plan.packing.offsets[t], plan.packing.before[t]
-        addresses = BackwardAddresses(
-            gates=at_gates(now),
-            split=at_split(now),
-            before=at_trace(before),
-            d_output=at_d_outputs(now),
-            d_gates=at_d_gates(now),
-            d_split=at_d_split(now),
-            **fixed,
-        )
+        size = sizes[t]
         if kernels.early_backward is not None:
-            kernels.early_backward(*addresses, size, width)
+            kernels.early_backward(*arguments[t], size, width)
             products.into(d_vector[:size], d_late_steps[t], late_hh)
-        kernels.backward(*addresses, size, width)
+        kernels.backward(*arguments[t], size, width)
         if d_plain_steps:
             products.add_to(d_h_steps[t], d_plain_steps[t], plain_hh)
         if d_split_steps:
