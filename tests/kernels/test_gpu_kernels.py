@@ -165,7 +165,7 @@ def test_the_compiler_takes_every_kernel(run_python):
         import torch, triton
         from triton.backends.compiler import GPUTarget
         from triton.compiler import ASTSource
-        from hfseq.kernels import gpu
+        from hfseq.kernels.cells import gpu
         from hfseq.models.recurrent.cells import CELLS
 
         INTEGERS = ("now", "start", "first", "size", "plane", "d_plane", "width")

@@ -231,12 +231,12 @@ def test_another_process_finds_the_machine_code_on_disk(run_python):
         f"""
         import torch
         from hfseq import CELLS
-        from hfseq.kernels import cpu
+        from hfseq.kernels.cells import printer
         from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
         cell = CELLS["rnn_tanh"]
         loop = RecurrentLoop(cell, input_size=2, hidden_size={HIDDEN})
         loop(torch.randn(2, 3, 2), TokenOrder(2, 3, None))
-        stats = cpu.kernels_for(cell, "float32", {HIDDEN}).forward.stats
+        stats = printer.kernels_for(cell, "float32", {HIDDEN}).forward.stats
         print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
         """
     )
@@ -262,8 +262,9 @@ def test_a_cache_that_cannot_be_written_is_only_slower(error, monkeypatch, caplo
 # The width of the vectors
 
 WIDTH = """
-from hfseq.kernels import simd, word2vec
-loop = word2vec.compiled_loop(100, 32, cbow=False, ngrams=False, hierarchical=False, exact=False)
+from hfseq.kernels.cells import simd
+from hfseq.kernels.words import engine
+loop = engine.compiled_loop(100, 32, cbow=False, ngrams=False, hierarchical=False, exact=False)
 print(simd.register_bits(), simd.native_lanes("float32"), simd.native_lanes("float64"), loop.__module__)
 """
 
@@ -299,7 +300,7 @@ def test_threads_that_ask_at_once_get_one_whole_module(run_python, tmp_path):
     done = run_python(
         """
         import threading
-        from hfseq.kernels import modules
+        from hfseq.kernels.cells import modules
 
         SOURCE = "import time\\ntime.sleep(0.2)\\nvalue = object()"
         start, found = threading.Barrier(8), []

@@ -67,6 +67,7 @@ from ..calls import CausalLMOutputWithPast, model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
 from ..heads.causal_lm import LanguageKwargs, NextTokenMixin, mean_over_targets, targets_of
+from ..ragged import ragged_places
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
 from .ngram_tables import find_fault
 
@@ -81,9 +82,9 @@ class NGramConfig(SequenceConfig):
     Args:
         vocab_size: V, number of token ids.
         order: n, words of the longest n-gram; the context is one word shorter.
-        smoothing: "kneser-ney" (interpolated) or "add-k", see above.
-        discounts: Of Kneser-Ney: "modified", three for each order, or "single", one.
-        add_k: Of add-k smoothing: how often each word is pretended to have been seen; 0: maximum likelihood.
+        smoothing: "kneser-ney" (interpolated) or "add-k"; the equations stand at the top of this file.
+        discounts: For Kneser-Ney: "modified", three for each order, or "single", one.
+        add_k: For add-k smoothing: how often each word counts as seen without being seen; 0: maximum likelihood.
         num_ngrams: Stored n-grams of each order from 1 to `order`, filled in by `NGramForCausalLM.fit`.
         pad_token_id: Never predicted, unless it is `eos_token_id` too.
         bos_token_id: Begins a document, if it stands there; context only, never predicted (unless it is the next).
@@ -103,13 +104,13 @@ class NGramConfig(SequenceConfig):
     eos_token_id: int | None = None
 
     def validate_token_ids(self) -> None:
-        """Special tokens are in the vocabulary, and are not all of it."""
+        """Check that special tokens are in the vocabulary, and are not all of it."""
         super().validate_token_ids()
         if self.num_predictable < 1:
             raise ValueError(f"vocab_size={self.vocab_size} leaves no word besides padding and bos_token_id")
 
     def validate_num_ngrams(self) -> None:
-        """One number for each order; every word of the vocabulary has a row among the 1-grams."""
+        """Check that each order has a number; every word of the vocabulary has a row among the 1-grams."""
         sizes = self.num_ngrams
         if sizes is None:
             return
@@ -156,6 +157,7 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         sizes = config.num_ngrams or [config.vocab_size, *[0] * (config.order - 1)]
         for k, size in enumerate(sizes, start=1):
             if k > 1:
+                # The words themselves are the keys of order 1.
                 self.register_buffer(f"keys_{k}", torch.zeros(size, dtype=torch.long))
             self.register_buffer(f"shares_{k}", torch.zeros(size))
             self.register_buffer(f"gammas_{k - 1}", torch.ones(1 if k == 1 else sizes[k - 2]))
@@ -163,18 +165,18 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Nothing was counted."""
+        """Set the tables to "nothing was counted"."""
         for name, buffer in module.named_buffers(recurse=False):
             (init.ones_ if name.startswith("gammas") else init.zeros_)(buffer)
 
     @property
     def device(self) -> torch.device:
-        """Of the tables; transformers looks for parameters."""
+        """Device of the tables; transformers' own property looks for parameters, which there are none of."""
         return self._table("gammas", 0).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the probabilities."""
+        """Type of the probabilities."""
         return self._table("gammas", 0).dtype
 
     def _table(self, kind: str, number: int) -> torch.Tensor:
@@ -197,6 +199,8 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
             impossible_ids=config.impossible_ids,
             bos_token_id=config.bos_token_id,
         )
+        # How many different words came before is what Kneser-Ney asks of the shorter n-grams; add-k wants plain
+        # counts.
         continuations = config.smoothing == "kneser-ney"
         levels = count_ngrams(corpus, order=config.order, vocab_size=config.vocab_size, continuations=continuations)
         tables: dict[str, np.ndarray] = {}
@@ -206,6 +210,7 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
             if k > 1:
                 tables[f"keys_{k}"] = level.keys
         device = self.device
+        # Assigned, not copied into: the tables have other lengths than before.
         for name, table in tables.items():
             setattr(self, name, torch.from_numpy(table).to(device))
         config.num_ngrams = [len(level.keys) for level in levels]
@@ -281,7 +286,7 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
     def _contexts(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, asked: int | None
     ) -> list[torch.Tensor]:
-        """The rows of the contexts of 0, 1, ..., n - 1 words at the last K positions: each (B, K), -1 for none."""
+        """Look up the contexts of 0, 1, ..., n - 1 words at the last K positions: rows, each (B, K), -1 for none."""
         config = self.config
         if config.num_ngrams is None:
             raise ValueError("This model has counted nothing yet: call model.fit(documents), or load a fitted one.")
@@ -292,11 +297,15 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         width = read.shape[1] + max(config.order - 2, 0)  # W: the last context begins n - 2 words before its last
         column = read[:, -1:] - width + 1 + torch.arange(width, device=read.device)  # (B, W)
         words = words.gather(1, column.clamp(min=0))  # before the beginning: `start` again
+        # A context of j words is found from its first j - 1 words and the last one, so each length takes one search
+        # more.
         contexts = [torch.zeros_like(words), words][: config.order]
         for k in range(2, config.order):
             before = nn.functional.pad(contexts[-1][:, :-1], (1, 0), value=-1)
             # N-grams that end in a boundary are found as well, but nothing was counted after them: gamma is 1.
             contexts.append(_find(self._table("keys", k), before * config.vocab_size + words))
+        # add-k mixes the full context with the uniform distribution alone, so shorter contexts are hidden from the
+        # sum.
         if config.smoothing == "add-k":
             boundaries = torch.tensor(config.boundary_ids, device=words.device, dtype=words.dtype)
             contexts = self._longest_only(contexts, torch.isin(words, boundaries) | (column <= 0))
@@ -304,14 +313,14 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         return [rows.gather(1, place) for rows in contexts]
 
     def _longest_only(self, contexts: list[torch.Tensor], begins: torch.Tensor) -> list[torch.Tensor]:
-        """Keep of each position the context of all the words there are, and no shorter one."""
+        """Keep for each position only its longest context."""
         column = torch.arange(begins.shape[1], device=begins.device)
         first = torch.where(begins, column, -1).cummax(1).values
         depth = (column - first + bool(self.config.boundary_ids)).clamp(max=self.config.order - 1)
         return [rows.masked_fill(depth != j, -1) for j, rows in enumerate(contexts)]
 
     def _gammas(self, contexts: list[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Gamma of the contexts of each length (P,), 1 for those not seen."""
+        """Yield gamma of the contexts of each length (P,), 1 for those not seen."""
         for j, rows in enumerate(contexts):
             table = self._table("gammas", j)
             if len(table) == 0:  # no document has so many words
@@ -320,7 +329,9 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
                 yield table[rows.clamp(min=0)].double().masked_fill(rows < 0, 1.0)
 
     def _probabilities(self, contexts: list[torch.Tensor], words: torch.Tensor) -> torch.Tensor:
-        """P(word | context) for P contexts and one word each: float64, (P,)."""
+        """Return P(word | context) for P contexts and one word each: float64, (P,)."""
+        # P_0, then P_k = share + gamma P_{k-1} from the shortest context to the longest. In float64, for a rare word's
+        # P is a product of many gammas.
         probabilities = torch.full(words.shape, 1 / self.config.num_predictable, dtype=torch.double).to(words.device)
         probabilities[torch.isin(words, self._impossible(words.device))] = 0.0
         for j, (rows, gammas) in enumerate(zip(contexts, self._gammas(contexts), strict=True)):
@@ -338,10 +349,11 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
 
     @torch.no_grad()
     def _logits(self, contexts: list[torch.Tensor]) -> torch.Tensor:
-        """(B, K) contexts of each length -> (B, K, V), a piece at a time."""
+        """Turn (B, K) contexts of each length into (B, K, V) logits, a piece at a time."""
         shape, size = contexts[0].shape, self.config.vocab_size
         flat = [rows.flatten() for rows in contexts]
         logits = torch.empty(len(flat[0]), size, device=flat[0].device)
+        # A long text's whole table would be gigabytes of float64.
         step = max(_TABLE_SIZE // size, 1)
         for start in range(0, len(logits), step):
             part = [rows[start : start + step] for rows in flat]
@@ -349,7 +361,7 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         return logits.view(*shape, size)
 
     def _distributions(self, contexts: list[torch.Tensor]) -> torch.Tensor:
-        """P(. | context) for P contexts: float64, (P, V)."""
+        """Return P(. | context) for P contexts: float64, (P, V)."""
         size, weight = self.config.vocab_size, contexts[0].new_ones(len(contexts[0]), dtype=torch.double)
         weights = []  # of each length's shares: what the longer contexts leave over
         for gammas in reversed(list(self._gammas(contexts))):
@@ -358,13 +370,14 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         weights.reverse()
         table = (weight / self.config.num_predictable)[:, None].repeat(1, size)
         table[:, self._impossible(table.device)] = 0.0
+        # Order 1 has a share for every word; the longer ones only for the words seen after the context, which are
+        # added where they belong.
         table += (weights[0] * (contexts[0] >= 0))[:, None] * self._table("shares", 1).double()
         for j in range(1, len(contexts)):
             keys = self._table("keys", j + 1)
             begin = torch.searchsorted(keys, contexts[j] * size)  # of the words seen after each context
             seen = torch.searchsorted(keys, (contexts[j] + 1) * size) - begin
-            owner = torch.repeat_interleave(torch.arange(len(seen), device=seen.device), seen)
-            place = torch.arange(len(owner), device=seen.device) + (begin + seen - seen.cumsum(0))[owner]
+            owner, place = ragged_places(begin, seen)
             table[owner, keys[place] % size] += weights[j][owner] * self._table("shares", j + 1)[place]
         return table
 
@@ -377,7 +390,7 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
     def prepare_inputs_for_generation(  # type: ignore[override]  # transformers declares tensor types of its own
         self, input_ids: torch.Tensor, next_sequence_length: int | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Always the whole text: without a state the newest token alone would have lost its context."""
+        """Pass the whole text at each step: there is no state, and the newest token alone would lack its context."""
         return cast(Any, super()).prepare_inputs_for_generation(input_ids, next_sequence_length=None, **kwargs)
 
     # Loading
@@ -387,6 +400,8 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         """Load a checkpoint as every model does, and refuse tables that cannot have come from counting."""
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        # The tables index each other: a wrong number in a file could lead out of them, or to probabilities above 1
+        # unseen.
         counted = kwargs.get("strict", True) and not initialises_everything(kwargs)
         fault = model._fault() if counted else None
         if fault is not None:
@@ -414,11 +429,12 @@ def _refuse_state(cache: Any) -> None:
 def _to_the_front(
     input_ids: torch.Tensor, attention_mask: torch.Tensor | None, start: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, 1 + T): `start`, the real tokens of each row, anything; and (B, T): how many are real up to each place."""
+    """Move real tokens to the front: (B, 1 + T), behind `start`. Also return how many there are up to each place."""
     batch, time = input_ids.shape
     if attention_mask is None:
         read = torch.arange(1, time + 1, device=input_ids.device).expand(batch, time)
         return nn.functional.pad(input_ids.long(), (1, 0), value=start), read
+    # A context must not stop at padding, on whichever side or in between it stands.
     real = mask_of_inputs(attention_mask, batch, time).bool()
     read = real.cumsum(1)
     words = input_ids.new_full((batch, time + 2), start, dtype=torch.long)
@@ -427,7 +443,7 @@ def _to_the_front(
 
 
 def _find(keys: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Where each wanted number stands in the sorted `keys`; -1 for those that do not."""
+    """Return where each wanted number stands in the sorted `keys`; -1 for those that do not."""
     if len(keys) == 0:
         return torch.full_like(wanted, -1)
     place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
@@ -435,7 +451,7 @@ def _find(keys: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def _finite_log(probabilities: torch.Tensor) -> torch.Tensor:
-    """Logarithms as float32; the lowest finite number for 0, so that what adds or subtracts them stays a number."""
+    """Take logarithms, float32; of 0 the lowest finite number, so that sums and differences are never NaN."""
     return probabilities.log().float().clamp(min=torch.finfo(torch.float32).min)
 
 

@@ -86,5 +86,4 @@ __all__ = [
     "CustomForSequenceClassification",
     "CustomForTokenClassification",
     "CustomModel",
-    "CustomPreTrainedModel",
 ]

@@ -79,5 +79,4 @@ __all__ = [
     "GRUForSequenceClassification",
     "GRUForTokenClassification",
     "GRUModel",
-    "GRUPreTrainedModel",
 ]

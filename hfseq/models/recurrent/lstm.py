@@ -107,5 +107,4 @@ __all__ = [
     "LSTMForSequenceClassification",
     "LSTMForTokenClassification",
     "LSTMModel",
-    "LSTMPreTrainedModel",
 ]

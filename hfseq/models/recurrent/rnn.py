@@ -80,5 +80,4 @@ __all__ = [
     "RNNForSequenceClassification",
     "RNNForTokenClassification",
     "RNNModel",
-    "RNNPreTrainedModel",
 ]

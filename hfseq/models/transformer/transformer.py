@@ -435,5 +435,4 @@ __all__ = [
     "TransformerForSequenceClassification",
     "TransformerForTokenClassification",
     "TransformerModel",
-    "TransformerPreTrainedModel",
 ]

@@ -292,5 +292,4 @@ __all__ = [
     "TransformerForConditionalGeneration",
     "TransformerSeq2SeqConfig",
     "TransformerSeq2SeqModel",
-    "TransformerSeq2SeqPreTrainedModel",
 ]

@@ -3,7 +3,7 @@
     corpus = WordCorpus.read("corpus.txt")
     model = Word2VecTrainer(Word2VecConfig(vocab_size=corpus.vocab_size), corpus).train()
 
-`train_word2vec("corpus.txt", hidden_size=100)` does both. The engine (`engines.py`) is told to read stretches of
+`train_word2vec("corpus.txt", hidden_size=100)` does both. The engine (`engines.py`) is told to read slices of
 the corpus; between two of them the state is whole, so that is where checkpoints are written and where processes meet.
 """
 
@@ -33,12 +33,12 @@ from ...settings import check_known
 from ..arguments import SEVERAL_PROCESSES
 from ..checkpoints import checkpoints_in, clear_unfinished, found_checkpoint, last_of, publish, written_beside
 from ..draws import OwnDraws
-from .engines import Engine, Stretch, make_engine
+from .engines import CorpusSlice, Engine, make_engine
 
 logger = logging.get_logger(__name__)
 
 STATE_FILE = "trainer_state.json"
-# A row that a process met this often between two meetings counts half as sum, half as mean, see `_Meeting`.
+# A row met this often by a process between two averagings counts half as sum, half as mean, see `_ParameterAveraging`.
 _SETTLED_AFTER = 1000.0
 
 
@@ -71,7 +71,7 @@ class Word2VecTrainingArguments:
     )
     save_total_limit: int = field(default=1, metadata={"help": "checkpoints that are kept"})
     average_words: int = field(
-        default=300_000, metadata={"help": "words that each of several processes reads between two meetings"}
+        default=300_000, metadata={"help": "words that each of several processes reads between two averagings"}
     )
     num_processes: int | None = field(
         default=None, metadata={"help": "how many processes there must be; another number is an error"}
@@ -122,7 +122,7 @@ class Word2VecState:
         position: Ids of the current epoch that have been read by all processes together.
         interrupted: Whether Ctrl-C ended it.
         seconds: Of training, before and after a resumption.
-        log_history: One entry a stretch: epoch, loss (mean over pairs), learning_rate, words_per_second.
+        log_history: One entry a slice: epoch, loss (mean over pairs), learning_rate, words_per_second.
     """
 
     epoch: int = 0
@@ -211,7 +211,7 @@ class Word2VecTrainer:
             device=self._device,
             learning_rate=self.args.learning_rate,
         )
-        meeting = _Meeting(engine, self.model, self.corpus, self.processes) if self._is_shared else None
+        averaging = _ParameterAveraging(engine, self.model, self.corpus, self.processes) if self._is_shared else None
         words = self.corpus.raw_words * self.args.num_train_epochs
         done = self.corpus.raw_words * self.state.epoch + self._words(self.state.position)
         bar = tqdm(
@@ -220,7 +220,7 @@ class Word2VecTrainer:
         with bar:
             try:
                 while self.state.epoch < self.args.num_train_epochs:
-                    self._stretch(engine, meeting, bar)
+                    self._train_slice(engine, averaging, bar)
             except KeyboardInterrupt:
                 self.state.interrupted = True
                 logger.warning("Interrupted: the model holds the vectors as they are now.")
@@ -251,7 +251,7 @@ class Word2VecTrainer:
         return max(1, round(words * len(self.corpus) / self.corpus.raw_words))
 
     def _next_stop(self) -> tuple[int, bool]:
-        """Where the next stretch ends, and whether a checkpoint is due there."""
+        """Tell where the next slice ends, and whether a checkpoint is due there."""
         length, position = len(self.corpus), self.state.position
         stops = [length]
         save = self._ids(self.args.save_words) if self.args.save_words else length
@@ -261,14 +261,14 @@ class Word2VecTrainer:
         stop = min(stops)
         return stop, self.args.output_dir is not None and (stop == length or stop % save == 0)
 
-    def _stretch(self, engine: Engine, meeting: "_Meeting | None", bar: tqdm) -> None:
+    def _train_slice(self, engine: Engine, averaging: "_ParameterAveraging | None", bar: tqdm) -> None:
         """Read from the current position to the next stop."""
         stop, save = self._next_stop()
         start, length = self.state.position, len(self.corpus)
         count, index = self.processes.num_processes, self.processes.process_index
         edges = np.linspace(start, stop, count + 1).astype(np.int64)
         # Each process counts its own share of the work, as if all the work were that share.
-        stretch = Stretch(
+        corpus_slice = CorpusSlice(
             start=int(edges[index]),
             stop=int(edges[index + 1]),
             before=(self.state.epoch * length + start) / count,
@@ -276,14 +276,14 @@ class Word2VecTrainer:
             rates=(self.args.learning_rate, self.args.min_learning_rate),
             seed=(self.args.seed, self.state.epoch, start, index),
         )
-        watch = _Progress(self, bar, stretch, count)
+        watch = _Progress(self, bar, corpus_slice, count)
         began = time.perf_counter()
         try:
-            engine.run(self.corpus.ids, stretch, watch)
+            engine.run(self.corpus.ids, corpus_slice, watch)
         finally:
             self.state.seconds += time.perf_counter() - began
-        if meeting is not None:
-            meeting.average(stop - start)
+        if averaging is not None:
+            averaging.average(stop - start)
         self.state.log_history.append(watch.entry(time.perf_counter() - began, stop))
         self.state.position = stop
         if stop == length:
@@ -372,20 +372,18 @@ def _state_of(checkpoint: Path) -> dict[str, Any]:
 class _Progress:
     """Turns an engine's counts into a progress bar and a log entry."""
 
-    def __init__(self, trainer: Word2VecTrainer, bar: tqdm, stretch: Stretch, processes: int) -> None:
-        self.trainer, self.bar, self.stretch, self.processes = trainer, bar, stretch, processes
+    def __init__(self, trainer: Word2VecTrainer, bar: tqdm, corpus_slice: CorpusSlice, processes: int) -> None:
+        self.trainer, self.bar, self.slice, self.processes = trainer, bar, corpus_slice, processes
         self.start, self.loss, self.pairs = bar.n, 0.0, 0.0
 
     def __call__(self, done: int, loss: float, pairs: float) -> None:
         self.loss, self.pairs = loss, pairs
         words = self.start + self.trainer._words(done * self.processes)
         if not math.isfinite(loss):
-            self.trainer._stop_diverged(
-                f"the loss is {loss}, at the learning rate {self.stretch.rate(done):g},", words
-            )
+            self.trainer._stop_diverged(f"the loss is {loss}, at the learning rate {self.slice.rate(done):g},", words)
         self.bar.update(words - self.bar.n)
         mean = f"{self.mean:.3f}" if self.pairs else "?"
-        self.bar.set_postfix(loss=mean, lr=f"{self.stretch.rate(done):.4f}", refresh=False)
+        self.bar.set_postfix(loss=mean, lr=f"{self.slice.rate(done):.4f}", refresh=False)
 
     @property
     def mean(self) -> float:
@@ -399,15 +397,15 @@ class _Progress:
         return {
             "epoch": round(trainer.state.epoch + stop / len(trainer.corpus), 4),
             "loss": round(self.mean, 5),
-            "learning_rate": self.stretch.rate(self.stretch.stop - self.stretch.start),
+            "learning_rate": self.slice.rate(self.slice.stop - self.slice.start),
             "words_per_second": round(words / max(seconds, 1e-9)),
         }
 
 
-class _Meeting:
-    """Where processes that trained apart make one model of theirs.
+class _ParameterAveraging:
+    """Makes one model of those that processes trained apart.
 
-    Each row moves by the processes' movements since the last meeting: by their sum where it was met seldom, for then
+    Each row moves by the processes' movements since the last averaging: by their sum where it was met seldom, for then
     they pushed one after another as one process would have; by their mean where it was met so often that each had
     settled it by itself, and the sum would overshoot.
     """
