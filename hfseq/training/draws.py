@@ -38,7 +38,7 @@ _DRAWING = {
         if "generator" in str(like.__doc__).partition(")")[0]
     ),
 }
-"""The functions that take a generator; what draws without being able to take one is nowhere here."""
+"""The functions that take a generator. What draws without being able to take one is not here."""
 
 
 class OwnDraws(TorchFunctionMode):
@@ -47,9 +47,6 @@ class OwnDraws(TorchFunctionMode):
     The numbers are those that follow `torch.manual_seed(seed)`, whose generator is left as it is. Only the functions
     of `_DRAWING` are covered, and those of `nn.init`. Others still draw from the generator of the process: dropout and
     `rrelu`, of which torch lets nobody choose it, and the gamma and Dirichlet distributions.
-
-    Args:
-        seed: Of the generators, one a device.
     """
 
     def __init__(self, seed: int) -> None:
@@ -72,7 +69,7 @@ class OwnDraws(TorchFunctionMode):
         return func(*args, **given)
 
     def _generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Generator:
-        """That of the device where the numbers are wanted."""
+        """Return the generator of the device where the numbers are wanted."""
         tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
         first = next(tensors, None)
         device = torch.device(kwargs.get("device") or torch.get_default_device()) if first is None else first.device

@@ -402,15 +402,14 @@ def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpu
         device="cpu",
         learning_rate=0.025,
     )
-    two = type("Processes", (), {"num_processes": 2})
     monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, src: tensor.fill_(7.0))  # as the first has it
-    meeting = word_training._Meeting(engine, trainer.model, corpus, two)
+    averaging = word_training._ParameterAveraging(engine, trainer.model, len(corpus), 2)
     assert all((matrix == 7).all() for matrix in engine.matrices())
     inputs, outputs = engine.matrices()
     start = inputs.clone()
     inputs += 1.0
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))  # the other moved alike
-    meeting.average(len(corpus))
+    averaging.average(len(corpus))
     moved = (inputs - start)[:, 0]
     met = trainer.model.counts / 2
     expected = 2 * (1000 / (met + 1000) + met / (met + 1000) / 2)
