@@ -17,8 +17,8 @@ NEWEST_TESTED_TRANSFORMERS = "5.24"
 def check_transformers() -> None:
     """Refuse a transformers older than the lower bound, and warn of a minor release newer than any tested.
 
-    The warning is Python's own, not a log record: it is shown whatever the level of logging, once (a module is
-    imported once), and `-W` or `warnings.filterwarnings` silences it or makes it an error.
+    The warning is Python's own, not a log record: it is shown at any level of logging, and `-W` silences it or makes it
+    an error.
 
     Raises:
         ImportError: transformers is too old; the models could not be imported.
