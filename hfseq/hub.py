@@ -347,8 +347,7 @@ _RELATIVE_IMPORT = re.compile(r"^(\s*)from (\.+)((?:\w+\.)*)(\w*) import", re.MU
 def flatten(file: Path, target: Path, copied: dict[str, Path]) -> None:
     """Copy a module of a model and what it imports relatively into one folder, which is how transformers loads code.
 
-    There `from ..base import X` becomes `from .base import X`. `copied` maps names to the modules that were copied, and
-    grows.
+    There `from ..base import X` becomes `from .base import X`. `copied` maps names to the modules copied so far.
     """
     if file.name in copied:
         if copied[file.name] != file:

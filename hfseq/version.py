@@ -17,11 +17,11 @@ NEWEST_TESTED_TRANSFORMERS = "5.24"
 def check_transformers() -> None:
     """Refuse a transformers older than the lower bound, and warn of a minor release newer than any tested.
 
-    The warning is Python's own, not a log record: it is shown at any level of logging, and `-W` silences it or makes it
-    an error.
+    The warning is Python's own, not a log record: any level of logging shows it, and `-W` silences it or makes it an
+    error.
 
     Raises:
-        ImportError: transformers is too old; the models could not be imported.
+        ImportError: If transformers is too old to import the models.
     """
     found = Version(transformers.__version__)
     if found.release < Version(OLDEST_TRANSFORMERS).release:

@@ -11,32 +11,15 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+_IN_PLACE = ("bernoulli", "cauchy", "exponential", "geometric", "log_normal", "normal", "random", "uniform")
+_NEW = ("bernoulli", "binomial", "multinomial", "normal", "poisson", "rand", "randint", "randn", "randperm")
+_LIKE = (torch.rand_like, torch.randint_like, torch.randn_like)  # an older torch has them without a generator
 _DRAWING = {
     torch.Tensor.bernoulli,
-    torch.Tensor.bernoulli_,
-    torch.Tensor.cauchy_,
-    torch.Tensor.exponential_,
-    torch.Tensor.geometric_,
-    torch.Tensor.log_normal_,
     torch.Tensor.multinomial,
-    torch.Tensor.normal_,
-    torch.Tensor.random_,
-    torch.Tensor.uniform_,
-    torch.bernoulli,
-    torch.binomial,
-    torch.multinomial,
-    torch.normal,
-    torch.poisson,
-    torch.rand,
-    torch.randint,
-    torch.randn,
-    torch.randperm,
-    # An older torch has these without a generator.
-    *(
-        like
-        for like in (torch.rand_like, torch.randint_like, torch.randn_like)
-        if "generator" in str(like.__doc__).partition(")")[0]
-    ),
+    *(getattr(torch.Tensor, f"{name}_") for name in _IN_PLACE),
+    *(getattr(torch, name) for name in _NEW),
+    *(like for like in _LIKE if "generator" in str(like.__doc__).partition(")")[0]),
 }
 """The functions that take a generator. What draws without being able to take one is not here."""
 

@@ -50,18 +50,7 @@ SUFFIXES = (".html", ".png", ".svg", ".pdf")
 
 _TITLES: dict[Method, str] = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
 # Dark enough for small text on white, and told apart by colour-blind readers as far as ten colours can be.
-_COLOURS = (
-    "#1f6fb4",
-    "#c8501e",
-    "#0a7d5a",
-    "#a4317f",
-    "#7a5b00",
-    "#5646b8",
-    "#b3263a",
-    "#00748c",
-    "#4f7a12",
-    "#5a5a5a",
-)
+_HUES = ("#1f6fb4", "#c8501e", "#0a7d5a", "#a4317f", "#7a5b00", "#5646b8", "#b3263a", "#00748c", "#4f7a12", "#5a5a5a")
 _BRIGHTEST = 0.42  # of 1 = white
 _MARGIN = 0.06  # of the longer side of the cloud
 _DOT_SIZE = 6.0  # points
@@ -235,8 +224,8 @@ def _writer(path: str | os.PathLike[str]) -> Callable[[WordMap, Path], None]:
 def _cluster_colours(word_map: WordMap) -> dict[str | None, str]:
     """Give each cluster a colour, in order of appearance."""
     names = list(dict.fromkeys(word_map.clusters))
-    if len(names) <= len(_COLOURS):
-        return dict(zip(names, _COLOURS, strict=False))
+    if len(names) <= len(_HUES):
+        return dict(zip(names, _HUES, strict=False))
     wheel = [colorsys.hls_to_rgb(i / len(names), (0.3, 0.42)[i % 2], 0.7) for i in range(len(names))]
     return {name: _readable(np.array(rgb)) for name, rgb in zip(names, wheel, strict=True)}
 

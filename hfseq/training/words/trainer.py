@@ -129,10 +129,7 @@ class Word2VecTrainer:
     """
 
     def __init__(
-        self,
-        model: Word2VecModel | Word2VecConfig,
-        corpus: WordCorpus,
-        args: Word2VecTrainingArguments | None = None,
+        self, model: Word2VecModel | Word2VecConfig, corpus: WordCorpus, args: Word2VecTrainingArguments | None = None
     ) -> None:
         if not isinstance(corpus, WordCorpus):
             raise TypeError(f"corpus={corpus!r} must be a WordCorpus: WordCorpus.read(...) makes one")
