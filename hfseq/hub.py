@@ -88,14 +88,11 @@ class VerificationError(HubError):
 
 @dataclass(frozen=True)
 class PushResult:
-    """What `push` left on the Hub: a commit, where to look at it, and the names of the checkpoint's files.
+    """What `push` left on the Hub."""
 
-    The commit is the former head if everything was there already.
-    """
-
-    oid: str
-    url: str
-    files: tuple[str, ...]
+    oid: str  # the commit that holds the checkpoint; the former head if everything was there already
+    url: str  # where to look at that commit
+    files: tuple[str, ...]  # the names of the checkpoint's files
 
 
 def push(

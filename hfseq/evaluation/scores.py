@@ -72,18 +72,12 @@ def _entities(references: Sequence[Tags], predictions: Sequence[Tags], measure: 
 class Score(NamedTuple):
     """One number that a model is judged by."""
 
-    title: str
-    """Its name in a model card."""
-    hub_id: str
-    """Its id at hf.co/metrics."""
-    hub_args: dict[str, str]
-    """The arguments that this id needs to give the same number."""
-    is_percentage: bool
-    """Whether people read it times 100."""
+    title: str  # in a model card
+    hub_id: str  # at hf.co/metrics
+    hub_args: dict[str, str]  # what this id needs to give the same number
+    is_percentage: bool  # whether people read it times 100
     greater_is_better: bool
-    """Whether a higher value is a better one."""
-    formula: Callable[[Any, Any], float]
-    """(references, predictions) -> value; both are arrays, or rows of tags for the scores of entities."""
+    formula: Callable[[Any, Any], float]  # of references and predictions: arrays, or rows of tags for entities
 
 
 SCORES: dict[str, Score] = {
@@ -104,7 +98,7 @@ SCORES: dict[str, Score] = {
 """Every score by the name it has in a log, a result of a metric and the facts of a model card."""
 
 
-def compute_score(name: str, predictions: Any, references: Any) -> dict[str, float]:
+def compute_score(name: str, predictions: Any, references: Any) -> float:
     """Compute one score of SCORES after the checks that all of them share."""
     predicted, expected = np.asarray(predictions), np.asarray(references)
     if len(expected) == 0:
@@ -112,7 +106,7 @@ def compute_score(name: str, predictions: Any, references: Any) -> dict[str, flo
     for kind, values in (("prediction", predicted), ("reference", expected)):
         if not np.isfinite(values).all():
             raise ValueError(f"{name}: a {kind} is nan or infinite. Look at the data, or lower the learning rate.")
-    return {name: float(SCORES[name].formula(expected, predicted))}
+    return float(SCORES[name].formula(expected, predicted))
 
 
 class OfflineMetric(evaluate.Metric):
@@ -189,7 +183,7 @@ Args:
                 )
 
     def _compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, float]:
-        return compute_score(self.score_name, predictions, references)
+        return {self.score_name: compute_score(self.score_name, predictions, references)}
 
 
 _SKLEARN = "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.{}.html"

@@ -32,10 +32,9 @@ def _regression(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
 class Problem(NamedTuple):
     """How a head's outputs are read and scored."""
 
+    # (logits, labels) -> (predictions, references) of the rows that count
     read: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    """(logits, labels) -> (predictions, references) of the rows that count."""
-    scores: tuple[str, ...]
-    """Names in SCORES."""
+    scores: tuple[str, ...]  # names in SCORES
 
 
 PROBLEMS: dict[str, Problem] = {
@@ -87,9 +86,6 @@ def classification_metrics(problem_type: str) -> Callable[[EvalPrediction], dict
         if not np.isfinite(logits).all():
             raise ValueError(DIVERGED)
         predictions, references = problem.read(logits, np.asarray(evaluated.label_ids))
-        scores: dict[str, float] = {}
-        for name in problem.scores:
-            scores |= compute_score(name, predictions, references)
-        return scores
+        return {name: compute_score(name, predictions, references) for name in problem.scores}
 
     return compute_metrics

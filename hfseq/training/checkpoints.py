@@ -104,15 +104,14 @@ def found_checkpoint(checkpoint: str | os.PathLike[str] | bool | None, output_di
     """
     if not checkpoint:
         return None
-    if checkpoint is not True:
-        found: Path | None = Path(os.fspath(checkpoint))
+    if checkpoint is True:
+        found, where = output_dir and newest_whole(output_dir), f"in output_dir={output_dir!r}"
     else:
-        found = None if output_dir is None else newest_whole(output_dir)
-    if found is None or not found.is_dir():
-        where = f"in output_dir={output_dir!r}" if found is None else f"at {str(found)!r}"
+        found, where = Path(checkpoint), f"at {os.fspath(checkpoint)!r}"
+        if found.is_dir():
+            check_checkpoint(found)
+    if not found or not Path(found).is_dir():
         raise ValueError(f"There is no checkpoint to resume {where}: start without resume_from_checkpoint.")
-    if checkpoint is not True:
-        check_checkpoint(found)
     return str(found)
 
 

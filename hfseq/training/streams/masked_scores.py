@@ -20,23 +20,16 @@ from ...models.heads.causal_lm import IGNORED
 from .masking import MaskedWindowDataset, Masking
 from .windows import OrderedCutter, TokenText
 
-EVALUATION_SEED: Final = 0
-"""The seed of what an evaluation hides."""
+EVALUATION_SEED: Final = 0  # of what an evaluation hides
 _ROWS: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedScores:
-    """What was asked, and what was right.
+    """What was asked, and what was right."""
 
-    Args:
-        nats: The sum of -log P over the hidden tokens.
-        hits: How many of them the model held for the likeliest.
-        num_tokens: How many were hidden.
-    """
-
-    nats: float
-    hits: int
+    nats: float  # the sum of -log P over the hidden tokens
+    hits: int  # how many of them the model held for the likeliest
     num_tokens: int
 
     @property

@@ -22,26 +22,18 @@ from transformers import PreTrainedTokenizerBase
 from ...models.heads.causal_lm import IGNORED
 from .windows import TokenText, WindowDataset, Windows
 
-MASKED: Final = 0.8
-"""The share of what is asked for that reads `<mask>`."""
-REPLACED: Final = 0.1
-"""The share that reads another token, so that the model cannot trust what it reads."""
+MASKED: Final = 0.8  # the share of what is asked for that reads `<mask>`
+REPLACED: Final = 0.1  # the share that reads another token, so that the model cannot trust what it reads
 
 
 @dataclass(frozen=True)
 class Masking:
-    """How tokens are hidden.
+    """How tokens are hidden."""
 
-    Args:
-        probability: Share of a window's tokens, special ones left out, that are asked for.
-        words: (n,) the ids that may replace a token: all but the special ones.
-        special: (V,) which ids are not asked for, except in a window that has no other.
-    """
-
-    probability: float
+    probability: float  # share of a window's tokens, special ones left out, that are asked for
     mask_token_id: int
-    words: np.ndarray
-    special: np.ndarray
+    words: np.ndarray  # (n,) the ids that may replace a token: all but the special ones
+    special: np.ndarray  # (V,) which ids are not asked for, except in a window that has no other
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, probability: float) -> "Masking":

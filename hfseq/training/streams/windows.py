@@ -25,6 +25,7 @@ Shapes: B rows (streams, chunks), T tokens of the longest window of an update, U
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -39,10 +40,8 @@ from ..batching import UpdateSampler
 
 Carry: TypeAlias = Literal["stream", "document", "none"]
 
-SHORT_WINDOWS: Final = 0.05
-"""The share of the windows that is drawn around half of `window` (Merity et al. 2017)."""
-DEVIATION: Final = 5
-"""The standard deviation of a varied window, and the least that is drawn."""
+SHORT_WINDOWS: Final = 0.05  # the share of the windows that is drawn around half of `window` (Merity et al. 2017)
+DEVIATION: Final = 5  # the standard deviation of a varied window, and the least that is drawn
 _TEXTS_AT_ONCE: Final = 1000
 
 
@@ -86,8 +85,7 @@ class TokenText:
     def from_documents(cls, documents: Dataset | Iterable[Sequence[int]]) -> "TokenText":
         """Write documents one after the other as they are; those without a token are left out.
 
-        Args:
-            documents: A dataset with a column `input_ids`, which is read at once; or rows of token ids.
+        They are rows of token ids, or a dataset with a column `input_ids`, which is read at once.
         """
         if isinstance(documents, Dataset):
             if "input_ids" not in documents.column_names:
@@ -111,18 +109,15 @@ class TokenText:
     ) -> "TokenText":
         """Make a document of each string; a text of lines, as PTB and WikiText are read, is `bos=False, eos=True`.
 
-        Args:
-            texts: Documents, or the lines of one text.
-            tokenizer: Its own special tokens are left out; those below are written instead.
-            bos: Begin each with `tokenizer.bos_token`.
-            eos: End each with `tokenizer.eos_token`.
+        The tokenizer's own special tokens are left out. Instead each document begins with `bos_token` and ends with
+        `eos_token`, if asked for.
         """
         if isinstance(texts, str | Dataset):
             cure = "wrap it in a list" if isinstance(texts, str) else "pass its column of texts"
             raise TypeError(f"texts is one {type(texts).__name__}, not a sequence of strings; {cure}.")
         before, after = _special(tokenizer, "bos_token", bos), _special(tokenizer, "eos_token", eos)
         texts, rows = iter(texts), []
-        while batch := [text for _, text in zip(range(_TEXTS_AT_ONCE), texts, strict=False)]:
+        while batch := list(islice(texts, _TEXTS_AT_ONCE)):
             encoded = tokenizer(batch, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
             rows += [np.asarray([*before, *ids, *after], np.int32) for ids in encoded]
         return cls.from_documents(rows)
@@ -150,23 +145,14 @@ def _special(tokenizer: PreTrainedTokenizerBase, name: str, wanted: bool) -> lis
 
 
 class Windows(NamedTuple):
-    """The windows of one update, or of one share of it.
+    """The windows of one update, or of one share of it."""
 
-    Attributes:
-        starts: (B,) place of each row's first input in the text.
-        lengths: (B,) inputs of each row; 0: this row waits.
-        restart: (B,) rows whose state begins anew.
-        width: T, of the whole update.
-        slot: Which accumulation step the share is for.
-        epoch: What is drawn for a window, such as the tokens that it hides, is drawn anew in each.
-    """
-
-    starts: np.ndarray
-    lengths: np.ndarray
-    restart: np.ndarray
-    width: int
-    slot: int = 0
-    epoch: int = 0
+    starts: np.ndarray  # (B,) place of each row's first input in the text
+    lengths: np.ndarray  # (B,) inputs of each row; 0: this row waits
+    restart: np.ndarray  # (B,) rows whose state begins anew
+    width: int  # T, of the whole update
+    slot: int = 0  # the accumulation step that the share is for
+    epoch: int = 0  # in each, what a window draws, such as the tokens that it hides, is drawn anew
 
 
 class Cutter(Protocol):
@@ -226,8 +212,7 @@ class StreamCutter:
 
     def updates(self, epoch: int) -> Iterator[Windows]:
         """Move all streams on by the same window; those that are one token shorter have padding in the last one."""
-        cuts = self._cuts(epoch).tolist()
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(self._cuts(epoch).tolist()):
             starts = self.starts + start
             lengths = np.minimum(end - start, self.ends - starts)
             yield Windows(starts, lengths, np.full(len(starts), start == 0), end - start)

@@ -103,21 +103,13 @@ class Word2VecTrainingArguments:
 
 @dataclass
 class Word2VecState:
-    """How far a training is.
+    """How far a training is."""
 
-    Attributes:
-        epoch: Epochs that are over.
-        position: Ids of the current epoch that have been read by all processes together.
-        interrupted: Whether Ctrl-C ended it.
-        seconds: Seconds of training, over all launches of a resumed run.
-        log_history: One entry a stretch: epoch, loss (mean over pairs), learning_rate, words_per_second.
-    """
-
-    epoch: int = 0
-    position: int = 0
-    interrupted: bool = False
-    seconds: float = 0.0
-    log_history: list[dict[str, float]] = field(default_factory=list)
+    epoch: int = 0  # epochs that are over
+    position: int = 0  # ids of the current epoch that have been read by all processes together
+    interrupted: bool = False  # by Ctrl-C
+    seconds: float = 0.0  # of training, over all launches of a resumed run
+    log_history: list[dict[str, float]] = field(default_factory=list)  # of each stretch; the loss is a mean over pairs
 
 
 class Word2VecTrainer:
@@ -242,12 +234,10 @@ class Word2VecTrainer:
     def _next_stop(self) -> tuple[int, bool]:
         """Tell where the next stretch ends, and whether a checkpoint is due there."""
         length, position = len(self.corpus), self.state.position
-        stops = [length]
         save = self._ids(self.args.save_words) if self.args.save_words else length
-        stops.append(min(length, (position // save + 1) * save))
+        stop = min(length, (position // save + 1) * save)
         if self._is_shared:
-            stops.append(position + self._ids(self.args.average_words) * self.processes.num_processes)
-        stop = min(stops)
+            stop = min(stop, position + self._ids(self.args.average_words) * self.processes.num_processes)
         return stop, self.args.output_dir is not None and (stop == length or stop % save == 0)
 
     def _stretch(self, engine: Engine, averaging: "_ParameterAveraging | None", bar: tqdm) -> None:
@@ -355,23 +345,16 @@ class _Progress:
 
     def __init__(self, trainer: Word2VecTrainer, bar: tqdm, stretch: Stretch, processes: int) -> None:
         self.trainer, self.bar, self.stretch, self.processes = trainer, bar, stretch, processes
-        self.start, self.loss, self.pairs = bar.n, 0.0, 0.0
+        self.start, self.mean = bar.n, float("nan")
 
     def __call__(self, done: int, loss: float, pairs: float) -> None:
-        self.loss, self.pairs = loss, pairs
-        words = self.start + self.trainer._words(done * self.processes)
+        words, rate = self.start + self.trainer._words(done * self.processes), self.stretch.rate(done)
         if not math.isfinite(loss):
-            self.trainer._stop_diverged(
-                f"the loss is {loss}, at the learning rate {self.stretch.rate(done):g},", words
-            )
+            self.trainer._stop_diverged(f"the loss is {loss}, at the learning rate {rate:g},", words)
+        if pairs:
+            self.mean = loss / pairs
         self.bar.update(words - self.bar.n)
-        mean = f"{self.mean:.3f}" if self.pairs else "?"
-        self.bar.set_postfix(loss=mean, lr=f"{self.stretch.rate(done):.4f}", refresh=False)
-
-    @property
-    def mean(self) -> float:
-        """The mean loss of a pair."""
-        return self.loss / self.pairs if self.pairs else float("nan")
+        self.bar.set_postfix(loss=f"{self.mean:.3f}", lr=f"{rate:.4f}", refresh=False)
 
     def entry(self, seconds: float, stop: int) -> dict[str, float]:
         """Return the entry of the log."""
@@ -433,8 +416,8 @@ _OF_GENSIM = {
     "min_alpha": "min_learning_rate",
     "max_final_vocab": "max_words",
 }
+# The fields of the config that follow from the corpus.
 FILLED_IN = ("vocab_size", "num_ngrams", "with_outputs", "pad_token_id", "bos_token_id", "eos_token_id")
-"""The fields of the config that follow from the corpus."""
 _CONFIGURED = tuple(
     item.name
     for item in dataclasses.fields(Word2VecConfig)
