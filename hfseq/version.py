@@ -7,11 +7,8 @@ from packaging.version import Version
 
 __version__ = "0.1.0"
 
-OLDEST_TRANSFORMERS = "5.20"
-"""The lower bound that `pyproject.toml` declares."""
-
-NEWEST_TESTED_TRANSFORMERS = "5.24"
-"""The newest minor release that the tests ran with; the next ones only may work."""
+OLDEST_TRANSFORMERS = "5.20"  # the lower bound that `pyproject.toml` declares
+NEWEST_TESTED_TRANSFORMERS = "5.24"  # the newest minor release that the tests ran with
 
 
 def check_transformers() -> None:

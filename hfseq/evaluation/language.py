@@ -53,23 +53,14 @@ _FEWEST, _MOST = 512, 16_384  # tokens of a batch
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Measures:
-    """A log-probability, the counts of what it is the probability of, and what follows from both.
+    """The log-probability of a text, its length, and what follows from both."""
 
-    Args:
-        log_prob: The natural logarithm of P.
-        num_tokens: Tokens predicted.
-        num_words: Words, parted by white space.
-        num_characters: Code points.
-        num_bytes: Bytes in UTF-8.
-        num_unknown: How many of the tokens are `<unk>`.
-    """
-
-    log_prob: float
-    num_tokens: int
-    num_words: int
-    num_characters: int
-    num_bytes: int
-    num_unknown: int
+    log_prob: float  # natural logarithm
+    num_tokens: int  # tokens predicted
+    num_words: int  # parted by white space
+    num_characters: int  # code points
+    num_bytes: int  # in UTF-8
+    num_unknown: int  # how many of the tokens are `<unk>`
 
     def _per(self, unit: str) -> float:
         count = getattr(self, f"num_{unit}")
@@ -114,7 +105,6 @@ class TextScore(Measures):
     """One text, with its measures.
 
     Args:
-        text: As it was given.
         tokens: What was predicted, in order, the end included; without the first token, if that was context only.
         surprisals: float64, -log P in nats of each of `tokens`.
     """
@@ -247,7 +237,9 @@ def score_ids(
     Returns:
         For each document an array of one number less than it has tokens: float64, in nats.
     """
-    arrays = [_checked(document, number, model) for number, document in enumerate(_several(documents))]
+    if isinstance(documents, np.ndarray) and documents.ndim == 1 and documents.dtype != object:
+        raise ValueError("documents must be several, got one array of ids: put it into a list.")
+    arrays = [_checked(document, number, model) for number, document in enumerate(documents)]
     reader = _reader(model, window, stride, max_tokens_per_batch)
     found = [np.zeros(max(len(ids) - 1, 0)) for ids in arrays]
     order = sorted((number for number, ids in enumerate(arrays) if len(ids) > 1), key=lambda i: -len(arrays[i]))
@@ -274,12 +266,6 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _several(documents: Iterable[Document]) -> Iterable[Document]:
-    if isinstance(documents, np.ndarray) and documents.ndim == 1 and documents.dtype != object:
-        raise ValueError("documents must be several, got one array of ids: put it into a list.")
-    return documents
 
 
 def _checked(document: Document, number: int, model: PreTrainedModel) -> np.ndarray:

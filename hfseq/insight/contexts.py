@@ -101,20 +101,16 @@ def compare_contexts(
         ValueError: If a sentence lacks the word, if the tokenizer does not know it, or if its vector is zero.
         TypeError: If `sentences` is one string.
     """
-    _check(word, sentences)
-    model, tokenizer = _loaded(model, tokenizer)
-    with evaluating(model):
-        vectors = np.stack([_vector(model, tokenizer, word, sentence) for sentence in sentences])
-    return ContextComparison(word, tuple(sentences), vectors, _cosines(vectors, word, sentences))
-
-
-def _check(word: str, sentences: Sequence[str]) -> None:
     if not word.strip():
         raise ValueError(f"word must be a word, got {word!r}.")
     if isinstance(sentences, str):
         raise TypeError(f"sentences must be a list of strings, got the string {sentences!r}: put it into a list.")
     if len(sentences) < 2:
         raise ValueError(f"A comparison needs two or more sentences, got {len(sentences)}.")
+    model, tokenizer = _loaded(model, tokenizer)
+    with evaluating(model):
+        vectors = np.stack([_vector(model, tokenizer, word, sentence) for sentence in sentences])
+    return ContextComparison(word, tuple(sentences), vectors, _cosines(vectors, word, sentences))
 
 
 def _loaded(

@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 STRATEGIES = ("random", "sequential", "group_by_length")
 
+# A last update with fewer rows than this (and than a whole update) joins the one before it: it would be a noisy step,
+# with too few rows to deal out. The limit does not depend on the number of processes (up to 8 shares), so that this
+# number changes nothing. Under a token budget the last update has few rows because they are long, and stays as it is;
+# it takes rows from the one before it only where there is not a row for each share.
 SMALLEST_UPDATE = 8
-"""A last update with fewer rows than this (and than a whole update) joins the one before it: it would be a noisy step,
-and too few rows to deal out. It does not depend on the number of processes (up to 8 shares), so that this number
-changes nothing. Under a token budget the last update has few rows because they are long, and stays as it is; it takes
-rows from the one before it only where there is not a row for each share."""
 
 
 def row_lengths(dataset: Dataset, length_column: str = "length") -> np.ndarray:

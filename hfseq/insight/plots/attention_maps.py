@@ -11,8 +11,7 @@ keys sums to 1. Attention pooling has one weight for each token, which is drawn 
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -48,8 +47,7 @@ _LINE = 1.15  # what a line of text takes, in sizes of its font
 _LONGEST_LABEL = 24  # characters
 
 
-@dataclass(frozen=True, eq=False)
-class _Maps:
+class _Maps(NamedTuple):
     """What is drawn: weights (layers, heads, T, S) and the names along each side; an empty name is not shown."""
 
     weights: np.ndarray

@@ -12,6 +12,7 @@ about distances between far groups; PCA keeps the two directions of greatest spr
 import colorsys
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,9 @@ def plot_words(
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}; got {method!r}.")
     if path is not None:
         _writer(path)  # before the work, not after it
-    drawn, clusters = _flat(_most_frequent(vectors) if words is None else words)
+    if words is None:  # a row that is set aside has no key
+        words = [word for word in vectors.index_to_key if word is not None][:DRAWN_BY_DEFAULT]
+    drawn, clusters = _flat(words)
     _check_words(drawn, vectors)
     units = _unit_rows(np.stack([np.asarray(vectors[word], dtype=np.float64) for word in drawn]), drawn)
     coordinates = _REDUCTIONS[method](units, seed)
@@ -127,26 +130,22 @@ def plot_words(
     return word_map
 
 
-def _most_frequent(vectors: "KeyedVectors") -> list[str]:
-    # A row that is set aside has no key.
-    return [word for word in vectors.index_to_key if word is not None][:DRAWN_BY_DEFAULT]
-
-
 def _flat(words: Words) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
     """Return the words, and the cluster of each."""
     groups: Iterable[tuple[str | None, Sequence[str]]]
     groups = words.items() if isinstance(words, Mapping) else [(None, words)]
-    pairs = []
+    drawn: list[str] = []
+    clusters: list[str | None] = []
     for name, group in groups:
         if isinstance(group, str):
             raise TypeError(f"words must be lists of strings, got the string {group!r}: put it into a list.")
-        pairs += [(word, name) for word in group]
-    return tuple(word for word, _ in pairs), tuple(name for _, name in pairs)
+        drawn += group
+        clusters += [name] * (len(drawn) - len(clusters))
+    return tuple(drawn), tuple(clusters)
 
 
 def _check_words(words: tuple[str, ...], vectors: "KeyedVectors") -> None:
-    seen: set[str] = set()
-    twice = [word for word in words if word in seen or seen.add(word)]  # type: ignore[func-returns-value]
+    twice = [word for word, count in Counter(words).items() if count > 1]
     if twice:
         raise ValueError(f"A word has one place on the map, but {_listed(twice)} came twice: name each word once.")
     unknown = [word for word in words if word not in vectors]

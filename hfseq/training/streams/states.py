@@ -117,8 +117,7 @@ def check_states(folder: Path) -> None:
     check_weights_file(first)
     with safe_open(first, "pt") as file:
         processes = int(file.metadata()["num_processes"])
-    for process in range(processes):
-        path = CarriedStates._file(folder, process)
+    for path in (CarriedStates._file(folder, process) for process in range(processes)):
         if not path.is_file():
             raise UnsafeArtifactError(f"{folder} lacks {path.name}, the states of the streams of one process.")
         check_weights_file(path)
