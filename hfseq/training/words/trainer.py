@@ -354,7 +354,7 @@ class _Progress:
         if pairs:
             self.mean = loss / pairs
         self.bar.update(words - self.bar.n)
-        self.bar.set_postfix(loss=f"{self.mean:.3f}", lr=f"{rate:.4f}", refresh=False)
+        self.bar.set_postfix(loss=f"{self.mean:.3f}" if pairs else "?", lr=f"{rate:.4f}", refresh=False)
 
     def entry(self, seconds: float, stop: int) -> dict[str, float]:
         """Return the entry of the log."""
