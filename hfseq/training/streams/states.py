@@ -74,7 +74,10 @@ class CarriedStates:
         """Read the files of all processes and take this process's rows, also if the streams were dealt otherwise."""
         self.caches = [None] * len(self.caches)
         if not self._file(folder, 0).is_file():
-            logger.warning(f"{folder} has no states of streams: it is of another Trainer. All streams start empty.")
+            logger.warning(
+                f"{folder} has no states of streams: it comes from another Trainer. All streams start from an empty "
+                "state."
+            )
             return
         found: dict[str, torch.Tensor] = {}
         with safe_open(self._file(folder, 0), "pt") as file:
