@@ -76,7 +76,7 @@ class _Refusal(yaml.MarkedYAMLError):
 class _Loader(yaml.SafeLoader):
     """Reads plain values: scalars of YAML 1.2, lists and mappings; every key once, where PyYAML keeps the last.
 
-    What makes much of little text or runs code is refused: anchors and aliases, deep nesting, tags of other types.
+    Refused is what runs code, or makes much of little text: anchors and aliases, deep nesting, tags of other types.
     """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
@@ -209,7 +209,7 @@ def read_yaml(text: str, where: str) -> Any:
 
     Args:
         text: It may hold neither references nor types of its own, be nested 20 deep, and have each key once.
-        where: The place it comes from, for the message of an error.
+        where: The place it comes from, for error messages.
     """
     with _yaml_errors(where):
         return yaml.load(text, _Loader)
@@ -276,7 +276,7 @@ def _override_entries(
 
 
 def _override_value(argument: str, text: str) -> Any:
-    """The value of an override, which has no comments: the rest of a text would be lost without a word."""
+    """Read the value of an override, which has no comments: the rest of a text would be lost silently."""
     with _yaml_errors(argument[:_QUOTED], _shell_cure(argument, text)):
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -289,7 +289,7 @@ def _override_value(argument: str, text: str) -> Any:
 
 
 def _shell_cure(argument: str, text: str) -> str:
-    """How an override is written whose value YAML must take as text: quotes for YAML, and others for the shell."""
+    """Tell how to write an override that YAML must take as text: quotes for YAML, and others for the shell."""
     option, is_list = argument.removesuffix(text), text.startswith("[")
     if len(text) > _QUOTED or text.startswith("{") or (is_list and set(text[1:-1]) & set("[]\"'")):
         return f'Put texts in quotes, and the whole in others for the shell: \'{option}["TEXT", "TEXT"]\'.'
@@ -299,7 +299,7 @@ def _shell_cure(argument: str, text: str) -> str:
 
 
 def _pairs(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
-    """The key and value nodes of a mapping, each key once; none for an empty section."""
+    """Return the key and value nodes of a mapping, each key once; none for an empty section."""
     seen: dict[str, yaml.Node] = {}
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     for key, _ in pairs:
@@ -360,7 +360,7 @@ def _family(section: _Section, entries: list[_Entry], path: Path) -> str:
         raise ValueError(f"{path}: section {section.name!r} lacks type: one of {', '.join(section.classes)}.")
     for entry in given:
         check_known(entry.value, section.classes, entry.where, kind=f"{section.name} type")
-    return given[-1].value
+    return str(given[-1].value)
 
 
 def _required(cls: type) -> list[str]:
@@ -369,7 +369,7 @@ def _required(cls: type) -> list[str]:
 
 
 def _converted(entry: _Entry, hint: Any) -> Any:
-    """The value of an entry, a whole number turned into a float where only a float fits."""
+    """Return the value of an entry, a whole number as a float where only a float fits."""
     for value in (entry.value, _floats(entry.value)):
         if _fits(value, hint):
             return value
@@ -398,7 +398,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _spelled(hint: Any) -> str:
-    """A type in the words of a settings file: `int or null`, `one of "lstm", "gru"`."""
+    """Spell a type in the words of a settings file: `int or null`, `one of "lstm", "gru"`."""
     if hint is None or hint is NoneType:
         return "null"
     if get_origin(hint) in (Union, UnionType):
@@ -428,7 +428,7 @@ def _parser(settings_class: type, sections: Mapping[str, _Section], flags: Itera
 
 
 def _described(section: _Section, family: str) -> str:
-    """A section as lines of `key: type = default  # what it does`."""
+    """Describe a section in lines of `key: type = default  # what it does`."""
     cls = section.classes[family]
     title = section.name if family == "" else f"{section.name} (type: {family})"
     summary = (inspect.getdoc(cls) or "").split("\n")[0]
@@ -443,8 +443,7 @@ def _described(section: _Section, family: str) -> str:
 
 
 def _default(item: dataclasses.Field[Any]) -> str:
-    if item.default is not MISSING:
-        return f"= {json.dumps(item.default, ensure_ascii=False, default=str)}"
-    if item.default_factory is not MISSING:
-        return f"= {json.dumps(item.default_factory(), ensure_ascii=False, default=str)}"
-    return "(required)"
+    if item.default is MISSING and item.default_factory is MISSING:
+        return "(required)"
+    value = item.default if item.default_factory is MISSING else item.default_factory()
+    return f"= {json.dumps(value, ensure_ascii=False, default=str)}"

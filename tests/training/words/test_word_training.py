@@ -402,9 +402,8 @@ def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpu
         device="cpu",
         learning_rate=0.025,
     )
-    two = type("Processes", (), {"num_processes": 2})
     monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, src: tensor.fill_(7.0))  # as the first has it
-    averaging = word_training._ParameterAveraging(engine, trainer.model, corpus, two)
+    averaging = word_training._ParameterAveraging(engine, trainer.model, len(corpus), 2)
     assert all((matrix == 7).all() for matrix in engine.matrices())
     inputs, outputs = engine.matrices()
     start = inputs.clone()
