@@ -38,6 +38,11 @@ class CardWords:
         check_license(self.license, self.license_name, self.license_link)
         check_words(self._words())
 
+    def facts(self) -> dict[str, Any]:
+        """Return the words of a card that its facts take over as they are."""
+        names = ("model_id", "summary", "language", "license", "license_name", "license_link", "limits", "citations")
+        return {name: getattr(self, name) for name in names}
+
     def _words(self) -> dict[str, str]:
         """Every text that the card takes over as it is, by its key; what the model is asked may hold any words."""
         words = {f"card.{name}": value for name, value in vars(self).items() if isinstance(value, str)}

@@ -1,6 +1,7 @@
 """Keeps the runs of a recipe apart: each has a folder of its own, with the settings it was made with."""
 
 import dataclasses
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ _NOT_TRAINED_WITH = (
     "hub",
     "save",
 )  # sections that may change between the launches of a run
+
+
+def evaluated_split(splits: Container[str]) -> str:
+    """Name the split that a finished model is measured on: the test split, or validation where there is none."""
+    return "test" if "test" in splits else "validation"
 
 
 def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = True) -> str | None:
