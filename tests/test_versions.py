@@ -137,12 +137,12 @@ def makefile_has(target):
 
 
 def test_every_target_of_make_that_is_called_exists():
-    assert {path.name for path in WORKFLOWS} == {"tests.yml", "versions.yml"}
+    assert {path.name for path in WORKFLOWS} == {"ci.yml", "release.yml", "versions.yml"}
     called = {path.name: targets("\n".join(runs(yaml.safe_load(path.read_bytes())))) for path in WORKFLOWS}
     called["run"] = targets((ROOT / ".ci" / "run").read_text(encoding="utf-8"))
     called["README.md"] = targets("\n".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL)))
-    assert called["tests.yml"] == called["run"] == {"lint", "test", "test-newest"}
-    assert called["versions.yml"] == {"test-versions"}
+    assert called["ci.yml"] == called["run"] == {"lint", "test", "test-newest"}
+    assert called["versions.yml"] == {"test-versions"} and called["release.yml"] == set()
     assert called["README.md"] >= {"demo", "test", "test-all", "test-newest", "test-versions", "lint", "bench"}
     assert [name for names in called.values() for name in names if not makefile_has(name)] == []
     assert not makefile_has("tests") and not makefile_has("est")
@@ -177,9 +177,9 @@ def test_the_newest_transformers_sees_generation_and_one_configuration_of_every_
     out = subprocess.run(
         [*command, "-m", "newest"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
     ).stdout
-    assert re.search(r"^tests/test_generation\.py: [1-9]", out, re.MULTILINE)
+    assert re.search(r"^tests/generation/test_generation\.py: [1-9]", out, re.MULTILINE)
     assert test_contract.one_of("lstm") == "lstm-language-plain"
     selected = [test_contract.one_of(family) for family in FAMILIES]
     assert {test_contract.CASES[label][0] for label in selected} == set(FAMILIES)
-    (contracts,) = re.findall(r"^tests/test_contract\.py: (\d+)", out, re.MULTILINE)
+    (contracts,) = re.findall(r"^tests/contract/test_contract\.py: (\d+)", out, re.MULTILINE)
     assert int(contracts) == sum(len(test_contract.promises(label)) for label in selected)
