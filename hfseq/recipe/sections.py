@@ -105,7 +105,7 @@ def config_section(source: type | Mapping[str, type], *without: str) -> Any:
 
 
 def build_model(task: str, section: Mapping[str, Any], **options: Any) -> PreTrainedModel:
-    """Build the model of a `model` section; `options` are those of its config that the section leaves to the recipe."""
+    """Build the model of a `model` section; `options` are what its config takes from the recipe."""
     family = FAMILIES[section["type"]]
     chosen = {name: value for name, value in section.items() if name != "type"}
     return family.heads[task](family.config(**{**options, **chosen}))

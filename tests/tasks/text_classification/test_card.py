@@ -12,7 +12,7 @@ from transformers import pipeline
 from hfseq.cards.render import check_card, render_card
 from hfseq.evaluation.trainer_metrics import PROBLEMS
 from hfseq.recipe.publish import launch_command
-from hfseq.tasks.text_classification.build import LabelledTexts
+from hfseq.tasks.text_classification.settings import LabelledTexts
 from tests.closeness import assert_same
 from tests.contract.promises import same_weights
 from tests.tasks.text_classification.classifiers import LABELS, TEXTS, facts_of, small_settings, text_task
