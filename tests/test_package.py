@@ -53,7 +53,7 @@ def test_the_wheel_works_where_the_source_is_out_of_reach(wheel, tmp_path, run_p
         import hfseq
         from transformers import AutoModelForSequenceClassification as Auto
         from hfseq.cards.render import render_card
-        from hfseq.cards.facts import CardFacts
+        from hfseq.tasks.text_classification.facts import CardFacts
         model = Auto.from_config(hfseq.GRUConfig(vocab_size=9))
         print(type(model).__name__, hfseq.__file__, len(render_card(CardFacts.load({str(facts)!r}))))
     """

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..evaluation.scores import Score
-from .facts import Comparison, Facts, SeedRun
+from .facts import Comparison, Facts, NetworkFacts, SeedRun
 
 
 def number(value: float, score: Score) -> str:
@@ -99,25 +99,36 @@ def comparison_rows(facts: Facts) -> list[dict[str, str]]:
     ]
 
 
-BIASES = "It repeats the biases of its data, and its scores are no measure of fairness or of other data."
+def score_rows(facts: NetworkFacts, metrics: Sequence[str]) -> list[dict[str, str]]:
+    """Write these scores of the evaluated split."""
+    split = facts.data.evaluated_split
+    return [
+        {"title": title(facts.score_of(name)), "split": split, "text": score_text(facts, name)} for name in metrics
+    ]
 
 
-def term_limits(facts: Facts, restriction: str | None) -> list[str]:
-    """Write the limits that the terms of the data and the licence of the weights set."""
-    limits = [f"The terms of the data bind its use: {restriction}."] if restriction else []
+def made_for(facts: Facts) -> str:
+    """Say which texts the model was made for."""
+    return f"Made for {facts.source.domain} in the language `{facts.language}`; measured on nothing else."
+
+
+def smallness(facts: Facts, start: str | None, trained_on: str) -> str:
+    """Say how little the model has learnt from; `start` names weights that came from elsewhere."""
+    return f"A small model ({facts.parameters:,} parameters), trained from {start or 'scratch'} on {trained_on}"
+
+
+def all_limits(facts: Facts, *own: str) -> list[str]:
+    """Put the limits that every card has, and those that were given, after a kind's own."""
+    limits = [*own, "It repeats the biases of its data, and its scores are no measure of fairness or of other data."]
+    if facts.source.restriction:
+        limits.append(f"The terms of the data bind its use: {facts.source.restriction}.")
     if facts.license_name:
         limits.append(f"The licence of the weights is [{facts.license_name}]({facts.license_link}).")
-    return limits
+    return [*limits, *facts.limits]
 
 
 def result(facts: Facts, metric: str, **about: Any) -> EvalResult:
-    """Make a score's entry in the `model-index`.
-
-    Args:
-        facts: Of the model.
-        metric: One of its scores.
-        **about: Task and data set, see `EvalResult`.
-    """
+    """Make a score's entry in the `model-index`; `about` has the task and the data set, see `EvalResult`."""
     score = facts.score_of(metric)
     seeds = seeds_text(facts.runs)
     return EvalResult(
@@ -129,19 +140,24 @@ def result(facts: Facts, metric: str, **about: Any) -> EvalResult:
     )
 
 
-def front_matter(
-    facts: Facts, *, task: str, tags: list[str], hub_id: str | None, results: list[EvalResult], **more: Any
-) -> str:
+def split_results(facts: NetworkFacts, task: str, metrics: Sequence[str]) -> list[EvalResult]:
+    """Make the entries of these scores of the evaluated split in the `model-index`."""
+    data = facts.data
+    about = {"dataset_type": data.hub_id or slug(data.name), "dataset_name": data.name}
+    return [result(facts, metric, task_type=task, dataset_split=data.evaluated_split, **about) for metric in metrics]
+
+
+def front_matter(facts: Facts, task: str, tags: Sequence[str], results: list[EvalResult], **more: Any) -> str:
     """Write the card's metadata.
 
     Args:
         facts: Of the model.
-        task: Of the Hub.
+        task: The Hub's name of the task.
         tags: Beside "hfseq".
-        hub_id: Of the training data, if the Hub has them.
         results: One for each score that the card shows.
         **more: Other keys.
     """
+    hub_id = facts.source.hub_id
     data = ModelCardData(
         language=facts.language,
         license=facts.license,

@@ -7,7 +7,6 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from ..cards.facts import Comparison
 from ..cards.words import CardWords
 from ..registry import FAMILIES
 from ..settings import check_known, fields_of
@@ -58,22 +57,12 @@ class CardSettings(CardWords):
             raise ValueError(
                 "card.ask is empty: give a text or more (beside an empty one), whose answers the card shows."
             )
-        self.published()
         super().__post_init__()
 
     def check_metrics(self, known: Iterable[str], kind: str = "metric") -> None:
         """Refuse published results in a metric that the run does not measure."""
         for row in self.published():
             check_known(row.metric, known, "card.comparisons", kind=kind)
-
-    def published(self) -> list[Comparison]:
-        """Return the published results."""
-        return [Comparison(**row) for row in self.comparisons]
-
-    def data_facts(self) -> dict[str, Any]:
-        """Return what a person says of the data, by the names of the facts."""
-        names = ("name", "license", "domain", "url", "restriction")
-        return {name: getattr(self, f"data_{name}") for name in names}
 
 
 @dataclass

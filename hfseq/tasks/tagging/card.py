@@ -3,9 +3,11 @@
 from typing import Any, Final
 
 from ...cards.facts import Examples
-from ...cards.parts import BIASES, cell, front_matter, result, score_text, slug, term_limits, title
+from ...cards.parts import all_limits, cell, front_matter, made_for, score_rows, smallness, split_results
+from ...cards.table import ResultsTable, labelled_columns
 from .facts import KindScore, TaggerFacts
 
+TAGGER_TABLE = ResultsTable("taggers", labelled_columns("most frequent tag", "Most frequent tag"))
 TASK: Final = "token-classification"
 """Of the pipeline, and on the Hub."""
 _SHOWN_KINDS = 25
@@ -22,11 +24,15 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     shown = next((widget for widget in facts.widgets if widget.answers), facts.widgets[0])
     return {
-        "front_matter": _front_matter(facts),
+        "front_matter": front_matter(
+            facts,
+            TASK,
+            [facts.family],
+            split_results(facts, TASK, facts.metric_names),
+            widget=[{"text": widget.text} for widget in facts.widgets],
+        ),
         "task": TASK,
-        "scores": [
-            {"title": title(facts.score_of(name)), "text": score_text(facts, name)} for name in facts.metric_names
-        ],
+        "scores": score_rows(facts, facts.metric_names),
         "aggregated": facts.tagging == "entities",
         "text": shown.text,
         "answers": [f"# {each.label}: {each.text} ({each.score:.2f})" for each in shown.answers],
@@ -36,25 +42,7 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "tokens": _tokens(facts),
         "examples": _examples(facts.examples),
         "limits": _limits(facts),
-        "citations": facts.citations,
     }
-
-
-def _front_matter(facts: TaggerFacts) -> str:
-    about = {
-        "task_type": TASK,
-        "dataset_type": facts.data.hub_id or slug(facts.data.name),
-        "dataset_name": facts.data.name,
-        "dataset_split": facts.data.evaluated_split,
-    }
-    return front_matter(
-        facts,
-        task=TASK,
-        tags=[facts.architecture.family],
-        hub_id=facts.data.hub_id,
-        results=[result(facts, metric, **about) for metric in facts.metric_names],
-        widget=[{"text": widget.text} for widget in facts.widgets],
-    )
 
 
 def _kind_row(kind: KindScore) -> dict[str, str]:
@@ -79,7 +67,7 @@ def _tokens(facts: TaggerFacts) -> str:
 
 
 def _examples(examples: Examples) -> list[dict[str, Any]]:
-    """The rows of both tables."""
+    """Write the rows of both tables."""
     return [
         {
             "title": name,
@@ -93,18 +81,13 @@ def _examples(examples: Examples) -> list[dict[str, Any]]:
 
 
 def _limits(facts: TaggerFacts) -> list[str]:
-    """Write the limits that follow from the facts, then those that were given."""
-    data = facts.data
-    start = "scratch" if facts.pretrained is None else facts.pretrained
+    learnt_from = f"{facts.words.splits['train']:,} words in {facts.data.splits['train']:,} texts"
     names = ": it knows few names" if facts.tagging == "entities" else ""
-    return [
-        f"Made for {data.domain} in the language `{facts.language}`; measured on nothing else.",
+    return all_limits(
+        facts,
+        made_for(facts),
         "Measured on texts that were parted into words beforehand. A pipeline parts a text by itself, which may "
         "differ; `is_split_into_words=True` gives it the words.",
         f"Trained on texts of at most {facts.architecture.max_length} tokens; what is measured is every word.",
-        f"A small model ({facts.parameters:,} parameters), trained from {start} on {facts.words.splits['train']:,} "
-        f"words in {data.splits['train']:,} texts{names}.",
-        BIASES,
-        *term_limits(facts, data.restriction),
-        *facts.limits,
-    ]
+        smallness(facts, facts.pretrained, f"{learnt_from}{names}."),
+    )

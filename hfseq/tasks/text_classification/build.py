@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast, pipeline
 from transformers.utils import logging
 
-from ...cards.facts import CardFacts, Comparison, Examples, SeedRun
+from ...cards.facts import Comparison, Examples, SeedRun
 from ...cards.measure import collect_examples, collect_regression_examples, widget_entries
 from ...data.text import TextTask, load_text_dataset, tokenize_dataset
 from ...recipe.publish import rival, run_facts, split_line
@@ -26,6 +26,7 @@ from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
 from ...registry import FAMILIES
 from ...tokenization.files import load_tokenizer
+from .facts import CardFacts
 from .settings import (
     TASK,
     LabelledTexts,

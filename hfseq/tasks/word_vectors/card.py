@@ -4,7 +4,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
-from ...cards.parts import BIASES, cell, front_matter, result, score_text, slug, term_limits, title
+from ...cards.parts import all_limits, cell, front_matter, result, score_text, slug, title
+from ...cards.table import CARD, MEGABYTES, MINUTES, Column, ResultsTable, mean_text, result_text, seed_list
 from .facts import ANALOGIES, Analogy, CorpusFacts, Neighbour, VectorArchitecture, WordVectorFacts
 
 HUB_TASK = "feature-extraction"
@@ -42,10 +43,48 @@ _LARGE_CORPUS = 1_000_000_000
 _SPLITS = {"whitespace": "at white space", "word": "into words and punctuation"}
 
 
+def _model(facts: WordVectorFacts) -> str:
+    grams = " with n-grams" if facts.architecture.buckets else ""
+    return f"{facts.architecture.architecture}{grams}, {facts.architecture.loss} ({seed_list(facts)})"
+
+
+def _score(title: str, metric: str) -> Column:
+    return title, lambda facts: mean_text(facts, metric)
+
+
+def _expectation(facts: WordVectorFacts) -> str:
+    scores = [f"{facts.score_of(metric).title} {result_text(facts, metric)}" for metric in facts.metric_names]
+    return "; ".join(scores) or "no score, as no test set is given"
+
+
+WORD_VECTORS_TABLE = ResultsTable(
+    "word vectors",
+    (
+        ("model (seeds)", _model),
+        ("corpus", lambda facts: facts.corpus.name),
+        ("dimension", lambda facts: str(facts.architecture.hidden_size)),
+        _score("analogies (%)", "analogy_accuracy"),
+        _score("WS-353", "wordsim353"),
+        _score("SimLex", "simlex999"),
+        _score("MEN", "men"),
+        _score("RW", "rare_words"),
+        MINUTES,
+        ("words/s", lambda facts: f"{facts.words_per_second:,.0f}"),
+        *(MEGABYTES, CARD),
+    ),
+    expectation=_expectation,
+)
+
+
 def word_vectors_view(facts: WordVectorFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     return {
-        "front_matter": _front_matter(facts),
+        "front_matter": front_matter(
+            facts,
+            HUB_TASK,
+            ["word2vec", "word-vectors"],
+            [_result(facts, metric) for metric in facts.metric_names],
+        ),
         "task": TASK,
         "learning": _learning(facts.architecture),
         "split": _SPLITS[facts.corpus.split],
@@ -58,16 +97,6 @@ def word_vectors_view(facts: WordVectorFacts) -> dict[str, Any]:
         "limits": _limits(facts),
         "citations": [*_WORD2VEC, *([_FASTTEXT] if facts.architecture.buckets else []), *facts.citations],
     }
-
-
-def _front_matter(facts: WordVectorFacts) -> str:
-    return front_matter(
-        facts,
-        task=HUB_TASK,
-        tags=["word2vec", "word-vectors"],
-        hub_id=facts.corpus.hub_id,
-        results=[_result(facts, metric) for metric in facts.metric_names],
-    )
 
 
 def _result(facts: WordVectorFacts, metric: str) -> EvalResult:
@@ -131,19 +160,16 @@ def _sum(analogy: Analogy) -> str:
 
 
 def _limits(facts: WordVectorFacts) -> list[str]:
-    """Write the limits that follow from the facts, then those that were given."""
     corpus = facts.corpus
     period = f", {corpus.period}" if corpus.period else ""
-    return [
+    return all_limits(
+        facts,
         f"Learnt from {corpus.domain}{period} in the language `{facts.language}`: it knows no other use of words, and "
         "none that came later.",
         "One vector a word, whatever its sense: words that are spelled alike share theirs.",
         *_word_limits(facts.architecture, corpus),
         *_size_limits(facts),
-        BIASES,
-        *term_limits(facts, corpus.restriction),
-        *facts.limits,
-    ]
+    )
 
 
 def _word_limits(architecture: VectorArchitecture, corpus: CorpusFacts) -> list[str]:

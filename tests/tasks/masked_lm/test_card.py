@@ -36,7 +36,7 @@ def test_the_card_equals_its_golden_file(card):
 
 def test_facts_survive_json_and_their_kind_chooses_their_class(tmp_path):
     golden_facts().save(tmp_path / "facts.json")
-    assert (tmp_path / "facts.json").read_bytes() == PATH.read_bytes()
+    assert json.loads((tmp_path / "facts.json").read_text("utf-8")) == json.loads(PATH.read_text("utf-8"))
     assert type(load_facts(PATH)) is MaskedModelFacts
     assert load_facts(PATH) == golden_facts()
 

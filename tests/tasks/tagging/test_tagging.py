@@ -16,6 +16,7 @@ from hfseq.evaluation.tags import tags_of
 from hfseq.recipe.sections import trained_families
 from hfseq.registry import FAMILIES
 from hfseq.settings import read_settings
+from hfseq.tasks import TASKS
 from hfseq.tasks.tagging.build import _examples, check_lengths, make_model, make_tokenizer, make_tokens
 from hfseq.tasks.tagging.settings import TaggingSettings, TokenizerSettings
 from model_cards import render
@@ -314,10 +315,10 @@ def test_runs_of_several_seeds_make_one_card_and_one_row(finished, tmp_path):
         dataclasses.replace(facts, runs=[run], kinds=kinds).save(folders[-1] / "facts.json")
     merged = render.merge(folders)
     assert merged.kinds[0].f1 == 0.9
-    head, _, row, *_ = render.tagger_table([merged]).splitlines()
+    head, _, row, *_ = TASKS["tagging"].table.render([merged]).splitlines()
     score = "Entity F1 (%)" if facts.tagging == "entities" else "Accuracy (%)"
     assert row.startswith(f"| {facts.architecture.cell} | Names | {score} | 85.0 ± 7.1 (0, 1) | 100.0 | 1.0 |")
     assert head.count("|") == row.count("|")
-    assert render.tagger_table([]) == "No taggers have been measured yet."
+    assert TASKS["tagging"].table.render([]) == "No taggers have been measured yet."
     line = render.with_expectation("# Expected: ?\n", merged)
     assert "85.0 ± 7.1 (0, 1) on test, 1.0 minutes of training" in line

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from hfseq.cards.facts import CardFacts
 from hfseq.cards.render import check_card, load_facts, render_card, write_card
+from hfseq.tasks import TASKS
+from hfseq.tasks.text_classification.facts import CardFacts
 from hfseq.tasks.word_vectors.facts import Neighbour, Neighbours, WordVectorFacts, word_score
 from model_cards import render
 
@@ -53,7 +54,7 @@ def test_the_card_equals_its_golden_file(card, tmp_path):
 
 def test_facts_survive_json_and_their_kind_chooses_their_class(tmp_path):
     golden_facts().save(tmp_path / "facts.json")
-    assert (tmp_path / "facts.json").read_bytes() == PATH.read_bytes()
+    assert json.loads((tmp_path / "facts.json").read_text("utf-8")) == json.loads(PATH.read_text("utf-8"))
     assert type(load_facts(PATH)) is WordVectorFacts
     assert load_facts(PATH) == golden_facts()
     assert type(load_facts(GOLDEN / "card_classifier.json")) is CardFacts  # which does not name its kind
@@ -314,7 +315,7 @@ def test_runs_of_two_kinds_make_no_card(run, tmp_path):
 
 
 def test_the_table_has_a_row_and_a_command_for_each_card():
-    table = render.word_vectors_table([golden_facts()])
+    table = TASKS["word_vectors"].table.render([golden_facts()])
     head, _, row, *others = table.splitlines()
     assert row == (
         "| skip-gram, negative-sampling (0, 1) | Golden Articles | 100 | 29.9 ± 0.3 | 0.658 ± 0.006 | - | - | - | 1.3 "
@@ -322,7 +323,7 @@ def test_the_table_has_a_row_and_a_command_for_each_card():
     )
     assert head.count("|") == row.count("|")
     assert golden_facts().command in others
-    assert render.word_vectors_table([]) == "No word vectors have been measured yet."
+    assert TASKS["word_vectors"].table.render([]) == "No word vectors have been measured yet."
 
 
 README = "".join(
