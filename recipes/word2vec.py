@@ -14,7 +14,7 @@ Two processes, each of which reads half of every stretch of the text:
 import sys
 from pathlib import Path
 
-from hfseq.data.text_sources import open_source
+from hfseq.data.running_text import open_source
 from hfseq.recipe.publish import launch_command, publish
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings

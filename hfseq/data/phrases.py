@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from typing_extensions import Unpack
 
 from ..models.packed_files import open_text
-from ..tokenization import Split
-from .corpus import RawCorpus, Source, read_raw
+from .raw_corpus import RawCorpus, ReadingOptions, Source, read_raw
 
 Scoring = Literal["default", "npmi"]
 
@@ -46,10 +46,7 @@ class Phrases:
         scoring: Scoring = "default",
         delimiter: str = "_",
         phrases: "Phrases | None" = None,
-        split: Split = "whitespace",
-        lowercase: bool = False,
-        text_column: str = "text",
-        cache_dir: str | Path | None = None,
+        **reading: Unpack[ReadingOptions],
     ) -> "Phrases":
         """Find the pairs of a source.
 
@@ -57,16 +54,13 @@ class Phrases:
             npmi      log(p(a b) / p(a) / p(b)) / -log p(a b), from -1 to 1
 
         Args:
-            source: As `WordCorpus.read` takes it; so are the options that follow `phrases`.
+            source: As `WordCorpus.read` takes it.
             min_count: Words and pairs must occur so often.
             threshold: The score must be above it.
-            scoring: See above.
+            scoring: One of the two formulas.
             delimiter: What stands between the two words in the new one.
             phrases: To be merged first.
-            split: See `WordCorpus.read`.
-            lowercase: See there.
-            text_column: See there.
-            cache_dir: See there.
+            **reading: How texts become words, see `ReadingOptions`.
         """
         if scoring not in ("default", "npmi"):
             raise ValueError(f"scoring={scoring!r} is not one of 'default', 'npmi'")
@@ -74,7 +68,7 @@ class Phrases:
             raise ValueError(
                 f"min_count={min_count} must be 1 or more, and the threshold of npmi from -1 to 1, got {threshold}"
             )
-        raw = read_raw(source, split=split, lowercase=lowercase, text_column=text_column, cache_dir=cache_dir)
+        raw = read_raw(source, **reading)
         if phrases is not None:
             raw = phrases.merge(raw)
         keys, together = _count_pairs(raw)
@@ -91,7 +85,7 @@ class Phrases:
         return cls(names, delimiter, phrases)
 
     def __getitem__(self, words: Iterable[str]) -> list[str]:
-        """The words of one sentence with its phrases merged, from left to right."""
+        """Merge the phrases of one sentence, from left to right."""
         words = list(words if self.before is None else self.before[words])
         merged: list[str] = []
         place = 0
@@ -105,7 +99,7 @@ class Phrases:
         return merged
 
     def merge(self, raw: RawCorpus) -> RawCorpus:
-        """A corpus with its phrases merged; its file takes the place of the other's."""
+        """Merge the phrases of a corpus; its file takes the place of the other's."""
         if self.before is not None:
             raw = self.before.merge(raw)
         ids = {word: index for index, word in enumerate(raw.words)}
@@ -165,13 +159,13 @@ class Phrases:
 
 
 def _pair_keys(block: np.ndarray) -> np.ndarray:
-    """Each word with its successor as one number, -1 where a sentence ends between or beside them."""
+    """Write each word with its successor as one number, -1 where a sentence ends between or beside them."""
     first, second = block[:-1].astype(np.int64), block[1:].astype(np.int64)
     return np.where((first > 0) & (second > 0), first << 32 | second, -1)
 
 
 def _count_pairs(raw: RawCorpus) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct pairs as keys, and how often each occurs."""
+    """Count the distinct pairs, by their keys."""
     total, waiting = _Counted(), _Counted()
     last = np.zeros(1, dtype=np.int32)
     for block in raw.blocks():
@@ -199,9 +193,10 @@ class _Counted:
 
 
 def _merged(block: np.ndarray, keys: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, bool]:
-    """A block with its pairs merged from left to right: of overlapping ones the first, the third, ...
+    """Merge the pairs of a block from left to right: of overlapping ones the first, the third, ...
 
-    Also whether its last word is still free to be the first of a pair.
+    Returns:
+        The block, and whether its last word is still free to be the first of a pair.
     """
     if len(keys) == 0 or len(block) < 2:
         return block, bool(len(keys) and len(block) and block[-1] != 0)

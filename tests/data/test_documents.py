@@ -27,8 +27,8 @@ def test_a_whole_text_is_cut_at_its_end(tmp_path):
     path = write(tmp_path / "text.txt", TEXT)
     found = load_documents(DocumentSettings(path=path, documents="whole"))
     assert texts(found) == {"train": [TEXT[:900]], "validation": [TEXT[900:]]}
-    shares = DocumentSettings(path=path, documents="whole", validation_share=0.2, test_share=0.05)
-    found = load_documents(shares)
+    settings = DocumentSettings(path=path, documents="whole", validation_fraction=0.2, test_fraction=0.05)
+    found = load_documents(settings)
     assert texts(found) == {"train": [TEXT[:750]], "validation": [TEXT[750:950]], "test": [TEXT[950:]]}
     assert list(found) == ["train", "validation", "test"]
 
@@ -46,7 +46,7 @@ def test_documents_that_are_cut_off_are_drawn_by_the_seed(tmp_path):
     lines = [f"line {index}" for index in range(40)]
     path = write(tmp_path / "lines.txt", "\n".join(lines) + "\n")
     found, again, other = (
-        texts(load_documents(DocumentSettings(path=path, documents="lines", validation_share=0.25, seed=seed)))
+        texts(load_documents(DocumentSettings(path=path, documents="lines", validation_fraction=0.25, seed=seed)))
         for seed in (0, 0, 1)
     )
     assert found == again != other
@@ -108,7 +108,7 @@ def test_of_a_text_file_that_is_limited_the_beginning_alone_is_unpacked(tmp_path
     lines = "".join(f"line {index}\n" for index in range(40_000))
     whole = gzip.compress(lines.encode())
     (tmp_path / "text.txt.gz").write_bytes(whole[: len(whole) // 2])  # the end is never seen
-    options = {"documents": documents, "max_characters": 100, "test_share": 0.05}
+    options = {"documents": documents, "max_characters": 100, "test_fraction": 0.05}
     found = texts(load_documents(DocumentSettings(path=str(tmp_path / "text.txt.gz"), **options)))
     for name in ("train", "validation", "test"):
         assert 0 < sum(map(len, found[name])) <= 100
@@ -132,8 +132,8 @@ def test_a_packed_text_is_not_unpacked_without_end(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({}, "give data.name .* or data.path"),
-        ({"name": "embedded", "validation_share": 0.0}, "validation_share=0.0"),
-        ({"name": "embedded", "validation_share": 0.5, "test_share": 0.5}, "must leave something to train on"),
+        ({"name": "embedded", "validation_fraction": 0.0}, "validation_fraction=0.0"),
+        ({"name": "embedded", "validation_fraction": 0.5, "test_fraction": 0.5}, "must leave something to train on"),
         ({"name": "embedded", "max_characters": 0}, "max_characters=0 must be 1 or more"),
         ({"name": "embedded", "condition_column": "text"}, "both 'text'"),
         ({"name": "embedded", "condition_column": "label", "documents": "lines"}, "must be 'rows', got 'lines'"),
@@ -163,7 +163,7 @@ def test_sources_that_hold_no_documents_are_refused(tmp_path):
     (tmp_path / "zip.txt").write_bytes(b"PK\x03\x04rest")
     with pytest.raises(ValueError, match=r"zip\.txt is a zip archive; unpack it"):
         load_documents(DocumentSettings(path=str(tmp_path / "zip.txt"), documents="whole"))
-    with pytest.raises(ValueError, match="unknown column 'txt'; did you mean 'text'"):
+    with pytest.raises(ValueError, match="unknown data.text_column 'txt'; did you mean 'text'"):
         load_documents(DocumentSettings(name="embedded", text_column="txt"))
     with pytest.raises(ValueError, match=r"Split 'train', row 0: 'score' is .*, not a text"):
         load_documents(DocumentSettings(name="embedded", text_column="score"))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ...data.text_sources import SourceSettings
+from ...data.running_text import RunningTextSettings
 from ...models.words.evaluation import read_analogies, read_pairs
 from ...models.words.word2vec import Word2VecConfig
 from ...recipe.sections import CardSettings, HubSettings, config_section, resume_flag
@@ -110,7 +110,7 @@ class WordCardSettings(CardSettings):
 class WordVectorsSettings:
     """All settings of the recipe, a section each."""
 
-    data: SourceSettings
+    data: RunningTextSettings
     card: WordCardSettings
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     model: dict[str, Any] = config_section(Word2VecConfig, "tie_word_embeddings", *FILLED_IN)

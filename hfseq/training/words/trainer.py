@@ -26,7 +26,8 @@ from huggingface_hub.dataclasses import strict
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from ...data.corpus import Source, WordCorpus
+from ...data.corpus import WordCorpus
+from ...data.raw_corpus import Source
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
 from ...settings import check_known
 from ..arguments import SEVERAL_PROCESSES
