@@ -82,14 +82,15 @@ def test_a_finished_run_can_be_done_again_but_not_replaced_by_another(small_runs
     assert all(found.equal(before[name]) for name, found in weights(folder).items())
 
 
-def test_a_run_of_other_settings_is_not_resumed(recipe, plain, monkeypatch):
+def test_a_run_of_other_settings_is_not_resumed(small_runs, monkeypatch):
+    recipe = RECIPES["language_modeling"]
     with pytest.raises(ValueError, match=r"other settings \(model.hidden_size: \d+ -> 24\)"):
-        recipe.run(monkeypatch, plain[0], "--resume", "--model.hidden_size=24")
+        recipe.run(monkeypatch, small_runs.plain(recipe.script)[0], "--resume", "--model.hidden_size=24")
 
 
-def test_resuming_needs_a_run(recipe, monkeypatch, tmp_path):
+def test_resuming_needs_a_run(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="none' does not exist. Start without --resume"):
-        recipe.run(monkeypatch, tmp_path / "none", "--resume")
+        RECIPES["word2vec"].run(monkeypatch, tmp_path / "none", "--resume")
     assert not (tmp_path / "none").exists()
 
 
@@ -237,7 +238,8 @@ def test_every_settings_file_parses_and_names_itself_in_its_launch_line(script, 
         written.append(read_settings(CausalLMSettings, shlex.split(earlier)[2:]).training["output_dir"])
     source = settings.transfer.from_pretrained if script == "text_classification" else None
     assert written == [source][: source is not None]
-    assert sum(line.startswith("Expected: ") for line in header) == 1
+    measured = sum(line.startswith("Expected: ") for line in header)
+    assert measured == 1 or (measured == 0 and script in ("text_classification", "token_classification"))
     for line in header:
         if "add: " in line and script != "word2vec":  # the files of word vectors must be there
             local = read_settings(recipe.settings_class, [*arguments, *shlex.split(line.split("add: ")[1])])
