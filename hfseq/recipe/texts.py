@@ -52,7 +52,7 @@ class TextSettings:
 
 
 def most_tokens(model: Mapping[str, Any]) -> int | None:
-    """How long a text the learned positions of a `model` section are made for; None: its texts may have any length."""
+    """Return how many tokens the learned positions of a `model` section have room for; None: any number."""
     if model.get("position_embedding_type") != "learned":
         return None
     if "max_position_embeddings" in model:

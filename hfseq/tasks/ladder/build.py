@@ -126,7 +126,7 @@ def _networks(
 
 
 def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
-    """The same draw from every rung: a text from its beginning, or from the first token of all."""
+    """Draw the same from every rung: a text from its beginning, or from the first token of all."""
     prompt = tokenizer("", return_tensors="pt")
     if not prompt["input_ids"].numel():
         prompt = tokenizer("a", return_tensors="pt")
@@ -144,7 +144,7 @@ def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def ladder_table(rungs: Sequence[Rung]) -> str:
-    """The rungs as a table in Markdown."""
+    """Write the rungs as a table in Markdown."""
     metrics = list(rungs[0].metrics)
     lines = [f"| rung | parameters | minutes | {' | '.join(name.replace('_', ' ') for name in metrics)} |"]
     lines.append("|" + "---|" * (3 + len(metrics)))

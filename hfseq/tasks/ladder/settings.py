@@ -39,7 +39,7 @@ class RungSettings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse before the climb what would fail on it."""
+        """Refuse before the training what would fail after it."""
         for order in self.orders:
             if not 1 <= order <= LONGEST_NGRAM:
                 raise ValueError(f"rungs.orders={self.orders} must be from 1 to {LONGEST_NGRAM} each.")
@@ -83,13 +83,13 @@ class LadderSettings:
             )
 
     def training_of(self, name: str) -> dict[str, Any]:
-        """How a family is trained: as `training` says, but for what that means nothing for."""
+        """Return how a family is trained: as `training` says, without what means nothing for it."""
         if carries_state(name):
             return self.training
         return {**self.training, "carry": "none", "vary_window": False, **self.transformer_training}
 
     def network_of(self, name: str, window: int) -> dict[str, Any]:
-        """What a family's network is like, made for texts of so many tokens where it has no state."""
+        """Return the options of a family's network, made for texts of so many tokens where it has no state."""
         if carries_state(name):
             return self.network
         return {"max_position_embeddings": window, **self.transformer}

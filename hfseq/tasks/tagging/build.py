@@ -132,7 +132,7 @@ def report_lines(facts: TaggerFacts) -> Iterator[str]:
 
 
 def _aggregation(task: TaggedTask) -> Literal["simple", "none"]:
-    """How a pipeline puts tokens together; joining words of the same tag makes sense for entities alone."""
+    """Return how a pipeline puts tokens together; joining words of one tag makes sense for entities alone."""
     return "simple" if task.has_entities else "none"
 
 
@@ -205,7 +205,7 @@ def _tags_told(words: Sequence[str], expected: Tags, predicted: Tags) -> tuple[s
 
 
 def _baseline(task: TaggedTask, split: str) -> list[Comparison]:
-    """A system that reads no word but the one it tags, measured in this run: each word's most frequent tag."""
+    """Measure a system that reads no word but the one it tags: it gives each word its most frequent tag."""
     counts: dict[str, Counter[str]] = {}
     for words, tags in zip(task.dataset["train"]["tokens"][:], task.tags("train"), strict=True):
         for word, tag in zip(words, tags, strict=True):

@@ -59,7 +59,7 @@ def make_config(settings: WordVectorsSettings, corpus: WordCorpus) -> Word2VecCo
 
 
 def words_per_second(trainer: Word2VecTrainer) -> float:
-    """Words of the running text that were trained on in a second, over all epochs that were read."""
+    """Return how many words of the running text were trained on in a second, over all epochs that were read."""
     state, corpus = trainer.state, trainer.corpus
     epochs = state.epoch + state.position / len(corpus)
     return epochs * corpus.raw_words / max(state.seconds, 1e-9)
