@@ -1,13 +1,13 @@
 """What the recipes of language models share: settings, tokens, the model, scores, and what every card says."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 from datasets import Dataset, DatasetDict
-from transformers import Pipeline, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
 from ..data.documents import TEXT, DocumentSettings, condition_token, conditions, pieces, token_ids
 from ..evaluation.language import Measures, score_ids
@@ -63,12 +63,12 @@ class LanguageSettings:
     @property
     def carry(self) -> str:
         """How far a state is carried, see `StreamTrainingArguments`."""
-        return self.training.get("carry", StreamTrainingArguments.carry)
+        return cast(str, self.training.get("carry", StreamTrainingArguments.carry))
 
     @property
     def window(self) -> int:
         """Tokens that are read at once in training."""
-        return self.training.get("window", StreamTrainingArguments.window)
+        return cast(int, self.training.get("window", StreamTrainingArguments.window))
 
     def __post_init__(self) -> None:
         """Refuse a model that cannot be trained so, before anything is read."""
@@ -187,13 +187,7 @@ def read_as_trained(text: TokenText, carry: str) -> list[np.ndarray]:
 
 
 def score_split(
-    model: PreTrainedModel,
-    text: TokenText,
-    rows: Dataset,
-    *,
-    carry: str,
-    kind: str,
-    window: int | None = None,
+    model: PreTrainedModel, text: TokenText, rows: Dataset, *, carry: str, kind: str, window: int | None = None
 ) -> dict[str, float]:
     """Score every token of a split with a causal language model, and return what is quoted of such tokens.
 
@@ -231,10 +225,8 @@ def language_facts(
     """Gather what the card of any language model says: from the settings, and from the run.
 
     Args:
-        trainer: When it has trained.
         texts: The tokens of the documents.
-        folder: The saved model.
-        pipe: The saved model, loaded as anybody would load it.
+        pipe: The model saved in the folder, loaded as anybody would load it.
         metrics: Split -> what was measured, the evaluated split first.
     """
     split, config = next(iter(metrics)), pipe.model.config
@@ -247,7 +239,12 @@ def language_facts(
     words = (piece for text in dataset[split][TEXT] for piece in pieces(text))
     return {
         **run_facts(settings.card, pipe.model, folder, run, command),
-        "architecture": _architecture(settings, config),
+        "architecture": LanguageArchitecture(
+            **network_facts(config),
+            tied=config.tie_word_embeddings,
+            options={name: str(value) for name, value in settings.model.items() if name not in _TOLD_BY_NAME},
+            context=None if carries_state(settings.model["type"]) else config.max_position_embeddings,
+        ),
         "tokens": TokenFacts(
             kind=settings.tokenizer.kind,
             vocabulary_size=config.vocab_size,
@@ -259,7 +256,7 @@ def language_facts(
             **settings.card.data_facts(),
             hub_id=settings.data.hub_id,
             documents=settings.data.documents,
-            splits={name: _size(rows[TEXT], texts[name]) for name, rows in dataset.items()},
+            splits={name: _size(rows[TEXT][:], texts[name]) for name, rows in dataset.items()},
             evaluated_split=split,
             unknown_rate=unknown_rate(cast(PreTrainedTokenizerFast, pipe.tokenizer), words),
             conditions=conditions(dataset),
@@ -268,18 +265,8 @@ def language_facts(
     }
 
 
-def _architecture(settings: LanguageSettings, config: PreTrainedConfig) -> LanguageArchitecture:
-    return LanguageArchitecture(
-        **network_facts(config),
-        tied=config.tie_word_embeddings,
-        options={name: str(value) for name, value in settings.model.items() if name not in _TOLD_BY_NAME},
-        context=None if carries_state(settings.model["type"]) else config.max_position_embeddings,
-    )
-
-
-def _size(documents: Iterable[str], text: TokenText) -> TextSize:
-    lengths = [len(document) for document in documents]
-    return TextSize(documents=len(lengths), tokens=len(text), characters=sum(lengths))
+def _size(documents: list[str], text: TokenText) -> TextSize:
+    return TextSize(documents=len(documents), tokens=len(text), characters=sum(map(len, documents)))
 
 
 def _training(trainer: StreamTrainer) -> TrainingFacts:

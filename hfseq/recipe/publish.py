@@ -23,10 +23,8 @@ _FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{
 def launch_command(argv: Sequence[str]) -> str:
     """Write the launch line as a card shows it: folders of this machine, which exist nowhere else, are left out.
 
-    Where several processes run, the line starts as many with `accelerate launch`.
-
-    Args:
-        argv: `sys.argv` of the recipe. What lies in the working directory is named from there.
+    Where several processes run, the line starts as many with `accelerate launch`. `argv` is that of the recipe.
+    What lies in the working directory is named from there.
     """
     here = f"{Path.cwd()}{os.sep}"
     words = [_FOLDERS_FROM_ROOT.sub("", word.replace(here, "")) for word in argv]
@@ -73,11 +71,7 @@ def split_line(split: str, metrics: Mapping[str, float]) -> str:
 def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) -> list[str]:
     """Write facts and card beside the saved model, push it if asked to, and return what to print.
 
-    Args:
-        facts: Of the model.
-        folder: Where it was saved.
-        hub: Where to push it.
-        lines: What the task says of the finished model.
+    `lines` are what the task says of the finished model.
     """
     facts.save(folder / "facts.json")
     write_card(folder, facts)

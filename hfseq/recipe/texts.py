@@ -84,11 +84,7 @@ def text_facts(
 ) -> dict[str, Any]:
     """Gather the facts that both cards have: the network, the data, the speed, and where the embeddings start from.
 
-    Args:
-        dataset: All splits.
-        texts: Those of the split that was evaluated.
-        split: Its name.
-        pipe: The saved model on the CPU, loaded as anybody would load it.
+    `texts` are those of the evaluated split, `pipe` is the saved model on the CPU, loaded as anybody would load it.
     """
     config, vectors = pipe.model.config, settings.embeddings.from_pretrained
     return {

@@ -93,13 +93,7 @@ def windows_apart(
 
 
 def written_samples(pipe: Pipeline, prompts: Iterable[str], seeds: Iterable[int]) -> list[Sample]:
-    """Let a text-generation pipeline go on from each prompt, once for each seed.
-
-    Args:
-        pipe: Of the saved model, whose checkpoint says how tokens are drawn.
-        prompts: Beginnings of texts.
-        seeds: Of the draws.
-    """
+    """Let a pipeline go on from each prompt, once for each seed; the checkpoint says how tokens are drawn."""
     samples = []
     for prompt in prompts:
         for seed in seeds:
@@ -110,13 +104,7 @@ def written_samples(pipe: Pipeline, prompts: Iterable[str], seeds: Iterable[int]
 
 
 def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarray]) -> GenerationSpeed:
-    """Time the model on one CPU thread: writing texts of the usual length, and scoring.
-
-    Args:
-        pipe: A pipeline on the CPU.
-        prompt: What to go on from.
-        documents: Token ids to score, of which the first will do.
-    """
+    """Time the model on one CPU thread: writing texts of the usual length, and scoring the first tokens."""
     model = pipe.model
     count = cast(Any, model.generation_config).max_new_tokens
     scored = list(_first_tokens(documents, _SPEED_TOKENS))
@@ -127,8 +115,7 @@ def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarr
         surprisals = score_ids(model, scored)
         reading = time.perf_counter() - start
     return GenerationSpeed(
-        ms_per_token=1000 * statistics.median(times) / count,
-        tokens_per_second=sum(map(len, surprisals)) / reading,
+        ms_per_token=1000 * statistics.median(times) / count, tokens_per_second=sum(map(len, surprisals)) / reading
     )
 
 
@@ -158,11 +145,8 @@ def card_facts(
 ) -> LanguageModelFacts:
     """Gather what the card says: from the settings, from the run, and measured on the saved model.
 
-    Args:
-        trainer: When it has trained.
-        texts: The tokens of the documents.
-        folder: The saved model; it is loaded back on the CPU, as anybody would load it.
-        metrics: Split -> what `evaluate_split` found, the evaluated split first.
+    The model in the folder is loaded back on the CPU, as anybody would load it. `metrics` are what `evaluate_split`
+    found, the evaluated split first.
     """
     card, drawing, split = settings.card, settings.generation, next(iter(metrics))
     pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)

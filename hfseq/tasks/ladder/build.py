@@ -38,23 +38,17 @@ _ORDER_NAMES = {1: "unigram", 2: "bigram", 3: "trigram"}
 
 @dataclass(kw_only=True)
 class Rung:
-    """One model of the ladder, and what it reached.
-
-    Attributes:
-        name: For people.
-        is_counted: Whether it was counted, not learnt by following a gradient.
-        parameters: Numbers that it keeps.
-        minutes: Of counting or training.
-        metrics: Of the evaluated split, as `score_split` names them.
-        sample: A text that it wrote.
-    """
+    """One model of the ladder, and what it reached."""
 
     name: str
     is_counted: bool
+    """Whether it was counted, not learnt by following a gradient."""
     parameters: int
     minutes: float
     metrics: dict[str, float]
+    """Of the evaluated split, see `score_split`."""
     sample: str
+    """A text that it wrote."""
 
 
 def train_rungs(
@@ -66,12 +60,7 @@ def train_rungs(
 ) -> Iterator[Rung]:
     """Make each rung, one after the other, save its checkpoint to a folder of its own, and measure it.
 
-    Args:
-        settings: Of the recipe.
-        dataset: The documents; the test split is what is measured, or the validation split where there is none.
-        texts: Their tokens.
-        tokenizer: Saved beside each model.
-        folder: Where the folders of the rungs are.
+    `texts` are the tokens of the documents; the test split is measured, or validation where there is none.
     """
     split, ids = evaluated_split(texts), token_options(tokenizer)
     made = chain(_counted(settings, texts["train"], ids), _networks(settings, texts, ids, folder))
@@ -162,12 +151,7 @@ def save_ladder(rungs: Sequence[Rung], folder: Path, command: str) -> None:
 
 
 def plot_ladder(rungs: Sequence[Rung], path: str | Path) -> None:
-    """Draw the rungs, a bar each, to a .png, .svg or .pdf file; needs matplotlib.
-
-    Args:
-        rungs: In the order of the ladder.
-        path: Where to write.
-    """
+    """Draw the rungs, a bar each, to a .png, .svg or .pdf file; needs matplotlib."""
     if not rungs:
         raise ValueError("there is no rung to draw.")
     try:

@@ -63,22 +63,12 @@ def guess_baseline(train: TokenText, text: TokenText, masking: Masking, *, windo
 
 
 def filled_in(pipe: Pipeline, prompts: Sequence[str]) -> list[Widget]:
-    """Let a fill-mask pipeline answer: for each text, the likeliest tokens.
-
-    Args:
-        pipe: Of the saved model.
-        prompts: Texts with one mask each.
-    """
-    return [
-        Widget(
-            text=prompt,
-            output=[
-                WidgetLabel(label=answer["token_str"], score=round(answer["score"], 4))
-                for answer in pipe(prompt, top_k=_SHOWN)
-            ],
-        )
-        for prompt in prompts
-    ]
+    """Let a fill-mask pipeline answer: for each text with a mask, the likeliest tokens."""
+    widgets = []
+    for prompt in prompts:
+        answers = [(each["token_str"], round(each["score"], 4)) for each in pipe(prompt, top_k=_SHOWN)]
+        widgets.append(Widget(text=prompt, output=[WidgetLabel(label=label, score=score) for label, score in answers]))
+    return widgets
 
 
 def card_facts(
@@ -93,11 +83,8 @@ def card_facts(
 ) -> MaskedModelFacts:
     """Gather what the card says: from the settings, from the run, and measured on the saved model.
 
-    Args:
-        trainer: When it has trained.
-        texts: The tokens of the documents.
-        folder: The saved model; it is loaded back on the CPU, as anybody would load it.
-        metrics: Split -> what `evaluate_split` found, the evaluated split first.
+    The model in the folder is loaded back on the CPU, as anybody would load it. `metrics` are what `evaluate_split`
+    found, the evaluated split first.
     """
     split, masking = next(iter(metrics)), cast(Masking, trainer.masking)
     asked = settings.card.ask

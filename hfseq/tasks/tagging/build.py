@@ -98,24 +98,30 @@ def card_facts(
 ) -> TaggerFacts:
     """Gather what the card says: from the settings, from the run, and measured on the saved model.
 
+    The model in the folder is loaded back on the CPU, as anybody would load it.
+
     Args:
         split: The split that was evaluated.
-        folder: The saved model; it is loaded back on the CPU, as anybody would load it.
         tokens: That split as `make_tokens` made it.
         predictions: (rows, T) ids of tags on that split.
     """
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
     predicted = tags_of(predictions, tokens["labels"][:], task.label_names)
-    pipe = pipeline(
-        TASK, model=str(folder), device="cpu", aggregation_strategy=_aggregation(task), trust_remote_code=False
-    )
+    joining = "simple" if task.has_entities else "none"  # words of one tag are joined where they are one entity
+    pipe = pipeline(TASK, model=str(folder), device="cpu", aggregation_strategy=joining, trust_remote_code=False)
+    words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
     return TaggerFacts(
         **run_facts(card, pipe.model, folder, run, command),
         **text_facts(settings, task.dataset, texts, split, pipe),
         tagging=problem_of(task),
         labels=len(task.label_names),
-        words=_word_facts(settings.tokenizer, task, tokens, split),
+        words=WordFacts(
+            kind=settings.tokenizer.kind,
+            lowercase=settings.tokenizer.lowercase,
+            tokens_per_word=(sum(tokens["length"][:]) - tokens.num_rows) / words[split],  # but the end of each text
+            splits=words,
+        ),
         kinds=_kinds(task, expected, predicted),
         examples=Examples() if card.data_restriction else _examples(task, rows["tokens"][:], expected, predicted),
         widgets=[_answered(pipe, text) for text in card.ask],
@@ -129,22 +135,6 @@ def report_lines(facts: TaggerFacts) -> Iterator[str]:
         yield f"{widget.text!r} -> " + ", ".join(f"{each.label}: {each.text}" for each in widget.answers)
     yield split_line(facts.data.evaluated_split, facts.runs[0].metrics)
     yield speed_line(facts.speed)
-
-
-def _aggregation(task: TaggedTask) -> Literal["simple", "none"]:
-    """Return how a pipeline puts tokens together; joining words of one tag makes sense for entities alone."""
-    return "simple" if task.has_entities else "none"
-
-
-def _word_facts(settings: TokenizerSettings, task: TaggedTask, tokens: Dataset, split: str) -> WordFacts:
-    splits = {name: sum(map(len, rows["tokens"][:])) for name, rows in task.dataset.items()}
-    added = tokens.num_rows  # the end of each text
-    return WordFacts(
-        kind=settings.kind,
-        lowercase=settings.lowercase,
-        tokens_per_word=(sum(tokens["length"][:]) - added) / splits[split],
-        splits=splits,
-    )
 
 
 def _kinds(task: TaggedTask, expected: Sequence[Tags], predicted: Sequence[Tags]) -> list[KindScore]:
@@ -175,33 +165,26 @@ def _examples(
     task: TaggedTask, rows: Sequence[Sequence[str]], expected: Sequence[Tags], predicted: Sequence[Tags]
 ) -> Examples:
     tell = _entities_told if task.has_entities else _tags_told
-    told = [tell(words, *tags) for words, *tags in zip(rows, expected, predicted, strict=True)]
-    shares = [
-        float(np.mean([a == b for a, b in zip(*tags, strict=True)])) for tags in zip(expected, predicted, strict=True)
-    ]
+    told, shares = [], []
+    for words, *both in zip(rows, expected, predicted, strict=True):
+        agree = [one == other for one, other in zip(*both, strict=True)]
+        told.append([tell(words, tags, agree) for tags in both])
+        shares.append(float(np.mean(agree)))
     texts = [" ".join(words) for words in rows]
     # What is told of two rows of tags can be the same: it names neither the place of an entity nor its prefixes.
     right = [share == 1 for share in shares]
     return collect_examples(texts, [each[0] for each in told], [each[1] for each in told], shares, right=right)
 
 
-def _entities_told(words: Sequence[str], expected: Tags, predicted: Tags) -> tuple[str, str]:
-    """Write the entities of a row, those expected and those predicted."""
-    expected_text, predicted_text = (
-        "; ".join(f"{kind}: {' '.join(words[start:end])}" for kind, start, end in entities(tags)) or "none"
-        for tags in (expected, predicted)
-    )
-    return expected_text, predicted_text
+def _entities_told(words: Sequence[str], tags: Tags, agree: Sequence[bool]) -> str:
+    """Write the entities of a row."""
+    return "; ".join(f"{kind}: {' '.join(words[start:end])}" for kind, start, end in entities(tags)) or "none"
 
 
-def _tags_told(words: Sequence[str], expected: Tags, predicted: Tags) -> tuple[str, str]:
-    """Write the words whose tag is wrong with both tags; all words where none is."""
-    wrong = [index for index, tag in enumerate(expected) if tag != predicted[index]] or range(len(words))
-    expected_text, predicted_text = (
-        shorten(" ".join(f"{words[index]}/{tags[index]}" for index in wrong), _SHOWN, placeholder=" …")
-        for tags in (expected, predicted)
-    )
-    return expected_text, predicted_text
+def _tags_told(words: Sequence[str], tags: Tags, agree: Sequence[bool]) -> str:
+    """Write the words whose tag is wrong, with their tags; all words where none is."""
+    chosen = [index for index, is_right in enumerate(agree) if not is_right or all(agree)]
+    return shorten(" ".join(f"{words[index]}/{tags[index]}" for index in chosen), _SHOWN, placeholder=" …")
 
 
 def _baseline(task: TaggedTask, split: str) -> list[Comparison]:

@@ -150,16 +150,14 @@ def card_facts(
 ) -> CardFacts:
     """Gather what the card says: from the settings, from the run, and measured on the saved model.
 
-    Args:
-        split: The split that was evaluated.
-        folder: The saved model; it is loaded back on the CPU, as anybody would load it.
-        logits: The model's outputs on that split.
+    The model in the folder is loaded back on the CPU, as anybody would load it. `logits` are its outputs on the split.
     """
     card, rows = settings.card, task.dataset[split]
     pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
     shared = text_facts(settings, task.dataset, rows["text"][:], split, pipe)
-    if settings.transfer.from_pretrained is not None:
-        shared["pretrained"] = f"the body of the language model {_name_of(settings.transfer.from_pretrained)}"
+    if (source := settings.transfer.from_pretrained) is not None:  # a Hub id in full, of a folder its last part
+        name = Path(source).resolve().name if Path(source).exists() else source
+        shared["pretrained"] = f"the body of the language model {name}"
     return CardFacts(
         **run_facts(card, pipe.model, folder, run, command),
         **shared,
@@ -177,11 +175,6 @@ def report_lines(facts: CardFacts) -> Iterator[str]:
         yield f"{widget.text!r:60} -> {widget.output[0].label} ({widget.output[0].score:.2f})"
     yield split_line(facts.data.evaluated_split, facts.runs[0].metrics)
     yield speed_line(facts.speed)
-
-
-def _name_of(source: str) -> str:
-    """Name a model: by its Hub id in full, or by the last part of its folder."""
-    return Path(source).resolve().name if Path(source).exists() else source
 
 
 def _examples(task: TextTask, rows: Dataset, logits: np.ndarray) -> Examples:
@@ -204,7 +197,7 @@ def _joined(task: TextTask, chosen: np.ndarray) -> str:
 
 
 def _baselines(task: TextTask, split: str) -> list[Comparison]:
-    """Accuracy of two systems that read no order, measured in this run: the commonest class, and a bag of words."""
+    """Measure the accuracy of two systems that read no order: the commonest class, and a bag of words."""
     if task.problem_type != "single_label_classification":
         return []
     # Whole columns: iterating over one of a Dataset reads it row by row.

@@ -27,23 +27,14 @@ def read_corpus(source: Path | Dataset | IterableDataset, settings: WordVectorsS
         ValueError: If no word of `card.ask` will have a vector.
     """
     options = settings.corpus
-    reading: dict[str, Any] = {
-        "split": options.split,
-        "lowercase": options.lowercase,
-        "text_column": settings.data.text_column,
-    }
+    reading: dict[str, Any] = {name: getattr(options, name) for name in ("split", "lowercase")}
+    reading["text_column"] = settings.data.text_column
     phrases = None
     for _ in range(options.phrases):
-        phrases = Phrases.learn(
-            source,
-            min_count=options.phrase_min_count,
-            threshold=options.phrase_threshold,
-            phrases=phrases,
-            **reading,
-        )
-    corpus = WordCorpus.read(
-        source, min_count=options.min_count, max_words=options.max_words, phrases=phrases, **reading
-    )
+        limits = {"min_count": options.phrase_min_count, "threshold": options.phrase_threshold}
+        phrases = Phrases.learn(source, phrases=phrases, **limits, **reading)
+    limits = {"min_count": options.min_count, "max_words": options.max_words}
+    corpus = WordCorpus.read(source, phrases=phrases, **limits, **reading)
     asked = settings.card.ask
     if not settings.model.get("ngram_buckets") and set(asked).isdisjoint(corpus.words):
         raise ValueError(
@@ -58,13 +49,6 @@ def make_config(settings: WordVectorsSettings, corpus: WordCorpus) -> Word2VecCo
     return Word2VecConfig(**settings.model, vocab_size=len(corpus.words) + len(SPECIAL_TOKENS))
 
 
-def words_per_second(trainer: Word2VecTrainer) -> float:
-    """Return how many words of the running text were trained on in a second, over all epochs that were read."""
-    state, corpus = trainer.state, trainer.corpus
-    epochs = state.epoch + state.position / len(corpus)
-    return epochs * corpus.raw_words / max(state.seconds, 1e-9)
-
-
 def card_facts(
     settings: WordVectorsSettings,
     trainer: Word2VecTrainer,
@@ -76,22 +60,44 @@ def card_facts(
 ) -> WordVectorFacts:
     """Gather what the card says: from the settings, from the run, and asked of the saved model.
 
-    Args:
-        trainer: When it has trained.
-        folder: The saved model; it is loaded back, as anybody would load it.
-        metrics: See `evaluate_vectors`, as `evaluations`.
+    The model in the folder is loaded back, as anybody would load it; `evaluate_vectors` finds the metrics and
+    evaluations.
     """
     card, model = settings.card, Word2VecModel.from_pretrained(folder, trust_remote_code=False)
+    state, corpus, config = trainer.state, trainer.corpus, model.config
+    words_read = (state.epoch + state.position / len(corpus)) * corpus.raw_words
     run = VectorRun(
         seed=trainer.args.seed,
         metrics=metrics,
-        minutes=trainer.state.seconds / 60,
-        words_per_second=words_per_second(trainer),
+        minutes=state.seconds / 60,
+        words_per_second=words_read / max(state.seconds, 1e-9),
     )
     return WordVectorFacts(
         **run_facts(card, model, folder, run, command),
-        architecture=_architecture(settings, trainer, model.config),
-        corpus=_corpus(settings, trainer.corpus),
+        architecture=VectorArchitecture(
+            architecture=config.architecture,
+            loss=config.loss,
+            hidden_size=config.hidden_size,
+            window=config.window,
+            negatives=config.negatives if config.loss == "negative-sampling" else 0,
+            sample=float(config.sample),
+            min_count=settings.corpus.min_count,
+            buckets=config.ngram_buckets,
+            epochs=state.epoch,  # a resumed run may have had more than it now asks for
+            engine=chosen_engine(trainer.args.engine, config, trainer.args.device),
+            has_output=config.with_outputs,
+        ),
+        corpus=CorpusFacts(
+            **card.data_facts(),
+            hub_id=settings.data.hub_id,
+            words=corpus.raw_words,
+            types=corpus.raw_types,
+            vocabulary=len(corpus.words),
+            split=corpus.split,
+            lowercase=corpus.lowercase,
+            phrases=settings.corpus.phrases,
+            period=card.data_period,
+        ),
         evaluations=evaluations,
         neighbours=nearest_words(model.vectors, card.ask),
         analogies=solved_analogies(model.vectors, card.questions()),
@@ -106,36 +112,4 @@ def report_lines(facts: WordVectorFacts) -> Iterator[str]:
     yield (
         f"{facts.corpus.vocabulary} words of {facts.architecture.hidden_size} numbers, "
         f"{facts.runs[0].words_per_second:,.0f} words/s"
-    )
-
-
-def _architecture(
-    settings: WordVectorsSettings, trainer: Word2VecTrainer, config: Word2VecConfig
-) -> VectorArchitecture:
-    return VectorArchitecture(
-        architecture=config.architecture,
-        loss=config.loss,
-        hidden_size=config.hidden_size,
-        window=config.window,
-        negatives=config.negatives if config.loss == "negative-sampling" else 0,
-        sample=float(config.sample),
-        min_count=settings.corpus.min_count,
-        buckets=config.ngram_buckets,
-        epochs=trainer.state.epoch,  # a resumed run may have had more than it now asks for
-        engine=chosen_engine(trainer.args.engine, config, trainer.args.device),
-        has_output=config.with_outputs,
-    )
-
-
-def _corpus(settings: WordVectorsSettings, corpus: WordCorpus) -> CorpusFacts:
-    return CorpusFacts(
-        **settings.card.data_facts(),
-        hub_id=settings.data.hub_id,
-        words=corpus.raw_words,
-        types=corpus.raw_types,
-        vocabulary=len(corpus.words),
-        split=corpus.split,
-        lowercase=corpus.lowercase,
-        phrases=settings.corpus.phrases,
-        period=settings.card.data_period,
     )

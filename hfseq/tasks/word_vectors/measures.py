@@ -29,10 +29,6 @@ def evaluate_vectors(
 ) -> tuple[dict[str, float], dict[str, Evaluation]]:
     """Ask the vectors every test set.
 
-    Args:
-        vectors: the model's.
-        settings: which sets.
-
     Returns:
         Metrics (accuracies 0 to 1, Spearman correlations) and, for each set, what was asked. A set of which nothing
         could be asked, because every question holds an unknown word, has no metric.
@@ -46,25 +42,13 @@ def evaluate_vectors(
 
 
 def nearest_words(vectors: KeyedVectors, words: Sequence[str], limit: int = _NEAREST) -> list[Neighbours]:
-    """Find the words nearest to each of these; words without a vector are left out, with a warning.
-
-    Args:
-        vectors: the model's.
-        words: of our own choice.
-        limit: how many of each.
-    """
+    """Find the words nearest to each of these; words without a vector are left out, with a warning."""
     known = [word for word in words if _are_known(vectors, [word])]
     return [Neighbours(word=word, nearest=_nearest(vectors, limit, [word], [])) for word in known]
 
 
 def solved_analogies(vectors: KeyedVectors, questions: Sequence[Question], limit: int = _NEAREST) -> list[Analogy]:
-    """Find the words nearest to sums; questions with a word without a vector are left out, with a warning.
-
-    Args:
-        vectors: the model's.
-        questions: (words to add, words to subtract), e.g. (["king", "woman"], ["man"]).
-        limit: how many words for each.
-    """
+    """Find the words nearest to sums; questions with a word without a vector are left out, with a warning."""
     return [
         Analogy(positive=positive, negative=negative, nearest=_nearest(vectors, limit, positive, negative))
         for positive, negative in questions
