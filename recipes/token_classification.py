@@ -83,15 +83,9 @@ def main() -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
+    command = launch_command(sys.argv)
     facts = card_facts(
-        settings,
-        task,
-        split,
-        folder,
-        tokens=tokens[split],
-        predictions=predictions,
-        run=run,
-        command=launch_command(sys.argv),
+        settings, task, split, folder, tokens=tokens[split], predictions=predictions, run=run, command=command
     )
 
     # 8. Publish, and use
