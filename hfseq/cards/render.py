@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .checks import check_card, check_facts
 from .facts import Facts, read_json
-from .parts import cell, code, comparison_rows, quoted, seeds_text, significant, spread_text
+from .parts import cell, code, comparison_rows, quoted, seeds_text, shared_limits, significant, spread_text
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -80,7 +80,8 @@ def render_card(facts: Facts) -> str:
         "seeds": seeds_text(facts.runs),
         "minutes": ", ".join(f"{run.minutes:.1f}" for run in facts.runs),
         "comparisons": comparison_rows(facts),
-        "citations": facts.citations,
+        "papers": [],
+        "shared_limits": shared_limits(facts),
     }
     text = _template_environment().get_template(task.template).render(shared | task.view(facts))
     check_card(text)

@@ -6,29 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from .facts import Facts
-from .parts import number, title
+from .parts import mean_text, number, title
 
 Column = tuple[str, Callable[[Any], str]]
 """Title, and what a card's facts say below it."""
 
 
-def result_text(facts: Facts, metric: str) -> str:
-    """Write a score and its seeds: `97.3 ± 0.7 (0, 1, 2)`."""
-    return f"{mean_text(facts, metric)} ({seed_list(facts)})"
-
-
-def mean_text(facts: Facts, metric: str) -> str:
-    """Write a score over the seeds, `97.3 ± 0.7`, or `-` if it was not measured."""
-    if metric not in facts.metric_names:
-        return "-"
-    score, values = facts.score_of(metric), [run.metrics[metric] for run in facts.runs]
-    spread = f" ± {number(statistics.stdev(values), score)}" if len(values) > 1 else ""
-    return number(facts.mean(metric), score) + spread
-
-
 def seed_list(facts: Facts) -> str:
     """Write the seeds: `0, 1, 2`."""
     return ", ".join(str(run.seed) for run in facts.runs)
+
+
+def result_text(facts: Facts, metric: str) -> str:
+    """Write a score and its seeds: `97.3 ± 0.7 (0, 1, 2)`."""
+    return f"{mean_text(facts, metric)} ({seed_list(facts)})"
 
 
 def minutes_text(facts: Facts) -> str:

@@ -2,28 +2,8 @@
 
 from typing import Any, Final
 
-from ...cards.parts import (
-    all_limits,
-    cell,
-    front_matter,
-    number,
-    score_rows,
-    smallness,
-    split_results,
-    title,
-)
-from ...cards.table import (
-    CARD,
-    MEGABYTES,
-    MINUTES,
-    PARAMETERS,
-    RESULT,
-    SCORE,
-    SPLIT,
-    Column,
-    ResultsTable,
-    rival_text,
-)
+from ...cards.parts import cell, network_view, number, smallness, title
+from ...cards.table import CARD, MEGABYTES, MINUTES, PARAMETERS, RESULT, SCORE, SPLIT, Column, ResultsTable, rival_text
 from .facts import (
     LanguageArchitecture,
     LanguageFacts,
@@ -110,11 +90,9 @@ def trained_view(facts: LanguageFacts, task: str, tag: str, **more: Any) -> dict
         tag: Of this kind of models.
         **more: Other keys of the metadata, see `front_matter`.
     """
-    results = split_results(facts, task, facts.metric_names)
-    return {
-        "front_matter": front_matter(facts, task, [facts.family, tag], results, **more),
-        "task": task,
-        "scores": [*score_rows(facts, facts.metric_names), *_other_rows(facts)],
+    view = network_view(facts, task, tags=[tag], **more)
+    return view | {
+        "scores": [*view["scores"], *_other_rows(facts)],
         "tokens": _tokens(facts.tokens, facts.data),
         "architecture": _architecture(facts.architecture),
         "training": _training(facts.training),
@@ -216,10 +194,9 @@ def language_limits(facts: LanguageFacts, look: str, unknown: str) -> list[str]:
         unknown: What becomes of unknown tokens, where there are some.
     """
     data = facts.data
-    return all_limits(
-        facts,
+    return [
         f"Made from {data.domain} in the language `{facts.language}`; measured on nothing else.",
         smallness(facts, None, f"{data.splits['train'].tokens:,} tokens: {look}"),
         *([unknown] if data.unknown_rate > 0 else []),
         *([_BEYOND.format(facts.training.window)] if facts.architecture.context is not None else []),
-    )
+    ]

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from ...cards.facts import Examples
-from ...cards.parts import all_limits, cell, front_matter, made_for, score_rows, smallness, split_results
+from ...cards.parts import cell, made_for, network_view, smallness
 from ...cards.table import ResultsTable, labelled_columns
 from .facts import KindScore, TaggerFacts
 
@@ -24,15 +24,7 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     shown = next((widget for widget in facts.widgets if widget.answers), facts.widgets[0])
     return {
-        "front_matter": front_matter(
-            facts,
-            TASK,
-            [facts.family],
-            split_results(facts, TASK, facts.metric_names),
-            widget=[{"text": widget.text} for widget in facts.widgets],
-        ),
-        "task": TASK,
-        "scores": score_rows(facts, facts.metric_names),
+        **network_view(facts, TASK, widget=[{"text": widget.text} for widget in facts.widgets]),
         "aggregated": facts.tagging == "entities",
         "text": shown.text,
         "answers": [f"# {each.label}: {each.text} ({each.score:.2f})" for each in shown.answers],
@@ -83,11 +75,10 @@ def _examples(examples: Examples) -> list[dict[str, Any]]:
 def _limits(facts: TaggerFacts) -> list[str]:
     learnt_from = f"{facts.words.splits['train']:,} words in {facts.data.splits['train']:,} texts"
     names = ": it knows few names" if facts.tagging == "entities" else ""
-    return all_limits(
-        facts,
+    return [
         made_for(facts),
         "Measured on texts that were parted into words beforehand. A pipeline parts a text by itself, which may "
         "differ; `is_split_into_words=True` gives it the words.",
         f"Trained on texts of at most {facts.architecture.max_length} tokens; what is measured is every word.",
         smallness(facts, facts.pretrained, f"{learnt_from}{names}."),
-    )
+    ]

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from ...cards.parts import all_limits, front_matter, made_for, score_rows, smallness, split_results
+from ...cards.parts import made_for, network_view, smallness
 from ...cards.table import ResultsTable, labelled_columns
 from .facts import CardFacts
 
@@ -29,20 +29,19 @@ _WORDING = {
 
 def classifier_view(facts: CardFacts) -> dict[str, Any]:
     """Gather what the template shows."""
-    metrics = _shown_metrics(facts)
+    data = facts.data
+    learnt_from = f"{data.splits['train']:,} texts with a vocabulary of {data.vocabulary_size:,} tokens"
     return {
-        "front_matter": front_matter(
-            facts,
-            facts.task,
-            [facts.family],
-            split_results(facts, facts.task, metrics),
-            widget=[asdict(widget) for widget in facts.widgets],
+        **network_view(
+            facts, facts.task, metrics=_shown_metrics(facts), widget=[asdict(widget) for widget in facts.widgets]
         ),
-        "task": facts.task,
-        "scores": score_rows(facts, metrics),
         "answer": [asdict(label) for label in facts.widgets[0].output[:1]],
         "wording": _WORDING[facts.problem_type],
-        "limits": _limits(facts),
+        "limits": [
+            made_for(facts),
+            f"Trained on texts of at most {facts.architecture.max_length} tokens; longer ones are unmeasured.",
+            smallness(facts, facts.pretrained, f"{learnt_from}: it knows little of the world."),
+        ],
     }
 
 
@@ -51,14 +50,3 @@ def _shown_metrics(facts: CardFacts) -> list[str]:
     one_label = facts.problem_type == "single_label_classification"
     repeated = {"f1_micro"} if one_label and "accuracy" in facts.metric_names else set()
     return [name for name in facts.metric_names if name not in repeated]
-
-
-def _limits(facts: CardFacts) -> list[str]:
-    data = facts.data
-    learnt_from = f"{data.splits['train']:,} texts with a vocabulary of {data.vocabulary_size:,} tokens"
-    return all_limits(
-        facts,
-        made_for(facts),
-        f"Trained on texts of at most {facts.architecture.max_length} tokens; longer ones are unmeasured.",
-        smallness(facts, facts.pretrained, f"{learnt_from}: it knows little of the world."),
-    )
