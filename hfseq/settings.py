@@ -155,6 +155,11 @@ class _Entry:
     where: str
 
 
+def option(default: Any, help: str, was: str | None = None) -> Any:
+    """Declare a key of a section: its default, what --help says of it, and its old name, if it had one."""
+    return field(default=default, metadata={"help": help, "was": was})
+
+
 def fields_of(source: type | Mapping[str, type], without: Iterable[str] = ()) -> Any:
     """Declare an open section: a mapping whose keys are the fields of a dataclass.
 

@@ -8,7 +8,7 @@ end, as books are cut; of documents those that a seed draws.
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -19,6 +19,7 @@ from datasets import Dataset, DatasetDict
 from transformers import PreTrainedTokenizerBase
 
 from ..models.packed_files import open_text
+from ..settings import option
 from .sources import SplitSettings, load_splits, take_columns
 
 TEXT, CONDITION = "text", "condition"
@@ -33,22 +34,13 @@ _ANY_TOKENS_CUT = re.compile(r"(?<=\S)\s(?=\S)")  # no kind of token reaches ove
 class DocumentSettings(SplitSettings):
     """Which texts to learn from: a text file (also .gz, .bz2, .xz), a table, or a folder of tables."""
 
-    condition_column: str | None = field(
-        default=None, metadata={"help": "a column of labels that texts are written on: each begins with its label"}
-    )
-    documents: Literal["rows", "lines", "whole"] = field(
-        default="rows", metadata={"help": "what a document is: a row of a table, a line, or the whole split"}
-    )
-    test_fraction: float = field(
-        default=0.0,
-        metadata={"help": "share of train that becomes test where there is none", "was": "test_share"},
-    )
-    max_characters: int | None = field(
-        default=None,
-        metadata={
-            "help": "keep the first documents of each split, up to so many characters; of a text file its beginning "
-            "alone is read, and the splits that it lacks are cut off that"
-        },
+    condition_column: str | None = option(None, "a column of labels: each text begins with its label")
+    documents: Literal["rows", "lines", "whole"] = option("rows", "a document is a row of a table, a line, or all")
+    test_fraction: float = option(0.0, "share of train that becomes test where there is none", was="test_share")
+    max_characters: int | None = option(
+        None,
+        "keep the first documents of each split, up to so many characters; of a text file its beginning alone is "
+        "read, and the splits that it lacks are cut off that",
     )
 
     def __post_init__(self) -> None:

@@ -1,11 +1,11 @@
 """Running text for word vectors: a text file, a table of texts, a dataset of the Hub, or our generator."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset, IterableDataset
 
-from ..settings import check_known
+from ..settings import check_known, option
 from .sources import FORMATS, SourceSettings, existing_path, read_splits
 
 
@@ -13,8 +13,8 @@ from .sources import FORMATS, SourceSettings, existing_path, read_splits
 class RunningTextSettings(SourceSettings):
     """Which text to learn from: a text file (also .gz, .bz2, .xz), a table, or a folder of tables."""
 
-    split_name: str = field(default="train", metadata={"help": "the split to read; a text file has none"})
-    streaming: bool = field(default=False, metadata={"help": "read a Hub dataset as it is downloaded, keep no copy"})
+    split_name: str = option("train", "the split to read; a text file has none")
+    streaming: bool = option(False, "read a Hub dataset as it is downloaded, keep no copy")
 
     def __post_init__(self) -> None:
         """Refuse what names no text."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
 from ..models.packed_files import check_plain, not_in_encoding
-from ..settings import check_known
+from ..settings import check_known, option
 from .embedded.load import load_embedded
 from .json_files import check_json
 
@@ -35,16 +35,12 @@ _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 class SourceSettings:
     """Where the data come from."""
 
-    name: str | None = field(
-        default=None, metadata={"help": "a dataset on the Hub (user/name), or `embedded` for the generated one"}
-    )
-    config: str | None = field(default=None, metadata={"help": "configuration of the Hub dataset"})
-    revision: str | None = field(default=None, metadata={"help": "branch, tag or commit of the Hub dataset"})
-    path: str | dict[str, str] | None = field(
-        default=None, metadata={"help": "a folder, a file, or {split: file}; read in place of downloading `name`"}
-    )
-    text_column: str = field(default="text", metadata={"help": "the column of texts"})
-    seed: int = field(default=0, metadata={"help": "seed of generated data, and of all that is drawn from the rows"})
+    name: str | None = option(None, "a dataset on the Hub (user/name), or `embedded` for the generated one")
+    config: str | None = option(None, "configuration of the Hub dataset")
+    revision: str | None = option(None, "branch, tag or commit of the Hub dataset")
+    path: str | dict[str, str] | None = option(None, "a folder, a file, or {split: file}; read in place of `name`")
+    text_column: str = option("text", "the column of texts")
+    seed: int = option(0, "seed of generated data, and of all that is drawn from the rows")
 
     def __post_init__(self) -> None:
         """Refuse what names no data."""
@@ -63,12 +59,9 @@ class SourceSettings:
 class SplitSettings(SourceSettings):
     """Where the data come from, and which splits are used."""
 
-    splits: dict[str, str] | None = field(
-        default=None, metadata={"help": "which splits to use, {train: ..., validation: ..., test: ...}"}
-    )
-    validation_fraction: float = field(
-        default=0.1,
-        metadata={"help": "share of train that becomes validation where there is none", "was": "validation_share"},
+    splits: dict[str, str] | None = option(None, "which splits to use, {train: ..., validation: ..., test: ...}")
+    validation_fraction: float = option(
+        0.1, "share of train that becomes validation where there is none", was="validation_share"
     )
 
     def __post_init__(self) -> None:

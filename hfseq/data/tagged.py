@@ -6,7 +6,7 @@ Entities are brought to IOB2, the writing that pipelines read: tags in IOB1, IOB
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyarrow.compute as pc
@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ..evaluation.entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
 from ..evaluation.scores import IGNORED_LABEL
+from ..settings import option
 from .conll import CONLL_FORMATS, sentences
 from .sources import FORMATS, column_values, cut_splits, load_splits, take_columns
 from .text import DataSettings, class_names, common_feature, is_list, is_text, spelled, with_classes
@@ -31,11 +32,8 @@ _FORMATS = {**{suffix: FORMATS[suffix] for suffix in (".parquet", ".json", ".jso
 class TaggedSettings(DataSettings):
     """Which words and tags to learn from."""
 
-    text_column: str = field(default=_TOKENS, metadata={"help": "the column of words, a list a row"})
-    label_column: str = field(
-        default="tags", metadata={"help": "the column of tags: a list of names or integers a row, one for each word"}
-    )
-    label_names: list[str] | None = field(default=None, metadata={"help": "all tags, in the order of their ids"})
+    text_column: str = option(_TOKENS, "the column of words, a list a row")
+    label_column: str = option("tags", "the column of tags: a list of names or integers a row, one for each word")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerBase
 
-from ..settings import check_known
+from ..settings import check_known, option
 from .sources import SplitSettings, column_values, cut_splits, load_splits, take_columns
 
 logger = logging.getLogger(__name__)
@@ -27,11 +27,9 @@ _CELLS = 1 << 30  # of the table of rows by labels, four bytes each
 class DataSettings(SplitSettings):
     """Which texts and labels to learn from."""
 
-    label_column: str = field(
-        default="label", metadata={"help": "the column of labels: names, integers, lists of them, or floats"}
-    )
-    label_names: list[str] | None = field(default=None, metadata={"help": "all classes, in the order of their ids"})
-    max_rows: int | None = field(default=None, metadata={"help": "rows kept of each split, drawn with `seed`"})
+    label_column: str = option("label", "the column of labels: names, integers, lists of them, or floats")
+    label_names: list[str] | None = option(None, "all classes, in the order of their ids")
+    max_rows: int | None = option(None, "rows kept of each split, drawn with `seed`")
 
     def __post_init__(self) -> None:
         """Refuse what names no data, no labels or no rows."""

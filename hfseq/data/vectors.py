@@ -1,12 +1,13 @@
 """Pretrained word vectors as the beginning of a model's embeddings."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
 
+from ..settings import option
 from ..tokenization.files import check_tokenizer
 from .vector_files import Format, read_word_vectors
 
@@ -18,18 +19,13 @@ _FILE_SUFFIXES = {".bin", ".bz2", ".gz", ".kv", ".model", ".txt", ".vec", ".xz"}
 class EmbeddingSettings:
     """Where the word embeddings of the model start from."""
 
-    from_pretrained: str | None = field(
-        default=None,
-        metadata={
-            "help": "word vectors: a file of word2vec (text or binary), GloVe or fastText (.vec), also .gz, .xz, "
-            ".bz2; or the folder or the Hub id of a saved Word2VecModel; null: random ones"
-        },
+    from_pretrained: str | None = option(
+        None,
+        "word vectors: a file of word2vec (text or binary), GloVe or fastText (.vec), also .gz, .xz, .bz2; or the "
+        "folder or the Hub id of a saved Word2VecModel; null: random ones",
     )
-    format: Format = field(
-        default="auto",
-        metadata={"help": "of that file; gensim: what gensim saved, a pickle, which runs the code of its writer"},
-    )
-    freeze: bool = field(default=False, metadata={"help": "keep the embeddings as they are during training"})
+    format: Format = option("auto", "of that file; gensim: a pickle of gensim, which runs the code of its writer")
+    freeze: bool = option(False, "keep the embeddings as they are during training")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ bring their article; a slash gives the dative of a word which changes without on
 held out: its values occur in no training row.
 """
 
-from hfseq.data.embedded.grammar import Value
+from .grammar import Value
 
 # What a date adds to the urgency; the others are far enough away to wait.
 DEADLINES = {"today": 0.2, "tonight": 0.2, "this afternoon": 0.2, "tomorrow": 0.1, "tomorrow morning": 0.1}
