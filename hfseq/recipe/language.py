@@ -9,12 +9,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 
-from ..data.documents import TEXT, DocumentSettings, condition_token, conditions, pieces, token_ids
-from ..evaluation.language import Measures, score_ids
-from ..models.recurrent.backbone import RecurrentConfig
-from ..registry import FAMILIES
-from ..settings import fields_of, known_fields
-from ..tasks.causal_lm.facts import (
+from ..cards.language import (
     LanguageArchitecture,
     LanguageFacts,
     LanguageRun,
@@ -24,6 +19,11 @@ from ..tasks.causal_lm.facts import (
     TrainingFacts,
     shown_metrics,
 )
+from ..data.documents import TEXT, DocumentSettings, condition_token, conditions, pieces, token_ids
+from ..evaluation.language import Measures, score_ids
+from ..models.recurrent.backbone import RecurrentConfig
+from ..registry import FAMILIES
+from ..settings import fields_of, known_fields
 from ..tokenization import marking_tokenizer, unknown_rate
 from ..training.streams.trainer import StreamTrainer, StreamTrainingArguments
 from ..training.streams.windows import TokenText

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...cards.language import shown_metrics
 from ...recipe.language import LONGEST_NGRAM, NOT_OF_LANGUAGE_MODELS, LanguageSettings, check_marks, check_room
 from ...recipe.sections import CardSettings, config_section, trained_families
 from .card import TASK
-from .facts import shown_metrics
 
 
 @dataclass(kw_only=True)
