@@ -23,7 +23,7 @@ from ..data.documents import TEXT, DocumentSettings, condition_token, conditions
 from ..evaluation.language import Measures, score_ids
 from ..models.recurrent.backbone import RecurrentConfig
 from ..registry import FAMILIES
-from ..settings import fields_of, known_fields
+from ..settings import fields_of, known_fields, option
 from ..tokenization import marking_tokenizer, unknown_rate
 from ..training.streams.trainer import StreamTrainer, StreamTrainingArguments
 from ..training.streams.windows import TokenText
@@ -41,11 +41,11 @@ _TOLD_BY_NAME = ("type", "cell", "num_hidden_layers", "hidden_size", "embedding_
 class LanguageTokenizerSettings(TokenizerSettings):
     """How texts become tokens, see `train_tokenizer`."""
 
-    kind: Literal["char", "word_with_space", "whitespace", "bpe", "unigram"] = field(
-        default="char", metadata={"help": "what a token is, see hfseq.tokenization"}
+    kind: Literal["char", "word_with_space", "whitespace", "bpe", "unigram"] = option(
+        "char", "what a token is, see hfseq.tokenization"
     )
-    start: bool = field(default=True, metadata={"help": "write <s> before each document"})
-    end: bool = field(default=True, metadata={"help": "write </s> after each document"})
+    start: bool = option(True, "write <s> before each document")
+    end: bool = option(True, "write </s> after each document")
 
 
 @dataclass

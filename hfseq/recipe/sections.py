@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 
 from ..cards.words import CardWords
 from ..registry import FAMILIES
-from ..settings import check_known, fields_of
+from ..settings import check_known, fields_of, option
 from ..tokenization import Kind, Texts, train_tokenizer
 
 _FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "freeze_embeddings")
@@ -22,16 +22,14 @@ _FROM_TRANSFORMERS = tuple(
 class TokenizerSettings:
     """How texts become tokens, see `train_tokenizer`."""
 
-    kind: Kind = field(default="word", metadata={"help": "what a token is, see hfseq.tokenization"})
-    vocab_size: int = field(default=10_000, metadata={"help": "most entries, special tokens included"})
-    min_count: int | None = field(
-        default=None,
-        metadata={
-            "help": "rarer words, characters or merges are left out; null: 2 (unigram has no such threshold)",
-            "was": "min_frequency",
-        },
+    kind: Kind = option("word", "what a token is, see hfseq.tokenization")
+    vocab_size: int = option(10_000, "most entries, special tokens included")
+    min_count: int | None = option(
+        None,
+        "rarer words, characters or merges are left out; null: 2 (unigram has no such threshold)",
+        was="min_frequency",
     )
-    lowercase: bool = field(default=False, metadata={"help": "lower-case the texts"})
+    lowercase: bool = option(False, "lower-case the texts")
 
     def train(self, texts: Texts, **options: Any) -> PreTrainedTokenizerFast:
         """Train the tokenizer; `options` are others of `train_tokenizer`."""
@@ -69,14 +67,14 @@ class CardSettings(CardWords):
 class HubSettings:
     """Where to publish."""
 
-    repo_id: str | None = field(default=None, metadata={"help": "push the finished model here; null: do not"})
-    private: bool = field(default=False, metadata={"help": "make a new repository private"})
-    with_code: bool = field(default=False, metadata={"help": "push the model's code too, see hfseq.push"})
+    repo_id: str | None = option(None, "push the finished model here; null: do not")
+    private: bool = option(False, "make a new repository private")
+    with_code: bool = option(False, "push the model's code too, see hfseq.push")
 
 
 def resume_flag() -> Any:
     """Declare the flag that every recipe has."""
-    return field(default=False, metadata={"help": "go on from the last checkpoint in training.output_dir"})
+    return option(False, "go on from the last checkpoint in training.output_dir")
 
 
 def trained_families(task: str) -> dict[str, type[PreTrainedConfig]]:

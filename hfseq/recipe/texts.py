@@ -16,7 +16,7 @@ from ..data.text import DataSettings
 from ..data.vectors import EmbeddingSettings, embedding_matrix
 from ..evaluation.scores import SCORES
 from ..registry import FAMILIES
-from ..settings import fields_of, known_fields
+from ..settings import fields_of, known_fields, option
 from ..tokenization import unknown_rate
 from ..training.arguments import SequenceTrainingArguments
 from .publish import network_facts
@@ -31,7 +31,7 @@ _SPEED_TEXTS = 512
 class TextTokenizerSettings(TokenizerSettings):
     """How texts of a limited length become tokens."""
 
-    max_length: int = field(default=128, metadata={"help": "longer training texts are cut to so many tokens"})
+    max_length: int = option(128, "longer training texts are cut to so many tokens")
 
 
 @dataclass

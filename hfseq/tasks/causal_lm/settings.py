@@ -6,6 +6,7 @@ from typing import Any
 from ...cards.language import shown_metrics
 from ...recipe.language import LONGEST_NGRAM, NOT_OF_LANGUAGE_MODELS, LanguageSettings, check_marks, check_room
 from ...recipe.sections import CardSettings, config_section, trained_families
+from ...settings import option
 from .card import TASK
 
 
@@ -23,9 +24,9 @@ class GenerationSettings:
     """How the finished model writes; `generate` finds the numbers in the checkpoint."""
 
     seeds: list[int] = field(default_factory=lambda: [0, 1], metadata={"help": "one sample of each text for each"})
-    max_new_tokens: int = field(default=100, metadata={"help": "tokens that are written at most"})
-    temperature: float = field(default=0.8, metadata={"help": "below 1: likely tokens become likelier"})
-    top_k: int = field(default=0, metadata={"help": "draw from the so many likeliest tokens; 0: from all"})
+    max_new_tokens: int = option(100, "tokens that are written at most")
+    temperature: float = option(0.8, "below 1: likely tokens become likelier")
+    top_k: int = option(0, "draw from the so many likeliest tokens; 0: from all")
 
     def __post_init__(self) -> None:
         """Refuse before the training what would fail after it."""
@@ -42,9 +43,7 @@ class GenerationSettings:
 class EvaluationSettings:
     """What the model is compared with."""
 
-    ngram_order: int = field(
-        default=5, metadata={"help": "count n-grams of this order on the same tokens, for comparison; 0: none"}
-    )
+    ngram_order: int = option(5, "count n-grams of this order on the same tokens, for comparison; 0: none")
 
     def __post_init__(self) -> None:
         """Refuse before the training what would fail after it."""

@@ -18,7 +18,7 @@ from ...recipe.language import (
     check_marks,
 )
 from ...recipe.sections import config_section, trained_families
-from ...settings import check_known, fields_of
+from ...settings import check_known, fields_of, option
 from ...training.streams.trainer import StreamTrainingArguments
 
 TASK: Final = "text-generation"
@@ -31,8 +31,8 @@ class RungSettings:
     """Which rungs there are."""
 
     orders: list[int] = field(default_factory=lambda: [1, 2, 5], metadata={"help": "n-grams to count, Kneser-Ney"})
-    num_states: int = field(default=50, metadata={"help": "states of the hidden Markov model; 0: leave it out"})
-    num_iterations: int = field(default=20, metadata={"help": "of Baum-Welch, at most"})
+    num_states: int = option(50, "states of the hidden Markov model; 0: leave it out")
+    num_iterations: int = option(20, "of Baum-Welch, at most")
     networks: list[str] = field(
         default_factory=lambda: ["rnn", "lstm", "gru"],
         metadata={"help": "families to train: rnn, lstm, gru, transformer"},

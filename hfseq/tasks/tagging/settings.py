@@ -6,6 +6,7 @@ from typing import Any, Literal
 from ...data.tagged import TaggedSettings
 from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import TextSettings, TextTokenizerSettings
+from ...settings import option
 from .card import TASK
 
 
@@ -13,12 +14,11 @@ from .card import TASK
 class TokenizerSettings(TextTokenizerSettings):
     """How words become tokens, see `train_tokenizer`."""
 
-    kind: Literal["word", "wordpiece", "unigram", "bpe", "whitespace"] = field(
-        default="word", metadata={"help": "what a token is; the kinds that see where the words of a list end"}
+    kind: Literal["word", "wordpiece", "unigram", "bpe", "whitespace"] = option(
+        "word", "what a token is; the kinds that see where the words of a list end"
     )
-    label_all_tokens: bool = field(
-        default=True,
-        metadata={"help": "train on all tokens of a word, as a pipeline asks all; false: on its first one alone"},
+    label_all_tokens: bool = option(
+        True, "train on all tokens of a word, as a pipeline asks all; false: on its first one alone"
     )
 
     def __post_init__(self) -> None:

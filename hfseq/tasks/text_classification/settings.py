@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from ...data.text import DataSettings
 from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import TextSettings, TextTokenizerSettings, most_tokens
+from ...settings import option
 
 TASK: Final = "text-classification"
 _KEPT_OF_TOKENIZER = ("max_length", "padding_side")  # with a language model's tokenizer
@@ -21,9 +22,7 @@ _KEPT_OF_TOKENIZER = ("max_length", "padding_side")  # with a language model's t
 class LabelledTexts(DataSettings):
     """Which texts and labels to learn from, and from how many of them."""
 
-    train_rows: int | None = field(
-        default=None, metadata={"help": "training rows kept, drawn with `seed`, some of each class; null: all"}
-    )
+    train_rows: int | None = option(None, "training rows kept, drawn with `seed`, some of each class; null: all")
 
     def __post_init__(self) -> None:
         """Refuse what leaves nothing to learn from."""
@@ -36,19 +35,18 @@ class LabelledTexts(DataSettings):
 class TokenizerSettings(TextTokenizerSettings):
     """How texts become tokens, see `train_tokenizer`."""
 
-    lowercase: bool = field(default=True, metadata={"help": "lower-case the texts"})
-    padding_side: Literal["left", "right"] = field(default="right", metadata={"help": "changes no answer"})
+    lowercase: bool = option(True, "lower-case the texts")
+    padding_side: Literal["left", "right"] = option("right", "changes no answer")
 
 
 @dataclass
 class TransferSettings:
     """The language model that the classifier starts from."""
 
-    from_pretrained: str | None = field(
-        default=None,
-        metadata={"help": "its folder or Hub id: tokenizer, embeddings and layers come from there; null: none"},
+    from_pretrained: str | None = option(
+        None, "its folder or Hub id: tokenizer, embeddings and layers come from there; null: none"
     )
-    revision: str | None = field(default=None, metadata={"help": "branch, tag or commit of a Hub id"})
+    revision: str | None = option(None, "branch, tag or commit of a Hub id")
 
     def __post_init__(self) -> None:
         """Refuse a revision of nothing."""

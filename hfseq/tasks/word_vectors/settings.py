@@ -8,7 +8,7 @@ from ...data.running_text import RunningTextSettings
 from ...models.words.evaluation import read_analogies, read_pairs
 from ...models.words.word2vec import Word2VecConfig
 from ...recipe.sections import CardSettings, HubSettings, config_section, resume_flag
-from ...settings import fields_of
+from ...settings import fields_of, option
 from ...tokenization import Split
 from ...training.words.trainer import FILLED_IN, Word2VecTrainingArguments
 from .facts import ANALOGIES
@@ -21,17 +21,15 @@ Question = tuple[list[str], list[str]]
 class CorpusSettings:
     """How text becomes words."""
 
-    split: Split = field(
-        default="whitespace", metadata={"help": "whitespace: the text is cut into words already; word: cut it"}
+    split: Split = option("whitespace", "whitespace: the text is cut into words already; word: cut it")
+    lowercase: bool = option(False, "lower-case the text")
+    min_count: int = option(5, "rarer words are left out")
+    max_words: int | None = option(None, "keep the most frequent so many; null: all")
+    phrases: Literal[0, 1, 2] = option(
+        0, "passes that join frequent pairs: new_york; a second one finds longer phrases"
     )
-    lowercase: bool = field(default=False, metadata={"help": "lower-case the text"})
-    min_count: int = field(default=5, metadata={"help": "rarer words are left out"})
-    max_words: int | None = field(default=None, metadata={"help": "keep the most frequent so many; null: all"})
-    phrases: Literal[0, 1, 2] = field(
-        default=0, metadata={"help": "passes that join frequent pairs: new_york; a second one finds longer phrases"}
-    )
-    phrase_min_count: int = field(default=5, metadata={"help": "pairs that are rarer stay apart"})
-    phrase_threshold: float = field(default=10.0, metadata={"help": "the higher, the fewer pairs, see hfseq.Phrases"})
+    phrase_min_count: int = option(5, "pairs that are rarer stay apart")
+    phrase_threshold: float = option(10.0, "the higher, the fewer pairs, see hfseq.Phrases")
 
     def __post_init__(self) -> None:
         """Refuse what leaves no corpus."""
@@ -45,16 +43,12 @@ class CorpusSettings:
 class EvaluationSettings:
     """Which test sets the vectors are asked."""
 
-    analogies: str | None = field(
-        default=None, metadata={"help": "file of analogies, four words a line, sections begin with ':'; null: none"}
-    )
+    analogies: str | None = option(None, "file of analogies, four words a line, sections begin with ':'; null: none")
     pairs: dict[str, str] = field(
         default_factory=dict,
         metadata={"help": "name -> file of word pairs with a number; known: wordsim353, simlex999, men, rare_words"},
     )
-    restrict_vocab: int = field(
-        default=30_000, metadata={"help": "ask analogies among so many of the most frequent words"}
-    )
+    restrict_vocab: int = option(30_000, "ask analogies among so many of the most frequent words")
 
     def __post_init__(self) -> None:
         """Refuse before the training what would fail after it."""
@@ -81,9 +75,7 @@ class EvaluationSettings:
 class SaveSettings:
     """What of the model is kept."""
 
-    vectors_only: bool = field(
-        default=False, metadata={"help": "leave the output vectors out: half the size, but no further training"}
-    )
+    vectors_only: bool = option(False, "leave the output vectors out: half the size, but no further training")
 
 
 @dataclass(kw_only=True)
@@ -94,7 +86,7 @@ class WordCardSettings(CardSettings):
     analogies: list[str] = field(
         default_factory=list, metadata={"help": "sums whose nearest words the card shows: king - man + woman"}
     )
-    data_period: str | None = field(default=None, metadata={"help": "when the text was written"})
+    data_period: str | None = option(None, "when the text was written")
 
     def __post_init__(self) -> None:
         """Refuse before the training what the card would refuse after it."""
