@@ -10,7 +10,9 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 from ..cards.words import CardWords
 from ..registry import FAMILIES
 from ..settings import check_known, fields_of, option
-from ..tokenization import Kind, Texts, train_tokenizer
+from ..tokenization import train_tokenizer
+from ..tokenization.kinds import Kind
+from ..tokenization.texts import Texts
 
 _FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "freeze_embeddings")
 _FROM_TRANSFORMERS = tuple(

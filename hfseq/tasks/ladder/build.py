@@ -65,6 +65,7 @@ def train_rungs(
     split, ids = evaluated_split(texts), token_options(tokenizer)
     made = chain(_counted(settings, texts["train"], ids), _networks(settings, texts, ids, folder))
     for name, model, minutes in made:
+        cast(Any, model).eval()
         model.save_pretrained(folder / _folder_name(name))
         tokenizer.save_pretrained(folder / _folder_name(name))
         family = model.config.model_type.removeprefix("hfseq_")
@@ -98,7 +99,7 @@ def _counted(
         hidden = HMMForCausalLM(HMMConfig(num_states=settings.rungs.num_states, **ids))
         seed = int(settings.training.get("seed", 42))
         hidden.fit_baum_welch(documents, num_iterations=settings.rungs.num_iterations, seed=seed)
-        yield "hidden Markov", hidden.eval(), (time.perf_counter() - start) / 60
+        yield "hidden Markov", hidden, (time.perf_counter() - start) / 60
 
 
 def _networks(
@@ -111,7 +112,7 @@ def _networks(
             model = build_model(TASK, {"type": name, **settings.network_of(name, args.window)}, **ids)
         trainer = StreamTrainer(model, args, texts["train"], texts["validation"])
         trainer.train()
-        yield FAMILIES[name].title, model.eval(), trainer.training_seconds / 60
+        yield FAMILIES[name].title, model, trainer.training_seconds / 60
 
 
 def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:

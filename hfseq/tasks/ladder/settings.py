@@ -5,7 +5,7 @@ state to carry from window to window: it learns from windows that begin anywhere
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ...data.documents import DocumentSettings
 from ...models.recurrent.backbone import RecurrentConfig
@@ -71,7 +71,7 @@ class LadderSettings:
     @property
     def carry(self) -> str:
         """How far a state is carried, see `StreamTrainingArguments`."""
-        return self.training.get("carry", StreamTrainingArguments.carry)
+        return cast(str, self.training.get("carry", StreamTrainingArguments.carry))
 
     def __post_init__(self) -> None:
         """Refuse what does not go together before anything is read."""

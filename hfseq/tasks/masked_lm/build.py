@@ -20,8 +20,9 @@ from ...training.streams.masked_scores import MaskedScores, score_guess, score_m
 from ...training.streams.masking import Masking
 from ...training.streams.trainer import StreamTrainer
 from ...training.streams.windows import TokenText
+from .card import MASKED_TASK as TASK
 from .facts import MASKED_METRICS, MaskedModelFacts
-from .settings import TASK, MaskedLMSettings
+from .settings import MaskedLMSettings
 
 __all__ = ["card_facts", "evaluate_split", "make_model", "make_text", "make_tokenizer", "report_lines"]
 

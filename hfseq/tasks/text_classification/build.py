@@ -79,7 +79,7 @@ def make_tokenizer(
     tokenizer.add_bos_token = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     tokenizer.add_eos_token = tokenizer.eos_token_id is not None
     tokenizer.model_max_length = settings.max_length
-    return tokenizer
+    return cast(PreTrainedTokenizerFast, tokenizer)
 
 
 def make_tokens(task: TextTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
@@ -135,7 +135,7 @@ def _from_language_model(
         source,
         ", ".join(new) or "none",
     )
-    return model
+    return cast(PreTrainedModel, model)
 
 
 def card_facts(

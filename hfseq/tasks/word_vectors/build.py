@@ -31,7 +31,7 @@ def read_corpus(source: Path | Dataset | IterableDataset, settings: WordVectorsS
     reading["text_column"] = settings.data.text_column
     phrases = None
     for _ in range(options.phrases):
-        limits = {"min_count": options.phrase_min_count, "threshold": options.phrase_threshold}
+        limits: dict[str, Any] = {"min_count": options.phrase_min_count, "threshold": options.phrase_threshold}
         phrases = Phrases.learn(source, phrases=phrases, **limits, **reading)
     limits = {"min_count": options.min_count, "max_words": options.max_words}
     corpus = WordCorpus.read(source, phrases=phrases, **limits, **reading)

@@ -9,7 +9,7 @@ from ...models.words.evaluation import read_analogies, read_pairs
 from ...models.words.word2vec import Word2VecConfig
 from ...recipe.sections import CardSettings, HubSettings, config_section, resume_flag
 from ...settings import fields_of, option
-from ...tokenization import Split
+from ...tokenization.kinds import Split
 from ...training.words.trainer import FILLED_IN, Word2VecTrainingArguments
 from .facts import ANALOGIES
 
