@@ -155,7 +155,7 @@ COMPARISON = {"name": "Theirs", "metric": "accuracy", "value": 0.9, "source": "a
 )
 def test_what_the_card_would_refuse_is_refused_before_the_training(settings, changes, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(settings.card, **changes)
+        dataclasses.replace(settings, card=dataclasses.replace(settings.card, **changes))
 
 
 def test_the_words_of_a_good_run_reach_the_card(settings, tmp_path):

@@ -67,13 +67,17 @@ def test_the_problem_decides_the_outputs(settings, problem_type):
 # Tokens
 
 
+@pytest.fixture(scope="module")
+def requests():
+    return load_text_dataset(LabelledTexts(name="embedded", max_rows=300))
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_token_is_trained_on(settings, kind):
-    task = load_text_dataset(LabelledTexts(name="embedded", max_rows=300))
+def test_every_kind_of_token_is_trained_on(settings, requests, kind):
     settings.tokenizer = TokenizerSettings(kind=kind, vocab_size=400, max_length=16)
     settings.training["max_steps"] = 1
-    tokenizer, start = made(settings, task)
-    trainer = trained(settings, task)
+    tokenizer, start = made(settings, requests)
+    trainer = trained(settings, requests)
     assert 20 < len(tokenizer) <= 400
     assert trainer.state.global_step == 1
     assert not same_weights(trainer.model, start)
