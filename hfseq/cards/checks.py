@@ -91,22 +91,18 @@ def check_card(text: str) -> None:
 
 def _front_matter_defects(metadata: dict[str, Any]) -> Iterator[str]:
     needs_results = metadata.get("pipeline_tag") != _WITHOUT_RESULTS
-    for key in (*_REQUIRED_KEYS, *(_RESULT_KEYS if needs_results else ())):
-        if not metadata.get(key):
-            yield f"front matter lacks {key!r}"
+    required = (*_REQUIRED_KEYS, *_RESULT_KEYS) if needs_results else _REQUIRED_KEYS
+    yield from (f"front matter lacks {key!r}" for key in required if not metadata.get(key))
     if metadata.get("library_name", "transformers") != "transformers":
         yield f"library_name is {metadata['library_name']!r}, so pipeline(model=id) would refuse it"
     if metadata.get("license") == "other" and not (metadata.get("license_name") and metadata.get("license_link")):
         yield "license 'other' lacks license_name or license_link"
     if "hfseq" not in (metadata.get("tags") or ["hfseq"]):
         yield "tags lack 'hfseq'"
-    for path, value in _leaves(metadata, "front matter"):
-        if _is_unusable(path, value):
-            yield f"{path} is {value!r}"
-    metrics = [metric for model in metadata.get("model-index") or [] for metric in _metrics_of(model)]
-    if (needs_results or "model-index" in metadata) and not any(
-        isinstance(metric.get("value"), int | float) and math.isfinite(metric["value"]) for metric in metrics
-    ):
+    yield from (
+        f"{path} is {value!r}" for path, value in _leaves(metadata, "front matter") if _is_unusable(path, value)
+    )
+    if (needs_results or "model-index" in metadata) and not any(map(_is_finite, _metrics(metadata))):
         yield "model-index holds no finite metric"
 
 
@@ -117,8 +113,14 @@ def _is_unusable(path: str, value: Any) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
-def _metrics_of(model: dict[str, Any]) -> list[dict[str, Any]]:
-    return [metric for result in model.get("results") or [] for metric in result.get("metrics") or []]
+def _metrics(metadata: dict[str, Any]) -> Iterator[Any]:
+    for model in metadata.get("model-index") or []:
+        for result in model.get("results") or []:
+            yield from (metric.get("value") for metric in result.get("metrics") or [])
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _leaves(node: Any, path: str, *, free: bool = True) -> Iterator[tuple[str, Any]]:

@@ -282,13 +282,9 @@ class Facts:
         if missing := {row.metric for row in self.comparisons} - set(names):
             raise ValueError(f"comparisons use {sorted(missing)}, which the runs lack: {names}.")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the facts as plain values, in the order of their fields."""
-        return asdict(self)
-
     def save(self, path: str | Path) -> None:
-        """Write the facts as JSON."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        """Write the facts as JSON, in the order of their fields."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
     @classmethod

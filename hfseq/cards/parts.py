@@ -3,13 +3,13 @@
 import json
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..evaluation.scores import Score
-from .facts import Facts, NetworkFacts, SeedRun
+from .facts import Example, Examples, Facts, NetworkFacts, SeedRun
 
 
 def number(value: float, score: Score) -> str:
@@ -97,9 +97,19 @@ def comparison_rows(facts: Facts) -> list[str]:
     return rows
 
 
-def made_for(facts: Facts) -> str:
-    """Say which texts the model was made for."""
-    return f"Made for {facts.source.domain} in the language `{facts.language}`; measured on nothing else."
+def example_tables(
+    examples: Examples, right: str, wrong: str, row: Callable[[Example], list[str]]
+) -> list[tuple[str, list[str]]]:
+    """Write the titles and the rows of the tables of examples; `row` makes safe cells."""
+    return [
+        (name, [" | ".join(row(each)) for each in rows])
+        for name, rows in ((right, examples.right), (wrong, examples.wrong))
+    ]
+
+
+def made(facts: Facts, preposition: str) -> str:
+    """Say which texts the model was made for, or from."""
+    return f"Made {preposition} {facts.source.domain} in the language `{facts.language}`; measured on nothing else."
 
 
 def smallness(facts: Facts, start: str | None, trained_on: str) -> str:

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from ..tasks import Task
 
 _FIRST_KIND = "classifier"  # its facts were there before there were kinds, and may not name theirs
+# Markdown is no HTML: `cell` and `code` escape what needs it, so autoescape stays off.
+_TEMPLATES = Environment(
+    loader=PackageLoader("hfseq", "."),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_TEMPLATES.filters.update(thousands="{:,}".format, significant=significant, cell=cell, code=code, quoted=quoted)
 
 
 def task_of(kind: str) -> "Task":
@@ -49,20 +58,6 @@ def load_facts(path: str | Path) -> Facts:
     return task.facts.load(path)
 
 
-def _template_environment() -> Environment:
-    # Markdown is no HTML: `cell` and `code` escape what needs it, so autoescape stays off.
-    made = Environment(
-        loader=PackageLoader("hfseq", "."),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    filters = {"thousands": "{:,}".format, "significant": significant, "cell": cell, "code": code, "quoted": quoted}
-    made.filters |= filters
-    return made
-
-
 def render_card(facts: Facts) -> str:
     """Render the model card of `facts`.
 
@@ -83,7 +78,7 @@ def render_card(facts: Facts) -> str:
         "papers": [],
         "shared_limits": shared_limits(facts),
     }
-    text = _template_environment().get_template(task.template).render(shared | task.view(facts))
+    text = _TEMPLATES.get_template(task.template).render(shared | task.view(facts))
     check_card(text)
     return text
 

@@ -32,6 +32,7 @@ from hfseq.cards.measure import (
     widget_entries,
 )
 from hfseq.tasks.text_classification.facts import CardFacts
+from tests.cards.changes import change_keys
 from tests.closeness import assert_same
 from tests.launches import HANGS
 
@@ -282,22 +283,6 @@ def test_a_whole_number_is_a_number(tmp_path):
     payload["speed"]["ms_per_text"] = 3
     (tmp_path / "facts.json").write_text(json.dumps(payload), encoding="utf-8")
     assert CardFacts.load(tmp_path / "facts.json").speed.ms_per_text == 3.0
-
-
-def change_keys(**changes):
-    """Function that sets keys or, with None, removes them; `data__url` means payload["data"]["url"]."""
-
-    def change(payload):
-        for path, value in changes.items():
-            *parents, key = path.split("__")
-            node = payload
-            for parent in parents:
-                node = node[parent]
-            node[key] = value
-            if value is None:
-                del node[key]
-
-    return change
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from ...cards.language import LanguageArchitecture, LanguageFacts, TextFacts, TokenFacts, TrainingFacts
-from ...cards.parts import cell, network_view, number, smallness, title
+from ...cards.parts import cell, made, network_view, number, smallness, title
 from ...cards.table import CARD, MEGABYTES, MINUTES, PARAMETERS, RESULT, SCORE, SPLIT, Column, ResultsTable, rival_text
 from .facts import LanguageModelFacts, Sampling
 
@@ -188,7 +188,7 @@ def language_limits(facts: LanguageFacts, look: str, unknown: str) -> list[str]:
     """
     data = facts.data
     return [
-        f"Made from {data.domain} in the language `{facts.language}`; measured on nothing else.",
+        made(facts, "from"),
         smallness(facts, None, f"{data.splits['train'].tokens:,} tokens: {look}"),
         *([unknown] if data.unknown_rate > 0 else []),
         *([_BEYOND.format(facts.training.window)] if facts.architecture.context is not None else []),

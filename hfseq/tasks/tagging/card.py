@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from ...cards.facts import Examples
-from ...cards.parts import cell, made_for, network_view, smallness
+from ...cards.facts import Example
+from ...cards.parts import cell, code, example_tables, made, network_view, smallness
 from ...cards.table import ResultsTable, labelled_columns
 from .facts import KindScore, TaggerFacts
 
@@ -11,6 +11,8 @@ TAGGER_TABLE = ResultsTable("taggers", labelled_columns("most frequent tag", "Mo
 TASK: Final = "token-classification"
 """Of the pipeline, and on the Hub."""
 _SHOWN_KINDS = 25
+_ROWS = "rows at equal distances among those with all tags right and those without"
+_CHOICE = {"entities": _ROWS, "tags": f"{_ROWS}; of the latter, the words with a wrong tag"}
 _WORDS = {
     "word": "words",
     "whitespace": "words",
@@ -32,18 +34,16 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "kinds": [_kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],
         "rest": len(facts.kinds[_SHOWN_KINDS:]),
         "tokens": _tokens(facts),
-        "examples": _examples(facts.examples),
+        "examples": example_tables(facts.examples, "All tags right", "Some wrong", _example),
+        "score_name": "Words right (%)",
+        "choice": _CHOICE[facts.tagging],
         "limits": _limits(facts),
     }
 
 
-def _kind_row(kind: KindScore) -> dict[str, str]:
-    measures = (kind.precision, kind.recall, kind.f1)
-    return {
-        "kind": kind.kind,
-        "expected": f"{kind.expected:,}",
-        "measures": " | ".join(f"{100 * measure:.1f}" for measure in measures),
-    }
+def _kind_row(kind: KindScore) -> str:
+    measures = [f"{100 * measure:.1f}" for measure in (kind.precision, kind.recall, kind.f1)]
+    return " | ".join([code(kind.kind), f"{kind.expected:,}", *measures])
 
 
 def _tokens(facts: TaggerFacts) -> str:
@@ -58,25 +58,15 @@ def _tokens(facts: TaggerFacts) -> str:
     )
 
 
-def _examples(examples: Examples) -> list[dict[str, Any]]:
-    """Write the rows of both tables."""
-    return [
-        {
-            "title": name,
-            "rows": [
-                " | ".join([cell(row.text), cell(row.predicted), cell(row.expected), f"{100 * row.score:.0f}"])
-                for row in rows
-            ],
-        }
-        for name, rows in (("All tags right", examples.right), ("Some wrong", examples.wrong))
-    ]
+def _example(row: Example) -> list[str]:
+    return [cell(row.text), cell(row.predicted), cell(row.expected), f"{100 * row.score:.0f}"]
 
 
 def _limits(facts: TaggerFacts) -> list[str]:
     learnt_from = f"{facts.words.splits['train']:,} words in {facts.data.splits['train']:,} texts"
     names = ": it knows few names" if facts.tagging == "entities" else ""
     return [
-        made_for(facts),
+        made(facts, "for"),
         "Measured on texts that were parted into words beforehand. A pipeline parts a text by itself, which may "
         "differ; `is_split_into_words=True` gives it the words.",
         f"Trained on texts of at most {facts.architecture.max_length} tokens; what is measured is every word.",

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from ...cards.parts import made_for, network_view, smallness
+from ...cards.facts import Example
+from ...cards.parts import cell, code, example_tables, made, network_view, smallness
 from ...cards.table import ResultsTable, labelled_columns
 from .facts import CardFacts
 
@@ -29,20 +30,26 @@ _WORDING = {
 
 def classifier_view(facts: CardFacts) -> dict[str, Any]:
     """Gather what the template shows."""
-    data = facts.data
+    data, wording = facts.data, _WORDING[facts.problem_type]
     learnt_from = f"{data.splits['train']:,} texts with a vocabulary of {data.vocabulary_size:,} tokens"
     return {
         **network_view(
             facts, facts.task, metrics=_shown_metrics(facts), widget=[asdict(widget) for widget in facts.widgets]
         ),
         "answer": [asdict(label) for label in facts.widgets[0].output[:1]],
-        "wording": _WORDING[facts.problem_type],
+        "examples": example_tables(facts.examples, wording.right, wording.wrong, _example),
+        "score_name": wording.score,
+        "choice": wording.choice,
         "limits": [
-            made_for(facts),
+            made(facts, "for"),
             f"Trained on texts of at most {facts.architecture.max_length} tokens; longer ones are unmeasured.",
             smallness(facts, facts.pretrained, f"{learnt_from}: it knows little of the world."),
         ],
     }
+
+
+def _example(row: Example) -> list[str]:
+    return [cell(row.text), code(row.predicted), code(row.expected), f"{row.score:.2f}"]
 
 
 def _shown_metrics(facts: CardFacts) -> list[str]:

@@ -19,6 +19,7 @@ from hfseq.cards.render import check_card, load_facts, render_card, write_card
 from hfseq.tasks import TASKS
 from hfseq.tasks.causal_lm.facts import LanguageModelFacts, Sample
 from model_cards import render
+from tests.cards.changes import change_keys
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 PATH = GOLDEN / "card_language.json"
@@ -187,22 +188,6 @@ def test_what_is_quoted_follows_from_the_tokens():
     assert shown_metrics("char") == ("nats_per_token", "bits_per_character")
     assert shown_metrics("whitespace") == shown_metrics("word_with_space") == ("perplexity",)
     assert shown_metrics("bpe") == ("bits_per_character", "perplexity")
-
-
-def change_keys(**changes):
-    """Function that sets keys or, with None, removes them; `data__name` means payload["data"]["name"]."""
-
-    def change(payload):
-        for path, value in changes.items():
-            *parents, key = path.split("__")
-            node = payload
-            for parent in parents:
-                node = node[parent]
-            node[key] = value
-            if value is None:
-                del node[key]
-
-    return change
 
 
 def run(seed, others=None, **metrics):

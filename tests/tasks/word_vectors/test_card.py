@@ -19,6 +19,7 @@ from hfseq.tasks import TASKS
 from hfseq.tasks.text_classification.facts import CardFacts
 from hfseq.tasks.word_vectors.facts import Neighbour, Neighbours, WordVectorFacts, word_score
 from model_cards import render
+from tests.cards.changes import change_keys
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 PATH = GOLDEN / "card_words.json"
@@ -189,22 +190,6 @@ def test_the_architecture_is_told_in_a_line(changes, told):
     architecture = dataclasses.replace(golden_facts().architecture, **changes)
     [line] = re.findall(r"^- \*\*Architecture:\*\* .*$", render_card(changed(architecture=architecture)), re.MULTILINE)
     assert told in line
-
-
-def change_keys(**changes):
-    """Function that sets keys or, with None, removes them; `corpus__words` means payload["corpus"]["words"]."""
-
-    def change(payload):
-        for path, value in changes.items():
-            *parents, key = path.split("__")
-            node = payload
-            for parent in parents:
-                node = node[parent]
-            node[key] = value
-            if value is None:
-                del node[key]
-
-    return change
 
 
 ASKED = {"data": "x", "used": 3, "skipped": 0}
