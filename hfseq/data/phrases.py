@@ -9,9 +9,9 @@ the corpus are counted, in 16 bytes of memory each.
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from typing_extensions import Unpack
@@ -20,6 +20,7 @@ from ..models.packed_files import open_text
 from .raw_corpus import RawCorpus, ReadingOptions, Source, read_raw
 
 Scoring = Literal["default", "npmi"]
+_Counts: TypeAlias = tuple[np.ndarray, np.ndarray]  # sorted distinct keys, how often each occurs
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Phrases:
             source: As `WordCorpus.read` takes it.
             min_count: Words and pairs must occur so often.
             threshold: The score must be above it.
-            scoring: One of the two formulas.
+            scoring: Which of the two.
             delimiter: What stands between the two words in the new one.
             phrases: To be merged first.
             **reading: How texts become words, see `ReadingOptions`.
@@ -86,16 +87,15 @@ class Phrases:
 
     def __getitem__(self, words: Iterable[str]) -> list[str]:
         """Merge the phrases of one sentence, from left to right."""
-        words = list(words if self.before is None else self.before[words])
         merged: list[str] = []
-        place = 0
-        while place < len(words):
-            if place + 1 < len(words) and (words[place], words[place + 1]) in self.scores:
-                merged.append(words[place] + self.delimiter + words[place + 1])
-                place += 2
+        is_free = False  # to be the first of a pair
+        for word in words if self.before is None else self.before[words]:
+            is_second = is_free and (merged[-1], word) in self.scores
+            if is_second:
+                merged[-1] += self.delimiter + word
             else:
-                merged.append(words[place])
-                place += 1
+                merged.append(word)
+            is_free = not is_second
         return merged
 
     def merge(self, raw: RawCorpus) -> RawCorpus:
@@ -164,32 +164,24 @@ def _pair_keys(block: np.ndarray) -> np.ndarray:
     return np.where((first > 0) & (second > 0), first << 32 | second, -1)
 
 
-def _count_pairs(raw: RawCorpus) -> tuple[np.ndarray, np.ndarray]:
+def _count_pairs(raw: RawCorpus) -> _Counts:
     """Count the distinct pairs, by their keys."""
-    total, waiting = _Counted(), _Counted()
+    none = np.zeros(0, dtype=np.int64)
+    total = waiting = none, none
     last = np.zeros(1, dtype=np.int32)
     for block in raw.blocks():
         keys = _pair_keys(np.concatenate([last, block]))
         last = block[-1:]
-        waiting = waiting.joined(_Counted(*np.unique(keys[keys >= 0], return_counts=True)))
-        if len(waiting.keys) >= len(total.keys):  # each key is sorted anew as often as the total doubles, no more
-            total, waiting = total.joined(waiting), _Counted()
-    total = total.joined(waiting)
-    return total.keys, total.counts
+        waiting = _added(waiting, np.unique(keys[keys >= 0], return_counts=True))
+        if len(waiting[0]) >= len(total[0]):  # each key is sorted anew as often as the total doubles, no more
+            total, waiting = _added(total, waiting), (none, none)
+    return _added(total, waiting)
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """Sorted distinct keys with their counts."""
-
-    keys: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-
-    def joined(self, other: "_Counted") -> "_Counted":
-        everything = np.concatenate([self.keys, other.keys])
-        keys, place = np.unique(everything, return_inverse=True)
-        weights = np.concatenate([self.counts, other.counts])
-        return _Counted(keys, np.bincount(place, weights=weights, minlength=len(keys)).astype(np.int64))
+def _added(one: _Counts, other: _Counts) -> _Counts:
+    keys, place = np.unique(np.concatenate([one[0], other[0]]), return_inverse=True)
+    counts = np.bincount(place, weights=np.concatenate([one[1], other[1]]), minlength=len(keys))
+    return keys, counts.astype(np.int64)
 
 
 def _merged(block: np.ndarray, keys: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, bool]:

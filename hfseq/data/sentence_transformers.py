@@ -92,7 +92,7 @@ def export_text_encoder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
 def _write_modules(target: Path, modules: list[tuple[str, str]]) -> None:
     places = enumerate(modules)
     rows = [{"idx": at, "name": str(at), "path": path, "type": f"{_MODULES}.{kind}"} for at, (kind, path) in places]
-    options = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    options: dict[str, Any] = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
     _write_json(target / "modules.json", rows)
     _write_json(target / "config_sentence_transformers.json", options)
 

@@ -123,8 +123,10 @@ def read_splits(
     splits = {}
     for split, file in files.items():
         found = existing_path(file)
-        is_other = read_other is not None and found.suffix not in formats
-        splits[split] = read_other(found) if is_other else _read_files([found], formats)
+        if read_other is not None and found.suffix not in formats:
+            splits[split] = read_other(found)
+        else:
+            splits[split] = _read_files([found], formats)
     return splits
 
 

@@ -118,11 +118,7 @@ def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
     feature = common_feature(dataset)
     if isinstance(feature, List):
         names = class_names(feature.feature, dataset, settings)
-        options = {"ids": {name: index for index, name in enumerate(names)}, "size": len(names)}
-        _check_multi_hot(dataset, names)
-        multi_hot = Features({"text": dataset["train"].features["text"], "labels": List(Value("float32"))})
-        dataset = dataset.map(_multi_hot, batched=True, fn_kwargs=options, features=multi_hot)
-        return TextTask(dataset, "multi_label_classification", names)
+        return TextTask(_with_multi_hot(dataset, names), "multi_label_classification", names)
     if _kind(feature) == "number":
         _check_scores(dataset, settings)
         return TextTask(dataset.cast_column("labels", Value("float32")), "regression", [settings.label_column])
@@ -158,22 +154,22 @@ def _check_odd_labels(dataset: DatasetDict, settings: DataSettings) -> None:
             )
 
 
-def _check_multi_hot(dataset: DatasetDict, names: list[str]) -> None:
-    """Refuse a table of rows by labels that no disk has room for."""
+def _with_multi_hot(dataset: DatasetDict, names: list[str]) -> DatasetDict:
+    """Turn lists of labels into rows of 0 and 1, unless no disk has room for them."""
     rows = max(split.num_rows for split in dataset.values())
     if rows * len(names) > _CELLS:
         raise ValueError(
             f"{rows} rows of {len(names)} possible labels are a table of {rows * len(names)} numbers, more than "
             f"{_CELLS}: keep the most frequent labels, or fewer rows."
         )
+    features = Features({"text": dataset["train"].features["text"], "labels": List(Value("float32"))})
+    return dataset.map(_multi_hot, batched=True, fn_kwargs={"names": names}, features=features)
 
 
-def _multi_hot(batch: dict[str, list[Any]], ids: dict[str, int], size: int) -> dict[str, list[Any]]:
-    rows = []
-    for labels in batch["labels"]:
-        present = {ids[label] if isinstance(label, str) else label for label in labels}
-        rows.append([float(index in present) for index in range(size)])
-    return {"labels": rows}
+def _multi_hot(batch: dict[str, list[Any]], names: list[str]) -> dict[str, list[Any]]:
+    """Mark the labels of each row, which are names or their places."""
+    present = [{names[label] if isinstance(label, int) else label for label in labels} for labels in batch["labels"]]
+    return {"labels": [[float(name in own) for name in names] for own in present]}
 
 
 def common_feature(dataset: DatasetDict) -> Any:

@@ -71,14 +71,11 @@ def embedding_matrix(tokenizer: PreTrainedTokenizerBase, source: str | Path, for
 
 
 def _known_vectors(source: str | Path, format: Format, vocabulary: set[str]) -> tuple[list[str], np.ndarray]:
-    if Path(source).is_dir() or (not Path(source).is_file() and _is_hub_id(str(source))):
+    is_hub_id = _HUB_ID.fullmatch(str(source)) is not None and Path(source).suffix not in _FILE_SUFFIXES
+    if Path(source).is_dir() or (is_hub_id and not Path(source).is_file()):
         return _model_vectors(str(source), vocabulary)
     found = read_word_vectors(source, format=format, vocabulary=vocabulary)
     return found.words, found.matrix
-
-
-def _is_hub_id(source: str) -> bool:
-    return _HUB_ID.fullmatch(source) is not None and Path(source).suffix not in _FILE_SUFFIXES
 
 
 def _model_vectors(source: str, vocabulary: set[str]) -> tuple[list[str], np.ndarray]:

@@ -5,14 +5,14 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from .texts import batches
 
 Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace"]
 Split: TypeAlias = Literal["whitespace", "word"]
-Train: TypeAlias = Callable[[Tokenizer, Iterator[str], list[AddedToken], int, int], None]
-"""Trains a tokenizer on texts: its special tokens, the most entries, and how often a word must occur."""
+_Special: TypeAlias = list[Any]  # AddedTokens, or their spelling
+_Train: TypeAlias = Callable[[Tokenizer, Iterator[str], _Special, int, int], None]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LANGUAGE_MODEL_KINDS: tuple[Kind, ...] = ("unigram", "bpe", "char", "word_with_space", "whitespace")
@@ -32,7 +32,7 @@ _LONGEST_WORD = 200  # wordpiece gives up on longer ones; the library's 100 is s
 def trained(
     kind: Kind,
     texts: Iterator[str],
-    special: list[AddedToken],
+    special: _Special,
     vocab_size: int,
     min_frequency: int,
     normalizer: normalizers.Normalizer | None,
@@ -62,11 +62,11 @@ def _word_pieces(vocabulary: dict[str, int]) -> models.Model:
     )
 
 
-def _by(trainer: Callable[..., trainers.Trainer], **options: Any) -> Train:
+def _by(trainer: Callable[..., trainers.Trainer], **options: Any) -> _Train:
     """Train as the library does, where it gives the same vocabulary each time."""
 
     def train(
-        tokenizer: Tokenizer, texts: Iterator[str], special: list[AddedToken], vocab_size: int, min_frequency: int
+        tokenizer: Tokenizer, texts: Iterator[str], special: _Special, vocab_size: int, min_frequency: int
     ) -> None:
         sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency}
         own = trainer(**sizes, **options, special_tokens=special, show_progress=False)
@@ -76,7 +76,7 @@ def _by(trainer: Callable[..., trainers.Trainer], **options: Any) -> Train:
 
 
 def _train_wordpiece(
-    tokenizer: Tokenizer, texts: Iterator[str], special: list[AddedToken], vocab_size: int, min_frequency: int
+    tokenizer: Tokenizer, texts: Iterator[str], special: _Special, vocab_size: int, min_frequency: int
 ) -> None:
     """Train WordPiece so that the same texts always give the same vocabulary.
 
@@ -95,7 +95,7 @@ def _train_wordpiece(
 
 
 def _train_unigram(
-    tokenizer: Tokenizer, texts: Iterator[str], special: list[AddedToken], vocab_size: int, min_frequency: int
+    tokenizer: Tokenizer, texts: Iterator[str], special: _Special, vocab_size: int, min_frequency: int
 ) -> None:
     """Train a unigram model so that the same texts always give the same ids and scores.
 
@@ -133,7 +133,7 @@ class _Parts(NamedTuple):
     model: models.Model
     cut: pre_tokenizers.PreTokenizer
     join: decoders.Decoder | None = None
-    train: Train = _by(trainers.WordLevelTrainer)
+    train: _Train = _by(trainers.WordLevelTrainer)
 
 
 def _parts(spaced: bool) -> dict[Kind, _Parts]:

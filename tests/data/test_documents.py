@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from hfseq.data.documents import DocumentSettings, condition_token, conditions, load_documents, pieces, token_ids
 from hfseq.models import packed_files
+from hfseq.settings import read_settings
 from hfseq.tokenization import LANGUAGE_MODEL_KINDS, train_tokenizer
 
 TEXT = "".join(chr(ord("a") + index % 26) for index in range(1000))
@@ -142,6 +144,18 @@ def test_a_packed_text_is_not_unpacked_without_end(tmp_path, monkeypatch):
 def test_settings_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         DocumentSettings(**options)
+
+
+@dataclass
+class Recipe:
+    data: DocumentSettings
+
+
+@pytest.mark.parametrize("key", ["validation", "test"])
+def test_the_old_names_of_the_cuts_are_answered_with_the_new_ones(tmp_path, key):
+    path = write(tmp_path / "recipe.yaml", f"data: {{name: embedded, {key}_share: 0.2}}")
+    with pytest.raises(ValueError, match=f"line 1: data.{key}_share is now data.{key}_fraction."):
+        read_settings(Recipe, ["--config", path])
 
 
 def test_sources_that_hold_no_documents_are_refused(tmp_path):

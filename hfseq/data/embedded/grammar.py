@@ -55,24 +55,15 @@ ARTICLES = {
 
 @dataclass(frozen=True, eq=False)  # two entries of the lexicon are never the same value
 class Value:
-    """A word or name of the lexicon, in both languages.
-
-    Attributes:
-        de: German without article: nominative and accusative.
-        dative: German dative where it differs ("mir").
-        gender: "m", "f" or "n" for a German noun which takes an article, empty for a name.
-        urgency: What the value adds to the urgency of the utterance.
-        tagged: Whether it is a slot for the tagger; an untagged value is part of the wording.
-        held_out: Whether training must never see it.
-    """
+    """A word or name of the lexicon, in both languages."""
 
     en: str
-    de: str
-    dative: str = ""
-    gender: str = ""
-    urgency: float = 0.0
-    tagged: bool = True
-    held_out: bool = False
+    de: str  # without article: nominative and accusative
+    dative: str = ""  # where it differs ("mir")
+    gender: str = ""  # "m", "f" or "n" of a noun which takes an article; empty for a name
+    urgency: float = 0.0  # what the value adds to that of the utterance
+    tagged: bool = True  # whether it is a slot for the tagger; else it is part of the wording
+    held_out: bool = False  # whether training must never see it
 
     def german(self, case: str = "", adjective: str = "") -> str:
         """Inflect the value: article and adjective agree with the noun in gender and case."""

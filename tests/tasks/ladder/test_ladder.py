@@ -236,7 +236,7 @@ def test_the_recipe_ends_well_without_matplotlib(climbed, monkeypatch, tmp_path,
         ("--transformer_training.output_dir=elsewhere", "unknown key 'output_dir'"),
         ("--transformer.bidirectional=true", "unknown key 'bidirectional'"),
         ("--tokenizer.kind=word", 'takes one of "char"'),
-        ("--data.name=null", "no text: give data.name"),
+        ("--data.name=null", "no data: give data.name"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_read(options, message):
