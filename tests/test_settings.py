@@ -9,7 +9,7 @@ import pytest
 from transformers import LlamaConfig, TrainingArguments
 
 from hfseq.cards.checks import check_card
-from hfseq.settings import check_known, fields_of, known_fields, read_settings, save_settings
+from hfseq.settings import check_known, fields_of, known_fields, option, read_settings, save_settings
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Data:
     """Where the texts come from."""
 
     path: str = field(metadata={"help": "folder of texts"})
-    fraction: float = field(default=0.1, metadata={"help": "share of the training rows", "was": "share"})
+    fraction: float = option(0.1, "share of the training rows", was="share")
     names: list[str] | None = None
     files: dict[str, str] = field(default_factory=dict)
     max_rows: int | None = None

@@ -114,22 +114,11 @@ def train_tokenizer(
     """
     is_language = purpose == "language-modeling"
     padding_side = padding_side or ("left" if is_language else "right")
-    _check_choice("kind", kind, KINDS)
-    _check_choice("purpose", purpose, get_args(Purpose))
     _check_choice("padding_side", padding_side, ("left", "right"))
-    if is_language and kind not in LANGUAGE_MODEL_KINDS:
-        raise ValueError(
-            f"kind={kind!r} does not keep spaces, so a language model could not write text with it; "
-            f"use one of {', '.join(map(repr, LANGUAGE_MODEL_KINDS))}"
-        )
+    _check_kind(kind, purpose)
     special = _special_tokens(kind, condition_tokens)
     _check_numbers(kind, vocab_size, len(special), min_frequency)
-    shortest = 3 if is_language else 2
-    if max_length is not None and max_length < shortest:
-        raise ValueError(
-            f"max_length={max_length} leaves no room for text beside the special tokens; "
-            f"use {shortest} or more, or None for no limit"
-        )
+    _check_length(max_length, shortest=3 if is_language else 2)
     normalizer = _normalizer(kind, purpose, **form)
     pieces = between(special, strings(texts, text_column))
     tokenizer = trained(kind, pieces, special, vocab_size, min_frequency or 2, normalizer, spaced=not is_language)
@@ -190,6 +179,24 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         near = difflib.get_close_matches(str(value).lower(), [str(choice) for choice in choices], n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}{hint}")
+
+
+def _check_kind(kind: Kind, purpose: Purpose) -> None:
+    _check_choice("kind", kind, KINDS)
+    _check_choice("purpose", purpose, get_args(Purpose))
+    if purpose == "language-modeling" and kind not in LANGUAGE_MODEL_KINDS:
+        raise ValueError(
+            f"kind={kind!r} does not keep spaces, so a language model could not write text with it; "
+            f"use one of {', '.join(map(repr, LANGUAGE_MODEL_KINDS))}"
+        )
+
+
+def _check_length(max_length: int | None, shortest: int) -> None:
+    if max_length is not None and max_length < shortest:
+        raise ValueError(
+            f"max_length={max_length} leaves no room for text beside the special tokens; "
+            f"use {shortest} or more, or None for no limit"
+        )
 
 
 def _check_numbers(kind: Kind, vocab_size: int, num_special: int, min_frequency: int | None) -> None:

@@ -148,18 +148,13 @@ def _group(templates: dict[str, Templates], held_out: bool = False) -> Group:
     return Group(tuple(frames), held_out)
 
 
-def _kept_out(combination: str) -> bool:
-    # One in seven; a checksum, because Python's own hash differs from run to run.
-    return crc32(combination.encode()) % 7 == 0
-
-
 def _novelty(group: Group, meaning: Derivation) -> str:
     values = {slot: value for slot, value in meaning.fillers.items() if isinstance(value, Value) and value.tagged}
     if any(value.held_out for value in values.values()):
         return "value"
-    if group.held_out or any(_kept_out(f"{meaning.rule.en} {slot} {value.en}") for slot, value in values.items()):
-        return "combination"
-    return "seen"
+    # One combination in seven is held out, by a checksum: Python's own hash differs from run to run.
+    sums = (crc32(f"{meaning.rule.en} {slot} {value.en}".encode()) for slot, value in values.items())
+    return "combination" if group.held_out or any(number % 7 == 0 for number in sums) else "seen"
 
 
 def _rows(group: Group, meanings: list[Derivation], novelty: str, rng: Random) -> list[Row]:

@@ -49,13 +49,27 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, own_columns
+from ..base import (
+    IGNORED,
+    SequencePreTrainedModel,
+    at_least_one_token,
+    check_input_ids,
+    check_range,
+    mask_of_inputs,
+)
 from ..calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, wants_cache, with_cache
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
-from ..heads.causal_lm import IGNORED, LanguageKwargs, check_targets, kept_outputs, mean_over_targets, next_tokens
+from ..heads.causal_lm import (
+    LanguageKwargs,
+    NextTokenMixin,
+    check_targets,
+    kept_outputs,
+    mean_over_targets,
+    targets_of,
+)
 from ..recurrent.state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
-from .hmm_training import EstimationMixin, Probabilities, check_range
+from .hmm_training import EstimationMixin, Probabilities
 
 
 @strict
@@ -313,7 +327,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         tables = self.hmm.tables()
-        real = own_columns(attention_mask, batch, steps, seen=seen).bool()
+        real = mask_of_inputs(attention_mask, batch, steps, seen=seen).bool()
         return self.hmm.read(input_ids, real, tables), tables
 
     @torch.no_grad()
@@ -336,7 +350,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
         return self.hmm.best_paths(*self._read(input_ids, attention_mask))
 
 
-class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
+class HMMForCausalLM(NextTokenMixin, HMMPreTrainedModel, GenerationMixin):
     """The next word, from the belief over the state that will emit it."""
 
     @model_call("inputs_embeds", "shift_labels")
@@ -360,11 +374,10 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             cache: The state to continue from, as an earlier call returned it.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
             use_cache: Return the state reached.
-            logits_to_keep: Only the logits of so many last positions, see `kept_outputs`, or of these positions; 0:
-                all.
+            logits_to_keep: How many of the last positions get logits, see `kept_outputs`, or which positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
-            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`;
+            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `CausalLMMixin`;
                 `output_hidden_states`. There are no attentions: `output_attentions=True` is an error.
 
         Returns:
@@ -372,19 +385,24 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             `hidden_states` when asked for, each (B, T, S): log B_i(x_t), what each word says of its state (0 where
             nothing is emitted), and log p_{t+1}, the belief after it, which the logits are made of.
         """
+        # 1. Carry the belief over the texts, (B, T, S).
         shift_labels, shown = kwargs.pop("shift_labels", None), self._shows_beliefs(kwargs)
         if cache is None and (wants_cache(self.config) if use_cache is None else use_cache):
             cache = DynamicCache(config=self.config)
-        beliefs, reading, tables = self._beliefs(input_ids, attention_mask, cache, **kwargs)
+        read = self._beliefs(input_ids, attention_mask, cache, **kwargs)
+        beliefs, reading, tables = read
+        # 2. Find what is to be predicted: the token after each position, (B, T).
+        targets = targets_of(labels, shift_labels, attention_mask)
+        # 3. Score the vocabulary after the positions that are asked for.
         kept = kept_outputs(beliefs, logits_to_keep, attention_mask)
         smallest = torch.finfo(beliefs.dtype).tiny
         logits = _product(kept.exp(), tables.B.exp().t()).clamp_min(smallest).log()
-        if labels is not None and shift_labels is None:
-            shift_labels = next_tokens(labels, attention_mask)
+        # 4. Compare with the targets.
         loss = None
-        if shift_labels is not None:
-            total = -_look_up(beliefs, shift_labels, tables).sum()
-            loss = mean_over_targets(total, shift_labels, num_items_in_batch)
+        if targets is not None:
+            check_targets(targets, beliefs.shape[:2], self.config.vocab_size)
+            total = -self._target_log_probs(read, targets).sum()
+            loss = mean_over_targets(total, targets, num_items_in_batch)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -399,27 +417,12 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         asked = kwargs.pop("output_hidden_states", None)
         return bool(self.config.output_hidden_states if asked is None else asked)
 
-    @model_call()
-    def token_log_probs(
-        self,
-        input_ids: torch.Tensor,
-        shift_labels: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        cache: Cache | None = None,
-    ) -> torch.Tensor:
-        """Log P of given next tokens, without a table of the whole vocabulary.
+    def _read_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Cache | None) -> Any:
+        return self._beliefs(input_ids, attention_mask, cache)
 
-        Args:
-            input_ids: (B, T) token ids.
-            shift_labels: (B, T) the token after each position; -100: not asked.
-            attention_mask: As in `forward`.
-            cache: The state to continue from; the one reached is left in it.
-
-        Returns:
-            (B, T) natural logarithms; 0 where nothing is asked.
-        """
-        beliefs, _, tables = self._beliefs(input_ids, attention_mask, cache)
-        return _look_up(beliefs, shift_labels, tables)
+    def _log_probs(self, read: Any, asked: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        beliefs, _, tables = read  # log P(w) = log sum_i p(i) B_i(w)
+        return (beliefs[asked] + nn.functional.embedding(targets, tables.B)).logsumexp(-1)
 
     def _beliefs(
         self,
@@ -453,14 +456,6 @@ def _state_layer(cache: Cache) -> RecurrentStateLayer:
     if not isinstance(layer, RecurrentStateLayer):
         raise ValueError(f"The cache holds {type(layer).__name__}: it comes from another kind of model.")
     return layer
-
-
-def _look_up(beliefs: torch.Tensor, targets: torch.Tensor, tables: LogTables) -> torch.Tensor:
-    """(B, T): log sum_i p(i) B_i(target), 0 where there is none."""
-    check_targets(targets, beliefs.shape[:2], len(tables.B))
-    asked = targets != IGNORED
-    found = (beliefs[asked] + nn.functional.embedding(targets[asked], tables.B)).logsumexp(-1)
-    return torch.zeros(targets.shape, dtype=found.dtype, device=found.device).masked_scatter(asked, found)
 
 
 class HMMForTokenClassification(HMMPreTrainedModel):
@@ -504,14 +499,13 @@ class HMMForTokenClassification(HMMPreTrainedModel):
         return TokenClassifierOutput(loss=loss, logits=logits)
 
     def _check_labels(self, labels: torch.Tensor, shape: torch.Size) -> None:
-        """Name what is no tag; values on the CPU only, elsewhere looking would wait for the device."""
+        """Refuse labels that are no tags."""
         if labels.is_floating_point() or labels.shape != shape:
             raise ValueError(
                 f"token classification needs one label a token, got {labels.dtype} of shape {tuple(labels.shape)} for "
                 f"tokens of shape {tuple(shape)}: pad them with DataCollatorForTokenClassification."
             )
-        if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-            check_range(labels[labels != IGNORED].numpy(), len(self.hmm.start_logits), "label")
+        check_range("label", labels, len(self.hmm.start_logits), ignored=IGNORED)
 
 
 __all__ = ["HMMConfig", "HMMForCausalLM", "HMMForTokenClassification", "HMMPreTrainedModel"]

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from ..heads.causal_lm import IGNORED
+from ..base import IGNORED, check_range
 
 logger = logging.get_logger(__name__)
 
@@ -118,13 +118,6 @@ def _integers(document: Sequence[int] | np.ndarray) -> np.ndarray:
     return given.astype(np.int64)
 
 
-def check_range(values: np.ndarray, size: int, name: str) -> None:
-    """Refuse ids that the tables have no row for."""
-    if len(values) and not (values.min() >= 0 and values.max() < size):
-        wrong = int(values.min() if values.min() < 0 else values.max())
-        raise ValueError(f"{name} {wrong} is outside 0 to {size - 1}.")
-
-
 # Counting
 
 
@@ -134,8 +127,8 @@ def tag_counts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], like: Probabiliti
     lengths = np.array([len(ids) for ids, _ in pairs])
     ids, tags = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     known = tags != IGNORED
-    check_range(ids, num_words, "token id")
-    check_range(tags[known], num_states, "tag")
+    check_range("token id", torch.from_numpy(ids), num_words)
+    check_range("tag", torch.from_numpy(tags[known]), num_states)
     first = np.zeros(len(ids), dtype=bool)
     first[np.cumsum(lengths) - lengths] = True
     follows = ~first[1:] & known[1:] & known[:-1]
@@ -297,7 +290,7 @@ class EstimationMixin:
         if not sequences:
             raise ValueError("there are no tokens to learn from: documents is empty.")
         for ids in sequences:
-            check_range(ids, self.config.vocab_size, "token id")
+            check_range("token id", torch.from_numpy(ids), self.config.vocab_size)
         num_tokens = sum(map(len, sequences))
         batches = side_by_side(sequences, self.device)
         probabilities = self._probabilities()
@@ -337,4 +330,4 @@ class EstimationMixin:
         )
 
 
-__all__ = ["Boundaries", "Counts", "EstimationMixin", "Probabilities", "check_range"]
+__all__ = ["Boundaries", "Counts", "EstimationMixin", "Probabilities"]

@@ -62,11 +62,11 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, initialises_everything, own_columns
+from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, initialises_everything, mask_of_inputs
 from ..calls import CausalLMOutputWithPast, model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
-from ..heads.causal_lm import IGNORED, LanguageKwargs, check_targets, mean_over_targets, next_tokens
+from ..heads.causal_lm import LanguageKwargs, NextTokenMixin, mean_over_targets, targets_of
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
 from .ngram_tables import find_fault
 
@@ -135,7 +135,7 @@ class NGramConfig(SequenceConfig):
         return [token for token in (self.eos_token_id, self.bos_token_id) if token is not None]
 
 
-class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, GenerationMixin):
+class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTrainedModel, GenerationMixin):
     """An n-gram language model: `fit` counts, the rest is a causal language model as any.
 
     It has no parameter, only tables: `keys_k` (from order 2 on), `shares_k` of the n-grams of order k, and `gammas_j`
@@ -240,8 +240,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is asked; shifted here.
             cache: Refused, as the model keeps no state.
             use_cache: Without effect.
-            logits_to_keep: Only the logits of so many last positions, see `language.kept_outputs`, or of these
-                positions; 0: all.
+            logits_to_keep: How many of the last positions get logits, see `kept_outputs`, or which positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
             inputs_embeds: Refused, as the model has no embeddings.
@@ -254,44 +253,28 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         """
         if input_ids is None or inputs_embeds is not None:
             raise ValueError("An n-gram model looks words up by their ids: give it input_ids, not inputs_embeds.")
-        if cache is not None:
-            raise ValueError("An n-gram model keeps no state: leave cache out and give it the whole text.")
-        shift_labels = kwargs.get("shift_labels")
-        if labels is not None and shift_labels is None:
-            shift_labels = next_tokens(labels, attention_mask)
-        loss = None
-        if shift_labels is not None:
-            total = -self.token_log_probs(input_ids, shift_labels, attention_mask).sum()
-            loss = mean_over_targets(total, shift_labels, num_items_in_batch)
-        ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, None)
+        _refuse_state(cache)
+        # 1. Look up the contexts of the positions that are asked for: `generate` asks for the last one alone.
+        ids, mask, _ = at_least_one_token(input_ids, attention_mask, None)
         asked = logits_to_keep if isinstance(logits_to_keep, int) and logits_to_keep > 0 else None
-        contexts = self._contexts(cast(torch.Tensor, ids), attention_mask, asked)
+        contexts = self._contexts(cast(torch.Tensor, ids), mask, asked)
         if isinstance(logits_to_keep, torch.Tensor):
             contexts = [rows[:, logits_to_keep] for rows in contexts]
-        return CausalLMOutputWithPast(loss=loss, logits=self._logits(contexts))
+        # 2. Score the vocabulary after them.
+        logits = self._logits(contexts)
+        # 3. Compare what follows each position with the targets.
+        targets, loss = targets_of(labels, kwargs.get("shift_labels"), attention_mask), None
+        if targets is not None:
+            total = -self.token_log_probs(input_ids, targets, attention_mask).sum()
+            loss = mean_over_targets(total, targets, num_items_in_batch)
+        return CausalLMOutputWithPast(loss=loss, logits=logits)
 
-    @torch.no_grad()
-    def token_log_probs(
-        self, input_ids: torch.Tensor, shift_labels: torch.Tensor, attention_mask: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Log P of given next tokens, without a table of the whole vocabulary.
+    def _read_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Any) -> Any:
+        _refuse_state(cache)
+        return self._contexts(input_ids, attention_mask, None)
 
-        Args:
-            input_ids: (B, T) token ids: a text from its beginning.
-            shift_labels: (B, T) the token after each position; -100: not asked.
-            attention_mask: (B, T), 1 for real tokens.
-
-        Returns:
-            (B, T) float32, natural logarithms; 0 where nothing is asked.
-        """
-        check_targets(shift_labels, input_ids.shape, self.config.vocab_size)
-        log_probs = torch.zeros(input_ids.shape, device=input_ids.device)
-        if input_ids.numel() == 0:
-            return log_probs
-        asked = shift_labels != IGNORED
-        contexts = [rows[asked] for rows in self._contexts(input_ids, attention_mask, None)]
-        log_probs[asked] = _finite_log(self._probabilities(contexts, shift_labels[asked]))
-        return log_probs
+    def _log_probs(self, read: Any, asked: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return _finite_log(self._probabilities([rows[asked] for rows in read], targets))
 
     # Looking up
 
@@ -423,6 +406,11 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         )
 
 
+def _refuse_state(cache: Any) -> None:
+    if cache is not None:
+        raise ValueError("An n-gram model keeps no state: leave cache out and give it the whole text.")
+
+
 def _to_the_front(
     input_ids: torch.Tensor, attention_mask: torch.Tensor | None, start: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -431,7 +419,7 @@ def _to_the_front(
     if attention_mask is None:
         read = torch.arange(1, time + 1, device=input_ids.device).expand(batch, time)
         return nn.functional.pad(input_ids.long(), (1, 0), value=start), read
-    real = own_columns(attention_mask, batch, time).bool()
+    real = mask_of_inputs(attention_mask, batch, time).bool()
     read = real.cumsum(1)
     words = input_ids.new_full((batch, time + 2), start, dtype=torch.long)
     words.scatter_(1, torch.where(real, read, time + 1), input_ids.long())  # what is not real goes to the last column

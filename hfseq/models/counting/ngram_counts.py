@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
+
+from ..base import check_range
 
 
 class Corpus(NamedTuple):
@@ -58,9 +61,7 @@ def read_corpus(
     if not pieces:
         raise ValueError("There is nothing to count: the documents are empty.")
     ids = np.concatenate(pieces).astype(np.int64)
-    wrong = ids[(ids < 0) | (ids >= vocab_size)]
-    if len(wrong):
-        raise ValueError(f"The documents hold the id {wrong[0]}, outside 0 to {vocab_size - 1} (vocab_size).")
+    check_range("token id", torch.from_numpy(ids), vocab_size, f" (config.vocab_size={vocab_size})")
     padding = ids[np.isin(ids, [token for token in impossible_ids if token != bos_token_id])]
     if len(padding):
         raise ValueError(

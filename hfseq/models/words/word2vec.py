@@ -35,7 +35,7 @@ from transformers.utils.hub import resolve_revision
 from typing_extensions import Unpack
 
 from ..artifacts import TOKENIZER_NAME, explained_panics
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids
+from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, check_range
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
@@ -244,10 +244,9 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         """context: (B, D), labels: (B,)."""
         outputs = self.needed_outputs("a loss")
         labels = labels.view(-1)
-        wrong = labels[(labels != -100) & ((labels < 0) | (labels >= self.config.vocab_size))]
-        if len(wrong):
-            raise ValueError(f"label {int(wrong[0])} is outside 0 to {self.config.vocab_size - 1}, the ids of words.")
         given = labels != -100
+        size = self.config.vocab_size
+        check_range("label", labels[given], size, f" (config.vocab_size={size})")
         losses = self._losses(outputs.weight, context[given], labels[given])
         return losses.sum() / (given.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
 

@@ -298,7 +298,7 @@ def test_everything_works_where_numba_is_not_installed(run_python):
         sys.modules["numba"] = None  # what makes `import numba` an ImportError
         import torch
         from hfseq import GRUConfig, GRUForSequenceClassification
-        from hfseq.models import fused
+        from hfseq.models.recurrent import fused
         model = GRUForSequenceClassification(GRUConfig(vocab_size=9, hidden_size=4, bidirectional=True))
         model(torch.tensor([[1, 2, 0]]), torch.tensor([[1, 1, 0]]), labels=torch.tensor([1])).loss.backward()
         print(fused.kernels(), all(p.grad is not None for p in model.parameters()))
