@@ -7,6 +7,9 @@ A recipe declares its settings as a dataclass whose fields are
   (`training: dict[str, Any] = fields_of(TrainingArguments)`);
 - flags: `resume: bool = False`, set by `--resume` on the command line and never by the file.
 
+A field that had another name keeps it in its metadata, and the old key is an error that names the new one:
+`{"was": "min_frequency"}` for a key of the same section, `{"was": "generation.prompts"}` for one of another section.
+
 The file and the command line yield the same kind of entries, so one set of checks serves both.
 """
 
@@ -243,6 +246,14 @@ def _declared(settings_class: type) -> tuple[dict[str, _Section], list[str]]:
     return sections, flags
 
 
+def _check_moved(section: str, key: str, sections: Mapping[str, _Section], where: str) -> None:
+    """Name the new place of a key that stood in another section, which may not exist any more."""
+    for new in sections.values():
+        for item in (item for cls in new.classes.values() for item in dataclasses.fields(cls)):
+            if item.metadata.get("was") == f"{section}.{key}":
+                raise ValueError(f"{where}: {section}.{key} is now {new.name}.{item.name}.")
+
+
 def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Entry]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no settings file {str(path)!r}; --config takes the path of a YAML file.")
@@ -254,6 +265,8 @@ def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Ent
         if not isinstance(root, yaml.MappingNode):
             raise ValueError(f"{path} holds no sections; it needs some of: {', '.join(sections)}.")
         for section, body in _pairs(root):
+            for key, _ in _pairs(body):
+                _check_moved(section.value, key.value, sections, f"{path}, line {key.start_mark.line + 1}")
             where = f"{path}, line {section.start_mark.line + 1}"
             check_known(section.value, sections, where, kind="section")
             if not isinstance(body, yaml.MappingNode) and body.tag != _NULL:
@@ -271,6 +284,7 @@ def _override_entries(
         if match is None:
             options = ", ".join(["--config", *(f"--{flag}" for flag in flags)])
             raise ValueError(f"{argument!r} is not understood; write --section.key=value, or one of {options}.")
+        _check_moved(match["section"], match["key"], sections, argument)
         check_known(match["section"], sections, argument, kind="section")
         yield _Entry(match["section"], match["key"], _override_value(argument, match["value"]), argument)
 

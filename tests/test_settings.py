@@ -23,7 +23,7 @@ class Data:
     max_rows: int | None = None
     weights: list[float] = field(default_factory=list)
     kind: Literal["word", "char"] = "word"
-    shuffle: bool = False
+    shuffle: bool = field(default=False, metadata={"was": "order.shuffle"})
 
     def __post_init__(self) -> None:
         if self.fraction > 1:
@@ -136,6 +136,7 @@ def test_values_are_yaml_1_2_and_take_the_declared_type(read, override, value):
         ("--model.hidden-size=3", "did you mean 'hidden_size'? Allowed: type, hidden_size, dropout."),
         ("--model.peepholes=true", "unknown key 'peepholes'"),
         ("--data.share=0.5", "--data.share=0.5: data.share is now data.fraction."),
+        ("--order.shuffle=true", "--order.shuffle=true: order.shuffle is now data.shuffle."),
         ("--model.type=smal", "unknown model type 'smal'; did you mean 'small'? Allowed: small, large."),
         ("--model.type=[small]", "unknown model type ['small']"),
         ("--model.hidden_size=big", 'model.hidden_size is "big" but takes int.'),
@@ -178,6 +179,7 @@ def test_a_wrong_override_is_answered_with_its_name_and_the_cure(read, override,
     ("text", "message"),
     [
         (GOOD.replace("path: texts", "share: 0.5"), "recipe.yaml, line 3: data.share is now data.fraction."),
+        ("order: {shuffle: true}\n" + GOOD, "recipe.yaml, line 1: order.shuffle is now data.shuffle."),
         (GOOD.replace("hidden_size", "hiden_size"), "recipe.yaml, line 6: unknown key 'hiden_size'; did you mean"),
         (
             GOOD.replace("training:", "trainig:"),

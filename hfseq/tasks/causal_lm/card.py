@@ -2,17 +2,10 @@
 
 from typing import Any, Final
 
+from ...cards.language import LanguageArchitecture, LanguageFacts, TextFacts, TokenFacts, TrainingFacts
 from ...cards.parts import cell, made, network_view, number, smallness, title
 from ...cards.table import CARD, MEGABYTES, MINUTES, PARAMETERS, RESULT, SCORE, SPLIT, Column, ResultsTable, rival_text
-from .facts import (
-    LanguageArchitecture,
-    LanguageFacts,
-    LanguageModelFacts,
-    Sampling,
-    TextFacts,
-    TokenFacts,
-    TrainingFacts,
-)
+from .facts import LanguageModelFacts, Sampling
 
 TASK: Final = "text-generation"
 """Of the pipeline, and on the Hub."""

@@ -7,8 +7,8 @@ from typing import Final, Literal
 from huggingface_hub.dataclasses import strict
 
 from ...cards.facts import FREE, MEASURED, SpeedFacts, Widget
+from ...cards.language import LanguageFacts
 from ...evaluation.scores import Score
-from ..causal_lm.facts import LanguageFacts
 
 MASKED_METRICS: Final = ("accuracy", "perplexity")
 """The scores of a masked model, the one that people quote first; both are of hidden tokens alone."""

@@ -14,9 +14,10 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from hfseq.cards.language import shown_metrics
 from hfseq.cards.render import check_card, load_facts, render_card, write_card
 from hfseq.tasks import TASKS
-from hfseq.tasks.causal_lm.facts import LanguageModelFacts, Sample, shown_metrics
+from hfseq.tasks.causal_lm.facts import LanguageModelFacts, Sample
 from model_cards import render
 from tests.cards.changes import change_keys
 
