@@ -27,7 +27,7 @@ GOALS = {"lstm_layer_norm": 1 / 1.3}
 
 
 def train_cells() -> list[dict[str, Any]]:
-    """Forward and backward of one layer, every token real; each cell's slowest of three sizes."""
+    """Time forward and backward of one layer, every token real; each cell's slowest of three sizes counts."""
     measured: dict[str, list[float]] = {name: [] for name in CELLS}
     for rows, steps, width in SHAPES:
         inputs = torch.randn(rows, steps, width, requires_grad=True)
@@ -55,19 +55,19 @@ def train_cells() -> list[dict[str, Any]]:
 
 
 def train_loop(loop: RecurrentLoop, inputs: torch.Tensor, weights: torch.Tensor) -> None:
-    """Ours: all gradients of one layer."""
+    """Compute all gradients of one layer of ours."""
     outputs, _ = loop(inputs, TokenOrder(inputs.shape[0], inputs.shape[1], None))
     torch.autograd.grad(outputs, [inputs, *loop.parameters()], weights)
 
 
 def run_packed(peer: nn.LSTM, inputs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """The peer on ragged rows: exact, by packing."""
+    """Run the peer on ragged rows: exact, by packing."""
     rows = pack_padded_sequence(inputs, lengths, batch_first=True, enforce_sorted=False)
     return pad_packed_sequence(peer(rows)[0], batch_first=True, total_length=inputs.shape[1])[0]
 
 
 def ragged(batch: int, width: int = 128) -> list[dict[str, Any]]:
-    """Both directions over a shuffled batch of news (3 to 90 tokens, 45 on average): the mask is all it is given."""
+    """Time both directions over a shuffled batch of news (3 to 90 tokens, 45 on average); ours gets the mask alone."""
     lengths = torch.distributions.Gamma(4.0, 1 / 12).sample((batch,)).int().clamp(3, 90).long()
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
     inputs = torch.randn(batch, mask.shape[1], width, requires_grad=True)
@@ -109,7 +109,7 @@ def ragged(batch: int, width: int = 128) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def whole_text(width: int, steps: int = 28) -> dict[str, Any]:
-    """Inference on one text, one direction."""
+    """Time inference on one text, one direction."""
     inputs, peer = torch.randn(1, steps, width), nn.LSTM(width, width, batch_first=True)
     loop = RecurrentLoop(CELLS["lstm"], input_size=width, hidden_size=width)
     rivals = {
@@ -122,7 +122,7 @@ def whole_text(width: int, steps: int = 28) -> dict[str, Any]:
 
 @torch.no_grad()
 def one_step(width: int, batch: int) -> dict[str, Any]:
-    """The state update of generation: one token from a state."""
+    """Time the state update of generation: one token from a state."""
     inputs, state = torch.randn(batch, 1, width), torch.zeros(batch, width)
     peer = nn.LSTM(width, width, batch_first=True)
     loop = RecurrentLoop(CELLS["lstm"], input_size=width, hidden_size=width)
@@ -139,7 +139,7 @@ def one_step(width: int, batch: int) -> dict[str, Any]:
 
 
 def repeated(times: int, work: Callable[[], Any]) -> Callable[[], None]:
-    """Work that is too short for the clock, several times."""
+    """Repeat work that is too short for the clock."""
 
     def run() -> None:
         for _ in range(times):

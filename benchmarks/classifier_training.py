@@ -64,10 +64,10 @@ class Task:
 
     Attributes:
         train: Rows of `input_ids`, `length` and `label`.
-        test: Rows alike.
+        test: Rows of the same form.
         tokenizer: Pads them.
         epochs: Passes over `train`.
-        seed: Of weights and order.
+        seed: Seed of weights and order.
     """
 
     train: Dataset
@@ -96,13 +96,13 @@ def load_task(data: Path, rows: int | None, epochs: int, seed: int) -> Task:
 
 
 def padded(rows: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
-    """The rows as `tokenizer(..., padding="max_length")` gives them."""
+    """Pad rows as `tokenizer(..., padding="max_length")` does."""
     batch = tokenizer.pad({"input_ids": rows["input_ids"][:]}, padding="max_length", max_length=MAX_LENGTH)
     return Dataset.from_dict({**batch, "label": rows["label"][:]})
 
 
 def accuracy(logits: Any, labels: Any) -> float:
-    """Share of the rows whose label got the highest logit."""
+    """Return the share of the rows whose label got the highest logit."""
     return float((logits.argmax(-1) == labels).mean())
 
 
@@ -113,12 +113,12 @@ class RestBetweenTurns(TrainerCallback):
         self.turns = turns
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called by Trainer after each update."""
+        """Rest after an update at which a turn ends."""
         self.turns.after(state.global_step, state.max_steps)
 
 
 def settings(folder: str, epochs: int, seed: int, order: str = "random") -> dict[str, Any]:
-    """What both Trainers are told; the optimizer (fused AdamW) and the linear schedule are transformers' defaults."""
+    """Return both Trainers' arguments; optimizer (fused AdamW) and linear schedule are transformers' defaults."""
     return {
         "output_dir": folder,
         "num_train_epochs": epochs,
@@ -154,7 +154,7 @@ def train_both(
 
 
 def hfseq_rival(task: Task, turns: Turns) -> float:
-    """Ours, as the recipe for AG News trains it: rows of about one length together."""
+    """Train ours as the recipe for AG News does: rows of about one length together."""
 
     def make(rows: Dataset, epochs: int) -> Trainer:
         set_seed(task.seed)
@@ -196,7 +196,7 @@ class PlainClassifier(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """As Trainer calls it."""
+        """Return loss and logits, as Trainer asks for them."""
         output, _ = self.lstm(self.embedding(input_ids))
         low = torch.finfo(output.dtype).min
         pooled = output.masked_fill(attention_mask[..., None] == 0, low).amax(1)
@@ -205,7 +205,7 @@ class PlainClassifier(nn.Module):
 
 
 def trainer_rival(task: Task, turns: Turns, grouped: bool) -> float:
-    """Stock Trainer: rows padded beforehand to 128, or, as fast as its arguments make it, to the batch's longest."""
+    """Train by the stock Trainer: rows padded beforehand to 128 or, as fast as it can be, to the batch's longest."""
 
     def make(rows: Dataset, epochs: int) -> Trainer:
         set_seed(task.seed)
@@ -223,7 +223,7 @@ def trainer_rival(task: Task, turns: Turns, grouped: bool) -> float:
 
 
 def keras_rival(task: Task, turns: Turns) -> float:
-    """Keras 3 on torch, eager as is its default there, rows padded to 128 with a mask.
+    """Train by Keras 3 on torch, eager as is its default there, rows padded to 128 with a mask.
 
     The mask is the faster way on a CPU: without one, Keras 3.15 takes a path whose gradient fills a tensor of all
     steps at every step. It is the better model too: a masked step repeats the output before it, so that the maximum
@@ -249,7 +249,7 @@ def keras_rival(task: Task, turns: Turns) -> float:
 
 
 def keras_model(task: Task, steps: int) -> Any:
-    """The model, compiled in Keras's sense: with its optimizer and schedule."""
+    """Build the model with its optimizer and schedule, which Keras calls compiling."""
     import keras
 
     keras.utils.set_random_seed(task.seed)
@@ -272,7 +272,7 @@ def keras_model(task: Task, steps: int) -> Any:
 
 
 def rivals(task: Task) -> dict[str, Callable[[Turns], float]]:
-    """Who takes part."""
+    """List who takes part."""
     taking_part: dict[str, Callable[[Turns], float]] = {
         OURS: partial(hfseq_rival, task),
         TRAINER: partial(trainer_rival, task, grouped=False),
@@ -286,7 +286,7 @@ def rivals(task: Task) -> dict[str, Callable[[Turns], float]]:
 
 
 def result_row(peer: str, seconds: dict[str, list[float]], scores: dict[str, list[float]]) -> dict[str, Any]:
-    """Ratio, CPU seconds and accuracy of one peer and of ours; the last two are means over the seeds."""
+    """Return ratio, CPU seconds and accuracy of one peer and of ours; the last two are means over the seeds."""
     seeds = len(scores[OURS])
     score, theirs = (100 * statistics.mean(scores[name]) for name in (OURS, peer))
     name = f"{peer} {version('keras')}" if peer == KERAS else peer

@@ -55,11 +55,11 @@ class PeerState:
         self.length = 0
 
     def get_seq_length(self) -> int:
-        """Tokens read."""
+        """Return how many tokens were read."""
         return self.length
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Rows in the order of the beams."""
+        """Put the rows into the order of the beams."""
         assert self.states is not None
         hidden, cell = (state.index_select(1, beam_idx) for state in self.states)
         self.states = hidden, cell
@@ -95,21 +95,21 @@ class Peer(PreTrainedModel, GenerationMixin):
         model_kwargs["past_key_values"] = PeerState()
 
     def prepare_inputs_for_generation(self, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """The tokens not read yet."""
+        """Pass the tokens that were not read yet."""
         state: PeerState = kwargs["past_key_values"]
         return {"input_ids": input_ids[:, state.length :], "past_key_values": state}
 
     def forward(
         self, input_ids: torch.Tensor, past_key_values: PeerState, attention_mask: None = None, **kwargs: Any
     ) -> PeerOutput:
-        """One step, or the prompt, without padding."""
+        """Read one token or the prompt, without padding."""
         outputs, past_key_values.states = self.lstm(self.embedding(input_ids), past_key_values.states)
         past_key_values.length += input_ids.shape[1]
         return PeerOutput(logits=self.head(outputs[:, -1:]), past_key_values=past_key_values)
 
 
 def models(width: int) -> tuple[Any, Any]:
-    """Ours, and the peer with the same weights."""
+    """Make ours, and the peer with the same weights."""
     sizes: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "embedding_size": width,
@@ -124,7 +124,7 @@ def models(width: int) -> tuple[Any, Any]:
 
 
 def measure(width: int, rows: int, kind: str, steps: int = 100) -> list[dict[str, Any]]:
-    """Both of ours against the peer."""
+    """Measure both of ours against the peer."""
     ours, peer = models(width)
     input_ids = torch.randint(1, VOCABULARY, (rows, 1))
     options: dict[str, Any] = {

@@ -21,14 +21,14 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
-    """CPU time of one call."""
+    """Return the CPU time of one call."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
 def take_turns(rivals: dict[str, Callable[[], Any]], rounds: int = 15) -> dict[str, list[float]]:
-    """CPU seconds that each rival took in each round; each round begins with the next one.
+    """Return the CPU seconds of each rival in each round; each round begins with the next rival.
 
     In a fixed order one of them would always come behind the same other, at the clock speed that this one left.
 
@@ -49,15 +49,15 @@ def take_turns(rivals: dict[str, Callable[[], Any]], rounds: int = 15) -> dict[s
 
 
 def median_ratio(theirs: list[float], ours: list[float]) -> float:
-    """How many times less time than the peer ours took, in the median of the rounds."""
+    """Return how many times less time than the peer ours took, in the median of the rounds."""
     return statistics.median(their / our for their, our in zip(theirs, ours, strict=True))
 
 
 def ratios(rivals: dict[str, Callable[[], Any]], peer: str, rounds: int = 15) -> dict[str, float]:
-    """How many times faster than the peer each rival is (its own ratio is 1).
+    """Return how many times faster than the peer each rival is (its own ratio is 1).
 
     Args:
-        rivals: As of `take_turns`.
+        rivals: As for `take_turns`.
         peer: The rival that the others are measured against.
         rounds: Turns of each.
     """
@@ -77,18 +77,18 @@ class Turns:
         self.connection, self.count, self.started = connection, count, 0.0
 
     def begin(self) -> None:
-        """All is prepared and warm: wait for the first turn."""
+        """Wait for the first turn: all is prepared and warm."""
         self._wait(None)
 
     def after(self, step: int, steps: int) -> None:
-        """Called after each of the training's `steps`, the first being 1; rests where a turn ends."""
+        """Rest where a turn ends; the training calls this after each of its `steps`, the first being 1."""
         if steps < self.count:
             raise ValueError(f"{steps} steps cannot be cut into {self.count} turns: train on more rows.")
         if step < steps and step * self.count // steps > (step - 1) * self.count // steps:
             self._rest()
 
     def end(self) -> None:
-        """The last turn is over; what follows is not timed."""
+        """End the last turn; what follows is not timed."""
         self._rest()
 
     def _rest(self) -> None:
@@ -123,7 +123,7 @@ def train_in_turns(rivals: dict[str, Callable[[Turns], Any]], turns: int) -> dic
 
 
 def _train(train: Callable[[Turns], Any], connection: Connection, turns: int) -> None:
-    """What a rival's process runs."""
+    """Run a rival's training; the body of its process."""
     torch.set_num_threads(1)
     connection.send(train(Turns(connection, turns)))
 
@@ -149,11 +149,10 @@ def write_result(
     """Print the rows and keep them in results/NAME.json, from which README's table is made.
 
     Args:
-        name: Of the benchmark.
-        command: That gives these numbers.
+        command: The one that gives these numbers.
         peer: What the ratios compare with.
         rows: {"claim", "goal", "ratio"} and what else was measured, one a measurement.
-        unit: Of the ratios.
+        unit: Unit of the ratios.
         **more: What else the file says.
     """
     packages = ("torch", "transformers", "hfseq")

@@ -41,12 +41,12 @@ class Size:
     """A model and what it reads at once.
 
     Attributes:
-        layers: Of the model.
-        heads: Of each layer.
-        width: Of the model.
+        layers: Number of layers.
+        heads: Attention heads of a layer.
+        width: Numbers of a hidden state.
         tokens: T, of each text.
         batch: B, texts of an update.
-        updates: In a turn.
+        updates: Updates of a turn.
     """
 
     layers: int
@@ -77,7 +77,7 @@ class PlainBlock(nn.Module):
         self.c_fc, self.mlp_proj = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
 
     def attend(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) -> (B, T, D), each token from those up to it."""
+        """Attend from each token to those up to it: (B, T, D) -> (B, T, D)."""
         batch, steps, width = x.shape
         query, key, value = (
             part.view(batch, steps, self.heads, width // self.heads).transpose(1, 2)
@@ -87,7 +87,7 @@ class PlainBlock(nn.Module):
         return self.attn_proj(mixed.transpose(1, 2).contiguous().view(batch, steps, width))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) -> (B, T, D)."""
+        """Run the block: (B, T, D) -> (B, T, D)."""
         x = x + self.attend(self.ln_1(x))
         return x + self.mlp_proj(nn.functional.gelu(self.c_fc(self.ln_2(x))))
 
@@ -104,7 +104,7 @@ class PlainGPT(nn.Module):
         self.lm_head.weight = self.wte.weight
 
     def forward(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """(B, T) tokens and the tokens after them -> the mean loss."""
+        """Return the mean loss of (B, T) tokens and the tokens after them."""
         x = self.wte(ids) + self.wpe(torch.arange(ids.shape[1], device=ids.device))
         for block in self.blocks:
             x = block(x)
@@ -113,7 +113,7 @@ class PlainGPT(nn.Module):
 
 
 def ours(size: Size) -> TransformerForCausalLM:
-    """The same model, as a configuration."""
+    """Make the same model from a configuration."""
     return TransformerForCausalLM(
         TransformerConfig(
             vocab_size=VOCABULARY,
@@ -134,7 +134,7 @@ def ours(size: Size) -> TransformerForCausalLM:
 
 @torch.no_grad()
 def plain_twin(model: TransformerForCausalLM, size: Size) -> PlainGPT:
-    """The peer's shape with the weights of ours."""
+    """Make a model of the peer's shape with the weights of ours."""
     twin = PlainGPT(size)
     body: Any = model.model
     blocks: Any = twin.blocks
@@ -155,7 +155,7 @@ def plain_twin(model: TransformerForCausalLM, size: Size) -> PlainGPT:
 
 @torch.no_grad()
 def gpt2_twin(plain: PlainGPT, size: Size, **options: Any) -> GPT2LMHeadModel:
-    """GPT-2 with the weights of nanoGPT's shape; its products are stored the other way round, its biases are zero."""
+    """Make a GPT-2 with nanoGPT's weights; its products are stored the other way round, its biases are zero."""
     config = GPT2Config(
         vocab_size=VOCABULARY,
         n_positions=size.tokens,
@@ -188,12 +188,12 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def gpt2_loss(model: GPT2LMHeadModel) -> Loss:
-    """As its forward takes targets that are shifted already."""
+    """Return GPT-2's loss for targets that are shifted already."""
     return lambda ids, targets: model(ids, labels=targets, shift_labels=targets).loss
 
 
 def models(size: Size) -> dict[str, tuple[nn.Module, Loss]]:
-    """Each rival, all with the same weights, and how it makes a loss of tokens and of the tokens after them."""
+    """Make the rivals, all with the same weights; each turns tokens and the tokens after them into a loss."""
     model = ours(size)
     nanogpt, plain = plain_twin(model, size), plain_twin(model, size)
     gpt2, lean = gpt2_twin(plain, size), gpt2_twin(plain, size, activation_function="gelu", use_cache=False)
@@ -211,8 +211,8 @@ class Training:
 
     Args:
         model: Whose weights learn.
-        loss: Of tokens and the tokens after them.
-        size: Of its batches.
+        loss: Turns tokens and the tokens after them into a loss.
+        size: Gives the shape of its batches.
         is_bfloat16: Whether autocast makes products of bfloat16.
         is_fused: Whether one kernel does all of AdamW.
     """
@@ -228,14 +228,14 @@ class Training:
         self.random = torch.Generator().manual_seed(0)
 
     def batch_loss(self) -> torch.Tensor:
-        """The loss of the next batch."""
+        """Return the loss of the next batch."""
         shape = (self.size.batch, self.size.tokens + 1)
         text = torch.randint(VOCABULARY, shape, generator=self.random)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.is_bfloat16):
             return self.loss(text[:, :-1].contiguous(), text[:, 1:].contiguous())
 
     def turn(self) -> None:
-        """As many updates as a turn has."""
+        """Do as many updates as a turn has."""
         for _ in range(self.size.updates):
             self.batch_loss().backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), MAX_GRAD_NORM)
@@ -244,7 +244,7 @@ class Training:
 
 
 def trainings(size: Size, *, is_bfloat16: bool) -> dict[str, Training]:
-    """Every rival, which must do the same work: their losses are equal."""
+    """Make the training of every rival, and check that they do the same work: their losses are equal."""
     rivals = {
         name: Training(model, loss, size, is_bfloat16=is_bfloat16, is_fused=name != NANOGPT)
         for name, (model, loss) in models(size).items()
@@ -256,14 +256,14 @@ def trainings(size: Size, *, is_bfloat16: bool) -> dict[str, Training]:
 
 
 def multiplies_bfloat16() -> str | None:
-    """How this processor does it; None: it does not."""
+    """Name the instructions that multiply bfloat16 on this processor; None without any."""
     if torch.cpu._is_amx_tile_supported():
         return "AMX"
     return "avx512_bf16" if torch.cpu._is_avx512_bf16_supported() else None
 
 
 def measure(size: Size, rounds: int = 20) -> list[dict[str, Any]]:
-    """Ours against both peers, in both precisions."""
+    """Measure ours against both peers, in both precisions."""
     full, half = "float32", f"bfloat16 ({multiplies_bfloat16()})"
     precisions = {full: False} if multiplies_bfloat16() is None else {full: False, half: True}
     rivals = {

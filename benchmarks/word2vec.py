@@ -30,7 +30,7 @@ from gensim.models import Word2Vec
 from measure import cpu_seconds, print_rows, ratios, write_result
 
 from hfseq import KeyedVectors, Word2VecConfig, Word2VecTrainer, Word2VecTrainingArguments, WordCorpus
-from hfseq.training.words.engines import Engine, Stretch, make_engine
+from hfseq.training.words.engines import CorpusSlice, Engine, make_engine
 
 PEER = "gensim"
 SENTENCE = 1000  # words; text8 has no sentences of its own
@@ -55,7 +55,7 @@ COMMON = {"window": 5, "min_count": 5, "sample": 1e-3, "alpha": 0.025, "min_alph
 
 
 def sentences(path: Path | None, words: int | None) -> list[list[str]]:
-    """The corpus as lists of words, at most so many words."""
+    """Read the corpus as lists of words, at most so many words."""
     return [*islice(_sentences(path), None if words is None else words // SENTENCE)]
 
 
@@ -84,7 +84,7 @@ def make_trainer(
     engine: Literal["auto", "exact"] = "auto",
     threads: int = 1,
 ) -> Word2VecTrainer:
-    """Ours."""
+    """Make our trainer."""
     options = dict(options)
     args = Word2VecTrainingArguments(
         shared_negatives=options.pop("shared_negatives", None),
@@ -98,7 +98,7 @@ def make_trainer(
 
 
 def speed(texts: list[list[str]], corpus: WordCorpus) -> list[dict[str, Any]]:
-    """Raw words per CPU second, one epoch."""
+    """Measure raw words per CPU second, one epoch."""
     rows = []
     for name, (options, theirs, goal) in MODELS.items():
         peer = Word2Vec(**COMMON, **theirs, epochs=1, seed=1)
@@ -118,9 +118,9 @@ def speed(texts: list[list[str]], corpus: WordCorpus) -> list[dict[str, Any]]:
             device=None,
             learning_rate=0.025,
         )
-        whole = Stretch(0, len(corpus), before=0.0, total=len(corpus), rates=(0.025, 1e-4), seed=(1,))
+        whole = CorpusSlice(0, len(corpus), before=0.0, total=len(corpus), rates=(0.025, 1e-4), seed=(1,))
 
-        def train_ours(engine: Engine = engine, whole: Stretch = whole) -> None:
+        def train_ours(engine: Engine = engine, whole: CorpusSlice = whole) -> None:
             engine.run(corpus.ids, whole, lambda *told: None)
 
         found = ratios({PEER: train_peer, "ours": train_ours}, PEER, rounds=ROUNDS)
@@ -131,7 +131,7 @@ def speed(texts: list[list[str]], corpus: WordCorpus) -> list[dict[str, Any]]:
 
 
 def judged(words: list[str], matrix: np.ndarray, folder: Path) -> dict[str, float]:
-    """Analogies (%) and Spearman (x 100), by the questions in a folder."""
+    """Return analogies (%) and Spearman (x 100), by the questions in a folder."""
     vectors = KeyedVectors.from_vectors(words, matrix)
     questions = next(folder.glob("questions-words*"))
     score, sections = vectors.evaluate_word_analogies(str(questions), restrict_vocab=30_000)
@@ -144,7 +144,7 @@ def judged(words: list[str], matrix: np.ndarray, folder: Path) -> dict[str, floa
 def quality(
     texts: list[list[str]], corpus: WordCorpus, folder: Path, epochs: int, seeds: list[int]
 ) -> list[dict[str, Any]]:
-    """All rivals after the same epochs, two threads each; CPU seconds of the training beside the scores."""
+    """Score all rivals after the same epochs, two threads each; with the CPU seconds of the training."""
     rows = []
     for name in ("skip-gram, dimension 100", "CBOW, dimension 100", "CBOW, dimension 100, shared_negatives=8"):
         options, theirs, _ = MODELS[name]
@@ -178,7 +178,7 @@ def _by_us(
 
 
 def queries() -> list[dict[str, Any]]:
-    """`most_similar` over 100,000 x 100."""
+    """Time `most_similar` over 100,000 x 100."""
     matrix = np.random.default_rng(0).standard_normal((100_000, 100), dtype=np.float32)
     words = [f"w{i}" for i in range(len(matrix))]
     peer = GensimVectors(100)
@@ -218,7 +218,7 @@ print("SECONDS", time.perf_counter() - start)
 
 
 def start_up() -> list[dict[str, Any]]:
-    """Seconds to the first trained word with an empty and with a filled cache of compiled loops."""
+    """Time the first trained word with an empty and with a filled cache of compiled loops."""
     found = {}
     with tempfile.TemporaryDirectory() as cache:
         for name in ("empty", "filled"):
@@ -263,7 +263,7 @@ print("USED", used.ru_utime + used.ru_stime, int(peak) / 1024)
 
 
 def whole_process(path: Path) -> list[dict[str, Any]]:
-    """From the corpus file to the vectors, each in its own process, imports and compiling included (Linux)."""
+    """Measure from the corpus file to the vectors, each in its own process, imports and compiling included (Linux)."""
     spent = {rival: _spent(code.format(path=str(path), sentence=SENTENCE) + _USED) for rival, code in _WHOLE.items()}
     rows = []
     for number, unit in enumerate(("s of wall time", "CPU s", "MiB at the most")):
@@ -274,7 +274,7 @@ def whole_process(path: Path) -> list[dict[str, Any]]:
 
 
 def _spent(code: str) -> tuple[float, ...]:
-    """Wall seconds, CPU seconds and MiB of a process."""
+    """Return wall seconds, CPU seconds and MiB of a process."""
     started = time.perf_counter()
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return time.perf_counter() - started, *map(float, printed.split("USED")[1].split())
@@ -308,7 +308,7 @@ def main() -> None:
 
 
 def _quality_rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Ours over the peer's, means over the seeds; goal: half a point of analogies less, one of the others."""
+    """Return ours over the peer's, means over the seeds; goal: half a point of analogies less, one of the others."""
     rows = []
     for model in dict.fromkeys(row["model"] for row in found):
         for measure, slack in (("analogies", 0.5), ("WS-353", 1.0), ("SimLex-999", 1.0)):

@@ -11,75 +11,56 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__ as __version__
 from .version import check_transformers
 
-check_transformers()  # before the models, which an older transformers would fail in, in words of its own
+check_transformers()  # first: with an older transformers the models would fail, and say nothing of the cure
 
-from .models.counting.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
-from .models.counting.ngram import NGramConfig, NGramForCausalLM
-from .models.recurrent.cells import CELLS, register_cell
-from .models.recurrent.custom import (
-    CustomConfig,
-    CustomForCausalLM,
-    CustomForSequenceClassification,
-    CustomForTokenClassification,
-    CustomModel,
-)
-from .models.recurrent.gru import (
-    GRUConfig,
-    GRUForCausalLM,
-    GRUForSequenceClassification,
-    GRUForTokenClassification,
-    GRUModel,
-)
-from .models.recurrent.lstm import (
-    LSTMConfig,
-    LSTMForCausalLM,
-    LSTMForSequenceClassification,
-    LSTMForTokenClassification,
-    LSTMModel,
-)
-from .models.recurrent.rnn import (
-    RNNConfig,
-    RNNForCausalLM,
-    RNNForSequenceClassification,
-    RNNForTokenClassification,
-    RNNModel,
-)
-from .models.transformer.transformer import (
-    TransformerConfig,
-    TransformerForCausalLM,
-    TransformerForMaskedLM,
-    TransformerForSequenceClassification,
-    TransformerForTokenClassification,
-    TransformerModel,
-)
-from .models.transformer.transformer_seq2seq import (
-    TransformerForConditionalGeneration,
-    TransformerSeq2SeqConfig,
-    TransformerSeq2SeqModel,
-)
-from .models.words.vectors import KeyedVectors
-from .models.words.word2vec import Word2VecConfig, Word2VecModel
-from .pipelines import WordVectorsPipeline
-from .registry import FAMILIES, register
+from . import registry
+from .models.counting.hmm import *
+from .models.counting.ngram import *
+from .models.recurrent.cells import CELLS as CELLS
+from .models.recurrent.cells import register_cell as register_cell
+from .models.recurrent.custom import *
+from .models.recurrent.gru import *
+from .models.recurrent.lstm import *
+from .models.recurrent.rnn import *
+from .models.transformer.transformer import *
+from .models.transformer.transformer_seq2seq import *
+from .models.words.vectors import KeyedVectors as KeyedVectors
+from .models.words.word2vec import *
+from .pipelines import WordVectorsPipeline as WordVectorsPipeline
+from .registry import FAMILIES as FAMILIES
 
-if TYPE_CHECKING:
-    from .data.corpus import WordCorpus
-    from .data.embedded.load import load_embedded
-    from .data.phrases import Phrases
-    from .data.sentence_transformers import export_sentence_transformers, export_text_encoder
-    from .evaluation.language import Scores, TextScore, score, score_ids
-    from .generation.fused import fused_generate
-    from .generation.generative_classifier import GenerativeClassifier
-    from .hub import pull, push
-    from .insight.contexts import ContextComparison, compare_contexts
-    from .insight.plots import WordMap, plot_words
-    from .models.conversion import load_keras, load_torch, to_keras, to_torch
-    from .tokenization import prompt_tokenizer, train_tokenizer
-    from .training.arguments import SequenceTrainingArguments
-    from .training.streams.trainer import StreamTrainer, StreamTrainingArguments
-    from .training.streams.windows import TokenText
-    from .training.trainer import SequenceTrainer
-    from .training.words.trainer import Word2VecTrainer, Word2VecTrainingArguments, train_word2vec
+if TYPE_CHECKING:  # `_LAZY` once more, for type checkers and editors; a test holds the two equal
+    from .data.corpus import WordCorpus as WordCorpus
+    from .data.embedded.load import load_embedded as load_embedded
+    from .data.phrases import Phrases as Phrases
+    from .data.sentence_transformers import export_sentence_transformers as export_sentence_transformers
+    from .data.sentence_transformers import export_text_encoder as export_text_encoder
+    from .evaluation.language import Scores as Scores
+    from .evaluation.language import TextScore as TextScore
+    from .evaluation.language import score as score
+    from .evaluation.language import score_ids as score_ids
+    from .generation.fused import fused_generate as fused_generate
+    from .generation.generative_classifier import GenerativeClassifier as GenerativeClassifier
+    from .hub import pull as pull
+    from .hub import push as push
+    from .insight.contexts import ContextComparison as ContextComparison
+    from .insight.contexts import compare_contexts as compare_contexts
+    from .insight.plots import WordMap as WordMap
+    from .insight.plots import plot_words as plot_words
+    from .models.conversion import load_keras as load_keras
+    from .models.conversion import load_torch as load_torch
+    from .models.conversion import to_keras as to_keras
+    from .models.conversion import to_torch as to_torch
+    from .tokenization import prompt_tokenizer as prompt_tokenizer
+    from .tokenization import train_tokenizer as train_tokenizer
+    from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
+    from .training.streams.trainer import StreamTrainer as StreamTrainer
+    from .training.streams.trainer import StreamTrainingArguments as StreamTrainingArguments
+    from .training.streams.windows import TokenText as TokenText
+    from .training.trainer import SequenceTrainer as SequenceTrainer
+    from .training.words.trainer import Word2VecTrainer as Word2VecTrainer
+    from .training.words.trainer import Word2VecTrainingArguments as Word2VecTrainingArguments
+    from .training.words.trainer import train_word2vec as train_word2vec
 
 _LAZY = {
     "ContextComparison": "insight.contexts",
@@ -87,7 +68,7 @@ _LAZY = {
     "Phrases": "data.phrases",
     "Scores": "evaluation.language",
     "SequenceTrainer": "training.trainer",
-    "SequenceTrainingArguments": "training.trainer",
+    "SequenceTrainingArguments": "training.arguments",
     "StreamTrainer": "training.streams.trainer",
     "StreamTrainingArguments": "training.streams.trainer",
     "TextScore": "evaluation.language",
@@ -114,83 +95,13 @@ _LAZY = {
     "train_tokenizer": "tokenization",
     "train_word2vec": "training.words.trainer",
 }
+"""Public name -> the module that is imported when it is first used."""
 
-__all__ = [
-    "CELLS",
-    "FAMILIES",
-    "ContextComparison",
-    "CustomConfig",
-    "CustomForCausalLM",
-    "CustomForSequenceClassification",
-    "CustomForTokenClassification",
-    "CustomModel",
-    "GRUConfig",
-    "GRUForCausalLM",
-    "GRUForSequenceClassification",
-    "GRUForTokenClassification",
-    "GRUModel",
-    "GenerativeClassifier",
-    "HMMConfig",
-    "HMMForCausalLM",
-    "HMMForTokenClassification",
-    "KeyedVectors",
-    "LSTMConfig",
-    "LSTMForCausalLM",
-    "LSTMForSequenceClassification",
-    "LSTMForTokenClassification",
-    "LSTMModel",
-    "NGramConfig",
-    "NGramForCausalLM",
-    "Phrases",
-    "RNNConfig",
-    "RNNForCausalLM",
-    "RNNForSequenceClassification",
-    "RNNForTokenClassification",
-    "RNNModel",
-    "Scores",
-    "SequenceTrainer",
-    "SequenceTrainingArguments",
-    "StreamTrainer",
-    "StreamTrainingArguments",
-    "TextScore",
-    "TokenText",
-    "TransformerConfig",
-    "TransformerForCausalLM",
-    "TransformerForConditionalGeneration",
-    "TransformerForMaskedLM",
-    "TransformerForSequenceClassification",
-    "TransformerForTokenClassification",
-    "TransformerModel",
-    "TransformerSeq2SeqConfig",
-    "TransformerSeq2SeqModel",
-    "Word2VecConfig",
-    "Word2VecModel",
-    "Word2VecTrainer",
-    "Word2VecTrainingArguments",
-    "WordCorpus",
-    "WordMap",
-    "WordVectorsPipeline",
-    "compare_contexts",
-    "export_sentence_transformers",
-    "export_text_encoder",
-    "fused_generate",
-    "load_embedded",
-    "load_keras",
-    "load_torch",
-    "plot_words",
-    "prompt_tokenizer",
-    "pull",
-    "push",
-    "register_cell",
-    "score",
-    "score_ids",
-    "to_keras",
-    "to_torch",
-    "train_tokenizer",
-    "train_word2vec",
-]
+_MODELS = [name for module in registry.MODULES for name in module.__all__]
 
-register()
+__all__ = ["CELLS", "FAMILIES", "KeyedVectors", "WordVectorsPipeline", "register_cell", *_MODELS, *_LAZY]
+
+registry.register()
 
 
 def __getattr__(name: str) -> Any:
@@ -203,5 +114,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Public names, loaded or not."""
+    """List the public names, loaded or not."""
     return sorted(__all__)

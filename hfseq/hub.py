@@ -83,22 +83,16 @@ class ConflictError(HubError):
 
 
 class VerificationError(HubError):
-    """A file on one side is not the file on the other side."""
+    """A file here and the file of the same name on the Hub differ."""
 
 
 @dataclass(frozen=True)
 class PushResult:
-    """What `push` left on the Hub.
+    """What `push` left on the Hub."""
 
-    Attributes:
-        oid: The commit that holds the checkpoint; the former head if everything was there already.
-        url: Where to look at that commit.
-        files: The names of the checkpoint's files.
-    """
-
-    oid: str
-    url: str
-    files: tuple[str, ...]
+    oid: str  # the commit that holds the checkpoint; the former head if everything was there already
+    url: str  # where to look at that commit
+    files: tuple[str, ...]  # the names of the checkpoint's files
 
 
 def push(
@@ -114,7 +108,7 @@ def push(
     with_code: bool = False,
     token: str | bool | None = None,
 ) -> PushResult:
-    """Pushes a checkpoint in one commit and checks that it arrived.
+    """Push a checkpoint in one commit and check that it arrived.
 
     Args:
         source: A checkpoint folder, or a model.
@@ -123,7 +117,6 @@ def push(
         card: The text of the model card; takes the place of the folder's `README.md`, and is required without one.
         revision: The branch to commit to, made from `main` if it does not exist.
         private: Whether a repository made by this call is private.
-        commit_message: The title of the commit.
         parent_commit: The head that this checkpoint was made for; by default the head found now. A commit on top of
             any other head is refused.
         with_code: Whether the code of the model goes along, so that it loads with `trust_remote_code=True` where its
@@ -161,22 +154,20 @@ def pull(
     verify: bool = True,
     cache_dir: str | Path | None = None,
 ) -> Path:
-    """Downloads a checkpoint, without pickles and code, and checks it.
+    """Download a checkpoint, without pickles and code, and check it.
 
     Args:
-        repo_id: The repository, `user/name`.
         revision: A branch, tag or commit; by default `main`.
         token: A token with the right to read; by default the one that is logged in.
         verify: Whether to compare every file with its hash on the Hub: the download itself compares lengths only.
             A pinned commit that is in the cache needs no request at all with `verify=False`.
-        cache_dir: The cache; by default the common one of huggingface_hub.
 
     Returns:
         The folder of the checkpoint, for `from_pretrained`.
 
     Raises:
         UnsafeArtifactError: If the repository has no safetensors weights, or they, the config or the tokenizer are
-            malformed, harm who loads them, or do not fit together.
+            malformed, dangerous to load, or do not fit together.
         VerificationError: If a file is not the one on the Hub; it is then removed from the cache.
         HubError: If the Hub refuses.
     """
@@ -197,7 +188,7 @@ def pull(
 def _stage(
     source: PreTrainedModel | str | Path, staging: Path, tokenizer: PreTrainedTokenizerBase | None, card: str | None
 ) -> Path:
-    """Checks a checkpoint, and copies what is to leave the machine, and nothing else, into a folder of its own."""
+    """Check a checkpoint, and copy what is to leave the machine, and nothing else, into a folder of its own."""
     folder = staging / "model" if isinstance(source, PreTrainedModel) else Path(source)
     if isinstance(source, PreTrainedModel):
         source.save_pretrained(folder)
@@ -242,7 +233,7 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 def _push_folder(
     api: HfApi, repo_id: str, folder: Path, revision: str | None, message: str, parent: str | None
 ) -> PushResult:
-    """Commits on top of the head that is read here, or not at all."""
+    """Commit on top of the head that is read here, or not at all."""
     names = tuple(sorted(path.name for path in folder.iterdir()))
     head = str(api.model_info(repo_id, revision=revision).sha)
     if parent is not None and not head.startswith(parent):
@@ -265,30 +256,20 @@ def _push_folder(
 
 
 def _compare(api: HfApi, repo_id: str, folder: Path, revision: str) -> tuple[list[str], list[str]]:
-    """Names the files of a folder that the Hub lacks or has with another hash, and what the Hub has besides."""
+    """List the files of a folder that the Hub lacks or has with another hash, and what the Hub has besides."""
     checked = api.verify_repo_checksums(repo_id, revision=revision, local_dir=folder)
     return [mismatch["path"] for mismatch in checked.mismatches] + checked.extra_paths, checked.missing_paths
 
 
 def _commit(
-    api: HfApi,
-    repo_id: str,
-    files: list[Path],
-    replaced: list[str],
-    revision: str | None,
-    message: str,
-    parent: str,
+    api: HfApi, repo_id: str, files: list[Path], replaced: list[str], revision: str | None, message: str, parent: str
 ) -> CommitInfo:
     # create_commit, since upload_folder may split its work into several commits when xet is in use.
     additions = [CommitOperationAdd(path.name, path) for path in files]
     deletions = [CommitOperationDelete(name) for name in replaced]
     try:
         commit = api.create_commit(
-            repo_id,
-            [*additions, *deletions],
-            commit_message=message,
-            revision=revision,
-            parent_commit=parent,
+            repo_id, [*additions, *deletions], commit_message=message, revision=revision, parent_commit=parent
         )
     except RemoteEntryNotFoundError as error:  # a file to delete was there at the parent: somebody deleted it since
         raise _conflict(repo_id, parent) from error
@@ -313,7 +294,7 @@ def _verify_snapshot(repo_id: str, folder: Path, token: str | bool | None, cache
 
 @contextmanager
 def _explained_errors(repo_id: str) -> Iterator[None]:
-    """Turns HTTP errors into those of this module."""
+    """Turn HTTP errors into those of this module."""
     try:
         yield
     except HfHubHTTPError as error:
@@ -332,10 +313,10 @@ def _conflict(repo_id: str, parent: str | None) -> ConflictError:
 
 
 def _add_code(folder: Path) -> None:
-    """Adds the modules of the model, and a map to them in its config, without touching the live classes.
+    """Add the modules of the model, and a map to them in its config, without touching the live classes.
 
-    `register_for_auto_class` would do the same for one head, and leave the mark on the class: every later
-    `save_pretrained` in the process would write code.
+    `register_for_auto_class` would do the same for one head, but mark the class: every later `save_pretrained` of the
+    process would write code.
     """
     config = read_json(folder / CONFIG_NAME)
     classes = _auto_classes(config.get("model_type"))
@@ -347,7 +328,7 @@ def _add_code(folder: Path) -> None:
 
 
 def _auto_classes(model_type: Any) -> dict[str, type]:
-    """Finds the config, the backbone and every head of a family by the names of their Auto classes."""
+    """Return the config, the backbone and every head of a family by the names of their Auto classes."""
     for family in FAMILIES.values():
         if family.config.model_type == model_type:
             heads = {AUTO_CLASSES[task].__name__: head for task, head in family.heads.items()}
@@ -363,10 +344,7 @@ _RELATIVE_IMPORT = re.compile(r"^(\s*)from (\.+)((?:\w+\.)*)(\w*) import", re.MU
 def flatten(file: Path, target: Path, copied: dict[str, Path]) -> None:
     """Copy a module of a model and what it imports relatively into one folder, which is how transformers loads code.
 
-    Args:
-        file: The module, in `models/` or below.
-        target: An existing folder. `from ..base import X` becomes `from .base import X` there.
-        copied: Name -> the module that has been copied under it; what this call copies is added.
+    There `from ..base import X` becomes `from .base import X`. `copied` maps names to the modules copied so far.
     """
     if file.name in copied:
         if copied[file.name] != file:

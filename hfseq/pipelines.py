@@ -30,7 +30,7 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, checked: the kind of question, and its words."""
+    """A checked request: the kind of question, and its words."""
 
     kind: str
     words: tuple[str, ...]
@@ -42,13 +42,13 @@ class WordVectorsPipeline(Pipeline):
 
     A request is a word, whose neighbours are then given, or a dict:
 
-    - `{"similar": word}`: its neighbours; with `"among": words` just these, by their similarity;
-    - `{"positive": words, "negative": words}`: what is near to the former and far from the latter;
-    - `{"odd": words}`: these words by their similarity to their mean, the one that least fits first;
+    - `{"similar": word}`: its neighbours; with `"among": words` only these words, the most similar first;
+    - `{"positive": words, "negative": words}`: words near to the positive and far from the negative ones;
+    - `{"odd": words}`: these words by their similarity to their mean, the least similar first;
     - `{"vector": word}`: its vector, a list of numbers.
 
-    The other answers are lists of `{"word": ..., "score": ...}`, the score being a cosine, `top_k` (10) at the most. A
-    list of requests gives the list of their answers; neighbours are then sought for all at once.
+    The other answers are lists of at most `top_k` (10) pairs `{"word": ..., "score": ...}`; the score is a cosine. A
+    list of requests gives the list of their answers, and searches the neighbours of all of them together.
     """
 
     _load_processor: Any = False
@@ -71,7 +71,7 @@ class WordVectorsPipeline(Pipeline):
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Save the model with its words.
 
-        Without the mark of the pipeline that transformers would put into config.json: it then asks everybody for
+        transformers would also write the pipeline's name into config.json; whoever loads that is asked for
         `trust_remote_code`.
         """
         self.model.save_pretrained(save_directory, **kwargs)
@@ -138,7 +138,7 @@ class WordVectorsPipeline(Pipeline):
         forward_params: dict[str, Any],
         postprocess_params: dict[str, Any],
     ) -> Iterator[Any]:
-        """Answer many: all of a list at once, as nothing is padded; `batch_size` of a stream."""
+        """Answer many requests: a list at once, for nothing is padded; of a stream `batch_size` at a time."""
         size = len(inputs) if isinstance(inputs, list) else batch_size
         items = iter(inputs)
         while chunk := list(islice(items, size)):

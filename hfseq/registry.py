@@ -1,7 +1,7 @@
 """One table: which families there are, and what each is for.
 
-`register()` hands every row to transformers' Auto classes; the contract suite walks the same rows, so a new family is
-tested the moment it is entered here.
+`register()` hands every row to transformers' Auto classes, and the contract suite tests every row: a new family is
+registered and tested by one new row.
 """
 
 from dataclasses import dataclass
@@ -20,51 +20,14 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .models.counting.hmm import HMMConfig, HMMForCausalLM, HMMForTokenClassification
-from .models.counting.ngram import NGramConfig, NGramForCausalLM
-from .models.recurrent.custom import (
-    CustomConfig,
-    CustomForCausalLM,
-    CustomForSequenceClassification,
-    CustomForTokenClassification,
-    CustomModel,
-)
-from .models.recurrent.gru import (
-    GRUConfig,
-    GRUForCausalLM,
-    GRUForSequenceClassification,
-    GRUForTokenClassification,
-    GRUModel,
-)
-from .models.recurrent.lstm import (
-    LSTMConfig,
-    LSTMForCausalLM,
-    LSTMForSequenceClassification,
-    LSTMForTokenClassification,
-    LSTMModel,
-)
-from .models.recurrent.rnn import (
-    RNNConfig,
-    RNNForCausalLM,
-    RNNForSequenceClassification,
-    RNNForTokenClassification,
-    RNNModel,
-)
-from .models.transformer.transformer import (
-    TransformerConfig,
-    TransformerForCausalLM,
-    TransformerForMaskedLM,
-    TransformerForSequenceClassification,
-    TransformerForTokenClassification,
-    TransformerModel,
-)
-from .models.transformer.transformer_seq2seq import (
-    TransformerForConditionalGeneration,
-    TransformerSeq2SeqConfig,
-    TransformerSeq2SeqModel,
-)
-from .models.words.word2vec import Word2VecConfig, Word2VecModel
+from .models.counting import hmm, ngram
+from .models.recurrent import custom, gru, lstm, rnn
+from .models.transformer import transformer, transformer_seq2seq
+from .models.words import word2vec
 from .pipelines import WordVectorsPipeline
+
+MODULES = (rnn, lstm, gru, custom, transformer, transformer_seq2seq, ngram, hmm, word2vec)
+"""One a family; the public names of each (`__all__`) are those of the package."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +36,8 @@ class Family:
 
     Attributes:
         config: The configuration; its `model_type` names the family in config.json.
-        backbone: The model without a head; None where nothing is left without one.
-        heads: For each pipeline task, the class with that head; none where the backbone is all there is.
+        backbone: The model without a head; None for a family whose models are nothing without one.
+        heads: Task -> the class with that head; empty for a family that has the backbone alone.
     """
 
     config: type[PreTrainedConfig]
@@ -99,69 +62,69 @@ AUTO_CLASSES = {
     "fill-mask": AutoModelForMaskedLM,
     "text2text-generation": AutoModelForSeq2SeqLM,
 }
-"""Task -> the Auto class that loads its models; a pipeline's name, where transformers has one."""
+"""Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
 
 FAMILIES = {
     family.name: family
     for family in (
         Family(
-            RNNConfig,
-            RNNModel,
+            rnn.RNNConfig,
+            rnn.RNNModel,
             {
-                "text-classification": RNNForSequenceClassification,
-                "token-classification": RNNForTokenClassification,
-                "text-generation": RNNForCausalLM,
+                "text-classification": rnn.RNNForSequenceClassification,
+                "token-classification": rnn.RNNForTokenClassification,
+                "text-generation": rnn.RNNForCausalLM,
             },
         ),
         Family(
-            LSTMConfig,
-            LSTMModel,
+            lstm.LSTMConfig,
+            lstm.LSTMModel,
             {
-                "text-classification": LSTMForSequenceClassification,
-                "token-classification": LSTMForTokenClassification,
-                "text-generation": LSTMForCausalLM,
+                "text-classification": lstm.LSTMForSequenceClassification,
+                "token-classification": lstm.LSTMForTokenClassification,
+                "text-generation": lstm.LSTMForCausalLM,
             },
         ),
         Family(
-            GRUConfig,
-            GRUModel,
+            gru.GRUConfig,
+            gru.GRUModel,
             {
-                "text-classification": GRUForSequenceClassification,
-                "token-classification": GRUForTokenClassification,
-                "text-generation": GRUForCausalLM,
+                "text-classification": gru.GRUForSequenceClassification,
+                "token-classification": gru.GRUForTokenClassification,
+                "text-generation": gru.GRUForCausalLM,
             },
         ),
         Family(
-            CustomConfig,
-            CustomModel,
+            custom.CustomConfig,
+            custom.CustomModel,
             {
-                "text-classification": CustomForSequenceClassification,
-                "token-classification": CustomForTokenClassification,
-                "text-generation": CustomForCausalLM,
+                "text-classification": custom.CustomForSequenceClassification,
+                "token-classification": custom.CustomForTokenClassification,
+                "text-generation": custom.CustomForCausalLM,
             },
         ),
         Family(
-            TransformerConfig,
-            TransformerModel,
+            transformer.TransformerConfig,
+            transformer.TransformerModel,
             {
-                "text-classification": TransformerForSequenceClassification,
-                "token-classification": TransformerForTokenClassification,
-                "text-generation": TransformerForCausalLM,
-                "fill-mask": TransformerForMaskedLM,
+                "text-classification": transformer.TransformerForSequenceClassification,
+                "token-classification": transformer.TransformerForTokenClassification,
+                "text-generation": transformer.TransformerForCausalLM,
+                "fill-mask": transformer.TransformerForMaskedLM,
             },
         ),
         Family(
-            TransformerSeq2SeqConfig,
-            TransformerSeq2SeqModel,
-            {"text2text-generation": TransformerForConditionalGeneration},
+            transformer_seq2seq.TransformerSeq2SeqConfig,
+            transformer_seq2seq.TransformerSeq2SeqModel,
+            {"text2text-generation": transformer_seq2seq.TransformerForConditionalGeneration},
         ),
-        Family(NGramConfig, None, {"text-generation": NGramForCausalLM}),
+        Family(ngram.NGramConfig, None, {"text-generation": ngram.NGramForCausalLM}),
         Family(
-            HMMConfig,
+            hmm.HMMConfig,
             None,
-            {"token-classification": HMMForTokenClassification, "text-generation": HMMForCausalLM},
+            {"token-classification": hmm.HMMForTokenClassification, "text-generation": hmm.HMMForCausalLM},
         ),
-        Family(Word2VecConfig, Word2VecModel, {}),
+        Family(word2vec.Word2VecConfig, word2vec.Word2VecModel, {}),
     )
 }
 

@@ -7,6 +7,9 @@ A recipe declares its settings as a dataclass whose fields are
   (`training: dict[str, Any] = fields_of(TrainingArguments)`);
 - flags: `resume: bool = False`, set by `--resume` on the command line and never by the file.
 
+A field that had another name keeps it in its metadata, and the old key is an error that names the new one:
+`{"was": "min_frequency"}` for a key of the same section, `{"was": "generation.prompts"}` for one of another section.
+
 The file and the command line yield the same kind of entries, so one set of checks serves both.
 """
 
@@ -76,7 +79,7 @@ class _Refusal(yaml.MarkedYAMLError):
 class _Loader(yaml.SafeLoader):
     """Reads plain values: scalars of YAML 1.2, lists and mappings; every key once, where PyYAML keeps the last.
 
-    What makes much of little text or runs code is refused: anchors and aliases, deep nesting, tags of other types.
+    Refused is what runs code, or makes much of little text: anchors and aliases, deep nesting, tags of other types.
     """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
@@ -152,6 +155,11 @@ class _Entry:
     where: str
 
 
+def option(default: Any, help: str, was: str | None = None) -> Any:
+    """Declare a key of a section: its default, what --help says of it, and its old name, if it had one."""
+    return field(default=default, metadata={"help": help, "was": was})
+
+
 def fields_of(source: type | Mapping[str, type], without: Iterable[str] = ()) -> Any:
     """Declare an open section: a mapping whose keys are the fields of a dataclass.
 
@@ -204,7 +212,7 @@ def read_yaml(text: str, where: str) -> Any:
 
     Args:
         text: It may hold neither references nor types of its own, be nested 20 deep, and have each key once.
-        where: The place it comes from, for the message of an error.
+        where: The place it comes from, for error messages.
     """
     with _yaml_errors(where):
         return yaml.load(text, _Loader)
@@ -238,6 +246,14 @@ def _declared(settings_class: type) -> tuple[dict[str, _Section], list[str]]:
     return sections, flags
 
 
+def _check_moved(section: str, key: str, sections: Mapping[str, _Section], where: str) -> None:
+    """Name the new place of a key that stood in another section, which may not exist any more."""
+    for new in sections.values():
+        for item in (item for cls in new.classes.values() for item in dataclasses.fields(cls)):
+            if item.metadata.get("was") == f"{section}.{key}":
+                raise ValueError(f"{where}: {section}.{key} is now {new.name}.{item.name}.")
+
+
 def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Entry]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no settings file {str(path)!r}; --config takes the path of a YAML file.")
@@ -249,6 +265,8 @@ def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Ent
         if not isinstance(root, yaml.MappingNode):
             raise ValueError(f"{path} holds no sections; it needs some of: {', '.join(sections)}.")
         for section, body in _pairs(root):
+            for key, _ in _pairs(body):
+                _check_moved(section.value, key.value, sections, f"{path}, line {key.start_mark.line + 1}")
             where = f"{path}, line {section.start_mark.line + 1}"
             check_known(section.value, sections, where, kind="section")
             if not isinstance(body, yaml.MappingNode) and body.tag != _NULL:
@@ -266,12 +284,13 @@ def _override_entries(
         if match is None:
             options = ", ".join(["--config", *(f"--{flag}" for flag in flags)])
             raise ValueError(f"{argument!r} is not understood; write --section.key=value, or one of {options}.")
+        _check_moved(match["section"], match["key"], sections, argument)
         check_known(match["section"], sections, argument, kind="section")
         yield _Entry(match["section"], match["key"], _override_value(argument, match["value"]), argument)
 
 
 def _override_value(argument: str, text: str) -> Any:
-    """The value of an override, which has no comments: the rest of a text would be lost without a word."""
+    """Read the value of an override, which has no comments: the rest of a text would be lost silently."""
     with _yaml_errors(argument[:_QUOTED], _shell_cure(argument, text)):
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -284,7 +303,7 @@ def _override_value(argument: str, text: str) -> Any:
 
 
 def _shell_cure(argument: str, text: str) -> str:
-    """How an override is written whose value YAML must take as text: quotes for YAML, and others for the shell."""
+    """Tell how to write an override that YAML must take as text: quotes for YAML, and others for the shell."""
     option, is_list = argument.removesuffix(text), text.startswith("[")
     if len(text) > _QUOTED or text.startswith("{") or (is_list and set(text[1:-1]) & set("[]\"'")):
         return f'Put texts in quotes, and the whole in others for the shell: \'{option}["TEXT", "TEXT"]\'.'
@@ -294,7 +313,7 @@ def _shell_cure(argument: str, text: str) -> str:
 
 
 def _pairs(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
-    """The key and value nodes of a mapping, each key once; none for an empty section."""
+    """Return the key and value nodes of a mapping, each key once; none for an empty section."""
     seen: dict[str, yaml.Node] = {}
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     for key, _ in pairs:
@@ -322,8 +341,10 @@ def _yaml_errors(where: str, cure: str = _FILE_CURE) -> Iterator[None]:
 
 def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path) -> Any:
     entries = [entry for entry in all_entries if entry.section == section.name]
-    keys = section.keys(_family(section, entries, path))
+    family = _family(section, entries, path)
+    keys = section.keys(family)
     for entry in entries:
+        _check_renamed(entry, section.classes[family])
         check_known(entry.key, keys, entry.where)
     # Every value is checked, also one of the file that the command line replaces.
     values = {entry.key: _converted(entry, keys[entry.key]) for entry in entries}
@@ -338,6 +359,13 @@ def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path)
         raise ValueError(f"{path}: section {section.name!r}: {error}") from error
 
 
+def _check_renamed(entry: _Entry, cls: type) -> None:
+    """Name the new key of an old one, which its field keeps: `field(metadata={"was": "old_key"})`."""
+    for item in dataclasses.fields(cls):
+        if item.metadata.get("was") == entry.key:
+            raise ValueError(f"{entry.where}: {entry.section}.{entry.key} is now {entry.section}.{item.name}.")
+
+
 def _family(section: _Section, entries: list[_Entry], path: Path) -> str:
     if "" in section.classes:
         return ""
@@ -346,7 +374,7 @@ def _family(section: _Section, entries: list[_Entry], path: Path) -> str:
         raise ValueError(f"{path}: section {section.name!r} lacks type: one of {', '.join(section.classes)}.")
     for entry in given:
         check_known(entry.value, section.classes, entry.where, kind=f"{section.name} type")
-    return given[-1].value
+    return str(given[-1].value)
 
 
 def _required(cls: type) -> list[str]:
@@ -355,7 +383,7 @@ def _required(cls: type) -> list[str]:
 
 
 def _converted(entry: _Entry, hint: Any) -> Any:
-    """The value of an entry, a whole number turned into a float where only a float fits."""
+    """Return the value of an entry, a whole number as a float where only a float fits."""
     for value in (entry.value, _floats(entry.value)):
         if _fits(value, hint):
             return value
@@ -384,7 +412,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _spelled(hint: Any) -> str:
-    """A type in the words of a settings file: `int or null`, `one of "lstm", "gru"`."""
+    """Spell a type in the words of a settings file: `int or null`, `one of "lstm", "gru"`."""
     if hint is None or hint is NoneType:
         return "null"
     if get_origin(hint) in (Union, UnionType):
@@ -414,7 +442,7 @@ def _parser(settings_class: type, sections: Mapping[str, _Section], flags: Itera
 
 
 def _described(section: _Section, family: str) -> str:
-    """A section as lines of `key: type = default  # what it does`."""
+    """Describe a section in lines of `key: type = default  # what it does`."""
     cls = section.classes[family]
     title = section.name if family == "" else f"{section.name} (type: {family})"
     summary = (inspect.getdoc(cls) or "").split("\n")[0]
@@ -429,8 +457,7 @@ def _described(section: _Section, family: str) -> str:
 
 
 def _default(item: dataclasses.Field[Any]) -> str:
-    if item.default is not MISSING:
-        return f"= {json.dumps(item.default, ensure_ascii=False, default=str)}"
-    if item.default_factory is not MISSING:
-        return f"= {json.dumps(item.default_factory(), ensure_ascii=False, default=str)}"
-    return "(required)"
+    if item.default is MISSING and item.default_factory is MISSING:
+        return "(required)"
+    value = item.default if item.default_factory is MISSING else item.default_factory()
+    return f"= {json.dumps(value, ensure_ascii=False, default=str)}"

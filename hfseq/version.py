@@ -7,21 +7,18 @@ from packaging.version import Version
 
 __version__ = "0.1.0"
 
-OLDEST_TRANSFORMERS = "5.20"
-"""The lower bound that `pyproject.toml` declares."""
-
-NEWEST_TESTED_TRANSFORMERS = "5.24"
-"""The newest minor release that the tests ran with; the next ones only may work."""
+OLDEST_TRANSFORMERS = "5.20"  # the lower bound that `pyproject.toml` declares
+NEWEST_TESTED_TRANSFORMERS = "5.24"  # the newest minor release that the tests ran with
 
 
 def check_transformers() -> None:
     """Refuse a transformers older than the lower bound, and warn of a minor release newer than any tested.
 
-    The warning is Python's own, not a log record: it is shown whatever the level of logging, once (a module is
-    imported once), and `-W` or `warnings.filterwarnings` silences it or makes it an error.
+    The warning is Python's own, not a log record: any level of logging shows it, and `-W` silences it or makes it an
+    error.
 
     Raises:
-        ImportError: transformers is too old; the models could not be imported.
+        ImportError: If transformers is too old to import the models.
     """
     found = Version(transformers.__version__)
     if found.release < Version(OLDEST_TRANSFORMERS).release:

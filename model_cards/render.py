@@ -13,43 +13,33 @@ import dataclasses
 import json
 import re
 import shlex
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from hfseq.cards.facts import CardFacts, Facts
-from hfseq.cards.parts import number, title
-from hfseq.cards.render import load_facts, render_card
-from hfseq.tasks.causal_lm.facts import LanguageModelFacts
-from hfseq.tasks.masked_lm.facts import MaskedModelFacts
-from hfseq.tasks.tagging.facts import TaggerFacts
-from hfseq.tasks.word_vectors.facts import WordVectorFacts
+from hfseq.cards.facts import Facts
+from hfseq.cards.render import load_facts, render_card, task_of
+from hfseq.cards.table import markdown_table, minutes_text
+from hfseq.tasks import TASKS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
-
-# What a run measures anew; all else is equal in runs that differ in their seed alone.
-MEASURED = {
-    *("runs", "speed", "environment", "comparisons", "file_mb", "command"),
-    *("examples", "widgets", "kinds", "neighbours", "analogies", "samples"),
-}
 OF_ONE_RUN = ("--training.seed=", "--training.output_dir=")
-WORD_METRICS = ("analogy_accuracy", "wordsim353", "simlex999", "men", "rare_words")
-"""The columns of README's table of word vectors."""
 
 
 def configuration(facts: Facts) -> dict[str, Any]:
-    """The facts that do not depend on the seed, the folder, the machine or the time."""
-    kept = {name: value for name, value in facts.to_dict().items() if name not in MEASURED}
+    """Return the facts that do not depend on the seed, the folder, the machine or the time."""
+    kept = {
+        item.name: getattr(facts, item.name) for item in dataclasses.fields(facts) if "measured" not in item.metadata
+    }
     words = [word for word in shlex.split(facts.command) if not word.startswith(OF_ONE_RUN)]
     return {**kept, "command": words}
 
 
 def merge(folders: Iterable[Path]) -> Facts:
-    """One card's facts from the runs in these folders, which may differ in seed, time and place alone."""
+    """Make one card's facts from the runs in these folders, which may differ in seed, time and place alone."""
     first, *others = [load_facts(folder / "facts.json") for folder in folders]
     expected = configuration(first)
     for other in others:
@@ -60,7 +50,7 @@ def merge(folders: Iterable[Path]) -> Facts:
                 f"{other.command!r} is another configuration than {first.command!r}, by {', '.join(different)}: only "
                 "runs that differ in their seed make one card."
             )
-    return dataclasses.replace(cast(Any, first), runs=[run for facts in (first, *others) for run in facts.runs])
+    return dataclasses.replace(first, runs=[run for facts in (first, *others) for run in facts.runs])
 
 
 def save(facts: Facts) -> None:
@@ -69,208 +59,29 @@ def save(facts: Facts) -> None:
     (HERE / f"{facts.name}.md").write_text(render_card(facts), encoding="utf-8")
 
 
-def result_of(facts: Facts, metric: str) -> str:
-    """A score over the seeds: `97.3 ± 0.7 (0, 1, 2)`."""
-    seeds = ", ".join(str(run.seed) for run in facts.runs)
-    return f"{spread_of(facts, metric)} ({seeds})"
-
-
-def spread_of(facts: Facts, metric: str) -> str:
-    """A score over the seeds, `97.3 ± 0.7`, or `-` if it was not measured."""
-    if metric not in facts.metric_names:
-        return "-"
-    values = [run.metrics[metric] for run in facts.runs]
-    spread = f" ± {number(statistics.stdev(values), facts.score_of(metric))}" if len(values) > 1 else ""
-    return number(statistics.mean(values), facts.score_of(metric)) + spread
-
-
-def mean_minutes(facts: Facts) -> float:
-    """How long a run took."""
-    return statistics.mean(run.minutes for run in facts.runs)
-
-
-def minutes_of(facts: Facts) -> str:
-    """`mean_minutes` to a tenth; a run that rounds to none did take some time."""
-    minutes = f"{mean_minutes(facts):.1f}"
-    return "< 0.1" if minutes == "0.0" else minutes
-
-
-def recipe_row(facts: CardFacts) -> str:
-    """A card in a row: what was run, how good, how long, how big, how fast."""
-    metric = facts.metric_names[0]
-    score = facts.score_of(metric)
-    bags = [row for row in facts.comparisons if row.name.startswith("Bag of words") and row.metric == metric]
-    words = number(bags[0].value, score) if bags else "-"
-    return (
-        f"| {facts.architecture.cell} | {facts.data.name} | {title(score)} "
-        f"| {result_of(facts, metric)} | {words} | {minutes_of(facts)} "
-        f"| {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} | {facts.speed.texts_per_second:,.0f} "
-        f"| {link(facts)} |"
-    )
-
-
-def tagger_row(facts: TaggerFacts) -> str:
-    """A card of a tagger in a row."""
-    metric = facts.metric_names[0]
-    score = facts.score_of(metric)
-    (baseline,) = (row.value for row in facts.comparisons if row.name == "Most frequent tag of each word")
-    return (
-        f"| {facts.architecture.cell} | {facts.data.name} | {title(score)} | {result_of(facts, metric)} "
-        f"| {number(baseline, score)} | {minutes_of(facts)} | {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} "
-        f"| {facts.speed.texts_per_second:,.0f} | {link(facts)} |"
-    )
-
-
-def word_vectors_row(facts: WordVectorFacts) -> str:
-    """A card of word vectors in a row."""
-    seeds = ", ".join(str(run.seed) for run in facts.runs)
-    scores = " | ".join(spread_of(facts, metric) for metric in WORD_METRICS)
-    name = f"{facts.architecture.architecture}{' with n-grams' if facts.architecture.buckets else ''}"
-    return (
-        f"| {name}, {facts.architecture.loss} ({seeds}) | {facts.corpus.name} "
-        f"| {facts.architecture.hidden_size} | {scores} | {minutes_of(facts)} "
-        f"| {facts.words_per_second:,.0f} | {facts.file_mb:.1f} | {link(facts)} |"
-    )
-
-
-def language_row(facts: LanguageModelFacts) -> str:
-    """A card of a language model in a row."""
-    network, metric = facts.architecture, facts.metric_names[0]
-    score = facts.score_of(metric)
-    counted = [row for row in facts.comparisons if "gram" in row.name and row.metric == metric]
-    baseline = f"{number(counted[-1].value, score)} ({counted[-1].name})" if counted else "-"
-    return (
-        f"| {network.cell} {network.num_hidden_layers} x {network.hidden_size} "
-        f"| {facts.data.name}, {facts.tokens.kind} "
-        f"| {facts.data.evaluated_split} | {score.title} | {result_of(facts, metric)} | {baseline} "
-        f"| {facts.parameters:,} | {minutes_of(facts)} | {facts.file_mb:.1f} | {facts.speed.ms_per_token:.2f} "
-        f"| {link(facts)} |"
-    )
-
-
-def masked_row(facts: MaskedModelFacts) -> str:
-    """A card of a masked language model in a row."""
-    network = facts.architecture
-    guessed = {row.metric: row.value for row in facts.comparisons if row.name.startswith("Unigram")}
-    scores = [
-        f"{result_of(facts, metric)} | {number(guessed[metric], facts.score_of(metric))}"
-        for metric in facts.metric_names
-    ]
-    return (
-        f"| {network.cell} {network.num_hidden_layers} x {network.hidden_size} "
-        f"| {facts.data.name}, {facts.tokens.kind} | {facts.data.evaluated_split} | {' | '.join(scores)} "
-        f"| {facts.parameters:,} | {minutes_of(facts)} | {facts.file_mb:.1f} | {facts.speed.ms_per_text:.1f} "
-        f"| {link(facts)} |"
-    )
-
-
-def link(facts: Facts) -> str:
-    """A link to the card."""
-    return f"[{facts.name}](model_cards/{facts.name}.md)"
-
-
-def recipe_table(every: Iterable[CardFacts]) -> str:
-    """A row for each card, then the command of each."""
-    rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
-    head = "| model | data | score | mean ± sd (seeds) | bag of words | minutes | MB | ms a text | texts/s | card |"
-    return "\n".join([*table(head, map(recipe_row, rows)), *commands_of(rows)])
-
-
-def tagger_table(every: Iterable[TaggerFacts]) -> str:
-    """A row for each card of a tagger, then the command of each; a sentence while there is none."""
-    rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
-    if not rows:
-        return "No taggers have been measured yet."
-    head = (
-        "| model | data | score | mean ± sd (seeds) | most frequent tag | minutes | MB | ms a text | texts/s | card |"
-    )
-    return "\n".join([*table(head, map(tagger_row, rows)), *commands_of(rows)])
-
-
-def word_vectors_table(every: Iterable[WordVectorFacts]) -> str:
-    """A row for each card of word vectors, then the command of each; a sentence while there is none."""
-    rows = sorted(every, key=lambda facts: (facts.corpus.name, facts.architecture.architecture, facts.name))
-    if not rows:
-        return "No word vectors have been measured yet."
-    head = (
-        "| model (seeds) | corpus | dimension | analogies (%) | WS-353 | SimLex | MEN | RW | minutes | words/s | MB "
-        "| card |"
-    )
-    return "\n".join([*table(head, map(word_vectors_row, rows)), *commands_of(rows)])
-
-
-def language_table(every: Iterable[LanguageModelFacts]) -> str:
-    """A row for each card of a language model, then the command of each; a sentence while there is none."""
-    rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
-    if not rows:
-        return "No language models have been measured yet."
-    head = (
-        "| model | data, tokens | split | score | mean ± sd (seeds) | n-grams | parameters | minutes | MB "
-        "| ms a token | card |"
-    )
-    return "\n".join([*table(head, map(language_row, rows)), *commands_of(rows)])
-
-
-def masked_table(every: Iterable[MaskedModelFacts]) -> str:
-    """A row for each card of a masked language model, then the command of each; a sentence while there is none."""
-    rows = sorted(every, key=lambda facts: (facts.data.name, facts.architecture.family, facts.name))
-    if not rows:
-        return "No masked language models have been measured yet."
-    head = (
-        "| model | data, tokens | split | accuracy on hidden tokens (%), mean ± sd (seeds) | commonest token "
-        "| perplexity on them | commonest token | parameters | minutes | MB | ms a text | card |"
-    )
-    return "\n".join([*table(head, map(masked_row, rows)), *commands_of(rows)])
-
-
-def table(head: str, rows: Iterable[str]) -> list[str]:
-    """The lines of a table."""
-    return [head, "|" + "---|" * (head.count("|") - 1), *rows]
-
-
-def commands_of(rows: Sequence[Facts]) -> list[str]:
-    """The lines that tell how the rows of a table were made."""
-    return [
-        "",
-        "The commands of the first seed, row by row; the other seeds differ in `--training.seed` and",
-        "`--training.output_dir` alone:",
-        "",
-        "```bash",
-        *(facts.command for facts in rows),
-        "```",
-    ]
-
-
 def benchmark_table() -> str:
-    """A row for each measured ratio."""
-    rows: list[str] = []
+    """Write a row for each measured ratio."""
+    rows = []
     for path in sorted(RESULTS.glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        source = f"`{result['command']}`"
-        rows += [
-            f"| {row['claim']} | {peer} | {row['goal']:.2f} | **{row['ratio']:.2f}** | {source} |"
-            for row in result["rows"]
-            for peer in [row.get("peer", result["peer"])]
-        ]
-    return "\n".join(table("| claim | peer | goal | ratio | command |", rows))
+        for row in result["rows"]:
+            peer, ratio = row.get("peer", result["peer"]), f"**{row['ratio']:.2f}**"
+            rows.append([row["claim"], peer, f"{row['goal']:.2f}", ratio, f"`{result['command']}`"])
+    return markdown_table(["claim", "peer", "goal", "ratio", "command"], rows)
 
 
 def published() -> list[Facts]:
-    """The facts of every card."""
+    """Read the facts of every card."""
     return [load_facts(path) for path in sorted((HERE / "facts").glob("*.json"))]
 
 
 def readme_with_tables(text: str) -> str:
-    """README's text with its tables, and the commands that made their rows, made anew between their markers."""
+    """Return README's text with its tables, and the commands that made their rows, made anew between their markers."""
     every = published()
     tables = {
-        "recipes": recipe_table(facts for facts in every if isinstance(facts, CardFacts)),
-        "taggers": tagger_table(facts for facts in every if isinstance(facts, TaggerFacts)),
-        "word vectors": word_vectors_table(facts for facts in every if isinstance(facts, WordVectorFacts)),
-        "language models": language_table(facts for facts in every if isinstance(facts, LanguageModelFacts)),
-        "masked language models": masked_table(facts for facts in every if isinstance(facts, MaskedModelFacts)),
-        "benchmarks": benchmark_table(),
-    }
+        task.table.name: task.table.render(facts for facts in every if isinstance(facts, task.facts))
+        for task in TASKS.values()
+    } | {"benchmarks": benchmark_table()}
     for name, made in tables.items():
         start, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         if text.count(start) != 1 or text.count(end) != 1:
@@ -280,19 +91,11 @@ def readme_with_tables(text: str) -> str:
     return text
 
 
-def expectation(facts: Facts) -> str:
-    """What a run is expected to score."""
-    if isinstance(facts, CardFacts | TaggerFacts | LanguageModelFacts | MaskedModelFacts):
-        metric = facts.metric_names[0]
-        return f"{facts.score_of(metric).title.lower()} {result_of(facts, metric)} on {facts.data.evaluated_split}"
-    scores = [f"{facts.score_of(metric).title} {result_of(facts, metric)}" for metric in facts.metric_names]
-    return "; ".join(scores) or "no score, as no test set is given"
-
-
 def with_expectation(configuration: str, facts: Facts) -> str:
-    """The text of a YAML file with its line `# Expected:` made anew."""
+    """Return the text of a YAML file with its line `# Expected:` made anew."""
+    expected = task_of(facts.kind).table.expectation(facts)
     line = (
-        f"# Expected: {expectation(facts)}, {minutes_of(facts)} minutes of training; "
+        f"# Expected: {expected}, {minutes_text(facts)} minutes of training; "
         f"data and command of the measurement: model_cards/{facts.name}.md"
     )
     new, count = re.subn(r"^# Expected: .*$", line, configuration, flags=re.MULTILINE)
@@ -302,7 +105,7 @@ def with_expectation(configuration: str, facts: Facts) -> str:
 
 
 def configurations() -> dict[Path, Facts]:
-    """The YAML file of each card."""
+    """Find the YAML file of each card."""
     return {ROOT / shlex.split(facts.command)[3]: facts for facts in published()}
 
 

@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 from hfseq.data.documents import load_documents
+from hfseq.recipe.language import make_text, make_tokenizer
 from hfseq.recipe.publish import launch_command
 from hfseq.settings import read_settings
-from hfseq.tasks.causal_lm.settings import make_text, make_tokenizer
-from hfseq.tasks.ladder.build import LadderSettings, climb, ladder_table, plot_ladder, save_ladder
+from hfseq.tasks.ladder.build import ladder_table, plot_ladder, save_ladder, train_rungs
+from hfseq.tasks.ladder.settings import LadderSettings
 
 
 def main() -> None:
@@ -27,12 +28,12 @@ def main() -> None:
     dataset = load_documents(settings.data)
 
     # 3. Tokens: the same for every rung
-    tokenizer = make_tokenizer(dataset, settings)
-    texts = {name: make_text(rows, tokenizer, settings) for name, rows in dataset.items()}
+    tokenizer = make_tokenizer(dataset, settings.tokenizer)
+    texts = {name: make_text(rows, tokenizer, settings.tokenizer) for name, rows in dataset.items()}
 
     # 4. Count, then train, from rung to rung
     rungs = []
-    for rung in climb(settings, dataset, texts, tokenizer, folder):
+    for rung in train_rungs(settings, dataset, texts, tokenizer, folder):
         rungs.append(rung)
         print(f"{rung.name}: {rung.metrics}\n    {rung.sample!r}", flush=True)
 
@@ -41,7 +42,7 @@ def main() -> None:
     print(ladder_table(rungs))
     try:
         plot_ladder(rungs, folder / "ladder.png")
-    except ImportError as error:  # the climb is worth its table without a picture
+    except ImportError as error:  # the ladder is worth its table without a picture
         print(f"no picture: {error}")
     print(f"table, picture and checkpoints in {folder}")
 

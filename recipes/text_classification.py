@@ -18,24 +18,22 @@ A classifier that starts from a language model of `recipes/language_modeling.py`
 import sys
 from pathlib import Path
 
-from datasets import DatasetDict
 from transformers.trainer_utils import set_seed
 
-import hfseq
 from hfseq.cards.facts import SeedRun
-from hfseq.cards.render import write_card
-from hfseq.data.text import tokenize_dataset
 from hfseq.evaluation.trainer_metrics import check_metric_for_best_model, classification_metrics
-from hfseq.recipe.publish import launch_command
-from hfseq.recipe.runs import open_run
+from hfseq.recipe.publish import launch_command, publish
+from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.settings import read_settings
 from hfseq.tasks.text_classification.build import (
-    ClassificationSettings,
     card_facts,
-    load_task,
+    load,
     make_model,
     make_tokenizer,
+    make_tokens,
+    report_lines,
 )
+from hfseq.tasks.text_classification.settings import TextClassificationSettings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
 
@@ -43,26 +41,21 @@ from hfseq.training.trainer import SequenceTrainer
 def main() -> None:
     """Run the recipe."""
     # 1. Settings: the YAML file, then what the command line changes
-    settings = read_settings(ClassificationSettings)
+    settings = read_settings(TextClassificationSettings)
     args = SequenceTrainingArguments(**settings.training)
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
     set_seed(args.seed)
 
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
-        task = load_task(settings.data)
-        split = "test" if "test" in task.dataset else "validation"
+        task = load(settings.data)
+        split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, task.problem_type)
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
         # 3. Tokens
         tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer, settings.transfer)
-        tokens = DatasetDict(
-            {
-                name: tokenize_dataset(rows, tokenizer, settings.tokenizer.max_length)
-                for name, rows in task.dataset.items()
-            }
-        )
+        tokens = make_tokens(task, tokenizer, settings.tokenizer)
 
     # 4. Model
     model = make_model(settings, task, tokenizer)
@@ -88,22 +81,9 @@ def main() -> None:
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
     facts = card_facts(settings, task, split, folder, logits=logits, run=run, command=launch_command(sys.argv))
-    facts.save(folder / "facts.json")
-    write_card(folder, facts)
 
     # 8. Publish, and use
-    if settings.hub.repo_id is not None:
-        result = hfseq.push(
-            folder, settings.hub.repo_id, private=settings.hub.private, with_code=settings.hub.with_code
-        )
-        print(f"pushed to {result.url}")
-    for widget in facts.widgets:
-        print(f"{widget.text!r:60} -> {widget.output[0].label} ({widget.output[0].score:.2f})")
-    print(f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    print(
-        f"{facts.file_mb:.2f} MB, {facts.speed.ms_per_text:.2f} ms a text, {facts.speed.texts_per_second:.0f} texts/s "
-        f"in batches, {minutes:.1f} minutes of training; model and card in {folder}"
-    )
+    print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -17,24 +17,23 @@ from pathlib import Path
 from transformers import DataCollatorForTokenClassification
 from transformers.trainer_utils import set_seed
 
-import hfseq
 from hfseq.cards.facts import SeedRun
-from hfseq.cards.render import write_card
 from hfseq.data.tagged import load_tagged
 from hfseq.evaluation.tags import best_tags, tagging_metrics
 from hfseq.evaluation.trainer_metrics import check_metric_for_best_model
-from hfseq.recipe.publish import launch_command
-from hfseq.recipe.runs import open_run
+from hfseq.recipe.publish import launch_command, publish
+from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.settings import read_settings
 from hfseq.tasks.tagging.build import (
-    TaggingSettings,
     card_facts,
     check_lengths,
     make_model,
     make_tokenizer,
     make_tokens,
     problem_of,
+    report_lines,
 )
+from hfseq.tasks.tagging.settings import TaggingSettings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
 
@@ -50,7 +49,7 @@ def main() -> None:
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         task = load_tagged(settings.data)
-        split = "test" if "test" in task.dataset else "validation"
+        split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, problem_of(task))
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
@@ -84,32 +83,13 @@ def main() -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
+    command = launch_command(sys.argv)
     facts = card_facts(
-        settings,
-        task,
-        tokens[split],
-        split,
-        folder,
-        predictions=predictions,
-        run=run,
-        command=launch_command(sys.argv),
+        settings, task, split, folder, tokens=tokens[split], predictions=predictions, run=run, command=command
     )
-    facts.save(folder / "facts.json")
-    write_card(folder, facts)
 
     # 8. Publish, and use
-    if settings.hub.repo_id is not None:
-        result = hfseq.push(
-            folder, settings.hub.repo_id, private=settings.hub.private, with_code=settings.hub.with_code
-        )
-        print(f"pushed to {result.url}")
-    for widget in facts.widgets:
-        print(f"{widget.text!r} -> " + ", ".join(f"{each.label}: {each.text}" for each in widget.answers))
-    print(f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    print(
-        f"{facts.file_mb:.2f} MB, {facts.speed.ms_per_text:.2f} ms a text, {facts.speed.texts_per_second:.0f} texts/s "
-        f"in batches, {minutes:.1f} minutes of training; model and card in {folder}"
-    )
+    print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -14,21 +14,20 @@ Two processes, each of which reads half of every stretch of the text:
 import sys
 from pathlib import Path
 
-import hfseq
-from hfseq.cards.render import write_card
-from hfseq.data.text_sources import open_source
-from hfseq.recipe.publish import launch_command
+from hfseq.data.running_text import open_source
+from hfseq.recipe.publish import launch_command, publish
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
-from hfseq.tasks.word_vectors.build import WordVectorSettings, card_facts, make_config, read_corpus, words_per_second
+from hfseq.tasks.word_vectors.build import card_facts, make_config, read_corpus, report_lines
 from hfseq.tasks.word_vectors.measures import evaluate_vectors
+from hfseq.tasks.word_vectors.settings import WordVectorsSettings
 from hfseq.training.words.trainer import Word2VecTrainer, Word2VecTrainingArguments
 
 
 def main() -> None:
     """Run the recipe."""
     # 1. Settings: the YAML file, then what the command line changes
-    settings = read_settings(WordVectorSettings)
+    settings = read_settings(WordVectorsSettings)
     args = Word2VecTrainingArguments(**settings.training)
     folder = Path(str(args.output_dir))
     processes = args.join_processes()
@@ -64,22 +63,9 @@ def main() -> None:
     facts = card_facts(
         settings, trainer, folder, metrics=metrics, evaluations=evaluations, command=launch_command(sys.argv)
     )
-    facts.save(folder / "facts.json")
-    write_card(folder, facts)
 
     # 8. Publish, and use
-    if settings.hub.repo_id is not None:
-        result = hfseq.push(
-            folder, settings.hub.repo_id, private=settings.hub.private, with_code=settings.hub.with_code
-        )
-        print(f"pushed to {result.url}")
-    for row in facts.neighbours:
-        print(f"{row.word:15} -> " + ", ".join(f"{each.word} {each.cosine:.2f}" for each in row.nearest))
-    print(
-        f"{facts.file_mb:.2f} MB, {len(corpus.words)} words of {config.hidden_size} numbers, "
-        f"{words_per_second(trainer):,.0f} words/s, {trainer.state.seconds / 60:.2f} minutes of training; "
-        f"vectors and card in {folder}"
-    )
+    print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import hfseq
+from hfseq import registry
+from hfseq.registry import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,7 +55,7 @@ def test_the_wheel_works_where_the_source_is_out_of_reach(wheel, tmp_path, run_p
         import hfseq
         from transformers import AutoModelForSequenceClassification as Auto
         from hfseq.cards.render import render_card
-        from hfseq.cards.facts import CardFacts
+        from hfseq.tasks.text_classification.facts import CardFacts
         model = Auto.from_config(hfseq.GRUConfig(vocab_size=9))
         print(type(model).__name__, hfseq.__file__, len(render_card(CardFacts.load({str(facts)!r}))))
     """
@@ -77,8 +79,21 @@ def test_every_public_name_can_be_had_and_nothing_heavy_is_imported_before_it_is
         hfseq.LSTMM  # noqa: B018
 
 
-def test_the_models_import_names_from_modules_and_no_modules():
-    """`from . import module` is a form that those who copy the files of a model do not follow."""
-    for path in (ROOT / "hfseq" / "models").glob("*.py"):
-        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        assert not [n.lineno for n in nodes if isinstance(n, ast.ImportFrom) and n.level and n.module is None], path
+def test_the_public_names_stay_what_they_are():
+    names = (ROOT / "tests" / "golden" / "public_names.txt").read_text(encoding="utf-8").splitlines()
+    assert sorted(hfseq.__all__) == names
+
+
+def test_each_family_makes_its_own_classes_public():
+    families = {
+        cls for family in FAMILIES.values() for cls in (family.config, family.backbone, *family.heads.values())
+    }
+    public = [getattr(module, name) for module in registry.MODULES for name in module.__all__]
+    assert len(set(public)) == len(public) and set(public) == families - {None}
+
+
+def test_type_checkers_see_the_lazy_names_where_they_are():
+    tree = ast.parse(Path(hfseq.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+    assert seen == hfseq._LAZY

@@ -9,7 +9,7 @@ import pytest
 from transformers import LlamaConfig, TrainingArguments
 
 from hfseq.cards.checks import check_card
-from hfseq.settings import check_known, fields_of, known_fields, read_settings, save_settings
+from hfseq.settings import check_known, fields_of, known_fields, option, read_settings, save_settings
 from tests.rounds import for_each
 
 
@@ -18,13 +18,13 @@ class Data:
     """Where the texts come from."""
 
     path: str = field(metadata={"help": "folder of texts"})
-    fraction: float = field(default=0.1, metadata={"help": "share of the training rows"})
+    fraction: float = option(0.1, "share of the training rows", was="share")
     names: list[str] | None = None
     files: dict[str, str] = field(default_factory=dict)
     max_rows: int | None = None
     weights: list[float] = field(default_factory=list)
     kind: Literal["word", "char"] = "word"
-    shuffle: bool = False
+    shuffle: bool = field(default=False, metadata={"was": "order.shuffle"})
 
     def __post_init__(self) -> None:
         if self.fraction > 1:
@@ -136,6 +136,8 @@ def test_values_are_yaml_1_2_and_take_the_declared_type(read, override, value):
         ("--dta.path=x", "unknown section 'dta'; did you mean 'data'? Allowed: data, model, training."),
         ("--model.hidden-size=3", "did you mean 'hidden_size'? Allowed: type, hidden_size, dropout."),
         ("--model.peepholes=true", "unknown key 'peepholes'"),
+        ("--data.share=0.5", "--data.share=0.5: data.share is now data.fraction."),
+        ("--order.shuffle=true", "--order.shuffle=true: order.shuffle is now data.shuffle."),
         ("--model.type=smal", "unknown model type 'smal'; did you mean 'small'? Allowed: small, large."),
         ("--model.type=[small]", "unknown model type ['small']"),
         ("--model.hidden_size=big", 'model.hidden_size is "big" but takes int.'),
@@ -177,6 +179,8 @@ def test_a_wrong_override_is_answered_with_its_name_and_the_cure(read, override,
 @for_each(
     ("text", "message"),
     [
+        (GOOD.replace("path: texts", "share: 0.5"), "recipe.yaml, line 3: data.share is now data.fraction."),
+        ("order: {shuffle: true}\n" + GOOD, "recipe.yaml, line 1: order.shuffle is now data.shuffle."),
         (GOOD.replace("hidden_size", "hiden_size"), "recipe.yaml, line 6: unknown key 'hiden_size'; did you mean"),
         (
             GOOD.replace("training:", "trainig:"),

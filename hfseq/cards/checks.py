@@ -1,8 +1,14 @@
-"""The checks of a model card: words before the training, facts before the rendering, the text before it is written."""
+"""The checks of a model card: words before the training, facts before the rendering, the text before it is written.
+
+What a person or the data wrote may hold any word ("call my nan"). Such facts are marked `FREE`, and a template shows
+them under "Examples", in a block of Python, in the line "Data" (`_data.md`) or as marks in code, `<label>`. Only the
+rest of a card is searched for values that are missing.
+"""
 
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ..settings import read_yaml
@@ -20,15 +26,10 @@ _MISSING_VALUE = re.compile(r"(?<![\w.-])(?:None|NaN|nan|inf)(?![\w-]|\.\w)")
 _MACHINE_PATH = re.compile(r"(?<![\w.])(?:/(?:home|root|Users|tmp)/|[A-Z]:\\)\S*")
 _LINK = re.compile(r"\]\(([^)\s]*)\)")
 _ADDRESS = re.compile(r"https://[\w-]+(\.[\w-]+)+")
-
-# What a person or the data wrote may hold any word ("call my nan"); only the rest of a card shows values.
-_EXAMPLES = re.compile(r"^## Examples\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-_SNIPPET = re.compile(r"^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
+_FREE_PARTS = re.compile(r"^## Examples\n.*?(?=^## |\Z)|^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"^```\w*\n.*?^```$", re.DOTALL | re.MULTILINE)
-_FIELD = re.compile(r"^(?:- \*\*(?!Data:|Conditions:)[\w ]+:\*\* .*|\| [^|]+ \| [^|]+ \|)$", re.MULTILINE)
-_FREE_FACTS = re.compile(
-    r"facts\.(?:command|examples|widgets|kinds|neighbours|analogies|prompts|samples|data\.conditions)\b"
-)
+_VALUES = re.compile(r"^(?:- \*\*(?!Data:)[\w ]+:\*\* .*|\| [^|]+ \| [^|]+ \|)$", re.MULTILINE)
+_MARK = re.compile(r"`<[^`]*>`")
 
 
 def check_words(words: Mapping[str, str]) -> None:
@@ -56,11 +57,10 @@ def _word_defects(text: str) -> Iterator[str]:
 
 def check_facts(facts: Facts) -> None:
     """Refuse facts that say nothing; their types have been checked when they were made."""
-    leaves = list(_leaves(facts.to_dict(), "facts"))
-    for path, value in leaves:
+    for path, value in _leaves(facts, "facts"):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{path} is {value!r}, and a card shows numbers alone; measure it again.")
-    check_words({path: value for path, value in leaves if isinstance(value, str) and not _FREE_FACTS.match(path)})
+    check_words({path: value for path, value in _leaves(facts, "facts", free=False) if isinstance(value, str)})
 
 
 def check_card(text: str) -> None:
@@ -77,7 +77,7 @@ def check_card(text: str) -> None:
     front_matter, body = read_yaml(parts[1], "the card's front matter"), parts[2]
     if not isinstance(front_matter, dict):
         raise ValueError(f"the card's front matter is no mapping of keys but {front_matter!r}.")
-    shown = _SNIPPET.sub("", _EXAMPLES.sub("", body))
+    shown = _FREE_PARTS.sub("", body)
     prose = _CODE.sub("", shown)
     defects = [
         *_front_matter_defects(front_matter),
@@ -91,22 +91,18 @@ def check_card(text: str) -> None:
 
 def _front_matter_defects(metadata: dict[str, Any]) -> Iterator[str]:
     needs_results = metadata.get("pipeline_tag") != _WITHOUT_RESULTS
-    for key in (*_REQUIRED_KEYS, *(_RESULT_KEYS if needs_results else ())):
-        if not metadata.get(key):
-            yield f"front matter lacks {key!r}"
+    required = (*_REQUIRED_KEYS, *_RESULT_KEYS) if needs_results else _REQUIRED_KEYS
+    yield from (f"front matter lacks {key!r}" for key in required if not metadata.get(key))
     if metadata.get("library_name", "transformers") != "transformers":
         yield f"library_name is {metadata['library_name']!r}, so pipeline(model=id) would refuse it"
     if metadata.get("license") == "other" and not (metadata.get("license_name") and metadata.get("license_link")):
         yield "license 'other' lacks license_name or license_link"
     if "hfseq" not in (metadata.get("tags") or ["hfseq"]):
         yield "tags lack 'hfseq'"
-    for path, value in _leaves(metadata, "front matter"):
-        if _is_unusable(path, value):
-            yield f"{path} is {value!r}"
-    metrics = [metric for model in metadata.get("model-index") or [] for metric in _metrics_of(model)]
-    if (needs_results or "model-index" in metadata) and not any(
-        isinstance(metric.get("value"), int | float) and math.isfinite(metric["value"]) for metric in metrics
-    ):
+    yield from (
+        f"{path} is {value!r}" for path, value in _leaves(metadata, "front matter") if _is_unusable(path, value)
+    )
+    if (needs_results or "model-index" in metadata) and not any(map(_is_finite, _metrics(metadata))):
         yield "model-index holds no finite metric"
 
 
@@ -117,20 +113,30 @@ def _is_unusable(path: str, value: Any) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
-def _metrics_of(model: dict[str, Any]) -> list[dict[str, Any]]:
-    return [metric for result in model.get("results") or [] for metric in result.get("metrics") or []]
+def _metrics(metadata: dict[str, Any]) -> Iterator[Any]:
+    for model in metadata.get("model-index") or []:
+        for result in model.get("results") or []:
+            yield from (metric.get("value") for metric in result.get("metrics") or [])
 
 
-def _leaves(node: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Yield (path, value) for every plain value of parsed YAML."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _leaves(value, f"{path}.{key}")
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _leaves(node: Any, path: str, *, free: bool = True) -> Iterator[tuple[str, Any]]:
+    """Yield (path, value) for every plain value of facts or of parsed YAML; `free=False` skips facts of free words."""
+    if is_dataclass(node):
+        shown = [item.name for item in fields(node) if free or "free" not in item.metadata]
+        inner = [(f".{name}", getattr(node, name)) for name in shown]
+    elif isinstance(node, dict):
+        inner = [(f".{key}", value) for key, value in node.items()]
     elif isinstance(node, list):
-        for index, value in enumerate(node):
-            yield from _leaves(value, f"{path}[{index}]")
+        inner = [(f"[{index}]", value) for index, value in enumerate(node)]
     else:
         yield path, node
+        return
+    for step, value in inner:
+        yield from _leaves(value, path + step, free=free)
 
 
 def _table_defects(body: str) -> Iterator[str]:
@@ -142,8 +148,8 @@ def _table_defects(body: str) -> Iterator[str]:
 
 
 def _prose_defects(prose: str) -> Iterator[str]:
-    for line in _FIELD.findall(prose):
-        yield from _found(line, "a missing value", _MISSING_VALUE)
+    for line in _VALUES.findall(prose):
+        yield from _found(_MARK.sub("", line), "a missing value", _MISSING_VALUE)
     yield from _found(prose, "a placeholder", _PLACEHOLDER)
     headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
     anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,7 +1,7 @@
 """The facts of a model card: what a run measured, typed, checked and kept as JSON.
 
-`Facts` is what every kind of model shares, `CardFacts` a text classifier's; `facts.py` in the folder of a task has its
-own. `measure.py` measures what the facts of several tasks say, `render.py` renders them.
+`Facts` is what every card says, `NetworkFacts` and `LabelledFacts` what the cards of several tasks say; `facts.py` in
+the folder of a task adds its own. `measure.py` measures them, `render.py` renders them.
 """
 
 import json
@@ -9,24 +9,69 @@ import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils._validators import validate_repo_id
 
 from ..evaluation.scores import SCORES, Score
-from ..evaluation.trainer_metrics import PROBLEMS
-
-T = TypeVar("T")
-
 
 F = TypeVar("F", bound="Facts")
+
+FREE: Final = {"free": True}
+"""Marks a fact that may hold any words, such as rows of the data: `field(metadata=FREE)`."""
+MEASURED: Final = {"measured": True}
+"""Marks a fact that each run measures anew: runs of one configuration may differ in it."""
 
 
 @strict
 @dataclass(kw_only=True)
-class ArchitectureFacts:
+class Source:
+    """Where the data come from, and their terms."""
+
+    name: str
+    license: str
+    domain: str
+    """What the texts are, e.g. "news headlines"."""
+    hub_id: str | None = None
+    url: str | None = None
+    restriction: str | None = None
+    """Terms that forbid showing rows or free use, e.g. "non-commercial research only"."""
+
+
+@strict
+@dataclass(kw_only=True)
+class SplitSource(Source):
+    """Data in splits, on one of which the model was evaluated."""
+
+    splits: dict[str, Any]
+    """Split -> its size."""
+    evaluated_split: str
+    unknown_rate: float
+    """Share of the evaluated split's tokens that are unknown, 0 to 1."""
+
+    def validate_splits(self) -> None:
+        """Check that the evaluated split and the training texts are counted."""
+        if self.evaluated_split not in self.splits:
+            raise ValueError(f"evaluated_split {self.evaluated_split!r} is not among the splits {tuple(self.splits)}.")
+        if "train" not in self.splits:
+            raise ValueError(f"the splits {tuple(self.splits)} must count the training texts as 'train'.")
+
+
+@strict
+@dataclass(kw_only=True)
+class DataFacts(SplitSource):
+    """What a model of labelled texts was trained and evaluated on."""
+
+    splits: dict[str, int]
+    """Split -> number of texts."""
+    vocabulary_size: int
+
+
+@strict
+@dataclass(kw_only=True)
+class Network:
     """The network in a line."""
 
     family: str
@@ -36,32 +81,18 @@ class ArchitectureFacts:
     num_hidden_layers: int
     hidden_size: int
     embedding_size: int
+
+
+@strict
+@dataclass(kw_only=True)
+class ArchitectureFacts(Network):
+    """The network of a model of labelled texts."""
+
     bidirectional: bool
     pooling: str | None
     """None for a tagger, which has no vector of a whole text."""
     max_length: int
     """Tokens of a text that the model was trained on; longer texts were cut."""
-
-
-@strict
-@dataclass(kw_only=True)
-class DataFacts:
-    """What the model was trained and evaluated on."""
-
-    name: str
-    license: str
-    domain: str
-    """What the texts are, e.g. "news headlines"."""
-    splits: dict[str, int]
-    """Split -> number of texts."""
-    evaluated_split: str
-    vocabulary_size: int
-    unknown_rate: float
-    """Share of the evaluated split's tokens that are unknown, 0 to 1."""
-    hub_id: str | None = None
-    url: str | None = None
-    restriction: str | None = None
-    """Terms that forbid showing rows or free use, e.g. "non-commercial research only"."""
 
 
 @strict
@@ -162,28 +193,16 @@ def check_license(license_id: str, name: str | None, link: str | None) -> None:
         )
 
 
-def check_seeds(runs: Sequence[SeedRun]) -> None:
-    """Refuse runs that cannot be averaged."""
-    seeds = [run.seed for run in runs]
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"runs must hold one result per seed, got the seeds {seeds}.")
-    for run in runs:
-        if set(run.metrics) != set(runs[0].metrics):
-            raise ValueError(f"seed {run.seed} has the metrics {sorted(run.metrics)}; every run needs the same.")
-
-
-def check_comparisons(comparisons: Sequence[Comparison], metrics: Collection[str]) -> None:
-    """Refuse other systems' results in a metric that the runs lack."""
-    if missing := {row.metric for row in comparisons} - set(metrics):
-        raise ValueError(f"comparisons use {sorted(missing)}, which the runs lack: {list(metrics)}.")
-
-
+@strict
+@dataclass(kw_only=True)
 class Facts:
-    """What the facts of every kind of model have; a kind is a strict dataclass with these fields and its own.
+    """What every card says of its model; what a task adds is a strict dataclass on this one.
 
-    `runs[0]` is the run whose weights are published; the examples are its.
+    `runs[0]` is the run whose weights are published; what was measured on a saved model was measured on its.
     """
 
+    kind: str = ""
+    """Which class of facts these are; a task gives it its only value."""
     model_id: str
     """Id on the Hub, "user/name"."""
     summary: str
@@ -192,20 +211,30 @@ class Facts:
     """ISO code."""
     license: str
     """Of the weights, as the Hub spells it."""
-    license_name: str | None
+    license_name: str | None = None
     """Of the licence "other"; so is the link to its text."""
-    license_link: str | None
+    license_link: str | None = None
     parameters: int
-    file_mb: float
-    runs: Sequence[SeedRun]
-    environment: EnvironmentFacts
-    command: str
+    file_mb: float = field(metadata=MEASURED)
+    runs: Sequence[SeedRun] = field(metadata=MEASURED)
+    environment: EnvironmentFacts = field(metadata=MEASURED)
+    command: str = field(metadata=FREE | MEASURED)
     """The exact command of the runs."""
-    comparisons: list[Comparison]
-    limits: list[str]
+    comparisons: list[Comparison] = field(default_factory=list, metadata=MEASURED)
+    limits: list[str] = field(default_factory=list)
     """What the limits written from the facts leave out."""
-    citations: list[str]
+    citations: list[str] = field(default_factory=list)
     """BibTeX entries that the card does not add by itself."""
+
+    @property
+    def source(self) -> Source:
+        """Where the data come from."""
+        raise NotImplementedError
+
+    @property
+    def family(self) -> str:
+        """The kind of model, by which tables are sorted."""
+        raise NotImplementedError
 
     @property
     def name(self) -> str:
@@ -214,8 +243,12 @@ class Facts:
 
     @property
     def metric_names(self) -> list[str]:
-        """The names of the scores that every run has."""
+        """The names of the scores that every run has, the one that people quote first."""
         return list(self.runs[0].metrics)
+
+    def known_metrics(self) -> Collection[str]:
+        """Return the names of the scores that such a model may have."""
+        return tuple(SCORES)
 
     def score_of(self, metric: str) -> Score:
         """Return how a score is named and shown."""
@@ -225,91 +258,75 @@ class Facts:
         """Return the mean of a score over the runs."""
         return statistics.mean(run.metrics[metric] for run in self.runs)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the facts as plain values, in the order of their fields."""
-        return asdict(cast(Any, self))
+    def validate_model_id(self) -> None:
+        """Check the model's id on the Hub."""
+        validate_repo_id(self.model_id)
+
+    def validate_license(self) -> None:
+        """Check that a licence the Hub does not list is named and linked."""
+        check_license(self.license, self.license_name, self.license_link)
+
+    def validate_runs(self) -> None:
+        """Check that the runs can be averaged, that their scores are known, and that comparisons share them."""
+        seeds = [run.seed for run in self.runs]
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise ValueError(f"runs must hold one result per seed, got the seeds {seeds}.")
+        names, known = self.metric_names, self.known_metrics()
+        for run in self.runs:
+            if set(run.metrics) != set(names):
+                raise ValueError(f"seed {run.seed} has the metrics {sorted(run.metrics)}; every run needs the same.")
+        if known and not names:
+            raise ValueError(f"runs have no metrics; give each some of {known}.")
+        if unknown := set(names) - set(known):
+            raise ValueError(f"unknown metrics {sorted(unknown)}; choose from {known}.")
+        if missing := {row.metric for row in self.comparisons} - set(names):
+            raise ValueError(f"comparisons use {sorted(missing)}, which the runs lack: {names}.")
 
     def save(self, path: str | Path) -> None:
-        """Write the facts as JSON."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        """Write the facts as JSON, in the order of their fields."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls: type[F], path: str | Path) -> F:
         """Read facts that `save` wrote; unknown, missing or ill-typed values are a ValueError."""
+        parsed = read_json(path)
         try:
-            return _build(cls, read_json(path), "facts")
+            return cast(F, _build(cls, parsed, "facts"))
         except (ValueError, StrictDataclassError) as error:
             raise ValueError(f"{path}: {error}") from error
 
 
 @strict
 @dataclass(kw_only=True)
-class CardFacts(Facts):
-    """All that a card says about one text classifier.
+class NetworkFacts(Facts):
+    """What the cards of all networks say that are evaluated on a split of their data."""
 
-    `runs[0]` is the run whose weights are published; `speed`, `examples` and `widgets` are its.
-    """
+    architecture: Network
+    data: SplitSource
 
-    model_id: str
-    """Id on the Hub, "user/name"."""
-    summary: str
-    """One sentence: what the model does."""
-    task: str
-    """The pipeline's task."""
-    problem_type: str
-    language: str
-    """ISO code."""
-    license: str
-    """Of the weights, as the Hub spells it."""
-    parameters: int
-    file_mb: float
+    @property
+    def source(self) -> Source:
+        """Where the data come from."""
+        return self.data
+
+    @property
+    def family(self) -> str:
+        """The family of the network."""
+        return self.architecture.family
+
+
+@strict
+@dataclass(kw_only=True)
+class LabelledFacts(NetworkFacts):
+    """What the cards of models of labelled texts say, be it a label a text or a tag a word."""
+
     architecture: ArchitectureFacts
     data: DataFacts
-    runs: list[SeedRun]
-    speed: SpeedFacts
-    environment: EnvironmentFacts
-    command: str
-    """The exact command of the runs."""
-    examples: Examples
-    widgets: list[Widget]
-    comparisons: list[Comparison] = field(default_factory=list)
+    speed: SpeedFacts = field(metadata=MEASURED)
+    examples: Examples = field(metadata=FREE | MEASURED)
     pretrained: str | None = None
     """Weights that came from elsewhere, e.g. "GloVe 6B vectors"."""
-    limits: list[str] = field(default_factory=list)
-    """What the limits written from the facts leave out."""
-    citations: list[str] = field(default_factory=list)
-    """BibTeX entries of the architecture and the data."""
-    license_name: str | None = None
-    """Of the licence "other"; so is the link to its text."""
-    license_link: str | None = None
-
-    def validate_names(self) -> None:
-        """Check the ids against what they refer to."""
-        validate_repo_id(self.model_id)
-        if self.problem_type not in PROBLEMS:
-            raise ValueError(f"problem_type {self.problem_type!r} is unknown; choose one of {tuple(PROBLEMS)}.")
-        if self.data.evaluated_split not in self.data.splits:
-            raise ValueError(
-                f"evaluated_split {self.data.evaluated_split!r} is not among the splits {tuple(self.data.splits)}."
-            )
-        if "train" not in self.data.splits:
-            raise ValueError(f"the splits {tuple(self.data.splits)} must count the training texts as 'train'.")
-        if not self.widgets or not all(widget.output for widget in self.widgets):
-            raise ValueError("widgets must hold at least one text with the pipeline's output; see widget_entries.")
-
-    def validate_runs(self) -> None:
-        """Check that the runs can be averaged, and that their scores are known."""
-        check_seeds(self.runs)
-        if not self.metric_names:
-            raise ValueError(f"runs have no metrics; give each some of {tuple(SCORES)}.")
-        if unknown := {*self.metric_names, *(row.metric for row in self.comparisons)} - set(SCORES):
-            raise ValueError(f"unknown metrics {sorted(unknown)}; choose from {tuple(SCORES)}.")
-        check_comparisons(self.comparisons, self.metric_names)
-
-    def validate_license(self) -> None:
-        """Check that a licence the Hub does not list is named and linked."""
-        check_license(self.license, self.license_name, self.license_link)
 
     def validate_restriction(self) -> None:
         """Check that a card does not republish rows that its data forbid to."""
@@ -322,7 +339,10 @@ class CardFacts(Facts):
 
 def read_json(path: str | Path) -> Any:
     """Parse a JSON file, in which nan and infinity are a ValueError."""
-    return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _refuse_constant(constant: str) -> None:
@@ -333,7 +353,7 @@ def _build(hint: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into the type `hint`; the types of plain values are left to @strict."""
     if is_dataclass(hint):
         return _build_dataclass(hint, value, where)
-    if get_origin(hint) is list and isinstance(value, list):
+    if get_origin(hint) in (list, Sequence) and isinstance(value, list):
         return [_build(get_args(hint)[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
     if get_origin(hint) is dict and isinstance(value, dict):
         return {key: _build(get_args(hint)[1], item, f"{where}[{key!r}]") for key, item in value.items()}

@@ -13,10 +13,13 @@ import transformers
 from transformers import Pipeline
 
 from ..version import __version__
-from .facts import EnvironmentFacts, Example, Examples, SpeedFacts, T, Widget, WidgetLabel
+from .facts import EnvironmentFacts, Example, Examples, SpeedFacts, Widget, WidgetLabel
+
+_WIDGET_LABELS = 5
+_WARM_UP_CALLS, _TIMED_CALLS, _TIMED_PASSES = 5, 50, 3
 
 
-def _spaced(rows: Sequence[T], limit: int) -> list[T]:
+def _spaced(rows: Sequence[Example], limit: int) -> list[Example]:
     """Take `limit` rows at equal distances, so that nobody picked them and the order of the data does not matter."""
     count = min(limit, len(rows))
     return [rows[index * len(rows) // count] for index in range(count)]
@@ -34,12 +37,12 @@ def collect_examples(
     """Take examples of right and wrong classifications at equal distances through the rows.
 
     Args:
-        texts: of the evaluated split.
-        labels: expected names, one per text; join several labels of a text into one string.
-        predictions: predicted names, written in the same way.
-        scores: confidence of each prediction.
-        limit: how many of each kind.
-        right: whether each prediction is right; None: it is where the names are the same.
+        texts: Of the evaluated split.
+        labels: Expected names, one per text; join several labels of a text into one string.
+        predictions: Predicted names, written in the same way.
+        scores: Confidence of each prediction.
+        limit: How many of each kind.
+        right: Whether each prediction is right; None: it is where the names are the same.
     """
     rows = [
         Example(text=text, expected=label, predicted=prediction, score=float(score))
@@ -57,14 +60,7 @@ def collect_examples(
 def collect_regression_examples(
     texts: Sequence[str], labels: Sequence[float], predictions: Sequence[float], limit: int = 5
 ) -> Examples:
-    """Take the examples of smallest and of greatest absolute error.
-
-    Args:
-        texts: of the evaluated split.
-        labels: expected values.
-        predictions: predicted values.
-        limit: how many of each kind.
-    """
+    """Take the examples of smallest and of greatest absolute error, `limit` of each."""
     rows = [
         Example(text=text, expected=f"{label:.2f}", predicted=f"{value:.2f}", score=abs(float(value) - float(label)))
         for text, label, value in zip(texts, labels, predictions, strict=True)
@@ -74,16 +70,8 @@ def collect_regression_examples(
     return Examples(right=rows[:half], wrong=rows[len(rows) - half :][::-1])
 
 
-_WIDGET_LABELS = 5
-
-
 def widget_entries(pipe: Pipeline, texts: Sequence[str]) -> list[Widget]:
-    """Ask a text-classification pipeline and keep the best labels of each answer, best first.
-
-    Args:
-        pipe: the pipeline of the published model.
-        texts: sentences of our own, not rows of the data.
-    """
+    """Ask a text-classification pipeline sentences of our own, and keep the best labels of each answer, best first."""
     answers = [pipe(text, top_k=_WIDGET_LABELS) for text in texts]
     return [
         Widget(text=text, output=[WidgetLabel(label=each["label"], score=round(each["score"], 4)) for each in answer])
@@ -108,22 +96,10 @@ def _seconds(pipe: Pipeline, inputs: str | list[str], batch_size: int) -> float:
     return time.perf_counter() - start
 
 
-_WARM_UP_CALLS = 5
-
-
-_TIMED_CALLS = 50
-
-
-_TIMED_PASSES = 3
-
-
 def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) -> SpeedFacts:
     """Time a pipeline on one CPU thread: the median call with one text, and the median pass in batches.
 
-    Args:
-        pipe: a pipeline on the CPU.
-        texts: typical texts; a few hundred make the batches full.
-        batch_size: texts per batch.
+    A few hundred typical texts make the batches full.
     """
     if pipe.device.type != "cpu":
         raise ValueError(f"the card tells the speed of one CPU core, but the pipeline is on {pipe.device}; move it.")

@@ -3,14 +3,13 @@
 import json
 import re
 import statistics
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..evaluation.scores import Score
-from .facts import Comparison, Facts, SeedRun
+from .facts import Example, Examples, Facts, NetworkFacts, SeedRun
 
 
 def number(value: float, score: Score) -> str:
@@ -63,15 +62,19 @@ def seeds_text(runs: Sequence[SeedRun]) -> str:
     return ", ".join(map(str, seeds))
 
 
+def mean_text(facts: Facts, metric: str) -> str:
+    """Write a score over the seeds: "97.1 ± 0.2", or "97.1" for one run."""
+    score, values = facts.score_of(metric), [run.metrics[metric] for run in facts.runs]
+    spread = f" ± {number(statistics.stdev(values), score)}" if len(values) > 1 else ""
+    return number(facts.mean(metric), score) + spread
+
+
 def score_text(facts: Facts, metric: str) -> str:
     """Write "97.1 ± 0.2 (seeds 0-2: 97.0, 97.3, 97.1)", or "97.1 (seed 0)" for one run."""
-    score = facts.score_of(metric)
-    values = [run.metrics[metric] for run in facts.runs]
-    if len(values) == 1:
-        return f"{number(values[0], score)} (seed {facts.runs[0].seed})"
-    each = ", ".join(number(value, score) for value in values)
-    spread = number(statistics.stdev(values), score)
-    return f"{number(facts.mean(metric), score)} ± {spread} (seeds {seeds_text(facts.runs)}: {each})"
+    if len(facts.runs) == 1:
+        return f"{mean_text(facts, metric)} (seed {facts.runs[0].seed})"
+    each = ", ".join(number(run.metrics[metric], facts.score_of(metric)) for run in facts.runs)
+    return f"{mean_text(facts, metric)} (seeds {seeds_text(facts.runs)}: {each})"
 
 
 def spread_text(facts: Facts) -> str:
@@ -81,43 +84,51 @@ def spread_text(facts: Facts) -> str:
     return f"Mean ± sample standard deviation over {len(facts.runs)} seeds."
 
 
-def comparison_rows(facts: Facts) -> list[dict[str, str]]:
+def comparison_rows(facts: Facts) -> list[str]:
     """Put this model's own row above the rows that share its metric; names and sources are safe inside the table."""
-    others = [replace(row, name=cell(row.name), source=inline(row.source)) for row in facts.comparisons]
     rows = []
-    for metric in dict.fromkeys(row.metric for row in others):
-        own = Comparison(name="**This model**", metric=metric, value=facts.mean(metric), source="this card")
-        rows += [own, *(row for row in others if row.metric == metric)]
+    for metric in dict.fromkeys(row.metric for row in facts.comparisons):
+        score = facts.score_of(metric)
+        own = ("**This model**", facts.mean(metric), "this card")
+        others = [(cell(row.name), row.value, inline(row.source)) for row in facts.comparisons if row.metric == metric]
+        rows += [
+            f"{name} | {title(score)} | {number(value, score)} | {source}" for name, value, source in (own, *others)
+        ]
+    return rows
+
+
+def example_tables(
+    examples: Examples, right: str, wrong: str, row: Callable[[Example], list[str]]
+) -> list[tuple[str, list[str]]]:
+    """Write the titles and the rows of the tables of examples; `row` makes safe cells."""
     return [
-        {
-            "name": row.name,
-            "metric": title(facts.score_of(row.metric)),
-            "value": number(row.value, facts.score_of(row.metric)),
-            "source": row.source,
-        }
-        for row in rows
+        (name, [" | ".join(row(each)) for each in rows])
+        for name, rows in ((right, examples.right), (wrong, examples.wrong))
     ]
 
 
-BIASES = "It repeats the biases of its data, and its scores are no measure of fairness or of other data."
+def made(facts: Facts, preposition: str) -> str:
+    """Say which texts the model was made for, or from."""
+    return f"Made {preposition} {facts.source.domain} in the language `{facts.language}`; measured on nothing else."
 
 
-def term_limits(facts: Facts, restriction: str | None) -> list[str]:
-    """Write the limits that the terms of the data and the licence of the weights set."""
-    limits = [f"The terms of the data bind its use: {restriction}."] if restriction else []
+def smallness(facts: Facts, start: str | None, trained_on: str) -> str:
+    """Say how little the model has learnt from; `start` names weights that came from elsewhere."""
+    return f"A small model ({facts.parameters:,} parameters), trained from {start or 'scratch'} on {trained_on}"
+
+
+def shared_limits(facts: Facts) -> list[str]:
+    """Write the limits that every card has, and add those that were given."""
+    limits = ["It repeats the biases of its data, and its scores are no measure of fairness or of other data."]
+    if facts.source.restriction:
+        limits.append(f"The terms of the data bind its use: {facts.source.restriction}.")
     if facts.license_name:
         limits.append(f"The licence of the weights is [{facts.license_name}]({facts.license_link}).")
-    return limits
+    return [*limits, *facts.limits]
 
 
 def result(facts: Facts, metric: str, **about: Any) -> EvalResult:
-    """Make a score's entry in the `model-index`.
-
-    Args:
-        facts: Of the model.
-        metric: One of its scores.
-        **about: Task and data set, see `EvalResult`.
-    """
+    """Make a score's entry in the `model-index`; `about` has the task and the data set, see `EvalResult`."""
     score = facts.score_of(metric)
     seeds = seeds_text(facts.runs)
     return EvalResult(
@@ -129,19 +140,17 @@ def result(facts: Facts, metric: str, **about: Any) -> EvalResult:
     )
 
 
-def front_matter(
-    facts: Facts, *, task: str, tags: list[str], hub_id: str | None, results: list[EvalResult], **more: Any
-) -> str:
+def front_matter(facts: Facts, task: str, tags: Sequence[str], results: list[EvalResult], **more: Any) -> str:
     """Write the card's metadata.
 
     Args:
         facts: Of the model.
-        task: Of the Hub.
+        task: The Hub's name of the task.
         tags: Beside "hfseq".
-        hub_id: Of the training data, if the Hub has them.
         results: One for each score that the card shows.
         **more: Other keys.
     """
+    hub_id = facts.source.hub_id
     data = ModelCardData(
         language=facts.language,
         license=facts.license,
@@ -157,3 +166,28 @@ def front_matter(
         **more,
     )
     return data.to_yaml()
+
+
+def network_view(
+    facts: NetworkFacts, task: str, *, tags: Sequence[str] = (), metrics: Sequence[str] | None = None, **more: Any
+) -> dict[str, Any]:
+    """Gather what the templates of all networks show: the metadata, and the scores of the evaluated split.
+
+    Args:
+        facts: Of the model.
+        task: Of the pipeline, and on the Hub.
+        tags: Beside the family.
+        metrics: Scores to show; None: all.
+        **more: Other keys of the metadata.
+    """
+    data, shown = facts.data, facts.metric_names if metrics is None else metrics
+    about = {"dataset_type": data.hub_id or slug(data.name), "dataset_name": data.name}
+    split = data.evaluated_split
+    results = [result(facts, name, task_type=task, dataset_split=split, **about) for name in shown]
+    return {
+        "front_matter": front_matter(facts, task, [facts.family, *tags], results, **more),
+        "task": task,
+        "scores": [
+            {"title": title(facts.score_of(name)), "split": split, "text": score_text(facts, name)} for name in shown
+        ],
+    }

@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils._validators import validate_repo_id
 
 from .checks import check_words
-from .facts import check_license
+from .facts import Comparison, check_license
+
+_FACTS = ("model_id", "summary", "language", "license", "license_name", "license_link", "limits", "citations")
 
 
 @dataclass(kw_only=True)
@@ -38,11 +40,23 @@ class CardWords:
         check_license(self.license, self.license_name, self.license_link)
         check_words(self._words())
 
+    def facts(self) -> dict[str, Any]:
+        """Return the keywords of `Facts` that a person says."""
+        return {name: getattr(self, name) for name in _FACTS}
+
+    def data_facts(self) -> dict[str, Any]:
+        """Return the keywords of `Source` that a person says."""
+        return {name: getattr(self, f"data_{name}") for name in ("name", "license", "domain", "url", "restriction")}
+
+    def published(self) -> list[Comparison]:
+        """Return the results of other systems."""
+        return [Comparison(**row) for row in self.comparisons]
+
     def _words(self) -> dict[str, str]:
-        """Every text that the card takes over as it is, by its key; what the model is asked may hold any words."""
+        """Return every text that the card takes over as it is, by its key; what the model is asked may be any text."""
         words = {f"card.{name}": value for name, value in vars(self).items() if isinstance(value, str)}
         for name in ("limits", "citations"):
             words |= {f"card.{name}[{index}]": text for index, text in enumerate(vars(self)[name])}
-        for index, row in enumerate(self.comparisons):
-            words |= {f"card.comparisons[{index}].{key}": row[key] for key in ("name", "source")}
+        for index, row in enumerate(self.published()):
+            words |= {f"card.comparisons[{index}].{key}": getattr(row, key) for key in ("name", "source")}
         return words

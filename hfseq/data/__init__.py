@@ -1,1 +1,1 @@
-"""Texts in, token ids and updates out: loading, word vectors, batching, and the generated data."""
+"""Data: where rows come from, formats of files, labels, documents, corpora of words, and the generated data."""

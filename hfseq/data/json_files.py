@@ -28,13 +28,13 @@ def check_json(path: Path) -> None:
 
 
 def _without_strings(line: bytes) -> bytes:
-    """What is left outside of quotes; also what follows a quote that is never closed."""
+    """Keep what stands outside of quotes; also what follows a quote that is never closed."""
     parts = line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
     return b"".join([*parts[::2], *(parts[-1:] if len(parts) % 2 == 0 else [])])
 
 
 def _peak(bare: bytes) -> int:
-    """How deep it goes from where it begins."""
+    """Return how deep it goes from where it begins."""
     marks = np.frombuffer(bare.translate(None, _OTHERS), dtype=np.uint8)
     steps = np.where((marks == ord("[")) | (marks == ord("{")), 1, -1)
     return int(steps.cumsum().max(initial=0))

@@ -9,17 +9,18 @@ the corpus are counted, in 16 bytes of memory each.
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
+from typing_extensions import Unpack
 
 from ..models.packed_files import open_text
-from ..tokenization import Split
-from .corpus import RawCorpus, Source, read_raw
+from .raw_corpus import RawCorpus, ReadingOptions, Source, read_raw
 
 Scoring = Literal["default", "npmi"]
+_Counts: TypeAlias = tuple[np.ndarray, np.ndarray]  # sorted distinct keys, how often each occurs
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,7 @@ class Phrases:
         scoring: Scoring = "default",
         delimiter: str = "_",
         phrases: "Phrases | None" = None,
-        split: Split = "whitespace",
-        lowercase: bool = False,
-        text_column: str = "text",
-        cache_dir: str | Path | None = None,
+        **reading: Unpack[ReadingOptions],
     ) -> "Phrases":
         """Find the pairs of a source.
 
@@ -57,16 +55,13 @@ class Phrases:
             npmi      log(p(a b) / p(a) / p(b)) / -log p(a b), from -1 to 1
 
         Args:
-            source: As `WordCorpus.read` takes it; so are the options that follow `phrases`.
+            source: As `WordCorpus.read` takes it.
             min_count: Words and pairs must occur so often.
             threshold: The score must be above it.
-            scoring: See above.
+            scoring: Which of the two.
             delimiter: What stands between the two words in the new one.
             phrases: To be merged first.
-            split: See `WordCorpus.read`.
-            lowercase: See there.
-            text_column: See there.
-            cache_dir: See there.
+            **reading: How texts become words, see `ReadingOptions`.
         """
         if scoring not in ("default", "npmi"):
             raise ValueError(f"scoring={scoring!r} is not one of 'default', 'npmi'")
@@ -74,7 +69,7 @@ class Phrases:
             raise ValueError(
                 f"min_count={min_count} must be 1 or more, and the threshold of npmi from -1 to 1, got {threshold}"
             )
-        raw = read_raw(source, split=split, lowercase=lowercase, text_column=text_column, cache_dir=cache_dir)
+        raw = read_raw(source, **reading)
         if phrases is not None:
             raw = phrases.merge(raw)
         keys, together = _count_pairs(raw)
@@ -91,21 +86,20 @@ class Phrases:
         return cls(names, delimiter, phrases)
 
     def __getitem__(self, words: Iterable[str]) -> list[str]:
-        """The words of one sentence with its phrases merged, from left to right."""
-        words = list(words if self.before is None else self.before[words])
+        """Merge the phrases of one sentence, from left to right."""
         merged: list[str] = []
-        place = 0
-        while place < len(words):
-            if place + 1 < len(words) and (words[place], words[place + 1]) in self.scores:
-                merged.append(words[place] + self.delimiter + words[place + 1])
-                place += 2
+        is_free = False  # to be the first of a pair
+        for word in words if self.before is None else self.before[words]:
+            is_second = is_free and (merged[-1], word) in self.scores
+            if is_second:
+                merged[-1] += self.delimiter + word
             else:
-                merged.append(words[place])
-                place += 1
+                merged.append(word)
+            is_free = not is_second
         return merged
 
     def merge(self, raw: RawCorpus) -> RawCorpus:
-        """A corpus with its phrases merged; its file takes the place of the other's."""
+        """Merge the phrases of a corpus; its file takes the place of the other's."""
         if self.before is not None:
             raw = self.before.merge(raw)
         ids = {word: index for index, word in enumerate(raw.words)}
@@ -165,43 +159,36 @@ class Phrases:
 
 
 def _pair_keys(block: np.ndarray) -> np.ndarray:
-    """Each word with its successor as one number, -1 where a sentence ends between or beside them."""
+    """Write each word with its successor as one number, -1 where a sentence ends between or beside them."""
     first, second = block[:-1].astype(np.int64), block[1:].astype(np.int64)
     return np.where((first > 0) & (second > 0), first << 32 | second, -1)
 
 
-def _count_pairs(raw: RawCorpus) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct pairs as keys, and how often each occurs."""
-    total, waiting = _Counted(), _Counted()
+def _count_pairs(raw: RawCorpus) -> _Counts:
+    """Count the distinct pairs, by their keys."""
+    none = np.zeros(0, dtype=np.int64)
+    total = waiting = none, none
     last = np.zeros(1, dtype=np.int32)
     for block in raw.blocks():
         keys = _pair_keys(np.concatenate([last, block]))
         last = block[-1:]
-        waiting = waiting.joined(_Counted(*np.unique(keys[keys >= 0], return_counts=True)))
-        if len(waiting.keys) >= len(total.keys):  # each key is sorted anew as often as the total doubles, no more
-            total, waiting = total.joined(waiting), _Counted()
-    total = total.joined(waiting)
-    return total.keys, total.counts
+        waiting = _added(waiting, np.unique(keys[keys >= 0], return_counts=True))
+        if len(waiting[0]) >= len(total[0]):  # each key is sorted anew as often as the total doubles, no more
+            total, waiting = _added(total, waiting), (none, none)
+    return _added(total, waiting)
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """Sorted distinct keys with their counts."""
-
-    keys: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    counts: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-
-    def joined(self, other: "_Counted") -> "_Counted":
-        everything = np.concatenate([self.keys, other.keys])
-        keys, place = np.unique(everything, return_inverse=True)
-        weights = np.concatenate([self.counts, other.counts])
-        return _Counted(keys, np.bincount(place, weights=weights, minlength=len(keys)).astype(np.int64))
+def _added(one: _Counts, other: _Counts) -> _Counts:
+    keys, place = np.unique(np.concatenate([one[0], other[0]]), return_inverse=True)
+    counts = np.bincount(place, weights=np.concatenate([one[1], other[1]]), minlength=len(keys))
+    return keys, counts.astype(np.int64)
 
 
 def _merged(block: np.ndarray, keys: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, bool]:
-    """A block with its pairs merged from left to right: of overlapping ones the first, the third, ...
+    """Merge the pairs of a block from left to right: of overlapping ones the first, the third, ...
 
-    Also whether its last word is still free to be the first of a pair.
+    Returns:
+        The block, and whether its last word is still free to be the first of a pair.
     """
     if len(keys) == 0 or len(block) < 2:
         return block, bool(len(keys) and len(block) and block[-1] != 0)

@@ -36,7 +36,7 @@ def export_sentence_transformers(
     Words without a vector are left out of the mean in both layouts; a text of none but such words becomes zeros.
 
     Args:
-        vectors: The words and their vectors, written as float32, in safetensors.
+        vectors: The words and their vectors; they are written as float32.
         folder: Made if it does not exist.
         layout: "static" is one `StaticEmbedding`, the fast one: words end at white space, and punctuation at their
             edges is taken as words of its own. "word" is `WordEmbeddings` and `Pooling`: words end at white space, and
@@ -49,13 +49,10 @@ def export_sentence_transformers(
     if "" in words:
         raise ValueError("The empty word can have no vector; leave it out.")
     target = Path(folder)
-    if layout == "static":
-        modules, lost = _write_static(target, words, rows, lowercase)
-    elif layout == "word":
-        modules, lost = _write_word(target, words, rows, lowercase)
-    else:
+    writers = {"static": _write_static, "word": _write_word}
+    if layout not in writers:
         raise ValueError(f"layout is {layout!r}; it can be 'static' or 'word'.")
-    _write_modules(target, modules)
+    lost = writers[layout](target, words, rows, lowercase)
     if lost:
         logger.warning(
             "%d of %d words, such as %s, are found in no text: they hold spaces, capitals that lowercase=True takes "
@@ -73,8 +70,8 @@ def export_text_encoder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     `config.hidden_size`, which is one direction of a bidirectional network, and not always the last layer's.
 
     Args:
-        model: A recurrent network or a transformer, with or without a head, which stays behind.
-        tokenizer: Its tokenizer.
+        model: A recurrent network or a transformer; a head stays behind.
+        tokenizer: The model's.
         folder: Made if it does not exist.
     """
     body: Any = model.base_model
@@ -93,17 +90,11 @@ def export_text_encoder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
 
 
 def _write_modules(target: Path, modules: list[tuple[str, str]]) -> None:
-    _write_json(
-        target / "modules.json",
-        [
-            {"idx": index, "name": str(index), "path": path, "type": f"{_MODULES}.{kind}"}
-            for index, (kind, path) in enumerate(modules)
-        ],
-    )
-    _write_json(
-        target / "config_sentence_transformers.json",
-        {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"},
-    )
+    places = enumerate(modules)
+    rows = [{"idx": at, "name": str(at), "path": path, "type": f"{_MODULES}.{kind}"} for at, (kind, path) in places]
+    options: dict[str, Any] = {"prompts": {}, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+    _write_json(target / "modules.json", rows)
+    _write_json(target / "config_sentence_transformers.json", options)
 
 
 def _write_pooling(folder: Path, width: int) -> None:
@@ -111,15 +102,14 @@ def _write_pooling(folder: Path, width: int) -> None:
     _write_json(folder / "config.json", {"word_embedding_dimension": width, "pooling_mode_mean_tokens": True})
 
 
-def _write_static(
-    target: Path, words: Sequence[str], rows: np.ndarray, lowercase: bool
-) -> tuple[list[tuple[str, str]], list[str]]:
+def _write_static(target: Path, words: Sequence[str], rows: np.ndarray, lowercase: bool) -> list[str]:
+    """Write one `StaticEmbedding`; return the words that no text can reach."""
     tokenizer = _static_tokenizer(words, lowercase)
     _write_weights(target, {"embedding.weight": rows})
     tokenizer.save(str(target / "tokenizer.json"))
+    _write_modules(target, [("StaticEmbedding", "")])
     encodings = tokenizer.encode_batch_fast(list(words), add_special_tokens=False)
-    lost = [words[index] for index, encoding in enumerate(encodings) if encoding.ids != [index]]
-    return [("StaticEmbedding", "")], lost
+    return [words[index] for index, encoding in enumerate(encodings) if encoding.ids != [index]]
 
 
 def _static_tokenizer(words: Sequence[str], lowercase: bool) -> Tokenizer:
@@ -142,26 +132,17 @@ def _static_tokenizer(words: Sequence[str], lowercase: bool) -> Tokenizer:
     return tokenizer
 
 
-def _write_word(
-    target: Path, words: Sequence[str], rows: np.ndarray, lowercase: bool
-) -> tuple[list[tuple[str, str]], list[str]]:
+def _write_word(target: Path, words: Sequence[str], rows: np.ndarray, lowercase: bool) -> list[str]:
+    """Write `WordEmbeddings` and `Pooling`; return the words that no text can reach."""
     embeddings, pooling = target / "0_WordEmbeddings", target / "1_Pooling"
+    cut = {"tokenizer_class": f"{_MODULES}.tokenizer.WhitespaceTokenizer", "max_seq_length": 1_000_000}
+    known = {"vocab": list(words), "stop_words": [], "do_lower_case": lowercase}
     _write_weights(embeddings, {"emb_layer.weight": rows})
-    _write_json(
-        embeddings / "wordembedding_config.json",
-        {
-            "tokenizer_class": f"{_MODULES}.tokenizer.WhitespaceTokenizer",
-            "update_embeddings": False,
-            "max_seq_length": 1_000_000,
-        },
-    )
-    _write_json(
-        embeddings / "whitespacetokenizer_config.json",
-        {"vocab": list(words), "stop_words": [], "do_lower_case": lowercase},
-    )
+    _write_json(embeddings / "wordembedding_config.json", {**cut, "update_embeddings": False})
+    _write_json(embeddings / "whitespacetokenizer_config.json", known)
     _write_pooling(pooling, rows.shape[1])
-    lost = [word for word in words if word.split() != [word] or (lowercase and word != word.lower())]
-    return [("WordEmbeddings", embeddings.name), ("Pooling", pooling.name)], lost
+    _write_modules(target, [("WordEmbeddings", embeddings.name), ("Pooling", pooling.name)])
+    return [word for word in words if word.split() != [word] or (lowercase and word != word.lower())]
 
 
 def _write_weights(folder: Path, tensors: dict[str, np.ndarray]) -> None:

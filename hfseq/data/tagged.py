@@ -1,74 +1,39 @@
 """Words with tags from the Hub, local files or our generator: into columns `tokens` and `labels`, then token ids.
 
-Tables (Parquet, JSON) have a list of words and a list of tags in each row. CoNLL files have a word on each line, its
-tags behind it, and an empty line after each sentence:
-
-| file               | columns                                                                              |
-|--------------------|--------------------------------------------------------------------------------------|
-| `.conllu`          | `tokens`, `lemma`, `tags` and `upos` (the same), `xpos`, `feats`, `deprel`           |
-| any other of CoNLL | `tokens` (the first), `tags` (the last), and `column_2`, `column_3`, ... between them |
-
+Tables (Parquet, JSON) have a list of words and a list of tags in each row; files of CoNLL are read by `conll.py`.
 Entities are brought to IOB2, the writing that pipelines read: tags in IOB1, IOBES or BILOU tell the same entities.
 """
 
 import logging
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerFast
 
 from ..evaluation.entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
 from ..evaluation.scores import IGNORED_LABEL
-from ..settings import check_known
-from .text import (
-    FORMATS,
-    DataSettings,
-    Formats,
-    chosen_splits,
-    class_names,
-    column_values,
-    common_feature,
-    cut_splits,
-    is_text,
-    read_splits,
-    spelled,
-    with_classes,
-)
+from ..settings import option
+from .conll import CONLL_FORMATS, sentences
+from .sources import FORMATS, column_values, cut_splits, load_splits, take_columns
+from .text import DataSettings, class_names, common_feature, is_list, is_text, spelled, with_classes
 
 logger = logging.getLogger(__name__)
 
-_TOKENS, _TAGS, _LABELS, _LOST = "tokens", "tags", "labels", "words left out"
-_CONLLU_COLUMNS: Final = {"tokens": 1, "lemma": 2, "tags": 3, "upos": 3, "xpos": 4, "feats": 5, "deprel": 7}
-_CONLLU_WIDTH = 10
-_QUOTED = 200  # characters of a line that a message repeats
-_CONLL_LINES, _CONLLU_LINES = "lines of CoNLL", "lines of CoNLL-U"  # the only column of a file that was read as text
-
-
-def _lines(column: str) -> tuple[str, dict[str, Any]]:
-    return "text", {"features": Features({column: Value("string")}), "encoding": "utf-8-sig"}
-
-
-TAGGED_FORMATS: Formats = {
-    **{suffix: FORMATS[suffix] for suffix in (".parquet", ".json", ".jsonl")},
-    **dict.fromkeys((".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio"), _lines(_CONLL_LINES)),
-    ".conllu": _lines(_CONLLU_LINES),
-}
+_TOKENS, _LABELS, _LOST = "tokens", "labels", "words left out"
+_Ids: TypeAlias = Sequence[int]
+_Words: TypeAlias = Sequence[int | None]  # the place of each token's word; None: a special token that was added
+_FORMATS = {**{suffix: FORMATS[suffix] for suffix in (".parquet", ".json", ".jsonl")}, **CONLL_FORMATS}
 
 
 @dataclass
 class TaggedSettings(DataSettings):
     """Which words and tags to learn from."""
 
-    text_column: str = field(default=_TOKENS, metadata={"help": "the column of words, a list a row"})
-    label_column: str = field(
-        default=_TAGS, metadata={"help": "the column of tags: a list of names or integers a row, one for each word"}
-    )
-    label_names: list[str] | None = field(default=None, metadata={"help": "all tags, in the order of their ids"})
+    text_column: str = option(_TOKENS, "the column of words, a list a row")
+    label_column: str = option("tags", "the column of tags: a list of names or integers a row, one for each word")
 
 
 @dataclass(frozen=True)
@@ -89,14 +54,14 @@ class TaggedTask:
         return tell_entities(self.label_names)
 
     def tags(self, split: str) -> list[list[str]]:
-        """The rows of tags of a split, by name."""
+        """Return the rows of tags of a split, by name."""
         return [[self.label_names[index] for index in row] for row in self.dataset[split][_LABELS][:]]
 
 
 def load_tagged(settings: TaggedSettings) -> TaggedTask:
     """Load words and tags, check every row, and cut a validation split where there is none."""
-    splits = chosen_splits(read_splits(settings, formats=TAGGED_FORMATS), settings.splits)
-    dataset = DatasetDict({split: _two_columns(rows, split, settings) for split, rows in splits.items()})
+    splits = load_splits(settings, _FORMATS)
+    dataset = DatasetDict({split: _words_and_tags(rows, split, settings) for split, rows in splits.items()})
     feature = common_feature(dataset)
     if not isinstance(feature, List):
         raise ValueError(f"data.label_column={settings.label_column!r} holds {spelled(feature)}, not lists of tags.")
@@ -106,7 +71,7 @@ def load_tagged(settings: TaggedSettings) -> TaggedTask:
         dataset, names = _with_iob2(dataset, names)
     else:
         _check_strays(dataset, names, settings)
-    cut_splits(dataset, settings)
+    cut_splits(dataset, settings, settings.max_rows)
     return TaggedTask(dataset, names)
 
 
@@ -127,17 +92,8 @@ def _check_strays(dataset: DatasetDict, names: list[str], settings: TaggedSettin
                 )
 
 
-def _two_columns(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset:
-    if rows.column_names == [_CONLL_LINES]:
-        rows = _from_conll(rows[_CONLL_LINES][:], split)
-    elif rows.column_names == [_CONLLU_LINES]:
-        rows = _from_conllu(rows[_CONLLU_LINES][:], split)
-    if rows.num_rows == 0:
-        raise ValueError(f"Split {split!r} is empty; give rows, or choose other splits with data.splits.")
-    columns = {settings.text_column: _TOKENS, settings.label_column: _LABELS}
-    check_known(settings.text_column, rows.column_names, f"split {split!r}", kind="data.text_column")
-    check_known(settings.label_column, rows.column_names, f"split {split!r}", kind="data.label_column")
-    rows = rows.select_columns(list(columns)).rename_columns(columns)
+def _words_and_tags(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset:
+    rows = take_columns(sentences(rows, split), split, settings, text_column=_TOKENS, label_column=_LABELS)
     words = rows.features[_TOKENS]
     if not (isinstance(words, List) and is_text(words.feature)):
         raise ValueError(
@@ -148,14 +104,10 @@ def _two_columns(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset
 
 
 def _check_rows(rows: Dataset, split: str, settings: TaggedSettings) -> None:
-    """Refuse a row that lacks one of the two lists or has more words than tags or fewer, and a word that is blank."""
+    """Refuse a row that has more words than tags or fewer, and a word that is blank."""
     words, tags = column_values(rows, _TOKENS), column_values(rows, _LABELS)
-    if not (pa.types.is_list(tags.type) or pa.types.is_large_list(tags.type)):
+    if not is_list(tags):
         return  # what holds no lists is refused for all splits together
-    for column, values in ((settings.text_column, words), (settings.label_column, tags)):
-        missing = pc.index(pc.is_null(values), True).as_py()
-        if missing >= 0:
-            raise ValueError(f"Split {split!r}, row {missing}: {column!r} has no value; fill in or remove such rows.")
     counts = pc.list_value_length(words), pc.list_value_length(tags)
     row = pc.index(pc.not_equal(*counts), True).as_py()
     if row >= 0:
@@ -196,77 +148,8 @@ def _with_iob2(dataset: DatasetDict, names: list[str]) -> tuple[DatasetDict, lis
     logger.warning("The tags were not in IOB2, which pipelines read: they have been rewritten, for the same entities.")
     names = [OUTSIDE, *pairs]
     features = Features({_TOKENS: dataset["train"].features[_TOKENS], _LABELS: List(ClassLabel(names=names))})
-    return (
-        DatasetDict(
-            {
-                split: Dataset.from_dict({_TOKENS: part[_TOKENS][:], _LABELS: written[split]}, features)
-                for split, part in dataset.items()
-            }
-        ),
-        names,
-    )
-
-
-def _from_conll(lines: Iterable[str], split: str) -> Dataset:
-    """Read sentences of words and tags in columns, parted by tabs or, in a file without them, by blanks."""
-    width, first = 0, ""
-    sentences: list[list[list[str]]] = [[]]
-    for number, line in enumerate(lines, start=1):
-        cells = line.split("\t") if "\t" in line else re.split(" +", line.strip(" \r\n"))
-        if _parts_sentences(line) or (line.startswith("# id ") and not sentences[-1]):  # as MultiCoNER has ids
-            sentences.append([])
-            continue
-        if not width:
-            width, first = len(cells), line
-        if len(cells) != width or width < 2:
-            wanted = f"{width}, as the lines before it" if width > 1 else "a word and its tags"
-            raise ValueError(
-                f"Split {split!r}, line {number} has {len(cells)} columns, not {wanted}: {line[:_QUOTED]!r}. "
-                + _cure(line, first)
-            )
-        sentences[-1].append([cell.strip() for cell in cells])
-    names = [_TOKENS, *(f"column_{index}" for index in range(2, width)), _TAGS]
-    return _columns(sentences, dict(zip(names, range(width), strict=False)))
-
-
-def _parts_sentences(line: str) -> bool:
-    """Tell empty lines and beginnings of documents."""
-    return not line.strip() or line.split()[0] == "-DOCSTART-"
-
-
-def _cure(line: str, first: str) -> str:
-    """Say what to do with a line of another width than the first one of the file."""
-    for comment in (line, first):
-        if comment.startswith("# "):
-            return (
-                f"{comment[:_QUOTED]!r} is read as a word and its tags: remove it and its like if they are comments."
-            )
-    return "An empty line ends a sentence."
-
-
-def _from_conllu(lines: Iterable[str], split: str) -> Dataset:
-    """Read sentences of Universal Dependencies: the words of the tree, neither contractions (1-2) nor gaps (1.1)."""
-    sentences: list[list[list[str]]] = [[]]
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            sentences.append([])
-        elif not line.startswith("#"):
-            cells = line.split("\t")
-            if len(cells) != _CONLLU_WIDTH:
-                raise ValueError(
-                    f"Split {split!r}, line {number} has {len(cells)} columns, parted by tabs; CoNLL-U has "
-                    f"{_CONLLU_WIDTH}: {line[:_QUOTED]!r}."
-                )
-            if cells[0].isdecimal():
-                sentences[-1].append(cells)
-    return _columns(sentences, _CONLLU_COLUMNS)
-
-
-def _columns(sentences: Iterable[Sequence[Sequence[str]]], places: dict[str, int]) -> Dataset:
-    """Sentences of lines of cells -> a row each, with the cells of a column side by side."""
-    full = [sentence for sentence in sentences if sentence]
-    columns = {name: [[cells[place] for cells in sentence] for sentence in full] for name, place in places.items()}
-    return Dataset.from_dict(columns, Features({name: List(Value("string")) for name in columns}))
+    columns = {split: {_TOKENS: part[_TOKENS][:], _LABELS: written[split]} for split, part in dataset.items()}
+    return DatasetDict({split: Dataset.from_dict(own, features) for split, own in columns.items()}), names
 
 
 def tokenize_words(
@@ -283,7 +166,7 @@ def tokenize_words(
     leaves nothing of (a lone control character) is read as its unknown token, so that each word has a place.
 
     Args:
-        dataset: Rows with columns `tokens` and `labels`.
+        dataset: As `load_tagged` makes it.
         tokenizer: One that sees where the words of a list end, see `hfseq.tokenization`.
         names: Of the tags, in the order of their ids.
         max_length: Longer texts are cut to so many tokens, special tokens included; a warning tells how many words
@@ -291,25 +174,15 @@ def tokenize_words(
         label_all_tokens: Tag the other tokens of a word as well: inside the entity that its first one begins, or as
             the first one. For training only, as measures count words.
     """
-    options = {
-        "tokenizer": tokenizer,
-        "max_length": max_length,
-        "later": _tags_of_later_tokens(names) if label_all_tokens else [IGNORED_LABEL] * len(names),
-    }
-    columns = Features(
-        {
-            "input_ids": List(Value("int32")),
-            "labels": List(Value("int64")),
-            "length": Value("int64"),
-            _LOST: Value("int64"),
-        }
-    )
+    later = _tags_of_later_tokens(names) if label_all_tokens else [IGNORED_LABEL] * len(names)
+    number = Value("int64")
+    columns = {"input_ids": List(Value("int32")), "labels": List(number), "length": number, _LOST: number}
     tokens = dataset.map(
         _tokenize,
         batched=True,
-        fn_kwargs=options,
+        fn_kwargs={"tokenizer": tokenizer, "max_length": max_length, "later": later},
         remove_columns=dataset.column_names,
-        features=columns,
+        features=Features(columns),
         desc="Tokenizing",
     )
     if lost := sum(tokens[_LOST][:]):
@@ -321,7 +194,7 @@ def tokenize_words(
 
 
 def _tags_of_later_tokens(names: Sequence[str]) -> list[int]:
-    """What a word's later tokens are tagged with, for each tag of its first one."""
+    """Return what a word's later tokens are tagged with, for each tag of its first one."""
     ids = {name: index for index, name in enumerate(names)}
     if not tell_entities(names):
         return list(ids.values())
@@ -344,9 +217,7 @@ def _tokenize(
     return made
 
 
-def _cut(
-    ids: Sequence[int], words: Sequence[int | None], max_length: int
-) -> tuple[Sequence[int], Sequence[int | None]]:
+def _cut(ids: _Ids, words: _Words, max_length: int) -> tuple[_Ids, _Words]:
     """Keep the first tokens of words, and all special tokens."""
     of_words = [place for place, word in enumerate(words) if word is not None]
     left_out = set(of_words[max_length - len(ids) :])
@@ -354,10 +225,8 @@ def _cut(
     return [ids[place] for place in kept], [words[place] for place in kept]
 
 
-def _encoded(
-    rows: list[list[str]], tokenizer: PreTrainedTokenizerFast
-) -> Iterator[tuple[Sequence[int], Sequence[int | None]]]:
-    """Ids of each row, and the word that each of them belongs to (None: a special token that was added)."""
+def _encoded(rows: list[list[str]], tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[_Ids, _Words]]:
+    """Turn each row into ids, and the place of the word that each id belongs to."""
     encoded = tokenizer(rows, is_split_into_words=True, truncation=False, verbose=False)
     for index, words in enumerate(rows):
         ids, places = encoded["input_ids"][index], encoded.word_ids(index)
@@ -368,7 +237,7 @@ def _encoded(
         yield ids, places
 
 
-def _labels(words: Sequence[int | None], tags: Sequence[int], later: Sequence[int]) -> Iterator[int]:
+def _labels(words: _Words, tags: Sequence[int], later: Sequence[int]) -> Iterator[int]:
     before = None
     for word in words:
         if word is None:

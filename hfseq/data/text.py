@@ -2,86 +2,44 @@
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, load_dataset, load_from_disk
-from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerBase
 
-from hfseq.data.embedded.load import load_embedded
-from hfseq.data.json_files import check_json
-from hfseq.models.packed_files import check_plain, not_in_encoding
-from hfseq.settings import check_known
+from ..settings import check_known, option
+from .sources import SplitSettings, column_values, cut_splits, load_splits, take_columns
 
 logger = logging.getLogger(__name__)
 
-_SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
-# An empty cell is an empty text and "NA" or "null" is a word: pandas would turn them into missing values.
-Formats = Mapping[str, tuple[str, dict[str, Any]]]
-FORMATS: Formats = {
-    ".parquet": ("parquet", {}),
-    ".csv": ("csv", {"keep_default_na": False}),
-    ".tsv": ("csv", {"keep_default_na": False, "sep": "\t"}),
-    ".json": ("json", {}),
-    ".jsonl": ("json", {}),
-}
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _MISSING = {"nan", "na", "n/a", "null", "none", "inf", "-inf", "-", "?"}
 _MANY_CLASSES = 1000
 _NAMED = 10  # labels that a message names
 _CELLS = 1 << 30  # of the table of rows by labels, four bytes each
-_SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
 
 @dataclass
-class DataSettings:
+class DataSettings(SplitSettings):
     """Which texts and labels to learn from."""
 
-    name: str | None = field(
-        default=None, metadata={"help": "a dataset on the Hub (user/name), or `embedded` for the generated one"}
-    )
-    config: str | None = field(default=None, metadata={"help": "configuration of the Hub dataset"})
-    revision: str | None = field(default=None, metadata={"help": "branch, tag or commit of the Hub dataset"})
-    path: str | dict[str, str] | None = field(
-        default=None, metadata={"help": "a folder, a file, or {split: file}; read in place of downloading `name`"}
-    )
-    splits: dict[str, str] | None = field(
-        default=None, metadata={"help": "which splits to use, {train: ..., validation: ..., test: ...}"}
-    )
-    text_column: str = field(default="text", metadata={"help": "the column of texts"})
-    label_column: str = field(
-        default="label", metadata={"help": "the column of labels: names, integers, lists of them, or floats"}
-    )
-    label_names: list[str] | None = field(default=None, metadata={"help": "all classes, in the order of their ids"})
-    max_rows: int | None = field(default=None, metadata={"help": "rows kept of each split, drawn with `seed`"})
-    validation_fraction: float = field(
-        default=0.1, metadata={"help": "share of train that becomes validation where there is none"}
-    )
-    seed: int = field(default=0, metadata={"help": "seed of generated data, of the validation cut and of max_rows"})
+    label_column: str = option("label", "the column of labels: names, integers, lists of them, or floats")
+    label_names: list[str] | None = option(None, "all classes, in the order of their ids")
+    max_rows: int | None = option(None, "rows kept of each split, drawn with `seed`")
 
     def __post_init__(self) -> None:
-        if self.name is None and self.path is None:
-            raise ValueError("no data: give `name` (a Hub dataset or `embedded`) or `path` (a local folder or file).")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction={self.validation_fraction} must lie between 0 and 1.")
+        """Refuse what names no data, no labels or no rows."""
+        super().__post_init__()
         if self.max_rows is not None and self.max_rows < 1:
             raise ValueError(f"max_rows={self.max_rows} must be at least 1; null keeps every row.")
         if self.text_column == self.label_column:
             raise ValueError(f"text_column and label_column are both {self.text_column!r}; they must differ.")
         if self.label_names is not None and len(set(self.label_names)) != len(self.label_names):
             raise ValueError(f"label_names={self.label_names} holds a name twice; each class needs its own.")
-        for split in self.splits or {}:
-            check_known(split, _SPLIT_NAMES, "splits", kind="split")
-
-    @property
-    def hub_id(self) -> str | None:
-        """The data set of the Hub that is read: none where local files take its place or the data are generated."""
-        return self.name if self.path is None and self.name != "embedded" else None
 
 
 @dataclass(frozen=True)
@@ -102,30 +60,27 @@ class TextTask:
 
 def load_text_dataset(settings: DataSettings) -> TextTask:
     """Load texts and labels, check every row, and cut a validation split where there is none."""
-    splits = chosen_splits(read_splits(settings), settings.splits)
-    dataset = DatasetDict({split: _two_columns(rows, split, settings) for split, rows in splits.items()})
+    dataset = DatasetDict({split: _texts(rows, split, settings) for split, rows in load_splits(settings).items()})
     task = _with_labels(dataset, settings)
-    cut_splits(task.dataset, settings)
+    cut_splits(task.dataset, settings, settings.max_rows)
     return task
 
 
-def cut_splits(dataset: DatasetDict, settings: DataSettings) -> None:
-    """Cut a validation split off train where there is none, and every split to `max_rows`; in place."""
-    if "validation" not in dataset:
-        cut = dataset["train"].train_test_split(settings.validation_fraction, seed=settings.seed)
-        dataset["train"], dataset["validation"] = cut["train"], cut["test"]
-    for split, rows in dataset.items():
-        if settings.max_rows is not None and rows.num_rows > settings.max_rows:
-            dataset[split] = rows.shuffle(seed=settings.seed).select(range(settings.max_rows))
+def _texts(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
+    rows = take_columns(rows, split, settings, text_column="text", label_column="labels")
+    if not is_text(rows.features["text"]):
+        kind = spelled(rows.features["text"])
+        raise ValueError(f"Split {split!r}: data.text_column={settings.text_column!r} holds {kind}, not texts.")
+    return rows
 
 
 def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
     """Turn the column `text` into `input_ids` and `length`; every other column stays.
 
     Args:
-        dataset: rows with a column `text`; an empty text gives the special tokens alone.
-        tokenizer: any tokenizer.
-        max_length: longer texts are cut to this many tokens, special tokens included.
+        dataset: Rows with a column `text`; an empty text gives the special tokens alone.
+        tokenizer: Any.
+        max_length: Longer texts are cut to this many tokens, special tokens included.
     """
     options = {"tokenizer": tokenizer, "max_length": max_length}
     return dataset.map(_tokenize, batched=True, fn_kwargs=options, remove_columns=["text"], desc="Tokenizing")
@@ -144,155 +99,13 @@ def _tokenize(
     return {"input_ids": encoded["input_ids"], "length": [len(ids) for ids in encoded["input_ids"]]}
 
 
-def read_splits(settings: DataSettings, streaming: bool = False, formats: Formats = FORMATS) -> dict[str, Dataset]:
-    """Read every split of the source, with the columns that it has.
-
-    Args:
-        settings: Which source.
-        streaming: Download nothing of a Hub dataset before it is read; its splits are then `IterableDataset`s.
-        formats: Of local files: suffix -> builder of `datasets`, and its options.
-    """
-    if settings.path is not None:
-        return _read_local(settings.path, settings, formats)
-    if settings.name == "embedded":
-        return load_embedded(seed=settings.seed)
-    return _read_hub(settings, streaming)
-
-
-def _read_hub(settings: DataSettings, streaming: bool) -> dict[str, Dataset]:
-    name, where = settings.name, f"data.name={settings.name!r}"
-    if Path(str(name)).exists():
-        raise ValueError(f"{where} is also a local path; write --data.path={name} to read it.")
-    try:
-        return load_dataset(name, settings.config, revision=settings.revision, streaming=streaming)
-    except DatasetNotFoundError as error:
-        raise FileNotFoundError(
-            f"{where} is neither `embedded` nor a dataset that the Hub shows you: check the spelling, and the login "
-            f"for a private one; local files are given by --data.path. {error}"
-        ) from error
-    except ConnectionError as error:
-        raise ConnectionError(
-            f"{where} is not in the local cache and the Hub cannot be reached. Give a local copy with "
-            f"--data.path=FOLDER, or run once with a network: later runs read the cache. {error}"
-        ) from error
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{where}, data.config={settings.config!r}: {error}") from error
-
-
-def _read_local(path: str | dict[str, str], settings: DataSettings, formats: Formats) -> dict[str, Dataset]:
-    if isinstance(path, dict):
-        return {split: _read_files([existing_path(file)], formats) for split, file in path.items()}
-    root = existing_path(path)
-    if root.is_file():
-        return {"train": _read_files([root], formats)}
-    if (root / "dataset_dict.json").exists() or (root / "state.json").exists():
-        return _read_saved(root)
-    wanted = {name for names in _SPLIT_NAMES.values() for name in names} | set((settings.splits or {}).values())
-    files: dict[str, list[Path]] = {}
-    for file in sorted([*root.glob("*"), *root.glob("data/*")]):
-        match = _SPLIT_FILE.fullmatch(file.name)
-        if match is not None and match["split"] in wanted and match["suffix"] in formats:
-            files.setdefault(match["split"], []).append(file)
-    if not files:
-        held = ", ".join(sorted(file.name for file in root.iterdir())) or "nothing"
-        raise ValueError(
-            f"data.path={path!r} holds no train file ({' '.join(f'train{suffix}' for suffix in formats)}) "
-            f"and no saved dataset; it holds {held}."
-        )
-    return {split: _read_files(parts, formats) for split, parts in files.items()}
-
-
-def _read_saved(folder: Path) -> dict[str, Dataset]:
-    try:
-        saved = load_from_disk(str(folder))
-    except IndexError as error:  # how datasets answers a split without rows
-        raise ValueError(f"data.path={str(folder)!r} holds a saved split without rows; save it without.") from error
-    return saved if isinstance(saved, DatasetDict) else {"train": saved}
-
-
-def existing_path(path: str) -> Path:
-    """Return the path, with `~` resolved, of something that is there."""
-    if not Path(path).expanduser().exists():
-        raise FileNotFoundError(f"data.path={path!r} does not exist (looked from {Path.cwd()}).")
-    return Path(path).expanduser()
-
-
-def _read_files(files: list[Path], formats: Formats) -> Dataset:
-    names, suffixes = ", ".join(map(str, files)), {file.suffix for file in files}
-    if len(suffixes) > 1:
-        raise ValueError(f"One split has files of several types: {names}; keep one type.")
-    check_known(files[0].suffix, formats, names, kind="file type")
-    builder, options = formats[files[0].suffix]
-    for file in files:
-        check_plain(file)  # datasets would unpack it, and take all files of an archive for one
-        if builder == "json":
-            check_json(file)
-    try:
-        rows = load_dataset(builder, data_files=[str(file) for file in files], split="train", **options)
-    except (DatasetGenerationError, ValueError, StopIteration, pa.ArrowException) as error:
-        for file in files if builder != "parquet" else []:
-            if fault := not_in_encoding(file):
-                raise ValueError(fault) from error
-        reason = str(error.__cause__ or error) or "It holds no row."
-        raise ValueError(f"{names} cannot be read as {builder}; is it empty or torn? {reason}") from error
-    if "__index_level_0__" in rows.column_names:
-        raise ValueError(f"{names}: the rows have more cells than the header; quote texts that hold the separator.")
-    return rows
-
-
-def chosen_splits(source: Mapping[str, Dataset], splits: dict[str, str] | None) -> dict[str, Dataset]:
-    """Choose train and, where they are there, validation and test.
-
-    Args:
-        source: Every split.
-        splits: Its names for them; without, the usual ones.
-    """
-    if splits is None:
-        chosen = {
-            split: next(name for name in names if name in source)
-            for split, names in _SPLIT_NAMES.items()
-            if not source.keys().isdisjoint(names)
-        }
-    else:
-        chosen = splits
-        for name in chosen.values():
-            check_known(name, source, "data.splits", kind="split")
-    if "train" not in chosen:
-        raise ValueError(
-            f"The data has no train split, only {', '.join(source)}; name one with '--data.splits={{train: NAME}}'."
-        )
-    return {split: source[name] for split, name in chosen.items()}
-
-
-def _two_columns(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
-    columns = {settings.text_column: "text", settings.label_column: "labels"}
-    check_known(settings.text_column, rows.column_names, f"split {split!r}", kind="data.text_column")
-    check_known(settings.label_column, rows.column_names, f"split {split!r}", kind="data.label_column")
-    if rows.num_rows == 0:
-        raise ValueError(f"Split {split!r} is empty; give rows, or choose other splits with data.splits.")
-    rows = rows.select_columns(list(columns)).rename_columns(columns)
-    if not is_text(rows.features["text"]):
-        kind = spelled(rows.features["text"])
-        raise ValueError(f"Split {split!r}: data.text_column={settings.text_column!r} holds {kind}, not texts.")
-    for given, column in columns.items():
-        missing = pc.index(pc.is_null(column_values(rows, column)), True).as_py()
-        if missing >= 0:
-            raise ValueError(f"Split {split!r}, row {missing}: {given!r} has no value; fill in or remove such rows.")
-    return rows
-
-
-def column_values(rows: Dataset, column: str) -> pa.ChunkedArray:
-    """A whole column, as Arrow holds it."""
-    return rows.with_format("arrow")[:].column(column)
-
-
 def is_text(feature: Any) -> bool:
-    """Whether a column of this type holds texts."""
+    """Tell whether a column of this type holds texts."""
     return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
 
 
 def spelled(feature: Any) -> str:
-    """The type of a column as an error names it."""
+    """Name the type of a column in an error."""
     if isinstance(feature, List):
         return f"lists of {spelled(feature.feature)}"
     return feature.dtype if isinstance(feature, Value) else type(feature).__name__
@@ -305,11 +118,7 @@ def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
     feature = common_feature(dataset)
     if isinstance(feature, List):
         names = class_names(feature.feature, dataset, settings)
-        options = {"ids": {name: index for index, name in enumerate(names)}, "size": len(names)}
-        _check_multi_hot(dataset, names)
-        multi_hot = Features({"text": dataset["train"].features["text"], "labels": List(Value("float32"))})
-        dataset = dataset.map(_multi_hot, batched=True, fn_kwargs=options, features=multi_hot)
-        return TextTask(dataset, "multi_label_classification", names)
+        return TextTask(_with_multi_hot(dataset, names), "multi_label_classification", names)
     if _kind(feature) == "number":
         _check_scores(dataset, settings)
         return TextTask(dataset.cast_column("labels", Value("float32")), "regression", [settings.label_column])
@@ -322,12 +131,8 @@ def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
 def with_classes(dataset: DatasetDict, feature: Any) -> DatasetDict:
     """Make the column `labels` of every split one of classes."""
     size = max(1000, len(getattr(feature, "feature", feature).names))  # each batch costs as much as there are names
-    return DatasetDict(
-        {
-            split: rows.cast(Features({**rows.features, "labels": feature}), batch_size=size)
-            for split, rows in dataset.items()
-        }
-    )
+    features = Features({**dataset["train"].features, "labels": feature})
+    return DatasetDict({split: rows.cast(features, batch_size=size) for split, rows in dataset.items()})
 
 
 def _check_odd_labels(dataset: DatasetDict, settings: DataSettings) -> None:
@@ -349,26 +154,26 @@ def _check_odd_labels(dataset: DatasetDict, settings: DataSettings) -> None:
             )
 
 
-def _check_multi_hot(dataset: DatasetDict, names: list[str]) -> None:
-    """Refuse a table of rows by labels that no disk has room for."""
+def _with_multi_hot(dataset: DatasetDict, names: list[str]) -> DatasetDict:
+    """Turn lists of labels into rows of 0 and 1, unless no disk has room for them."""
     rows = max(split.num_rows for split in dataset.values())
     if rows * len(names) > _CELLS:
         raise ValueError(
             f"{rows} rows of {len(names)} possible labels are a table of {rows * len(names)} numbers, more than "
             f"{_CELLS}: keep the most frequent labels, or fewer rows."
         )
+    features = Features({"text": dataset["train"].features["text"], "labels": List(Value("float32"))})
+    return dataset.map(_multi_hot, batched=True, fn_kwargs={"names": names}, features=features)
 
 
-def _multi_hot(batch: dict[str, list[Any]], ids: dict[str, int], size: int) -> dict[str, list[Any]]:
-    rows = []
-    for labels in batch["labels"]:
-        present = {ids[label] if isinstance(label, str) else label for label in labels}
-        rows.append([float(index in present) for index in range(size)])
-    return {"labels": rows}
+def _multi_hot(batch: dict[str, list[Any]], names: list[str]) -> dict[str, list[Any]]:
+    """Mark the labels of each row, which are names or their places."""
+    present = [{names[label] if isinstance(label, int) else label for label in labels} for labels in batch["labels"]]
+    return {"labels": [[float(name in own) for name in names] for own in present]}
 
 
 def common_feature(dataset: DatasetDict) -> Any:
-    """The type of the column `labels`, once all splits are known to have the same."""
+    """Return the type of the column `labels`, once all splits are known to have the same."""
     features = {split: rows.features["labels"] for split, rows in dataset.items()}
     kinds = {split: _kind(feature) for split, feature in features.items()}
     if None in kinds.values() or len(set(kinds.values())) > 1:
@@ -384,7 +189,7 @@ def common_feature(dataset: DatasetDict) -> Any:
 
 
 def _kind(feature: Any) -> str | None:
-    """What the labels are; None for what no model here takes."""
+    """Return what the labels are; None for what no model here takes."""
     if isinstance(feature, List):
         inner = _kind(feature.feature)
         return f"list of {inner}" if inner in ("class", "name", "integer") else None
@@ -397,7 +202,7 @@ def _kind(feature: Any) -> str | None:
 
 
 def class_names(feature: Any, dataset: DatasetDict, settings: DataSettings) -> list[str]:
-    """The names of all classes, once every label of every split is known to be one of them."""
+    """Return the names of all classes, once every label of every split is known to be one of them."""
     seen = {split: _distinct(rows, split) for split, rows in dataset.items()}
     kind, given = _kind(feature), settings.label_names
     if kind == "class":
@@ -441,14 +246,18 @@ def _check_count(names: int, labels: int) -> None:
 
 
 def _label_values(rows: Dataset) -> pa.ChunkedArray:
-    """All labels of a split, those of lists one after another."""
+    """Return all labels of a split, those of lists one after another."""
     values = column_values(rows, "labels")
-    is_list = pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
-    return pc.list_flatten(values) if is_list else values
+    return pc.list_flatten(values) if is_list(values) else values
+
+
+def is_list(values: pa.ChunkedArray) -> bool:
+    """Tell whether each value is a list."""
+    return pa.types.is_list(values.type) or pa.types.is_large_list(values.type)
 
 
 def _some(labels: Iterable[Any]) -> str:
-    """The first few labels, as an error names them."""
+    """Name the first few labels in an error."""
     ordered = sorted(labels)
     return f"{ordered[:_NAMED]}" + (f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else "")
 

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, get_args
 
 import numpy as np
 import pyarrow
@@ -26,13 +26,10 @@ _BLOCK = 1 << 22  # bytes that are read, or numbers that are written, at a time
 _SAMPLE = 1 << 16  # bytes that tell text from binary; no word is longer
 _FLOAT = np.dtype("<f4")
 _SPACES = re.compile(r"[ \t\n\r\v\f]")  # wider ones, such as U+00A0, are letters to these formats
-_STRANGERS = (
-    (
-        b"\x80[\x02-\x05]",
-        "is a pickle. If gensim saved it and you trust its writer, read it with format='gensim'",
-    ),
-    (b"\xba\x16\x4f\x2f", "is a model of fastText; give its .vec file"),
-)
+_STRANGERS = {
+    b"\x80[\x02-\x05]": "is a pickle. If gensim saved it and you trust its writer, read it with format='gensim'",
+    b"\xba\x16\x4f\x2f": "is a model of fastText; give its .vec file",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +98,7 @@ def read_word_vectors(
                 _read_binary(file, collector, limit)
         found = collector.vectors()
     if not found.words and vocabulary is None:
-        raise ValueError(
-            f"{path} holds no vector with a word: each line must begin with one. Is it another kind of file?"
-        )
+        raise ValueError(f"{path} has no vector with a word: each line begins with one. Is it another kind of file?")
     return found
 
 
@@ -142,38 +137,33 @@ def write_word_vectors(
             file.write(f"{promised} {rows.shape[1]}\n".encode())
         for start in range(0, len(names), step):
             block = rows[start : start + step]
-            bodies = _as_bytes(block) if binary else _as_text(block)
+            bodies = [row.tobytes() for row in block] if binary else _as_text(block)
             file.write(b"".join(name + body for name, body in zip(names[start : start + step], bodies, strict=True)))
 
 
 class _Collector:
     """Gathers the words to keep and their rows, and counts what is passed over."""
 
-    def __init__(
-        self, path: str | Path, unit: str, vocabulary: Container[str] | None, encoding: str, errors: str
-    ) -> None:
-        self.path, self.unit = path, unit
-        self.vocabulary, self.encoding, self.errors = vocabulary, encoding, errors
+    def __init__(self, path: str | Path, unit: str, vocabulary: Container[str] | None, *codec: str) -> None:
+        self.path, self.unit, self.vocabulary = path, unit, vocabulary
+        self.encoding, self.errors = codec
         self.words: dict[str, None] = {}
         self.repeated = self.unnamed = 0
         self._rows, self._filled = np.empty((0, 0), dtype=np.float32), 0
 
     def where(self, number: int) -> str:
-        """The place in the file, for a message."""
+        """Name a place in the file, for a message."""
         return f"{self.path}, {self.unit} {number}"
 
-    def takes(self, raw: bytes, number: int) -> bool:
-        """Whether this word's vector is to be kept; if so, the word is."""
+    def takes(self, raw: bytes | str, number: int) -> bool:
+        """Tell whether this word's vector is to be kept; if so, keep the word."""
         try:
-            return self.takes_word(raw.decode(self.encoding, self.errors))
+            word = raw if isinstance(raw, str) else raw.decode(self.encoding, self.errors)
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{self.where(number)}: the word is not {codecs.lookup(self.encoding).name.upper()} ({error.reason}): "
                 f"{raw[:60]!r}. Give the encoding of the file, or unicode_errors='replace' or 'ignore'."
             ) from error
-
-    def takes_word(self, word: str) -> bool:
-        """The same for a word that is decoded already."""
         if word == "":
             self.unnamed += 1
         elif self.vocabulary is None or word in self.vocabulary:
@@ -183,8 +173,17 @@ class _Collector:
             self.repeated += 1
         return False
 
-    def add(self, rows: np.ndarray) -> None:
-        """Append rows to the matrix, which grows with what was read: a header may promise anything."""
+    def add(self, rows: np.ndarray, places: Sequence[int]) -> None:
+        """Append rows of finite numbers to the matrix, which grows with what was read: a header may promise anything.
+
+        Args:
+            rows: float32, (words, dimension).
+            places: Where they stand in the file.
+        """
+        wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if wrong.size:
+            where = self.where(places[wrong[0]])
+            raise ValueError(f"{where}: a number is NaN or infinite; remove or repair the {self.unit}.")
         if self._filled == 0:
             self._rows = np.empty((0, rows.shape[1]), dtype=np.float32)
         end = self._filled + len(rows)
@@ -198,7 +197,7 @@ class _Collector:
         self._rows.resize((count, self._rows.shape[1]), refcheck=False)
 
     def vectors(self, counts: np.ndarray | None = None) -> WordVectors:
-        """Everything that was kept, after a warning about what was not."""
+        """Return all that was kept, after a warning about what was not."""
         if self.repeated:
             logger.warning("%s holds %d repeated words; the first vector of each is kept.", self.path, self.repeated)
         if self.unnamed:
@@ -208,7 +207,7 @@ class _Collector:
 
 
 def _check_arguments(format: str, limit: int | None, encoding: str, unicode_errors: str) -> None:
-    if format not in ("auto", "text", "binary", "gensim"):
+    if format not in get_args(Format):
         raise ValueError(f"format is {format!r}; it can be 'auto', 'text', 'binary' or 'gensim'.")
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; it is a number of vectors, 1 or more.")
@@ -238,7 +237,7 @@ def _detect(path: str | Path) -> Literal["text", "binary"]:
     with open_packed(path, "rb") as file:
         first = file.readline(_SAMPLE)
         sample = file.read(_SAMPLE)
-    for pattern, what in _STRANGERS:
+    for pattern, what in _STRANGERS.items():
         if re.match(pattern, first):
             raise ValueError(f"{path} {what}.")
     sizes = _sizes(first)
@@ -252,7 +251,7 @@ def _detect(path: str | Path) -> Literal["text", "binary"]:
 
 
 def _sizes(line: bytes) -> tuple[int, int] | None:
-    """What a header promises, if the line is one: vectors and dimension."""
+    """Read what a header promises, if the line is one: vectors and dimension."""
     fields = _clean(line.removeprefix(codecs.BOM_UTF8)).split(b" ")
     if len(fields) != 2 or not all(field.isdigit() and len(field) < 20 for field in fields):
         return None
@@ -273,9 +272,7 @@ def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header
         if done == limit:
             break
     if done == 0:
-        raise ValueError(
-            f"{collector.path} holds no vectors; each line is a word and its numbers, separated by spaces."
-        )
+        raise ValueError(f"{collector.path} holds no vectors; each line is a word and its numbers, parted by spaces.")
     if promise and (done > promise[0] or (done < promise[0] and done != limit)):
         raise TornFileError(
             f"{collector.path}: the first line promises {promise[0]} vectors but {done} follow; is it torn?"
@@ -283,7 +280,7 @@ def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header
 
 
 def _blocks_of_lines(file: IO[bytes], path: str | Path, first: int) -> Iterator[list[bytes]]:
-    """The lines of a file from here on, many at a time; none is longer than it may be."""
+    """Yield the lines of a file from here on, many at a time; none is longer than it may be."""
     rest = b""
     while block := file.read(_BLOCK):
         *lines, rest = (rest + block).split(b"\n")
@@ -297,7 +294,7 @@ def _blocks_of_lines(file: IO[bytes], path: str | Path, first: int) -> Iterator[
 
 
 def _promise(file: IO[bytes], path: str | Path, header: bool | None) -> tuple[int, int] | None:
-    """What the header promises, vectors and dimension; without one, the file stays at its beginning."""
+    """Read what the header promises, vectors and dimension; without one, the file stays at its beginning."""
     first = b"" if header is False else file.readline(_SAMPLE)
     sizes = _sizes(first)
     if sizes is None:
@@ -326,15 +323,13 @@ def _add_lines(lines: list[bytes], first: int, dimension: int, collector: _Colle
         return
     rows = _parse(numbers, dimension)
     if rows is None:
-        rows = np.stack(
-            [_row(text, dimension, collector.where(place)) for text, place in zip(numbers, places, strict=True)]
-        )
-    _check_finite(rows, places, collector)
-    collector.add(rows)
+        texts = zip(numbers, places, strict=True)
+        rows = np.stack([_row(text, dimension, collector.where(place)) for text, place in texts])
+    collector.add(rows, places)
 
 
 def _split(line: bytes, dimension: int, where: str) -> tuple[bytes, bytes]:
-    """Word and numbers. GloVe's larger files hold words with spaces: only a number too many is a mistake."""
+    """Part word and numbers. GloVe's larger files hold words with spaces: only a number too many is a mistake."""
     fields = line.split(b" ")
     too_many = len(fields) > dimension + 1 and _is_number(fields[-dimension - 1])
     if dimension == 0 or len(fields) <= dimension or too_many:
@@ -351,7 +346,7 @@ def _is_number(text: bytes) -> bool:
 
 
 def _parse(texts: list[bytes], dimension: int) -> np.ndarray | None:
-    """All numbers of many lines at once; none if something is wrong with one of them."""
+    """Read all numbers of many lines at once; None if something is wrong with one of them."""
     text = b" ".join(texts)
     # numpy takes any white space between two numbers, so that one missing here could make up for one too many there.
     if any(space in text for space in (b"  ", b"\r", b"\v", b"\f")):
@@ -366,20 +361,13 @@ def _parse(texts: list[bytes], dimension: int) -> np.ndarray | None:
 
 
 def _row(text: bytes, dimension: int, where: str) -> np.ndarray:
-    """One line by itself, to say which number is none."""
+    """Read one line by itself, to say which number is none."""
     row = _parse([text], dimension)
     if row is not None:
         return row[0]
     fields = text.split(b" ")
     wrong = next((field for field in fields if _parse([field], 1) is None), text)
     raise ValueError(f"{where}: expected {dimension} numbers; could not convert {wrong!r} to one.")
-
-
-def _check_finite(rows: np.ndarray, places: list[int], collector: _Collector) -> None:
-    wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if wrong.size:
-        where = collector.where(places[wrong[0]])
-        raise ValueError(f"{where}: a number is NaN or infinite; remove or repair the {collector.unit}.")
 
 
 def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> None:
@@ -389,9 +377,8 @@ def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> N
     if count == 0:
         raise ValueError(f"{collector.path} holds no vectors; its header says so.")
     if dimension * _FLOAT.itemsize > LONGEST_LINE:
-        raise ValueError(
-            f"{collector.path}, line 1: a vector of {dimension} numbers has more than {LONGEST_LINE} bytes."
-        )
+        where = f"{collector.path}, line 1"
+        raise ValueError(f"{where}: a vector of {dimension} numbers has more than {LONGEST_LINE} bytes.")
     data, offset, done = b"", file.tell(), 0  # offset: of the data, in the file
     wanted = count if limit is None else min(count, limit)
     while done < wanted:
@@ -409,7 +396,7 @@ def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> N
 
 
 def _add_records(data: bytes, done: int, wanted: int, dimension: int, collector: _Collector) -> tuple[int, int]:
-    """Add the whole records of a block: word, space, numbers, and a newline or not. How many, and their bytes."""
+    """Add the whole records of a block (word, space, numbers, a newline or not); return their number and bytes."""
     width, end, place = dimension * _FLOAT.itemsize, 0, done
     numbers, places = [], []
     while place < wanted:
@@ -425,9 +412,7 @@ def _add_records(data: bytes, done: int, wanted: int, dimension: int, collector:
             places.append(place)
         end = after
     if numbers:
-        rows = np.frombuffer(b"".join(numbers), dtype=_FLOAT).reshape(-1, dimension)
-        _check_finite(rows, places, collector)
-        collector.add(rows)
+        collector.add(np.frombuffer(b"".join(numbers), dtype=_FLOAT).reshape(-1, dimension), places)
     return place - done, end
 
 
@@ -446,17 +431,15 @@ def _read_gensim(collector: _Collector, limit: int | None) -> WordVectors:
     words = getattr(saved, "index_to_key", None)
     if words is None or not all(isinstance(word, str) for word in words) or len(words) != len(saved.vectors):
         raise ValueError(f"{collector.path} holds a {type(saved).__name__}, not a vector for each of many words.")
-    kept = [place for place, word in enumerate(words[:limit]) if collector.takes_word(word)]
+    kept = [place for place, word in enumerate(words[:limit]) if collector.takes(word, place)]
     with np.errstate(over="ignore"):
-        rows = saved.vectors[kept].astype(np.float32)
-    _check_finite(rows, [place + 1 for place in kept], collector)
-    collector.add(rows)
+        collector.add(saved.vectors[kept].astype(np.float32), [place + 1 for place in kept])
     counts = saved.expandos.get("count")
     return collector.vectors(None if counts is None else np.asarray(counts)[kept].astype(np.int64))
 
 
 def checked_rows(words: Sequence[str], matrix: np.ndarray) -> np.ndarray:
-    """The matrix as float32, after checks: a row for each word, each word once, numbers that are finite."""
+    """Return the matrix as float32, after checks: a row for each word, each word once, finite numbers."""
     if matrix.ndim != 2 or len(matrix) != len(words) or matrix.shape[1] == 0:
         raise ValueError(f"{len(words)} words need a matrix of as many rows; this one is {matrix.shape}.")
     if len(set(words)) < len(words):
@@ -471,19 +454,15 @@ def checked_rows(words: Sequence[str], matrix: np.ndarray) -> np.ndarray:
 
 
 def _names(words: Sequence[str], prefix: str) -> list[bytes]:
-    """The words as they are written, with the space that ends them."""
+    """Encode the words as they are written, with the space that ends them."""
     for word in words:
         if not prefix + word or _SPACES.search(prefix + word):
             raise ValueError(f"The word {prefix + word!r} cannot be written: white space ends a word; put '_' for it.")
     return [f"{prefix}{word} ".encode() for word in words]
 
 
-def _as_bytes(rows: np.ndarray) -> list[bytes]:
-    return [row.tobytes() for row in rows]
-
-
 def _as_text(rows: np.ndarray) -> list[bytes]:
-    """The shortest text of each float32, a line for each row."""
+    """Write each float32 as its shortest text, a line for each row."""
     numbers = pyarrow.compute.cast(pyarrow.array(rows.ravel()), pyarrow.string())
     ends = pyarrow.array(np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32))
     lines = pyarrow.compute.binary_join(pyarrow.ListArray.from_arrays(ends, numbers), " ").to_pylist()

@@ -1,12 +1,13 @@
 """Pretrained word vectors as the beginning of a model's embeddings."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
 
+from ..settings import option
 from ..tokenization.files import check_tokenizer
 from .vector_files import Format, read_word_vectors
 
@@ -18,18 +19,13 @@ _FILE_SUFFIXES = {".bin", ".bz2", ".gz", ".kv", ".model", ".txt", ".vec", ".xz"}
 class EmbeddingSettings:
     """Where the word embeddings of the model start from."""
 
-    from_pretrained: str | None = field(
-        default=None,
-        metadata={
-            "help": "word vectors: a file of word2vec (text or binary), GloVe or fastText (.vec), also .gz, .xz, "
-            ".bz2; or the folder or the Hub id of a saved Word2VecModel; null: random ones"
-        },
+    from_pretrained: str | None = option(
+        None,
+        "word vectors: a file of word2vec (text or binary), GloVe or fastText (.vec), also .gz, .xz, .bz2; or the "
+        "folder or the Hub id of a saved Word2VecModel; null: random ones",
     )
-    format: Format = field(
-        default="auto",
-        metadata={"help": "of that file; gensim: what gensim saved, a pickle, which runs the code of its writer"},
-    )
-    freeze: bool = field(default=False, metadata={"help": "keep the embeddings as they are during training"})
+    format: Format = option("auto", "of that file; gensim: a pickle of gensim, which runs the code of its writer")
+    freeze: bool = option(False, "keep the embeddings as they are during training")
 
 
 @dataclass(frozen=True)
@@ -75,14 +71,11 @@ def embedding_matrix(tokenizer: PreTrainedTokenizerBase, source: str | Path, for
 
 
 def _known_vectors(source: str | Path, format: Format, vocabulary: set[str]) -> tuple[list[str], np.ndarray]:
-    if Path(source).is_dir() or (not Path(source).is_file() and _is_hub_id(str(source))):
+    is_hub_id = _HUB_ID.fullmatch(str(source)) is not None and Path(source).suffix not in _FILE_SUFFIXES
+    if Path(source).is_dir() or (is_hub_id and not Path(source).is_file()):
         return _model_vectors(str(source), vocabulary)
     found = read_word_vectors(source, format=format, vocabulary=vocabulary)
     return found.words, found.matrix
-
-
-def _is_hub_id(source: str) -> bool:
-    return _HUB_ID.fullmatch(source) is not None and Path(source).suffix not in _FILE_SUFFIXES
 
 
 def _model_vectors(source: str, vocabulary: set[str]) -> tuple[list[str], np.ndarray]:

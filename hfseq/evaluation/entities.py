@@ -4,8 +4,8 @@
     [Entity(kind='city', start=0, end=2), Entity(kind='day', start=3, end=4)]
 
 Tags are written in IOB1, IOB2, IOBES or BILOU: a prefix that tells where in its entity a word stands, and the entity's
-kind; O is a word outside. Every row of tags has entities, also one that no rule of writing allows: they are read as
-conlleval, the script of the CoNLL tasks, reads them. An I- after O begins an entity, and so does any change of kind.
+kind; O is a word outside. Rows that break the rules of these schemes are read as conlleval, the script of the CoNLL
+tasks, reads them: an I- after O begins an entity, and so does any change of kind.
 """
 
 import re
@@ -21,7 +21,7 @@ Tags = Sequence[str]
 
 
 class Entity(NamedTuple):
-    """Words `start` to `end` (the first one after it)."""
+    """Words `start` to `end`, without the word at `end`."""
 
     kind: str
     start: int
@@ -53,13 +53,13 @@ class Found(NamedTuple):
 
 
 def tell_entities(names: Iterable[str]) -> bool:
-    """Whether tags of these names tell entities: all but O have a prefix and a kind, and one begins or goes on."""
+    """Tell whether these names mark entities: all but O have a prefix and a kind, and one begins or goes on."""
     prefixes = {_parts(name)[0] for name in names if name != OUTSIDE}
     return "" not in prefixes and not prefixes.isdisjoint(_OPEN)
 
 
 def strays(names: Iterable[str]) -> list[str]:
-    """List those that are neither O nor a prefix and a kind."""
+    """List the names that are neither O nor a prefix and a kind."""
     return [name for name in names if name != OUTSIDE and not _parts(name)[0]]
 
 
@@ -87,17 +87,12 @@ def in_iob2(tags: Tags) -> list[str]:
 
 
 def kinds(names: Iterable[str]) -> list[str]:
-    """List the kinds of entities that tags of these names tell, each once, in order."""
+    """List the kinds of entities in these names of tags, each once, in order."""
     return list(dict.fromkeys(_parts(name)[1] for name in names if name != OUTSIDE))
 
 
 def found_entities(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, Found]:
-    """Count the entities of each kind; one is right when its kind and both its ends are.
-
-    Args:
-        expected: Rows of tags.
-        predicted: Those of the same words.
-    """
+    """Count the entities of each kind; one is right when its kind and both its ends are."""
     true, told = (
         {(row, *entity) for row, tags in enumerate(rows) for entity in entities(tags)}
         for rows in (expected, predicted)
@@ -106,12 +101,7 @@ def found_entities(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[
 
 
 def found_tags(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, Found]:
-    """Count the words of each tag.
-
-    Args:
-        expected: Rows of tags.
-        predicted: Those of the same words.
-    """
+    """Count the words of each tag."""
     pairs = [
         pair for tags, answers in zip(expected, predicted, strict=True) for pair in zip(tags, answers, strict=True)
     ]
@@ -130,6 +120,6 @@ def _found(expected: Counter[str], predicted: Counter[str], right: Counter[str])
 
 
 def _parts(tag: str) -> tuple[str, str]:
-    """Prefix and kind of a tag; two empty texts for O and for what is no such tag."""
+    """Split a tag into prefix and kind; two empty texts for O and for what is no such tag."""
     match = _TAG.fullmatch(tag)
     return ("", "") if match is None else (match[1], match[2])

@@ -53,23 +53,14 @@ _FEWEST, _MOST = 512, 16_384  # tokens of a batch
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Measures:
-    """A log-probability, the counts of what it is the probability of, and what follows from both.
+    """The log-probability of a text, its length, and what follows from both."""
 
-    Args:
-        log_prob: The natural logarithm of P.
-        num_tokens: Tokens predicted.
-        num_words: Words, parted by white space.
-        num_characters: Code points.
-        num_bytes: Bytes in UTF-8.
-        num_unknown: How many of the tokens are `<unk>`.
-    """
-
-    log_prob: float
-    num_tokens: int
-    num_words: int
-    num_characters: int
-    num_bytes: int
-    num_unknown: int
+    log_prob: float  # natural logarithm
+    num_tokens: int  # tokens predicted
+    num_words: int  # parted by white space
+    num_characters: int  # code points
+    num_bytes: int  # in UTF-8
+    num_unknown: int  # how many of the tokens are `<unk>`
 
     def _per(self, unit: str) -> float:
         count = getattr(self, f"num_{unit}")
@@ -85,12 +76,12 @@ class Measures:
     @property
     def perplexity(self) -> float:
         """exp(nats per token): a choice among so many equally likely tokens would be as hard."""
-        return _exp(self._per("tokens"))
+        return exp_or_inf(self._per("tokens"))
 
     @property
     def word_perplexity(self) -> float:
         """exp(-log P / words)."""
-        return _exp(self._per("words"))
+        return exp_or_inf(self._per("words"))
 
     @property
     def bits_per_character(self) -> float:
@@ -103,8 +94,9 @@ class Measures:
         return self._per("bytes") / math.log(2)
 
 
-def _exp(value: float) -> float:
-    with np.errstate(over="ignore"):  # what is too improbable for a float has the perplexity inf
+def exp_or_inf(value: float) -> float:
+    """Return exp(value): what is too improbable for a float has the perplexity inf."""
+    with np.errstate(over="ignore"):
         return float(np.exp(value))
 
 
@@ -113,7 +105,6 @@ class TextScore(Measures):
     """One text, with its measures.
 
     Args:
-        text: As it was given.
         tokens: What was predicted, in order, the end included; without the first token, if that was context only.
         surprisals: float64, -log P in nats of each of `tokens`.
     """
@@ -125,11 +116,7 @@ class TextScore(Measures):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scores(Measures):
-    """All texts together, with their measures.
-
-    Args:
-        texts: One score a text, in the order in which they were given.
-    """
+    """The measures of all texts together; `texts` holds those of each, in the order in which they were given."""
 
     texts: list[TextScore]
 
@@ -147,7 +134,8 @@ def score(
 ) -> Scores:
     """Score texts with a causal language model; see the top of this module for what is predicted and counted.
 
-    Texts are never truncated. What a tokenizer adds of its own accord does not matter but for the start.
+    Texts are never truncated. Of what a tokenizer adds by itself only the start matters. For `window`, `stride` and
+    `max_tokens_per_batch` see `score_ids`.
 
     Args:
         model: Any causal language model. It runs where it is, in evaluation mode without gradients, and gets its mode
@@ -158,12 +146,6 @@ def score(
             Without one the first token of a text is not predicted.
         add_end: Whether the end token is predicted after each text, if the tokenizer has one; else P is that of all
             texts that begin so.
-        window: See `score_ids`.
-        stride: See `score_ids`.
-        max_tokens_per_batch: See `score_ids`.
-
-    Returns:
-        The measures of all texts together, and in `texts` those of each.
 
     Raises:
         ValueError: If there is no text at all, or if the model or an option does not fit.
@@ -192,7 +174,7 @@ def score(
 
 
 def text_list(texts: str | Iterable[str]) -> list[str]:
-    """One text or several -> a list of them, checked."""
+    """Return one text or several as a list, checked."""
     strings = [texts] if isinstance(texts, str) else list(texts)
     if not strings:
         raise ValueError("There are no texts: the iterable is empty, or it was an iterator that is already used up.")
@@ -208,7 +190,7 @@ def text_list(texts: str | Iterable[str]) -> list[str]:
 def encode(
     tokenizer: PreTrainedTokenizerBase, texts: list[str], *, add_start: bool | None = None, add_end: bool = True
 ) -> list[list[int]]:
-    """Texts -> documents for `score_ids`: token ids with start and end as in `score`, each where it is not yet."""
+    """Turn texts into documents for `score_ids`: token ids with start and end as in `score`, each of them once."""
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     if add_start is None:
         add_start = bos is not None and tokenizer("a", verbose=False)["input_ids"][:1] == [bos]
@@ -223,7 +205,7 @@ def encode(
 
 
 def _unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The id of unknown words; None where the start or the end has the same, as GPT-2's, which knows every byte."""
+    """Return the id of unknown words; None where start or end has the same id, as in GPT-2, which knows every byte."""
     unknown_id = tokenizer.unk_token_id
     return None if unknown_id in (tokenizer.bos_token_id, tokenizer.eos_token_id) else unknown_id
 
@@ -239,13 +221,13 @@ def score_ids(
     stride: int | None = None,
     max_tokens_per_batch: int | None = None,
 ) -> list[np.ndarray]:
-    """The surprisal of every token but the first of each document.
+    """Return the surprisal of every token but the first of each document.
 
     Args:
         model: Any causal language model, as in `score`.
         documents: Token ids of each; lists or arrays. The first id of a document is context only. A document of one
             token or none has nothing to predict.
-        window: Tokens that a model without a state reads at most at once. By default what its config says
+        window: Tokens that a model without a state reads at once, at most. By default what its config says
             (`max_position_embeddings`), or all. A model with a state needs none.
         stride: How many tokens after the last window the next one begins, from 1 to `window`: the smaller, the more
             context and work. By default half the window.
@@ -255,7 +237,9 @@ def score_ids(
     Returns:
         For each document an array of one number less than it has tokens: float64, in nats.
     """
-    arrays = [_checked(document, number, model) for number, document in enumerate(_several(documents))]
+    if isinstance(documents, np.ndarray) and documents.ndim == 1 and documents.dtype != object:
+        raise ValueError("documents must be several, got one array of ids: put it into a list.")
+    arrays = [_checked(document, number, model) for number, document in enumerate(documents)]
     reader = _reader(model, window, stride, max_tokens_per_batch)
     found = [np.zeros(max(len(ids) - 1, 0)) for ids in arrays]
     order = sorted((number for number, ids in enumerate(arrays) if len(ids) > 1), key=lambda i: -len(arrays[i]))
@@ -273,7 +257,7 @@ def score_ids(
 
 @contextmanager
 def evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards each module is in the mode it was in, frozen parts included."""
+    """Run a model in evaluation mode without gradients; afterwards each module, frozen or not, has its mode back."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -282,12 +266,6 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _several(documents: Iterable[Document]) -> Iterable[Document]:
-    if isinstance(documents, np.ndarray) and documents.ndim == 1 and documents.dtype != object:
-        raise ValueError("documents must be several, got one array of ids: put it into a list.")
-    return documents
 
 
 def _checked(document: Document, number: int, model: PreTrainedModel) -> np.ndarray:
@@ -320,7 +298,7 @@ Read: TypeAlias = Iterator[tuple[Span, np.ndarray]]
 
 @dataclass(frozen=True)
 class _Reader:
-    """How a model without a state is read: row by row, each a window."""
+    """Read a model without a state row by row, each row a window."""
 
     model: PreTrainedModel
     budget: int
@@ -328,7 +306,7 @@ class _Reader:
     stride: int | None
 
     def read(self, documents: list[np.ndarray], order: list[int]) -> Read:
-        """Every span with the log-probabilities of what follows its tokens; `order`: the longest document first."""
+        """Yield every span with the log-probabilities of the next tokens; in `order` the longest document is first."""
         spans = [span for number in order for span in self._spans(number, len(documents[number]))]
         spans.sort(key=lambda span: span.begin - span.stop)
         start = 0
@@ -338,7 +316,7 @@ class _Reader:
             start += rows
 
     def _spans(self, number: int, length: int) -> Iterator[Span]:
-        """Windows of so many inputs; the last input of each still predicts the token that follows the window."""
+        """Cut a document into windows; the last input of each still predicts the token that follows the window."""
         window, stride = self.window or length, self.stride or length
         begin, first = 0, 1
         while first < length:
@@ -347,7 +325,7 @@ class _Reader:
             begin, first = begin + stride, stop
 
     def _batch(self, documents: list[np.ndarray], spans: list[Span], cache: Cache | None = None) -> Read:
-        """One call of the model. Rows are padded on the right, where a causal model does not look."""
+        """Call the model once. Rows are padded on the right, where a causal model does not look."""
         shape = (len(spans), max(span.stop - span.begin - 1 for span in spans))
         input_ids = np.zeros(shape, dtype=np.int64)
         targets = np.full(shape, IGNORED)
@@ -382,7 +360,7 @@ class _StateReader(_Reader):
     """A model that carries a state: many texts side by side, a piece of each at a time, the longest first."""
 
     def read(self, documents: list[np.ndarray], order: list[int]) -> Read:
-        """As the base; documents that end leave the batch, and the pieces of the others grow."""
+        """Yield the spans; documents that end leave the batch, and the pieces of the others grow."""
         start = 0
         while start < len(order):
             rows = max(1, self.budget // min(len(documents[order[start]]) - 1, _PIECE))
@@ -406,7 +384,7 @@ class _StateReader(_Reader):
 
 
 def _reader(model: PreTrainedModel, window: int | None, stride: int | None, budget: int | None) -> _Reader:
-    """The way to read this model, with checked options."""
+    """Choose the way to read this model, and check the options."""
     config = model.config.get_text_config()
     if not model.can_generate() or model.config.is_encoder_decoder:
         raise ValueError(f"{type(model).__name__} is no causal language model: load one with AutoModelForCausalLM.")

@@ -11,39 +11,27 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
-import evaluate
 import numpy as np
 import torch
-from datasets import Features, List, Value
+from datasets import List, Value
 from transformers import EvalPrediction
 
 from .entities import Tags, tell_entities
-from .scores import IGNORED_LABEL, SCORES
-from .trainer_metrics import TAGGING
+from .scores import IGNORED_LABEL, SCORES, OfflineMetric
+from .trainer_metrics import DIVERGED, TAGGING
 
-_INPUTS = """
+
+class EntityMetric(OfflineMetric):
+    """A metric of rows of tags."""
+
+    reference_url = "https://www.clips.uantwerpen.be/conll2000/chunking/output.html"
+    inputs = """
 Args:
     predictions: rows of tags (IOB1, IOB2, IOBES or BILOU).
-    references: the true tags of the same words.
-Returns:
-    A dictionary with one number under the metric's name.
-"""
+    references: the true tags of the same words."""
 
-
-class EntityMetric(evaluate.Metric):
-    """What the metrics below share; a subclass names its row of SCORES."""
-
-    score_name: str
-
-    def _info(self) -> evaluate.MetricInfo:
-        tags = List(Value("string"))
-        return evaluate.MetricInfo(
-            description=type(self).__doc__ or "",
-            citation="",
-            inputs_description=_INPUTS,
-            features=Features({"predictions": tags, "references": tags}),
-            reference_urls=["https://www.clips.uantwerpen.be/conll2000/chunking/output.html"],
-        )
+    def _feature(self) -> List:
+        return List(Value("string"))
 
     def _compute(self, predictions: Sequence[Tags], references: Sequence[Tags]) -> dict[str, float]:
         return {self.score_name: score_tags(self.score_name, references, predictions)}
@@ -68,13 +56,7 @@ class EntityRecall(EntityMetric):
 
 
 def score_tags(name: str, references: Sequence[Tags], predictions: Sequence[Tags]) -> float:
-    """Compute one score of SCORES: of the entities of all rows, or of the tags of all words.
-
-    Args:
-        name: Of the score.
-        references: Rows of true tags.
-        predictions: The predicted tags of the same words.
-    """
+    """Compute one score of SCORES: of the entities of all rows, or of the tags of all words."""
     for row, (tags, answers) in enumerate(zip(references, predictions, strict=True)):
         if len(tags) != len(answers):
             raise ValueError(f"{name}: row {row} has {len(tags)} true tags and {len(answers)} predicted ones.")
@@ -86,15 +68,13 @@ def score_tags(name: str, references: Sequence[Tags], predictions: Sequence[Tags
 
 
 def best_tags(logits: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Logits (B, T, L) -> ids of the likeliest tags (B, T): Trainer keeps these alone, a small part of the memory.
+    """Turn logits (B, T, L) into ids of the likeliest tags (B, T), which take a small part of the memory.
 
-    Args:
-        logits: The model's first output, or all of them.
-        labels: Of the batch; Trainer gives them too.
+    Trainer calls it; `logits` may be all outputs of the model, and `labels` are not needed.
     """
     scores = logits[0] if isinstance(logits, tuple) else logits
     if not torch.isfinite(scores).all():
-        raise ValueError("the logits hold nan or infinite values: training diverged. Lower the learning rate.")
+        raise ValueError(DIVERGED)
     return scores.argmax(-1)
 
 
@@ -104,7 +84,7 @@ def tags_of(ids: np.ndarray, labels: Any, names: Sequence[str]) -> list[list[str
     Args:
         ids: (rows, T) tag ids.
         labels: Rows of at most T labels; a position without one (-100) is no word of its own.
-        names: Of the ids.
+        names: The names of the ids.
     """
     return [
         [names[index] for index, label in zip(row.tolist(), own, strict=False) if label != IGNORED_LABEL]
@@ -113,15 +93,10 @@ def tags_of(ids: np.ndarray, labels: Any, names: Sequence[str]) -> list[list[str
 
 
 def tagging_metrics(names: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Build the Trainer's `compute_metrics` for a token classification head.
+    """Build the Trainer's `compute_metrics` for a token classification head whose tags have these names.
 
-    Args:
-        names: Of the tags, in the order of their ids. Where they tell entities, these are scored, and the share of
-            words whose tag is right; else the words alone.
-
-    Returns:
-        A callable that scores an EvalPrediction of ids, see `best_tags`, which Trainer takes as
-        `preprocess_logits_for_metrics`. Positions with the label -100 are left out.
+    Where the names tell entities, these are scored, and the share of words whose tag is right; else the words alone.
+    It needs `preprocess_logits_for_metrics=best_tags`. Positions with the label -100 are left out.
     """
     problem = "entities" if tell_entities(names) else "tags"
 

@@ -1,12 +1,14 @@
 """What a Trainer computes with: from logits and labels to the scores of a kind of problem."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from transformers import EvalPrediction
 
-from .scores import IGNORED_LABEL, _score
+from .scores import IGNORED_LABEL, compute_score
+
+DIVERGED: Final = "the logits hold nan or infinite values: training diverged. Lower the learning rate."
 
 
 def _single_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -21,7 +23,7 @@ def _multi_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _regression(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drop the axis of one output; -100 is a number here, not a mark."""
+    # -100 is a number here, not a mark.
     if logits.size != len(logits):
         raise ValueError(f"regression expects one output per row, not logits of shape {logits.shape}: num_labels=1.")
     return logits.reshape(-1).astype(float), labels.reshape(-1).astype(float)
@@ -30,10 +32,9 @@ def _regression(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
 class Problem(NamedTuple):
     """How a head's outputs are read and scored."""
 
+    # (logits, labels) -> (predictions, references) of the rows that count
     read: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    """(logits, labels) -> (predictions, references) of the rows that count."""
-    scores: tuple[str, ...]
-    """Names in SCORES."""
+    scores: tuple[str, ...]  # names in SCORES
 
 
 PROBLEMS: dict[str, Problem] = {
@@ -57,7 +58,7 @@ def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
     """Refuse before the training a `metric_for_best_model` that no evaluation will report.
 
     Args:
-        name: `metric_for_best_model`, with or without `eval_`; None for none.
+        name: With or without `eval_`; None for none.
         problem_type: `config.problem_type`, a key of PROBLEMS; of a tagger a key of TAGGING.
     """
     scores = TAGGING[problem_type] if problem_type in TAGGING else PROBLEMS[problem_type].scores
@@ -71,14 +72,9 @@ def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
 def classification_metrics(problem_type: str) -> Callable[[EvalPrediction], dict[str, float]]:
     """Build the Trainer's `compute_metrics` for a sequence classification head.
 
-    Args:
-        problem_type: `config.problem_type`, a key of PROBLEMS. The logits become predictions by argmax
-            (single label), sigmoid > 0.5 (multi label) or as they are (regression).
-
-    Returns:
-        A callable that scores an EvalPrediction with every score of that problem. If the model returns more than
-        logits, the first output counts. Labels of -100 are left out, except in regression; a multi-label row is
-        left out when any of its labels is -100.
+    It computes every score of `PROBLEMS[problem_type]`. The model's first output counts: logits become predictions by
+    argmax (single label), sigmoid > 0.5 (multi label) or as they are (regression). Labels of -100 are left out, except
+    in regression; a multi-label row is left out when any of its labels is -100.
     """
     if problem_type not in PROBLEMS:
         raise ValueError(f"no metrics for problem_type {problem_type!r}; choose one of {tuple(PROBLEMS)}.")
@@ -88,11 +84,8 @@ def classification_metrics(problem_type: str) -> Callable[[EvalPrediction], dict
         outputs = evaluated.predictions
         logits = np.asarray(outputs[0] if isinstance(outputs, tuple) else outputs)
         if not np.isfinite(logits).all():
-            raise ValueError("the logits hold nan or infinite values: training diverged. Lower the learning rate.")
+            raise ValueError(DIVERGED)
         predictions, references = problem.read(logits, np.asarray(evaluated.label_ids))
-        scores: dict[str, float] = {}
-        for name in problem.scores:
-            scores |= _score(name, predictions, references)
-        return scores
+        return {name: compute_score(name, predictions, references) for name in problem.scores}
 
     return compute_metrics

@@ -1,1 +1,1 @@
-"""What writes: the fused loop of `generate`, and a classifier made of language models."""
+"""Writing texts: the fused loop of `generate`; and a classifier made of language models."""

@@ -1,4 +1,4 @@
-"""Generation for recurrent language models without tensors in between: the same tokens, several times as fast.
+"""Fast generation for recurrent language models: the same tokens in a fraction of the time.
 
     model.generate(**inputs, do_sample=True, top_p=0.9, custom_generate=hfseq.fused_generate)
 
@@ -9,11 +9,11 @@ uniform numbers from torch's generator, so that `torch.manual_seed` repeats a te
 loop's.
 
 **Done here:** any number of rows, padding, `num_return_sequences`, `max_length`, `eos_token_id`, `min_length`,
-`min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `suppress_tokens`, `return_dict_in_generate`
-and a state to continue from (`cache` or `past_key_values`).
+`min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `suppress_tokens`, `return_dict_in_generate`,
+a streamer, and a state to continue from (`cache` or `past_key_values`).
 
-**Left to the ordinary loop**, with its result (`logger.info` says why): beams, assisted decoding, a streamer; other
-logits processors and stopping criteria, or these in another order; scores, logits or hidden states asked for; no
+**Left to the ordinary loop**, with its result (`logger.info` says why): beams, assisted decoding, `stop_strings`;
+other logits processors and stopping criteria, or these in another order; scores, logits or hidden states asked for; no
 cache; a model in training mode, with hooks, adapters or parametrised weights, under autocast, off the CPU, with an
 adaptive softmax, or in another dtype than float32 or float64; no numba.
 """
@@ -59,7 +59,8 @@ logger = logging.get_logger(__name__)
 
 _PREPARED = {"attention_mask", "inputs_embeds", "logits_to_keep", "use_cache", *CACHE_NAMES}
 _EXTRAS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
-_DRAWN_AT_ONCE = 256  # steps whose random numbers are drawn together
+# Steps whose random numbers are drawn together: to call torch in each step would slow down small models.
+_DRAWN_AT_ONCE = 256
 
 
 def fused_generate(
@@ -70,35 +71,39 @@ def fused_generate(
     generation_config: GenerationConfig,
     synced_gpus: bool = False,
     streamer: BaseStreamer | None = None,
+    assistant_model: PreTrainedModel | None = None,
     **model_kwargs: Any,
 ) -> GenerateDecoderOnlyOutput | torch.Tensor:
-    """Give this to `generate` as `custom_generate`, which calls it with all that it has prepared.
+    """Generate with fused kernels; pass this to `generate` as `custom_generate`, which calls it.
 
     Args:
         model: A language model of this package.
         input_ids: (B, P) the prompts.
-        logits_processor: What `generate` makes of its options and its caller's list.
-        stopping_criteria: Likewise.
+        logits_processor: What changes the scores, made by `generate` from its options.
+        stopping_criteria: What ends a text, made by `generate` from its options.
         generation_config: All options.
         synced_gpus: Whether processes wait for one another.
         streamer: Receives each token.
+        assistant_model: The small model that guesses ahead in assisted decoding.
         **model_kwargs: For `forward`.
 
     Returns:
         (B, P + new) ids, or what `return_dict_in_generate` asks for.
     """
+    # 1. See whether the kernels can do what is asked for; if not, the ordinary loop does it.
     try:
-        _check_call(input_ids, generation_config, synced_gpus, model_kwargs)
+        _check_call(input_ids, generation_config, synced_gpus or assistant_model is not None, model_kwargs)
         rules = _Rules.of(logits_processor, stopping_criteria, generation_config)
         network = _checked(model)
     except _NotFusedError as reason:
         logger.info("Generation is left to the ordinary loop: %s.", reason)
-        return _ordinary(
-            *(model, input_ids, logits_processor, stopping_criteria, generation_config, synced_gpus, streamer),
-            **model_kwargs,
-        )
+        more = {"synced_gpus": synced_gpus, "streamer": streamer, "assistant_model": assistant_model, **model_kwargs}
+        more = {name: value for name, value in more.items() if value is not None}
+        return _ordinary(model, input_ids, logits_processor, stopping_criteria, generation_config, **more)
+    # 2. Read the prompts by the model's own forward.
     outputs = network._prefill(input_ids, generation_config, model_kwargs)
     cache, scores = outputs.cache, outputs.logits[:, -1].float().numpy().copy()
+    # 3. Write, a few kernel calls a token.
     steps = max(rules.max_length - input_ids.shape[1], 1)
     decoder = _decoder(network, cache, steps)
     chosen = []
@@ -108,22 +113,20 @@ def fused_generate(
             streamer.put(chosen[-1])
     if streamer is not None:
         streamer.end()
+    # 4. Leave the state in the cache, so that a later call can continue. The last token is not read any more.
     for layer, states in zip(cache.layers, decoder.states(), strict=True):
-        layer.keep(states, num_new_tokens=len(chosen) - 1)  # the last token is not read any more
+        layer.keep(states, num_new_tokens=len(chosen) - 1)
     sequences: Any = torch.cat((input_ids, torch.stack(chosen, dim=1).to(input_ids.dtype)), dim=1)
     if generation_config.return_dict_in_generate:
         return GenerateDecoderOnlyOutput(sequences=sequences, **with_cache(cache))
     return sequences
 
 
-fused_generate.__dict__["is_optional"] = True  # `CausalLMMixin.generate` may leave it out
-
-
 class _NotFusedError(Exception):
     """Why the ordinary loop must do it."""
 
 
-def _leave(reason: str) -> NoReturn:
+def _fall_back(reason: str) -> NoReturn:
     raise _NotFusedError(reason)
 
 
@@ -133,12 +136,10 @@ def _ordinary(
     logits_processor: LogitsProcessorList,
     stopping_criteria: StoppingCriteriaList,
     generation_config: GenerationConfig,
-    synced_gpus: bool,
-    streamer: BaseStreamer | None,
-    **model_kwargs: Any,
+    **more: Any,
 ) -> Any:
-    """What `generate` would have called without `custom_generate`."""
-    mode = generation_config.get_generation_mode(None)
+    """Do what `generate` would have done without `custom_generate`; `more` is what the loop and the model take."""
+    mode = generation_config.get_generation_mode(more.get("assistant_model"))
     method = GENERATION_MODES_MAPPING[mode]
     if "/" in method:
         raise ValueError(
@@ -146,38 +147,36 @@ def _ordinary(
             f"call generate with custom_generate={method!r}, or leave its options out."
         )
     if mode == GenerationMode.ASSISTED_GENERATION:
-        model_kwargs["inputs_tensor"] = input_ids
-    if streamer is not None:
-        model_kwargs["streamer"] = streamer
+        more["inputs_tensor"] = input_ids
     return getattr(model, method)(
         input_ids,
         logits_processor=logits_processor,
         stopping_criteria=stopping_criteria,
         generation_config=generation_config,
-        synced_gpus=synced_gpus,
-        **model_kwargs,
+        **more,
     )
 
 
 def _check_call(
-    input_ids: torch.Tensor, config: GenerationConfig, synced_gpus: bool, model_kwargs: dict[str, Any]
+    input_ids: torch.Tensor, config: GenerationConfig, has_partners: bool, model_kwargs: dict[str, Any]
 ) -> None:
+    # An assistant is no mode of ours; it is among the partners.
     mode = config.get_generation_mode(None)
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
-        _leave(f"the mode is {mode.value}")
+        _fall_back(f"the mode is {mode.value}")
     extras = [name for name in _EXTRAS if getattr(config, name)]
     if extras and config.return_dict_in_generate:
-        _leave(f"{extras[0]} is asked for")
+        _fall_back(f"{extras[0]} is asked for")
     more = set(model_kwargs) - _PREPARED
     if more:
-        _leave(f"forward is given {', '.join(sorted(more))}")
+        _fall_back(f"forward is given {', '.join(sorted(more))}")
     cache = next((model_kwargs[name] for name in CACHE_NAMES if name in model_kwargs), None)
     if not model_kwargs.get("use_cache") or not isinstance(cache, Cache):
-        _leave("there is no cache")
+        _fall_back("there is no cache")
     if any(type(layer) is not RecurrentStateLayer or layer.record_past for layer in cache.layers):
-        _leave("the cache is no recurrent state, or one that records its past")
-    if synced_gpus or config.is_assistant or input_ids.device.type != "cpu":
-        _leave("the tokens are not on one CPU, or serve another model")
+        _fall_back("the cache is no recurrent state, or one that records its past")
+    if has_partners or config.is_assistant or input_ids.device.type != "cpu":
+        _fall_back("the tokens are not on one CPU, or another model takes part")
 
 
 _PROCESSORS: tuple[type[LogitsProcessor], ...] = (
@@ -198,11 +197,11 @@ class _Rules:
     Attributes:
         filters: What is done to the scores.
         ignored: How many tokens of the prompts the repetition penalty leaves out, as its processor has it.
-        banned: Up to which length which tokens must not come.
-        max_length: At which a text ends, prompt included.
-        end_tokens: That end a text.
-        pad_token: That follows.
-        do_sample: Drawn, or the likeliest.
+        banned: Lengths, each with the tokens that must not come before the text has it.
+        max_length: The length at which a text ends, prompt included.
+        end_tokens: Tokens that end a text.
+        pad_token: What follows the end.
+        do_sample: Whether a token is drawn, or the likeliest is taken.
     """
 
     filters: "Filters"
@@ -215,14 +214,14 @@ class _Rules:
 
     @classmethod
     def of(cls, processors: LogitsProcessorList, criteria: StoppingCriteriaList, config: GenerationConfig) -> "_Rules":
-        """Read from what `generate` prepared; in part or in another order it cannot be done here."""
+        """Read the rules from what `generate` prepared; fall back where there are others, or in another order."""
         _check_processors(processors)
         lengths = [each.max_length for each in criteria if type(each) is MaxLengthCriteria]
         ends = [each.eos_token_id.tolist() for each in criteria if type(each) is EosTokenCriteria]
         if len(lengths) + len(ends) < len(criteria) or not lengths:
-            _leave(f"the text ends by {', '.join(type(each).__name__ for each in criteria)}")
+            _fall_back(f"the text ends by {', '.join(type(each).__name__ for each in criteria)}")
         if fused.kernels() is None:
-            _leave("the kernels need numba")
+            _fall_back("the kernels need numba")
         from ..kernels.cells.generation import Filters
 
         found: dict[type, Any] = {type(each): each for each in processors}
@@ -251,12 +250,12 @@ class _Rules:
         )
 
     def banned_at(self, length: int) -> np.ndarray:
-        """What must not follow a text of this length."""
+        """Return the tokens that must not follow a text of this length."""
         tokens = [token for end, tokens in self.banned if length < end for token in tokens]
         return np.array(tokens, dtype=np.int64)
 
     def seen(self, input_ids: torch.Tensor, vocab_size: int) -> np.ndarray:
-        """(B, V) the tokens of the prompts, if the penalty needs them, else (B, 0)."""
+        """Mark the tokens of the prompts, (B, V), if the penalty needs them; else return (B, 0)."""
         rows, length = input_ids.shape
         if self.filters.penalty == 1.0:
             return np.zeros((rows, 0), dtype=np.bool_)
@@ -268,21 +267,21 @@ class _Rules:
 
 
 def _check_processors(processors: LogitsProcessorList) -> None:
-    """They must be known ones, each once, in the order in which `generate` makes them."""
+    """Fall back unless all are known, each once, in the order in which `generate` makes them."""
     names = ", ".join(type(each).__name__ for each in processors)
     if any(type(each) not in _PROCESSORS for each in processors):
-        _leave(f"the logits processors are {names}")
+        _fall_back(f"the logits processors are {names}")
     places = [_PROCESSORS.index(type(each)) for each in processors]
     if places != sorted(set(places)):
-        _leave(f"the logits processors come in the order {names}")
+        _fall_back(f"the logits processors come in the order {names}")
     if any(getattr(each, "filter_value", -np.inf) != -np.inf for each in processors):
-        _leave("a filter_value is not -inf")
+        _fall_back("a filter_value is not -inf")
 
 
 def _checked(model: PreTrainedModel) -> Any:
-    """The model, if the kernels can do what its forward does."""
+    """Return the model if the kernels can do what its forward does, else fall back."""
     if not isinstance(model, CausalLMMixin) or not isinstance(model.model, RecurrentModel):
-        _leave(f"{type(model).__name__} is no recurrent language model")
+        _fall_back(f"{type(model).__name__} is no recurrent language model")
     layers = model.model.layers
     own = (
         *((type(layer), RecurrentLayer) for layer in layers),
@@ -291,32 +290,32 @@ def _checked(model: PreTrainedModel) -> Any:
         *((type(model).forward, CausalLMMixin.forward), (type(model.model).forward, RecurrentModel.forward)),
     )
     if any(found is not expected for found, expected in own) or model.model.embed_tokens.max_norm is not None:
-        _leave("a part of the model is not the package's own, or its weights are made from others")
+        _fall_back("a part of the model is not the package's own, or its weights are made from others")
     if any(module.training for module in model.modules()):
-        _leave("the model is in training mode")
+        _fall_back("the model is in training mode")
     if any("forward" in module.__dict__ or _has_hook(module) for module in model.modules()):
-        _leave("the model has hooks")
+        _fall_back("the model has hooks")
     if torch.is_autocast_enabled("cpu") or torch._C._len_torch_dispatch_stack():
-        _leave("another dtype or kind of tensor is switched on")
+        _fall_back("another dtype or kind of tensor is switched on")
     if fused.kernels_for(*model.parameters()) is None:
-        _leave("the kernels take float32 or float64 on the CPU")
+        _fall_back("the kernels take float32 or float64 on the CPU")
     return model
 
 
 def _has_hook(module: nn.Module) -> bool:
-    """Whether a hook could change what the module computes; those that collect hidden states look on."""
+    """Return whether a hook could change what the module computes; those that collect hidden states do not."""
     hooks: list[Callable[..., Any]] = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
     return any(hook.__module__ != "transformers.utils.output_capturing" for hook in hooks)
 
 
 def _decoder(model: Any, cache: Any, steps: int) -> "Decoder":
-    """The model from the state in the cache on."""
+    """Make what continues the texts from the state in the cache."""
     from ..kernels.cells.generation import Decoder, Layer
 
     layers = []
     for layer, state in zip(model.model.layers, cache.layers, strict=True):
         layers.append(Layer(layer.forward_loop.cell, layer.forward_loop.weights(), state.states))
-    # A product for the whole vocabulary runs at the CPU's peak; a step's product is bound by memory, 4 times slower.
+    # A product for the whole vocabulary runs at the CPU's peak speed; that of a step waits for memory, 4 times slower.
     fold = model.config.vocab_size <= 4 * steps
     return Decoder(layers, model.model.embed_tokens.weight, model.lm_head.weight, model.lm_head.bias, fold=fold)
 
@@ -324,7 +323,7 @@ def _decoder(model: Any, cache: Any, steps: int) -> "Decoder":
 def _tokens(
     decoder: "Decoder", scores: np.ndarray, rules: _Rules, input_ids: torch.Tensor, steps: int
 ) -> Iterator[np.ndarray]:
-    """The tokens of each step, (B), the same array every time; `scores` are those after the prompt."""
+    """Yield the tokens of each step, (B), in the same array every time; `scores` are those after the prompt."""
     from ..kernels.cells.generation import choose
 
     rows, length = input_ids.shape
@@ -340,10 +339,12 @@ def _tokens(
                 "The model's scores are NaN or infinite, or every token is excluded, so none can be drawn: the "
                 "training diverged, or the options contradict one another."
             )
+        # Rows that have ended go on with padding until the last one ends, as in the ordinary loop.
         if rules.end_tokens:
             tokens[ended] = rules.pad_token
             ended |= np.isin(tokens, rules.end_tokens)
         yield tokens
         if step + 1 == steps or ended.all():
             return
+        # The ordinary loop chooses among float32 scores, also in a float64 model.
         scores = decoder.step(tokens).astype(np.float32, copy=False)

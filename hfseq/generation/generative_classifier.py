@@ -1,4 +1,4 @@
-"""Classification by language models: which class would rather have written this text?
+"""Classification by language models: which class is the likeliest author of this text?
 
     P(class | text) = P(text | class) P(class) / sum_k P(text | k) P(k)                 Bayes' rule
 
@@ -40,11 +40,12 @@ Answer: TypeAlias = list[dict[str, Any]]
 Make: TypeAlias = Callable[[list[list[int]], PreTrainedTokenizerBase], PreTrainedModel]
 
 _FILE = "generative_classifier.json"
-_MOST_BYTES = 16 << 20  # of that file: room for 100,000 long labels
+# Size of that file: room for 100,000 long labels.
+_MOST_BYTES = 16 << 20
 
 
 def ngram_model(documents: list[list[int]], tokenizer: PreTrainedTokenizerBase, *, order: int = 5) -> PreTrainedModel:
-    """The model that `GenerativeClassifier.train` makes of a class by default: n-grams of the tokenizer's tokens."""
+    """Make the default model of a class for `GenerativeClassifier.train`: n-grams of the tokenizer's tokens."""
     config = NGramConfig(
         vocab_size=len(tokenizer),
         order=order,
@@ -106,13 +107,10 @@ class GenerativeClassifier:
 
         Args:
             texts: The training texts.
-            labels: The label of each. How often each occurs is its prior.
+            labels: The label of each text. How often each occurs is its prior.
             make: (token ids of each of a label's texts, with start and end; tokenizer) -> its language model. By
                 default counts n-grams up to 5 tokens (`functools.partial(ngram_model, order=3)`: up to 3).
             tokenizer: One for all labels. By default one of characters is trained on all texts.
-
-        Returns:
-            The classifier.
         """
         texts, labels = text_list(texts), list(labels)
         if len(texts) != len(labels):
@@ -129,7 +127,8 @@ class GenerativeClassifier:
         """Log P(text, class) = log P(text | class) + log P(class) in nats: (texts, labels), float64."""
         strings = text_list(texts)
         found = np.empty((len(strings), len(self.models)))
-        encoded: dict[int, list[list[int]]] = {}  # by tokenizer: often one serves all
+        # Encoded once for each tokenizer: often one serves all labels.
+        encoded: dict[int, list[list[int]]] = {}
         for column, (label, model) in enumerate(self.models.items()):
             tokenizer = self.tokenizers[label]
             if id(tokenizer) not in encoded:
@@ -143,14 +142,14 @@ class GenerativeClassifier:
 
         Args:
             texts: One text, or several.
-            top_k: How many labels to tell, the most probable first; None: all.
+            top_k: How many labels to return, the most probable first; None: all.
 
         Returns:
-            Of one text, `top_k` times {"label": ..., "score": P(class | text)}. Of several, one of these a text where
-            `top_k` is 1, else the list of them a text.
+            For one text, `top_k` times {"label": ..., "score": P(class | text)}. For several texts, one of these each
+            if `top_k` is 1, else a list of them each.
         """
         if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k={top_k} tells no label: use 1 or more, or None for all.")
+            raise ValueError(f"top_k={top_k} would return no label: use 1 or more, or None for all.")
         answers = [self._answer(row, top_k) for row in self.log_probs(texts)]
         if isinstance(texts, str):
             return answers[0]
@@ -158,15 +157,12 @@ class GenerativeClassifier:
 
     def _answer(self, log_probs: np.ndarray, top_k: int | None) -> Answer:
         order = np.argsort(-log_probs, kind="stable")
+        # Relative to the best class: P(text | class) itself is too small for a float.
         odds = np.exp(log_probs - log_probs[order[0]])
         return [{"label": self.labels[i], "score": float(odds[i] / odds.sum())} for i in order[:top_k]]
 
     def save_pretrained(self, save_directory: str | PathLike[str]) -> None:
-        """Write a folder: labels and priors, and for each class a sub-folder that is an ordinary checkpoint.
-
-        Args:
-            save_directory: The folder; it is made if it does not exist.
-        """
+        """Write a folder: labels and priors, and for each class a sub-folder that is an ordinary checkpoint."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         for number, (label, model) in enumerate(self.models.items()):
@@ -182,10 +178,7 @@ class GenerativeClassifier:
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str]) -> "GenerativeClassifier":
-        """Load what `save_pretrained` wrote.
-
-        Args:
-            folder: A local folder.
+        """Load a local folder that `save_pretrained` wrote.
 
         Raises:
             ValueError: If the file that describes the classes is missing or damaged.
@@ -194,6 +187,7 @@ class GenerativeClassifier:
         facts = _read_facts(Path(folder) / _FILE)
         labels, owners = facts["labels"], facts["tokenizers"]
         sources = {label: Path(folder) / _subfolder(number) for number, label in enumerate(labels)}
+        # All files are checked before any of them is loaded.
         for label, owner in zip(labels, owners, strict=True):
             check_weights_folder(sources[label])
             check_ids_fit(sources[labels[owner]] / TOKENIZER_NAME, read_json(sources[label] / CONFIG_NAME))
@@ -203,7 +197,7 @@ class GenerativeClassifier:
 
 
 def _read_facts(path: Path) -> dict[str, list[Any]]:
-    """What `save_pretrained` wrote about the classes, checked before any of their files is opened."""
+    """Read what `save_pretrained` wrote about the classes, and check it before any of their files is opened."""
     if not path.is_file():
         raise ValueError(f"{path.parent} holds no {_FILE}: give a folder that save_pretrained wrote.")
     if path.stat().st_size > _MOST_BYTES:
@@ -238,7 +232,7 @@ def _is_prior(value: Any) -> bool:
 
 
 def _subfolder(number: int) -> str:
-    """By number, since a label need not be a good name of a folder."""
+    """Name the folder of a class by its number, since not every label can name a folder."""
     return f"class_{number}"
 
 

@@ -1,7 +1,7 @@
-r"""One word in several sentences: does its vector change with the company it keeps?
+r"""One word in several sentences: does its vector depend on the words around it?
 
 A static model (bag of words, word2vec) has one vector a word, so the cosine between any two sentences is exactly 1. A
-recurrent model or a transformer reads the sentence, and gives `bank` another vector beside a river than beside a loan:
+recurrent model or a transformer reads the sentence, and gives `bank` another vector near a river than near money:
 
 >>> from hfseq import LSTMConfig, LSTMModel, train_tokenizer, train_word2vec
 >>> sentences = ["the bank lends money", "the river has a bank", "the bank lends money to the river bank"]
@@ -56,9 +56,7 @@ class ContextComparison:
     """What `compare_contexts` found; printing it shows the table.
 
     Args:
-        word: The word.
-        sentences: The n sentences.
-        vectors: (n, D) float32, the word's vector in each sentence.
+        vectors: (n, D) float32, the word's vector in each of the n sentences.
         cosines: (n, n) float64, between the vectors; exactly 1 where two vectors are the same to the bit.
     """
 
@@ -99,33 +97,26 @@ def compare_contexts(
         tokenizer: The model's (fast) tokenizer. Needed beside a model, unless it has its own as a `Word2VecModel`
             does; loaded with it from a folder or id.
 
-    Returns:
-        Vectors and cosines.
-
     Raises:
-        ValueError: If a sentence lacks the word, if the tokenizer does not know it, or if it has no direction.
+        ValueError: If a sentence lacks the word, if the tokenizer does not know it, or if its vector is zero.
         TypeError: If `sentences` is one string.
     """
-    _check(word, sentences)
-    model, tokenizer = _loaded(model, tokenizer)
-    with evaluating(model):
-        vectors = np.stack([_vector(model, tokenizer, word, sentence) for sentence in sentences])
-    return ContextComparison(word, tuple(sentences), vectors, _cosines(vectors, word, sentences))
-
-
-def _check(word: str, sentences: Sequence[str]) -> None:
     if not word.strip():
         raise ValueError(f"word must be a word, got {word!r}.")
     if isinstance(sentences, str):
         raise TypeError(f"sentences must be a list of strings, got the string {sentences!r}: put it into a list.")
     if len(sentences) < 2:
         raise ValueError(f"A comparison needs two or more sentences, got {len(sentences)}.")
+    model, tokenizer = _loaded(model, tokenizer)
+    with evaluating(model):
+        vectors = np.stack([_vector(model, tokenizer, word, sentence) for sentence in sentences])
+    return ContextComparison(word, tuple(sentences), vectors, _cosines(vectors, word, sentences))
 
 
 def _loaded(
     model: PreTrainedModel | str | os.PathLike[str], tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The part of the model that reads, and a tokenizer that knows where its tokens come from."""
+    """Return the part of the model that reads, and a tokenizer that knows where its tokens come from."""
     if isinstance(model, str | os.PathLike):
         tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
         model = load_with_weights_checked(AutoModel, model)
@@ -144,7 +135,7 @@ def _loaded(
 
 
 def _vector(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, word: str, sentence: str) -> np.ndarray:
-    """(D,) float32. One sentence a call, so that no padding can have a say."""
+    """Return (D,) float32; one sentence a call, so that no padding can change it."""
     encoded = tokenizer(sentence, return_offsets_mapping=True, return_tensors="pt")
     tokens = _tokens(encoded["input_ids"][0], encoded["offset_mapping"][0], tokenizer, word, sentence)
     inputs = {name: encoded[name].to(model.device) for name in ("input_ids", "attention_mask") if name in encoded}
@@ -155,7 +146,7 @@ def _vector(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, word: st
 def _tokens(
     input_ids: torch.Tensor, offsets: torch.Tensor, tokenizer: PreTrainedTokenizerBase, word: str, sentence: str
 ) -> list[int]:
-    """Places of the tokens that share a character with the word."""
+    """Find the tokens that share a character with the word."""
     start, end = _find(word, sentence)
     spans = [(int(first), int(last)) for first, last in offsets]
     tokens = [i for i, (first, last) in enumerate(spans) if first < min(last, end) and last > start]
@@ -168,7 +159,7 @@ def _tokens(
 
 
 def _find(word: str, sentence: str) -> Span:
-    """Where the word first stands in the sentence."""
+    """Find where the word first stands in the sentence."""
     for match in re.finditer(re.escape(word), sentence, re.IGNORECASE):
         start, end = match.span()
         if not _joined(sentence[:start], match[0]) and not _joined(match[0], sentence[end:]):
@@ -180,7 +171,7 @@ def _find(word: str, sentence: str) -> Span:
 
 
 def _joined(left: str, right: str) -> bool:
-    """Whether the last character of `left` and the first of `right` are within one word."""
+    """Tell whether the last character of `left` and the first of `right` are within one word."""
     pair = left[-1:] + right[:1]
     if len(pair) < 2 or _UNSPACED.search(pair):
         return False
@@ -189,7 +180,7 @@ def _joined(left: str, right: str) -> bool:
 
 
 def _cosines(vectors: np.ndarray, word: str, sentences: Sequence[str]) -> np.ndarray:
-    """(n, n) float64. A product of floats may miss 1 by a rounding, so equal vectors are compared as such."""
+    # A product of floats may miss 1 by a rounding, so equal vectors are compared as such.
     exact = vectors.astype(np.float64)
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)
     for length, sentence in zip(lengths[:, 0], sentences, strict=True):
@@ -205,7 +196,7 @@ def _cosines(vectors: np.ndarray, word: str, sentences: Sequence[str]) -> np.nda
 
 
 def _excerpt(sentence: str, span: Span) -> str:
-    """The sentence with the word in brackets, cut around it where it is long."""
+    """Put the word in brackets, and cut a long sentence around it."""
     start, end = span
     first, last = max(0, start - _SHOWN_AROUND), min(len(sentence), end + _SHOWN_AROUND)
     before = ("..." if first else "") + sentence[first:start]

@@ -1,4 +1,4 @@
-"""What a checkpoint folder must be before anything in it is loaded or pushed: safetensors, whole, and nothing else.
+"""Checks of a checkpoint folder before anything in it is loaded or pushed: whole safetensors files, and nothing else.
 
 `use_safetensors=True` alone does not promise this: transformers reads a pickle that the index names as a shard, and a
 shard outside the folder. The functions here run no foreign code; but for `check_finite_weights` they read headers and
@@ -31,16 +31,12 @@ class UnsafeArtifactError(OSError):
 class MisshapenWeightsError(ValueError, RuntimeError):
     """Weights have another shape than the model.
 
-    It is what every checkpoint that does not fit is here, a ValueError, and what transformers raises, a RuntimeError,
-    for those who wait for that.
+    A ValueError, as for every checkpoint that does not fit; and a RuntimeError, which transformers raises for it.
     """
 
 
 def check_weights_folder(folder: str | Path) -> list[Path]:
-    """Checks that the weights of a checkpoint folder are whole safetensors files and that its config is JSON.
-
-    Args:
-        folder: A local checkpoint folder.
+    """Check that the weights of a local checkpoint folder are whole safetensors files and that its config is JSON.
 
     Returns:
         The weight files that a loader reads, in the order of their names.
@@ -54,10 +50,10 @@ def check_weights_folder(folder: str | Path) -> list[Path]:
 
 
 def check_weights(folder: Path) -> list[Path]:
-    """Checks the weights alone, see `check_weights_folder`."""
+    """Check the weights alone, as `check_weights_folder` does."""
     index, single = folder / INDEX_NAME, folder / WEIGHTS_NAME
     if single.is_file() and index.is_file():
-        # transformers silently prefers the single file, which is the older one when a model was re-saved in shards.
+        # transformers prefers the single file in silence, which is the older one if a model was re-saved in shards.
         raise UnsafeArtifactError(f"{folder} holds {WEIGHTS_NAME} and {INDEX_NAME}: delete the one that is stale.")
     if index.is_file():
         return _check_shards(folder, check_shard_names(index))
@@ -68,10 +64,7 @@ def check_weights(folder: Path) -> list[Path]:
 
 
 def check_weights_file(file: Path) -> None:
-    """Checks that one file holds whole weights, and is no pickle.
-
-    Args:
-        file: A local file.
+    """Check that one file holds whole weights, and is no pickle.
 
     Raises:
         UnsafeArtifactError: If it is not a safetensors file by name and content.
@@ -82,7 +75,7 @@ def check_weights_file(file: Path) -> None:
 
 
 def check_finite_weights(files: list[Path]) -> None:
-    """Checks that no number of the weights is NaN or infinite, which reads all of them.
+    """Check that no number of the weights is NaN or infinite; this reads all of them.
 
     Args:
         files: Whole weight files, as `check_weights_folder` returns them.
@@ -102,7 +95,7 @@ def check_finite_weights(files: list[Path]) -> None:
 
 
 def check_tokenizer_ids(folder: str | Path) -> None:
-    """Checks that every id of the folder's `tokenizer.json` has a row in the model's embedding.
+    """Check that every id of the folder's `tokenizer.json` has a row in the model's embedding.
 
     Args:
         folder: A local checkpoint folder; without a `tokenizer.json` or a `vocab_size` there is nothing to check.
@@ -116,7 +109,7 @@ def check_tokenizer_ids(folder: str | Path) -> None:
 
 
 def check_ids_fit(tokenizer_file: Path, config: dict[str, Any]) -> None:
-    """Checks that every id in a `tokenizer.json` is below the config's `vocab_size`, see `check_tokenizer_ids`."""
+    """Check that every id in a `tokenizer.json` is below the config's `vocab_size`, see `check_tokenizer_ids`."""
     vocab_size = config.get("vocab_size")
     if not isinstance(vocab_size, int):
         return
@@ -129,7 +122,7 @@ def check_ids_fit(tokenizer_file: Path, config: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON object, with one kind of error for all the ways in which that can fail."""
+    """Read a JSON object, with one kind of error for all the ways in which that can fail."""
     if not path.is_file():
         raise UnsafeArtifactError(f"{path} is missing: a checkpoint folder is what save_pretrained writes.")
     try:
@@ -142,7 +135,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def check_shard_names(index: Path) -> dict[str, str]:
-    """Checks that an index names nothing but safetensors files of its own folder.
+    """Check that an index names nothing but safetensors files of its own folder.
 
     transformers would read a pickle named there, and a file outside the folder.
 
@@ -166,7 +159,7 @@ def check_shard_names(index: Path) -> dict[str, str]:
 
 
 def tensors_of(files: Iterable[str | Path]) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype ("F32", "I64", ...) of each tensor in safetensors files, from their headers alone."""
+    """Read shape and dtype ("F32", "I64", ...) of each tensor in safetensors files, from their headers alone."""
     found = {}
     for path in files:
         with safe_open(path, framework="numpy") as file:
@@ -179,13 +172,14 @@ def tensors_of(files: Iterable[str | Path]) -> dict[str, tuple[tuple[int, ...], 
 
 @contextmanager
 def explained_panics(source: Any) -> Iterator[None]:
-    """Turns a panic of the tokenizers library, which is no `Exception`, into an error."""
+    """Turn a panic of the tokenizers library, which is no `Exception`, into an error."""
     try:
         yield
     except Exception:
         raise
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # the class cannot be imported
+        # By name, as the class cannot be imported.
+        if type(error).__name__ != "PanicException":
             raise
         raise UnsafeArtifactError(
             f"The tokenizer of {source!r} is malformed ({error}): save or download it again."
@@ -193,7 +187,7 @@ def explained_panics(source: Any) -> Iterator[None]:
 
 
 def _check_shards(folder: Path, weight_map: dict[str, str]) -> list[Path]:
-    """Checks that the index and the shards beside it say the same."""
+    """Check that the index and the shards beside it say the same."""
     shards = [folder / name for name in sorted(set(weight_map.values()))]
     for shard in shards:
         if not shard.is_file():
@@ -208,7 +202,7 @@ def _check_shards(folder: Path, weight_map: dict[str, str]) -> list[Path]:
 
 
 def _tensor_names(path: Path) -> set[str]:
-    """Opens a safetensors file, which checks its header and its length, and lists the tensors in it."""
+    """Open a safetensors file, which checks its header and its length, and list the tensors in it."""
     try:
         with safe_open(path, framework="numpy") as file:
             return set(file.keys())
@@ -225,7 +219,7 @@ def _no_weights_message(folder: Path) -> str:
 
 
 def _largest_id(tokenizer_file: Path) -> int:
-    """The largest id of a `tokenizer.json`, added tokens included; -1 for an empty vocabulary."""
+    """Return the largest id of a `tokenizer.json`, added tokens included; -1 for an empty vocabulary."""
     content = read_json(tokenizer_file)
     try:
         vocab = content["model"]["vocab"]

@@ -8,6 +8,7 @@ No `from __future__ import annotations` in this folder: it turns annotations int
 the type checks of `@strict` and breaks `config_class`.
 """
 
+import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -43,14 +44,17 @@ from .calls import named_for_generate, wants_cache
 
 logger = logging.get_logger(__name__)
 
+# The label of positions that are not asked for, in all of transformers and torch.
+IGNORED = -100
+
 
 class SequencePreTrainedModel(PreTrainedModel):
     """Base of all models: initialisation rules, safe loading, plain saving."""
 
     base_model_prefix = "model"
-    # The heads divide the loss by `num_items_in_batch` themselves (see `heads.sequence_loss`).
+    # The heads divide the loss by `num_items_in_batch` themselves (see `sequence_loss`).
     accepts_loss_kwargs = True
-    # Keywords that a forward hands on to its layers, see `calls.model_call`.
+    # Keywords that a forward passes on to its layers, see `calls.model_call`.
     read_by_layers: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
@@ -70,7 +74,8 @@ class SequencePreTrainedModel(PreTrainedModel):
             if module.bias is not None:
                 init.zeros_(module.bias)
         else:
-            super()._init_weights(module)  # embeddings (normal, `initializer_range`; padding row 0), norms
+            # Embeddings (normal, `initializer_range`; padding row 0) and norms, which are the same everywhere.
+            super()._init_weights(module)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -89,7 +94,8 @@ class SequencePreTrainedModel(PreTrainedModel):
         elif kwargs.get("state_dict") is None:
             raise ValueError(f"{cls.__name__}.from_pretrained needs a folder, a Hub id, or config= and state_dict=.")
         kwargs["use_safetensors"] = True
-        renames = kwargs.get("key_mapping") is not None  # only transformers knows what the keys will be called
+        # With a key_mapping only transformers knows what the keys will be called.
+        renames = kwargs.get("key_mapping") is not None
         with (
             _undisturbed(),
             _explained_errors(source, cls.__name__),
@@ -101,8 +107,9 @@ class SequencePreTrainedModel(PreTrainedModel):
         model.base_model.freeze_parameters()
         return (model, info) if wants_info else model
 
+    # Here transformers reads weights into a model that has shapes and no memory yet.
     @classmethod
-    def _load_pretrained_model(  # where transformers reads weights into a model that has shapes and no memory yet
+    def _load_pretrained_model(
         cls, model: PreTrainedModel, state_dict: Any, checkpoint_files: list[str] | None, load_config: Any, *args: Any
     ) -> Any:
         """Refuse a checkpoint that does not fit by the headers of its files, before memory is asked for."""
@@ -112,20 +119,38 @@ class SequencePreTrainedModel(PreTrainedModel):
         return cast(Any, super())._load_pretrained_model(model, state_dict, checkpoint_files, load_config, *args)
 
     def freeze_parameters(self) -> None:
-        """Stop the gradients that the config says to stop: loading replaces every parameter by a trainable one."""
+        """Stop the gradients that the config says to stop. Loading replaces every parameter by a trainable one."""
+
+    # The two steps of `generate` that we change. Both are hooks of GenerationMixin, the same from 5.20 to 5.24; models
+    # that generate have it among their later bases.
+
+    def _extract_generation_mode_kwargs(self, custom_generate: Any, *args: Any) -> dict[str, Any]:
+        """Give a function passed as `custom_generate` what `generate` gives its own loops.
+
+        transformers withholds these from it: `streamer`, `assistant_model` and `synced_gpus`, which it gets here if
+        its signature names them, and the tokenizers, which travel among the arguments of the model as always.
+        """
+        generating: Any = super()
+        if not callable(custom_generate):
+            return generating._extract_generation_mode_kwargs(custom_generate, *args)
+        named = {"tokenizer", "assistant_tokenizer", *inspect.signature(custom_generate).parameters}
+        usual = generating._extract_generation_mode_kwargs(None, *args)
+        own = generating._extract_generation_mode_kwargs(custom_generate, *args)
+        return {name: value for name, value in usual.items() if name in named} | own
 
     def _prepare_generation_config(self, *args: Any, **kwargs: Any) -> Any:
-        """As transformers', which is the first thing that `generate` does: the cache under this release's name."""
-        generating: Any = super()  # of a model that generates, GenerationMixin comes later among its bases
+        """Give `generate` the cache under the name that this release has for it."""
+        generating: Any = super()
         return generating._prepare_generation_config(*args, **named_for_generate(kwargs))
 
-    def _goes_on(self, cache: Cache | None, use_cache: bool | None) -> bool:
-        """Whether a backbone keeps what it has read, so that a later call can go on from there."""
+    def _wants_cache(self, cache: Cache | None, use_cache: bool | None) -> bool:
+        """Return whether a backbone fills and returns a cache, so that a later call can continue from it."""
         config: Any = self.config
         # Without gradients nothing runs twice: a model in training mode may generate.
         checkpointing = getattr(self, "gradient_checkpointing", False) and self.training and torch.is_grad_enabled()
         if cache is None:
-            if use_cache is None:  # Trainer writes the config's into every model, an encoder too
+            # Trainer writes use_cache=True into every config; in that of an encoder it asks for nothing.
+            if use_cache is None:
                 use_cache = wants_cache(config) and not config.bidirectional
             if use_cache and checkpointing:
                 logger.warning_once("use_cache=True is left out: gradient checkpointing runs each layer twice.")
@@ -161,8 +186,9 @@ class SequencePreTrainedModel(PreTrainedModel):
                 f"{type(self).__name__} holds NaN or infinite numbers in {', '.join(broken[:5])}: its training "
                 f"diverged. Nothing was saved in {str(save_directory)!r}; go back to an earlier checkpoint."
             )
+        # On the instance alone: the class may be registered for export.
         for exported in (self, self.config):
-            exported.__dict__["_auto_class"] = None  # on the instance: the class may be registered for export
+            exported.__dict__["_auto_class"] = None
         self.config.__dict__.pop("auto_map", None)
         return super().save_pretrained(save_directory, *args, **kwargs)
 
@@ -186,14 +212,15 @@ def _check_source(source: Any, kwargs: dict[str, Any]) -> None:
     download = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
     kwargs["revision"] = download["revision"] = resolve_revision(source, **download)
     download |= {"subfolder": subfolder, "force_download": kwargs.get("force_download", False)}
-    cached_file(source, CONFIG_NAME, **download)  # the usual error, if nothing can be read there
+    # Raises transformers' own error if nothing can be read there.
+    cached_file(source, CONFIG_NAME, **download)
     index = cached_file(source, INDEX_NAME, **download, _raise_exceptions_for_missing_entries=False)
     if index is not None:
         check_shard_names(Path(index))
 
 
 def load_with_weights_checked(auto: Any, source: Any) -> PreTrainedModel:
-    """Load a model of any family through an Auto class as ours load: safetensors alone, and no code of a stranger."""
+    """Load a model of any family through an Auto class as ours are loaded: from safetensors, without foreign code."""
     options: dict[str, Any] = {}
     _check_source(source, options)
     with _undisturbed(), _explained_errors(source, auto.__name__):
@@ -231,23 +258,24 @@ def _explained_errors(source: Any, class_name: str) -> Iterator[None]:
 
 
 def initialises_everything(kwargs: dict[str, Any]) -> bool:
-    """Whether the arguments of `from_pretrained` hand over weights, and none of them: transformers' way to ask."""
+    """Return whether an empty `state_dict` was passed to `from_pretrained`, which asks for new weights."""
     return kwargs.get("state_dict") is not None and len(kwargs["state_dict"]) == 0
 
 
 def is_loaded(parameter: torch.Tensor) -> bool:
-    """Whether a checkpoint filled this parameter. `init.*` asks by itself, but a slice lacks the mark of its whole."""
+    """Return whether a checkpoint filled this parameter."""
+    # `init.*` asks this too, but a slice of a parameter lacks the mark.
     return getattr(parameter, "_is_hf_initialized", False)
 
 
-# For the length of a load transformers exchanges functions of its own and of torch (no weights are tied, say). Of two
-# threads that load at once, the later one would leave them exchanged for ever.
+# While it loads, transformers replaces functions of its own and of torch (so that no weights are tied, for example).
+# If two threads load at once, the later one puts back the replaced ones, and they stay for ever.
 _LOADING = RLock()
 
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """One load at a time, and none that asks the service outside HF_ENDPOINT which converts .bin files."""
+    """Allow one load at a time, without a request to the service outside HF_ENDPOINT that converts .bin files."""
     name = "DISABLE_SAFETENSORS_CONVERSION"
     with _LOADING:
         before = os.environ.get(name)
@@ -261,8 +289,8 @@ def _undisturbed() -> Iterator[None]:
                 os.environ[name] = before
 
 
-# True: `_load_pretrained_model` does not check which keys are there; strict=False or key_mapping was given, or it
-# is not our `from_pretrained` that calls.
+# Whether `_load_pretrained_model` leaves open which keys are there: with strict=False or key_mapping, and when it is
+# not called by our `from_pretrained`.
 _LETS_THROUGH: ContextVar[bool] = ContextVar("_LETS_THROUGH", default=True)
 
 
@@ -276,7 +304,7 @@ def _lets_through(anything: bool) -> Iterator[None]:
 
 
 def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, ...], str]], load_config: Any) -> None:
-    """Raise ValueError unless the tensors in the files have the shapes and kinds of the model's, and are all there."""
+    """Raise ValueError unless the files hold all tensors of the model, in its shapes and kinds of numbers."""
     source, wanted = load_config.pretrained_model_name_or_path, model.state_dict()
     held = {_name_in_model(key, model.base_model_prefix, wanted): found for key, found in held.items()}
     for name in sorted(held.keys() & wanted.keys()):
@@ -308,12 +336,12 @@ def _refuse_by_headers(model: PreTrainedModel, held: dict[str, tuple[tuple[int, 
 
 
 def _but(keys: set[str], ignored: Iterable[str] | None) -> set[str]:
-    """Without the keys that a class says it can do without, as regular expressions."""
+    """Remove the keys that a class ignores, by its regular expressions."""
     return {key for key in keys if not any(re.search(pattern, key) for pattern in ignored or ())}
 
 
 def _name_in_model(key: str, prefix: str, wanted: dict[str, torch.Tensor]) -> str:
-    """What the model calls a tensor of a file, which was saved with or without the prefix of a backbone."""
+    """Return what the model calls a tensor of a file, which was saved with or without the prefix of a backbone."""
     names = (key, f"{prefix}.{key}", key.removeprefix(f"{prefix}."))
     return next((name for name in names if name in wanted), key)
 
@@ -347,22 +375,20 @@ def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> 
 
 
 def not_finite(parameters: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
-    """The names of those that hold NaN or infinite numbers."""
+    """Return the names of those that hold NaN or infinite numbers."""
     return [name for name, value in parameters if value.device.type != "meta" and not torch.isfinite(value).all()]
 
 
 def _is_body(key: str, body: set[str], prefix: str) -> bool:
-    """Whether a weight belongs to the backbone, whose keys have the prefix under a head and none without one."""
+    """Return whether a weight belongs to the backbone, whose keys have a prefix if there is a head."""
     return key.removeprefix(prefix + ".").split(".")[0] in body
 
 
 def at_least_one_token(
     input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-    """Give an empty batch of texts one masked column, which nobody reads, so that every text has an answer.
-
-    Returns the three inputs, with length >= 1. A tokenizer that finds no token returns an empty *float* tensor.
-    """
+    """Return the three inputs; a batch of texts without tokens gets one masked column, so that there is an answer."""
+    # A tokenizer that finds no token returns an empty *float* tensor, so nothing of it is kept.
     if (input_ids is None) == (inputs_embeds is None):
         raise ValueError("Give exactly one of input_ids and inputs_embeds.")
     given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
@@ -376,7 +402,7 @@ def at_least_one_token(
 
 
 def check_rank(given: torch.Tensor, name: str) -> None:
-    """Say what is missing of inputs that are no batch of texts: (B, T) ids, or (B, T, E) vectors."""
+    """Refuse inputs that are no batch of texts: (B, T) ids, or (B, T, E) vectors."""
     ranks = {"inputs_embeds": ("(texts, tokens, width)", 3)}
     shape, rank = ranks.get(name, ("(texts, tokens)", 2))
     if given.dim() != rank:
@@ -384,14 +410,14 @@ def check_rank(given: torch.Tensor, name: str) -> None:
         raise ValueError(f"{name} must be of shape {shape}, got {tuple(given.shape)}.{alone}")
 
 
-def own_columns(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor:
-    """The columns of the mask that belong to these inputs: all, or the last ones where it covers earlier tokens too.
+def mask_of_inputs(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor:
+    """Return the columns of the mask that belong to these inputs: the last ones if it covers earlier tokens too.
 
     Args:
         attention_mask: (batch, steps) or (batch, seen + steps).
-        batch: Rows of the inputs.
-        steps: Their tokens.
-        seen: Tokens that a state has read before them.
+        batch: Number of texts.
+        steps: Number of tokens of each.
+        seen: Number of tokens read before them.
     """
     if attention_mask.shape not in ((batch, steps), (batch, seen + steps)):
         raise ValueError(
@@ -401,17 +427,20 @@ def own_columns(attention_mask: torch.Tensor, batch: int, steps: int, *, seen: i
     return attention_mask[:, -steps:]
 
 
-def look_up(embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
-    """(B, T) ids -> (B, T, E) vectors; what is wrong with ids is only looked for when something is.
+def embed_with_word_dropout(embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
+    """Map (B, T) ids to (B, T, E) vectors.
 
-    `dropout` is the share of the vocabulary that is blanked, every occurrence of a word at once.
+    `dropout` is the part of the vocabulary that is blanked, every occurrence of a word at once (Gal and Ghahramani
+    2016).
     """
+    # To look at all ids in each step of generation would take longer than the step: look only when torch complains.
     try:
         vectors = embeddings(input_ids)
     except (IndexError, RuntimeError):
         check_input_ids(input_ids, embeddings.num_embeddings)
         raise
-    if input_ids.shape[0] == 0:  # no error of an embedding's
+    # To torch a batch without rows is no error.
+    if input_ids.shape[0] == 0:
         check_input_ids(input_ids, embeddings.num_embeddings)
     if dropout == 0:
         return vectors
@@ -420,20 +449,41 @@ def look_up(embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 
 
 
 def check_input_ids(input_ids: torch.Tensor, vocab_size: int) -> None:
-    """Say what is wrong with token ids before nn.Embedding says "index out of range in self".
-
-    Values are looked at on the CPU only: elsewhere the check would wait for the device at every step.
-    """
+    """Say what is wrong with token ids before nn.Embedding says "index out of range in self"."""
     if input_ids.is_floating_point():
         raise ValueError(f"input_ids must be integers, got {input_ids.dtype}. Tokenize with return_tensors='pt'.")
-    if input_ids.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return
-    if input_ids.shape[0] == 0:
+    if input_ids.shape[0] == 0 and can_be_checked(input_ids):
         raise ValueError("input_ids have no rows: give the model one text or more.")
-    low, high = int(input_ids.min()), int(input_ids.max())
-    if low < 0 or high >= vocab_size:
-        raise ValueError(
-            f"input_ids hold {low if low < 0 else high}, but the model knows the ids 0 to {vocab_size - 1} "
-            "(config.vocab_size). This tokenizer does not belong to this model: load both from one checkpoint, or "
-            "grow the model with model.resize_token_embeddings(len(tokenizer))."
-        )
+    check_range(
+        "input id",
+        input_ids,
+        vocab_size,
+        f" (config.vocab_size={vocab_size}). This tokenizer does not belong to this model: load both from one "
+        "checkpoint, or grow the model with model.resize_token_embeddings(len(tokenizer))",
+    )
+
+
+def check_range(name: str, values: torch.Tensor, size: int, hint: str = "", *, ignored: int | None = None) -> None:
+    """Raise ValueError if a value lies outside 0 to size - 1, unless it is `ignored`.
+
+    Args:
+        name: What the values are called.
+        values: Integers of any shape; looked at only where `can_be_checked` allows it.
+        size: How many rows or classes there are.
+        hint: What the message says after the range.
+        ignored: A value outside the range that is allowed.
+    """
+    if not can_be_checked(values) or values.numel() == 0:
+        return
+    low, high = values.aminmax()
+    if low >= 0 and high < size:
+        return
+    wrong = values[(values < 0) | (values >= size)]
+    wrong = wrong if ignored is None else wrong[wrong != ignored]
+    if len(wrong):
+        raise ValueError(f"{name} {int(wrong[0])} is outside 0 to {size - 1}{hint}.")
+
+
+def can_be_checked(values: torch.Tensor) -> bool:
+    """Return whether looking at the values costs nothing: on another device it waits, in a graph it fails."""
+    return values.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())

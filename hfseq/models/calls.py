@@ -39,12 +39,13 @@ Forward = TypeVar("Forward", bound=Callable[..., Any])
 def model_call(*more: str) -> Callable[[Forward], Forward]:
     """Let a forward take the cache by either name, and refuse a keyword that nothing reads.
 
-    A forward with `**kwargs` would swallow whatever transformers calls the cache next, and write wrong text. A keyword
-    whose value is None asks for nothing and is dropped. It goes above the decorators of transformers.
+    Without this, a forward with `**kwargs` would swallow a misspelt keyword, or the cache under the next name that
+    transformers gives it, and answer wrongly. A keyword whose value is None asks for nothing and is dropped. Put it
+    above the decorators of transformers.
 
     Args:
         *more: Keywords that the forward takes out of its `**kwargs`, beside its parameters and those that
-            transformers passes to any model. Those that a family's layers read stand in its `read_by_layers`.
+            transformers passes to any model. The class attribute `read_by_layers` names those that layers read.
     """
 
     def decorate(forward: Forward) -> Forward:
@@ -67,7 +68,7 @@ def model_call(*more: str) -> Callable[[Forward], Forward]:
 
 
 def _renamed(kwargs: dict[str, Any], name: str) -> dict[str, Any]:
-    """The cache under one of its names, whichever it was given by."""
+    """Return the arguments with the cache under this name, whichever name it was given by."""
     given = [value for each in CACHE_NAMES if (value := kwargs.pop(each, None)) is not None]
     if len(given) > 1:
         raise TypeError("cache and past_key_values are two names of one argument: give one of them.")
@@ -81,17 +82,17 @@ def _refusal(model: str, name: str, known: list[str]) -> str:
 
 
 def wants_cache(config: Any) -> bool:
-    """Whether a forward returns its cache when the call does not say; a graph can be given none back."""
+    """Return whether a forward returns its cache when the call does not say. A graph cannot take a cache back."""
     return config.use_cache and not (torch.compiler.is_exporting() or torch.jit.is_tracing())
 
 
 def with_cache(cache: Cache | None) -> dict[str, Any]:
-    """The cache as a field of transformers' outputs, under the name that this release has for it."""
+    """Return the cache as a field of transformers' outputs, under the name that this release has for it."""
     return {_OUTPUT_NAME: cache}
 
 
 def named_for_generate(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `generate` with the cache under this release's name; it knows the older one by itself."""
+    """Return the arguments of `generate` with the cache under this release's name; it takes the older one itself."""
     return _renamed(kwargs, _OUTPUT_NAME) if "cache" in kwargs else kwargs
 
 
@@ -102,32 +103,32 @@ class _EitherName:
 
         @property
         def cache(self) -> Cache | None:
-            """The cache, by the name that it has from transformers 5.24 on."""
+            """The cache, under its name from transformers 5.24 on."""
             return cast(Any, self).past_key_values
 
 
 @dataclass
 class BaseModelOutputWithPast(_EitherName, modeling_outputs.BaseModelOutputWithPast):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""
 
 
 @dataclass
 class BaseModelOutputWithPastAndCrossAttentions(
     _EitherName, modeling_outputs.BaseModelOutputWithPastAndCrossAttentions
 ):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""
 
 
 @dataclass
 class CausalLMOutputWithPast(_EitherName, modeling_outputs.CausalLMOutputWithPast):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""
 
 
 @dataclass
 class Seq2SeqModelOutput(_EitherName, modeling_outputs.Seq2SeqModelOutput):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""
 
 
 @dataclass
 class Seq2SeqLMOutput(_EitherName, modeling_outputs.Seq2SeqLMOutput):
-    """As transformers', with both names of the cache."""
+    """The class of transformers, with both names of the cache."""

@@ -29,13 +29,14 @@ Field = Any
 
 
 def bounded(default: float | None, low: float, high: float) -> Field:
-    """A config field whose value lies in [low, high]; None passes when the field's type allows it.
+    """Make a config field whose value lies in [low, high]; None passes if the field's type allows it.
 
     Upper bounds are generous. They stop a hostile or mistyped config.json before any memory is asked for.
     """
 
     def check(value: Any) -> None:
-        if isinstance(value, bool):  # bool is an int to Python: hidden_size=True would be a width of 1
+        # To Python a bool is an int: hidden_size=True would be a width of 1.
+        if isinstance(value, bool):
             raise TypeError(f"must be a number in [{low}, {high}], got {value!r}")
         if value is not None and not low <= value <= high:
             raise ValueError(f"must be in [{low}, {high}], got {value!r}")
@@ -43,8 +44,8 @@ def bounded(default: float | None, low: float, high: float) -> Field:
     return validated_field(check, default=default)
 
 
-def share(default: float | None) -> Field:
-    """A config field that is a probability below 1: dropping everything trains nothing."""
+def probability(default: float | None) -> Field:
+    """Make a config field for the probability of dropping something; with 1, nothing would be left to train."""
     return bounded(default, 0.0, 0.95)
 
 
@@ -179,7 +180,8 @@ class SequenceConfig(PreTrainedConfig):
         `hiden_size=256` into a model of the default width.
         """
         _check_extras(kwargs)
-        _check_labels(self.id2label)  # before transformers makes others of num_labels
+        # Before transformers makes other labels of num_labels.
+        _check_labels(self.id2label)
         _check_dtype(self.dtype if kwargs.get("torch_dtype") is None else kwargs["torch_dtype"])
         unknown = self.unknown_names(kwargs)
         if unknown:
@@ -188,13 +190,14 @@ class SequenceConfig(PreTrainedConfig):
 
     @classmethod
     def unknown_names(cls, names: Iterable[str]) -> list[str]:
-        """Those of the names that are no field, nor anything that transformers writes or passes."""
+        """Return those of the names that are no field, nor anything that transformers writes or passes."""
         known = {field.name for field in fields(cls)} | set(cls.attribute_map) | _OF_TRANSFORMERS
-        return [name for name in names if name not in known and not name.startswith("_")]  # _commit_hash and others
+        # transformers passes _commit_hash and others on; nobody writes such a name by mistake.
+        return [name for name in names if name not in known and not name.startswith("_")]
 
     @classmethod
     def field_meant(cls, name: str) -> str | None:
-        """The field that somebody means who writes `name`, which is none; None where that cannot be told."""
+        """Return the field that is probably meant by `name`, which is no field; None if that cannot be told."""
         own = [field.name for field in fields(cls)]
         for candidate in _FIELDS_MEANT.get(name, ()):
             if candidate in own or candidate == "num_labels":
@@ -217,7 +220,7 @@ class SequenceConfig(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Read a config.json, and what stands there for a newer hfseq or for others, which is kept, with a warning.
+        """Read a config.json; keep keys that a newer hfseq or another tool wrote, with a warning.
 
         Raises:
             ValueError: If the file asks for code from the Hub, or a keyword means a field by another name.
@@ -225,7 +228,7 @@ class SequenceConfig(PreTrainedConfig):
         _check_attention(config_dict)
         unread = {name: config_dict[name] for name in cls.unknown_names(config_dict)}
         for name in cls.unknown_names(kwargs):
-            # The options of loaders come here too, and go on: only what means a field is known to be a mistake.
+            # Options of loaders come through here too: only what probably means a field is known to be a mistake.
             if name not in unread and cls.field_meant(name) is not None:
                 raise ValueError(cls._explain(name))
         if unread:
@@ -234,26 +237,27 @@ class SequenceConfig(PreTrainedConfig):
         loaded = super().from_dict(read, **kwargs)
         config = loaded[0] if isinstance(loaded, tuple) else loaded
         for name, value in unread.items():
-            # Never in the place of a method, nor what a config may not be saved with.
+            # Never in the place of a method, and nothing that a config may not be saved with.
             if not hasattr(cls, name) and name not in _OF_GENERATION:
                 setattr(config, name, value)
-        config.validate()  # what was passed beside the file was set one by one
+        # What was passed beside the file was set field by field, without the checks of combinations.
+        config.validate()
         return loaded
 
     @classmethod
     def from_json_file(cls, json_file: str | os.PathLike) -> Any:
-        """As `from_dict`: transformers would take the file's keys for keywords of code."""
+        """Read a file as `from_dict` does; transformers would treat its keys as keywords written in code."""
         return cls.from_dict(cls._dict_from_json_file(json_file))
 
     def validate_token_ids(self) -> None:
-        """Special tokens are in the vocabulary: the padding row must exist, and an end that can come."""
+        """Check that special tokens are in the vocabulary: padding needs its row, and a text must be able to end."""
         for name in (field.name for field in fields(self) if field.name.endswith("_token_id")):
             token = getattr(self, name)
             if token is not None and not 0 <= token < self.vocab_size:
                 raise ValueError(f"{name}={token} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}")
 
     def validate_labels(self) -> None:
-        """The labels are numbered from 0 without gaps, and each has a name of its own."""
+        """Check that the labels are numbered from 0 without gaps, each with a name of its own."""
         _check_labels(self.id2label)
 
     def validate_problem_type(self) -> None:
@@ -287,7 +291,8 @@ def _check_labels(id2label: dict[Any, str] | None) -> None:
     if id2label is None:
         return
     _check_number_of_labels(len(id2label), "id2label")
-    ids = sorted(int(label) for label in id2label)  # JSON's keys are strings
+    # In JSON all keys are strings.
+    ids = sorted(int(label) for label in id2label)
     if ids != list(range(len(ids))):
         raise ValueError(f"id2label must number {len(ids)} labels from 0 to {len(ids) - 1}, got the ids {ids[:10]}")
     names, twice = set[str](), None
@@ -299,7 +304,8 @@ def _check_labels(id2label: dict[Any, str] | None) -> None:
 
 
 def _check_number_of_labels(number: int, where: str) -> None:
-    if not 1 <= number <= MOST_LABELS:  # each gets a name, so many would fill the memory
+    # Each label gets a name, so a mistyped number would fill the memory.
+    if not 1 <= number <= MOST_LABELS:
         raise ValueError(f"{where} must be in [1, {MOST_LABELS}], got {number!r}")
 
 

@@ -11,8 +11,8 @@
     biases          one; a second where the         two, which it adds up       one; two rows (2, G H) for a GRU
                     equation keeps two apart                                    with reset_after=True
 
-So two biases become one sum on the way in (except the n gate's of a GRU), and on the way out the second one is zero
-there. Everything else is copied as it is.
+So on the way in two biases become their sum (except those of the GRU's n gate), and on the way out the second one is
+zero. Everything else is copied as it is.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,8 +38,10 @@ _CONFIGS = {
     "RNN_TANH": 'RNNConfig(nonlinearity="tanh")',
     "RNN_RELU": 'RNNConfig(nonlinearity="relu")',
 }
-_KERAS_ONLY = (gru_cell("before").source, rnn_cell("sigmoid").source)  # what Keras has and torch lacks
-_KERAS_GATES = {"r": "z", "z": "r"}  # at the place of the key Keras has the value; the others agree
+# Cells that Keras has and torch lacks.
+_KERAS_ONLY = (gru_cell("before").source, rnn_cell("sigmoid").source)
+# At the place of the key Keras has the value; all other gates have the same places.
+_KERAS_GATES = {"r": "z", "z": "r"}
 
 
 def load_torch(layers: Iterable[nn.Module], module: nn.RNNBase) -> None:
@@ -88,7 +90,8 @@ def to_torch(layers: Iterable[nn.Module]) -> nn.RNNBase:
         options["nonlinearity"] = mode.removeprefix("RNN_").lower()
     weight = loops[0].weight_ih
     sizes = (input_size, hidden_size, num_layers)
-    module = _TORCH_MODULES[mode](*sizes, dtype=weight.dtype, device="meta", **options)  # draws no random numbers
+    # On the meta device no random numbers are drawn, so that a seeded program goes on as without this call.
+    module = _TORCH_MODULES[mode](*sizes, dtype=weight.dtype, device="meta", **options)
     module = module.to_empty(device=weight.device)
     with torch.no_grad():
         for loop, theirs in zip(loops, module.all_weights, strict=True):
@@ -119,7 +122,7 @@ def load_keras(layer: nn.Module, weights: Sequence[np.ndarray]) -> None:
 
 
 def to_keras(layer: nn.Module) -> list[np.ndarray]:
-    """The weights of one layer as `set_weights()` of the Keras layer takes them.
+    """Return the weights of one layer as `set_weights()` of the Keras layer takes them.
 
     An LSTM, a GRU with `reset_after` as the config's `reset`, or a SimpleRNN with the config's activation;
     a Bidirectional (`merge_mode="concat"`) around one, if the layer has two directions.
@@ -137,13 +140,13 @@ def to_keras(layer: nn.Module) -> list[np.ndarray]:
 
 
 def _loops(layers: Iterable[nn.Module]) -> list[RecurrentLoop]:
-    """Both directions of each layer, in the order of torch and Keras."""
+    """Return both directions of each layer, in the order of torch and Keras."""
     pairs = ((layer.forward_loop, layer.backward_loop) for layer in cast(Iterable[RecurrentLayer], layers))
     return [loop for pair in pairs for loop in pair if loop is not None]
 
 
 def _sizes(loops: Sequence[RecurrentLoop]) -> tuple[int, int, int, bool]:
-    """Width of the input, of one direction, depth, and whether there are two directions."""
+    """Return the width of the input and of one direction, the depth, and whether there are two directions."""
     bidirectional = any(loop.backward for loop in loops)
     return loops[0].weight_ih.shape[1], loops[0].hidden_size, len(loops) // (1 + bidirectional), bidirectional
 
@@ -165,7 +168,8 @@ def _fill(
 ) -> None:
     """Copy one direction; biases that the source lacks are zero."""
     rows = len(weight_ih)
-    own = loop.hidden_size * len(loop.cell.split)  # rows at the end whose two biases stay apart
+    # Rows at the end whose two biases stay apart: the reset gate comes between them.
+    own = loop.hidden_size * len(loop.cell.split)
     bias = weight_ih.new_zeros(rows) if bias_ih is None else bias_ih.clone()
     second = torch.zeros_like(bias) if bias_hh is None else bias_hh
     bias[: rows - own] += second[: rows - own]
@@ -173,13 +177,15 @@ def _fill(
     if own:
         values["bias_hh"] = second[rows - own :]
     for name, value in values.items():
-        loop.get_parameter(name).copy_(value)  # unlike loop.weight_ih, this cannot be the result of a parametrization
+        # Not loop.weight_ih, which may be computed by a parametrization.
+        loop.get_parameter(name).copy_(value)
 
 
 @torch.no_grad()
 def _two_biases(loop: RecurrentLoop) -> tuple[torch.Tensor, torch.Tensor]:
-    """As torch has them: the second one is zero but where the equation keeps them apart."""
-    assert loop.bias is not None  # no cell of torch or Keras lacks it
+    """Return two biases, as torch has them; the second is zero except where the equation keeps them apart."""
+    # No cell of torch or Keras lacks it.
+    assert loop.bias is not None
     second = torch.zeros_like(loop.bias)
     if loop.bias_hh is not None:
         second[-len(loop.bias_hh) :] = loop.bias_hh
@@ -195,13 +201,13 @@ def _check_keras(cell: Cell) -> None:
 
 
 def _keras_order(cell: Cell, rows: torch.Tensor) -> torch.Tensor:
-    """Rows of each gate in Keras's order instead of ours, or the other way: only two gates change places."""
+    """Put the rows of each gate in Keras's order instead of ours, or back: only two gates change places."""
     gates = dict(zip(cell.gates, rows.detach().chunk(len(cell.gates)), strict=True))
     return torch.cat([gates[_KERAS_GATES.get(gate, gate)] for gate in cell.gates])
 
 
 def _from_keras(loop: RecurrentLoop, weights: Sequence[np.ndarray]) -> list[torch.Tensor]:
-    """weight_ih, weight_hh and biases of one direction, in torch's layout."""
+    """Return weight_ih, weight_hh and biases of one direction, in torch's layout."""
     _check_keras(loop.cell)
     rows, input_size = loop.weight_ih.shape
     expected = [(input_size, rows), (loop.hidden_size, rows), (2, rows) if loop.cell.split else (rows,)]
@@ -217,5 +223,5 @@ def _from_keras(loop: RecurrentLoop, weights: Sequence[np.ndarray]) -> list[torc
 
 
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """In the dtype of the tensor; bfloat16, which numpy lacks, in float32."""
+    """Return an array in the dtype of the tensor; bfloat16, which numpy lacks, becomes float32."""
     return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).cpu().contiguous().numpy().copy()

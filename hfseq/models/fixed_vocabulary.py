@@ -1,6 +1,6 @@
-"""What a model whose vocabulary is fixed says to those who ask for other embeddings or another size.
+"""Errors of models whose vocabulary is fixed, when other embeddings or another size are asked for.
 
-transformers' own answers would be that the method is "not auto-handled", or that there is no `lm_head`.
+transformers' own errors would be that the method is "not auto-handled", or that there is no `lm_head`.
 """
 
 from typing import Any, ClassVar
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class FixedVocabularyMixin:
-    """Refuse to grow or shrink: which words there are was learnt with everything else."""
+    """Refuse to grow or shrink: the words were learnt together with everything else."""
 
     config: Any
     how_to_grow: ClassVar[str]
@@ -31,7 +31,7 @@ class FixedVocabularyMixin:
         return None
 
     def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
-        """Refused."""
+        """Refuse: there are none."""
         raise NotImplementedError(f"{type(self).__name__} has no output embeddings that could be exchanged.")
 
 
@@ -39,14 +39,15 @@ class WithoutEmbeddingsMixin(FixedVocabularyMixin):
     """Know words by their ids alone."""
 
     def get_input_embeddings(self) -> nn.Module:
-        """There are none."""
+        """Refuse: there are none."""
         raise self._without_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Refused."""
+        """Refuse: there are none."""
         raise self._without_embeddings()
 
-    def _without_embeddings(self) -> NotImplementedError:  # what transformers, too, raises and looks for
+    def _without_embeddings(self) -> NotImplementedError:
+        # transformers raises this kind of error for it, and catches it in places.
         return NotImplementedError(f"{type(self).__name__} has no embeddings: it knows words by their ids alone.")
 
 

@@ -1,8 +1,8 @@
-"""Files as they are read: packed ones as if they were plain, within bounds, and one kind of error for each fault.
+"""Reading files: packed ones as if they were plain, within bounds, and with one kind of error for each fault.
 
 A packed file may hold far more than it seems to: 8 MB of .gz unpack to 8 GB. So a file is unpacked while it is read,
-and reading stops where it has unpacked to more than `UNPACKED` bytes and `RATIO` bytes for each that was read; texts
-and vectors pack to a third, of the most monotonous ones a tenth remains. A plain file may be of any size.
+and reading stops where it has unpacked to more than `UNPACKED` bytes plus `RATIO` bytes for each byte read; texts and
+vectors pack to a third, the most monotonous ones to a tenth. A plain file may be of any size.
 """
 
 import bz2
@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import IO, Any
 
 PACKED: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open, ".lzma": lzma.open, ".bz2": bz2.open}
-UNPACKED = 1 << 24  # bytes that any packed file may unpack to
+# Bytes that any packed file may unpack to, however small it is.
+UNPACKED = 1 << 24
 RATIO = 100
-LONGEST_LINE = 1 << 24  # bytes, or characters of a text
+# In bytes, or in characters of a text. A vector of 65,536 numbers fits; a binary file without line ends does not.
+LONGEST_LINE = 1 << 24
 
 _BLOCK = 1 << 20
 _SIGNATURES = {
@@ -39,7 +41,7 @@ def open_packed(path: str | Path, mode: str) -> IO[bytes]:
     """Open a plain file, or a packed one (.gz, .xz, .bz2) as if it were plain.
 
     Args:
-        path: the file.
+        path: The file.
         mode: "rb", "wb" or "ab".
     """
     suffix = Path(path).suffix
@@ -58,14 +60,7 @@ def open_packed(path: str | Path, mode: str) -> IO[bytes]:
 def open_text(
     path: str | Path, encoding: str = "utf-8", errors: str = "strict", newline: str | None = None
 ) -> Iterator[IO[str]]:
-    """Open a text, packed or plain; what goes wrong while it is read is told by `reading`.
-
-    Args:
-        path: the file.
-        encoding: of the text.
-        errors: what to do about bytes that are not in this encoding.
-        newline: what ends a line, as the built-in `open` takes it.
-    """
+    """Open a text, packed or plain, with the arguments of the built-in `open` and the errors of `reading`."""
     with (
         reading(path, encoding),
         open_packed(path, "rb") as file,
@@ -75,7 +70,7 @@ def open_text(
 
 
 def numbered_lines(file: IO[str], path: str | Path) -> Iterator[tuple[int, str]]:
-    """Number and read the lines of a text from 1 on, refusing one that is too long for a line."""
+    """Read the lines of a text with their numbers, from 1 on, and refuse one that is too long."""
     number = 1
     while line := file.readline(LONGEST_LINE + 1):
         if len(line) > LONGEST_LINE:
@@ -85,7 +80,7 @@ def numbered_lines(file: IO[str], path: str | Path) -> Iterator[tuple[int, str]]
 
 
 def too_long(path: str | Path, number: int) -> str:
-    """Say that a line is too long."""
+    """Return the message about a line that is too long."""
     return f"{path}, line {number} is longer than {LONGEST_LINE} bytes; is it another kind of file? Break its lines."
 
 
@@ -95,7 +90,7 @@ def check_plain(path: str | Path) -> None:
 
 
 def _open_plain(path: str | Path) -> io.BufferedReader:
-    """Open what `check_plain` takes, none of it read yet: what a pipe has given once it does not give again."""
+    """Open what `check_plain` takes and read nothing of it yet: a pipe gives its bytes only once."""
     if Path(path).is_dir():
         raise IsADirectoryError(f"{path} is a folder; give the file inside.")
     file = open(path, "rb")  # noqa: SIM115 - the caller closes it
@@ -109,7 +104,7 @@ def _open_plain(path: str | Path) -> io.BufferedReader:
 
 @contextmanager
 def reading(path: str | Path, encoding: str = "utf-8") -> Iterator[None]:
-    """Tell what the libraries say of a broken file as an error with its path, the place and what to do."""
+    """Turn what the libraries raise about a broken file into an error with its path, the place and what to do."""
     try:
         yield
     except TornFileError:
@@ -118,7 +113,8 @@ def reading(path: str | Path, encoding: str = "utf-8") -> Iterator[None]:
         raise ValueError(not_in_encoding(path, encoding) or f"{path}: {error}") from error
     except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
         if isinstance(error, OSError) and (error.errno is not None or isinstance(error, IsADirectoryError)):
-            raise  # of the disk, not of the content
+            # An error of the disk, not of the content: Python's message says what to do.
+            raise
         raise TornFileError(
             f"{path} is torn or not what its name says: {error}. Download or pack it again."
         ) from error
@@ -146,7 +142,7 @@ def not_in_encoding(path: str | Path, encoding: str = "utf-8") -> str | None:
 
 
 class _Unpacked(io.RawIOBase):
-    """What a packed file holds, until it is too much for its size."""
+    """The content of a packed file, until it is too much for its size."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__()

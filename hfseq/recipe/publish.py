@@ -1,36 +1,82 @@
-"""What every recipe tells readers of its model: the words of the card, the launch line, the place on the Hub."""
+"""What every recipe does with a finished model: the facts that all cards have, the card, the Hub, the last lines."""
 
 import os
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from ..cards.facts import Comparison, Facts, SeedRun
+from ..cards.measure import environment, model_size_mb
+from ..cards.render import write_card
+from ..hub import push
+from ..registry import FAMILIES
 from ..training.arguments import SEVERAL_PROCESSES
+from .sections import CardSettings, HubSettings
 
 _FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{}\s]+[\\/])*(?=[^\\/\s])")
-
-
-@dataclass
-class HubSettings:
-    """Where to publish."""
-
-    repo_id: str | None = field(default=None, metadata={"help": "push the finished model here; null: do not"})
-    private: bool = field(default=False, metadata={"help": "make a new repository private"})
-    with_code: bool = field(default=False, metadata={"help": "push the model's code too, see hfseq.push"})
 
 
 def launch_command(argv: Sequence[str]) -> str:
     """Write the launch line as a card shows it: folders of this machine, which exist nowhere else, are left out.
 
-    Where several processes run, the line starts as many with `accelerate launch`.
-
-    Args:
-        argv: `sys.argv` of the recipe. What lies in the working directory is named from there.
+    Where several processes run, the line starts as many with `accelerate launch`. `argv` is that of the recipe.
+    What lies in the working directory is named from there.
     """
     here = f"{Path.cwd()}{os.sep}"
     words = [_FOLDERS_FROM_ROOT.sub("", word.replace(here, "")) for word in argv]
     processes = os.environ.get("WORLD_SIZE", "1")
     launcher = "python" if processes == "1" else SEVERAL_PROCESSES.format(processes)
     return f"{launcher} {shlex.join(words)}"
+
+
+def run_facts(card: CardSettings, model: PreTrainedModel, folder: Path, run: SeedRun, command: str) -> dict[str, Any]:
+    """Gather the facts that every card has: a person's words, the run, and the size of the model saved in a folder."""
+    return {
+        **card.facts(),
+        "parameters": model.num_parameters(),
+        "file_mb": model_size_mb(folder),
+        "runs": [run],
+        "environment": environment(),
+        "command": command,
+    }
+
+
+def network_facts(config: PreTrainedConfig) -> dict[str, Any]:
+    """Gather what the facts of every architecture say of a network."""
+    family = next(family for family in FAMILIES.values() if isinstance(config, family.config))
+    return {
+        "family": family.name,
+        "cell": config.cell if family.name == "custom" else family.title,
+        "num_hidden_layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "embedding_size": getattr(config, "embedding_size", config.hidden_size),
+    }
+
+
+def rival(name: str, metrics: Mapping[str, float]) -> list[Comparison]:
+    """Return the results of a simpler system, measured in the same run."""
+    source = "measured in the same run"
+    return [Comparison(name=name, metric=metric, value=value, source=source) for metric, value in metrics.items()]
+
+
+def split_line(split: str, metrics: Mapping[str, float]) -> str:
+    """Write the scores of a split in a line."""
+    return f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+
+
+def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) -> list[str]:
+    """Write facts and card beside the saved model, push it if asked to, and return what to print.
+
+    `lines` are what the task says of the finished model.
+    """
+    facts.save(folder / "facts.json")
+    write_card(folder, facts)
+    if hub.repo_id is not None:
+        result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code)
+        lines = [f"pushed to {result.url}", *lines]
+    minutes = facts.runs[0].minutes
+    return [*lines, f"{facts.file_mb:.2f} MB, {minutes:.1f} minutes of training; model and card in {folder}"]

@@ -1,6 +1,7 @@
 """Keeps the runs of a recipe apart: each has a folder of its own, with the settings it was made with."""
 
 import dataclasses
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,12 @@ from ..training.checkpoints import checkpoints_in, newest_whole
 logger = logging.get_logger(__name__)
 
 SETTINGS_FILE = "settings.yaml"
-_NOT_TRAINED_WITH = (
-    "card",
-    "evaluation",
-    "generation",
-    "hub",
-    "save",
-)  # sections that may change between the launches of a run
+_NOT_TRAINED_WITH = ("card", "evaluation", "generation", "hub", "save")  # may change between the launches of a run
+
+
+def evaluated_split(splits: Container[str]) -> str:
+    """Name the split that a finished model is measured on: the test split, or validation where there is none."""
+    return "test" if "test" in splits else "validation"
 
 
 def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = True) -> str | None:
@@ -34,8 +34,6 @@ def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = 
     Args:
         settings: Of the recipe, as `read_settings` reads them.
         folder: `output_dir` of its training arguments, made if it is missing.
-        resume: Whether to go on from the last whole checkpoint.
-        record: Whether this process is the one that looks and records.
 
     Returns:
         The checkpoint to go on from, the newest that is whole; None without `resume`.
@@ -86,7 +84,7 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _differences(before: Any, now: Any) -> list[str]:
-    """`section.key: old -> new` of all that training depends on."""
+    """Write `section.key: old -> new` of all that training depends on."""
     old, new = dataclasses.asdict(before), dataclasses.asdict(now)
     lines = []
     for section, values in new.items():

@@ -37,39 +37,44 @@ decomposed letter (`e` and a combining accent), the library's offsets end before
 
 import copy
 import difflib
-import json
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
-from datasets import Dataset, IterableDataset
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from typing_extensions import TypedDict, Unpack
 
-Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace"]
+from .kinds import (
+    BOS,
+    EOS,
+    KINDS,
+    LANGUAGE_MODEL_KINDS,
+    MASK,
+    PAD,
+    SPECIAL_TOKENS,
+    UNK,
+    Kind,
+    Split,
+    trained,
+    word_splitter,
+)
+from .texts import Texts, batches, between, strings
+
 Purpose: TypeAlias = Literal["classification", "language-modeling"]
-Split: TypeAlias = Literal["whitespace", "word"]
-Texts: TypeAlias = Iterable[str] | Dataset | IterableDataset
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
-LANGUAGE_MODEL_KINDS: tuple[Kind, ...] = ("unigram", "bpe", "char", "word_with_space", "whitespace")
-PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
-
-PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")  # ids 0 to 4
-
-# `\X` is a grapheme cluster and `\w` knows letters, digits and marks of every script.
-_WORD = r"(?:(?=[\w&&[^\p{Han}]])\X)+"
-_WORDS = rf"{_WORD}|(?=[^\s\p{{Cc}}\p{{Cf}}])\X"
-_WORDS_WITH_SPACE = rf" ?{_WORD}| ?(?=\S)\X|\s+(?!\S)|\s"
-_CHARS = r"[\s\S]"
-# The library's own expression for bytes cuts words of Indic scripts at every vowel sign.
-_RUNS = r" ?(?:(?=\w)\X)+| ?(?:(?=[^\s\w])\X)+|\s+(?!\S)|\s"
 # The block of marks for Latin, Greek and Cyrillic: `normalizers.StripAccents` would take Devanagari's vowels as well.
 _ACCENTS = "[\u0300-\u036f]+"
-_LONGEST_WORD = 200  # wordpiece gives up on longer ones; the library's 100 is short for a line of Thai
-_BATCH_SIZE = 1000
+
+
+class TextForm(TypedDict, total=False):
+    """How texts are written before they are cut; a `bpe` of a language model gives them back as they were."""
+
+    lowercase: bool
+    """Whether to lower-case; not by default."""
+    strip_accents: bool
+    """Whether to drop the accents of Latin, Greek and Cyrillic letters; implies composition (NFC). Not by default."""
+    normalization: Literal["auto", "nfc", "nfkc"] | None
+    """Unicode normal form. "auto", the default, is "nfc" for classification and none for language models."""
 
 
 def train_tokenizer(
@@ -79,15 +84,13 @@ def train_tokenizer(
     purpose: Purpose = "classification",
     vocab_size: int = 30_000,
     min_frequency: int | None = None,
-    lowercase: bool = False,
-    strip_accents: bool = False,
-    normalization: Literal["auto", "nfc", "nfkc"] | None = "auto",
     max_length: int | None = None,
     padding_side: Literal["left", "right"] | None = None,
     condition_tokens: Sequence[str] = (),
     text_column: str = "text",
+    **form: Unpack[TextForm],
 ) -> PreTrainedTokenizerFast:
-    """Trains a tokenizer which, once saved, `AutoTokenizer.from_pretrained` loads without this package.
+    """Train a tokenizer which, once saved, `AutoTokenizer.from_pretrained` loads without this package.
 
     Args:
         texts: Strings, or a dataset whose column `text_column` holds strings.
@@ -98,61 +101,44 @@ def train_tokenizer(
         vocab_size: Most entries, special tokens included.
         min_frequency: Rarer words, characters or merges are left out. By default 2, so that a model meets `<unk>` in
             training, before it meets it in use. `unigram` has no such threshold.
-        lowercase: Whether to lower-case.
-        strip_accents: Whether to drop the accents of Latin, Greek and Cyrillic letters; implies composition (NFC).
-        normalization: Unicode normal form. "auto" is "nfc" for classification and none for language models.
         max_length: Longest sequence with its special tokens, saved as `model_max_length`; `truncation=True` keeps
             `</s>`.
         padding_side: Saved with the tokenizer; None: "left" for language models, which go on where a text ends, else
             "right".
         condition_tokens: More special tokens, such as "<happy>" and "<sad>": see the top of this module.
         text_column: Column to read when `texts` is a dataset.
+        **form: `lowercase`, `strip_accents`, `normalization`: see `TextForm`.
 
     Returns:
         The tokenizer, with `<pad>`, `<unk>`, `<s>`, `</s>`, `<mask>` as ids 0 to 4, and the condition tokens next.
-
-    Raises:
-        ValueError: If an option is out of range or does not fit the kind, or if there is nothing to learn from.
-        TypeError: If `texts` holds something other than strings.
     """
-    if padding_side is None:
-        padding_side = "left" if purpose == "language-modeling" else "right"
-    _check_choices(kind, purpose, normalization, padding_side)
+    is_language = purpose == "language-modeling"
+    padding_side = padding_side or ("left" if is_language else "right")
+    _check_choice("padding_side", padding_side, ("left", "right"))
+    _check_kind(kind, purpose)
     special = _special_tokens(kind, condition_tokens)
-    _check_numbers(kind, purpose, vocab_size, len(special), min_frequency, max_length)
-    altered = lowercase or strip_accents or normalization in ("nfc", "nfkc")
-    if kind == "bpe" and purpose == "language-modeling" and altered:
-        raise ValueError(
-            "kind='bpe' gives a language model's text back byte for byte, which lowercase, strip_accents and "
-            "normalization would break; leave them out, or prepare the texts before training"
-        )
-    if normalization == "auto":
-        normalization = "nfc" if purpose == "classification" else None
-    tokenizer = _untrained(kind, purpose)
-    tokenizer.normalizer = _normalizer(lowercase, strip_accents, normalization)
-    pieces = _between(special, _strings(texts, text_column))
-    tokenizer = _train(tokenizer, kind, pieces, special, vocab_size, min_frequency or 2)
+    _check_numbers(kind, vocab_size, len(special), min_frequency)
+    _check_length(max_length, shortest=3 if is_language else 2)
+    normalizer = _normalizer(kind, purpose, **form)
+    pieces = between(special, strings(texts, text_column))
+    tokenizer = trained(kind, pieces, special, vocab_size, min_frequency or 2, normalizer, spaced=not is_language)
     _check_learned(tokenizer, kind, vocab_size, len(special))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        unk_token=UNK,
+    return _wrapped(
+        tokenizer,
         bos_token=BOS,
         eos_token=EOS,
         mask_token=MASK,
         extra_special_tokens=special[len(SPECIAL_TOKENS) :],
-        add_bos_token=purpose == "language-modeling",
+        add_bos_token=is_language,
         add_eos_token=True,
         model_max_length=max_length,
         padding_side=padding_side,
         truncation_side="right",
-        clean_up_tokenization_spaces=False,
-        model_input_names=["input_ids", "attention_mask"],
     )
 
 
 def prompt_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool = True) -> PreTrainedTokenizerFast:
-    """Returns a copy of a language model's tokenizer that writes `<s> text`, without `</s>`: prompts stay open.
+    """Return a copy of a language model's tokenizer that writes `<s> text`, without `</s>`: prompts stay open.
 
     Save this copy beside the finished model. Setting `add_eos_token = False` on a tokenizer that was loaded would
     drop `<s>` as well, for transformers saves neither flag; here both are set.
@@ -165,7 +151,7 @@ def prompt_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool = True
 
 
 def marking_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool, add_eos: bool) -> PreTrainedTokenizerFast:
-    """Returns a copy that begins and ends each text as the model's training texts do.
+    """Return a copy that begins and ends each text as the model's training texts do.
 
     Args:
         tokenizer: What `train_tokenizer(purpose="language-modeling")` made.
@@ -179,26 +165,25 @@ def marking_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool, add_
 
 
 def unknown_rate(tokenizer: PreTrainedTokenizerBase, texts: Texts, text_column: str = "text") -> float:
-    """Returns the share of `<unk>` among the tokens of the texts, special tokens left out; 0 if there is no token."""
+    """Return the share of `<unk>` among the tokens of the texts, special tokens left out; 0 if there is no token."""
     unknown = total = 0
-    for batch in _batches(_strings(texts, text_column)):
+    for batch in batches(strings(texts, text_column)):
         for ids in tokenizer(batch, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]:
             unknown += ids.count(tokenizer.unk_token_id)
             total += len(ids)
     return unknown / total if total else 0.0
 
 
-def _check_choices(kind: str, purpose: str, normalization: str | None, padding_side: str) -> None:
-    for name, value, choices in (
-        ("kind", kind, KINDS),
-        ("purpose", purpose, PURPOSES),
-        ("normalization", normalization, ("auto", "nfc", "nfkc", None)),
-        ("padding_side", padding_side, ("left", "right")),
-    ):
-        if value not in choices:
-            near = difflib.get_close_matches(str(value).lower(), [str(choice) for choice in choices], n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}{hint}")
+def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    if value not in choices:
+        near = difflib.get_close_matches(str(value).lower(), [str(choice) for choice in choices], n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}{hint}")
+
+
+def _check_kind(kind: Kind, purpose: Purpose) -> None:
+    _check_choice("kind", kind, KINDS)
+    _check_choice("purpose", purpose, get_args(Purpose))
     if purpose == "language-modeling" and kind not in LANGUAGE_MODEL_KINDS:
         raise ValueError(
             f"kind={kind!r} does not keep spaces, so a language model could not write text with it; "
@@ -206,14 +191,15 @@ def _check_choices(kind: str, purpose: str, normalization: str | None, padding_s
         )
 
 
-def _check_numbers(
-    kind: Kind,
-    purpose: Purpose,
-    vocab_size: int,
-    num_special: int,
-    min_frequency: int | None,
-    max_length: int | None,
-) -> None:
+def _check_length(max_length: int | None, shortest: int) -> None:
+    if max_length is not None and max_length < shortest:
+        raise ValueError(
+            f"max_length={max_length} leaves no room for text beside the special tokens; "
+            f"use {shortest} or more, or None for no limit"
+        )
+
+
+def _check_numbers(kind: Kind, vocab_size: int, num_special: int, min_frequency: int | None) -> None:
     smallest = num_special + (256 if kind == "bpe" else 1)
     if vocab_size < smallest:
         contents = "256 bytes" if kind == "bpe" else "one entry"
@@ -223,105 +209,34 @@ def _check_numbers(
     if min_frequency is not None and (kind == "unigram" or min_frequency < 1):
         cure = "kind='unigram' has no such threshold, leave it out" if kind == "unigram" else "use 1 or more"
         raise ValueError(f"min_frequency={min_frequency}: {cure}")
-    shortest = 2 if purpose == "classification" else 3
-    if max_length is not None and max_length < shortest:
-        raise ValueError(
-            f"max_length={max_length} leaves no room for text beside the special tokens; "
-            f"use {shortest} or more, or None for no limit"
-        )
-
-
-def _strings(texts: Texts, text_column: str) -> Iterator[str]:
-    """Yields the texts one by one; complains about everything that is not a string."""
-    if isinstance(texts, Dataset | IterableDataset):
-        if texts.column_names is not None and text_column not in texts.column_names:
-            raise ValueError(f"text_column={text_column!r} is not among the columns {texts.column_names}")
-        texts = (row[text_column] for row in texts.select_columns(text_column))
-    if isinstance(texts, str | Mapping):
-        cure = "wrap it in a list" if isinstance(texts, str) else "pass one of its splits or columns"
-        raise TypeError(f"texts is one {type(texts).__name__}, not a sequence of strings; {cure}")
-    number = -1
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(
-                f"text number {number} is {text!r} ({type(text).__name__}), not a string; "
-                "drop rows without text and turn other values into strings first"
-            )
-        yield text
-    if number < 0:
-        raise ValueError("there are no texts: the iterable is empty, or it was an iterator that is already used up")
-
-
-def _between(special: list[AddedToken], texts: Iterable[str]) -> Iterator[str]:
-    """Yields what stands between the special tokens of the texts: the library would learn from their spelling."""
-    spaced = (
-        (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else "")
-        for token in sorted(special, key=lambda token: -len(token.content))
-    )
-    expression = re.compile("|".join(spaced))
-    for text in texts:
-        yield from expression.split(text)
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    texts = iter(texts)
-    while batch := list(islice(texts, _BATCH_SIZE)):
-        yield batch
 
 
 def _normalizer(
-    lowercase: bool, strip_accents: bool, normalization: Literal["nfc", "nfkc"] | None
+    kind: Kind,
+    purpose: Purpose,
+    *,
+    lowercase: bool = False,
+    strip_accents: bool = False,
+    normalization: Literal["auto", "nfc", "nfkc"] | None = "auto",
 ) -> normalizers.Normalizer | None:
+    _check_choice("normalization", normalization, ("auto", "nfc", "nfkc", None))
+    altered = lowercase or strip_accents or normalization in ("nfc", "nfkc")
+    if kind == "bpe" and purpose == "language-modeling" and altered:
+        raise ValueError(
+            "kind='bpe' gives a language model's text back byte for byte, which lowercase, strip_accents and "
+            "normalization would break; leave them out, or prepare the texts before training"
+        )
+    is_composed = strip_accents or normalization == "nfc" or (normalization, purpose) == ("auto", "classification")
     steps: list[normalizers.Normalizer] = []
     if strip_accents:
         steps += [normalizers.NFD(), normalizers.Replace(Regex(_ACCENTS), "")]
     if normalization == "nfkc":
         steps.append(normalizers.NFKC())
-    elif normalization == "nfc" or strip_accents:
+    elif is_composed:
         steps.append(normalizers.NFC())
     if lowercase:
         steps.append(normalizers.Lowercase())
     return normalizers.Sequence(steps) if steps else None
-
-
-def _untrained(kind: Kind, purpose: Purpose) -> Tokenizer:
-    """Builds model, pre-tokenizer and decoder of a kind, with an empty vocabulary."""
-    scheme = "always" if purpose == "classification" else "never"  # a space before the first word
-    if kind == "bpe":
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                # Not ByteLevel(add_prefix_space=True), which puts a space before every piece that comes from Split.
-                pre_tokenizers.Metaspace(" ", prepend_scheme=scheme, split=False),
-                pre_tokenizers.Split(Regex(_RUNS), "isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
-        first_space = [decoders.Strip(" ", 1, 0)] if scheme == "always" else []
-        tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), *first_space])
-    elif kind == "unigram":
-        tokenizer = Tokenizer(models.Unigram())
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-        tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
-    elif kind == "wordpiece":
-        tokenizer = Tokenizer(models.WordPiece(unk_token=UNK, max_input_chars_per_word=_LONGEST_WORD))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
-        tokenizer.decoder = decoders.WordPiece(cleanup=False)
-    elif kind == "whitespace":
-        tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
-        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        first_space = [decoders.Strip(" ", 1, 0)] if scheme == "always" else []
-        tokenizer.decoder = decoders.Sequence([decoders.Replace(Regex("^"), " "), decoders.Fuse(), *first_space])
-    elif kind == "word":
-        tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
-    else:
-        tokenizer = Tokenizer(models.WordLevel(unk_token=UNK))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(
-            Regex(_CHARS if kind == "char" else _WORDS_WITH_SPACE), "isolated"
-        )
-        tokenizer.decoder = decoders.Fuse()
-    return tokenizer
 
 
 def _special_tokens(kind: Kind, condition_tokens: Sequence[str]) -> list[AddedToken]:
@@ -336,105 +251,11 @@ def _special_tokens(kind: Kind, condition_tokens: Sequence[str]) -> list[AddedTo
         if names.count(name) > 1:
             raise ValueError(f"condition_tokens holds {name!r}, which is there twice or is a special token already")
     # Where a word carries the space before it, `<mask>` stands for word and space.
+    with_space = () if kind == "char" else (MASK,)
     return [
-        AddedToken(
-            name,
-            lstrip=name == MASK and kind != "char",
-            rstrip=name in condition_tokens,
-            normalized=False,
-            special=True,
-        )
+        AddedToken(name, lstrip=name in with_space, rstrip=name in condition_tokens, normalized=False, special=True)
         for name in names
     ]
-
-
-def _train(
-    tokenizer: Tokenizer,
-    kind: Kind,
-    texts: Iterator[str],
-    special: list[AddedToken],
-    vocab_size: int,
-    min_frequency: int,
-) -> Tokenizer:
-    if kind == "wordpiece":
-        return _train_wordpiece(tokenizer, list(texts), special, vocab_size, min_frequency)
-    if kind == "unigram":
-        return _train_unigram(tokenizer, texts, special, vocab_size)
-    if kind == "bpe":
-        trainer: trainers.Trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            min_frequency=min_frequency,
-            special_tokens=special,
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-            show_progress=False,
-        )
-    else:
-        trainer = trainers.WordLevelTrainer(
-            vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=special, show_progress=False
-        )
-    tokenizer.train_from_iterator(_batches(texts), trainer)
-    return tokenizer
-
-
-def _train_wordpiece(
-    tokenizer: Tokenizer, texts: list[str], special: list[AddedToken], vocab_size: int, min_frequency: int
-) -> Tokenizer:
-    """Trains WordPiece so that the same texts always give the same vocabulary.
-
-    The library numbers the pieces `##x` in the order of a hash table and breaks ties between merges by these numbers.
-    Naming the pieces beforehand, as if they were special tokens of a throw-away tokenizer, fixes the order. First
-    letters are named too: a letter met only at the start of words must not make a word unknown where it stands inside.
-    """
-    normalized = texts if tokenizer.normalizer is None else map(tokenizer.normalizer.normalize_str, texts)
-    words = {word for text in normalized for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
-    continuing = sorted({f"##{char}" for word in words if len(word) > 1 for char in word})
-    draft = copy.deepcopy(tokenizer)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size,
-        min_frequency=min_frequency,
-        special_tokens=[*special, *continuing],
-        show_progress=False,
-    )
-    draft.train_from_iterator(_batches(texts), trainer)
-    tokenizer.model = models.WordPiece(
-        draft.get_vocab(), unk_token=UNK, max_input_chars_per_word=_LONGEST_WORD, continuing_subword_prefix="##"
-    )
-    tokenizer.add_special_tokens(special)
-    return tokenizer
-
-
-def _train_unigram(
-    tokenizer: Tokenizer, texts: Iterator[str], special: list[AddedToken], vocab_size: int
-) -> Tokenizer:
-    """Trains a unigram model so that the same texts always give the same ids and scores.
-
-    The library orders pieces by scores that carry rounding noise, and gives the characters that it did not learn a
-    place in a ladder of scores in the order of a hash table. Ids follow the pieces' spelling here, scores are
-    rounded, and all those characters stand on the lowest rung.
-    """
-    trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size, special_tokens=special, unk_token=UNK, show_progress=False
-    )
-    try:
-        tokenizer.train_from_iterator(_batches(texts), trainer)
-    except Exception as error:  # the library raises the bare class
-        if "not large enough" not in str(error):
-            raise
-        raise ValueError(
-            f"vocab_size={vocab_size} is smaller than the number of different characters in the texts; "
-            "raise it, or use kind='bpe', which needs bytes only"
-        ) from error
-    vocabulary: list[tuple[str, float]] = [tuple(x) for x in json.loads(tokenizer.to_str())["model"]["vocab"]]
-    named, learned = vocabulary[: len(special)], sorted(vocabulary[len(special) :])
-    lowest = min((score for _, score in learned), default=0.0)
-    pieces = [(piece, round(_off_the_ladder(piece, score, lowest), 6)) for piece, score in learned]
-    tokenizer.model = models.Unigram(named + pieces, unk_id=SPECIAL_TOKENS.index(UNK), byte_fallback=False)
-    return tokenizer
-
-
-def _off_the_ladder(piece: str, score: float, lowest: float) -> float:
-    rung = (score - lowest) / 1e-4  # the library's step
-    return lowest if len(piece) == 1 and abs(rung - round(rung)) < 1e-5 else score
 
 
 def _check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int, num_special: int) -> None:
@@ -451,15 +272,12 @@ def _check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int, num_specia
 def vocabulary_tokenizer(
     words: Sequence[str], *, split: Split = "whitespace", lowercase: bool = False
 ) -> PreTrainedTokenizerFast:
-    """Makes a tokenizer of given words, for word vectors: nothing is learnt and nothing added to a text.
+    """Make a tokenizer of given words, for word vectors: nothing is learnt and nothing added to a text.
 
     Args:
         words: The vocabulary; ids 0 and 1 are `<pad>` and `<unk>`, the first word is 2.
         split: Where texts are cut: at "whitespace" alone, or into "word"s as `train_tokenizer(kind="word")` does.
         lowercase: Whether to lower-case texts.
-
-    Raises:
-        ValueError: If a word is there twice or is one of the special tokens.
     """
     vocabulary = {token: index for index, token in enumerate((PAD, UNK, *words))}
     if len(vocabulary) < len(words) + 2:
@@ -468,17 +286,15 @@ def vocabulary_tokenizer(
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
     tokenizer.normalizer = normalizers.Lowercase() if lowercase else None
     tokenizer.pre_tokenizer = word_splitter(split)
+    return _wrapped(tokenizer)
+
+
+def _wrapped(tokenizer: Tokenizer, **options: Any) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         unk_token=UNK,
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
+        **options,
     )
-
-
-def word_splitter(split: Split) -> pre_tokenizers.PreTokenizer:
-    """Cuts texts at white space, or into words as the kind `word` does."""
-    if split == "whitespace":
-        return pre_tokenizers.WhitespaceSplit()
-    return pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)

@@ -22,13 +22,9 @@ _PATIENCE = 600  # seconds by the clock: the trial's own bound is one of work, w
 
 
 def check_tokenizer_file(file: str | Path) -> None:
-    """Checks that a `tokenizer.json` loads, encodes and decodes without harm.
+    """Refuse a `tokenizer.json` that is too large, is not JSON, or does harm when it loads, encodes or decodes.
 
-    Args:
-        file: The file; the configuration beside it, whose tokens are added to it, is tried with it.
-
-    Raises:
-        UnsafeArtifactError: If it is too large, is not JSON, or did not stand the trial.
+    The configuration beside it, whose tokens are added to it, is tried with it.
     """
     file = Path(file)
     for path in (file, *(file.with_name(name) for name in tokenizer_trial.SIBLINGS)):
@@ -49,17 +45,14 @@ def check_tokenizer_file(file: str | Path) -> None:
 
 
 def check_tokenizer_folder(folder: str | os.PathLike[str]) -> None:
-    """Checks the `tokenizer.json` of a checkpoint folder, if there is one, see `check_tokenizer_file`."""
-    if (Path(folder) / TOKENIZER_NAME).is_file():
-        check_tokenizer_file(Path(folder) / TOKENIZER_NAME)
+    """Check the `tokenizer.json` of a checkpoint folder, if there is one, see `check_tokenizer_file`."""
+    file = Path(folder) / TOKENIZER_NAME
+    if file.is_file():
+        check_tokenizer_file(file)
 
 
 def check_tokenizer(source: str | os.PathLike[str], *, revision: str | None = None) -> str | None:
-    """Checks the `tokenizer.json` of a folder or a Hub id, if there is one, see `check_tokenizer_file`.
-
-    Args:
-        source: A folder or a Hub id.
-        revision: Of the Hub's repository.
+    """Check the `tokenizer.json` of a folder or a Hub id, if there is one, see `check_tokenizer_file`.
 
     Returns:
         The revision to load: of the Hub, the commit that was checked, whatever is pushed meanwhile.
@@ -77,12 +70,7 @@ def check_tokenizer(source: str | os.PathLike[str], *, revision: str | None = No
 
 
 def load_tokenizer(source: str | os.PathLike[str], *, revision: str | None = None, **options: Any) -> Any:
-    """Loads a tokenizer as `AutoTokenizer` does, once its file is checked; no code of a stranger runs.
-
-    Args:
-        source: A folder or a Hub id.
-        revision: Of the Hub's repository.
-        **options: For `AutoTokenizer.from_pretrained`.
+    """Load a tokenizer as `AutoTokenizer` does, once its file is checked; no code of a stranger runs.
 
     Raises:
         UnsafeArtifactError: If `check_tokenizer_file` refuses it, or transformers panics at it.
@@ -93,7 +81,7 @@ def load_tokenizer(source: str | os.PathLike[str], *, revision: str | None = Non
 
 
 def _check_name(config: Path) -> None:
-    """`fast_tokenizer_files` makes transformers load another file than the one that is looked at here."""
+    """Refuse `fast_tokenizer_files`, which makes transformers load another file than the one that is checked."""
     names = read_json(config).get("fast_tokenizer_files") if config.is_file() else None
     if names not in (None, [], [TOKENIZER_NAME]):
         raise UnsafeArtifactError(

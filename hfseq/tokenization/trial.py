@@ -1,6 +1,6 @@
 """A script, not a module: tries a `tokenizer.json` in a process of its own, which may die of it.
 
-    python -I tokenizer_trial.py FILE SYS_PATH        SYS_PATH: where to import from, a JSON list
+    python -I trial.py FILE SYS_PATH        SYS_PATH: where to import from, a JSON list
 
 The tokenizers library panics, aborts or asks for all memory at files that are malformed in ways which no look at their
 text shows (a regular expression, a table of normalisation). Writes `ok`, or one line that says what is wrong.
@@ -33,7 +33,7 @@ _TEXTS = (
 
 
 def limit() -> None:
-    """Bounds memory and time where the system can; elsewhere the caller's patience is the only bound."""
+    """Bound memory and time where the system can; elsewhere the caller's patience is the only bound."""
     try:
         import resource
     except ImportError:  # Windows
@@ -47,7 +47,7 @@ def limit() -> None:
 
 
 def try_all(file: Path) -> str | None:
-    """Does with the tokenizer what its users will; returns what is wrong."""
+    """Do with the tokenizer what its users will; return what is wrong."""
     from tokenizers import AddedToken, Tokenizer
 
     try:
@@ -85,42 +85,33 @@ def _said(error: BaseException) -> str:
 
 
 def _of_patterns(content: Any) -> list[str]:
-    """Runs of each character that a regular expression names, which make a catastrophic one show itself."""
-    letters = sorted({letter for pattern in _patterns(content) for letter in pattern})[:200]
+    """Make runs of each character that a regular expression names, which show a catastrophic one."""
+    letters = sorted({letter for key, text in _strings(content) if key == "Regex" for letter in text})[:200]
     return [letter * 60 + end for letter in letters for end in ("", "~")]
 
 
-def _patterns(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == "Regex" and isinstance(value, str):
-                yield value
-            elif key != "vocab":
-                yield from _patterns(value)
+def _beside(file: Path) -> list[str]:
+    """Find all strings of the files beside it; the chat template is none of the tokens."""
+    found: dict[str, None] = {}
+    for path in (file.with_name(name) for name in SIBLINGS):
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            content.pop("chat_template", None)
+            found |= {text: None for _, text in _strings(content) if text}
+    return list(found)
+
+
+def _strings(node: Any, under: str = "") -> Iterator[tuple[str, str]]:
+    """Yield all texts and keys, each with the key that it stands under."""
+    if isinstance(node, str):
+        yield under, node
     elif isinstance(node, list):
         for value in node:
-            yield from _patterns(value)
-
-
-def _beside(file: Path) -> list[str]:
-    """All strings of the files beside it; the chat template is none of the tokens."""
-    found: list[str] = []
-    for name in SIBLINGS:
-        if (file.parent / name).is_file():
-            content = json.loads((file.parent / name).read_text(encoding="utf-8"))
-            found += _strings({key: value for key, value in content.items() if key != "chat_template"})
-    return [text for text in dict.fromkeys(found) if text]
-
-
-def _strings(node: Any) -> Iterator[str]:
-    if isinstance(node, str):
-        yield node
+            yield from _strings(value, under)
     elif isinstance(node, dict):
         for key, value in node.items():
-            yield from _strings([key, value])
-    elif isinstance(node, list):
-        for value in node:
-            yield from _strings(value)
+            yield under, key
+            yield from _strings(value, key)
 
 
 if __name__ == "__main__":

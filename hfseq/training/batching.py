@@ -15,27 +15,34 @@ from transformers import PreTrainedTokenizerBase
 
 STRATEGIES = ("random", "sequential", "group_by_length")
 
+# A last update with fewer rows than this (and than a whole update) joins the one before it: it would be a noisy step,
+# with too few rows to deal out. The limit does not depend on the number of processes (up to 8 shares), so that this
+# number changes nothing. Under a token budget the last update has few rows because they are long, and stays as it is;
+# it takes rows from the one before it only where there is not a row for each share.
 SMALLEST_UPDATE = 8
-"""A last update with fewer rows than this (and than a whole update) joins the one before it: it would be a noisy step,
-and too few rows to deal out. It does not depend on the number of processes (up to 8 shares), so that this number
-changes nothing. Under a token budget the last update has few rows because they are long, and stays as it is; it takes
-rows from the one before it only where there is not a row for each share."""
 
 
 def row_lengths(dataset: Dataset, length_column: str = "length") -> np.ndarray:
-    """Tokens of each row, (rows,), from the column of lengths, or from `input_ids` where there is none."""
+    """Count the tokens of each row, (rows,); the column of lengths tells them where there is one."""
     if length_column in dataset.column_names:
         return np.asarray(dataset[length_column][:])  # [:] reads the column at once, not row by row
     return np.fromiter((len(ids) for ids in dataset["input_ids"][:]), dtype=np.int64, count=len(dataset))
 
 
+def check_dealt(count: int, what: str, num_processes: int, accumulation_steps: int, cure: str | None = None) -> None:
+    """Raise a ValueError unless each process and accumulation step gets one of so many rows or streams."""
+    shares = num_processes * accumulation_steps
+    if count < shares:
+        raise ValueError(
+            f"{count} {what} cannot be dealt to {num_processes} processes x {accumulation_steps} accumulation steps. "
+            f"{cure or f'Raise total_train_batch_size to {shares} or more.'}"
+        )
+
+
 class PaddingCollator:
     """Rows of `input_ids` and a label -> one padded batch, the one that `DataCollatorWithPadding` makes.
 
-    That one walks over every id in Python, which a small model notices.
-
-    Args:
-        tokenizer: Says with which id, and on which side, to pad.
+    That one walks over every id in Python, which slows a small model down.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -44,7 +51,7 @@ class PaddingCollator:
         self.pad_token_id, self.padding_side = tokenizer.pad_token_id, tokenizer.padding_side
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Rows -> `input_ids` and `attention_mask` (B, T), and what else they have, stacked; `label` is `labels`."""
+        """Pad `input_ids` and `attention_mask` (B, T), and stack what else the rows have; `label` is `labels`."""
         lengths = [len(row["input_ids"]) for row in rows]
         longest = max(lengths)
         input_ids = np.full((len(rows), longest), self.pad_token_id, dtype=np.int64)
@@ -60,12 +67,11 @@ class PaddingCollator:
 
 
 class UpdateSampler(Sampler[list[int]]):
-    """Yields this process's batches, `accumulation_steps` of them an update; a `batch_sampler` for DataLoader.
+    """A `batch_sampler` for DataLoader: this process's batches, `accumulation_steps` of them an update.
 
     The number of updates is the same in every epoch, as schedules need it.
 
     Args:
-        lengths: Tokens of each row.
         rows_per_update: At most so many rows an update, over all processes and accumulation steps; the last one may
             have a few more, see `SMALLEST_UPDATE`.
         tokens_per_update: At most so many tokens an update, counted with padding to its longest row; needs
@@ -74,9 +80,6 @@ class UpdateSampler(Sampler[list[int]]):
         strategy: "random" shuffles; "sequential" keeps the order; "group_by_length" puts rows of about the same length
             together (equal lengths in a new order each epoch) and shuffles the updates.
         seed: Seed of the shuffling, together with the epoch.
-        num_processes: Processes to deal to.
-        process_index: Which of them this is.
-        accumulation_steps: Batches an update and process.
     """
 
     def __init__(
@@ -100,16 +103,9 @@ class UpdateSampler(Sampler[list[int]]):
                 f"tokens_per_update={tokens_per_update} needs strategy 'group_by_length', got {strategy!r}: among "
                 "rows of all lengths most of the budget would be padding."
             )
-        if len(self.lengths) < self.shares:
-            raise ValueError(
-                f"{len(self.lengths)} rows cannot be dealt to {num_processes} processes x {accumulation_steps} "
-                "accumulation steps. Use fewer of either, or more data."
-            )
-        if rows_per_update < self.shares:
-            raise ValueError(
-                f"{rows_per_update} rows an update cannot be dealt to {num_processes} processes x "
-                f"{accumulation_steps} accumulation steps. Raise total_train_batch_size to {self.shares} or more."
-            )
+        cure = "Use fewer of either, or more data."
+        check_dealt(len(self.lengths), "rows", num_processes, accumulation_steps, cure)
+        check_dealt(rows_per_update, "rows an update", num_processes, accumulation_steps)
         self.rows_per_update, self.tokens_per_update = rows_per_update, tokens_per_update
         noisy = min(SMALLEST_UPDATE, rows_per_update) if tokens_per_update is None else 1
         self.smallest_update = max(noisy, self.shares)
@@ -130,7 +126,7 @@ class UpdateSampler(Sampler[list[int]]):
                 yield share.tolist()
 
     def updates(self) -> list[np.ndarray]:
-        """The rows of each update of this epoch, before they are dealt out."""
+        """Return the rows of each update of this epoch, before they are dealt out."""
         random = np.random.default_rng((self.seed, self.epoch))
         rows = np.arange(len(self.lengths))
         if self.strategy != "sequential":
@@ -143,7 +139,7 @@ class UpdateSampler(Sampler[list[int]]):
         return updates
 
     def _cuts(self, lengths: np.ndarray) -> list[tuple[int, int]]:
-        """Where to cut rows of these lengths (in this order) into updates.
+        """Find where to cut rows of these lengths (in this order) into updates.
 
         With a token budget the lengths are sorted, so that the cuts are the same in every epoch.
         """

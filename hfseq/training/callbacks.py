@@ -4,25 +4,23 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from transformers import (
-    TrainerCallback,
-)
+from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 
 class ClipGradValue(TrainerCallback):
-    """Clips each element of the gradient, after Trainer has clipped its norm and before the optimizer steps."""
+    """Clip each element of the gradient, after Trainer has clipped its norm and before the optimizer steps."""
 
     def __init__(self, value: float) -> None:
         self.value = value
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called by Trainer once an update, when the gradients of all processes are summed."""
+        """Clip once an update, when the gradients of all processes are summed."""
         torch.nn.utils.clip_grad_value_(kwargs["model"].parameters(), self.value)
 
 
 class TrainingClock(TrainerCallback, ExportableState):
-    """Counts the seconds of training, over all launches of a run: checkpoints keep them.
+    """Count the seconds of training, over all launches of a run: checkpoints keep them.
 
     What counts is all from the first update to the last, with the evaluations and checkpoints between them; not
     preparing the data, nor what an interrupted launch did after its last checkpoint, which is not in the model either.
@@ -34,11 +32,11 @@ class TrainingClock(TrainerCallback, ExportableState):
 
     @property
     def seconds(self) -> float:
-        """Seconds until now, or until training ended."""
+        """The seconds until now, or until training ended."""
         return self.before if self.started is None else self.before + perf_counter() - self.started
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {"args": {"seconds": self.seconds}, "attributes": {}}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -51,5 +49,5 @@ class TrainingClock(TrainerCallback, ExportableState):
         self.started = perf_counter()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop."""
+        """Stop the clock."""
         self.before, self.started = self.seconds, None

@@ -1,9 +1,9 @@
-"""Checkpoints that are whole or not there, and training that stops when its numbers are none any more.
+"""Checkpoints that are whole or not there, and training that stops when a loss or a weight is NaN or infinite.
 
 A run may be killed, or its disk be full, at any moment. So a checkpoint is written into a folder beside its own, and
-renamed when every process has written its share and all of it is on the disk: the newest `checkpoint-...` is whole, if
-an old one may be half removed. Runs of transformers' own Trainer write in place; of those, a torn one is found out and
-left aside.
+renamed when every process has written its share and all of it is on the disk: the newest `checkpoint-...` is whole,
+while an old one may be half removed. transformers' own Trainer writes in place; its torn checkpoints are found and
+skipped.
 """
 
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
 import torch
+from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 from torch import nn
@@ -39,7 +40,7 @@ from .streams.states import CarriedStates, check_states
 logger = logging.get_logger(__name__)
 
 UNFINISHED: Final = "_unfinished"
-"""Where checkpoints are written before they get their names. Trainer uploads nothing that begins with a `_`."""
+"""The folder where checkpoints are written before they get their names. Trainer uploads nothing that begins with _."""
 
 # What FSDP and DeepSpeed write in the place of one file of weights and one of the optimizer; they read it themselves.
 _SHARDED = ("pytorch_model_fsdp*", "optimizer_*", "optimizer.bin", "global_step*")
@@ -49,7 +50,7 @@ _SHARDED = ("pytorch_model_fsdp*", "optimizer_*", "optimizer.bin", "global_step*
 
 
 def checkpoints_in(folder: str | Path) -> list[Path]:
-    """The checkpoints of a run, whole or torn, the youngest last."""
+    """List the checkpoints of a run, whole or torn, the newest last."""
     pattern = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
     found = {path: pattern.fullmatch(path.name) for path in Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*")}
     numbered = {path: int(match[1]) for path, match in found.items() if match and path.is_dir()}
@@ -57,19 +58,14 @@ def checkpoints_in(folder: str | Path) -> list[Path]:
 
 
 def last_of(checkpoints: list[Path]) -> str:
-    """What is said of the checkpoints of a run that diverged."""
-    return (
-        f"The last checkpoint before it is {checkpoints[-1]}."
-        if checkpoints
-        else "No checkpoint was written before it."
-    )
+    """Tell somebody whose run diverged what is left of it."""
+    if not checkpoints:
+        return "No checkpoint was written before it."
+    return f"The last checkpoint before it is {checkpoints[-1]}."
 
 
 def newest_whole(folder: str | Path) -> Path | None:
-    """The checkpoint that a run goes on from, which is told in the terminal, with what is wrong with younger ones.
-
-    Returns:
-        None if there is no checkpoint at all.
+    """Find the checkpoint that a run goes on from, None without any; log it, and what is wrong with newer ones.
 
     Raises:
         UnsafeArtifactError: If there are some, and training can go on from none.
@@ -92,8 +88,35 @@ def newest_whole(folder: str | Path) -> Path | None:
     return None
 
 
+def agreed_checkpoint(checkpoint: str | os.PathLike[str] | bool | None, output_dir: str | None) -> str | None:
+    """Let the first process find the checkpoint, see `found_checkpoint`, and tell it to all others."""
+    processes = PartialState()
+    agreed = [found_checkpoint(checkpoint, output_dir) if processes.is_main_process else None]
+    return broadcast_object_list(agreed)[0] if processes.num_processes > 1 else agreed[0]
+
+
+def found_checkpoint(checkpoint: str | os.PathLike[str] | bool | None, output_dir: str | None) -> str | None:
+    """Tell what `resume_from_checkpoint` means: the newest whole one of `output_dir`, one that is named, or none.
+
+    Raises:
+        UnsafeArtifactError: If it is not whole.
+        ValueError: If there is none.
+    """
+    if not checkpoint:
+        return None
+    if checkpoint is True:
+        found, where = output_dir and newest_whole(output_dir), f"in output_dir={output_dir!r}"
+    else:
+        found, where = Path(checkpoint), f"at {os.fspath(checkpoint)!r}"
+        if found.is_dir():
+            check_checkpoint(found)
+    if not found or not Path(found).is_dir():
+        raise ValueError(f"There is no checkpoint to resume {where}: start without resume_from_checkpoint.")
+    return str(found)
+
+
 def check_checkpoint(folder: Path) -> None:
-    """Checks that training can go on from a checkpoint, of any of our trainers or of transformers' own.
+    """Check that training can go on from a checkpoint, of any of our trainers or of transformers' own.
 
     Raises:
         UnsafeArtifactError: If a file is missing or torn, if the weights are no safetensors or hold NaN.
@@ -126,9 +149,10 @@ def check_checkpoint(folder: Path) -> None:
 
 
 def _weights_in(folder: Path) -> list[Path]:
-    """The whole weight files of a checkpoint: of a model of transformers, of any other module, or of adapters.
+    """List the weight files of a checkpoint, after checking that they are whole.
 
-    Only the first has a config.json, and the last have files and folders of other names.
+    It may be of a model of transformers, which alone has a config.json, of another module, or of adapters, which have
+    files and folders of other names.
     """
     for config in (folder / CONFIG_NAME, *folder.rglob(ADAPTER_CONFIG_NAME)):
         if config.is_file():
@@ -143,7 +167,7 @@ def _weights_in(folder: Path) -> list[Path]:
 
 
 def _check_archive(path: Path) -> None:
-    """Checks the sums of a file that torch.save wrote, without unpickling it."""
+    """Check the sums of a file that torch.save wrote, without unpickling it."""
     try:
         with zipfile.ZipFile(path) as archive:
             torn = archive.testzip()
@@ -158,7 +182,7 @@ def _check_archive(path: Path) -> None:
 
 @contextmanager
 def written_beside(checkpoint: Path) -> Iterator[Path]:
-    """Yields the folder to write in; `publish` in the end gives it its name. An error leaves no trace of it."""
+    """Yield the folder to write in, which `publish` renames at the end; after an error it is removed."""
     try:
         yield checkpoint.parent / UNFINISHED / checkpoint.name
     except Exception as error:
@@ -174,12 +198,12 @@ def written_beside(checkpoint: Path) -> Iterator[Path]:
 
 
 def clear_unfinished(run: Path) -> None:
-    """Removes what a run that was killed left half written."""
+    """Remove what a killed run left half written."""
     shutil.rmtree(run / UNFINISHED, ignore_errors=True)
 
 
 def publish(unfinished: Path, checkpoint: Path) -> None:
-    """Lets a checkpoint have its name, when all of it is on the disk."""
+    """Give a checkpoint its name, when all of it is on the disk."""
     for path in sorted(unfinished.rglob("*")):
         if path.is_file():
             _flush(path)
@@ -192,7 +216,7 @@ def publish(unfinished: Path, checkpoint: Path) -> None:
 
 
 def _flush_folder(path: Path) -> None:
-    """Lets the names in a folder survive a crash, where that can be asked for: its files are on the disk already."""
+    """Let the names in a folder survive a crash, where the system can do that."""
     with suppress(OSError):  # Windows opens no folders, and some network mounts flush none
         _flush(path, os.O_RDONLY)
 
@@ -210,37 +234,28 @@ class WholeCheckpointTrainer(Trainer):
 
     _is_saving = False
 
-    def train(
-        self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
-    ) -> TrainOutput:  # as Trainer's
-        """As `Trainer.train`; True goes on from the newest checkpoint that is whole.
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that is whole.
 
         Raises:
             UnsafeArtifactError: If no checkpoint is whole, or the one that was named is not.
             ValueError: If there is no checkpoint, or the training diverges.
         """
-        output = super().train(self._agreed(resume_from_checkpoint), *args, **kwargs)
-        self._refuse_diverged(self.state.global_step)
+        output = super().train(agreed_checkpoint(resume_from_checkpoint, self.args.output_dir), *args, **kwargs)
+        self._refuse_diverged()
         return output
 
-    def _agreed(self, checkpoint: str | os.PathLike[str] | bool | None) -> str | None:
-        """The checkpoint that the first process finds or is told, in all processes."""
-        agreed: list[Any] = [None]
-        if self.is_world_process_zero():
-            agreed[0] = found_checkpoint(checkpoint, self.args.output_dir)
-        return broadcast_object_list(agreed)[0] if self.args.world_size > 1 else agreed[0]
-
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """As `Trainer`'s; a loss that is NaN or infinite is the end."""
+        """Take `Trainer`'s step; a loss that is NaN or infinite ends the training."""
         loss = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
             self._stop_diverged(self.state.global_step + 1, f"the loss is {loss.item()}")
         return loss
 
-    def _refuse_diverged(self, step: int) -> None:
+    def _refuse_diverged(self) -> None:
         broken = not_finite(cast(nn.Module, self.model).named_parameters())
         if broken:
-            self._stop_diverged(step, f"NaN or infinite numbers are in {', '.join(broken[:5])}")
+            self._stop_diverged(self.state.global_step, f"NaN or infinite numbers are in {', '.join(broken[:5])}")
 
     def _stop_diverged(self, step: int, what: str) -> NoReturn:
         kept = last_of(checkpoints_in(str(self.args.output_dir)))
@@ -251,13 +266,13 @@ class WholeCheckpointTrainer(Trainer):
         )
 
     def _get_output_dir(self, trial: Any) -> str:
-        """As `Trainer`'s; while a checkpoint is written, the folder beside."""
+        # While a checkpoint is written, it is the folder beside.
         folder = super()._get_output_dir(trial)
         return os.path.join(folder, UNFINISHED) if self._is_saving else folder
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """As `Trainer`'s, written beside and renamed when all processes are done."""
-        self._refuse_diverged(self.state.global_step)
+        """Write a checkpoint beside its place, and rename it when all processes are done."""
+        self._refuse_diverged()
         run = super()._get_output_dir(trial)
         checkpoint = Path(run, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
         if self.args.should_save:
@@ -286,7 +301,7 @@ class WholeCheckpointTrainer(Trainer):
             )
 
     def _name_best(self, run: str) -> None:
-        """The best checkpoint is called what it will be called, not what it is called while it is written."""
+        """Note the best checkpoint by the name it will have, not by the one it has while it is written."""
         step = self.state.best_global_step
         if step:
             best = os.path.join(run, f"{PREFIX_CHECKPOINT_DIR}-{step}")
@@ -294,27 +309,6 @@ class WholeCheckpointTrainer(Trainer):
                 self.state.best_model_checkpoint = best
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """As `Trainer`'s, when the checkpoint has its name: the upload goes on while training does."""
+        # Only when the checkpoint has its name: the upload goes on while training does.
         if not self._is_saving:
             super()._push_from_checkpoint(checkpoint_folder)
-
-
-def found_checkpoint(checkpoint: str | os.PathLike[str] | bool | None, output_dir: str | None) -> str | None:
-    """What `resume_from_checkpoint` means: the newest whole one of `output_dir`, one that is named, or none.
-
-    Raises:
-        UnsafeArtifactError: If it is not whole.
-        ValueError: If there is none.
-    """
-    if not checkpoint:
-        return None
-    if checkpoint is not True:
-        found: Path | None = Path(os.fspath(checkpoint))
-    else:
-        found = None if output_dir is None else newest_whole(output_dir)
-    if found is None or not found.is_dir():
-        where = f"in output_dir={output_dir!r}" if found is None else f"at {str(found)!r}"
-        raise ValueError(f"There is no checkpoint to resume {where}: start without resume_from_checkpoint.")
-    if checkpoint is not True:
-        check_checkpoint(found)
-    return str(found)

@@ -11,34 +11,17 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+_IN_PLACE = ("bernoulli", "cauchy", "exponential", "geometric", "log_normal", "normal", "random", "uniform")
+_NEW = ("bernoulli", "binomial", "multinomial", "normal", "poisson", "rand", "randint", "randn", "randperm")
+_LIKE = (torch.rand_like, torch.randint_like, torch.randn_like)  # an older torch has them without a generator
 _DRAWING = {
     torch.Tensor.bernoulli,
-    torch.Tensor.bernoulli_,
-    torch.Tensor.cauchy_,
-    torch.Tensor.exponential_,
-    torch.Tensor.geometric_,
-    torch.Tensor.log_normal_,
     torch.Tensor.multinomial,
-    torch.Tensor.normal_,
-    torch.Tensor.random_,
-    torch.Tensor.uniform_,
-    torch.bernoulli,
-    torch.binomial,
-    torch.multinomial,
-    torch.normal,
-    torch.poisson,
-    torch.rand,
-    torch.randint,
-    torch.randn,
-    torch.randperm,
-    # An older torch has these without a generator.
-    *(
-        like
-        for like in (torch.rand_like, torch.randint_like, torch.randn_like)
-        if "generator" in str(like.__doc__).partition(")")[0]
-    ),
+    *(getattr(torch.Tensor, f"{name}_") for name in _IN_PLACE),
+    *(getattr(torch, name) for name in _NEW),
+    *(like for like in _LIKE if "generator" in str(like.__doc__).partition(")")[0]),
 }
-"""The functions that take a generator; what draws without being able to take one is nowhere here."""
+"""The functions that take a generator. What draws without being able to take one is not here."""
 
 
 class OwnDraws(TorchFunctionMode):
@@ -47,9 +30,6 @@ class OwnDraws(TorchFunctionMode):
     The numbers are those that follow `torch.manual_seed(seed)`, whose generator is left as it is. Only the functions
     of `_DRAWING` are covered, and those of `nn.init`. Others still draw from the generator of the process: dropout and
     `rrelu`, of which torch lets nobody choose it, and the gamma and Dirichlet distributions.
-
-    Args:
-        seed: Of the generators, one a device.
     """
 
     def __init__(self, seed: int) -> None:
@@ -72,7 +52,7 @@ class OwnDraws(TorchFunctionMode):
         return func(*args, **given)
 
     def _generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Generator:
-        """That of the device where the numbers are wanted."""
+        """Return the generator of the device where the numbers are wanted."""
         tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
         first = next(tensors, None)
         device = torch.device(kwargs.get("device") or torch.get_default_device()) if first is None else first.device

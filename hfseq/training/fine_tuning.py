@@ -25,13 +25,10 @@ Depths: TypeAlias = Mapping[nn.Parameter, int]
 
 
 def parameter_depths(model: nn.Module) -> dict[nn.Parameter, int]:
-    """How deep each parameter of a model lies, from 0 for the embeddings to L + 1 for the head.
-
-    Args:
-        model: A `PreTrainedModel` with one stack of layers.
+    """Tell how deep each parameter of a model lies, from 0 for the embeddings to L + 1 for the head.
 
     Raises:
-        ValueError: If there is no stack, or more than one.
+        ValueError: If it is no `PreTrainedModel` with exactly one stack of layers.
     """
     if not isinstance(model, PreTrainedModel):
         raise ValueError(f"Only a PreTrainedModel tells its body from its head, got {type(model).__name__}.")
@@ -47,14 +44,13 @@ def parameter_depths(model: nn.Module) -> dict[nn.Parameter, int]:
             number = 0 if below else len(stack)
         numbers[parameter] = max(number, numbers.get(parameter, 0))
     in_body = {id(module) for module in body.modules()}
-    heads = [module for module in model.modules() if id(module) not in in_body]
-    for module in heads:
+    for module in (module for module in model.modules() if id(module) not in in_body):
         numbers |= dict.fromkeys(module.parameters(recurse=False), len(stack) + 1)
     return numbers
 
 
 def _stack(body: nn.Module) -> tuple[str, nn.ModuleList]:
-    """The layers of a body and their name: its one outermost list of modules with parameters."""
+    """Find the layers of a body and their name: its one outermost list of modules with parameters."""
     found: dict[str, nn.ModuleList] = {}
     for name, module in body.named_modules():
         is_inside = any(name.startswith(f"{outer}.") for outer in found)
@@ -72,12 +68,8 @@ def _stack(body: nn.Module) -> tuple[str, nn.ModuleList]:
 def set_layer_rates(optimizer: torch.optim.Optimizer, depths: Depths, decay: float) -> None:
     """Divide the groups of a new optimizer by depth, the head first, each with its own learning rate.
 
-    All else of a group, such as its weight decay, stays.
-
-    Args:
-        optimizer: As made, before any scheduler has seen it.
-        depths: From `parameter_depths`.
-        decay: Rate of a layer as a share of the rate of what lies above it.
+    All else of a group, such as its weight decay, stays. `decay` is a layer's rate as a share of that of what lies
+    above it.
     """
     top = max(depths.values())
     groups = list(optimizer.param_groups)
@@ -90,15 +82,10 @@ def set_layer_rates(optimizer: torch.optim.Optimizer, depths: Depths, decay: flo
 
 
 def drop_frozen_gradients(depths: Depths, *, epoch: float, every: float) -> None:
-    """Take away the gradients of what does not learn yet, so that no optimizer touches it, nor decays it.
+    """Take away the gradients of what does not learn yet, so that no optimizer changes or decays it.
 
-    `requires_grad=False` would save the backward pass, but what is frozen when training starts stays frozen for
-    DistributedDataParallel, and for the optimizer.
-
-    Args:
-        depths: From `parameter_depths`.
-        epoch: Epochs that have passed.
-        every: Epochs until one more layer learns.
+    Every `every` epochs one more layer learns. `requires_grad=False` would save the backward pass, but what is frozen
+    when training starts stays frozen for DistributedDataParallel, and for the optimizer.
     """
     # Epochs are sums of fractions: 3 x 0.1 is not 0.3.
     learning = 1 + math.floor(epoch / every + 1e-6)

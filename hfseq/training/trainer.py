@@ -7,19 +7,14 @@ and a pretrained body that learns slower and later than its new head. Its checkp
 """
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import (
-    DataCollatorWithPadding,
-    EarlyStoppingCallback,
-    PreTrainedModel,
-    TrainingArguments,
-)
+from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PreTrainedModel, TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput
 
@@ -40,22 +35,17 @@ class SequenceTrainer(WholeCheckpointTrainer):
     Evaluation and prediction run over rows sorted by length, several times faster than over rows in any order, and
     give the same answers (padding changes none). Predictions come in the order of the dataset; `compute_metrics` sees
     the sorted rows.
-
-    Args:
-        model: As `Trainer`'s.
-        args: `SequenceTrainingArguments()` unless given.
-        *others: As `Trainer`'s.
-        **kwargs: As `Trainer`'s.
     """
 
     args: SequenceTrainingArguments
+    arguments_class: ClassVar[type[SequenceTrainingArguments]] = SequenceTrainingArguments
 
     def __init__(self, model: Any = None, args: TrainingArguments | None = None, *others: Any, **kwargs: Any) -> None:
-        args = SequenceTrainingArguments() if args is None else args
-        if not isinstance(args, SequenceTrainingArguments):
+        args = self.arguments_class() if args is None else args
+        if not isinstance(args, self.arguments_class):
             raise ValueError(
-                f"SequenceTrainer takes SequenceTrainingArguments, got {type(args).__name__}: the same arguments and "
-                "a few more, from hfseq.training.trainer."
+                f"{type(self).__name__} takes {self.arguments_class.__name__}, got {type(args).__name__}: the same "
+                "arguments and a few more. Import them from hfseq."
             )
         super().__init__(model, args, *others, **kwargs)
         if self.optimizer is not None and args.layer_rate_decay is not None:
@@ -75,12 +65,24 @@ class SequenceTrainer(WholeCheckpointTrainer):
 
     @property
     def training_seconds(self) -> float:
-        """Seconds of training as `TrainingClock` counts them, over all launches of a resumed run."""
+        """The seconds of training as `TrainingClock` counts them, over all launches of a resumed run."""
         # Trainer may replace a callback when it resumes, so it is looked up.
         return sum(item.seconds for item in self.callback_handler.callbacks if isinstance(item, TrainingClock))
 
+    @property
+    def _data_seed(self) -> int:
+        return self.args.seed if self.args.data_seed is None else self.args.data_seed
+
+    def _shares(self, accumulation_steps: int | None = None) -> dict[str, int]:
+        """Return how an update is dealt out, as samplers take it."""
+        return {
+            "num_processes": self.args.world_size,
+            "process_index": self.args.process_index,
+            "accumulation_steps": accumulation_steps or self.args.gradient_accumulation_steps,
+        }
+
     def get_train_dataloader(self) -> DataLoader:
-        """Batches of `UpdateSampler`, for this process."""
+        """Load this process's batches of `UpdateSampler`."""
         dataset = self.train_dataset
         if not isinstance(dataset, Dataset):
             raise ValueError(
@@ -92,15 +94,13 @@ class SequenceTrainer(WholeCheckpointTrainer):
             rows_per_update=cast(int, self.args.total_train_batch_size),  # set in __post_init__
             tokens_per_update=self.args.total_train_batch_tokens,
             strategy=self.args.train_sampling_strategy,
-            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
-            num_processes=self.args.world_size,
-            process_index=self.args.process_index,
-            accumulation_steps=self.args.gradient_accumulation_steps,
+            seed=self._data_seed,
+            **self._shares(),
         )
         return self._dealt_loader(self._remove_unused_columns(dataset, description="training"), sampler)
 
     def _dealt_loader(self, dataset: Any, sampler: Sampler) -> DataLoader:
-        """A loader, as the arguments describe it, of batches that the sampler has dealt out to the processes."""
+        """Build the loader that the arguments describe, of batches that the sampler has dealt to the processes."""
         loader: DataLoader = DataLoader(
             dataset,
             batch_sampler=cast(Any, sampler),  # declared as lists of indices; a sampler of windows yields those
@@ -125,7 +125,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
         )
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
-        """As `Trainer`'s, of the tokens that a language model predicts: with padding on the left that is one fewer."""
+        """Count the tokens that a language model predicts: with padding on the left that is one fewer."""
         if self._loss_shifts_labels:
             batch_samples = [
                 batch
@@ -136,7 +136,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
         return super()._get_num_items_in_batch(batch_samples, device)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """As Trainer's, with the learning rates of `layer_rate_decay`."""
+        """Create `Trainer`'s optimizer, with the learning rates of `layer_rate_decay`."""
         is_new = self.optimizer is None
         if self.args.layer_rate_decay is not None or self.args.unfreeze_every is not None:
             self._depths = parameter_depths(cast(PreTrainedModel, self.model))
@@ -146,19 +146,19 @@ class SequenceTrainer(WholeCheckpointTrainer):
         return optimizer
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """As Trainer's; what `unfreeze_every` keeps frozen is left without a gradient, also for the clipping."""
+        """Take `Trainer`'s step; what `unfreeze_every` keeps frozen loses its gradient before the clipping."""
         loss = super().training_step(*args, **kwargs)
         if self.args.unfreeze_every is not None:
             drop_frozen_gradients(self._depths, epoch=self.state.epoch or 0.0, every=self.args.unfreeze_every)
         return loss
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Iterable[int]:  # type: ignore[override] # as DataLoader takes it
-        """By length, in an order that `predict` knows. Trainer's own grouping would leave predictions out of order."""
+        # By length, in an order that `predict` knows: Trainer's own grouping would leave predictions out of order.
         order = _by_length(eval_dataset)
         return SequentialSampler(eval_dataset) if order is None else order.tolist()
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
-        """As `Trainer.predict`; predictions and labels are in the order of `test_dataset`."""
+        """Predict; predictions and labels are in the order of `test_dataset`."""
         output = super().predict(test_dataset, *args, **kwargs)
         order = _by_length(test_dataset)
         if order is None:
@@ -168,7 +168,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
         return PredictionOutput(_rows(predictions, back), _rows(label_ids, back), metrics)
 
     def score(self, dataset: Dataset) -> tuple[np.ndarray, dict[str, float]]:
-        """Logits for a labelled dataset, in its order, and what `compute_metrics` says of them."""
+        """Return the logits for a labelled dataset, in its order, and what `compute_metrics` says of them."""
         output = self.predict(dataset, metric_key_prefix="score")
         logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
         bookkeeping = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
@@ -177,10 +177,8 @@ class SequenceTrainer(WholeCheckpointTrainer):
 
 
 def _by_length(dataset: Any) -> np.ndarray | None:
-    """The rows of a dataset from the shortest to the longest; None if it does not tell their lengths.
-
-    Only `input_ids` count, whatever the column of lengths says: Trainer drops that one before it asks for a sampler.
-    """
+    """Order the rows of a dataset from the shortest to the longest; None if it has no `input_ids`."""
+    # Whatever the column of lengths says: Trainer drops that one before it asks for a sampler.
     if not isinstance(dataset, Dataset) or "input_ids" not in dataset.column_names:
         return None
     return np.argsort(row_lengths(dataset.select_columns("input_ids")), kind="stable")
@@ -188,6 +186,6 @@ def _by_length(dataset: Any) -> np.ndarray | None:
 
 def _rows(values: Any, order: np.ndarray) -> Any:
     """Reorder the rows of an array, or of each array of a tuple."""
-    if values is None:
-        return None
-    return tuple(_rows(value, order) for value in values) if isinstance(values, tuple) else values[order]
+    if isinstance(values, tuple):
+        return tuple(_rows(value, order) for value in values)
+    return None if values is None else values[order]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hfseq.cards.facts import CardFacts, SeedRun
-from model_cards.render import merge, recipe_table, with_expectation, word_vectors_table
+from hfseq.cards.facts import SeedRun
+from hfseq.tasks import TASKS
+from hfseq.tasks.text_classification.facts import CardFacts
+from model_cards.render import merge, with_expectation
 from tests.tasks.word_vectors.test_card import golden_facts
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -63,7 +65,9 @@ def test_runs_of_another_configuration_are_refused_with_both_commands(run, chang
 
 def test_the_table_shows_the_first_score_of_every_problem_and_the_exact_commands():
     bag = dataclasses.replace(golden().comparisons[0], name="Bag of words (logistic regression)", value=0.941)
-    table = recipe_table([golden("card_regression"), dataclasses.replace(golden(), comparisons=[bag])])
+    table = TASKS["text_classification"].table.render(
+        [golden("card_regression"), dataclasses.replace(golden(), comparisons=[bag])]
+    )
     classified, regressed = table.splitlines()[2:4]
     assert classified.startswith("| LSTM | Golden Headlines | Accuracy (%) | 97.1 ± 0.2 (0, 1, 2) | 94.1 | 3.2 |")
     assert regressed.startswith("| GRU | Golden Numbers (private) | Mean squared error | 0.250 (7) | - | 0.4 |")
@@ -75,5 +79,5 @@ def test_the_table_shows_the_first_score_of_every_problem_and_the_exact_commands
 def test_no_training_takes_no_time(minutes, shown):
     words = golden_facts()
     words = dataclasses.replace(words, runs=[dataclasses.replace(run, minutes=minutes) for run in words.runs])
-    assert f" | {shown} | " in word_vectors_table([words]).splitlines()[2]
+    assert f" | {shown} | " in TASKS["word_vectors"].table.render([words]).splitlines()[2]
     assert f", {shown} minutes of training" in with_expectation("# Expected: ?\n", words)

@@ -195,7 +195,7 @@ FAULTS = {
     reading_on.the_cache_has_both_names: (calls, "_renamed", without_the_old_name),
     reading_on.the_config_says_whether_a_cache_is_returned: (
         base.SequencePreTrainedModel,
-        "_goes_on",
+        "_wants_cache",
         lambda model, cache, use_cache: cache is not None or bool(use_cache),
     ),
     refusals.keywords_that_nobody_reads_are_refused: (
@@ -207,7 +207,7 @@ FAULTS = {
     reading_on.given_tokens_have_the_probability_of_the_logits: (
         language.CausalLMMixin,
         "_log_probs",
-        lambda model, hidden_states, targets: model._logits(hidden_states).gather(1, targets[:, None])[:, 0],
+        lambda model, read, asked, targets: model._logits(read[asked]).gather(1, targets[:, None])[:, 0],
     ),
     padding.padded_content_gets_no_gradient: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
     reading_on.state_split_equals_whole: (loop.RecurrentLoop, "forward", forgetful_loop),

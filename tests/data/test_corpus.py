@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 
 import hfseq
-from hfseq.data import corpus as words
+from hfseq.data import raw_corpus
 from hfseq.data.corpus import END_ID, WordCorpus
 from hfseq.models import packed_files
 from tests.rounds import for_each
@@ -66,9 +66,9 @@ def test_every_source_gives_the_same_corpus(source, tmp_path):
 
 
 def test_long_texts_are_read_in_pieces_without_cutting_words(tmp_path, monkeypatch):
-    monkeypatch.setattr("hfseq.data.corpus._CHARACTERS", 7)
-    monkeypatch.setattr("hfseq.data.corpus._IDS", 3)
-    monkeypatch.setattr("hfseq.data.corpus._BATCH", 2)
+    monkeypatch.setattr("hfseq.data.raw_corpus._CHARACTERS", 7)
+    monkeypatch.setattr("hfseq.data.raw_corpus.IDS", 3)
+    monkeypatch.setattr("hfseq.data.raw_corpus._BATCH", 2)
     for source in ("a file", "texts"):
         assert sentences(WordCorpus.read(SOURCES[source](tmp_path), min_count=2)) == KEPT
     unbroken = as_file(tmp_path, content="x" * 100 + " yy yy " + "x" * 100)
@@ -177,13 +177,13 @@ def test_what_is_too_long_for_a_word_is_refused_and_not_kept(tmp_path, name, pac
 
 
 def test_where_no_word_ends_for_long_the_text_is_read_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(words, "_CHARACTERS", 10)
+    monkeypatch.setattr(raw_corpus, "_CHARACTERS", 10)
     path = as_file(tmp_path, content="ab " + "x" * 500 + " cd " + "y" * 30 + " ab cd")
     read = []
-    monkeypatch.setattr(words._Splitter, "__call__", lambda self, text: read.append(text) or text.split())
+    monkeypatch.setattr(raw_corpus._Splitter, "__call__", lambda self, text: read.append(text) or text.split())
     WordCorpus.read(path, min_count=1)
     assert "".join(read) == path.read_text()
-    assert max(map(len, read)) <= 10 * (words._PIECES + 1)
+    assert max(map(len, read)) <= 10 * (raw_corpus._PIECES + 1)
     assert "y" * 30 in " ".join(read).split()
 
 
@@ -225,7 +225,7 @@ def test_pairs_are_found_and_merged_across_the_ends_of_blocks(monkeypatch):
     texts = [" ".join(f"w{i}" for i in random.integers(0, 6, 400))]  # one sentence over many blocks
     expected = hfseq.Phrases.learn(texts, min_count=2, threshold=0.085)
     whole = WordCorpus.read(texts, min_count=1, phrases=expected)
-    monkeypatch.setattr("hfseq.data.corpus._IDS", 7)
+    monkeypatch.setattr("hfseq.data.raw_corpus.IDS", 7)
     phrases = hfseq.Phrases.learn(texts, min_count=2, threshold=0.085)
     assert phrases == expected and len(phrases.scores) > 3
     pieces = WordCorpus.read(texts, min_count=1, phrases=phrases)

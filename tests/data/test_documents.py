@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from hfseq.data.documents import DocumentSettings, condition_token, conditions, load_documents, pieces, token_ids
 from hfseq.models import packed_files
+from hfseq.settings import read_settings
 from hfseq.tokenization import LANGUAGE_MODEL_KINDS, train_tokenizer
 
 TEXT = "".join(chr(ord("a") + index % 26) for index in range(1000))
@@ -27,8 +29,8 @@ def test_a_whole_text_is_cut_at_its_end(tmp_path):
     path = write(tmp_path / "text.txt", TEXT)
     found = load_documents(DocumentSettings(path=path, documents="whole"))
     assert texts(found) == {"train": [TEXT[:900]], "validation": [TEXT[900:]]}
-    shares = DocumentSettings(path=path, documents="whole", validation_share=0.2, test_share=0.05)
-    found = load_documents(shares)
+    settings = DocumentSettings(path=path, documents="whole", validation_fraction=0.2, test_fraction=0.05)
+    found = load_documents(settings)
     assert texts(found) == {"train": [TEXT[:750]], "validation": [TEXT[750:950]], "test": [TEXT[950:]]}
     assert list(found) == ["train", "validation", "test"]
 
@@ -46,7 +48,7 @@ def test_documents_that_are_cut_off_are_drawn_by_the_seed(tmp_path):
     lines = [f"line {index}" for index in range(40)]
     path = write(tmp_path / "lines.txt", "\n".join(lines) + "\n")
     found, again, other = (
-        texts(load_documents(DocumentSettings(path=path, documents="lines", validation_share=0.25, seed=seed)))
+        texts(load_documents(DocumentSettings(path=path, documents="lines", validation_fraction=0.25, seed=seed)))
         for seed in (0, 0, 1)
     )
     assert found == again != other
@@ -108,7 +110,7 @@ def test_of_a_text_file_that_is_limited_the_beginning_alone_is_unpacked(tmp_path
     lines = "".join(f"line {index}\n" for index in range(40_000))
     whole = gzip.compress(lines.encode())
     (tmp_path / "text.txt.gz").write_bytes(whole[: len(whole) // 2])  # the end is never seen
-    options = {"documents": documents, "max_characters": 100, "test_share": 0.05}
+    options = {"documents": documents, "max_characters": 100, "test_fraction": 0.05}
     found = texts(load_documents(DocumentSettings(path=str(tmp_path / "text.txt.gz"), **options)))
     for name in ("train", "validation", "test"):
         assert 0 < sum(map(len, found[name])) <= 100
@@ -132,8 +134,8 @@ def test_a_packed_text_is_not_unpacked_without_end(tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({}, "give data.name .* or data.path"),
-        ({"name": "embedded", "validation_share": 0.0}, "validation_share=0.0"),
-        ({"name": "embedded", "validation_share": 0.5, "test_share": 0.5}, "must leave something to train on"),
+        ({"name": "embedded", "validation_fraction": 0.0}, "validation_fraction=0.0"),
+        ({"name": "embedded", "validation_fraction": 0.5, "test_fraction": 0.5}, "must leave something to train on"),
         ({"name": "embedded", "max_characters": 0}, "max_characters=0 must be 1 or more"),
         ({"name": "embedded", "condition_column": "text"}, "both 'text'"),
         ({"name": "embedded", "condition_column": "label", "documents": "lines"}, "must be 'rows', got 'lines'"),
@@ -142,6 +144,18 @@ def test_a_packed_text_is_not_unpacked_without_end(tmp_path, monkeypatch):
 def test_settings_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         DocumentSettings(**options)
+
+
+@dataclass
+class Recipe:
+    data: DocumentSettings
+
+
+@pytest.mark.parametrize("key", ["validation", "test"])
+def test_the_old_names_of_the_cuts_are_answered_with_the_new_ones(tmp_path, key):
+    path = write(tmp_path / "recipe.yaml", f"data: {{name: embedded, {key}_share: 0.2}}")
+    with pytest.raises(ValueError, match=f"line 1: data.{key}_share is now data.{key}_fraction."):
+        read_settings(Recipe, ["--config", path])
 
 
 def test_sources_that_hold_no_documents_are_refused(tmp_path):
@@ -163,7 +177,7 @@ def test_sources_that_hold_no_documents_are_refused(tmp_path):
     (tmp_path / "zip.txt").write_bytes(b"PK\x03\x04rest")
     with pytest.raises(ValueError, match=r"zip\.txt is a zip archive; unpack it"):
         load_documents(DocumentSettings(path=str(tmp_path / "zip.txt"), documents="whole"))
-    with pytest.raises(ValueError, match="unknown column 'txt'; did you mean 'text'"):
+    with pytest.raises(ValueError, match="unknown data.text_column 'txt'; did you mean 'text'"):
         load_documents(DocumentSettings(name="embedded", text_column="txt"))
     with pytest.raises(ValueError, match=r"Split 'train', row 0: 'score' is .*, not a text"):
         load_documents(DocumentSettings(name="embedded", text_column="score"))

@@ -85,7 +85,7 @@ def test_wrong_rows_are_answered_with_their_value_and_the_cure(load, splits, set
 
 
 def test_a_split_without_rows_is_refused(monkeypatch):
-    monkeypatch.setattr("hfseq.data.text.load_embedded", lambda seed: {"train": GOOD, "test": GOOD.select([])})
+    monkeypatch.setattr("hfseq.data.sources.load_embedded", lambda seed: {"train": GOOD, "test": GOOD.select([])})
     with pytest.raises(ValueError, match="Split 'test' is empty; give rows, or choose other splits with data.splits"):
         load_text_dataset(DataSettings(name="embedded"))
 
@@ -249,7 +249,7 @@ def test_an_unknown_file_type_and_a_missing_path_are_named(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "no data: give `name`"),
+        ({}, "no data: give data.name"),
         ({"name": "embedded", "validation_fraction": 1.0}, "validation_fraction=1.0 must lie between 0 and 1"),
         ({"name": "embedded", "max_rows": 0}, "max_rows=0 must be at least 1; null keeps every row"),
         ({"name": "embedded", "text_column": "label"}, "text_column and label_column are both 'label'"),

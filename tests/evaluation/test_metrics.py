@@ -19,7 +19,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from hfseq.evaluation import scores as metrics
+from hfseq.evaluation import scores, trainer_metrics
 from hfseq.evaluation.scores import (
     F1,
     R2,
@@ -244,7 +244,7 @@ def test_logits_that_cannot_be_scored_are_a_clear_error(problem_type, logits, la
 
 def test_without_the_guard_a_diverged_model_would_get_a_score():
     logits = np.array([[np.nan, 1.0], [np.nan, 1.0]])
-    predictions, references = metrics._single_label(logits, np.array([0, 0]))
+    predictions, references = trainer_metrics._single_label(logits, np.array([0, 0]))
     assert (predictions == references).all()  # argmax of nan looks perfect: the reason for the guard
 
 
@@ -315,7 +315,7 @@ def test_the_trainer_reports_every_score(model, tokenizer, tmp_path):
 
 
 def score_shard(process_id, shards, folder, metric_name, answers):
-    metric = getattr(metrics, metric_name)(cache_dir=folder, num_process=2, process_id=process_id, experiment_id="two")
+    metric = getattr(scores, metric_name)(cache_dir=folder, num_process=2, process_id=process_id, experiment_id="two")
     predictions, references = shards[process_id]
     metric.add_batch(predictions=predictions, references=references)
     answers.put((process_id, metric.compute()))
@@ -341,7 +341,7 @@ def test_two_processes_with_uneven_shards_score_as_one(metric_name, predictions,
     for process in processes:
         process.join(timeout=HANGS)
 
-    whole = getattr(metrics, metric_name)(cache_dir=str(tmp_path)).compute(
+    whole = getattr(scores, metric_name)(cache_dir=str(tmp_path)).compute(
         predictions=predictions, references=references
     )
     assert received == {0: whole, 1: None}

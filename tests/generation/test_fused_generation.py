@@ -388,11 +388,12 @@ class Listener(BaseStreamer):
         self.ended = True
 
 
-def test_a_streamer_hears_each_token() -> None:
+def test_a_streamer_hears_each_token(reasons: list[str]) -> None:
     """transformers keeps it from a function; `generate` must not lose it, and the function itself takes one."""
     inputs, listener = prompts(1), Listener()
     ids = make().generate(**inputs, **PLAIN, custom_generate=fused_generate, streamer=listener)
     assert listener.ended and torch.equal(torch.cat([part.reshape(1, -1) for part in listener.tokens], 1), ids)
+    assert torch.equal(make().generate(**inputs, **PLAIN), ids) and not reasons
     listener = Listener()
 
     def stream(model: Any, input_ids: torch.Tensor, logits_processor: Any, stopping_criteria: Any, **rest: Any) -> Any:
@@ -409,6 +410,16 @@ def test_an_assistant_is_not_lost(reasons: list[str]) -> None:
     options = {**PLAIN, "assistant_model": assistant, "eos_token_id": None}
     ids = model.generate(**prompts(1), **options, custom_generate=fused_generate)
     assert calls and torch.equal(ids, model.generate(**prompts(1), **PLAIN))
+
+
+def test_the_tokenizer_of_an_assistant_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tokenizers: the guesses are translated from one into the other."""
+    model, given = make(), {}
+    monkeypatch.setattr(type(model), "_assisted_decoding", lambda self, *args, **kwargs: given.update(kwargs))
+    mine, other = object(), object()
+    options = {**PLAIN, "assistant_model": make(vocab_size=29), "tokenizer": mine, "assistant_tokenizer": other}
+    model.generate(**prompts(1), **options, custom_generate=fused_generate)
+    assert given["tokenizer"] is mine and given["assistant_tokenizer"] is other
 
 
 def test_a_mode_that_left_transformers_is_an_error_with_a_cure() -> None:

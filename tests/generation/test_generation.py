@@ -6,7 +6,8 @@ import threading
 
 import pytest
 import torch
-from transformers import GenerationConfig, TextIteratorStreamer, pipeline
+from transformers import GenerationConfig, GenerationMixin, TextIteratorStreamer, pipeline
+from transformers.generation.streamers import BaseStreamer
 
 from hfseq import FAMILIES
 from hfseq.tokenization import prompt_tokenizer, train_tokenizer
@@ -227,3 +228,51 @@ def test_a_prompt_in_chunks_is_padded_on_the_left_or_refused():
     assert torch.equal(model.generate(both, attention_mask=left, prefill_chunk_size=4, **options)[1, 8:], short)
     with pytest.raises(ValueError, match="pad on the left, or leave prefill_chunk_size out"):
         model.generate(both, attention_mask=left.flip(1), prefill_chunk_size=4, **options)
+
+
+# A decoding loop of a user's own
+
+
+class Listener(BaseStreamer):
+    """Keeps what it is given."""
+
+    def __init__(self):
+        self.tokens = []
+
+    def put(self, value):
+        self.tokens.append(value)
+
+    def end(self):
+        self.tokens.append(None)
+
+
+def test_no_model_overrides_generate():
+    heads = [head for row in FAMILIES.values() for head in row.heads.values() if head.can_generate()]
+    assert len(heads) >= 8
+    assert all(head.generate is GenerationMixin.generate for head in heads)
+
+
+@pytest.mark.parametrize(
+    ("family", "sizes"),
+    [("lstm", {"hidden_size": 5}), ("transformer", {"hidden_size": 8, "num_attention_heads": 2}), ("hmm", {})],
+    ids=["lstm", "transformer", "hmm"],
+)
+def test_a_loop_gets_the_options_that_it_names(family, sizes):
+    row = FAMILIES[family]
+    model = row.heads["text-generation"](row.config(vocab_size=4, pad_token_id=0, **sizes)).eval().to(DEVICE)
+    given, listener = {}, Listener()
+
+    def hears(model, input_ids, logits_processor, stopping_criteria, generation_config, streamer=None, **kwargs):
+        given.update(kwargs, streamer=streamer)
+        return input_ids
+
+    def deaf(model, input_ids, logits_processor, stopping_criteria, generation_config, **kwargs):
+        given.update(kwargs)
+        return input_ids
+
+    options = {"attention_mask": MASK[:1], "max_new_tokens": 2, "streamer": listener, "synced_gpus": True}
+    model.generate(PROMPTS[:1], **options, custom_generate=hears)
+    assert given.pop("streamer") is listener and "synced_gpus" not in given
+    given.clear()
+    model.generate(PROMPTS[:1], **options, custom_generate=deaf)
+    assert "attention_mask" in given and not {"streamer", "synced_gpus", "assistant_model"} & given.keys()

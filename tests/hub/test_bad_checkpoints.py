@@ -116,7 +116,7 @@ def test_a_tokenizer_of_another_model_is_named_when_its_ids_arrive(checkpoint):
         check_tokenizer_ids(checkpoint)
     tokenizer, model = AutoTokenizer.from_pretrained(checkpoint), load(checkpoint)
     model(**tokenizer("good film", return_tensors="pt"))
-    message = r"hold 6, but the model knows the ids 0 to 5.*resize_token_embeddings\(len\(tokenizer\)\)"
+    message = r"input id 6 is outside 0 to 5.*resize_token_embeddings\(len\(tokenizer\)\)"
     for ask in (
         lambda: model(**tokenizer("good extra", return_tensors="pt")),
         lambda: pipeline("text-classification", model=str(checkpoint))("good extra"),

@@ -71,12 +71,8 @@ def test_the_walk_finds_what_it_is_to_find():
 LOAD = """
     import sys
     from hfseq import GenerativeClassifier, compare_contexts
-    from hfseq.tasks.text_classification.build import (
-        TokenizerSettings,
-        TransferSettings,
-        _from_language_model,
-        make_tokenizer,
-    )
+    from hfseq.tasks.text_classification.build import _from_language_model, make_tokenizer
+    from hfseq.tasks.text_classification.settings import TokenizerSettings, TransferSettings
     from hfseq.data.vectors import embedding_matrix
     from hfseq.tokenization import vocabulary_tokenizer
 
@@ -89,7 +85,7 @@ LOAD = """
         lambda: compare_contexts(source, "word", ["a word", "the word"]),
         lambda: compare_contexts(source, "word", ["a word", "the word"], tokenizer=words),
         lambda: make_tokenizer(None, TokenizerSettings(), transfer),
-        lambda: _from_language_model("lstm", {}, transfer, words),
+        lambda: _from_language_model({"type": "lstm"}, transfer, words),
         lambda: embedding_matrix(words, source),
     ]
     for number, load in enumerate(loads):

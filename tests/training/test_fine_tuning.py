@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from hfseq import FAMILIES, load_embedded
-from hfseq.cards.facts import CardFacts
 from hfseq.cards.render import check_card
+from hfseq.tasks.text_classification.facts import CardFacts
 from hfseq.tokenization import prompt_tokenizer, train_tokenizer
 from hfseq.training.fine_tuning import parameter_depths
 from hfseq.training.trainer import SequenceTrainer

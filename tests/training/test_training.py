@@ -247,7 +247,7 @@ def test_a_score_knows_whether_greater_is_better(make, name, greater):
 def test_a_regression_keeps_the_model_of_the_least_error(make, knows, monkeypatch):
     """And one that takes every score for greater is better, as TrainingArguments does, keeps the worst."""
     if not knows:
-        monkeypatch.setattr("hfseq.training.trainer.SCORES", {})
+        monkeypatch.setattr("hfseq.training.arguments.SCORES", {})
     rows = texts().remove_columns("labels").add_column("labels", LABELS["regression"])
     trainer = make(
         model=small_model(problem_type="regression", num_labels=1),
@@ -309,7 +309,7 @@ class Tick(TrainerCallback):
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        monkeypatch.setattr("hfseq.training.trainer.perf_counter", lambda: self.now)
+        monkeypatch.setattr("hfseq.training.callbacks.perf_counter", lambda: self.now)
 
     def on_step_end(self, args, state, control, **kwargs):
         self.now += 1

@@ -55,28 +55,18 @@ ARTICLES = {
 
 @dataclass(frozen=True, eq=False)  # two entries of the lexicon are never the same value
 class Value:
-    """A word or name of the lexicon, in both languages.
-
-    Args:
-        en: English.
-        de: German without article: nominative and accusative.
-        dative: German dative where it differs ("mir"), else empty.
-        gender: "m", "f" or "n" for a German noun which takes an article, empty for a name.
-        urgency: what the value adds to the urgency of the utterance.
-        tagged: whether it is a slot for the tagger; an untagged value is part of the wording.
-        held_out: whether training must never see it.
-    """
+    """A word or name of the lexicon, in both languages."""
 
     en: str
-    de: str
-    dative: str = ""
-    gender: str = ""
-    urgency: float = 0.0
-    tagged: bool = True
-    held_out: bool = False
+    de: str  # without article: nominative and accusative
+    dative: str = ""  # where it differs ("mir")
+    gender: str = ""  # "m", "f" or "n" of a noun which takes an article; empty for a name
+    urgency: float = 0.0  # what the value adds to that of the utterance
+    tagged: bool = True  # whether it is a slot for the tagger; else it is part of the wording
+    held_out: bool = False  # whether training must never see it
 
     def german(self, case: str = "", adjective: str = "") -> str:
-        """Inflects the value: article and adjective agree with the noun in gender and case."""
+        """Inflect the value: article and adjective agree with the noun in gender and case."""
         word = self.dative if case == "dat" and self.dative else self.de
         if not self.gender or not case:
             return word
@@ -127,33 +117,33 @@ class Node:
     children: tuple["Node", ...] = ()
 
     def leaves(self) -> Iterator["Node"]:
-        """Yields the leaves from left to right."""
+        """Yield the leaves from left to right."""
         if not self.children:
             yield self
         for child in self.children:
             yield from child.leaves()
 
     def capitalised(self) -> "Node":
-        """Returns the tree with a capital at the start of its first word."""
+        """Return the tree with a capital at the start of its first word."""
         if not self.children:
             return replace(self, word=self.word[0].upper() + self.word[1:])
         return replace(self, children=(self.children[0].capitalised(), *self.children[1:]))
 
     def brackets(self) -> str:
-        """Returns the tree in PTB brackets, with 0 (very negative) to 4 (very positive) at every node."""
+        """Write the tree in PTB brackets, with 0 (very negative) to 4 (very positive) at every node."""
         inside = " ".join(child.brackets() for child in self.children) or self.word
         return f"({self.polarity + 2} {inside})"
 
 
 def leaf(word: str, tag: str = OUTSIDE) -> Node:
-    """Makes a leaf; a word inside a slot carries neither sentiment nor a role."""
+    """Make a leaf; a word inside a slot carries neither sentiment nor a role."""
     if tag != OUTSIDE:
         return Node(0, word, tag)
     return Node(POLARITY.get(word.lower(), 0), word, role=ROLES.get(word.lower(), ""))
 
 
 def compose(left: Node, right: Node) -> int:
-    """Returns the polarity of two neighbours, by the table at the top of this file."""
+    """Return the polarity of two neighbours, by the table at the top of this file."""
     sign = (right.polarity > 0) - (right.polarity < 0)
     if left.role == "negate":
         return -sign
@@ -167,7 +157,7 @@ def compose(left: Node, right: Node) -> int:
 
 
 def branch(nodes: Sequence[Node]) -> Node:
-    """Joins nodes to one binary tree that branches to the right."""
+    """Join nodes to one binary tree that branches to the right."""
     *rest, tree = nodes
     for node in reversed(rest):
         role = "contrast" if node.role == "but" else ""
@@ -180,7 +170,7 @@ def _clip(polarity: int) -> int:
 
 
 def english(derivation: Derivation) -> Node:
-    """Reads the derivation off as an English tree whose leaves carry the words and IOB2 tags."""
+    """Read the derivation off as an English tree whose leaves carry the words and IOB2 tags."""
     return _constituent(iter(_pieces(derivation.rule.en)), derivation.fillers)
 
 
@@ -214,7 +204,7 @@ def _filled(slot: str, fillers: Mapping[str, Filler]) -> Node:
 
 
 def german(derivation: Derivation) -> str:
-    """Reads the derivation off as German, without final mark or capital."""
+    """Read the derivation off as German, without final mark or capital."""
 
     def fill(match: re.Match[str]) -> str:
         slot, case, adjective = match.groups()
@@ -228,13 +218,13 @@ def german(derivation: Derivation) -> str:
 
 
 def urgency(derivation: Derivation) -> float:
-    """Adds up the cues of urgency of all rules and values of the derivation."""
+    """Add up the cues of urgency of all rules and values of the derivation."""
     cues = [urgency(part) if isinstance(part, Derivation) else part.urgency for part in derivation.fillers.values()]
     return derivation.rule.urgency + sum(cues)
 
 
 def slot_type(slot: str) -> str:
-    """Returns the type of a slot: `contact2` is the second `contact` of its template."""
+    """Return the type of a slot: `contact2` is the second `contact` of its template."""
     return slot.rstrip("0123456789")
 
 
@@ -246,13 +236,7 @@ class Grammar:
     phrases: Mapping[str, Sequence[Rule]]
 
     def fill(self, rule: Rule, rng: Random, **given: Filler) -> Derivation:
-        """Fills the slots of a rule at random; no value is used twice by one rule.
-
-        Args:
-            rule: The rule to fill.
-            rng: Source of all choices.
-            **given: Fillers which are fixed already.
-        """
+        """Fill the slots of a rule at random, but for those that are `given`; no value is used twice by one rule."""
         fillers = dict(given)
         for slot in rule.slots:
             if slot not in fillers:
@@ -268,5 +252,5 @@ class Grammar:
 
 
 def pick(choices: Sequence[Choice], rng: Random) -> Choice:
-    """Picks one; `Random.random` is the only method whose numbers Python promises never to change."""
+    """Pick one; `Random.random` is the only method whose numbers Python promises never to change."""
     return choices[int(rng.random() * len(choices))]

@@ -28,29 +28,16 @@ what is asked is never the same in two rows, whatever "please" or capitals are a
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List
 from datasets import Value as Column
 
-from hfseq.data.embedded.grammar import (
-    OUTSIDE,
-    Derivation,
-    Grammar,
-    Rule,
-    Value,
-    branch,
-    english,
-    german,
-    leaf,
-    pick,
-    urgency,
-)
-from hfseq.data.embedded.lexicon import VALUES
-from hfseq.data.embedded.templates import CIRCUMSTANCES, INTENTS, MANNERS, ORDER_PAIRS, PHRASES, Templates
+from .grammar import OUTSIDE, Derivation, Grammar, Rule, Value, branch, english, german, leaf, pick, urgency
+from .lexicon import VALUES
+from .templates import CIRCUMSTANCES, INTENTS, MANNERS, ORDER_PAIRS, PHRASES, Templates
 
 GRAMMAR = Grammar(VALUES, PHRASES)
 NOVELTIES = ("seen", "value", "combination")
@@ -90,8 +77,7 @@ FEATURES = Features(
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """One template of one intent, with the mark it ends in: "?", "." or, for a command, "!"."""
 
     intent: str
@@ -99,16 +85,14 @@ class Frame:
     mark: str
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Frames which are always filled alike: a single one, or the two of an order pair."""
 
     frames: tuple[Frame, ...]
     held_out: bool
 
 
-@dataclass(frozen=True)
-class Writing:
+class Writing(NamedTuple):
     """How a sentence is written down: with a capital, with a final mark, with an exclamation mark."""
 
     capital: bool
@@ -117,17 +101,15 @@ class Writing:
 
 
 def load_embedded(seed: int = 0) -> DatasetDict:
-    """Generates the data set; the same seed gives the same rows everywhere.
+    """Generate the splits `train`, `validation` and `test` with the columns described at the top of this file.
 
     Args:
-        seed: Seed of all choices. What is held out of training does not depend on it.
-
-    Returns:
-        The splits `train`, `validation` and `test` with the columns described at the top of this file.
+        seed: Of all choices: the same gives the same rows everywhere. What is held out of training does not depend on
+            it.
     """
     rng = Random(seed)
-    splits = _split(rng)
-    return DatasetDict({name: Dataset.from_list(_shuffled(rows, rng), FEATURES) for name, rows in splits.items()})
+    splits = {name: sorted(rows, key=lambda row: rng.random()) for name, rows in _split(rng).items()}
+    return DatasetDict({name: Dataset.from_list(rows, FEATURES) for name, rows in splits.items()})
 
 
 def _split(rng: Random) -> dict[str, list[Row]]:
@@ -137,7 +119,8 @@ def _split(rng: Random) -> dict[str, list[Row]]:
     asked: set[str] = set()
     while any(rest for names in missing.values() for rest in names.values()):
         group = pick(pick(families[_pick_by_weight(FAMILY_SHARES, rng)], rng), rng)
-        meanings = _meanings(group, rng)
+        first = GRAMMAR.fill(group.frames[0].rule, rng)
+        meanings = [Derivation(frame.rule, first.fillers) for frame in group.frames]
         novelty = _novelty(group, meanings[0])
         if not any(missing[novelty].values()) or (wording := english(meanings[0]).brackets().lower()) in asked:
             continue
@@ -149,21 +132,12 @@ def _split(rng: Random) -> dict[str, list[Row]]:
     return splits
 
 
-def _meanings(group: Group, rng: Random) -> list[Derivation]:
-    first = GRAMMAR.fill(group.frames[0].rule, rng)
-    return [Derivation(frame.rule, first.fillers) for frame in group.frames]
-
-
 def _families() -> dict[str, list[list[Group]]]:
-    """Returns the groups of each family, in bundles which are drawn equally often."""
+    """Build the groups of each family, in bundles which are drawn equally often."""
     plain = [[_group({intent: pair}) for pair in pairs] for intent, pairs in INTENTS.items()]
     fixed = [[_group(pair)] for pair in ORDER_PAIRS["fixed"]]
-    joined = {
-        name: [[_group(pair, held_out=name.startswith("unseen")) for pair in pairs]]
-        for name, pairs in ORDER_PAIRS.items()
-        if name != "fixed"
-    }
-    return {"plain": plain, "fixed": fixed, **joined}
+    joined = {name: [[_group(pair, "unseen" in name) for pair in pairs]] for name, pairs in ORDER_PAIRS.items()}
+    return {**joined, "plain": plain, "fixed": fixed}
 
 
 def _group(templates: dict[str, Templates], held_out: bool = False) -> Group:
@@ -174,22 +148,17 @@ def _group(templates: dict[str, Templates], held_out: bool = False) -> Group:
     return Group(tuple(frames), held_out)
 
 
-def _kept_out(combination: str) -> bool:
-    # One in seven; a checksum, because Python's own hash differs from run to run.
-    return crc32(combination.encode()) % 7 == 0
-
-
 def _novelty(group: Group, meaning: Derivation) -> str:
     values = {slot: value for slot, value in meaning.fillers.items() if isinstance(value, Value) and value.tagged}
     if any(value.held_out for value in values.values()):
         return "value"
-    if group.held_out or any(_kept_out(f"{meaning.rule.en} {slot} {value.en}") for slot, value in values.items()):
-        return "combination"
-    return "seen"
+    # One combination in seven is held out, by a checksum: Python's own hash differs from run to run.
+    sums = (crc32(f"{meaning.rule.en} {slot} {value.en}".encode()) for slot, value in values.items())
+    return "combination" if group.held_out or any(number % 7 == 0 for number in sums) else "seen"
 
 
 def _rows(group: Group, meanings: list[Derivation], novelty: str, rng: Random) -> list[Row]:
-    """Dresses all sentences of a group alike, so that nothing but their order tells them apart."""
+    """Dress all sentences of a group alike, so that nothing but their order tells them apart."""
     around = _around(group, meanings[0], rng)
     marked = rng.random() < MARK_SHARE
     writing = Writing(rng.random() < CAPITAL_SHARE, marked, marked and rng.random() < LOUD_SHARE)
@@ -202,7 +171,7 @@ def _rows(group: Group, meanings: list[Derivation], novelty: str, rng: Random) -
 
 
 def _around(group: Group, core: Derivation, rng: Random) -> list[Derivation]:
-    """Picks the manner and perhaps the circumstance, among those which suit every sentence of the group."""
+    """Pick the manner and perhaps the circumstance, among those which suit every sentence of the group."""
     marks = {frame.mark for frame in group.frames}
     rules = [pick([rule for rule, suited in MANNERS if marks <= set(suited)], rng)]
     if rng.random() < CIRCUMSTANCE_SHARE:
@@ -211,7 +180,7 @@ def _around(group: Group, core: Derivation, rng: Random) -> list[Derivation]:
 
 
 def _columns(meaning: Derivation, mark: str, writing: Writing) -> Row:
-    """Reads off all columns that follow from the meaning and the way it is written."""
+    """Read off all columns that follow from the meaning and the way it is written."""
     loud = writing.loud and mark == "!"
     final = mark if loud else mark.replace("!", ".")
     tree = english(meaning)
@@ -235,10 +204,6 @@ def _columns(meaning: Derivation, mark: str, writing: Writing) -> Row:
 def _score(meaning: Derivation, polarity: int, loud: bool) -> float:
     cues = 0.3 + urgency(meaning) + 0.05 * max(0, -polarity)
     return round(min(1.0, max(0.0, cues * (1.25 if loud else 1.0))), 3)
-
-
-def _shuffled(rows: list[Row], rng: Random) -> list[Row]:
-    return sorted(rows, key=lambda row: rng.random())
 
 
 def _pick_by_weight(weights: Mapping[str, float], rng: Random) -> str:

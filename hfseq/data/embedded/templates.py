@@ -1,13 +1,14 @@
 """The sentences of the embedded data set: templates of all intents, as data.
 
-To add an intent, add it to `INTENTS` with its templates: pairs of English and German whose marks are explained in
-`grammar.py`. A template ends as it would in writing: `?` for a question, `.` for a statement, nothing for a command. A
-slot is any key of `lexicon.VALUES` or of `PHRASES`; `{city2}` is a second, different city.
+To add an intent, add its name to `INTENTS` and below it its templates, `English = German`, whose marks are explained
+in `grammar.py`. A template ends as it would in writing: `?` for a question, `.` for a statement, nothing for a
+command. A slot is any key of `lexicon.VALUES` or of `PHRASES`; `{city2}` is a second, different city.
 """
 
 from itertools import combinations
+from typing import Any
 
-from hfseq.data.embedded.grammar import Rule
+from .grammar import Rule
 
 Templates = tuple[str, str]
 
@@ -27,149 +28,136 @@ PHRASES = {
     ),
 }
 
-INTENTS: dict[str, list[Templates]] = {
-    "get_time": [
-        ("what time is it in {city} {date}?", "wie spät ist es {date} in {city}?"),
-        (
-            "what time is it in {city} when it is {time} in {city2}?",
-            "wie spät ist es in {city}, wenn es in {city2} {time} ist?",
-        ),
-        ("how far ahead of {city} is {city2}?", "wie viel später ist es in {city2} als in {city}?"),
-    ],
-    "get_weather": [
-        ("what will the weather be in {city} {date}?", "wie wird das Wetter {date} in {city}?"),
-        ("will it rain in {city} {date}?", "wird es {date} in {city} regnen?"),
-        ("will it be colder than {temperature} in {city}?", "wird es in {city} kälter als {temperature}?"),
-        ("what about {city} {date}?", "was ist {date} mit {city}?"),  # only the value tells it from "what about Anna"
-    ],
-    "set_alarm": [
-        ("set an alarm for {time} {date}", "stelle {date} einen Wecker auf {time}"),
-        ("wake {whom} up at {time} {date}", "wecke {whom} {date} um {time}"),
-        ("ring the alarm in the {room} in {duration}", "lass den Wecker {room.in} in {duration.dat} klingeln"),
-    ],
-    "set_reminder": [
-        ("remind {whom} about the {event} at {time}", "erinnere {whom} um {time} an {event.acc}"),
-        ("do not let {whom} forget the {event} {date}", "lass {whom} {event.acc} {date} nicht vergessen"),
-        ("remind {contact} to bring the {dish} {date}", "erinnere {contact} {date} daran, {dish.acc} mitzubringen"),
-    ],
-    "make_call": [
-        ("call {contact} {date} at {time}", "rufe {contact} {date} um {time} an"),
-        ("I need to talk to {contact} about the {event}.", "ich muss mit {contact} über {event.acc} sprechen."),
-        ("dial the number of {contact} in {duration}", "wähle in {duration.dat} die Nummer von {contact}"),
-    ],
-    "send_message": [
-        ("text {contact} that the {event} is {opinion}", "schreibe {contact}, dass {event.nom} {opinion} ist"),
-        ("let {contact} know that the {event} is {date}", "teile {contact} mit, dass {event.nom} {date} ist"),
-        ("send a message to {contact} and {contact2}", "schicke {contact} und {contact2} eine Nachricht"),
-    ],
-    "send_money": [
-        ("send {amount} {currency} to {contact}", "überweise {contact} {amount} {currency}"),
-        ("pay {contact} {amount} {currency} {date}", "zahle {contact} {date} {amount} {currency}"),
-        ("I owe {contact} {amount} {currency}.", "ich schulde {contact} {amount} {currency}."),
-    ],
-    "play_music": [
-        ("play {song} by {artist}", "spiele {song} von {artist}"),
-        (
-            "play something {praise} by {artist} in the {room}",
-            "spiele {room.in} etwas von {artist}, das {praise} ist",
-        ),
-        ("put on {song} {date} at {time}", "lege {date} um {time} {song} auf"),
-    ],
-    "control_device": [
-        ("turn on the {device} in the {room}", "schalte {device.acc} {room.in} ein"),
-        ("turn the {device} off at {time}", "schalte {device.acc} um {time} aus"),
-        ("turn off the [{blame} {device}] in the {room}", "schalte {device.acc+blame} {room.in} aus"),
-        ("let the {device} run for {duration}", "lass {device.acc} {duration} lang laufen"),
-    ],
-    "set_temperature": [
-        ("heat the {room} to {temperature}", "heize {room.acc} auf {temperature}"),
-        ("keep the {room} at {temperature} for {duration}", "halte {room.acc} {duration} lang auf {temperature}"),
-        ("make it {temperature} in the {room} {date}", "mach es {date} {room.in} {temperature} warm"),
-    ],
-    "convert_currency": [
-        ("convert {amount} {currency} to {currency2}", "rechne {amount} {currency} in {currency2} um"),
-        ("how many {currency} are {amount} {currency2}?", "wie viele {currency} sind {amount} {currency2}?"),
-    ],
-    "book_trip": [
-        (
-            "book a flight from {origin} to {destination} {date}",
-            "buche {date} einen Flug von {origin} nach {destination}",
-        ),
-        ("get {whom} to {destination} from {origin}", "bringe {whom} von {origin} nach {destination}"),
-        ("I want to go to {destination} {date}.", "ich möchte {date} nach {destination} reisen."),
-    ],
-    "find_recipe": [
-        ("find a recipe with {ingredient} and {ingredient2}", "suche ein Rezept mit {ingredient} und {ingredient2}"),
-        ("how long does the {dish} take with {ingredient}?", "wie lange dauert {dish.nom} mit {ingredient}?"),
-        ("how do I make the {dish} with {ingredient}?", "wie mache ich {dish.acc} mit {ingredient}?"),
-    ],
-    "order_food": [
-        ("order the {dish} for {contact} at {time}", "bestelle {contact} um {time} {dish.acc}"),
-        ("get {whom} the {dish} with extra {ingredient}", "hole {whom.dat} {dish.acc} mit extra {ingredient}"),
-        ("I would like the {dish} without {ingredient}.", "ich hätte gern {dish.acc} ohne {ingredient}."),
-    ],
-    "translate": [
-        ("how do you say {saying} in {language}?", "wie sagt man „{saying}“ auf {language}?"),
-        ("ask {contact} what {saying} is in {language}", "frag {contact}, was „{saying}“ auf {language} heißt"),
-        ("translate {saying} from {language} into {language2}", "übersetze „{saying}“ von {language} in {language2}"),
-    ],
-    "look_up_person": [
-        ("did {person} ever live in {city}?", "hat {person} je in {city} gelebt?"),
-        ("did {person} ever meet {person2}?", "hat {person} je {person2} getroffen?"),
-        ("was {person} born before {person2}?", "wurde {person} vor {person2} geboren?"),
-        ("what do you know about {person}?", "was weißt du über {person}?"),
-    ],
-    "look_up_place": [
-        ("how many people live in {city}?", "wie viele Menschen leben in {city}?"),
-        ("is {city} further from here than {city2}?", "ist {city} weiter von hier entfernt als {city2}?"),
-        ("what do you know about {city}?", "was weißt du über {city}?"),
-    ],
-    "schedule_event": [
-        (
-            "put the {event} on my calendar {date} at {time}",
-            "trage {event.acc} {date} um {time} in meinen Kalender ein",
-        ),
-        ("schedule the {event} with {contact} {date}", "plane {event.acc} {date} mit {contact}"),
-        ("move the {event} with {contact} to {time}", "verschiebe {event.acc} mit {contact} auf {time}"),
-        ("what about {contact} {date}?", "was ist {date} mit {contact}?"),
-    ],
-    "rate": [
-        ("I {feel} the {dish} in {city}.", "ich {feel} {dish.acc} in {city}."),
-        ("I really {feel} the {dish} in {city}.", "ich {feel} {dish.acc} in {city} wirklich."),
-        ("I do not {feel} the {dish} in {city}.", "ich {feel} {dish.acc} in {city} nicht."),
-        ("[I {feel} {song}] but [it is {opinion}].", "ich {feel} {song}, aber es ist {opinion}."),
-    ],
-}
+
+def _read(text: str) -> dict[str, list[Any]]:
+    """Read lines of `English = German`, or of three parts, each under the name of its intent."""
+    found: dict[str, list[Any]] = {}
+    intent = ""
+    for line in text.strip().splitlines():
+        first, *others = line.strip().split(" = ")
+        if others:
+            found[intent].append((first, *others))
+        else:
+            intent = first
+            found[intent] = []
+    return found
+
+
+def _single(text: str) -> dict[str, Any]:
+    return {intent: template for intent, [template] in _read(text).items()}
+
+
+# Only the value tells "what about Oslo today?" (get_weather) from "what about Anna today?" (schedule_event).
+INTENTS = _read("""
+get_time
+    what time is it in {city} {date}? = wie spät ist es {date} in {city}?
+    what time is it in {city} when it is {time} in {city2}? = wie spät ist es in {city}, wenn es in {city2} {time} ist?
+    how far ahead of {city} is {city2}? = wie viel später ist es in {city2} als in {city}?
+get_weather
+    what will the weather be in {city} {date}? = wie wird das Wetter {date} in {city}?
+    will it rain in {city} {date}? = wird es {date} in {city} regnen?
+    will it be colder than {temperature} in {city}? = wird es in {city} kälter als {temperature}?
+    what about {city} {date}? = was ist {date} mit {city}?
+set_alarm
+    set an alarm for {time} {date} = stelle {date} einen Wecker auf {time}
+    wake {whom} up at {time} {date} = wecke {whom} {date} um {time}
+    ring the alarm in the {room} in {duration} = lass den Wecker {room.in} in {duration.dat} klingeln
+set_reminder
+    remind {whom} about the {event} at {time} = erinnere {whom} um {time} an {event.acc}
+    do not let {whom} forget the {event} {date} = lass {whom} {event.acc} {date} nicht vergessen
+    remind {contact} to bring the {dish} {date} = erinnere {contact} {date} daran, {dish.acc} mitzubringen
+make_call
+    call {contact} {date} at {time} = rufe {contact} {date} um {time} an
+    I need to talk to {contact} about the {event}. = ich muss mit {contact} über {event.acc} sprechen.
+    dial the number of {contact} in {duration} = wähle in {duration.dat} die Nummer von {contact}
+send_message
+    text {contact} that the {event} is {opinion} = schreibe {contact}, dass {event.nom} {opinion} ist
+    let {contact} know that the {event} is {date} = teile {contact} mit, dass {event.nom} {date} ist
+    send a message to {contact} and {contact2} = schicke {contact} und {contact2} eine Nachricht
+send_money
+    send {amount} {currency} to {contact} = überweise {contact} {amount} {currency}
+    pay {contact} {amount} {currency} {date} = zahle {contact} {date} {amount} {currency}
+    I owe {contact} {amount} {currency}. = ich schulde {contact} {amount} {currency}.
+play_music
+    play {song} by {artist} = spiele {song} von {artist}
+    play something {praise} by {artist} in the {room} = spiele {room.in} etwas von {artist}, das {praise} ist
+    put on {song} {date} at {time} = lege {date} um {time} {song} auf
+control_device
+    turn on the {device} in the {room} = schalte {device.acc} {room.in} ein
+    turn the {device} off at {time} = schalte {device.acc} um {time} aus
+    turn off the [{blame} {device}] in the {room} = schalte {device.acc+blame} {room.in} aus
+    let the {device} run for {duration} = lass {device.acc} {duration} lang laufen
+set_temperature
+    heat the {room} to {temperature} = heize {room.acc} auf {temperature}
+    keep the {room} at {temperature} for {duration} = halte {room.acc} {duration} lang auf {temperature}
+    make it {temperature} in the {room} {date} = mach es {date} {room.in} {temperature} warm
+convert_currency
+    convert {amount} {currency} to {currency2} = rechne {amount} {currency} in {currency2} um
+    how many {currency} are {amount} {currency2}? = wie viele {currency} sind {amount} {currency2}?
+book_trip
+    book a flight from {origin} to {destination} {date} = buche {date} einen Flug von {origin} nach {destination}
+    get {whom} to {destination} from {origin} = bringe {whom} von {origin} nach {destination}
+    I want to go to {destination} {date}. = ich möchte {date} nach {destination} reisen.
+find_recipe
+    find a recipe with {ingredient} and {ingredient2} = suche ein Rezept mit {ingredient} und {ingredient2}
+    how long does the {dish} take with {ingredient}? = wie lange dauert {dish.nom} mit {ingredient}?
+    how do I make the {dish} with {ingredient}? = wie mache ich {dish.acc} mit {ingredient}?
+order_food
+    order the {dish} for {contact} at {time} = bestelle {contact} um {time} {dish.acc}
+    get {whom} the {dish} with extra {ingredient} = hole {whom.dat} {dish.acc} mit extra {ingredient}
+    I would like the {dish} without {ingredient}. = ich hätte gern {dish.acc} ohne {ingredient}.
+translate
+    how do you say {saying} in {language}? = wie sagt man „{saying}“ auf {language}?
+    ask {contact} what {saying} is in {language} = frag {contact}, was „{saying}“ auf {language} heißt
+    translate {saying} from {language} into {language2} = übersetze „{saying}“ von {language} in {language2}
+look_up_person
+    did {person} ever live in {city}? = hat {person} je in {city} gelebt?
+    did {person} ever meet {person2}? = hat {person} je {person2} getroffen?
+    was {person} born before {person2}? = wurde {person} vor {person2} geboren?
+    what do you know about {person}? = was weißt du über {person}?
+look_up_place
+    how many people live in {city}? = wie viele Menschen leben in {city}?
+    is {city} further from here than {city2}? = ist {city} weiter von hier entfernt als {city2}?
+    what do you know about {city}? = was weißt du über {city}?
+schedule_event
+    put the {event} on my calendar {date} at {time} = trage {event.acc} {date} um {time} in meinen Kalender ein
+    schedule the {event} with {contact} {date} = plane {event.acc} {date} mit {contact}
+    move the {event} with {contact} to {time} = verschiebe {event.acc} mit {contact} auf {time}
+    what about {contact} {date}? = was ist {date} mit {contact}?
+rate
+    I {feel} the {dish} in {city}. = ich {feel} {dish.acc} in {city}.
+    I really {feel} the {dish} in {city}. = ich {feel} {dish.acc} in {city} wirklich.
+    I do not {feel} the {dish} in {city}. = ich {feel} {dish.acc} in {city} nicht.
+    [I {feel} {song}] but [it is {opinion}]. = ich {feel} {song}, aber es ist {opinion}.
+""")
 
 # The same words in another order are another intent: a model which ignores order can only guess here.
-_ORDER_TEMPLATES: list[dict[str, Templates]] = [
-    {
-        "ask_permission": (
-            "can {somebody} {handle} the {purchase} {date}?",
-            "kann {somebody} {purchase.acc} {date} {handle}?",
-        ),
-        "grant_permission": (
-            "{somebody} can {handle} the {purchase} {date}.",
-            "{somebody} kann {purchase.acc} {date} {handle}.",
-        ),
-    },
-    {
-        "ask_status": ("is the {device} in the {room} on?", "ist {device.nom} {room.in} an?"),
-        "report_status": ("the {device} in the {room} is on.", "{device.nom} {room.in} ist an."),
-    },
-    {
-        "ask_status": ("is it {temperature} in the {room}?", "sind es {room.in} {temperature}?"),
-        "report_status": ("it is {temperature} in the {room}.", "es sind {room.in} {temperature}."),
-    },
-    {
-        "ask_opinion": ("was [the {dish} in {city}] {opinion}?", "war {dish.nom} in {city} {opinion}?"),
-        "rate": ("[the {dish} in {city}] was {opinion}.", "{dish.nom} in {city} war {opinion}."),
-    },
-    {
-        "ask_opinion": ("is [the {device} in the {room}] {opinion}?", "ist {device.nom} {room.in} {opinion}?"),
-        "rate": ("[the {device} in the {room}] is {opinion}.", "{device.nom} {room.in} ist {opinion}."),
-    },
-]
+_ORDER_TEMPLATES = """
+ask_permission
+    can {somebody} {handle} the {purchase} {date}? = kann {somebody} {purchase.acc} {date} {handle}?
+grant_permission
+    {somebody} can {handle} the {purchase} {date}. = {somebody} kann {purchase.acc} {date} {handle}.
+
+ask_status
+    is the {device} in the {room} on? = ist {device.nom} {room.in} an?
+report_status
+    the {device} in the {room} is on. = {device.nom} {room.in} ist an.
+
+ask_status
+    is it {temperature} in the {room}? = sind es {room.in} {temperature}?
+report_status
+    it is {temperature} in the {room}. = es sind {room.in} {temperature}.
+
+ask_opinion
+    was [the {dish} in {city}] {opinion}? = war {dish.nom} in {city} {opinion}?
+rate
+    [the {dish} in {city}] was {opinion}. = {dish.nom} in {city} war {opinion}.
+
+ask_opinion
+    is [the {device} in the {room}] {opinion}? = ist {device.nom} {room.in} {opinion}?
+rate
+    [the {device} in the {room}] is {opinion}. = {device.nom} {room.in} ist {opinion}.
+"""
 
 # Verbs which join into "remind Anna to call Ben" and "call Anna to remind Ben": the first one is the intent.
 # intent: (English verb, German main clause, German infinitive with "zu")
@@ -182,29 +170,25 @@ _JOINED_VERBS = {
 _JOINED_OBJECTS = [("contact", "contact2"), ("contact", "whom"), ("whom", "contact")]
 
 # Actions which join into "play Blue Bicycle before you call Anna" and back: the main clause is the intent.
-# intent: (English, German command, German subordinate clause)
-_ACTIONS = {
-    "play_music": ("play {song}", "spiele {song}", "{song} spielst"),
-    "control_device": ("turn on the {device}", "schalte {device.acc} ein", "{device.acc} einschaltest"),
-    "make_call": ("call {contact}", "rufe {contact} an", "{contact} anrufst"),
-    "set_alarm": ("set the alarm for {time}", "stelle den Wecker auf {time}", "den Wecker auf {time} stellst"),
-    "order_food": ("order the {dish}", "bestelle {dish.acc}", "{dish.acc} bestellst"),
-    "set_temperature": (
-        "heat the {room} to {temperature}",
-        "heize {room.acc} auf {temperature}",
-        "{room.acc} auf {temperature} heizt",
-    ),
-    "send_money": (
-        "send {contact2} {amount} {currency}",
-        "zahle {contact2} {amount} {currency}",
-        "{contact2} {amount} {currency} zahlst",
-    ),
-    "book_trip": (
-        "book a flight to {destination}",
-        "buche einen Flug nach {destination}",
-        "einen Flug nach {destination} buchst",
-    ),
-}
+# English = German command = German subordinate clause
+_ACTIONS: dict[str, tuple[str, str, str]] = _single("""
+play_music
+    play {song} = spiele {song} = {song} spielst
+control_device
+    turn on the {device} = schalte {device.acc} ein = {device.acc} einschaltest
+make_call
+    call {contact} = rufe {contact} an = {contact} anrufst
+set_alarm
+    set the alarm for {time} = stelle den Wecker auf {time} = den Wecker auf {time} stellst
+order_food
+    order the {dish} = bestelle {dish.acc} = {dish.acc} bestellst
+set_temperature
+    heat the {room} to {temperature} = heize {room.acc} auf {temperature} = {room.acc} auf {temperature} heizt
+send_money
+    send {contact2} {amount} {currency} = zahle {contact2} {amount} {currency} = {contact2} {amount} {currency} zahlst
+book_trip
+    book a flight to {destination} = buche einen Flug nach {destination} = einen Flug nach {destination} buchst
+""")
 # "{..._clause}" is the German subordinate form of an action. What is corrected with "no wait" does not count.
 _JOINS = [
     ("[{main}] [before you [{other}]]", "{main}, bevor du {other_clause}"),
@@ -264,7 +248,7 @@ def _join(join: Templates, first: str, second: str, third: str) -> dict[str, Tem
 
 
 ORDER_PAIRS = {
-    "fixed": _ORDER_TEMPLATES,
+    "fixed": [_single(text) for text in _ORDER_TEMPLATES.split("\n\n")],
     "verbs": _join_verbs([pair for pair in combinations(_JOINED_VERBS, 2) if pair != _UNSEEN_VERBS]),
     "actions": _join_actions(_JOINS),
     "unseen_verbs": _join_verbs([_UNSEEN_VERBS]),

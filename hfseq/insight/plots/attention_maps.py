@@ -11,14 +11,21 @@ keys sums to 1. Attention pooling has one weight for each token, which is drawn 
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
-from .figures import font_families, new_figure, one_warning_about_glyphs, save_figure
+from .figures import (
+    FRAME,
+    GREY,
+    check_path,
+    need_matplotlib,
+    new_figure,
+    one_warning_about_glyphs,
+    save_figure,
+    words_in,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +36,6 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 _COLOURS = "Blues"  # from white to dark: in order for colour-blind readers too, and on grey paper
 _BAR = "#1f6fb4"
-_GREY = "#6b6b6b"
-_FRAME = "#d9d9d9"
 _CELL = 0.36  # inches; cells get smaller where one of the next two would be exceeded
 _LONGEST_SIDE = 8.0  # inches of one map
 _LARGEST_GRID = 24.0  # inches of all maps together
@@ -42,8 +47,7 @@ _LINE = 1.15  # what a line of text takes, in sizes of its font
 _LONGEST_LABEL = 24  # characters
 
 
-@dataclass(frozen=True, eq=False)
-class _Maps:
+class _Maps(NamedTuple):
     """What is drawn: weights (layers, heads, T, S) and the names along each side; an empty name is not shown."""
 
     weights: np.ndarray
@@ -78,8 +82,7 @@ def attention(
         heads: Numbers of the heads to draw, or "mean" for the mean over all. None draws all.
         row: Which text of the batch.
         attention_mask: (B, S), 0 at padding, which is left out. In cross attention it is the mask of the keys.
-        path: A .png, .svg or .pdf file to draw into; None draws none.
-        title: Shown above the picture.
+        path: A .png, .svg or .pdf file to draw into.
 
     Returns:
         The figure, to change or to save once more with `savefig`.
@@ -90,7 +93,9 @@ def attention(
         TypeError: If `attentions` holds no tensors, or if `tokens` is one string.
         ImportError: If matplotlib is missing.
     """
-    _check_drawing(path)
+    if path is not None:
+        check_path(path, SUFFIXES)
+    need_matplotlib("Attention is")
     stacks, pooled = _stacks(attentions)
     (text,) = _chosen("row", row, len(stacks[0]))
     real = _real(attention_mask, text, (len(stacks[0]), stacks[0].shape[3]))
@@ -111,18 +116,8 @@ def attention(
     return figure
 
 
-def _check_drawing(path: str | os.PathLike[str] | None) -> None:
-    """Complain while there is nothing to lose yet."""
-    if path is not None and Path(path).suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{os.fspath(path)!r} must end in one of {', '.join(SUFFIXES)}.")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError("Attention is drawn by matplotlib: pip install 'hfseq[plots]'.") from error
-
-
 def _stacks(attentions: torch.Tensor | Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], bool]:
-    """Each layer as (B, heads, T, S), and whether this is pooling, as (B, 1, 1, S)."""
+    """Return each layer as (B, heads, T, S), and whether this is pooling, as (B, 1, 1, S)."""
     if isinstance(attentions, torch.Tensor):
         if attentions.dim() not in (2, 3, 4):
             raise ValueError(f"A tensor must be (B, heads, T, S), (heads, T, S) or (T, S), got {_shape(attentions)}.")
@@ -170,7 +165,7 @@ def _shape(tensor: torch.Tensor) -> str:
 
 
 def _chosen(what: str, numbers: int | Sequence[int] | None, count: int) -> list[int]:
-    """Numbers from 0; those from the end are turned."""
+    """Turn the numbers that were asked for into numbers from 0."""
     places = range(count)
     if numbers is None:
         return list(places)
@@ -183,7 +178,7 @@ def _chosen(what: str, numbers: int | Sequence[int] | None, count: int) -> list[
 
 
 def _heads(weights: np.ndarray, heads: int | Sequence[int] | str | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(layers, chosen heads, T, S) of (layers, heads, T, S)."""
+    """Choose heads: (layers, heads, T, S) -> (layers, chosen heads, T, S) and their names."""
     count = weights.shape[1]
     if isinstance(heads, str):
         if heads != "mean":
@@ -194,7 +189,7 @@ def _heads(weights: np.ndarray, heads: int | Sequence[int] | str | None) -> tupl
 
 
 def _real(mask: torch.Tensor | None, text: int, shape: tuple[int, int]) -> np.ndarray:
-    """(S,) True at the keys of one text that are no padding."""
+    """Return (S,) True at the keys of one text that are no padding."""
     if mask is None:
         return np.ones(shape[1], dtype=bool)
     masks = torch.as_tensor(mask)
@@ -209,7 +204,7 @@ def _real(mask: torch.Tensor | None, text: int, shape: tuple[int, int]) -> np.nd
 def _tokens(
     weights: np.ndarray, tokens: Sequence[str], key_tokens: Sequence[str] | None, real: np.ndarray, pooled: bool
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
-    """Weights without padding, the names of their queries, the names of their keys."""
+    """Return the weights without padding, the names of their queries, the names of their keys."""
     queries, keys = weights.shape[2:]
     if pooled:
         if key_tokens is not None:
@@ -260,14 +255,14 @@ def _grid(maps: _Maps, title: str | None) -> "Figure":
     for axes, weights in zip(panels.flat, maps.weights.reshape(-1, queries, keys), strict=True):
         _draw_map(axes, weights, float(maps.weights.max()))
     for axes, name in zip(panels[0], maps.heads, strict=True):
-        axes.set_title(name, fontsize=_FONT_SIZES[1], color=_GREY)
+        axes.set_title(name, fontsize=_FONT_SIZES[1], color=GREY)
     for axes, name in zip(panels[:, 0], maps.layers, strict=True):
-        axes.set_ylabel(name, fontsize=_FONT_SIZES[1], color=_GREY)
+        axes.set_ylabel(name, fontsize=_FONT_SIZES[1], color=GREY)
         _label(axes.yaxis, maps.queries, cell, across=False)
     for axes in panels[-1]:
         _label(axes.xaxis, maps.keys, cell, across=True)
-    figure.supylabel("queries", fontsize=8, color=_GREY)
-    figure.supxlabel("keys", fontsize=8, color=_GREY)
+    figure.supylabel("queries", fontsize=8, color=GREY)
+    figure.supxlabel("keys", fontsize=8, color=GREY)
     _draw_scale(panels[0, -1], width)
     _finish(figure, panels[0, 0], title, (heads * width, layers * height), (heads, layers))
     for axes in panels.flat:
@@ -279,15 +274,15 @@ def _draw_map(axes: "Axes", weights: np.ndarray, highest: float) -> None:
     # "antialiased" keeps cells sharp, and thin lines alive where cells are smaller than pixels.
     axes.imshow(weights, cmap=_COLOURS, vmin=0, vmax=highest or 1.0, aspect="auto", interpolation="antialiased")
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_color(_FRAME)
+    axes.spines[:].set_color(FRAME)
 
 
 def _draw_scale(axes: "Axes", width: float) -> None:
-    """One colour bar for all, to the right of this map of so many inches."""
+    """Draw one colour bar for all, to the right of this map of so many inches."""
     inset = axes.inset_axes((1 + 0.14 / width, 0, 0.12 / width, 1))
     scale = axes.figure.colorbar(axes.images[0], cax=inset)
-    scale.outline.set_edgecolor(_FRAME)
-    scale.ax.tick_params(labelsize=7, color=_FRAME, length=2)
+    scale.outline.set_edgecolor(FRAME)
+    scale.ax.tick_params(labelsize=7, color=FRAME, length=2)
 
 
 def _bars(maps: _Maps, title: str | None) -> "Figure":
@@ -298,16 +293,16 @@ def _bars(maps: _Maps, title: str | None) -> "Figure":
     axes.bar(range(len(maps.keys)), maps.weights[0, 0, 0], color=_BAR)
     axes.set_xlim(-0.5, len(maps.keys) - 0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_FRAME)
-    axes.tick_params(axis="y", labelsize=7, color=_FRAME, length=2)
-    axes.set_ylabel("weight", fontsize=8, color=_GREY)
+    axes.spines[["left", "bottom"]].set_color(FRAME)
+    axes.tick_params(axis="y", labelsize=7, color=FRAME, length=2)
+    axes.set_ylabel("weight", fontsize=8, color=GREY)
     _label(axes.xaxis, maps.keys, pitch, across=True)
     _finish(figure, axes, title, (width, height), (1, 1))
     return figure
 
 
 def _label(axis: "Axis", tokens: Sequence[str], cell: float, *, across: bool) -> None:
-    """A token a cell; where cells are too small for letters, one token for several of them."""
+    """Write a token at each cell; where cells are too small for letters, one token for several of them."""
     points = 72 * cell
     size = float(np.clip(points / _LINE, *_FONT_SIZES))
     places = range(0, len(tokens), math.ceil(_LINE * size / points - 1e-9))
@@ -316,12 +311,12 @@ def _label(axis: "Axis", tokens: Sequence[str], cell: float, *, across: bool) ->
     if across and max(map(len, labels)) * 0.7 * size > points:
         slanted = math.cos(math.pi / 4) * points > _LINE * size  # is shorter and easier to read, but needs room
         turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {"rotation": 90}
-    axis.set_ticks(list(places), labels, fontsize=size, family=font_families(), parse_math=False, **turned)
+    axis.set_ticks(list(places), labels, **words_in(size), **turned)
     axis.set_tick_params(length=0)
 
 
 def _shown(token: str) -> str:
-    """A token on one line; blanks would leave nothing to see."""
+    """Write a token on one line, with signs for blanks, which nobody would see."""
     visible = token.replace(" ", "␣")
     line = visible if visible.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in visible)
     return line if len(line) <= _LONGEST_LABEL else line[: _LONGEST_LABEL - 1] + "…"
@@ -333,14 +328,12 @@ def _finish(
     """Give the maps their size in inches, and the figure what labels need besides.
 
     Args:
-        figure: The whole picture.
-        axes: One of its maps, which are all of one size.
-        title: Shown above.
+        axes: One of the maps, which are all of one size.
         inner: Width and height of all maps together.
         counts: How many maps lie side by side, and how many above each other.
     """
     if title:
-        figure.suptitle(title, fontsize=13, family=font_families(), parse_math=False, wrap=True)
+        figure.suptitle(title, wrap=True, **words_in(13))
     figure.draw_without_rendering()  # the layout finds out what labels take
     left, lower, right, upper = axes.get_position(original=True).extents
     width, height = figure.get_size_inches()

@@ -1,16 +1,18 @@
-"""What the pictures by matplotlib share: figures beside pyplot and its global state, fonts of many scripts, files."""
+"""What the pictures share: colours, fonts of many scripts, files, and figures without pyplot and its global state."""
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 160
+GREY = "#6b6b6b"  # of what is said beside a picture
+FRAME = "#d9d9d9"
 # matplotlib's own font knows Latin, Greek, Cyrillic and Arabic; the others where they are installed.
 _FAMILIES = (
     "DejaVu Sans",
@@ -27,14 +29,24 @@ _FAMILIES = (
 )
 
 
-def new_figure(width: float, height: float, pad: float = 0.12) -> "Figure":
-    """An empty white figure that makes room for its labels.
+def check_path(path: str | os.PathLike[str], suffixes: Sequence[str]) -> str:
+    """Return the suffix of a file to draw into; a ValueError for others, while there is nothing to lose yet."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        raise ValueError(f"{os.fspath(path)!r} must end in one of {', '.join(suffixes)}.")
+    return suffix
 
-    Args:
-        width: In inches.
-        height: In inches.
-        pad: What stays free around each part, in inches.
-    """
+
+def need_matplotlib(what: str, otherwise: str = "") -> None:
+    """Raise an ImportError if matplotlib is missing, which draws `what`."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"{what} drawn by matplotlib: pip install 'hfseq[plots]'{otherwise}.") from error
+
+
+def new_figure(width: float, height: float, pad: float = 0.12) -> "Figure":
+    """Make an empty white figure of so many inches, with `pad` inches free around each part, that fits its labels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -46,32 +58,28 @@ def new_figure(width: float, height: float, pad: float = 0.12) -> "Figure":
 
 
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Draw into a file whose suffix matplotlib knows.
-
-    Args:
-        figure: What to draw.
-        path: Where to write.
-    """
+    """Draw into a file whose suffix matplotlib knows."""
     # Without the date, the same picture gives the same file.
     undated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower())
     figure.savefig(path, dpi=DPI, metadata=undated)
 
 
 def font_families() -> list[str]:
-    """Installed fonts in which matplotlib looks for a character, one after the other."""
+    """List the installed fonts in which matplotlib looks for a character, one after the other."""
     from matplotlib import font_manager
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return [family for family in _FAMILIES if family in installed]
 
 
+def words_in(size: float) -> dict[str, Any]:
+    """Return the options of a text in any script, in which `$` starts no formula."""
+    return {"fontsize": size, "family": font_families(), "parse_math": False}
+
+
 @contextmanager
 def one_warning_about_glyphs(cure: str) -> Iterator[None]:
-    """Matplotlib warns once for each character and size; say once what helps.
-
-    Args:
-        cure: What helps.
-    """
+    """Say once what helps, where matplotlib warns for each character and size."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield

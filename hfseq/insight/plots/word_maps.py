@@ -12,6 +12,7 @@ about distances between far groups; PCA keeps the two directions of greatest spr
 import colorsys
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,16 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from .figures import font_families, new_figure, one_warning_about_glyphs, save_figure
+from .figures import (
+    FRAME,
+    GREY,
+    check_path,
+    need_matplotlib,
+    new_figure,
+    one_warning_about_glyphs,
+    save_figure,
+    words_in,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,18 +51,7 @@ SUFFIXES = (".html", ".png", ".svg", ".pdf")
 
 _TITLES: dict[Method, str] = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
 # Dark enough for small text on white, and told apart by colour-blind readers as far as ten colours can be.
-_COLOURS = (
-    "#1f6fb4",
-    "#c8501e",
-    "#0a7d5a",
-    "#a4317f",
-    "#7a5b00",
-    "#5646b8",
-    "#b3263a",
-    "#00748c",
-    "#4f7a12",
-    "#5a5a5a",
-)
+_HUES = ("#1f6fb4", "#c8501e", "#0a7d5a", "#a4317f", "#7a5b00", "#5646b8", "#b3263a", "#00748c", "#4f7a12", "#5a5a5a")
 _BRIGHTEST = 0.42  # of 1 = white
 _MARGIN = 0.06  # of the longer side of the cloud
 _DOT_SIZE = 6.0  # points
@@ -64,13 +63,11 @@ class WordMap:
     """Words on a plane, as `plot_words` lays them out.
 
     Args:
-        words: The n words.
-        clusters: The cluster of each word; None where none were given.
+        clusters: The cluster of each of the n words; None where none were given.
         coordinates: (n, 2).
         neighbours: For each word the nearest others among `words` with their cosines, nearest first. They are
             measured in the space of the vectors, not on the plane.
         method: How the plane was found.
-        title: Shown above the picture.
     """
 
     words: tuple[str, ...]
@@ -81,20 +78,12 @@ class WordMap:
     title: str | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Draw into a file.
-
-        Args:
-            path: Its suffix chooses the kind: .html, .png, .svg or .pdf.
-
-        Raises:
-            ValueError: If the suffix is another one.
-            ImportError: If matplotlib is needed and missing.
-        """
+        """Draw into a file, whose suffix chooses the kind: .html, or .png, .svg and .pdf, which need matplotlib."""
         _writer(path)(self, Path(path))
 
     @property
     def caption(self) -> str:
-        """One line on what the picture shows."""
+        """One line that tells what the picture shows."""
         return f"{_TITLES[self.method]} of {len(self.words)} word vectors, by cosine"
 
 
@@ -110,12 +99,10 @@ def plot_words(
     """Lay words out on a plane by their vectors and draw them.
 
     Args:
-        vectors: Where the vectors come from.
         words: What to draw: words, or clusters of words by name, each in a colour of its own. None draws the first
             100, which are the most frequent ones.
         method: "tsne", "pca", or "umap" (`pip install umap-learn`).
-        path: A file to draw into, see `WordMap.save`; None draws none.
-        title: Shown above the picture.
+        path: A file to draw into, see `WordMap.save`.
         seed: The same seed gives the same picture.
 
     Returns:
@@ -130,7 +117,9 @@ def plot_words(
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}; got {method!r}.")
     if path is not None:
         _writer(path)  # before the work, not after it
-    drawn, clusters = _flat(_most_frequent(vectors) if words is None else words)
+    if words is None:  # a row that is set aside has no key
+        words = [word for word in vectors.index_to_key if word is not None][:DRAWN_BY_DEFAULT]
+    drawn, clusters = _flat(words)
     _check_words(drawn, vectors)
     units = _unit_rows(np.stack([np.asarray(vectors[word], dtype=np.float64) for word in drawn]), drawn)
     coordinates = _REDUCTIONS[method](units, seed)
@@ -141,26 +130,22 @@ def plot_words(
     return word_map
 
 
-def _most_frequent(vectors: "KeyedVectors") -> list[str]:
-    """The first keys; a row that is set aside has none."""
-    return [word for word in vectors.index_to_key if word is not None][:DRAWN_BY_DEFAULT]
-
-
 def _flat(words: Words) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
-    """Words, and the cluster of each."""
+    """Return the words, and the cluster of each."""
     groups: Iterable[tuple[str | None, Sequence[str]]]
     groups = words.items() if isinstance(words, Mapping) else [(None, words)]
-    pairs = []
+    drawn: list[str] = []
+    clusters: list[str | None] = []
     for name, group in groups:
         if isinstance(group, str):
             raise TypeError(f"words must be lists of strings, got the string {group!r}: put it into a list.")
-        pairs += [(word, name) for word in group]
-    return tuple(word for word, _ in pairs), tuple(name for _, name in pairs)
+        drawn += group
+        clusters += [name] * (len(drawn) - len(clusters))
+    return tuple(drawn), tuple(clusters)
 
 
 def _check_words(words: tuple[str, ...], vectors: "KeyedVectors") -> None:
-    seen: set[str] = set()
-    twice = [word for word in words if word in seen or seen.add(word)]  # type: ignore[func-returns-value]
+    twice = [word for word, count in Counter(words).items() if count > 1]
     if twice:
         raise ValueError(f"A word has one place on the map, but {_listed(twice)} came twice: name each word once.")
     unknown = [word for word in words if word not in vectors]
@@ -181,7 +166,7 @@ def _listed(words: Sequence[str], limit: int = 10) -> str:
 
 
 def _unit_rows(rows: np.ndarray, words: Sequence[str]) -> np.ndarray:
-    """Rows of length 1, among which Euclidean distance and cosine order alike."""
+    """Scale rows to length 1, where Euclidean distance and cosine give the same order."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     broken = [word for word, length in zip(words, lengths[:, 0], strict=True) if not 0 < length < np.inf]
     if broken:
@@ -227,44 +212,37 @@ def _neighbours(units: np.ndarray, words: Sequence[str]) -> tuple[tuple[tuple[st
 
 
 def _writer(path: str | os.PathLike[str]) -> Callable[[WordMap, Path], None]:
-    """What draws files of this suffix; complains while there is nothing to lose yet."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{os.fspath(path)!r} must end in one of {', '.join(SUFFIXES)}.")
+    """Choose the function that draws files of this suffix."""
+    suffix = check_path(path, SUFFIXES)
     if suffix == ".html":
         return _write_html
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"{suffix} files are drawn by matplotlib: pip install 'hfseq[plots]', or choose .html."
-        ) from error
+    need_matplotlib(f"{suffix} files are", ", or choose .html")
     return _write_figure
 
 
 def _cluster_colours(word_map: WordMap) -> dict[str | None, str]:
-    """A colour a cluster, in order of appearance."""
+    """Give each cluster a colour, in order of appearance."""
     names = list(dict.fromkeys(word_map.clusters))
-    if len(names) <= len(_COLOURS):
-        return dict(zip(names, _COLOURS, strict=False))
+    if len(names) <= len(_HUES):
+        return dict(zip(names, _HUES, strict=False))
     wheel = [colorsys.hls_to_rgb(i / len(names), (0.3, 0.42)[i % 2], 0.7) for i in range(len(names))]
     return {name: _readable(np.array(rgb)) for name, rgb in zip(names, wheel, strict=True)}
 
 
 def _readable(rgb: np.ndarray) -> str:
-    """The colour as #rrggbb, darkened if it is too light for text on white, as yellow and cyan are."""
+    """Write the colour as #rrggbb, darker if it is too light for text on white, as yellow and cyan are."""
     brightness = float(rgb @ (0.2126, 0.7152, 0.0722))
     dark = rgb * min(1.0, _BRIGHTEST / brightness)
     return "#" + "".join(f"{round(255 * part):02x}" for part in dark)
 
 
 def _legend(word_map: WordMap) -> dict[str, str]:
-    """Colours by cluster, if there are clusters."""
+    """Return the colours by cluster, if there are clusters."""
     return {name: colour for name, colour in _cluster_colours(word_map).items() if name is not None}
 
 
 def _percentages(coordinates: np.ndarray) -> np.ndarray:
-    """Coordinates from 0 to 100, y downward, one scale for both axes, the cloud in the middle."""
+    """Turn coordinates into 0 to 100, y downward, with one scale for both axes and the cloud in the middle."""
     low, high = coordinates.min(0), coordinates.max(0)
     side = float((high - low).max()) * (1 + 2 * _MARGIN)
     return 50 + 100 * (coordinates - (low + high) / 2) / side * (1, -1)
@@ -286,11 +264,7 @@ def _write_html(word_map: WordMap, path: Path) -> None:
             "near": [[place[other], round(cosine, 3)] for other, cosine in near],
         }
         for word, cluster, (x, y), near in zip(
-            word_map.words,
-            word_map.clusters,
-            _percentages(word_map.coordinates),
-            word_map.neighbours,
-            strict=True,
+            word_map.words, word_map.clusters, _percentages(word_map.coordinates), word_map.neighbours, strict=True
         )
     ]
     template = environment.get_template("word_map.html")
@@ -315,10 +289,10 @@ def _figure(word_map: WordMap) -> "Figure":
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(_MARGIN)
     axes.set(xticks=[], yticks=[])  # the axes of these maps have no unit
-    axes.spines[:].set_color("#d9d9d9")
+    axes.spines[:].set_color(FRAME)
     if word_map.title:
-        axes.set_title(word_map.title, loc="left", fontsize=13, pad=10, family=font_families(), parse_math=False)
-    axes.set_xlabel(word_map.caption, loc="left", fontsize=8, color="#6b6b6b")
+        axes.set_title(word_map.title, loc="left", pad=10, **words_in(13))
+    axes.set_xlabel(word_map.caption, loc="left", fontsize=8, color=GREY)
     _draw_legend(figure, _legend(word_map))
     _draw_labels(figure, axes, word_map, colours)
     return figure
@@ -335,29 +309,17 @@ def _draw_legend(figure: "Figure", colours: Mapping[str, str]) -> None:
     )
     # The names come afterwards: handed to `legend`, a leading underscore would hide one and $ would start a formula.
     for text, (name, colour) in zip(legend.get_texts(), colours.items(), strict=True):
-        text.set(text=name, fontsize=9, color=colour, family=font_families(), parse_math=False)
+        text.set(text=name, color=colour, **words_in(9))
 
 
 def _draw_labels(figure: "Figure", axes: "Axes", word_map: WordMap, colours: Sequence[str]) -> None:
-    """Each word beside its dot, where there is room; one that had to go farther is tied to it by a line."""
+    """Write each word beside its dot, where there is room; a line ties a word to its dot if it had to go farther."""
     from matplotlib.patheffects import withStroke
 
-    families, halo = font_families(), [withStroke(linewidth=2, foreground="white")]  # lines pass behind the words
+    halo = [withStroke(linewidth=2, foreground="white")]  # lines pass behind the words
+    style = {**words_in(9), "ha": "center", "va": "center", "path_effects": halo, "zorder": 3}
     labels = [
-        axes.annotate(
-            word,
-            point,
-            xytext=(0, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=9,
-            color=colour,
-            family=families,
-            parse_math=False,
-            path_effects=halo,
-            zorder=3,
-        )
+        axes.annotate(word, point, xytext=(0, 0), textcoords="offset points", color=colour, **style)
         for word, point, colour in zip(word_map.words, word_map.coordinates, colours, strict=True)
     ]
     for label in labels:
@@ -377,7 +339,7 @@ def _draw_labels(figure: "Figure", axes: "Axes", word_map: WordMap, colours: Seq
 
 
 def _label_offsets(dots: np.ndarray, sizes: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """(n, 2) from each dot to the middle of its label: of some places around it the one that covers least.
+    """Find (n, 2) from each dot to the middle of its label: of some places around it the one that covers least.
 
     Args:
         dots: (n, 2) places of the dots, in points.
@@ -402,7 +364,7 @@ def _label_offsets(dots: np.ndarray, sizes: np.ndarray, frame: np.ndarray) -> np
 
 
 def _overlaps(centres: np.ndarray, size: np.ndarray, others: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """(K,) area that a box at each of K centres shares with the other boxes; boxes not placed yet are NaN."""
+    """Return (K,) the area that a box at each of K centres shares with other boxes; those not placed yet are NaN."""
     reach = (size + sizes) / 2 - np.abs(centres[:, None] - others[None])
     shared = np.nan_to_num(reach).clip(0)
     return np.minimum(shared, np.minimum(size, sizes)).prod(2).sum(1)

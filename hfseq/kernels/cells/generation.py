@@ -87,7 +87,7 @@ class Decoder:
         return self._out(below)
 
     def states(self) -> list[tuple[torch.Tensor, ...]]:
-        """The states reached, layer by layer."""
+        """Return the states reached, layer by layer."""
         return [cell.states() for cell in self._cells]
 
 
@@ -153,7 +153,7 @@ class _CellStep:
         return self._outputs[turn]
 
     def states(self) -> tuple[torch.Tensor, ...]:
-        """Those after the last step, each (B, H)."""
+        """Return the states after the last step, each (B, H)."""
         start = self._after * self._rows
         return self._trace[:, start : start + self._rows].clone().unbind()
 
@@ -252,7 +252,7 @@ def _keep_top_p(values: np.ndarray, share: float, least: int) -> None:
 
 @njit(nogil=True, cache=True)
 def _highest(values: np.ndarray) -> int:
-    """The first of the highest; a NaN is higher than all, as in torch."""
+    """Return the first of the highest; a NaN is higher than all, as in torch."""
     best = 0
     for token in range(len(values)):
         if np.isnan(values[token]):
@@ -264,7 +264,7 @@ def _highest(values: np.ndarray) -> int:
 
 @njit(nogil=True, cache=True)
 def _draw(values: np.ndarray, draw: float) -> int:
-    """The token at which the cumulative softmax passes `draw`; -1 if the scores allow none."""
+    """Return the token at which the cumulative softmax passes `draw`; -1 if the scores allow none."""
     highest = values[_highest(values)]
     total = 0.0
     for token in range(len(values)):

@@ -15,7 +15,7 @@ CUDA graph should be able to capture the loop once its kernels are compiled.
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 import triton
@@ -25,7 +25,7 @@ from triton.runtime import driver
 
 from .gpu_source import has_mean, print_triton
 from .modules import import_source
-from .sequence import DTYPES, Blocks, Products
+from .sequence import DTYPES, Blocks, Gradients, Kept, Plan, Products, input_gradients
 
 if TYPE_CHECKING:
     from ...models.recurrent.cells import Cell
@@ -37,12 +37,12 @@ _switch = {"on": False}
 
 
 def enable(on: bool = True) -> None:
-    """Run recurrent layers that are on a GPU through this module (experimental: see above), or no longer."""
+    """Run recurrent layers on a GPU through this module, or no longer. Experimental: compare the numbers first."""
     _switch["on"] = on
 
 
 def fits(*tensors: torch.Tensor | None) -> bool:
-    """Whether `enable` was called, and these tensors are on one GPU, all float32 or all float64."""
+    """Tell whether `enable` was called and these tensors are on one GPU, all float32 or all float64."""
     kinds = {(tensor.device, tensor.dtype) for tensor in tensors if tensor is not None}
     return _switch["on"] and len(kinds) == 1 and all(d.type == "cuda" and dtype in DTYPES for d, dtype in kinds)
 
@@ -56,69 +56,35 @@ def run(
     product_dtype: torch.dtype | None = None,
     persistent: bool | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `sequence.run`; `persistent` says which kind of kernel, None goes by the size of the recurrent weights."""
+    """Run as `sequence.run` does; `persistent` chooses the kind of kernel, None by the recurrent weights' size."""
     if persistent is None:
         held = len(cell.gates) * _block(states.shape[-1]) ** 2 * (product_dtype or inputs.dtype).itemsize
         # The compiler keeps the weights in shared memory, next to nearly as much for exchanges. A mean over the row
         # makes the gradient's kernel so long that Triton 3.9 spills registers, and for some GPUs fails on layer norm.
         persistent = not has_mean(cell) and 2 * held <= _shared_memory(inputs.device)
-    plan = Plan(cell, packing, product_dtype, persistent)
+    plan = GpuPlan(cell, packing, product_dtype, persistent)
     with torch.cuda.device_of(inputs):  # Triton launches on the current device
         return _TimeLoop.apply(plan, inputs, states, *weights)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What carries no gradient: see `run`."""
+class GpuPlan(Plan):
+    """The same, and which kind of kernel to run."""
 
-    cell: "Cell"
-    packing: "Packing"
-    product_dtype: torch.dtype | None
-    persistent: bool
-
-
-class Kept(NamedTuple):
-    """What forward leaves for backward, step by step; shapes as in `sequence.py`.
-
-    Attributes:
-        gates: (n, G H) whole pre-activations.
-        split: (n, S H) the recurrent products that the equation keeps apart.
-        vectors: (n, H) what the late gate's weights meet, if there is one.
-        trace: (number of states, first + n, H) initial states, then those after each step.
-        params: (P, H) or None.
-    """
-
-    gates: torch.Tensor
-    split: torch.Tensor
-    vectors: torch.Tensor
-    trace: torch.Tensor
-    params: torch.Tensor | None
-
-
-class Gradients(NamedTuple):
-    """What backward fills, but for `outputs`; `states` starts as the gradient of the states reached."""
-
-    outputs: torch.Tensor
-    states: torch.Tensor
-    gates: torch.Tensor
-    split: torch.Tensor
+    persistent: bool = False
 
 
 class _TimeLoop(torch.autograd.Function):
     @staticmethod
     @custom_fwd(device_type="cuda", cast_inputs=torch.float32)
-    def forward(ctx: Any, plan: Plan, inputs: torch.Tensor, states: torch.Tensor, *tensors: Any) -> Any:
+    def forward(ctx: Any, plan: GpuPlan, inputs: torch.Tensor, states: torch.Tensor, *tensors: Any) -> Any:
         weight_ih, weight_hh, bias, bias_hh, params = tensors
-        cell, first, n, width = plan.cell, plan.packing.first, len(inputs), weight_hh.shape[1]
         gates = Products(plan.product_dtype).with_bias(inputs, weight_ih.t(), bias)
-        split, vectors = (inputs.new_empty(n, k * width) for k in (len(cell.split), cell.late is not None))
-        trace = inputs.new_empty(len(cell.states), first + n, width)
-        trace[:, :first] = states[:, :first]
-        kept = Kept(gates, split, vectors, trace, None if params is None else params.contiguous())
+        kept = Kept.before(plan, gates, states, params)
         (_persistent_forward if plan.persistent else _alternating_forward)(plan, weight_hh, bias_hh, kept)
         ctx.plan, ctx.has = plan, (bias is not None, bias_hh is not None)
         ctx.save_for_backward(inputs, weight_ih, weight_hh, *kept)
-        return trace[0, first:], plan.packing.reached(trace, states)
+        return kept.trace[0, plan.packing.first :], plan.packing.reached(kept.trace, states)
 
     @staticmethod
     @once_differentiable
@@ -126,52 +92,39 @@ class _TimeLoop(torch.autograd.Function):
     def backward(  # type: ignore[override]
         ctx: Any, d_outputs: torch.Tensor, d_reached: torch.Tensor
     ) -> Any:
-        inputs, weight_ih, weight_hh, *saved = ctx.saved_tensors
-        plan, kept, products = ctx.plan, Kept(*saved), Products(ctx.plan.product_dtype)
-        d_states = d_reached.clone(memory_format=torch.contiguous_format)
-        d_gates, d_split = torch.empty_like(kept.gates), torch.empty_like(kept.split)
-        gradients = Gradients(d_outputs.contiguous(), d_states, d_gates, d_split)
-        with torch.cuda.device_of(inputs):
-            backward = _persistent_backward if plan.persistent else _alternating_backward
-            d_params = backward(plan, weight_hh, kept, gradients)
-        blocks, h_before = Blocks.of(plan.cell, weight_hh.shape[1]), plan.packing.previous(kept.trace[0])
-        met = ((d_gates[:, blocks.plain], h_before), (d_split, h_before), (d_gates[:, blocks.late], kept.vectors))
-        return (
-            None,
-            products.of(d_gates, weight_ih) if ctx.needs_input_grad[1] else None,
-            d_states if ctx.needs_input_grad[2] else None,
-            products.of(d_gates.t(), inputs),
-            torch.cat([products.of(d_gate.t(), vector) for d_gate, vector in met if d_gate.shape[1]]),
-            d_gates.sum(0) if ctx.has[0] else None,
-            d_split.sum(0) if ctx.has[1] else None,
-            d_params,
-        )
+        *factors, gates, split, vectors, trace, params = ctx.saved_tensors
+        kept = Kept(gates, split, vectors, trace, params)
+        gradients = Gradients.after(kept, d_outputs, d_reached)
+        with torch.cuda.device_of(gates):
+            backward = _persistent_backward if ctx.plan.persistent else _alternating_backward
+            d_params = backward(ctx.plan, factors[-1], kept, gradients)
+        return input_gradients(ctx, factors, kept, gradients, d_params)
 
 
 def _shared_memory(device: torch.device) -> int:
-    """Bytes that one program can have on this GPU."""
+    """Return the bytes that one program can have on this GPU."""
     return driver.active.utils.get_device_properties(device.index)["max_shared_mem"]
 
 
 @cache
 def _kernels(cell: "Cell", dtype: torch.dtype) -> ModuleType:
-    """A cell's kernels; Triton compiles each at its first launch, and again for other widths."""
+    """Import a cell's kernels; Triton compiles each at its first launch, and again for other widths."""
     return import_source(print_triton(cell, DTYPES[dtype]))
 
 
 def _block(width: int) -> int:
-    """Elements of a row in a kernel: a power of two, and what a product on tensor cores takes at least."""
+    """Return the elements of a row in a kernel: a power of two, at least what a product on tensor cores takes."""
     return max(16, triton.next_power_of_2(width))
 
 
 def _pointwise_shape(width: int) -> dict[str, int]:
-    """Rows and threads of a program between two products: an element a thread, for latency and a quick compiler."""
+    """Choose rows and threads of a program between two products: an element a thread, to start and compile fast."""
     block = _block(width)
     rows = max(1, 128 // block)
     return {"ROWS": rows, "BLOCK": block, "num_warps": min(16, rows * block // 32)}
 
 
-def _alternating_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None, kept: Kept) -> None:
+def _alternating_forward(plan: GpuPlan, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None, kept: Kept) -> None:
     cell, packing, products, width = plan.cell, plan.packing, Products(plan.product_dtype), weight_hh.shape[1]
     sizes, first, kernels = packing.sizes, packing.first, _kernels(cell, kept.gates.dtype)
     blocks, shape = Blocks.of(cell, width), _pointwise_shape(width)
@@ -191,7 +144,7 @@ def _alternating_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Ten
 
 
 def _alternating_backward(
-    plan: Plan, weight_hh: torch.Tensor, kept: Kept, gradients: Gradients
+    plan: GpuPlan, weight_hh: torch.Tensor, kept: Kept, gradients: Gradients
 ) -> torch.Tensor | None:
     cell, packing, products, width = plan.cell, plan.packing, Products(plan.product_dtype), weight_hh.shape[1]
     sizes, first, kernels = packing.sizes, packing.first, _kernels(cell, kept.gates.dtype)
@@ -215,13 +168,13 @@ def _alternating_backward(
 
 
 def _shares(kept: Kept, rows: int, rows_per_program: int) -> torch.Tensor | None:
-    """Each program's own share of the params' gradient: atomic sums would differ from run to run, and queue."""
+    """Make room for each program's own part of the params' gradient: atomic sums queue, and differ by the run."""
     if kept.params is None:
         return None
     return kept.params.new_zeros(triton.cdiv(rows, rows_per_program), *kept.params.shape)
 
 
-def _persistent_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None, kept: Kept) -> None:
+def _persistent_forward(plan: GpuPlan, weight_hh: torch.Tensor, bias_hh: torch.Tensor | None, kept: Kept) -> None:
     first, shape = plan.packing.first, _persistent_shape(weight_hh.shape[1])
     weight_hh = Products(plan.product_dtype).cast(weight_hh).contiguous()
     _kernels(plan.cell, kept.gates.dtype).persistent_forward[(triton.cdiv(first, shape["ROWS"]),)](
@@ -231,7 +184,9 @@ def _persistent_forward(plan: Plan, weight_hh: torch.Tensor, bias_hh: torch.Tens
     )
 
 
-def _persistent_backward(plan: Plan, weight_hh: torch.Tensor, kept: Kept, gradients: Gradients) -> torch.Tensor | None:
+def _persistent_backward(
+    plan: GpuPlan, weight_hh: torch.Tensor, kept: Kept, gradients: Gradients
+) -> torch.Tensor | None:
     first, shape = plan.packing.first, _persistent_shape(weight_hh.shape[1])
     d_params = _shares(kept, first, shape["ROWS"])
     weight_hh = Products(plan.product_dtype).cast(weight_hh).contiguous()
@@ -244,14 +199,14 @@ def _persistent_backward(plan: Plan, weight_hh: torch.Tensor, kept: Kept, gradie
 
 
 def _persistent_shape(width: int) -> dict[str, Any]:
-    """16 rows are the least that a product on tensor cores takes, and the fewer, the more programs share a batch."""
+    """Choose 16 rows a program, the least that tensor cores take: the fewer, the more programs share a batch."""
     block = _block(width)
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
     return {"ROWS": 16, "BLOCK": block, "PRECISION": precision, "num_warps": min(8, block // 8)}
 
 
 def _schedule(packing: "Packing", device: torch.device) -> list[torch.Tensor]:
-    """Steps of each row, and of each step where it lies and where the states before it do."""
+    """Return the steps of each row, and where each step and the states before it lie."""
     if packing.even:
         offsets = torch.arange(len(packing.sizes), device=device) * packing.first
         return [torch.full((packing.first,), len(packing.sizes), device=device), offsets, offsets]

@@ -72,7 +72,7 @@ d_output = all_d_outputs + now * width
 
 
 def print_triton(cell: "Cell", dtype: str) -> str:
-    """The source of all kernels of a cell."""
+    """Print the source of all kernels of a cell."""
     traced = Traced(cell)
     backward = traced.backward_outputs()
     kernels = [
@@ -90,7 +90,7 @@ def print_triton(cell: "Cell", dtype: str) -> str:
 
 @cache
 def has_mean(cell: "Cell") -> bool:
-    """Whether the equation takes a mean over the row."""
+    """Tell whether the equation takes a mean over the row."""
     return any(node.operation == "mean" for node in in_order(Traced(cell).new_states))
 
 
@@ -108,7 +108,7 @@ class _Writer:
         self.lines += [self.indent + line for text in texts for line in text.strip("\n").splitlines()]
 
     def value(self, node: Node) -> str:
-        """The variable that holds this node from here on."""
+        """Return the variable that holds this node from here on."""
         if node not in self.names:
             operands = [self.value(operand) for operand in node.operands]
             name = f"v{len(self.names)}"
@@ -124,7 +124,7 @@ class _Writer:
         return _EXPRESSIONS[node.operation].format(*operands)
 
     def load(self, node: Node, mask: str = "keep") -> str:
-        """An input from its place."""
+        """Print how an input is read from its place."""
         array, start = self.traced.places[node]
         mask = "inside" if array == "params" else mask
         return f"tl.load({array} + {start} + j, mask={mask}, other=0.0)"
@@ -134,16 +134,16 @@ class _Writer:
         self.write(f"tl.store({place.array} + {place.start} + j, {value}, mask={mask})")
 
     def places(self, *texts: str) -> None:
-        """Where this step's rows begin in each array."""
+        """Write where this step's rows begin in each array."""
         counts = {"gates": len(self.traced.gates), "split": len(self.traced.split)}
         self.write(*(text.format(**counts) for text in (_PLACES, *texts)))
 
     def share(self, output: Output) -> Place:
-        """Where a program keeps its own part of a param's gradient."""
+        """Return where a program keeps its own part of a param's gradient."""
         return Place("d_params", f"program * ({len(self.traced.params)} * width) + {output.place.start}")
 
     def function(self, head: str, name: str, arguments: str, options: str = "") -> str:
-        """The whole kernel."""
+        """Print the whole kernel."""
         sizes = "width, ROWS: tl.constexpr, BLOCK: tl.constexpr"
         return "\n".join([head, f"def {name}({arguments}, {sizes}{options}):", *self.lines])
 
@@ -156,7 +156,7 @@ class _StepWriter(_Writer):
     """One step: between products, everything for the rows alive."""
 
     def forward(self, name: str, outputs: Sequence[Output]) -> str:
-        """New states, or the vector that the late gate's weights meet."""
+        """Print the kernel of new states, or of the vector that the late gate's weights meet."""
         self.write(_ROWS, _ALIVE)
         self.places(_FORWARD_PLACES)
         for output in outputs:
@@ -164,7 +164,7 @@ class _StepWriter(_Writer):
         return self.function(_STEP, name, f"{_KEPT}, now, start, first, size, plane")
 
     def backward(self, name: str, outputs: Sequence[Output]) -> str:
-        """Gradients of everything, or of the late gate alone."""
+        """Print the kernel of all gradients, or of the late gate's alone."""
         self.write(_ROWS, _ALIVE)
         self.places(_BACKWARD_PLACES)
         values = [self.value(output.node) for output in outputs]  # all, before the states' gradients are overwritten
@@ -187,7 +187,7 @@ class _PersistentWriter(_Writer):
         self.last = len(traced.gates) - 1
 
     def forward(self, outputs: Sequence[Output]) -> str:
-        """States s0, s1, ... from step to step."""
+        """Print the kernel that carries states s0, s1, ... from step to step."""
         traced = self.traced
         self._start("{} * width * width + j * width + i")
         for k, node in enumerate(traced.states):
@@ -211,7 +211,7 @@ class _PersistentWriter(_Writer):
         return self._function("persistent_forward", f"{_KEPT}, weight_hh, bias_hh, {_SCHEDULE}, plane")
 
     def backward(self, outputs: Sequence[Output]) -> str:
-        """Gradients of states d0, d1, ... from step to step, those of params p0, p1, ... in sum."""
+        """Print the kernel that carries the states' gradients d0, d1, ... back and sums the params' p0, p1, ..."""
         traced = self.traced
         self._start("{} * width * width + i * width + j")
         incoming = [node for node, place in traced.places.items() if place.array == "d_states"]
@@ -237,7 +237,7 @@ class _PersistentWriter(_Writer):
         return self._function("persistent_backward", f"{_KEPT}, {_GRADIENTS}, weight_hh, {_SCHEDULE}, plane, d_plane")
 
     def _start(self, weight: str) -> None:
-        """What a program reads once: weights and params."""
+        """Write what a program reads once: weights and params."""
         self.write(_ROWS, _ALL_ROWS)
         for k in range(len(self.traced.gates)):
             self.write(f"w{k} = tl.load(weight_hh + {weight.format(k)}, mask=square, other=0.0)")
@@ -250,7 +250,7 @@ class _PersistentWriter(_Writer):
         self.write(_ALIVE_AT_T)
 
     def _keep_whole(self, gate: Node, value: str, then: str = "") -> None:
-        """A gate with its recurrent product, kept for backward."""
+        """Write a gate with its recurrent product, and keep it for backward."""
         name = self.names[gate] = f"v{len(self.names)}"
         self.write(f"{name} = {value}", then.format(name))
         self.store(self.traced.places[gate], name)

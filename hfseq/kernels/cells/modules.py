@@ -45,7 +45,7 @@ def import_source(source: str, *used: ModuleType) -> ModuleType:
 
 
 def _written(name: str, source: str) -> Path:
-    """The module's file, made if it is not there."""
+    """Return the module's file; write it if it is not there."""
     path = _folder() / f"{name}.py"
     if not path.exists() or path.read_text(encoding="utf-8") != source:  # cut short, or not what was printed
         with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
@@ -65,7 +65,7 @@ def _run(name: str, path: Path) -> ModuleType:
 
 @cache
 def _folder() -> Path:
-    """Where compiled kernels are kept: beside the Hub's cache, or for this process only if nothing can be written."""
+    """Return the folder of compiled kernels: in HF_ASSETS_CACHE, or one of this process if that cannot be written."""
     try:
         folder = cached_assets_path("hfseq", namespace="kernels")
         _check_owner(folder)
@@ -78,12 +78,12 @@ def _folder() -> Path:
 
 @cache
 def _own_folder() -> "tempfile.TemporaryDirectory[str]":
-    """A folder for this process, which removes it at its end."""
+    """Make a folder for this process, which removes it at its end."""
     return tempfile.TemporaryDirectory(prefix="hfseq_kernels_")
 
 
 def _check_owner(folder: Path) -> None:
-    """What lies in the folder is run as code, so nobody else may write there."""
+    """Refuse a folder that others may write to: what lies there is run as code."""
     status = folder.stat()
     if os.name == "posix" and (status.st_uid != os.getuid() or status.st_mode & stat.S_IWOTH):
         raise PermissionError(f"{folder} belongs to somebody else, or anybody may write there")

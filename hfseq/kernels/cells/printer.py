@@ -15,6 +15,7 @@ each mean on the way (`Node.level`); what several passes need is kept in between
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from string import Template
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,12 +29,44 @@ from .traced import Output, Place, Traced
 if TYPE_CHECKING:
     from ...models.recurrent.cells import Cell
 
-# One signature for the forward loops and one for the backward ones: addresses, then strides and sizes in elements.
-_FORWARD = ("gates", "split", "before", "params", "vector", "after", "scratch", "plane", "rows", "width")
-_BACKWARD = (
-    *("gates", "split", "before", "params", "d_states", "d_output", "d_vector"),
-    *("d_gates", "d_split", "d_params", "scratch", "plane", "d_plane", "rows", "width"),
-)
+
+class ForwardAddresses(NamedTuple):
+    """The arguments of the forward loops before `rows` and `width`, in this order; of each one value a step.
+
+    They are the addresses of the step's first row in the arrays of `traced.py`, 0 where the cell has no such array;
+    `plane` is a distance in elements.
+    """
+
+    gates: Iterable[int]
+    split: Iterable[int]
+    before: Iterable[int]
+    params: Iterable[int]
+    vector: Iterable[int]
+    after: Iterable[int]
+    scratch: Iterable[int]
+    plane: Iterable[int]
+
+
+class BackwardAddresses(NamedTuple):
+    """The same for the backward loops; `plane` and `d_plane` are distances in elements."""
+
+    gates: Iterable[int]
+    split: Iterable[int]
+    before: Iterable[int]
+    params: Iterable[int]
+    d_states: Iterable[int]
+    d_output: Iterable[int]
+    d_vector: Iterable[int]
+    d_gates: Iterable[int]
+    d_split: Iterable[int]
+    d_params: Iterable[int]
+    scratch: Iterable[int]
+    plane: Iterable[int]
+    d_plane: Iterable[int]
+
+
+_FORWARD = (*ForwardAddresses._fields, "rows", "width")
+_BACKWARD = (*BackwardAddresses._fields, "rows", "width")
 
 
 class Kernels(NamedTuple):
@@ -70,13 +103,13 @@ class Printer:
         self._starts: dict[str, str] = {}
 
     def _targets(self, level: int) -> list[Node]:
-        """What a pass computes: the arguments of the next means, or, at last, the outputs."""
+        """List what a pass computes: the arguments of the next means or, in the last pass, the outputs."""
         if level == self.last:
             return [output.node for output in self.outputs]
         return [mean.operands[0] for mean in self.means if mean.level == level + 1]
 
     def _body(self, level: int) -> list[Node]:
-        """The nodes of a pass in order, down to leaves, to numbers of the row, and to what earlier passes kept."""
+        """List the nodes of a pass in order, down to leaves, numbers of the row and what earlier passes kept."""
         seen: dict[Node, None] = {}
 
         def visit(node: Node) -> None:
@@ -92,11 +125,11 @@ class Printer:
         return list(seen)
 
     def _loads(self, node: Node, level: int) -> bool:
-        """Whether an earlier pass kept this node."""
+        """Tell whether an earlier pass kept this node."""
         return node in self.kept and self.first_pass[node] < level
 
     def _keep(self) -> dict[Node, int]:
-        """Results that several passes need -> their slot in the scratch row."""
+        """Map the results that several passes need to their slots in the scratch row."""
         passes: dict[Node, int] = {}
         for level in range(self.last + 1):
             for node in self._body(level):
@@ -109,7 +142,7 @@ class Printer:
         return {node: slot for slot, node in enumerate(loaded)}
 
     def source(self, name: str, arguments: Iterable[str]) -> str:
-        """The kernel as a Python function."""
+        """Print the kernel as a Python function."""
         known: set[Node] = set()
         passes = [line for level in range(self.last + 1) for line in self._pass(level, known)]
         lines = [f"def {name}({', '.join(arguments)}):"]
@@ -123,7 +156,7 @@ class Printer:
         return "\n".join(lines)
 
     def _pass(self, level: int, known: set[Node]) -> list[str]:
-        """One pass; `known` are the numbers of the row that have been computed."""
+        """Print one pass; `known` are the numbers of the row that have been computed."""
         body = self._body(level)
         means = [mean for mean in self.means if mean.level == level + 1]
         lines = self._numbers([node for node in body if node.uniform], level, known)
@@ -143,7 +176,7 @@ class Printer:
         return lines
 
     def _numbers(self, uniform: Sequence[Node], level: int, known: set[Node]) -> list[str]:
-        """What a pass needs that is one number for the row: computed once, then spread over a vector."""
+        """Print what a pass needs that is one number for the row: computed once, then spread over a vector."""
         lines = []
         for node in in_order(uniform):  # goes below the means too, which earlier passes have done
             if node.uniform and node.operation != "mean" and node not in known:
@@ -155,7 +188,7 @@ class Printer:
         return self.names[node] if node.uniform and kind == "r" else f"{self.names[node]}_{kind}{level}"
 
     def _value(self, node: Node, kind: str, level: int) -> str:
-        """The expression of a number or an operation."""
+        """Print the expression of a number or an operation."""
         if node.operation == "number":
             return f"fill_{kind}({node.number!r})"
         return f"{node.operation}({', '.join(self._name(operand, kind, level) for operand in node.operands)})"
@@ -177,7 +210,7 @@ class Printer:
         return Place("scratch", f"{self.kept[node]} * width")
 
     def _at(self, place: Place, kind: str, level: int) -> str:
-        """Array and index, from where the row's vector starts, which is computed once a row."""
+        """Print array and index of a place; where the row's vector starts is computed once a row."""
         start = self._starts.setdefault(place.start, f"start{len(self._starts)}")
         return f"{place.array}, {start} + j{kind}{level}"
 
@@ -194,46 +227,69 @@ _IMPORTED = (
 )
 
 
+# The blocks of `sequence`. $gates counts all gates of a cell; $plain and $split those whose recurrent product is added
+# to the input's, and kept apart; $last is the number of the late gate; $bytes are those of one element.
+_SEQUENCE = Template("""\
+def sequence(gates, split, trace, params, vectors, scratch, weight_hh, sizes, first, plane, width):
+    before = 0
+    now = 0
+    for t in range(len(sizes)):
+        size = sizes[t]
+$products
+        forward($addresses)
+        before = first + now
+        now += size""")
+_PLAIN = Template(
+    "        add_product(weight_hh, 0, $plain * width, trace, before * width, width, "
+    "gates, now * $gates * width, $gates * width, size, width)"
+)
+_SPLIT = Template(
+    "        add_product(weight_hh, $plain * width * width, $split * width, trace, before * width, width, "
+    "split, now * $split * width, $split * width, size, width)"
+)
+_LATE = Template("""\
+        early($addresses)
+        add_product(weight_hh, $last * width * width, width, vectors, now * width, width, \
+gates, now * $gates * width + $last * width, $gates * width, size, width)""")
+_ADDRESSES = Template(
+    "gates + now * $gates * width * $bytes, split + now * $split * width * $bytes, "
+    "trace + before * width * $bytes, params, vectors + now * width * $bytes, "
+    "trace + (first + now) * width * $bytes, scratch, plane, size, width"
+)
+
+
 def _sequence(cell: "Cell", item: int) -> str:
-    """All steps at once, products included: for inference on few rows (`products.py`)."""
-    count, split = len(cell.gates), len(cell.split)
-    plain = count - split - (cell.late is not None)
-    row = f"width * {item}"
-    places = (
-        f"gates + now * {count} * {row}, split + now * {split} * {row}, trace + before * {row}, params, "
-        f"vectors + now * {row}, trace + (first + now) * {row}, scratch, plane, size, width"
-    )
-    product = "add_product(weight_hh, {w}, {units}, {rows}, {x}, width, {out}, {o}, {step}, size, width)"
-    lines = [
-        "def sequence(gates, split, trace, params, vectors, scratch, weight_hh, sizes, first, plane, width):",
-        "    before = 0",
-        "    now = 0",
-        "    for t in range(len(sizes)):",
-        "        size = sizes[t]",
-    ]
-    state = {"rows": "trace", "x": "before * width"}
-    place = {"out": "gates", "o": f"now * {count} * width", "step": f"{count} * width"}
-    if plain:
-        lines.append("        " + product.format(w="0", units=f"{plain} * width", **state, **place))
-    if split:  # the caller has put the bias there
-        own = {"out": "split", "o": f"now * {split} * width", "step": f"{split} * width"}
-        lines.append(
-            "        " + product.format(w=f"{plain} * width * width", units=f"{split} * width", **state, **own)
-        )
-    if cell.late is not None:
-        place["o"] += f" + {count - 1} * width"
-        lines.append(f"        early({places})")
-        late = {"w": f"{count - 1} * width * width", "units": "width", "rows": "vectors", "x": "now * width"}
-        lines.append("        " + product.format(**late, **place))
-    lines += [f"        forward({places})", "        before = first + now", "        now += size"]
-    return "\n".join(lines)
+    """Print all steps at once, products included: for inference on few rows (`products.py`).
+
+    `split` holds the bias already. The GRU, in float32 (its lines broken here):
+
+        def sequence(gates, split, trace, params, vectors, scratch, weight_hh, sizes, first, plane, width):
+            before = 0
+            now = 0
+            for t in range(len(sizes)):
+                size = sizes[t]
+                add_product(weight_hh, 0, 2 * width, trace, before * width, width,
+                            gates, now * 3 * width, 3 * width, size, width)
+                add_product(weight_hh, 2 * width * width, 1 * width, trace, before * width, width,
+                            split, now * 1 * width, 1 * width, size, width)
+                forward(gates + now * 3 * width * 4, split + now * 1 * width * 4, trace + before * width * 4, params,
+                        vectors + now * width * 4, trace + (first + now) * width * 4, scratch, plane, size, width)
+                before = first + now
+                now += size
+    """
+    gates, split = len(cell.gates), len(cell.split)
+    plain = gates - split - (cell.late is not None)
+    words: dict[str, object] = {"gates": gates, "plain": plain, "split": split, "last": gates - 1, "bytes": item}
+    words["addresses"] = _ADDRESSES.substitute(words)
+    blocks = ((plain, _PLAIN), (split, _SPLIT), (cell.late, _LATE))
+    products = "\n".join(block.substitute(words) for there, block in blocks if there)
+    return _SEQUENCE.substitute(words, products=products)
 
 
 def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
-    """The Python source of a cell's kernels, and how many vectors of scratch they need.
+    """Print the Python source of a cell's kernels; also return how many vectors of scratch they need.
 
     Args:
-        cell: The equation.
         dtype: "float32" or "float64".
         rest: Whether the width may leave a rest that fills no vector.
     """
@@ -269,7 +325,7 @@ def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
 
 
 def kernels_for(cell: "Cell", dtype: str, width: int) -> Kernels:
-    """The kernels of a cell for states of this width; compiled at their first call, once for all such widths."""
+    """Return the kernels of a cell for states of this width; numba compiles them at their first call."""
     return _compile(cell, dtype, width % simd.native_lanes(dtype) != 0)
 
 

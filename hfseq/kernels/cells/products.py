@@ -45,7 +45,7 @@ def add_product(weight, w, units, rows, x, x_step, out, o, o_step, count, width)
 
 
 def _tile(rows: int, units: int) -> str:
-    """Out[r, u] += rows[r] . W[u] for a few r and u, whose sums stay in registers."""
+    """Print out[r, u] += rows[r] . W[u] for a few r and u, whose sums stay in registers."""
     pairs = [(r, u) for r in range(rows) for u in range(units)]
     lines = [f"def tile_{rows}x{units}(weight, w, rows, x, x_step, out, o, o_step, width):"]
     lines.append("    full = width - width % LANES")
@@ -66,7 +66,7 @@ def _tile(rows: int, units: int) -> str:
 
 @cache
 def product(dtype: str) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]:
-    """`add(out, rows, weight)`: out += rows weight^T, all of them contiguous."""
+    """Return `add(out, rows, weight)`: out += rows weight^T, all of them contiguous."""
     add_product = sys.modules[products_module(dtype)].add_product
 
     def add(out: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor) -> None:
@@ -80,7 +80,7 @@ def product(dtype: str) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], 
 
 @cache
 def products_module(dtype: str) -> str:
-    """The name of the module that has `add_product` for this dtype."""
+    """Return the name of the module that has `add_product` for this dtype."""
     tiles = "\n\n\n".join(_tile(rows, units) for rows, units in ((4, 2), (1, _UNITS), (1, 1)))
     source = _HEADER.format(lanes=simd.native_lanes(dtype), dtype=dtype) + "\n\n" + tiles + "\n\n" + _DRIVER
     return import_source(source).__name__

@@ -41,7 +41,7 @@ class Vector(types.Type):
         super().__init__(name=f"Vector({dtype}, {lanes})")
 
     def constant(self, number: float) -> ir.Constant:
-        """The number in every lane."""
+        """Return the number in every lane."""
         if self.dtype == "float32":  # llvmlite wants a double that a float32 can hold exactly
             number = struct.unpack("f", struct.pack("f", number))[0]
         return ir.Constant(self.llvm, [number] * self.lanes)
@@ -55,7 +55,7 @@ class _VectorModel(PrimitiveModel):
 
 @cache
 def register_bits() -> int:
-    """Width of the vectors that kernels are written in: of this CPU's registers, unless HFSEQ_SIMD_BITS names less.
+    """Return the width of the kernels' vectors: this CPU's registers, unless HFSEQ_SIMD_BITS names less.
 
     More than the CPU has is an error: LLVM would split each vector in two, and who asks for 512 bits wants to know
     what they give.
@@ -73,12 +73,12 @@ def register_bits() -> int:
 
 @cache
 def native_lanes(dtype: str) -> int:
-    """How many numbers fill one register."""
+    """Count the numbers that fill one register."""
     return register_bits() // (8 * np.dtype(dtype).itemsize)
 
 
 def memory(dtype: str, lanes: int) -> tuple[Callable, Callable, Callable]:
-    """`load(address, index)`, `fill(number)` and `spread(one lane)` for one vector type."""
+    """Make `load(address, index)`, `fill(number)` and `spread(one lane)` for one vector type."""
     vector = Vector(dtype, lanes)
 
     @intrinsic
@@ -109,7 +109,7 @@ def memory(dtype: str, lanes: int) -> tuple[Callable, Callable, Callable]:
 
 
 def _bytes(vector: Vector) -> int:
-    """Alignment that any array has: that of one element."""
+    """Return the alignment that any array has: that of one element."""
     return np.dtype(vector.dtype).itemsize
 
 
@@ -120,7 +120,7 @@ def _place(builder: ir.IRBuilder, vector: Vector, address: ir.Value, index: ir.V
 
 
 def broadcast(builder: ir.IRBuilder, vector: Vector, value: ir.Value) -> ir.Value:
-    """A number in every lane."""
+    """Put a number into every lane."""
     undefined = ir.Constant(vector.llvm, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.IntType(32)(0))
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.lanes), [0] * vector.lanes)
@@ -137,7 +137,7 @@ def intrinsic_call(builder: ir.IRBuilder, name: str, vector: Vector, *arguments:
 
 
 def _elementwise(arity: int, build: Callable[..., ir.Value]) -> Callable:
-    """An intrinsic from vectors of one type to a vector of that type; `build(builder, type, *values)` says how."""
+    """Make an intrinsic from vectors of one type to one of that type; `build(builder, type, *values)` says how."""
     names = ", ".join(f"x{i}" for i in range(arity))
 
     def typed(vector: Any) -> Any:
@@ -153,7 +153,7 @@ def _elementwise(arity: int, build: Callable[..., ir.Value]) -> Callable:
 
 @intrinsic
 def store(context: Any, value: Vector, address: types.Type, index: types.Type) -> Any:
-    """memory[address, index : index + lanes] = value."""
+    """Write memory[address, index : index + lanes] = value."""
 
     def build(_: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         builder.store(arguments[0], _place(builder, value, *arguments[1:]), align=_bytes(value))
@@ -164,7 +164,7 @@ def store(context: Any, value: Vector, address: types.Type, index: types.Type) -
 
 @intrinsic
 def total(context: Any, value: Vector) -> Any:
-    """Sum over the lanes, as a vector of one."""
+    """Sum the lanes, to a vector of one."""
     one = Vector(value.dtype, 1)
 
     def build(_: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -180,7 +180,7 @@ def total(context: Any, value: Vector) -> Any:
 
 
 def _exp(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
-    """e^x; float64 by the C library, float32 by 2^k * polynomial: relative error 2e-7 near 0, 4e-6 near the ends."""
+    """Build e^x: float64 by the C library, float32 by 2^k * polynomial; relative error 2e-7 at 0, 4e-6 at the ends."""
     if vector.dtype == "float64":
         return intrinsic_call(builder, "exp", vector, x)
     # Beyond these the exponent would leave its bits. A NaN passes both comparisons unchanged.
@@ -208,7 +208,7 @@ _LOWEST, _HIGHEST = -87.0, 88.0
 
 
 def _open_exp(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
-    """e^x with its ends: 0 below -87, infinite above 88 (in float32; a sigmoid needs neither)."""
+    """Build e^x with its ends: 0 below -87, infinite above 88 (in float32; a sigmoid needs neither)."""
     value = _exp(builder, vector, x)
     if vector.dtype == "float64":
         return value
@@ -218,13 +218,13 @@ def _open_exp(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
 
 
 def sigmoid_value(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
-    """1 / (1 + e^-x) of each lane."""
+    """Build 1 / (1 + e^-x) of each lane."""
     one = vector.constant(1.0)
     return builder.fdiv(one, builder.fadd(one, _exp(builder, vector, builder.fneg(x))))
 
 
 def _tanh(builder: ir.IRBuilder, vector: Vector, x: ir.Value) -> ir.Value:
-    """2 sigmoid(2x) - 1: absolute error 1e-7 in float32."""
+    """Build tanh as 2 sigmoid(2x) - 1: absolute error 1e-7 in float32."""
     double = sigmoid_value(builder, vector, builder.fmul(x, vector.constant(2.0)))
     return intrinsic_call(builder, "fma", vector, vector.constant(2.0), double, vector.constant(-1.0))
 

@@ -70,14 +70,14 @@ class Graph:
         self._made: dict[tuple[Any, ...], Node] = {}
 
     def make(self, operation: str, *arguments: Any) -> Node:
-        """The one node of this operation on these arguments."""
+        """Return the one node of this operation on these arguments."""
         key = (operation, *(id(argument) if isinstance(argument, Node) else argument for argument in arguments))
         if key not in self._made:
             self._made[key] = Node(self, operation, arguments)
         return self._made[key]
 
     def input(self, name: str) -> Node:
-        """A vector that the kernel reads from memory."""
+        """Return the node of a vector that the kernel reads from memory."""
         return self.make("input", name)
 
     def _node(self, operand: Operand) -> Node:
@@ -90,7 +90,7 @@ class Graph:
         return self.make("number", float(operand))
 
     def add(self, x: Operand, y: Operand) -> Node:
-        """X + y."""
+        """Return x + y."""
         x, y = self._node(x), self._node(y)
         if x.number is not None and y.number is not None:
             return self._node(x.number + y.number)
@@ -99,14 +99,14 @@ class Graph:
         return x if y.number == 0 else self.make("add", x, y)
 
     def subtract(self, x: Operand, y: Operand) -> Node:
-        """X - y."""
+        """Return x - y."""
         x, y = self._node(x), self._node(y)
         if x.number is not None and y.number is not None:
             return self._node(x.number - y.number)
         return x if y.number == 0 else self.make("sub", x, y)
 
     def multiply(self, x: Operand, y: Operand) -> Node:
-        """X * y."""
+        """Return x * y."""
         x, y = self._node(x), self._node(y)
         if x.number is not None and y.number is not None:
             return self._node(x.number * y.number)
@@ -118,39 +118,39 @@ class Graph:
         return self.make("mul", x, y)
 
     def divide(self, x: Operand, y: Operand) -> Node:
-        """X / y."""
+        """Return x / y."""
         x, y = self._node(x), self._node(y)
         if y.number is not None:
             return self.multiply(x, 1.0 / y.number)
         return self.make("div", x, y)
 
     def sigmoid(self, x: Operand) -> Node:
-        """1 / (1 + e^-x)."""
+        """Return 1 / (1 + e^-x)."""
         return self.make("sigmoid", self._node(x))
 
     def tanh(self, x: Operand) -> Node:
-        """Hyperbolic tangent."""
+        """Return the hyperbolic tangent."""
         return self.make("tanh", self._node(x))
 
     def relu(self, x: Operand) -> Node:
-        """max(x, 0)."""
+        """Return max(x, 0)."""
         return self.make("relu", self._node(x))
 
     def exp(self, x: Operand) -> Node:
-        """e^x."""
+        """Return e^x."""
         return self.make("exp", self._node(x))
 
     def rsqrt(self, x: Operand) -> Node:
-        """1 / sqrt(x)."""
+        """Return 1 / sqrt(x)."""
         return self.make("rsqrt", self._node(x))
 
     def mean(self, x: Operand) -> Node:
-        """The mean over the width of the state, in every element."""
+        """Return the mean over the width of the state, in every element."""
         return self.make("mean", self._node(x))
 
 
 def in_order(outputs: Iterable[Node]) -> list[Node]:
-    """The nodes that the outputs need, operands first."""
+    """List the nodes that the outputs need, operands first."""
     seen: dict[Node, None] = {}
 
     def visit(node: Node) -> None:
@@ -165,7 +165,7 @@ def in_order(outputs: Iterable[Node]) -> list[Node]:
 
 
 def differentiate(outputs: Sequence[Node], gradients: Sequence[Node], inputs: Sequence[Node]) -> list[Node]:
-    """d(sum of outputs * gradients) / d(each input)."""
+    """Return d(sum of outputs * gradients) / d(each input)."""
     graph = gradients[0].graph
     found: dict[Node, Node] = {}
 

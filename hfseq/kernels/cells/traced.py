@@ -82,11 +82,11 @@ class Traced:
         return self.late
 
     def forward_outputs(self) -> list[Output]:
-        """The new states."""
+        """List the new states."""
         return [Output(node, Place("after", f"{k} * plane + row * width")) for k, node in enumerate(self.new_states)]
 
     def activations(self) -> dict[Node, Place]:
-        """Gates that the equation meets as sigmoid(a) or tanh(a) alone -> where a lies.
+        """Map sigmoid(a) or tanh(a) to where a lies, for gates a that the equation uses in no other form.
 
         Forward kernels may leave the activation there in the place of a, so that backward ones need not compute it.
         """
@@ -102,7 +102,7 @@ class Traced:
         }
 
     def backward_outputs(self) -> list[Output]:
-        """Gradients of gates, states and params, where the forward kernels' `gates` are `d_gates` and so on."""
+        """List the gradients of gates, states and params; they lie in `d_gates` as the gates in `gates`, and so on."""
         plain = [gate for gate in self.gates if gate is not self.late]
         wanted = [*plain, *self.split, *self.states, *self.params]
         gradients = self.gradients(with_vector=True, wanted=wanted)
@@ -114,7 +114,7 @@ class Traced:
         return outputs
 
     def early_outputs(self) -> tuple[list[Output], list[Output]]:
-        """Of a cell with a late gate: the vector that its weights meet, and the gate's own gradient; else nothing."""
+        """List the vector that the late gate's weights meet, and the gate's gradient; nothing without such a gate."""
         if self.late is None or self.vector is None:
             return [], []
         (gradient,) = self.gradients(with_vector=False, wanted=[self.late])
@@ -122,7 +122,7 @@ class Traced:
         return [Output(self.vector, Place("vector", "row * width"))], [Output(gradient, place)]
 
     def gradients(self, *, with_vector: bool, wanted: Sequence[Node]) -> list[Node]:
-        """Of the new states' (and the late gate's vector's) incoming gradients with respect to `wanted`."""
+        """Return gradients of the loss with respect to `wanted`, from those of the new states (and of the vector)."""
         incoming = [
             self._input(f"gradient.{k}", "d_states", f"{k} * d_plane + row * width")
             for k in range(len(self.new_states))

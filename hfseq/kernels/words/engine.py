@@ -42,7 +42,7 @@ class Tables(NamedTuple):
 def compiled_loop(
     dimension: int, shared: int, *, cbow: bool, ngrams: bool, hierarchical: bool, exact: bool
 ) -> Callable[..., Any]:
-    """The loop for one width and kind of model; compiled at its first call, then kept on disk."""
+    """Return the loop for one width and kind of model; compiled at its first call, then kept on disk."""
     text = _LOOPS.read_text(encoding="utf-8")
     assert text.count(_CONSTANTS) == 1
     names, _ = _CONSTANTS.split(" = ")
@@ -52,7 +52,7 @@ def compiled_loop(
 
 
 def aligned(rows_: int, width: int) -> np.ndarray:
-    """Zeros, float32, whose rows begin with a cache line if their width is whole lines."""
+    """Return zeros, float32, whose rows begin with a cache line if their width is whole lines."""
     memory = np.zeros(rows_ * width + 16, dtype=np.float32)
     start = -memory.ctypes.data % 64 // 4
     return memory[start : start + rows_ * width].reshape(rows_, width)
@@ -86,7 +86,7 @@ class Addresses(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What the threads tell while they train, and what they are told.
+    """What the threads report while they train, and the wish that they stop.
 
     Attributes:
         done: int64, (threads,): ids that each thread has read in this call.
@@ -100,7 +100,7 @@ class Progress(NamedTuple):
 
     @classmethod
     def of(cls, threads: int) -> "Progress":
-        """Nothing done, nobody to stop."""
+        """Return the state before the first id: nothing done, nobody to stop."""
         return cls(np.zeros(threads, dtype=np.int64), np.zeros(1, dtype=np.int64), np.zeros((threads, 2)))
 
 
@@ -111,8 +111,7 @@ class Part(NamedTuple):
         ids: int32: the corpus.
         start: First id.
         stop: End of the ids.
-        thread: Number of the thread.
-        seed: Of its random numbers.
+        seed: Seed of its random numbers.
         rates: Learning rates at the beginning and the end of the whole training.
         before: Ids read before this call, by all.
         total: Ids that the whole training reads.
@@ -128,11 +127,11 @@ class Part(NamedTuple):
     total: float
 
 
-class Loop:
-    """A compiled loop with the scratch memory of one thread.
+class LoopOptions(NamedTuple):
+    """What a loop does, and the sizes of what it works in.
 
-    Args:
-        dimension: Of the vectors.
+    Attributes:
+        dimension: Numbers in a vector.
         window: Words on each side.
         shrink: Whether each window's size is drawn anew.
         negatives: For each pair; 0 with hierarchical softmax.
@@ -145,30 +144,39 @@ class Loop:
         longest_path: Output rows of one word at the most, if they are paths.
     """
 
-    def __init__(
-        self,
-        *,
-        dimension: int,
-        window: int,
-        shrink: bool,
-        negatives: int,
-        shared: int,
-        block: int,
-        cbow: bool,
-        hierarchical: bool,
-        exact: bool,
-        most_parts: int,
-        longest_path: int,
-    ) -> None:
-        by_path = exact or hierarchical
+    dimension: int
+    window: int
+    shrink: bool
+    negatives: int
+    shared: int
+    block: int
+    cbow: bool
+    hierarchical: bool
+    exact: bool
+    most_parts: int
+    longest_path: int
+
+
+class Loop:
+    """A compiled loop with the scratch memory of one thread."""
+
+    def __init__(self, options: LoopOptions) -> None:
+        dimension, shared, block = options.dimension, options.shared, options.block
         self.compiled = compiled_loop(
-            dimension, shared, cbow=cbow, ngrams=most_parts > 1, hierarchical=hierarchical, exact=exact
+            dimension,
+            shared,
+            cbow=options.cbow,
+            ngrams=options.most_parts > 1,
+            hierarchical=options.hierarchical,
+            exact=options.exact,
         )
-        self.sizes = (window, int(shrink), negatives, 1 if exact else block)
+        self.sizes = (options.window, int(options.shrink), options.negatives, 1 if options.exact else block)
         # A product does up to 16 rows, however few a block has.
-        width, inputs, contexts = padded(dimension), max(block, 2 * window, 16), 2 * window
+        contexts = 2 * options.window
+        width, inputs = padded(dimension), max(block, contexts, 16)
         pairs = inputs * contexts + 16
-        stride = padded(max(negatives, longest_path) + 1) if by_path else shared
+        by_path = options.exact or options.hierarchical
+        stride = padded(max(options.negatives, options.longest_path) + 1) if by_path else shared
         labels = np.zeros(2 * max(pairs, stride, inputs * shared + 16), dtype=np.float32)
         labels[: len(labels) // 2] = 1
         self.scratch = Scratch(
@@ -180,7 +188,7 @@ class Loop:
             positives=np.zeros(pairs, dtype=np.float32),
             labels=labels,
         )
-        sources = (contexts if cbow or hierarchical else 1) * inputs * most_parts
+        sources = (contexts if options.cbow or options.hierarchical else 1) * inputs * options.most_parts
         self.lists = tuple(np.zeros(size, dtype=np.int64) for size in (pairs + stride, sources + 1, *[inputs] * 4))
         self.numbers = tuple(np.zeros(size, dtype=np.int32) for size in (*[CHUNK + 1] * 3, shared, shared))
 
@@ -188,8 +196,7 @@ class Loop:
         """Train on a part of the corpus. Releases the interpreter lock, so threads run side by side.
 
         Args:
-            part: What to read.
-            tables: For the matrices.
+            tables: What belongs to the vocabulary of the matrices.
             inputs: float32, (input rows, padded width): words, then n-grams.
             outputs: float32, (output rows, padded width): words, or the inner nodes of the Huffman tree.
             progress: Shared by all threads.

@@ -1,7 +1,7 @@
 """The training loops of word2vec, for one width of rows and one kind of model (this file is a template, see below).
 
-`word2vec.py` reads this file as text, writes the line of constants anew, and imports the result, whose machine code is
-then kept on disk. Each thread runs a loop on its own stretch of the corpus, and all of them update the same two
+`engine.py` reads this file as text, writes the line of constants anew, and imports the result, whose machine code is
+then kept on disk. Each thread runs a loop on its own part of the corpus, and all of them update the same two
 matrices without locks (hogwild): rows are many and seldom met by two at once.
 
 The corpus is a sequence of word ids; -1 ends a sentence. Frequent words are left out at random (`keep`), before the
@@ -43,7 +43,7 @@ INSIDE = FLAGS | {
 
 @njit(**INSIDE)
 def fill(ids, start, stop, keep, tokens, first, last, random):
-    """The tokens that stay of ids[start:stop], and where the sentence of each begins and ends among them."""
+    """List the tokens that stay of ids[start:stop], and where the sentence of each begins and ends among them."""
     count = begin = 0
     for place in range(start, stop):
         word = ids[place]
@@ -63,7 +63,7 @@ def fill(ids, start, stop, keep, tokens, first, last, random):
 
 @njit(**INSIDE)
 def window_of(index, first, last, window, shrink, random):
-    """The places around a token that belong to its window, whose size is drawn anew if it is to shrink."""
+    """Return the places around a token that belong to its window; its size is drawn anew if it is to shrink."""
     size = window
     if shrink:
         random = random * A + C
@@ -85,13 +85,13 @@ def list_word(word, base, ngram_starts, ngrams, rows, count):
 
 @njit(**INSIDE)
 def softplus(x):
-    """-log sigmoid(-x)."""
+    """Return -log sigmoid(-x)."""
     return max(x, np.float32(0.0)) + math.log1p(math.exp(-abs(x)))
 
 
 @njit(**INSIDE)
 def learning_rate(rates, done, before, total):
-    """It falls along a line with the share of the work that all threads together have done."""
+    """Return the learning rate: it falls along a line with the work that all threads together have done."""
     share = before
     for thread in range(done.shape[0]):
         share += done[thread]
@@ -100,7 +100,7 @@ def learning_rate(rates, done, before, total):
 
 @njit(**INSIDE)
 def draw(noise, chosen, base, random):
-    """Choose the next block's negatives, and send for their rows."""
+    """Choose the next block's negatives, and fetch their rows into the cache."""
     for k in range(SHARED):
         random = random * A + C
         chosen[k] = noise[(random >> np.uint64(32)) & np.uint64(noise.shape[0] - 1)]
@@ -164,7 +164,7 @@ def take_tokens(begin, size, text, window, shrink, vocabulary, lists, at, random
 
 @njit(**INSIDE)
 def block_loss(found, size, positives, scores, counts, weight):
-    """Sum over the pairs of a block, as the gradients weigh them."""
+    """Sum the losses of a block's pairs, weighted as the gradients are."""
     loss = np.float64(0.0)
     for j in range(found):
         loss += softplus(-positives[j])
@@ -178,8 +178,12 @@ def block_loss(found, size, positives, scores, counts, weight):
 
 
 @njit(**INSIDE)
-def move_rows(begin, size, found, tokens, chosen, vocabulary, lists, rate, weight, at):
-    """Turn a block's scores into gradients, and add these to all rows that took part."""
+def move_rows(block, tokens, chosen, vocabulary, lists, rate, weight, at):
+    """Turn a block's scores into gradients, and add these to all rows that took part.
+
+    `block` is the index of its first token, the number of its tokens and that of its pairs.
+    """
+    begin, size, found = block
     base_in, base_out = vocabulary[0], vocabulary[1]
     _, _, offsets, counts, source_offsets, source_counts = lists
     gradients(at.positives, at.ones, found, rate)
@@ -205,12 +209,12 @@ def move_rows(begin, size, found, tokens, chosen, vocabulary, lists, rate, weigh
 
 @njit(**FLAGS, cache=True)
 def train_block(part, tables, inputs, outputs, sizes, progress, scratch, lists, numbers):
-    """Negative sampling, where the tokens of a block share SHARED negatives.
+    """Train by negative sampling, where the tokens of a block share SHARED negatives.
 
     A negative's share of the gradient is weighted by (negatives wished for a pair) / SHARED, so that its expectation
     is that of drawing for each pair anew. Within a block all vectors are read before any is written. A negative that
-    happens to be the positive word is not left out, as the algorithm for single pairs does: it would be seldom, and
-    the tokens of the block differ.
+    happens to be the positive word counts all the same (`train_paths` leaves it out): this is seldom, and for the
+    other tokens of the block it is a negative.
     """
     ids, start, stop, thread, seed, rates, before, total = part
     window, shrink, block = sizes[0], sizes[1] != 0, sizes[3]
@@ -247,13 +251,13 @@ def train_block(part, tables, inputs, outputs, sizes, progress, scratch, lists, 
                 losses[thread, 0] += block_loss(found, size, scratch.positives, scratch.scores, lists[3], weight)
                 losses[thread, 1] += found
             blocks += 1
-            move_rows(begin, size, found, tokens, chosen, vocabulary, lists, rate, weight, at)
+            move_rows((begin, size, found), tokens, chosen, vocabulary, lists, rate, weight, at)
     return alive(inputs, outputs, scratch, lists)
 
 
 @njit(**INSIDE)
 def places(scratch, lists):
-    """The addresses of the scratch memory."""
+    """Return the addresses of the scratch memory."""
     labels = np.int64(scratch.labels.ctypes.data)
     return Addresses(
         np.int64(scratch.vectors.ctypes.data),
@@ -271,7 +275,7 @@ def places(scratch, lists):
 
 @njit(**INSIDE)
 def alive(inputs, outputs, scratch, lists):
-    """An address does not keep its array; this use, behind all others, does."""
+    """Use all arrays once more, last of all: their addresses alone do not keep them from being freed."""
     total = inputs.shape[0] + outputs.shape[0] + scratch.vectors.shape[0] + scratch.errors.shape[0]
     total += scratch.shared.shape[0] + scratch.columns.shape[0] + scratch.scores.shape[0]
     return total + scratch.positives.shape[0] + scratch.labels.shape[0] + lists[0].shape[0] + lists[1].shape[0]
@@ -279,7 +283,7 @@ def alive(inputs, outputs, scratch, lists):
 
 @njit(**INSIDE)
 def list_inputs(index, place, stop, tokens, vocabulary, lists):
-    """The input vectors that meet one list of outputs, as lists of rows; returns how many and the next place.
+    """List the rows behind each input vector that meets one list of outputs; return how many vectors there are.
 
     CBOW: one, of all words around. Hierarchical softmax: of each word around, in places up to `stop`. Otherwise the
     word's own.
@@ -303,7 +307,7 @@ def list_inputs(index, place, stop, tokens, vocabulary, lists):
 
 @njit(**INSIDE)
 def list_outputs(word, tables, negatives, base, targets, labels, random):
-    """The output rows to meet and their labels: the path to a word, or the word and its negatives."""
+    """List the output rows to meet and their labels: the path to a word, or the word and its negatives."""
     rows = 0
     if HIERARCHICAL:
         for step in range(tables.path_starts[word], tables.path_starts[word + 1]):
@@ -354,7 +358,7 @@ def meet(vectors, rows, rate, watched, losses, scratch, lists, at):
 
 @njit(**FLAGS, cache=True)
 def train_paths(part, tables, inputs, outputs, sizes, progress, scratch, lists, numbers):
-    """One list of output rows at a time, each with its label: a word and its negatives, or the path to a word.
+    """Train on one list of output rows at a time, each with its label: a word and its negatives, or a word's path.
 
     Negative sampling and CBOW go pair by pair, as published. Skip-gram with hierarchical softmax takes the words of a
     window together along the one path, which they would walk one after another (sizes[3] = 1 makes them do so).

@@ -60,7 +60,7 @@ class RowOperations(NamedTuple):
 
 
 def padded(dimension: int) -> int:
-    """Width of a row in memory."""
+    """Return the width of a row in memory."""
     return -(-dimension // ROW_MULTIPLE) * ROW_MULTIPLE
 
 
@@ -91,15 +91,15 @@ class _Emitter:
         self.builder.store(value, self._pointer(address), align=4)
 
     def number(self, address: ir.Value) -> ir.Value:
-        """The float at an address, in every lane."""
+        """Load the float at an address into every lane."""
         return broadcast(self.builder, self.vector, self.builder.load(self._pointer(address), align=4, typ=_FLOAT))
 
     def listed(self, rows: ir.Value, index: ir.Value) -> ir.Value:
-        """The address of a listed row."""
+        """Load the address of a listed row."""
         return self.builder.load(self._pointer(self.at(rows, self.times(index, 8))), align=8, typ=_INDEX)
 
     def held(self, row: ir.Value, most: int) -> Callable[[int], ir.Value]:
-        """The parts of a row: in registers from now on if there are not too many, else read where they are used."""
+        """Load the parts of a row into registers; if they are more than `most`, read each where it is used."""
         if len(self.parts) > most:
             return lambda part: self.load(self.part(row, part))
         return [self.load(self.part(row, part)) for part in self.parts].__getitem__
@@ -108,7 +108,7 @@ class _Emitter:
         return intrinsic_call(self.builder, "fma", self.vector, x, y, z)
 
     def total(self, value: ir.Value) -> ir.Value:
-        """Sum over the lanes."""
+        """Sum the lanes."""
         name = f"llvm.vector.reduce.fadd.v{self.vector.lanes}f32"
         kind = ir.FunctionType(_FLOAT, [_FLOAT, self.vector.llvm])
         function = self.builder.module.globals.get(name) or ir.Function(self.builder.module, kind, name)
@@ -116,13 +116,13 @@ class _Emitter:
 
     @contextmanager
     def loop(self, count: ir.Value | int, step: int = 1) -> Iterator[ir.Value]:
-        """Code in it runs for index in range(0, count, step)."""
+        """Loop over the code inside: for index in range(0, count, step)."""
         stop = _INDEX(count) if isinstance(count, int) else count
         with cgutils.for_range_slice(self.builder, _INDEX(0), stop, _INDEX(step), intp=_INDEX) as (index, _):
             yield index
 
     def chunks(self) -> list[Sequence[int]]:
-        """The registers of a row, in groups that fit into the CPU together."""
+        """Split the registers of a row into groups that fit into the CPU together."""
         return [self.parts[start : start + _AT_ONCE] for start in range(0, len(self.parts), _AT_ONCE)]
 
     def copy(self, target: ir.Value, source: ir.Value) -> None:
@@ -240,7 +240,7 @@ class _Emitter:
         return [(weights, _INDEX(1), matrix, None, _INDEX(self.shared)), (more, _INDEX(1), None, rows, count)]
 
     def _add_weighted(self, target: ir.Value, terms: "Sequence[_Term]", *, anew: bool) -> None:
-        """Sums of weights[i * stride] * row i, where the rows are those of a matrix or of a list."""
+        """Sum weights[i * stride] * row i, where the rows are those of a matrix or of a list."""
         for chunk in self.chunks():
             sums = _Sums(self, len(chunk))
             for weights, stride, matrix, rows, count in terms:
@@ -301,13 +301,13 @@ _ON_SCORES = ("product", "row_gradients")  # work on registers of the scores' wi
 
 
 def _rows_at_once(shared: int) -> int:
-    """Rows of a product: their sums take half of the registers, of which AVX-512 has 32, others 16."""
+    """Choose the rows of a product: their sums take half of the registers, of which AVX-512 has 32, others 16."""
     lanes = native_lanes("float32")
     return max(1, (16 if lanes == 16 else 8) * min(lanes, shared) // shared)
 
 
 def row_operations(dimension: int, shared: int) -> RowOperations:
-    """Make the operations.
+    """Make the operations for one width.
 
     Args:
         dimension: Numbers in a row.
@@ -324,7 +324,7 @@ def row_operations(dimension: int, shared: int) -> RowOperations:
 
 
 def _intrinsic(name: str, signature: str, vector: Vector, dimension: int, shared: int) -> Callable[..., None]:
-    """A function for numba's code whose machine code is what the emitter's method writes."""
+    """Make a function for numba's code whose machine code is what the emitter's method writes."""
     kinds = [types.int64 if letter == "a" else types.float32 for letter in signature]
     names = ", ".join(f"x{i}" for i in range(len(signature)))
 

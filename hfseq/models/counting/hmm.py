@@ -7,37 +7,20 @@ The model. At each step the chain is in one of S states z_t, and the state emits
     B_i(w) = P(x_t = w | z_t = i)          softmax of `emission_logits`     (S, V), each row sums to 1
     P(x, z) = pi_{z_1} B_{z_1}(x_1) * prod_{t>1} A_{z_{t-1} z_t} B_{z_t}(x_t)
 
-Forward, scaled. The belief p_t over the state that emits the next word is carried from word to word:
+Three files: the models stand here; `hmm_passes.py` has the chain itself, forward, backward and Viterbi;
+`hmm_training.py` estimates the parameters without gradients.
 
-    p_1        = pi
-    c_t        = P(x_t | x_<t)          = sum_i p_t(i) B_i(x_t)
-    alpha_t(i) = P(z_t = i | x_<=t)     = p_t(i) B_i(x_t) / c_t
-    p_{t+1}(j) = P(z_{t+1} = j | x_<=t) = sum_i alpha_t(i) A_ij
-    P(x_{t+1} = w | x_<=t) = sum_j p_{t+1}(j) B_j(w)            log P(x) = sum_t log c_t
-
-Backward, and the posterior of each state:
-
-    beta_T     = 1
-    beta_t(i)  ~ sum_j A_ij B_j(x_{t+1}) beta_{t+1}(j)
-    gamma_t(i) = P(z_t = i | x) ~ alpha_t(i) beta_t(i)
-
-Viterbi (1967). With max in place of each sum the same two passes give delta and, at each word, the best path through
-each state (its max-marginal); going back through delta gives the best path itself.
-
-Baum-Welch re-estimates pi, A, B from the expected counts gamma_1, sum_t xi_t(i, j) = sum_t P(z_t = i, z_{t+1} = j | x)
-and sum_{t: x_t = w} gamma_t(i): `hmm_training.py`. The same expected counts are the gradient of log P by the logits
-(less what the present parameters expect anyway), so Trainer can train the model as well.
+Trainer can train the model as well: the gradient of log P by the logits is made of the same expected counts that
+Baum-Welch estimates from.
 
 Documents. A bos token, wherever it stands, begins a document: it emits nothing and sets the belief to pi. An eos token
 is the last word of a document: it is emitted as any word, and after it the belief is pi again. If both are the same
 token, the very first one is a bos and the others are eos. Padding, on either side or in between, is skipped.
 
-Shapes: B batch, T time, S states, V vocabulary. Logarithms are natural, and computed in float32 at least. A
-probability below the smallest normal number of that type (1e-38) counts as that number: no logarithm is infinite.
+Shapes: B batch, T time, S states, V vocabulary.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -49,13 +32,28 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, own_columns
+from ..base import (
+    IGNORED,
+    SequencePreTrainedModel,
+    at_least_one_token,
+    check_input_ids,
+    check_range,
+    mask_of_inputs,
+)
 from ..calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, wants_cache, with_cache
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
-from ..heads.causal_lm import IGNORED, LanguageKwargs, check_targets, kept_outputs, mean_over_targets, next_tokens
+from ..heads.causal_lm import (
+    LanguageKwargs,
+    NextTokenMixin,
+    check_targets,
+    kept_outputs,
+    mean_over_targets,
+    targets_of,
+)
 from ..recurrent.state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
-from .hmm_training import EstimationMixin, Probabilities, check_range
+from .hmm_passes import MAX, SUM, HiddenMarkov, LogTables, Reading, product
+from .hmm_training import EstimationMixin, Probabilities
 
 
 @strict
@@ -91,7 +89,8 @@ class HMMConfig(SequenceConfig):
     eos_token_id: int | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        """States and labels are the same things: one number tells the other."""
+        """Derive the number of labels from that of states, or the other way round: they are the same things."""
+        # Asked here, before the base class makes labels of its own from `num_labels`.
         num_labels = kwargs.get("num_labels") or (len(self.id2label) if self.id2label else None)
         if self.num_states is None:
             self.num_states = num_labels or 50
@@ -106,169 +105,11 @@ class HMMConfig(SequenceConfig):
 
     @property
     def layer_types(self) -> list[str]:
-        """Tells transformers which cache layer to build (`state.py`)."""
+        """Names the cache layer that transformers builds (`state.py`)."""
         return [RECURRENT_LAYER_TYPE]
 
     def validate_layer_type(self) -> None:
-        """Replaces transformers' check, which knows its own layer types only."""
-
-
-class LogTables(NamedTuple):
-    """Logarithms of pi (S), A (S, S) and, for look-up by word, of B transposed (V, S)."""
-
-    pi: torch.Tensor
-    A: torch.Tensor
-    B: torch.Tensor
-
-
-class Algebra(NamedTuple):
-    """What "sum" means in the two passes: the sum itself (forward-backward), or max (Viterbi).
-
-    `total` reduces (B, S) to (B, 1); `make_step` turns (S, S) logs of a matrix M into the product v -> v M in logs,
-    for a v whose total is 0.
-    """
-
-    total: Callable[[torch.Tensor], torch.Tensor]
-    make_step: Callable[[torch.Tensor], Callable[[torch.Tensor], torch.Tensor]]
-
-
-def _product(values: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-    """A product of probabilities, whatever autocast says: what is rare is nothing in float16."""
-    with torch.autocast(values.device.type, enabled=False):
-        return values @ matrix
-
-
-def _sum_step(log_matrix: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    matrix, smallest = log_matrix.exp(), torch.finfo(log_matrix.dtype).tiny
-    return lambda log_values: _product(log_values.exp(), matrix).clamp_min(smallest).log()
-
-
-def _max_step(log_matrix: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda log_values: (log_values[:, :, None] + log_matrix).amax(1)
-
-
-SUM = Algebra(lambda values: values.logsumexp(-1, keepdim=True), _sum_step)
-MAX = Algebra(lambda values: values.amax(-1, keepdim=True), _max_step)
-
-
-class Reading(NamedTuple):
-    """Texts as the chain meets them.
-
-    Attributes:
-        emissions: (B, T, S) log B_i(x_t).
-        emitted: (B, T) false at padding and bos, which have no state.
-        ends: (B, T) true at bos and eos, after which the belief is pi.
-    """
-
-    emissions: torch.Tensor
-    emitted: torch.Tensor
-    ends: torch.Tensor
-
-    @property
-    def evidence(self) -> torch.Tensor:
-        """What each word says of its state: the emissions, 0 where nothing is emitted."""
-        return self.emissions.masked_fill(~self.emitted[..., None], 0.0)
-
-
-class HiddenMarkov(nn.Module):
-    """pi, A and B as logits, and the two passes.
-
-    Args:
-        config: Sizes and special tokens.
-    """
-
-    def __init__(self, config: HMMConfig) -> None:
-        super().__init__()
-        assert config.num_states is not None
-        self.bos_token_id, self.eos_token_id = config.bos_token_id, config.eos_token_id
-        self.start_logits = nn.Parameter(torch.empty(config.num_states))
-        self.transition_logits = nn.Parameter(torch.empty(config.num_states, config.num_states))
-        self.emission_logits = nn.Parameter(torch.empty(config.num_states, config.vocab_size))
-
-    def tables(self) -> LogTables:
-        """The parameters as log-probabilities, at least float32."""
-        kind = torch.promote_types(self.start_logits.dtype, torch.float32)
-        logits = (self.start_logits, self.transition_logits, self.emission_logits)
-        pi, A, B = (values.to(kind).log_softmax(-1) for values in logits)
-        return LogTables(pi, A, B.t().contiguous())
-
-    @torch.no_grad()
-    def assign(self, probabilities: Probabilities) -> None:
-        """Set the parameters."""
-        pi, A, B = probabilities
-        smallest = torch.finfo(torch.float32).tiny
-        for logits, values in zip(self.parameters(), (pi, A, B.t()), strict=True):
-            logits.copy_(values.clamp_min(smallest).log())
-
-    def read(self, input_ids: torch.Tensor, real: torch.Tensor, tables: LogTables) -> Reading:
-        """(B, T) ids and which of them are no padding."""
-        begins, ends = (
-            real & (input_ids == token) if token is not None else torch.zeros_like(real)
-            for token in (self.bos_token_id, self.eos_token_id)
-        )
-        silent = begins & (real.cumsum(1) == 1) if self.bos_token_id == self.eos_token_id else begins
-        return Reading(nn.functional.embedding(input_ids, tables.B), real & ~silent, begins | ends)
-
-    def forward(
-        self, reading: Reading, tables: LogTables, start: torch.Tensor, algebra: Algebra = SUM
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The forward pass.
-
-        Args:
-            reading: The texts.
-            tables: The parameters.
-            start: (B, S) or (S) log p_1.
-            algebra: SUM or MAX.
-
-        Returns:
-            log p before each token and after the last, (B, T + 1, S), and log c_t, (B, T), 0 where nothing is emitted.
-        """
-        step = algebra.make_step(tables.A)
-        belief = start.expand(len(reading.emitted), -1)
-        beliefs, gains = [belief], []
-        for t in range(reading.emitted.shape[1]):
-            joint = belief + reading.emissions[:, t]
-            gain = algebra.total(joint)
-            belief = torch.where(reading.emitted[:, t, None], step(joint - gain), belief)
-            belief = torch.where(reading.ends[:, t, None], tables.pi, belief)
-            beliefs.append(belief)
-            gains.append(gain)
-        return torch.stack(beliefs, 1), torch.cat(gains, 1).masked_fill(~reading.emitted, 0.0)
-
-    def backward_pass(self, reading: Reading, tables: LogTables, algebra: Algebra = SUM) -> torch.Tensor:
-        """Log beta_t, (B, T, S), up to a constant for each t."""
-        step = algebra.make_step(tables.A.t())
-        beta = torch.zeros_like(reading.emissions[:, 0])
-        betas = [beta]
-        for t in range(reading.emitted.shape[1] - 1, 0, -1):
-            ahead = reading.emissions[:, t] + beta
-            beta = torch.where(reading.emitted[:, t, None], step(ahead - algebra.total(ahead)), beta)
-            beta = beta.masked_fill(reading.ends[:, t - 1, None], 0.0)
-            betas.append(beta)
-        return torch.stack(betas[::-1], 1)
-
-    def marginals(self, reading: Reading, tables: LogTables, algebra: Algebra = SUM) -> torch.Tensor:
-        """(B, T, S), 0 where nothing is emitted.
-
-        Returns:
-            With SUM log gamma_t; with MAX the log-probability of the best path through each state, less that of the
-            best path of all.
-        """
-        beliefs, _ = self(reading, tables, tables.pi, algebra)
-        both = beliefs[:, :-1] + reading.emissions + self.backward_pass(reading, tables, algebra)
-        return (both - algebra.total(both)).masked_fill(~reading.emitted[..., None], 0.0)
-
-    def best_paths(self, reading: Reading, tables: LogTables) -> tuple[torch.Tensor, torch.Tensor]:
-        """The most probable states (B, T), -100 where there are none, and log P of them with the words, (B)."""
-        beliefs, gains = self(reading, tables, tables.pi, MAX)
-        delta = beliefs[:, :-1] + reading.emissions  # (B, T, S)
-        link, path = torch.zeros_like(delta[:, 0]), []  # log A of going on to the state chosen one word later
-        for t in range(delta.shape[1] - 1, -1, -1):
-            link = link.masked_fill(reading.ends[:, t, None], 0.0)
-            state = (delta[:, t] + link).argmax(-1)
-            link = torch.where(reading.emitted[:, t, None], tables.A.t()[state], link)
-            path.append(state)
-        return torch.stack(path[::-1], 1).masked_fill(~reading.emitted, IGNORED), gains.sum(1)
+        """Accept our layer type: transformers' own check knows only its own types."""
 
 
 class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTrainedModel):
@@ -281,14 +122,15 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
 
     def __init__(self, config: HMMConfig) -> None:
         super().__init__(config)
-        config.num_labels = cast(int, config.num_states)  # `from_pretrained(..., num_states=)` changes the one alone
-        self.num_labels = config.num_labels
-        self.hmm = HiddenMarkov(config)
+        num_states = cast(int, config.num_states)
+        self.num_labels = config.num_labels = num_states  # `from_pretrained(..., num_states=)` changes the one alone
+        # One module holds the parameters under one name: tagger and language model load each other's weights.
+        self.hmm = HiddenMarkov(num_states, config.vocab_size, config.bos_token_id, config.eos_token_id)
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Random logits: states that are alike would stay alike."""
+        """Draw random logits: states that are alike would stay alike."""
         if isinstance(module, HiddenMarkov):
             for logits in module.parameters():
                 init.normal_(logits, std=self.config.initializer_range)
@@ -304,7 +146,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Reading, LogTables]:
-        """Texts, with one masked column if they are empty, and the parameters; a mask may cover `seen` tokens more."""
+        """Check texts and return them with the parameters; the mask may also cover the `seen` tokens before them."""
         input_ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         if input_ids is None:
             raise ValueError("A hidden Markov model emits tokens, not vectors: give input_ids, not inputs_embeds.")
@@ -313,7 +155,8 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         tables = self.hmm.tables()
-        real = own_columns(attention_mask, batch, steps, seen=seen).bool()
+        # The mask alone says what is padding: it may stand on either side, and between words.
+        real = mask_of_inputs(attention_mask, batch, steps, seen=seen).bool()
         return self.hmm.read(input_ids, real, tables), tables
 
     @torch.no_grad()
@@ -324,7 +167,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
     def decode(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The most probable states of texts, by Viterbi.
+        """Find the most probable states of texts, by Viterbi.
 
         Args:
             input_ids: (B, T) token ids.
@@ -336,7 +179,7 @@ class HMMPreTrainedModel(EstimationMixin, WithoutEmbeddingsMixin, SequencePreTra
         return self.hmm.best_paths(*self._read(input_ids, attention_mask))
 
 
-class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
+class HMMForCausalLM(NextTokenMixin, HMMPreTrainedModel, GenerationMixin):
     """The next word, from the belief over the state that will emit it."""
 
     @model_call("inputs_embeds", "shift_labels")
@@ -360,11 +203,10 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             cache: The state to continue from, as an earlier call returned it.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
             use_cache: Return the state reached.
-            logits_to_keep: Only the logits of so many last positions, see `kept_outputs`, or of these positions; 0:
-                all.
+            logits_to_keep: How many of the last positions get logits, see `kept_outputs`, or which positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
-            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `language.CausalLMMixin`;
+            **kwargs: `shift_labels` (B, T) instead of `labels`, as in `CausalLMMixin`;
                 `output_hidden_states`. There are no attentions: `output_attentions=True` is an error.
 
         Returns:
@@ -372,19 +214,24 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
             `hidden_states` when asked for, each (B, T, S): log B_i(x_t), what each word says of its state (0 where
             nothing is emitted), and log p_{t+1}, the belief after it, which the logits are made of.
         """
+        # 1. Carry the belief over the texts, (B, T, S).
         shift_labels, shown = kwargs.pop("shift_labels", None), self._shows_beliefs(kwargs)
         if cache is None and (wants_cache(self.config) if use_cache is None else use_cache):
             cache = DynamicCache(config=self.config)
-        beliefs, reading, tables = self._beliefs(input_ids, attention_mask, cache, **kwargs)
+        read = self._beliefs(input_ids, attention_mask, cache, **kwargs)
+        beliefs, reading, tables = read
+        # 2. Find what is to be predicted: the token after each position, (B, T).
+        targets = targets_of(labels, shift_labels, attention_mask)
+        # 3. Score the vocabulary after the positions that are asked for.
         kept = kept_outputs(beliefs, logits_to_keep, attention_mask)
         smallest = torch.finfo(beliefs.dtype).tiny
-        logits = _product(kept.exp(), tables.B.exp().t()).clamp_min(smallest).log()
-        if labels is not None and shift_labels is None:
-            shift_labels = next_tokens(labels, attention_mask)
+        logits = product(kept.exp(), tables.B.exp().t()).clamp_min(smallest).log()
+        # 4. Compare with the targets.
         loss = None
-        if shift_labels is not None:
-            total = -_look_up(beliefs, shift_labels, tables).sum()
-            loss = mean_over_targets(total, shift_labels, num_items_in_batch)
+        if targets is not None:
+            check_targets(targets, beliefs.shape[:2], self.config.vocab_size)
+            total = -self._target_log_probs(read, targets).sum()
+            loss = mean_over_targets(total, targets, num_items_in_batch)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -393,33 +240,18 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         )
 
     def _shows_beliefs(self, kwargs: dict[str, Any]) -> bool:
-        """Take what is asked of the inner life out of the keywords."""
+        """Tell whether `hidden_states` are asked for; takes that keyword and `output_attentions` out."""
         if kwargs.pop("output_attentions", None):
             raise ValueError("A hidden Markov model attends to nothing: leave output_attentions out.")
         asked = kwargs.pop("output_hidden_states", None)
         return bool(self.config.output_hidden_states if asked is None else asked)
 
-    @model_call()
-    def token_log_probs(
-        self,
-        input_ids: torch.Tensor,
-        shift_labels: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        cache: Cache | None = None,
-    ) -> torch.Tensor:
-        """Log P of given next tokens, without a table of the whole vocabulary.
+    def _read_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Cache | None) -> Any:
+        return self._beliefs(input_ids, attention_mask, cache)
 
-        Args:
-            input_ids: (B, T) token ids.
-            shift_labels: (B, T) the token after each position; -100: not asked.
-            attention_mask: As in `forward`.
-            cache: The state to continue from; the one reached is left in it.
-
-        Returns:
-            (B, T) natural logarithms; 0 where nothing is asked.
-        """
-        beliefs, _, tables = self._beliefs(input_ids, attention_mask, cache)
-        return _look_up(beliefs, shift_labels, tables)
+    def _log_probs(self, read: Any, asked: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        beliefs, _, tables = read  # log P(w) = log sum_i p(i) B_i(w)
+        return (beliefs[asked] + nn.functional.embedding(targets, tables.B)).logsumexp(-1)
 
     def _beliefs(
         self,
@@ -428,19 +260,18 @@ class HMMForCausalLM(HMMPreTrainedModel, GenerationMixin):
         cache: Cache | None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Reading, LogTables]:
-        """Log p after each token, (B, T, S), of texts; continues from the cached state and leaves the new one there.
-
-        What is kept is log p - log pi, which is zero before any token, as the states of all models here are.
-        """
+        """Return log p after each token, (B, T, S); continue from the cached state and leave the new one there."""
         layer = None if cache is None else _state_layer(cache)
         reading, tables = self._read(
             input_ids, attention_mask, seen=0 if layer is None else layer.seq_length, **kwargs
         )
+        # Kept is log p - log pi: zeros then stand for "nothing read", as in the states of all models here.
         start = tables.pi if layer is None or layer.states is None else layer.states[0] + tables.pi
         beliefs, _ = self.hmm(reading, tables, start)
         if layer is not None:
             kept = beliefs - tables.pi
             new = 0 if input_ids is None else input_ids.shape[1]
+            # Assisted decoding may take tokens back: then the states before each of them are needed.
             before: list[States] = [(kept[:, t],) for t in range(new)]
             layer.keep((kept[:, -1],), num_new_tokens=new, before=before if layer.record_past else None)
         return beliefs[:, 1:], reading, tables
@@ -453,14 +284,6 @@ def _state_layer(cache: Cache) -> RecurrentStateLayer:
     if not isinstance(layer, RecurrentStateLayer):
         raise ValueError(f"The cache holds {type(layer).__name__}: it comes from another kind of model.")
     return layer
-
-
-def _look_up(beliefs: torch.Tensor, targets: torch.Tensor, tables: LogTables) -> torch.Tensor:
-    """(B, T): log sum_i p(i) B_i(target), 0 where there is none."""
-    check_targets(targets, beliefs.shape[:2], len(tables.B))
-    asked = targets != IGNORED
-    found = (beliefs[asked] + nn.functional.embedding(targets[asked], tables.B)).logsumexp(-1)
-    return torch.zeros(targets.shape, dtype=found.dtype, device=found.device).masked_scatter(asked, found)
 
 
 class HMMForTokenClassification(HMMPreTrainedModel):
@@ -484,7 +307,6 @@ class HMMForTokenClassification(HMMPreTrainedModel):
             labels: (B, T) tags, -100 for tokens whose tag is unknown; adds `loss`.
             num_items_in_batch: Labels in the whole update, by which the summed loss is divided; without it, those of
                 this batch.
-            **kwargs: `return_dict`.
 
         Returns:
             `logits` (B, T, S), see `HiddenMarkov.marginals`, and `loss`: -log P(words, labels), a sum over the paths
@@ -494,24 +316,26 @@ class HMMForTokenClassification(HMMPreTrainedModel):
         loss = None
         if labels is not None:
             self._check_labels(labels, reading.emitted.shape)
+            # A label is evidence: of its token all other states become impossible, and the forward pass sums the paths
+            # that agree. Unlike cross-entropy on the logits, this has its minimum where counting puts the parameters.
             other = (labels != IGNORED)[..., None] & (labels[..., None] != torch.arange(len(tables.pi)).to(labels))
             agreeing = reading._replace(emissions=reading.emissions.masked_fill(other, -float("inf")))
             loss = -self.hmm(agreeing, tables, tables.pi)[1].sum()
             if num_items_in_batch is None:
                 num_items_in_batch = (labels != IGNORED).sum().clamp(min=1)
             loss = loss / num_items_in_batch
+        # Max-marginals: their argmax is the state on the best path, so that a stock pipeline decodes by Viterbi.
         logits = self.hmm.marginals(reading, tables, MAX if self.config.decoding == "viterbi" else SUM)
         return TokenClassifierOutput(loss=loss, logits=logits)
 
     def _check_labels(self, labels: torch.Tensor, shape: torch.Size) -> None:
-        """Name what is no tag; values on the CPU only, elsewhere looking would wait for the device."""
+        """Refuse labels that are no tags."""
         if labels.is_floating_point() or labels.shape != shape:
             raise ValueError(
                 f"token classification needs one label a token, got {labels.dtype} of shape {tuple(labels.shape)} for "
                 f"tokens of shape {tuple(shape)}: pad them with DataCollatorForTokenClassification."
             )
-        if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-            check_range(labels[labels != IGNORED].numpy(), len(self.hmm.start_logits), "label")
+        check_range("label", labels, len(self.hmm.start_logits), ignored=IGNORED)
 
 
-__all__ = ["HMMConfig", "HMMForCausalLM", "HMMForTokenClassification", "HMMPreTrainedModel"]
+__all__ = ["HMMConfig", "HMMForCausalLM", "HMMForTokenClassification"]

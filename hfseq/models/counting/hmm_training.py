@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from ..heads.causal_lm import IGNORED
+from ..base import IGNORED, check_range
 
 logger = logging.get_logger(__name__)
 
@@ -53,7 +53,7 @@ class Counts(NamedTuple):
 
     @classmethod
     def zeros(cls, like: Probabilities) -> "Counts":
-        """No counts yet, in the shapes of the parameters."""
+        """Return zeros in the shapes of the parameters."""
         return cls(*(torch.zeros_like(table) for table in like))
 
 
@@ -69,13 +69,13 @@ class Boundaries:
     pad_token_id: int | None = None
 
     def sequences(self, documents: Iterable[Sequence[int] | np.ndarray]) -> list[np.ndarray]:
-        """Positions that belong together: for each sequence its token ids, int64; empty ones are left out."""
+        """Cut documents into sequences of token ids, int64; empty ones are left out."""
         return [ids for ids, _ in self.tagged_sequences((document, document) for document in documents)]
 
     def tagged_sequences(
         self, pairs: Iterable[tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]]
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The same for token ids and tags side by side."""
+        """Cut token ids and their tags in the same way."""
         pieces: list[tuple[np.ndarray, np.ndarray]] = []
         for number, (document, its_tags) in enumerate(pairs):
             ids = _integers(document)
@@ -97,6 +97,7 @@ class Boundaries:
     def _cut(self, ids: np.ndarray, tags: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         if len(ids) != len(tags):
             raise ValueError(f"a document has {len(ids)} tokens and {len(tags)} tags: each token needs one (or -100).")
+        # A document may hold several: as in the forward pass, what follows an eos starts from pi.
         begins, ends = ids == self.bos_token_id, ids == self.eos_token_id
         if self.bos_token_id == self.eos_token_id:  # one token for both: context at the very beginning, else an end
             begins, ends = begins & (np.arange(len(ids)) == 0), ends & (np.arange(len(ids)) > 0)
@@ -118,26 +119,20 @@ def _integers(document: Sequence[int] | np.ndarray) -> np.ndarray:
     return given.astype(np.int64)
 
 
-def check_range(values: np.ndarray, size: int, name: str) -> None:
-    """Refuse ids that the tables have no row for."""
-    if len(values) and not (values.min() >= 0 and values.max() < size):
-        wrong = int(values.min() if values.min() < 0 else values.max())
-        raise ValueError(f"{name} {wrong} is outside 0 to {size - 1}.")
-
-
 # Counting
 
 
 def tag_counts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], like: Probabilities) -> Counts:
-    """Counts of starts, transitions and emissions in tagged sequences; a tag of -100 is unknown and counts nowhere."""
+    """Count starts, transitions and emissions in tagged sequences; a tag of -100 is unknown and counts nowhere."""
     num_words, num_states = like.B.shape
     lengths = np.array([len(ids) for ids, _ in pairs])
     ids, tags = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     known = tags != IGNORED
-    check_range(ids, num_words, "token id")
-    check_range(tags[known], num_states, "tag")
+    check_range("token id", torch.from_numpy(ids), num_words)
+    check_range("tag", torch.from_numpy(tags[known]), num_states)
     first = np.zeros(len(ids), dtype=bool)
     first[np.cumsum(lengths) - lengths] = True
+    # A transition counts where both its states are known and belong to one sequence.
     follows = ~first[1:] & known[1:] & known[:-1]
     found = (
         np.bincount(tags[first & known], minlength=num_states),
@@ -152,7 +147,8 @@ def tag_counts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], like: Probabiliti
 def from_counts(
     counts: Counts, *, transition_smoothing: float, emission_smoothing: float, never: Sequence[int]
 ) -> Probabilities:
-    """Relative frequencies after adding pseudo counts; words in `never` get none. A state never seen is uniform."""
+    """Estimate by relative frequencies after adding pseudo counts, none for `never`. A state never seen is uniform."""
+    # Padding and bos are never emitted: a pseudo count would give them probability that no text can use.
     pseudo = torch.full_like(counts.emission[:, :1], emission_smoothing)
     pseudo[list(never)] = 0
     uniform = torch.ones_like(pseudo)
@@ -165,7 +161,8 @@ def from_counts(
 
 
 def _shares(counts: torch.Tensor, *, dim: int, unseen: torch.Tensor | float = 1.0) -> torch.Tensor:
-    """Counts divided by their sum along `dim`; where that is 0, by the weights `unseen`."""
+    """Divide counts by their sum along `dim`; where that is 0, return shares in proportion to `unseen`."""
+    # Without pseudo counts a state that never occurs has no frequencies, and 0 / 0 would spoil the others.
     counts = torch.where(counts.sum(dim, keepdim=True) > 0, counts, torch.ones_like(counts) * unseen)
     return counts / counts.sum(dim, keepdim=True)
 
@@ -181,7 +178,8 @@ class SideBySide(NamedTuple):
 
 
 def side_by_side(sequences: Sequence[np.ndarray], device: torch.device) -> list[SideBySide]:
-    """Batches of about the same number of tokens, of sequences of similar length."""
+    """Make batches of sequences of similar length, each of about the same number of tokens."""
+    # Longest first: the sequences still running at step t are then the first rows, and none is padded.
     ordered = sorted(sequences, key=len, reverse=True)
     batches, start = [], 0
     while start < len(ordered):
@@ -190,13 +188,14 @@ def side_by_side(sequences: Sequence[np.ndarray], device: torch.device) -> list[
         start += size
         lengths = np.array([len(ids) for ids in chosen])
         step = np.concatenate([np.arange(length) for length in lengths])
+        # Stable, so that each step keeps the order of the sequences.
         by_time = np.concatenate(chosen)[np.argsort(step, kind="stable")]
         batches.append(SideBySide(torch.from_numpy(by_time).to(device), np.bincount(step).tolist()))
     return batches
 
 
 def add_expected_counts(counts: Counts, probabilities: Probabilities, batch: SideBySide) -> float:
-    """The E step for one batch: adds to `counts` in place and returns log P of its sequences."""
+    """Do the E step for one batch: add to `counts` in place, and return log P of its sequences."""
     pi, A, B = probabilities
     B_x = B[batch.ids].split(batch.rows)  # T x (n_t, S)
     alpha, scale = _scaled_forward(pi, A, B_x)
@@ -205,6 +204,7 @@ def add_expected_counts(counts: Counts, probabilities: Probabilities, batch: Sid
     beta = torch.ones_like(alpha[-1])
     for t in range(len(alpha) - 1, 0, -1):
         running = len(alpha[t])
+        # Divided by c_t again, as alpha is: the product alpha beta then needs no other normalisation.
         w = B_x[t] * beta / scale[t]
         transition.addmm_(alpha[t - 1][:running].t(), w)
         beta = torch.ones_like(alpha[t - 1])  # a sequence that ends at t - 1
@@ -219,7 +219,7 @@ def add_expected_counts(counts: Counts, probabilities: Probabilities, batch: Sid
 def _scaled_forward(
     pi: torch.Tensor, A: torch.Tensor, B_x: Sequence[torch.Tensor]
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """alpha_t (n_t, S), of sum 1, and c_t (n_t, 1), for each step."""
+    """Return alpha_t (n_t, S), of sum 1, and c_t (n_t, 1), for each step."""
     alpha: list[torch.Tensor] = []
     scale: list[torch.Tensor] = []
     for t, emitted in enumerate(B_x):
@@ -233,8 +233,10 @@ def _scaled_forward(
 def random_start(
     sequences: Sequence[np.ndarray], like: Probabilities, seed: int, never: Sequence[int]
 ) -> Probabilities:
-    """Where EM can begin: every state emits the words about as often as they occur, no two states alike."""
+    """Draw parameters to begin EM with: every state emits words about as often as they occur, no two are alike."""
+    # On the CPU and in float64, so that one seed gives the same start on every device and in every type.
     generator = torch.Generator().manual_seed(seed)
+    # Every state starts from the words' own frequencies: only the texts make a word frequent in one of them.
     frequency = np.bincount(np.concatenate(sequences), minlength=len(like.B)) + 1.0
     frequency[list(never)] = 0
 
@@ -255,7 +257,7 @@ class EstimationMixin:
     dtype: Any
 
     def _probabilities(self) -> Probabilities:
-        """The present parameters."""
+        """Return the present parameters."""
         raise NotImplementedError(f"{type(self).__name__} must hand out its parameters")
 
     def fit_counts(self, documents: Iterable[Sequence[int]], tags: Iterable[Sequence[int]]) -> None:
@@ -297,7 +299,7 @@ class EstimationMixin:
         if not sequences:
             raise ValueError("there are no tokens to learn from: documents is empty.")
         for ids in sequences:
-            check_range(ids, self.config.vocab_size, "token id")
+            check_range("token id", torch.from_numpy(ids), self.config.vocab_size)
         num_tokens = sum(map(len, sequences))
         batches = side_by_side(sequences, self.device)
         probabilities = self._probabilities()
@@ -307,12 +309,14 @@ class EstimationMixin:
         for iteration in range(num_iterations):
             counts = Counts.zeros(probabilities)
             history.append(sum(add_expected_counts(counts, probabilities, batch) for batch in batches))
+            # NaN fails the comparison too.
             if not -float("inf") < history[-1] < float("inf"):
                 raise ValueError(
                     f"iteration {iteration}: a document has the probability 0 in {self.dtype}. Raise "
                     "emission_smoothing and transition_smoothing in the config, or compute in double: model.double()."
                 )
             logger.info("iteration %d: %.4f nats a token", iteration, -history[-1] / num_tokens)
+            # The likelihood of the present parameters is known only now; they are kept, not estimated once more.
             if iteration and history[-1] - history[-2] < tolerance * num_tokens:
                 break
             probabilities = self._from_counts(counts)
@@ -337,4 +341,4 @@ class EstimationMixin:
         )
 
 
-__all__ = ["Boundaries", "Counts", "EstimationMixin", "Probabilities", "check_range"]
+__all__ = ["Boundaries", "Counts", "EstimationMixin", "Probabilities"]

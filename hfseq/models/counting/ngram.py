@@ -62,11 +62,12 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, initialises_everything, own_columns
+from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, initialises_everything, mask_of_inputs
 from ..calls import CausalLMOutputWithPast, model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
-from ..heads.causal_lm import IGNORED, LanguageKwargs, check_targets, mean_over_targets, next_tokens
+from ..heads.causal_lm import LanguageKwargs, NextTokenMixin, mean_over_targets, targets_of
+from ..ragged import ragged_places
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
 from .ngram_tables import find_fault
 
@@ -81,9 +82,9 @@ class NGramConfig(SequenceConfig):
     Args:
         vocab_size: V, number of token ids.
         order: n, words of the longest n-gram; the context is one word shorter.
-        smoothing: "kneser-ney" (interpolated) or "add-k", see above.
-        discounts: Of Kneser-Ney: "modified", three for each order, or "single", one.
-        add_k: Of add-k smoothing: how often each word is pretended to have been seen; 0: maximum likelihood.
+        smoothing: "kneser-ney" (interpolated) or "add-k"; the equations stand at the top of this file.
+        discounts: For Kneser-Ney: "modified", three for each order, or "single", one.
+        add_k: For add-k smoothing: how often each word counts as seen without being seen; 0: maximum likelihood.
         num_ngrams: Stored n-grams of each order from 1 to `order`, filled in by `NGramForCausalLM.fit`.
         pad_token_id: Never predicted, unless it is `eos_token_id` too.
         bos_token_id: Begins a document, if it stands there; context only, never predicted (unless it is the next).
@@ -103,13 +104,13 @@ class NGramConfig(SequenceConfig):
     eos_token_id: int | None = None
 
     def validate_token_ids(self) -> None:
-        """Special tokens are in the vocabulary, and are not all of it."""
+        """Check that special tokens are in the vocabulary, and are not all of it."""
         super().validate_token_ids()
         if self.num_predictable < 1:
             raise ValueError(f"vocab_size={self.vocab_size} leaves no word besides padding and bos_token_id")
 
     def validate_num_ngrams(self) -> None:
-        """One number for each order; every word of the vocabulary has a row among the 1-grams."""
+        """Check that each order has a number; every word of the vocabulary has a row among the 1-grams."""
         sizes = self.num_ngrams
         if sizes is None:
             return
@@ -135,7 +136,7 @@ class NGramConfig(SequenceConfig):
         return [token for token in (self.eos_token_id, self.bos_token_id) if token is not None]
 
 
-class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, GenerationMixin):
+class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTrainedModel, GenerationMixin):
     """An n-gram language model: `fit` counts, the rest is a causal language model as any.
 
     It has no parameter, only tables: `keys_k` (from order 2 on), `shares_k` of the n-grams of order k, and `gammas_j`
@@ -156,6 +157,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         sizes = config.num_ngrams or [config.vocab_size, *[0] * (config.order - 1)]
         for k, size in enumerate(sizes, start=1):
             if k > 1:
+                # The words themselves are the keys of order 1.
                 self.register_buffer(f"keys_{k}", torch.zeros(size, dtype=torch.long))
             self.register_buffer(f"shares_{k}", torch.zeros(size))
             self.register_buffer(f"gammas_{k - 1}", torch.ones(1 if k == 1 else sizes[k - 2]))
@@ -163,18 +165,18 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Nothing was counted."""
+        """Set the tables to "nothing was counted"."""
         for name, buffer in module.named_buffers(recurse=False):
             (init.ones_ if name.startswith("gammas") else init.zeros_)(buffer)
 
     @property
     def device(self) -> torch.device:
-        """Of the tables; transformers looks for parameters."""
+        """Device of the tables; transformers' own property looks for parameters, which there are none of."""
         return self._table("gammas", 0).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the probabilities."""
+        """Type of the probabilities."""
         return self._table("gammas", 0).dtype
 
     def _table(self, kind: str, number: int) -> torch.Tensor:
@@ -197,6 +199,8 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
             impossible_ids=config.impossible_ids,
             bos_token_id=config.bos_token_id,
         )
+        # How many different words came before is what Kneser-Ney asks of the shorter n-grams; add-k wants plain
+        # counts.
         continuations = config.smoothing == "kneser-ney"
         levels = count_ngrams(corpus, order=config.order, vocab_size=config.vocab_size, continuations=continuations)
         tables: dict[str, np.ndarray] = {}
@@ -206,6 +210,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
             if k > 1:
                 tables[f"keys_{k}"] = level.keys
         device = self.device
+        # Assigned, not copied into: the tables have other lengths than before.
         for name, table in tables.items():
             setattr(self, name, torch.from_numpy(table).to(device))
         config.num_ngrams = [len(level.keys) for level in levels]
@@ -240,8 +245,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is asked; shifted here.
             cache: Refused, as the model keeps no state.
             use_cache: Without effect.
-            logits_to_keep: Only the logits of so many last positions, see `language.kept_outputs`, or of these
-                positions; 0: all.
+            logits_to_keep: How many of the last positions get logits, see `kept_outputs`, or which positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
             inputs_embeds: Refused, as the model has no embeddings.
@@ -254,51 +258,35 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         """
         if input_ids is None or inputs_embeds is not None:
             raise ValueError("An n-gram model looks words up by their ids: give it input_ids, not inputs_embeds.")
-        if cache is not None:
-            raise ValueError("An n-gram model keeps no state: leave cache out and give it the whole text.")
-        shift_labels = kwargs.get("shift_labels")
-        if labels is not None and shift_labels is None:
-            shift_labels = next_tokens(labels, attention_mask)
-        loss = None
-        if shift_labels is not None:
-            total = -self.token_log_probs(input_ids, shift_labels, attention_mask).sum()
-            loss = mean_over_targets(total, shift_labels, num_items_in_batch)
-        ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, None)
+        _refuse_state(cache)
+        # 1. Look up the contexts of the positions that are asked for: `generate` asks for the last one alone.
+        ids, mask, _ = at_least_one_token(input_ids, attention_mask, None)
         asked = logits_to_keep if isinstance(logits_to_keep, int) and logits_to_keep > 0 else None
-        contexts = self._contexts(cast(torch.Tensor, ids), attention_mask, asked)
+        contexts = self._contexts(cast(torch.Tensor, ids), mask, asked)
         if isinstance(logits_to_keep, torch.Tensor):
             contexts = [rows[:, logits_to_keep] for rows in contexts]
-        return CausalLMOutputWithPast(loss=loss, logits=self._logits(contexts))
+        # 2. Score the vocabulary after them.
+        logits = self._logits(contexts)
+        # 3. Compare what follows each position with the targets.
+        targets, loss = targets_of(labels, kwargs.get("shift_labels"), attention_mask), None
+        if targets is not None:
+            total = -self.token_log_probs(input_ids, targets, attention_mask).sum()
+            loss = mean_over_targets(total, targets, num_items_in_batch)
+        return CausalLMOutputWithPast(loss=loss, logits=logits)
 
-    @torch.no_grad()
-    def token_log_probs(
-        self, input_ids: torch.Tensor, shift_labels: torch.Tensor, attention_mask: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Log P of given next tokens, without a table of the whole vocabulary.
+    def _read_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Any) -> Any:
+        _refuse_state(cache)
+        return self._contexts(input_ids, attention_mask, None)
 
-        Args:
-            input_ids: (B, T) token ids: a text from its beginning.
-            shift_labels: (B, T) the token after each position; -100: not asked.
-            attention_mask: (B, T), 1 for real tokens.
-
-        Returns:
-            (B, T) float32, natural logarithms; 0 where nothing is asked.
-        """
-        check_targets(shift_labels, input_ids.shape, self.config.vocab_size)
-        log_probs = torch.zeros(input_ids.shape, device=input_ids.device)
-        if input_ids.numel() == 0:
-            return log_probs
-        asked = shift_labels != IGNORED
-        contexts = [rows[asked] for rows in self._contexts(input_ids, attention_mask, None)]
-        log_probs[asked] = _finite_log(self._probabilities(contexts, shift_labels[asked]))
-        return log_probs
+    def _log_probs(self, read: Any, asked: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return _finite_log(self._probabilities([rows[asked] for rows in read], targets))
 
     # Looking up
 
     def _contexts(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, asked: int | None
     ) -> list[torch.Tensor]:
-        """The rows of the contexts of 0, 1, ..., n - 1 words at the last K positions: each (B, K), -1 for none."""
+        """Look up the contexts of 0, 1, ..., n - 1 words at the last K positions: rows, each (B, K), -1 for none."""
         config = self.config
         if config.num_ngrams is None:
             raise ValueError("This model has counted nothing yet: call model.fit(documents), or load a fitted one.")
@@ -309,11 +297,15 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         width = read.shape[1] + max(config.order - 2, 0)  # W: the last context begins n - 2 words before its last
         column = read[:, -1:] - width + 1 + torch.arange(width, device=read.device)  # (B, W)
         words = words.gather(1, column.clamp(min=0))  # before the beginning: `start` again
+        # A context of j words is found from its first j - 1 words and the last one, so each length takes one search
+        # more.
         contexts = [torch.zeros_like(words), words][: config.order]
         for k in range(2, config.order):
             before = nn.functional.pad(contexts[-1][:, :-1], (1, 0), value=-1)
             # N-grams that end in a boundary are found as well, but nothing was counted after them: gamma is 1.
             contexts.append(_find(self._table("keys", k), before * config.vocab_size + words))
+        # add-k mixes the full context with the uniform distribution alone, so shorter contexts are hidden from the
+        # sum.
         if config.smoothing == "add-k":
             boundaries = torch.tensor(config.boundary_ids, device=words.device, dtype=words.dtype)
             contexts = self._longest_only(contexts, torch.isin(words, boundaries) | (column <= 0))
@@ -321,14 +313,14 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         return [rows.gather(1, place) for rows in contexts]
 
     def _longest_only(self, contexts: list[torch.Tensor], begins: torch.Tensor) -> list[torch.Tensor]:
-        """Keep of each position the context of all the words there are, and no shorter one."""
+        """Keep for each position only its longest context."""
         column = torch.arange(begins.shape[1], device=begins.device)
         first = torch.where(begins, column, -1).cummax(1).values
         depth = (column - first + bool(self.config.boundary_ids)).clamp(max=self.config.order - 1)
         return [rows.masked_fill(depth != j, -1) for j, rows in enumerate(contexts)]
 
     def _gammas(self, contexts: list[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Gamma of the contexts of each length (P,), 1 for those not seen."""
+        """Yield gamma of the contexts of each length (P,), 1 for those not seen."""
         for j, rows in enumerate(contexts):
             table = self._table("gammas", j)
             if len(table) == 0:  # no document has so many words
@@ -337,7 +329,9 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
                 yield table[rows.clamp(min=0)].double().masked_fill(rows < 0, 1.0)
 
     def _probabilities(self, contexts: list[torch.Tensor], words: torch.Tensor) -> torch.Tensor:
-        """P(word | context) for P contexts and one word each: float64, (P,)."""
+        """Return P(word | context) for P contexts and one word each: float64, (P,)."""
+        # P_0, then P_k = share + gamma P_{k-1} from the shortest context to the longest. In float64, for a rare word's
+        # P is a product of many gammas.
         probabilities = torch.full(words.shape, 1 / self.config.num_predictable, dtype=torch.double).to(words.device)
         probabilities[torch.isin(words, self._impossible(words.device))] = 0.0
         for j, (rows, gammas) in enumerate(zip(contexts, self._gammas(contexts), strict=True)):
@@ -355,10 +349,11 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
 
     @torch.no_grad()
     def _logits(self, contexts: list[torch.Tensor]) -> torch.Tensor:
-        """(B, K) contexts of each length -> (B, K, V), a piece at a time."""
+        """Turn (B, K) contexts of each length into (B, K, V) logits, a piece at a time."""
         shape, size = contexts[0].shape, self.config.vocab_size
         flat = [rows.flatten() for rows in contexts]
         logits = torch.empty(len(flat[0]), size, device=flat[0].device)
+        # A long text's whole table would be gigabytes of float64.
         step = max(_TABLE_SIZE // size, 1)
         for start in range(0, len(logits), step):
             part = [rows[start : start + step] for rows in flat]
@@ -366,7 +361,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         return logits.view(*shape, size)
 
     def _distributions(self, contexts: list[torch.Tensor]) -> torch.Tensor:
-        """P(. | context) for P contexts: float64, (P, V)."""
+        """Return P(. | context) for P contexts: float64, (P, V)."""
         size, weight = self.config.vocab_size, contexts[0].new_ones(len(contexts[0]), dtype=torch.double)
         weights = []  # of each length's shares: what the longer contexts leave over
         for gammas in reversed(list(self._gammas(contexts))):
@@ -375,13 +370,14 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         weights.reverse()
         table = (weight / self.config.num_predictable)[:, None].repeat(1, size)
         table[:, self._impossible(table.device)] = 0.0
+        # Order 1 has a share for every word; the longer ones only for the words seen after the context, which are
+        # added where they belong.
         table += (weights[0] * (contexts[0] >= 0))[:, None] * self._table("shares", 1).double()
         for j in range(1, len(contexts)):
             keys = self._table("keys", j + 1)
             begin = torch.searchsorted(keys, contexts[j] * size)  # of the words seen after each context
             seen = torch.searchsorted(keys, (contexts[j] + 1) * size) - begin
-            owner = torch.repeat_interleave(torch.arange(len(seen), device=seen.device), seen)
-            place = torch.arange(len(owner), device=seen.device) + (begin + seen - seen.cumsum(0))[owner]
+            owner, place = ragged_places(begin, seen)
             table[owner, keys[place] % size] += weights[j][owner] * self._table("shares", j + 1)[place]
         return table
 
@@ -394,7 +390,7 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
     def prepare_inputs_for_generation(  # type: ignore[override]  # transformers declares tensor types of its own
         self, input_ids: torch.Tensor, next_sequence_length: int | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Always the whole text: without a state the newest token alone would have lost its context."""
+        """Pass the whole text at each step: there is no state, and the newest token alone would lack its context."""
         return cast(Any, super()).prepare_inputs_for_generation(input_ids, next_sequence_length=None, **kwargs)
 
     # Loading
@@ -404,6 +400,8 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         """Load a checkpoint as every model does, and refuse tables that cannot have come from counting."""
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        # The tables index each other: a wrong number in a file could lead out of them, or to probabilities above 1
+        # unseen.
         counted = kwargs.get("strict", True) and not initialises_everything(kwargs)
         fault = model._fault() if counted else None
         if fault is not None:
@@ -423,15 +421,21 @@ class NGramForCausalLM(WithoutEmbeddingsMixin, SequencePreTrainedModel, Generati
         )
 
 
+def _refuse_state(cache: Any) -> None:
+    if cache is not None:
+        raise ValueError("An n-gram model keeps no state: leave cache out and give it the whole text.")
+
+
 def _to_the_front(
     input_ids: torch.Tensor, attention_mask: torch.Tensor | None, start: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(B, 1 + T): `start`, the real tokens of each row, anything; and (B, T): how many are real up to each place."""
+    """Move real tokens to the front: (B, 1 + T), behind `start`. Also return how many there are up to each place."""
     batch, time = input_ids.shape
     if attention_mask is None:
         read = torch.arange(1, time + 1, device=input_ids.device).expand(batch, time)
         return nn.functional.pad(input_ids.long(), (1, 0), value=start), read
-    real = own_columns(attention_mask, batch, time).bool()
+    # A context must not stop at padding, on whichever side or in between it stands.
+    real = mask_of_inputs(attention_mask, batch, time).bool()
     read = real.cumsum(1)
     words = input_ids.new_full((batch, time + 2), start, dtype=torch.long)
     words.scatter_(1, torch.where(real, read, time + 1), input_ids.long())  # what is not real goes to the last column
@@ -439,7 +443,7 @@ def _to_the_front(
 
 
 def _find(keys: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Where each wanted number stands in the sorted `keys`; -1 for those that do not."""
+    """Return where each wanted number stands in the sorted `keys`; -1 for those that do not."""
     if len(keys) == 0:
         return torch.full_like(wanted, -1)
     place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
@@ -447,7 +451,7 @@ def _find(keys: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def _finite_log(probabilities: torch.Tensor) -> torch.Tensor:
-    """Logarithms as float32; the lowest finite number for 0, so that what adds or subtracts them stays a number."""
+    """Take logarithms, float32; of 0 the lowest finite number, so that sums and differences are never NaN."""
     return probabilities.log().float().clamp(min=torch.finfo(torch.float32).min)
 
 

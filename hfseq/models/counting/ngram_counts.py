@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
+
+from ..base import check_range
 
 
 class Corpus(NamedTuple):
@@ -45,11 +48,9 @@ def read_corpus(
     impossible_ids: Sequence[int] = (),
     bos_token_id: int | None = None,
 ) -> Corpus:
-    """Join documents, checked.
+    """Check documents and join them.
 
     Args:
-        documents: Token ids of each.
-        vocab_size: V.
         boundary_ids: Tokens that no context looks back past; the first is put before documents without one.
         impossible_ids: Tokens that are never predicted; padding among them must not occur at all.
         bos_token_id: Where a document begins with it, it is context only.
@@ -57,10 +58,9 @@ def read_corpus(
     pieces = [ids for ids in map(_checked, documents) if ids.size]
     if not pieces:
         raise ValueError("There is nothing to count: the documents are empty.")
+    # Keys are row * V + word, which int32 ids would overflow.
     ids = np.concatenate(pieces).astype(np.int64)
-    wrong = ids[(ids < 0) | (ids >= vocab_size)]
-    if len(wrong):
-        raise ValueError(f"The documents hold the id {wrong[0]}, outside 0 to {vocab_size - 1} (vocab_size).")
+    check_range("token id", torch.from_numpy(ids), vocab_size, f" (config.vocab_size={vocab_size})")
     padding = ids[np.isin(ids, [token for token in impossible_ids if token != bos_token_id])]
     if len(padding):
         raise ValueError(
@@ -69,6 +69,7 @@ def read_corpus(
         )
     first = np.cumsum([0, *map(len, pieces)])[:-1]
     is_context = np.isin(ids, list(impossible_ids))
+    # A document that begins with bos has its boundary; the others get one put before them.
     bare = first
     if bos_token_id is not None:
         bare = first[ids[first] != bos_token_id]
@@ -80,6 +81,7 @@ def read_corpus(
         return Corpus(ids, depth, ~is_context, False)
     ids, is_context = np.insert(ids, bare, boundary_ids[0]), np.insert(is_context, bare, True)
     place = np.arange(len(ids))
+    # The last boundary before each token, itself included; its own context reaches back to the one before.
     boundary = np.maximum.accumulate(np.where(np.isin(ids, boundary_ids), place, 0))
     depth = place - np.concatenate([[0], boundary[:-1]])
     return Corpus(ids, depth, ~is_context, True)
@@ -98,9 +100,7 @@ def count_ngrams(corpus: Corpus, *, order: int, vocab_size: int, continuations: 
     """Count the n-grams of each order from 1 to `order`.
 
     Args:
-        corpus: From `read_corpus`.
         order: Words of the longest.
-        vocab_size: V.
         continuations: Count for all orders but the highest the different words before, instead of occurrences; where
             nothing can stand before, occurrences.
     """
@@ -109,6 +109,7 @@ def count_ngrams(corpus: Corpus, *, order: int, vocab_size: int, continuations: 
     levels = [Level(np.arange(vocab_size), np.bincount(rows[place], minlength=vocab_size))]
     for k in range(2, order + 1):
         first = rows[place[corpus.depth[place] == k - 2]]  # (k-1)-grams with nothing before them
+        # Where the document or the sentence is too young there is no n-gram of this order.
         place = place[corpus.depth[place] >= k - 1]
         keys, inverse, counts = np.unique(
             rows[place - 1] * vocab_size + corpus.ids[place], return_inverse=True, return_counts=True
@@ -116,6 +117,7 @@ def count_ngrams(corpus: Corpus, *, order: int, vocab_size: int, continuations: 
         if continuations:
             ends = np.empty(len(keys), dtype=np.int64)  # the last k - 1 words of each k-gram
             ends[inverse] = rows[place]
+            # Without a boundary token the beginning counts as one more word, however many documents begin that way.
             if not corpus.has_boundaries:
                 first = np.unique(first)
             shorter = levels.pop()
@@ -123,13 +125,14 @@ def count_ngrams(corpus: Corpus, *, order: int, vocab_size: int, continuations: 
             before = np.bincount(ends, minlength=size) + np.bincount(first, minlength=size)
             levels.append(Level(shorter.keys, before))
         levels.append(Level(keys, counts))
+        # The row of this order's n-gram at each place is the first part of the next order's key.
         rows = np.full(len(corpus.ids), -1)
         rows[place] = inverse
     return levels
 
 
 def kneser_ney_discounts(counts: np.ndarray, kind: str) -> np.ndarray:
-    """D_0 (of nothing nothing is taken), D_1, D_2 and D_3, from the counts of one order.
+    """Return D_0 (which is 0), D_1, D_2 and D_3, from the counts of one order.
 
     Args:
         counts: int64, (N,).
@@ -137,6 +140,7 @@ def kneser_ney_discounts(counts: np.ndarray, kind: str) -> np.ndarray:
     """
     n = np.bincount(np.minimum(counts, 5), minlength=6).astype(float)  # n[r]: how many have the count r
     r = np.arange(1, 4)
+    # A toy corpus, or one of letters, may lack n-grams of some count: the estimate is then no number in (0, r].
     with np.errstate(divide="ignore", invalid="ignore"):
         y = n[1] / (n[1] + 2 * n[2])
         discounts = r - (r + 1) * y * n[2:5] / n[1:4] if kind == "modified" else np.full(3, y)
@@ -152,11 +156,11 @@ def kneser_ney(context: np.ndarray, counts: np.ndarray, num_contexts: int, kind:
         context: int64, (N,): row of each n-gram's context.
         counts: int64, (N,).
         num_contexts: How many contexts there are.
-        kind: Of discounts.
 
     Returns:
         Each n-gram's share (N,) and each context's gamma (num_contexts,), float64.
     """
+    # What is taken from a context's counts is what its gamma has to give to the shorter context.
     taken = kneser_ney_discounts(counts, kind)[np.minimum(counts, 3)]
     left = np.bincount(context, weights=taken, minlength=num_contexts)
     total = np.bincount(context, weights=counts, minlength=num_contexts)
@@ -173,5 +177,5 @@ def add_k(
 
 
 def _ratio(left: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Gamma, 1 for contexts that nothing follows."""
+    """Return gamma = left / total, 1 for contexts that nothing follows."""
     return np.divide(left, total, out=np.ones(len(total)), where=total > 0)

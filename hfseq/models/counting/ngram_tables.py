@@ -43,6 +43,7 @@ def _fault_of_order(tables: Tables, k: int, vocab_size: int, impossible_ids: Seq
 def _fault_of_keys(name: str, keys: torch.Tensor, end: int) -> str | None:
     if len(keys) == 0:
         return None
+    # Binary search needs them sorted, and an n-gram must not stand there twice.
     falls = keys[1:] <= keys[:-1]
     if falls.any():
         row = int(falls.nonzero()[0]) + 1
@@ -71,7 +72,8 @@ def _fault_of_words(k: int, words: torch.Tensor, shares: torch.Tensor, impossibl
 
 
 def _fault_of_sums(tables: Tables, k: int, contexts: torch.Tensor, vocab_size: int) -> str | None:
-    """P sums to 1 after a context if the context's gamma and shares do, and P of the shorter context does."""
+    """Check that each context's gamma and shares sum to 1; then P does, if P of the shorter context does."""
+    # In float64: float32 sums of a frequent context's thousands of shares would be off by more than the tolerance.
     sums = tables[f"gammas_{k - 1}"].double().index_add(0, contexts, tables[f"shares_{k}"].double())
     wrong = (sums - 1).abs() > _TOLERANCE
     if not wrong.any():
@@ -84,7 +86,7 @@ def _fault_of_sums(tables: Tables, k: int, contexts: torch.Tensor, vocab_size: i
 
 
 def _words_of(tables: Tables, order: int, row: int, vocab_size: int) -> list[int]:
-    """The ids of the n-gram in a row; of order 0 there is one, without any."""
+    """Return the ids of the n-gram in a row; the one n-gram of order 0 has none."""
     words: list[int] = []
     for k in range(order, 0, -1):
         key = row if k == 1 else int(tables[f"keys_{k}"][row])

@@ -1,1 +1,1 @@
-"""What stands on a backbone: a loss and an answer for each task."""
+"""Heads: the output layers and losses of each task, on any backbone."""

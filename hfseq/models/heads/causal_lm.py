@@ -1,4 +1,4 @@
-"""Language models: what a backbone that reads forward says of the next token.
+"""Language models: the next token, predicted by a backbone that reads forward.
 
     P(x_1 ... x_n) = prod_t P(x_t | x_1 ... x_{t-1})                       the chain rule
     P(. | x_1 ... x_t) = softmax(W_out h_t + b_out)                        h_t: what the backbone has read
@@ -10,12 +10,11 @@ rare words. The loss is the mean of -log P(x_{t+1} | ...) in nats; in training M
     TAR  beta  * mean((h_{t+1} - h_t)^2)    h_t: before dropout
 
 Generation is transformers' own: the state travels as `cache` (`state.py`), so a token costs the same however
-much was read before it.
+long the text before it is.
 
 Shapes: B batch, T time, D width of the backbone's output, V vocabulary.
 """
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -27,14 +26,13 @@ from transformers.cache_utils import Cache
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
+from ..base import IGNORED, can_be_checked, check_range
 from ..calls import CausalLMOutputWithPast, model_call, with_cache
 from .lm_loss import linear_cross_entropy
 
-IGNORED = -100
-
 
 def check_output_weights(config: Any) -> None:
-    """Tied weights fit, and the cuts of an adaptive softmax lie in order inside the vocabulary."""
+    """Check that tied weights fit, and that the cuts of an adaptive softmax lie in order inside the vocabulary."""
     cutoffs = config.adaptive_softmax_cutoffs
     if config.tie_word_embeddings and config.embedding_size != config.output_size:
         raise ValueError(
@@ -59,16 +57,16 @@ def check_output_weights(config: Any) -> None:
 
 
 class LanguageKwargs(TransformersKwargs, total=False):
-    """What a language model's forward takes besides its parameters."""
+    """Arguments of a language model's forward besides its parameters."""
 
     shift_labels: torch.Tensor | None
 
 
 def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-    """(B, T) tokens of a text -> for each of its positions the token that follows, -100 where none does.
+    """Return for each position of (B, T) tokens the token that follows, -100 where none does.
 
     Padding neither predicts nor is predicted, whatever its labels are, so that a text's loss is the same with padding
-    on either side. A mask (B, 1, T, S) that is made for attention does not tell; there the labels alone count.
+    on either side. A mask (B, 1, T, S), made for attention, does not say what is padding; there only the labels count.
     """
     if attention_mask is not None and attention_mask.dim() == 2:
         real = attention_mask[:, -labels.shape[1] :].bool()
@@ -78,15 +76,24 @@ def next_tokens(labels: torch.Tensor, attention_mask: torch.Tensor | None) -> to
     return nn.functional.pad(labels, (0, 1), value=IGNORED)
 
 
+def targets_of(
+    labels: torch.Tensor | None, shift_labels: torch.Tensor | None, attention_mask: torch.Tensor | None
+) -> torch.Tensor | None:
+    """Return the token after each position: `shift_labels`, or what follows in `labels`; None without either."""
+    if labels is None or shift_labels is not None:
+        return shift_labels
+    return next_tokens(labels, attention_mask)
+
+
 def kept_outputs(
     outputs: torch.Tensor,
     logits_to_keep: int | torch.Tensor,
     attention_mask: torch.Tensor | None,
     seen: int | torch.Tensor = 0,
 ) -> torch.Tensor:
-    """The outputs whose logits are asked for.
+    """Return the outputs whose logits are asked for.
 
-    One is that of the last real token, on whichever side the padding is: `generate` asks for it and goes on from
+    If one is asked for, it is that of the last real token, on whichever side the padding is: `generate` goes on from
     there, also behind padding on the right.
 
     Args:
@@ -94,7 +101,7 @@ def kept_outputs(
         logits_to_keep: How many of the last positions, or which positions; 0: all.
         attention_mask: (B, S), 1 for real tokens, of which the last T columns count; or (B, 1, T, S), where a real
             token sees itself.
-        seen: Tokens that a cache held before these.
+        seen: Number of tokens in the cache before these.
     """
     if isinstance(logits_to_keep, torch.Tensor):
         return outputs[:, logits_to_keep]
@@ -108,55 +115,93 @@ def kept_outputs(
     else:
         itself = attention_mask[:, 0, step, step + seen]
         real = itself if itself.dtype == torch.bool else itself == 0
-    last = torch.where(real, step, -1).amax(1) % steps  # a row of padding alone: any, the last one
+    # Of a row of padding alone it is the last position; any would do.
+    last = torch.where(real, step, -1).amax(1) % steps
     return outputs[torch.arange(rows, device=outputs.device), last][:, None]
 
 
 def _check_last_chunk(before: torch.Tensor, real: torch.Tensor) -> None:
-    """Refuse prompts in chunks of which one is padding behind a text: its last token is in no output any more."""
-    if real.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return
-    if bool((before.any(1) & ~real.any(1)).any()):
+    """Refuse a prompt in chunks of which one is padding behind a text: its last token's output is gone."""
+    if can_be_checked(real) and bool((before.any(1) & ~real.any(1)).any()):
         raise ValueError(
-            "A chunk of a prompt is padding alone, behind the last token of its text, so that nothing tells what "
-            "comes next: pad on the left, or leave prefill_chunk_size out."
+            "A chunk of a prompt is nothing but padding behind the last token of its text, so that the next token "
+            "cannot be predicted: pad on the left, or leave prefill_chunk_size out."
         )
 
 
 def check_targets(targets: torch.Tensor, shape: torch.Size, vocab_size: int) -> None:
-    """Name labels that are no tokens; their values on the CPU only, elsewhere looking would wait for the device."""
+    """Refuse labels that are no tokens."""
     if targets.is_floating_point() or targets.shape != shape:
         raise ValueError(
             f"a language model's labels are token ids of shape {tuple(shape)}, one a token, got {targets.dtype} of "
             f"shape {tuple(targets.shape)}."
         )
-    if targets.device.type != "cpu" or torch.compiler.is_compiling() or targets.numel() == 0:
-        return
-    low, high = targets.aminmax()
-    if low >= 0 and high < vocab_size:
-        return
-    wrong = targets[(targets != IGNORED) & ((targets < 0) | (targets >= vocab_size))]
-    if len(wrong):
-        raise ValueError(f"label {int(wrong[0])} is outside 0 to {vocab_size - 1} (config.vocab_size={vocab_size}).")
+    check_range("label", targets, vocab_size, f" (config.vocab_size={vocab_size})", ignored=IGNORED)
 
 
 def mean_over_targets(
     total: torch.Tensor, targets: torch.Tensor, num_items_in_batch: torch.Tensor | int | None
 ) -> torch.Tensor:
-    """A summed loss -> the loss a predicted token, of this batch or of the whole update where Trainer counted it."""
+    """Divide a summed loss by the number of predicted tokens, of this batch or, as Trainer counted, of the update."""
     if num_items_in_batch is None:
-        num_items_in_batch = (targets != IGNORED).sum().clamp(min=1)  # a batch of one-token texts predicts nothing
+        # At least 1: a batch of one-token texts predicts nothing, and its loss is 0, not NaN.
+        num_items_in_batch = (targets != IGNORED).sum().clamp(min=1)
     return total / num_items_in_batch
+
+
+class NextTokenMixin(PreTrainedModel):
+    """`token_log_probs` for every model of the next token, neural or not.
+
+    A model says how it reads (`_read_text`), and how probable tokens are after that (`_log_probs`).
+    """
+
+    def _read_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Cache | None) -> Any:
+        """Read (B, T) tokens and return what `_log_probs` needs; the state reached is left in the cache."""
+        raise NotImplementedError
+
+    def _log_probs(self, read: Any, asked: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Return log P, (n), of the tokens `targets`, (n), after the positions marked in `asked`, (B, T)."""
+        raise NotImplementedError
+
+    @model_call()
+    def token_log_probs(
+        self,
+        input_ids: torch.Tensor,
+        shift_labels: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> torch.Tensor:
+        """Return log P of given next tokens, without a table of the whole vocabulary where nothing is asked.
+
+        Args:
+            input_ids: (B, T) token ids.
+            shift_labels: (B, T) the token after each position; -100: not asked.
+            attention_mask: As in `forward`.
+            cache: The state to continue from; the one reached is left in it.
+
+        Returns:
+            (B, T) natural logarithms; 0 where nothing is asked.
+        """
+        check_targets(shift_labels, input_ids.shape, self.config.vocab_size)
+        if input_ids.shape[1] == 0:
+            return torch.zeros(input_ids.shape, device=input_ids.device)
+        return self._target_log_probs(self._read_text(input_ids, attention_mask, cache), shift_labels)
+
+    def _target_log_probs(self, read: Any, targets: torch.Tensor) -> torch.Tensor:
+        asked = targets != IGNORED
+        log_probs = self._log_probs(read, asked, targets[asked])
+        zeros = torch.zeros(targets.shape, dtype=log_probs.dtype, device=log_probs.device)
+        return zeros.masked_scatter(asked, log_probs)
 
 
 @contextmanager
 def _as_its_weights(head: nn.AdaptiveLogSoftmaxWithLoss, hidden_states: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Torch's adaptive softmax mixes dtypes under autocast, and fails: leave it, in the dtype of its weights."""
+    """Leave autocast, under which torch's adaptive softmax mixes dtypes and fails: use the dtype of its weights."""
     with torch.autocast(hidden_states.device.type, enabled=False):
         yield hidden_states.to(head.head.weight.dtype)
 
 
-class CausalLMMixin(PreTrainedModel):
+class CausalLMMixin(NextTokenMixin):
     """`...ForCausalLM`: the next token, from a backbone that reads in one direction.
 
     Each model names `GenerationMixin` as a base of its own: transformers looks for it there.
@@ -167,6 +212,7 @@ class CausalLMMixin(PreTrainedModel):
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
+        # A transformer's base fills in what bidirectional=None means, in a copy.
         config = self.config
         if config.bidirectional:
             raise ValueError(
@@ -178,21 +224,12 @@ class CausalLMMixin(PreTrainedModel):
         if config.adaptive_softmax_cutoffs is None:
             self.lm_head = nn.Linear(config.output_size, config.vocab_size)
         else:
+            # It has weights of its own for each cluster.
             self._tied_weights_keys = {}
             self.lm_head = nn.AdaptiveLogSoftmaxWithLoss(
                 config.output_size, config.vocab_size, config.adaptive_softmax_cutoffs
             )
         self.post_init()
-
-    def generate(self, *args: Any, **kwargs: Any) -> Any:
-        """As transformers', which keeps these arguments from a function given as `custom_generate`."""
-        transformers: Any = super()
-        given = inspect.signature(transformers.generate).bind(*args, **kwargs).arguments
-        given |= given.pop("kwargs", {})
-        withheld = ("assistant_model", "streamer", "synced_gpus", "tokenizer")
-        if getattr(given.get("custom_generate"), "is_optional", False) and any(given.get(name) for name in withheld):
-            del given["custom_generate"]
-        return transformers.generate(**given)
 
     @model_call("shift_labels")
     @can_return_tuple
@@ -217,22 +254,22 @@ class CausalLMMixin(PreTrainedModel):
             inputs_embeds: (B, T, E) instead of `input_ids`.
             labels: (B, T) the same tokens as `input_ids`, -100 where nothing is to be learnt; shifted here.
             use_cache: Return the state reached.
-            logits_to_keep: Only the logits of so many last positions, see `kept_outputs`, or of these positions; 0:
-                all.
+            logits_to_keep: How many of the last positions get logits, see `kept_outputs`, or which positions; 0: all.
             num_items_in_batch: Tokens predicted in the whole update (all accumulation steps and processes), by which
                 the summed loss is divided; without it, the mean over this batch.
-            **kwargs: `shift_labels` (B, T) instead of `labels`, the token after each position, where it is known after
-                the last one (no parameter: Trainer would wait for both in every batch); `output_hidden_states`,
+            **kwargs: `shift_labels` (B, T) instead of `labels`: the token after each position, also after the last
+                one (no parameter: Trainer would expect both in every batch); `output_hidden_states`,
                 `output_attentions`.
 
         Returns:
             `logits` (B, T, V), `cache`, `hidden_states` and `attentions` as asked for, and `loss` where
-            there are labels; in training an adaptive softmax leaves the logits out: they would cost more than it
+            there are labels. In training with an adaptive softmax there are no logits: they would cost more than it
             saves.
         """
+        # 1. Read the texts, (B, T, D). TAR is about the last layer's outputs before dropout.
         shift_labels = kwargs.pop("shift_labels", None)
         shown = kwargs.pop("output_hidden_states", self.config.output_hidden_states)
-        penalised = self.training and self._weight_of("temporal_activation_regularization") > 0
+        needs_raw = self.training and self._weight_of("temporal_activation_regularization") > 0
         seen = 0 if cache is None else cache.get_seq_length()
         outputs = self.model(
             input_ids=input_ids,
@@ -240,34 +277,36 @@ class CausalLMMixin(PreTrainedModel):
             cache=cache,
             inputs_embeds=inputs_embeds,
             use_cache=use_cache,
-            **{**kwargs, "output_hidden_states": True if penalised else shown, "return_dict": True},
+            **{**kwargs, "output_hidden_states": True if needs_raw else shown, "return_dict": True},
         )
-        hidden_states = outputs.last_hidden_state  # (B, T, D)
-        if labels is not None and shift_labels is None:
-            shift_labels = next_tokens(labels, attention_mask)
-        logits, loss = None, None
-        if not (
-            self.training and shift_labels is not None and isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss)
-        ):
+        hidden_states = outputs.last_hidden_state
+        # 2. Find what is to be predicted: the token after each position, (B, T).
+        targets = targets_of(labels, shift_labels, attention_mask)
+        # 3. Score the vocabulary after the positions that are asked for, (B, K, V).
+        logits = None
+        if targets is None or not self.training or self._adaptive is None:
             logits = self._logits(kept_outputs(hidden_states, logits_to_keep, attention_mask, seen))
-        if shift_labels is not None:
-            check_targets(shift_labels, hidden_states.shape[:2], self.config.vocab_size)
-            is_whole = isinstance(logits_to_keep, int) and logits_to_keep == 0
-            loss = self._loss(hidden_states, logits if is_whole else None, shift_labels, num_items_in_batch)
-            if penalised or (self.training and self._weight_of("activation_regularization") > 0):
-                raw = outputs.hidden_states[-1] if penalised else None
+        # 4. Compare with the targets. Logits of some positions alone are no help there.
+        loss = None
+        if targets is not None:
+            check_targets(targets, hidden_states.shape[:2], self.config.vocab_size)
+            has_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
+            loss = self._loss(hidden_states, logits if has_all else None, targets, num_items_in_batch)
+            # 5. In training, add the penalties of Merity et al.
+            if needs_raw or (self.training and self._weight_of("activation_regularization") > 0):
+                raw = outputs.hidden_states[-1] if needs_raw else None
                 loss = loss + self._penalty(hidden_states, raw, attention_mask, num_items_in_batch)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
             **with_cache(outputs.cache),
-            hidden_states=None if penalised and not shown else outputs.hidden_states,
+            hidden_states=outputs.hidden_states if shown or not needs_raw else None,
             attentions=outputs.attentions,
         )
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """As transformers', for a softmax over the whole vocabulary."""
-        if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss) and new_num_tokens is not None:
+        """Resize as transformers does; refuse it for an adaptive softmax."""
+        if self._adaptive is not None and new_num_tokens is not None:
             if new_num_tokens == self.config.vocab_size:
                 return self.get_input_embeddings()
             raise ValueError(
@@ -276,21 +315,30 @@ class CausalLMMixin(PreTrainedModel):
             )
         return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
 
-    def _logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(..., D) -> (..., V); of an adaptive softmax the log-probabilities, which are logits of themselves."""
-        head = self.lm_head
-        if isinstance(head, nn.AdaptiveLogSoftmaxWithLoss):
-            flat = hidden_states.reshape(-1, hidden_states.shape[-1])
-            with _as_its_weights(head, flat) as given:
-                return head.log_prob(given).view(*hidden_states.shape[:-1], -1)
-        return head(hidden_states)
+    @property
+    def _adaptive(self) -> nn.AdaptiveLogSoftmaxWithLoss | None:
+        """The head, if it is an adaptive softmax."""
+        return self.lm_head if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss) else None
 
-    def _log_probs(self, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """(n, D) and (n) tokens -> (n) log P."""
-        if isinstance(self.lm_head, nn.AdaptiveLogSoftmaxWithLoss):
-            with _as_its_weights(self.lm_head, hidden_states) as given:
-                return self.lm_head(given, targets).output.float()
-        return -nn.functional.cross_entropy(self.lm_head(hidden_states).float(), targets, reduction="none")
+    def _logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Map (..., D) to (..., V); an adaptive softmax gives log-probabilities, which are their own logits."""
+        head = self._adaptive
+        if head is None:
+            return self.lm_head(hidden_states)
+        flat = hidden_states.reshape(-1, hidden_states.shape[-1])
+        with _as_its_weights(head, flat) as given:
+            return head.log_prob(given).view(*hidden_states.shape[:-1], -1)
+
+    def _read_text(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cache: Cache | None) -> Any:
+        outputs = self.model(input_ids, attention_mask, cache=cache, use_cache=cache is not None, return_dict=True)
+        return outputs.last_hidden_state
+
+    def _log_probs(self, read: torch.Tensor, asked: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        head, hidden_states = self._adaptive, read[asked]  # (n, D)
+        if head is None:
+            return -nn.functional.cross_entropy(self.lm_head(hidden_states).float(), targets, reduction="none")
+        with _as_its_weights(head, hidden_states) as given:
+            return head(given, targets).output.float()
 
     def _loss(
         self,
@@ -299,22 +347,22 @@ class CausalLMMixin(PreTrainedModel):
         targets: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None,
     ) -> torch.Tensor:
+        asked, head = targets != IGNORED, self.lm_head
+        # Logits that were made anyway are used; else the loss is taken a few rows at a time, and they never exist.
         if logits is not None:
-            loss = nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum")
+            total = nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum")
+        elif isinstance(head, nn.Linear):
+            total = linear_cross_entropy(hidden_states[asked], head.weight, head.bias, targets[asked])
         else:
-            counted = targets != IGNORED
-            if isinstance(self.lm_head, nn.Linear):
-                head = self.lm_head
-                loss = linear_cross_entropy(hidden_states[counted], head.weight, head.bias, targets[counted])
-                return mean_over_targets(loss, targets, num_items_in_batch)
-            loss = -self._log_probs(hidden_states[counted], targets[counted]).sum()
+            total = -self._log_probs(hidden_states, asked, targets[asked]).sum()
+            # A process whose texts have no rare word reaches not all weights, and the others would wait for their
+            # gradients for ever: touch each, at no weight.
             if torch.distributed.is_available() and torch.distributed.is_initialized():
-                # A share without a rare word reaches not all the weights, and the other processes would wait for them.
-                loss = loss + sum(weight.flatten()[:1].sum() * 0.0 for weight in self.lm_head.parameters())
-        return mean_over_targets(loss, targets, num_items_in_batch)
+                total = total + sum(weight.flatten()[:1].sum() * 0.0 for weight in head.parameters())
+        return mean_over_targets(total, targets, num_items_in_batch)
 
     def _weight_of(self, penalty: str) -> float:
-        """Of AR or TAR; only recurrent configs have them."""
+        """Return the weight of the AR or TAR penalty; 0 where the config has none."""
         return float(getattr(self.config, penalty, 0.0))
 
     def _penalty(
@@ -324,41 +372,16 @@ class CausalLMMixin(PreTrainedModel):
         attention_mask: torch.Tensor | None,
         num_items_in_batch: torch.Tensor | int | None,
     ) -> torch.Tensor:
-        """AR and TAR, summed over the tokens and divided as the loss is, so that accumulation stays exact."""
+        """Return AR and TAR, summed over the tokens and divided as the loss is, so that accumulation stays exact."""
         weight = self._weight_of("activation_regularization")
         real = hidden_states.new_ones(hidden_states.shape[:2])
         if attention_mask is not None:
             real = attention_mask[:, -hidden_states.shape[1] :].to(hidden_states.dtype)
         penalty = hidden_states.new_zeros(())
-        if weight > 0:  # outputs at padding are zero
+        # AR needs no mask: outputs at padding are zero.
+        if weight > 0:
             penalty = penalty + weight * hidden_states.float().pow(2).mean(-1).sum()
         if raw is not None:
             change = (raw[:, 1:] - raw[:, :-1]).float().pow(2).mean(-1) * real[:, 1:] * real[:, :-1]
             penalty = penalty + self._weight_of("temporal_activation_regularization") * change.sum()
         return penalty / (real.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
-
-    @model_call()
-    def token_log_probs(
-        self,
-        input_ids: torch.Tensor,
-        shift_labels: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        cache: Cache | None = None,
-    ) -> torch.Tensor:
-        """Log P of given next tokens, without a table of the whole vocabulary where nothing is asked.
-
-        Args:
-            input_ids: (B, T) token ids.
-            shift_labels: (B, T) the token after each position; -100: not asked.
-            attention_mask: As in `forward`.
-            cache: The state to continue from; the one reached is left in it.
-
-        Returns:
-            (B, T) natural logarithms; 0 where nothing is asked.
-        """
-        check_targets(shift_labels, input_ids.shape, self.config.vocab_size)
-        outputs = self.model(input_ids, attention_mask, cache=cache, use_cache=cache is not None, return_dict=True)
-        asked = shift_labels != IGNORED
-        found = torch.zeros(shift_labels.shape, dtype=torch.float32, device=shift_labels.device)
-        found[asked] = self._log_probs(outputs.last_hidden_state[asked], shift_labels[asked]).float()
-        return found

@@ -1,7 +1,8 @@
-"""Heads that any backbone can wear: a label for a text, from its pooled vector, or one for each of its tokens.
+"""A label for a text, from its pooled vector.
 
-A head is a mixin over a family's `...PreTrainedModel`; the family names its backbone in `backbone_class`, whose config
-has `output_size` (width of `last_hidden_state`), `has_backward_half`, `pooling` and `classifier_dropout`.
+A head, here and in the files beside it, is a mixin over a family's `...PreTrainedModel`, so that any backbone can
+have it. The family names its backbone in `backbone_class`, whose config has `output_size` (the width of
+`last_hidden_state`), `has_backward_half`, `pooling` and `classifier_dropout`.
 
 Shapes: B batch, T time, D width of the backbone's output, L labels, V vocabulary.
 """
@@ -16,7 +17,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import at_least_one_token
+from ..base import IGNORED, at_least_one_token, can_be_checked, check_range
 from ..calls import model_call
 from .pooling import SequencePooling
 
@@ -27,7 +28,7 @@ def sequence_loss(
     problem_type: str,
     num_items_in_batch: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
-    """Loss of one prediction per text: cross-entropy, binary cross-entropy per label, or squared error.
+    """Return the loss of one prediction a text: cross-entropy, binary cross-entropy per label, or squared error.
 
     `num_items_in_batch` is the number of label entries in *all* the batches of one update (every gradient accumulation
     step, every process), as Trainer counts them. The sum divided by it makes 4 x 8 texts the same update as 1 x 32;
@@ -37,11 +38,11 @@ def sequence_loss(
         logits: (B, L).
         labels: (B,) class ids (-100: no label), (B, L) 0 or 1 each, or (B,) or (B, L) numbers.
         problem_type: "single_label_classification", "multi_label_classification" or "regression".
-        num_items_in_batch: See above; without it, the mean over this batch.
+        num_items_in_batch: Without it, the loss is the mean over this batch.
     """
     logits = logits.float()
     if problem_type == "single_label_classification":
-        _check_classes(labels, logits)
+        check_classes(labels, logits)
         targets = labels.view(-1)
         loss_function: Callable[..., torch.Tensor] = nn.functional.cross_entropy
     else:
@@ -54,14 +55,14 @@ def sequence_loss(
             )
         targets = labels.float().view_as(logits)
         if not is_regression:
-            _check_shares(targets)
+            _check_between_0_and_1(targets)
     if num_items_in_batch is None:
         return loss_function(logits, targets)
     return loss_function(logits, targets, reduction="sum") / num_items_in_batch
 
 
-def _check_classes(labels: torch.Tensor, logits: torch.Tensor) -> None:
-    """Name a class id that does not exist; on the CPU only, elsewhere looking would wait for the device."""
+def check_classes(labels: torch.Tensor, logits: torch.Tensor) -> None:
+    """Refuse a class id that does not exist."""
     rows, num_labels = logits.shape
     if labels.is_floating_point() or labels.numel() != rows:
         raise ValueError(
@@ -69,16 +70,12 @@ def _check_classes(labels: torch.Tensor, logits: torch.Tensor) -> None:
             f"{tuple(labels.shape)} for {rows} texts. For numbers set problem_type to 'regression', for several "
             "labels a text to 'multi_label_classification'."
         )
-    if labels.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    wrong = labels[(labels != -100) & ((labels < 0) | (labels >= num_labels))]
-    if len(wrong):
-        raise ValueError(f"label {int(wrong[0])} is outside 0 to {num_labels - 1} (config.num_labels={num_labels}).")
+    check_range("label", labels, num_labels, f" (config.num_labels={num_labels})", ignored=IGNORED)
 
 
-def _check_shares(targets: torch.Tensor) -> None:
-    """Name a multi-label entry that is no share of yes: outside 0 to 1 the loss has no lower bound."""
-    if targets.device.type != "cpu" or torch.compiler.is_compiling():
+def _check_between_0_and_1(targets: torch.Tensor) -> None:
+    """Refuse a multi-label entry outside 0 to 1, where the loss has no lower bound."""
+    if not can_be_checked(targets):
         return
     wrong = targets[(targets < 0) | (targets > 1)]
     if len(wrong):
@@ -129,6 +126,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             `logits` (B, L) and, when asked for, `loss`, `hidden_states`, and `attentions`: those of the backbone's
             layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
         """
+        # 1. Read the texts, (B, T, D).
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         if output_attentions is None:
             output_attentions = self.config.output_attentions
@@ -139,22 +137,25 @@ class SequenceClassificationMixin(PreTrainedModel):
             output_attentions=output_attentions,
             **{**kwargs, "use_cache": False, "return_dict": True},
         )
+        # 2. Make one vector of each text.
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
+        # 3. Score the labels.
         logits = self.classifier(self.dropout(pooled))
+        # 4. Compare with the right ones.
         loss = None
         if labels is not None:
             loss = sequence_loss(logits, labels, self._problem_type(labels), num_items_in_batch)
+        # 5. Show what was attended to: in the layers, and in the end by the pooling.
+        attentions = (*(outputs.attentions or ()), *(() if weights is None else (weights,)))
         return SequenceClassifierOutput(
             loss=loss,
             logits=logits,
             hidden_states=outputs.hidden_states,
-            attentions=(outputs.attentions or ()) + (() if weights is None else (weights,)) or None
-            if output_attentions
-            else None,
+            attentions=attentions if output_attentions and attentions else None,
         )
 
     def _problem_type(self, labels: torch.Tensor) -> str:
-        """The config's, or transformers' guess from the labels, kept in the config so that pipelines know it too."""
+        """Return the config's, or transformers' guess from the labels, kept in the config for pipelines."""
         if self.config.problem_type is None:
             if self.num_labels == 1:
                 self.config.problem_type = "regression"

@@ -16,13 +16,14 @@ from torch.autograd.function import once_differentiable
 
 from ..recurrent.fused import product_dtype
 
-_NUMBERS_AT_ONCE = 2**20  # logits of a piece: 4 MB, about what a core's cache holds
+# Logits of a piece: 4 MB, about what a core's cache holds.
+_NUMBERS_AT_ONCE = 2**20
 
 
 def linear_cross_entropy(
     hidden_states: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
 ) -> torch.Tensor:
-    """Sum of the cross-entropies of `linear(hidden_states, weight, bias)`; products as autocast says.
+    """Return the sum of the cross-entropies of `linear(hidden_states, weight, bias)`; products as autocast says.
 
     Args:
         hidden_states: (n, D).
@@ -34,7 +35,7 @@ def linear_cross_entropy(
 
 
 def _products_in(hidden_states: torch.Tensor) -> torch.dtype:
-    """The dtype of matrix products: bfloat16 where the CPU has them, and what autocast wants on other devices."""
+    """Return the dtype of matrix products: bfloat16 where the CPU has it, elsewhere what autocast says."""
     device = hidden_states.device.type
     if device == "cpu":
         return product_dtype(hidden_states) or hidden_states.dtype
@@ -60,21 +61,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 logits = (piece @ transposed).float()
             if bias is not None:
                 logits += bias
+            # In float32 whatever the products are: the differences of large logits decide.
             log_probs = logits.log_softmax(1)
             chosen = log_probs.gather(1, own[:, None])
             total -= chosen.sum()
             kept.copy_(log_probs.exp_().scatter_add_(1, own[:, None], -torch.ones_like(chosen)))
+        # The gradient instead of the logits: the backward pass only scales it.
         ctx.save_for_backward(inputs, weight, gradient)
         ctx.has_bias, ctx.dtype = bias is not None, hidden_states.dtype
         return total
 
+    # With once_differentiable a second derivative is an error, not a wrong number.
     @staticmethod
-    @once_differentiable  # a second derivative is an error, not a wrong number
+    @once_differentiable
     def backward(ctx: Any, d_total: torch.Tensor) -> Any:
         inputs, weight, gradient = ctx.saved_tensors
         with torch.autocast(inputs.device.type, enabled=False):
             d_inputs = (gradient @ weight.to(gradient.dtype)).to(ctx.dtype) * d_total
             d_weight = (gradient.t() @ inputs).to(weight.dtype) * d_total
-            # A product, which sums bfloat16 ten times faster than `sum` does.
+            # A product, because it sums bfloat16 ten times as fast as `sum`.
             d_bias = (gradient.new_ones(1, len(gradient)) @ gradient)[0].to(weight.dtype) * d_total
         return d_inputs, d_weight, d_bias if ctx.has_bias else None, None, None

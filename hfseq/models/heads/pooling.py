@@ -13,7 +13,7 @@ class SequencePooling(nn.Module):
     attention   sum_t a_t h_t  with  a = softmax(v . tanh(W h_t))
 
     Args:
-        kind: One of the above.
+        kind: "last", "mean", "max", "mean_max" or "attention".
         hidden_size: D.
         has_backward_half: Whether the second half of D was read backward.
     """
@@ -44,7 +44,7 @@ class SequencePooling(nn.Module):
             pooled.append((hidden_states * real[..., None]).sum(1) / count)
         if self.kind in ("max", "mean_max"):
             low = torch.finfo(hidden_states.dtype).min
-            # max, not amax, whose gradient goes looking for ties.
+            # max, not amax: the gradient of amax looks for ties, which takes long.
             highest = hidden_states.masked_fill(~real[..., None], low).max(1).values
             pooled.append(highest * real.any(1, keepdim=True))
         return torch.cat(pooled, dim=-1), None
@@ -52,7 +52,8 @@ class SequencePooling(nn.Module):
     def _last(self, hidden_states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         step = torch.arange(real.shape[1], device=real.device)
         rows = torch.arange(real.shape[0], device=real.device)
-        last = (real * step).argmax(1)  # of a row without a token: 0, where the output is zero anyway
+        # Of a row without a token this is 0, where the output is zero anyway.
+        last = (real * step).argmax(1)
         if not self.has_backward_half:
             return hidden_states[rows, last] * real.any(1, keepdim=True)
         first = real.int().argmax(1)

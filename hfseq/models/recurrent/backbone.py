@@ -18,9 +18,9 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import capture_outputs
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, look_up, own_columns
+from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_dropout, mask_of_inputs
 from ..calls import CACHE_NAMES, BaseModelOutputWithPast, model_call, with_cache
-from ..configs import SequenceConfig, bounded, share
+from ..configs import SequenceConfig, bounded, probability
 from ..heads.causal_lm import check_output_weights
 from .cells import Cell
 from .loop import RecurrentLoop, TokenOrder
@@ -36,17 +36,17 @@ class RecurrentConfig(SequenceConfig):
         embedding_size: Width of a token's vector.
         hidden_size: Width of ONE direction, as in `torch.nn.LSTM`; a bidirectional layer gives twice as much. What
             comes out is `output_size` wide; `hfseq.export_text_encoder` tells that to sentence-transformers.
-        last_hidden_size: Width of one direction of the last layer, where it is another one: tied weights need that of
-            the embeddings (Merity et al. 2017).
+        last_hidden_size: Width of one direction of the last layer; None: `hidden_size`. Tied weights need that of the
+            embeddings (Merity et al. 2017).
         num_hidden_layers: Depth.
         bidirectional: Read from both ends.
-        embedding_dropout: Share of the vocabulary blanked per batch (all occurrences of a word at once).
+        embedding_dropout: Part of the vocabulary that is blanked per batch (all occurrences of a word at once).
         hidden_dropout: Dropout on the embeddings, between the layers and on the last output.
-        input_dropout: Dropout on the embeddings, where it is another one than `hidden_dropout`.
-        output_dropout: Dropout on the last output, likewise.
-        weight_drop: Share of each layer's recurrent weights dropped in a training batch.
+        input_dropout: Dropout on the embeddings; None: `hidden_dropout`.
+        output_dropout: Dropout on the last output; None: `hidden_dropout`.
+        weight_drop: Part of each layer's recurrent weights that is dropped per batch.
         dropout_kind: "element" draws anew at every step; "locked" keeps one mask for a whole text.
-        pooling: How a text's outputs become one vector, see `heads.SequencePooling`.
+        pooling: How a text's outputs become one vector, see `SequencePooling`.
         classifier_dropout: Dropout before the classifier.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the embeddings.
@@ -55,7 +55,7 @@ class RecurrentConfig(SequenceConfig):
             in order of frequency; None: the full softmax.
         activation_regularization: Weight of the squared outputs in a language model's training loss (AR).
         temporal_activation_regularization: Weight of the squared change of the outputs from step to step (TAR).
-        use_cache: Whether a model that reads forward returns its state when a call does not say so.
+        use_cache: Whether a model that reads forward returns its state where a call does not say.
     """
 
     keys_to_ignore_at_inference = list(CACHE_NAMES)
@@ -66,16 +66,16 @@ class RecurrentConfig(SequenceConfig):
     last_hidden_size: int | None = bounded(None, 1, 65_536)
     num_hidden_layers: int = bounded(1, 1, 64)
     bidirectional: bool = False
-    embedding_dropout: float | int = share(0.0)
-    hidden_dropout: float | int = share(0.1)
-    input_dropout: float | int | None = share(None)
-    output_dropout: float | int | None = share(None)
-    weight_drop: float | int = share(0.0)
+    embedding_dropout: float | int = probability(0.0)
+    hidden_dropout: float | int = probability(0.1)
+    input_dropout: float | int | None = probability(None)
+    output_dropout: float | int | None = probability(None)
+    weight_drop: float | int = probability(0.0)
     dropout_kind: Literal["element", "locked"] = "element"
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "last"
-    classifier_dropout: float | int = share(0.1)
+    classifier_dropout: float | int = probability(0.1)
     freeze_embeddings: bool = False
-    # 0.1, not the 0.02 of deep transformers: one shallow layer must hear its input from the first step on.
+    # 0.1, not the 0.02 of deep transformers: one shallow layer must notice its input from the first step on.
     initializer_range: float | int = bounded(0.1, 0.0, 10.0)
     tie_word_embeddings: bool = False
     adaptive_softmax_cutoffs: list[int] | None = None
@@ -88,18 +88,18 @@ class RecurrentConfig(SequenceConfig):
 
     @property
     def layer_types(self) -> list[str]:
-        """Tells transformers which cache layer to build (`state.py`)."""
+        """Which cache layer transformers builds for each layer (`state.py`)."""
         return [RECURRENT_LAYER_TYPE] * self.num_hidden_layers
 
     def validate_layer_type(self) -> None:
-        """Replaces transformers' check, which knows its own layer types only."""
+        """Replace transformers' check, which knows only its own layer types."""
 
     def validate_output_weights(self) -> None:
-        """Tied weights fit, and the cuts of an adaptive softmax lie in order inside the vocabulary."""
+        """Check that tied weights fit, and the cuts of an adaptive softmax."""
         check_output_weights(self)
 
     def make_cell(self) -> Cell:
-        """The cell that these fields describe."""
+        """Return the cell that these fields describe."""
         raise NotImplementedError(f"{type(self).__name__} must say which cell it means")
 
     @property
@@ -113,7 +113,7 @@ class RecurrentConfig(SequenceConfig):
         return (self.last_hidden_size or self.hidden_size) * (2 if self.bidirectional else 1)
 
     def hidden_size_of(self, layer_idx: int) -> int:
-        """H, the width of one direction of a layer."""
+        """Return H, the width of one direction of a layer."""
         is_last = layer_idx == self.num_hidden_layers - 1
         return self.last_hidden_size or self.hidden_size if is_last else self.hidden_size
 
@@ -126,9 +126,10 @@ class LockedDropout(nn.Module):
         self.p = p
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """values: (B, T, D)."""
+        """Drop the same features of values (B, T, D) at all steps of a text."""
         if not self.training or self.p == 0:
             return values
+        # The paper also keeps one mask inside the recurrence; here that is `weight_drop`, as in Merity et al.
         return values * nn.functional.dropout(values.new_ones(values.shape[0], 1, values.shape[2]), self.p)
 
 
@@ -137,10 +138,10 @@ class RecurrentLayer(GradientCheckpointingLayer):
 
     Args:
         cell: What is computed at each step.
-        input_size: Width of what comes in.
+        input_size: Width of the inputs.
         hidden_size: H, of one direction.
-        bidirectional: Whether to add the second direction.
-        weight_drop: See `RecurrentLoop`.
+        bidirectional: Whether there is a second direction.
+        weight_drop: As of `RecurrentLoop`.
         layer_idx: Place in the cache.
     """
 
@@ -163,16 +164,18 @@ class RecurrentLayer(GradientCheckpointingLayer):
         self.backward_loop = make_loop(backward=True) if bidirectional else None
 
     def forward(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache | None = None) -> torch.Tensor:
-        """hidden_states: (B, T, input) -> (B, T, D), zero where there is padding."""
+        """Map (B, T, input) to (B, T, D), zero where there is padding."""
         if cache is not None:
             return self._with_state(hidden_states, order, cache)
         loops = (self.forward_loop, self.backward_loop)
+        # Without a cache nobody asks for the states, which allows faster routes.
         outputs = [loop(hidden_states, order, with_state=False)[0] for loop in loops if loop is not None]
         return torch.cat(outputs, dim=-1)
 
     def _with_state(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache) -> torch.Tensor:
         """Continue from the cached state and leave the new one there."""
-        while len(cache.layers) <= self.layer_idx:  # a DynamicCache() made without a config has no layers yet
+        # A DynamicCache() made without a config has no layers yet.
+        while len(cache.layers) <= self.layer_idx:
             cache.layers.append(RecurrentStateLayer())
         layer = cache.layers[self.layer_idx]
         if not isinstance(layer, RecurrentStateLayer):
@@ -188,7 +191,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
     def _step_by_step(
         self, hidden_states: torch.Tensor, order: TokenOrder, layer: RecurrentStateLayer, states: States
     ) -> torch.Tensor:
-        """As the loop, leaving behind the states before each token: what is guessed may be taken back."""
+        """Do as the loop does, and keep the states before each token: assisted decoding may reject tokens."""
         outputs, before = [hidden_states.new_empty(len(hidden_states), 0, self.forward_loop.hidden_size)], []
         for t in range(order.steps):
             before.append(states)
@@ -209,7 +212,7 @@ class RecurrentPreTrainedModel(SequencePreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Recurrent weights by the rules of `RecurrentLoop`, which `init.*` keeps off what a checkpoint filled."""
+        """Initialise recurrent weights by the rules of `RecurrentLoop`, which leave loaded ones alone."""
         if isinstance(module, RecurrentLoop):
             module.reset_parameters()
         else:
@@ -239,25 +242,32 @@ class RecurrentModel(RecurrentPreTrainedModel):
             )
         )
         make_dropout = LockedDropout if config.dropout_kind == "locked" else nn.Dropout
-        shares = [config.input_dropout, *[None] * (config.num_hidden_layers - 1), config.output_dropout]
-        self.dropouts = nn.ModuleList(
-            make_dropout(config.hidden_dropout if share is None else share) for share in shares
-        )
+        own = [config.input_dropout, *[None] * (config.num_hidden_layers - 1), config.output_dropout]
+        self.dropouts = nn.ModuleList(make_dropout(config.hidden_dropout if p is None else p) for p in own)
         self.gradient_checkpointing = False
         self.post_init()
         self.freeze_parameters()
 
     def freeze_parameters(self) -> None:
-        """The embeddings, when the config freezes them."""
+        """Freeze the embeddings if the config says so."""
         self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
 
+    def _embed(self, input_ids: torch.Tensor | None) -> torch.Tensor:
+        """Map (B, T) ids to (B, T, E) vectors."""
+        assert input_ids is not None
+        return embed_with_word_dropout(
+            self.embed_tokens, input_ids, self.config.embedding_dropout if self.training else 0.0
+        )
+
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
-        if not self._goes_on(cache, use_cache):
+        """Return the cache to fill: the given one, a new one, or None."""
+        if not self._wants_cache(cache, use_cache):
             return None
         return DynamicCache(config=self.config) if cache is None else cache
 
+    # The last hidden state is the layer's own output, before dropout, which TAR is about.
     @model_call()
-    @capture_outputs(tie_last_hidden_states=False)  # the last one is the layer's own output, before dropout
+    @capture_outputs(tie_last_hidden_states=False)
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
@@ -280,18 +290,22 @@ class RecurrentModel(RecurrentPreTrainedModel):
         Returns:
             `last_hidden_state` (B, T, D), zero at padding; `cache` when asked for.
         """
+        # 1. Embed the words, (B, T, E). A text without tokens becomes one masked column.
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
-        blanked = self.config.embedding_dropout if self.training else 0.0
-        hidden_states = look_up(self.embed_tokens, input_ids, blanked) if input_ids is not None else inputs_embeds
-        assert hidden_states is not None
-        cache = self._cache(cache, use_cache)
+        hidden_states = self._embed(input_ids) if inputs_embeds is None else inputs_embeds
         batch, steps = hidden_states.shape[:2]
+        # 2. Find the state to continue from.
+        cache = self._cache(cache, use_cache)
+        seen = 0 if cache is None else cache.get_seq_length()
+        # 3. Find the real tokens, once for all layers.
         if attention_mask is not None:
-            attention_mask = own_columns(attention_mask, batch, steps, seen=cache.get_seq_length() if cache else 0)
+            attention_mask = mask_of_inputs(attention_mask, batch, steps, seen=seen)
         order = TokenOrder(batch, steps, attention_mask)
+        # 4. Run the layers, with dropout before, between and after them.
         for layer, dropout in zip((None, *self.layers), self.dropouts, strict=True):
             if layer is not None:
                 hidden_states = layer(hidden_states, order=order, cache=cache)
-            if dropout.training:  # a step of generation feels even a call that does nothing
+            # A call that does nothing would still slow down each step of generation.
+            if dropout.training:
                 hidden_states = dropout(hidden_states)
         return BaseModelOutputWithPast(last_hidden_state=hidden_states, **with_cache(cache))

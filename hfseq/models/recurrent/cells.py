@@ -11,7 +11,7 @@ With `ops = TORCH` the function is the reference: any device, any dtype, autogra
 (`kernels/cells/symbols.py`) the same function is differentiated and printed as fused kernels. An equation therefore
 uses only `ops`, +, -, *, / and numbers: no `if` on values, no indexing, no torch.
 
-Two kinds of gate differ from the above, because the books do:
+Two kinds of gate are not sums, because those of the books are not:
 
     split    the two products meet inside the equation: the gate is the pair (W x_t + b, U h_{t-1} + b')
     late     U meets a vector that the equation computes: the gate is a function, a(v) = W x_t + b + U v
@@ -28,11 +28,12 @@ A cell of your own is a decorated function:
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from inspect import signature
+from inspect import get_annotations, signature
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from typing_extensions import Required, TypedDict, Unpack
 
 Equation = Callable[[Any, Any, Any, Any], tuple[Any, ...]]
 
@@ -52,7 +53,7 @@ class Cell:
     """An equation and what it needs; each cell exists once, so that kernels are compiled once.
 
     Attributes:
-        equation: See above.
+        equation: The function of the module's docstring.
         gates: Their names; weights are stacked in this order: plain gates, then split ones, then the late one.
         states: Their names, h first.
         split: Gates whose two products meet in the equation.
@@ -61,7 +62,7 @@ class Cell:
         bias: Whether the input product has one.
         gate_bias: Initial biases other than 0.
         shared: Gates that `block_size` cells have in common (memory blocks).
-        block_size: See `shared`.
+        block_size: How many cells a block has.
         torch_mode: "LSTM", "GRU", "RNN_TANH" or "RNN_RELU" if torch has this very cell.
         source: How to make this cell again, (function, arguments): what a pickle holds.
     """
@@ -107,8 +108,9 @@ class Cell:
     def __copy__(self) -> "Cell":
         return self
 
+    # A copied model keeps its very cell, also when the name has since been given to another.
     def __deepcopy__(self, memo: Any) -> "Cell":
-        return self  # a copied model keeps its very cell, also when the name has since been given to another
+        return self
 
     def __reduce__(self) -> Any:
         if self.source is None:
@@ -116,7 +118,7 @@ class Cell:
         return self.source
 
     def gate_sizes(self, hidden_size: int) -> list[int]:
-        """Rows of the weights that belong to each gate."""
+        """Return how many rows of the weights belong to each gate."""
         return [hidden_size // (self.block_size if gate in self.shared else 1) for gate in self.gates]
 
     def step(
@@ -127,7 +129,7 @@ class Cell:
         bias_hh: torch.Tensor | None,
         params: torch.Tensor | None,
     ) -> tuple[torch.Tensor, ...]:
-        """One step of the reference.
+        """Run one step of the reference.
 
         Args:
             inputs: (B, G H) the input product of all gates, bias included.
@@ -137,8 +139,9 @@ class Cell:
             params: (number of vectors, H).
         """
         linear, dtype = torch.nn.functional.linear, states[0].dtype
+        # Products in the dtype of the weights, all else in float32 at least: sums of many steps need the digits.
         narrow = dtype in (torch.float16, torch.bfloat16)
-        wide = torch.Tensor.float if narrow else lambda tensor: tensor  # products as they come, all else in float32
+        wide = torch.Tensor.float if narrow else lambda tensor: tensor
         h = states[0]
         from_input, rows = inputs.chunk(len(self.gates), -1), weight_hh.chunk(len(self.gates))
         own = (None,) * len(self.split) if bias_hh is None else bias_hh.chunk(len(self.split))
@@ -157,13 +160,13 @@ class Cell:
         return tuple(state.to(dtype) for state in new)
 
     def check_states(self, new: tuple[Any, ...]) -> None:
-        """What the equation returns are the states it names."""
+        """Check that the equation returns the states that its cell names."""
         if not isinstance(new, tuple | list) or len(new) != len(self.states):
             count = len(new) if isinstance(new, tuple | list) else f"{type(new).__name__} instead of a tuple of"
             raise ValueError(f"the equation returns {count} states, but its cell names {self.states}")
 
     def named(self, params: Any) -> dict[str, tuple[Any, ...]]:
-        """The rows of `params` under the names the equation knows."""
+        """Return the rows of `params` under the names that the equation knows."""
         rows = iter(() if params is None else params)
         return {name: tuple(next(rows) for _ in values) for name, values in self.params.items()}
 
@@ -173,7 +176,7 @@ CELLS: dict[str, Cell] = {}
 
 
 def find_cell(name: str) -> Cell:
-    """The cell registered under this name."""
+    """Return the cell registered under this name."""
     if name not in CELLS:
         raise ValueError(
             f"no cell is called {name!r}: known are {', '.join(sorted(CELLS))}. A cell of your own must be registered "
@@ -182,29 +185,29 @@ def find_cell(name: str) -> Cell:
     return CELLS[name]
 
 
-def register_cell(
-    name: str | None = None,
-    *,
-    gates: tuple[str, ...],
-    states: tuple[str, ...] = ("h",),
-    split: tuple[str, ...] = (),
-    late: str | None = None,
-    params: Mapping[str, tuple[float, ...]] | None = None,
-    bias: bool = True,
-    gate_bias: Mapping[str, float] | None = None,
-) -> Callable[[Equation], Equation]:
-    """Decorate an equation to make it a cell that configs can name.
+class CellFields(TypedDict, total=False):
+    """The fields of `Cell` that a cell of one's own may set; `gates` are required."""
+
+    gates: Required[tuple[str, ...]]
+    states: tuple[str, ...]
+    split: tuple[str, ...]
+    late: str | None
+    params: Mapping[str, tuple[float, ...]]
+    bias: bool
+    gate_bias: Mapping[str, float]
+
+
+def register_cell(name: str | None = None, **fields: Unpack[CellFields]) -> Callable[[Equation], Equation]:
+    """Make an equation a cell that configs can name.
 
     Args:
         name: What to call it; the function's name if not given.
-        gates: As the attribute of `Cell`; so are the others.
-        states: See above.
-        split: See above.
-        late: See above.
-        params: See above.
-        bias: See above.
-        gate_bias: See above.
+        **fields: `gates`, `states`, `split`, `late`, `params`, `bias` and `gate_bias` of `Cell`.
     """
+    unknown = sorted(fields.keys() - get_annotations(CellFields).keys())
+    if unknown or "gates" not in fields:
+        wrong = f"does not know {', '.join(unknown)}" if unknown else "needs gates=(names of the gates)"
+        raise TypeError(f"register_cell {wrong}: it takes name, {', '.join(get_annotations(CellFields))}.")
 
     def register(equation: Equation) -> Equation:
         called = name or equation.__name__
@@ -212,24 +215,19 @@ def register_cell(
             raise ValueError(
                 f"{called!r} is a cell of hfseq: give yours another name, register_cell({called + '_2'!r}, ...)"
             )
-        CELLS[called] = Cell(
-            equation,
-            gates=tuple(gates),
-            states=tuple(states),
-            split=tuple(split),
-            late=late,
-            params=params or {},
-            bias=bias,
-            gate_bias=gate_bias or {},
-            source=(find_cell, (called,)),
-        )
+        given: dict[str, Any] = {each: value for each, value in fields.items() if value is not None}
+        # Lists are taken too; the cell is frozen, so they become tuples.
+        for each in ("gates", "states", "split"):
+            if each in given:
+                given[each] = tuple(given[each])
+        CELLS[called] = Cell(equation, **given, source=(find_cell, (called,)))
         return equation
 
     return register
 
 
 def _made_once(make: Callable[..., Cell]) -> Callable[..., Cell]:
-    """The same cell for the same arguments, however they are given, and findable again by a pickle."""
+    """Make a function return the same cell for the same arguments, in a form that a pickle can find again."""
     made: dict[tuple[Any, ...], Cell] = {}
 
     @wraps(make)
@@ -245,7 +243,7 @@ def _made_once(make: Callable[..., Cell]) -> Callable[..., Cell]:
 
 @_made_once
 def rnn_cell(nonlinearity: str = "tanh", residual: str = "none") -> Cell:
-    """The vanilla recurrent cell and its residual forms.
+    """Make the vanilla recurrent cell, or one of its residual forms.
 
         none      h_t = act(a_n)
         plain     h_t = h_{t-1} + act(a_n)                        the gradient has a way past every step
@@ -253,7 +251,7 @@ def rnn_cell(nonlinearity: str = "tanh", residual: str = "none") -> Cell:
 
     Args:
         nonlinearity: act: "tanh", "relu" or "sigmoid".
-        residual: One of the above.
+        residual: "none", "plain" or "forget".
     """
 
     def equation(ops: Any, gates: Any, states: Any, params: Any) -> tuple[Any, ...]:
@@ -264,6 +262,7 @@ def rnn_cell(nonlinearity: str = "tanh", residual: str = "none") -> Cell:
             return (update,)
         return (h + update,) if residual == "plain" else (ops.sigmoid(f[0]) * h + update,)
 
+    # The forget gate begins open, as the LSTM's does (bias 1).
     torch_modes = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}
     return Cell(
         equation,
@@ -284,7 +283,7 @@ def lstm_cell(
     block_size: int = 1,
     forget_bias: float = 1.0,
 ) -> Cell:
-    """Long short-term memory with each of its parts on a switch.
+    """Make a long short-term memory, with a switch for each of its parts.
 
         i = sigmoid(a_i)        f = sigmoid(a_f)        g = tanh(a_g)        o = sigmoid(a_o)
         c_t = f * c_{t-1} + i * g
@@ -297,7 +296,7 @@ def lstm_cell(
         peephole: The gates see the cell: a_i + p_i * c_{t-1}, a_f + p_f * c_{t-1}, a_o + p_o * c_t (Gers 2000).
         coupled: i = 1 - f, one gate less (Greff et al. 2017).
         layer_norm: a = LN(W x) + LN(U h) + b over all gates at once, and h = o * tanh(LN(c)) (Ba et al. 2016).
-        block_size: So many cells share their i, f and o (Hochreiter and Schmidhuber 1997).
+        block_size: How many cells share their i, f and o (Hochreiter and Schmidhuber 1997).
         forget_bias: Initial bias of a_f.
     """
     if coupled and not (input_gate and forget_gate):
@@ -323,6 +322,7 @@ def lstm_cell(
         shown = ops.tanh(_layer_norm(ops, (c,), params["cell_gain"])[0] + params["cell_bias"][0] if layer_norm else c)
         return (gate("o", c) * shown if output_gate else shown), c
 
+    # torch begins near b_f = 0, where half of the memory is gone after each step (Jozefowicz et al. 2015).
     gate_bias = {"f": forget_bias} if forget_gate else {}
     params: dict[str, tuple[float, ...]] = {"peephole": (0.0,) * len(seeing)} if seeing else {}
     if layer_norm:
@@ -336,7 +336,8 @@ def lstm_cell(
         states=("h", "c"),
         split=names if layer_norm else (),
         params=params,
-        bias=not layer_norm,  # a bias before the norm would be normalised away; the norm has its own behind it
+        # A bias before the norm would be normalised away; the norm has its own behind it.
+        bias=not layer_norm,
         gate_bias={} if layer_norm else gate_bias,
         shared=tuple(name for name in names if name != "g"),
         block_size=block_size,
@@ -345,7 +346,8 @@ def lstm_cell(
 
 
 def _normalised(ops: Any, gates: Any, params: Any) -> list[Any]:
-    """LN(W x) + LN(U h) + b for each gate. Ba et al. have a bias in each norm as well: three that only add up."""
+    """Return LN(W x) + LN(U h) + b for each gate."""
+    # Ba et al. have a bias in each of the two norms as well; three biases only add up, so one stays.
     from_input, from_state = zip(*gates, strict=True)
     inputs = _layer_norm(ops, from_input, params["input_gain"])
     recurrent = _layer_norm(ops, from_state, params["state_gain"])
@@ -353,17 +355,17 @@ def _normalised(ops: Any, gates: Any, params: Any) -> list[Any]:
 
 
 def _layer_norm(ops: Any, vectors: Any, gains: Any, epsilon: float = 1e-5) -> list[Any]:
-    """(v - mean) / sqrt(variance + epsilon) * gain, mean and variance over all the vectors together."""
-    share = 1.0 / len(vectors)
-    mean = ops.mean(sum(vectors)) * share
+    """Return (v - mean) / sqrt(variance + epsilon) * gain, mean and variance over all the vectors together."""
+    part = 1.0 / len(vectors)
+    mean = ops.mean(sum(vectors)) * part
     centred = [vector - mean for vector in vectors]
-    scale = ops.rsqrt(ops.mean(sum(vector * vector for vector in centred)) * share + epsilon)
+    scale = ops.rsqrt(ops.mean(sum(vector * vector for vector in centred)) * part + epsilon)
     return [vector * scale * gain for vector, gain in zip(centred, gains, strict=True)]
 
 
 @_made_once
 def gru_cell(reset: str = "after") -> Cell:
-    """The gated recurrent unit.
+    """Make the gated recurrent unit.
 
         r = sigmoid(a_r)        z = sigmoid(a_z)
         n = tanh(W_n x + b + r * (U_n h + b'))        reset "after" the product: torch.nn.GRU, cuDNN
@@ -379,6 +381,7 @@ def gru_cell(reset: str = "after") -> Cell:
 
     def equation(ops: Any, gates: Any, states: Any, params: Any) -> tuple[Any, ...]:
         (r, z, n), (h,) = gates, states
+        # z is what is kept, as in Cho et al.; Chung et al. (2014) write 1 - z for it.
         r, z = ops.sigmoid(r), ops.sigmoid(z)
         n = ops.tanh(n[0] + r * n[1] if reset == "after" else n(r * h))
         return ((1.0 - z) * n + z * h,)
@@ -393,7 +396,7 @@ def gru_cell(reset: str = "after") -> Cell:
 
 
 def minimal_gated(ops: Any, gates: Any, states: Any, params: Any) -> tuple[Any, ...]:
-    """The GRU with one gate in both roles (Zhou et al. 2016): f resets what is read and says how much is replaced."""
+    """Compute a GRU with one gate in both roles (Zhou et al. 2016): f resets what is read and how much is replaced."""
     (f, n), (h,) = gates, states
     f = ops.sigmoid(f)
     return ((1.0 - f) * h + f * ops.tanh(n(f * h)),)

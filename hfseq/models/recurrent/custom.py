@@ -35,7 +35,7 @@ class CustomConfig(RecurrentConfig):
     cell: str = "minimal_gated"
 
     def validate_cell(self) -> None:
-        """The cell exists, and its blocks fit the width."""
+        """Check that the cell exists, and that its blocks fit the width."""
         block_size = self.make_cell().block_size
         if self.hidden_size % block_size:
             raise ValueError(
@@ -43,7 +43,7 @@ class CustomConfig(RecurrentConfig):
             )
 
     def make_cell(self) -> Cell:
-        """The registered cell."""
+        """Return the registered cell."""
         return find_cell(self.cell)
 
 
@@ -86,5 +86,4 @@ __all__ = [
     "CustomForSequenceClassification",
     "CustomForTokenClassification",
     "CustomModel",
-    "CustomPreTrainedModel",
 ]

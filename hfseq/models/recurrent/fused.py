@@ -15,16 +15,18 @@ INTERFACE = 1
 
 @lru_cache(maxsize=1)
 def kernels() -> Any | None:
-    """The module `hfseq.kernels.cells.sequence`, imported at first use (numba takes a second); None without it."""
+    """Import `hfseq.kernels.cells.sequence` at first use (numba takes a second); return None without it."""
     try:
         from hfseq.kernels.cells import sequence
-    except (ImportError, OSError):  # OSError: LLVM's library does not load
+    # OSError: the library of LLVM does not load.
+    except (ImportError, OSError):
         return None
     return sequence if sequence.INTERFACE == INTERFACE else None
 
 
 def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
-    """The kernels, if they can take these tensors: on the CPU, all float32 or all float64."""
+    """Return the kernels if they can take these tensors: on the CPU, all float32 or all float64."""
+    # Subclasses, such as DTensor of a sharded model, do not hold all their numbers here.
     if any(type(tensor) not in (torch.Tensor, torch.nn.Parameter) for tensor in tensors if tensor is not None):
         return None
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
@@ -35,15 +37,16 @@ def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
 
 
 def gpu_kernels_for(*tensors: torch.Tensor | None) -> Any | None:
-    """The experimental kernels for a GPU, if somebody has enabled them (`hfseq.kernels.cells.gpu.enable`)."""
+    """Return the experimental kernels for a GPU, if enabled (`hfseq.kernels.cells.gpu.enable`)."""
+    # Never imported from here: without a call of `enable` these kernels are not used.
     gpu = sys.modules.get("hfseq.kernels.cells.gpu")
     return gpu if gpu is not None and gpu.INTERFACE == INTERFACE and gpu.fits(*tensors) else None
 
 
 def product_dtype(inputs: torch.Tensor) -> torch.dtype | None:
-    """bfloat16 for the kernels' matrix products: under autocast, where the CPU has them (avx512_bf16 or AMX).
+    """Return bfloat16 for the kernels' matrix products under autocast, where the CPU has it (avx512_bf16 or AMX).
 
-    Elsewhere they would be emulated, and slow.
+    Elsewhere it would be emulated, and slow.
     """
     wanted = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
     return torch.bfloat16 if wanted and inputs.dtype == torch.float32 and _has_bfloat16() else None
@@ -56,5 +59,5 @@ def _has_bfloat16() -> bool:
 
 @lru_cache(maxsize=1)
 def is_avx512() -> bool:
-    """Whether torch runs its AVX-512 kernels here."""
+    """Return whether torch runs its AVX-512 kernels here."""
     return torch.backends.cpu.get_cpu_capability() == "AVX512"

@@ -36,7 +36,7 @@ class GRUConfig(RecurrentConfig):
     reset: Literal["after", "before"] = "after"
 
     def make_cell(self) -> Cell:
-        """The GRU in this form."""
+        """Return the GRU in this form."""
         return gru_cell(self.reset)
 
 
@@ -79,5 +79,4 @@ __all__ = [
     "GRUForSequenceClassification",
     "GRUForTokenClassification",
     "GRUModel",
-    "GRUPreTrainedModel",
 ]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ from .state import States
 
 
 class Weights(NamedTuple):
-    """What one loop multiplies and adds.
+    """The weights of one loop, as its equation meets them.
 
     Attributes:
         weight_ih: (G H, I).
@@ -74,10 +74,11 @@ class Packing:
         self.first = self.sizes[0] if self.sizes else 0
         self.offsets = list(accumulate(self.sizes, initial=0))[:-1]
         self.before = [0, *(self.first + offset for offset in self.offsets)][:longest]
+        # Batches of one length need no look-up of places.
         self.even = longest > 0 and lengths[-1] == longest
 
     def previous(self, trace: torch.Tensor) -> torch.Tensor:
-        """(first + n, H), the initial states and those after each step -> (n, H), the states before each step."""
+        """Return the (n, H) states before each step, from a trace (first + n, H) that has the initial ones first."""
         if self.even:
             return trace[: len(trace) - self.first]
         return trace.index_select(0, self._previous.to(trace.device))
@@ -90,7 +91,7 @@ class Packing:
         )
 
     def reached(self, trace: torch.Tensor, initial: torch.Tensor) -> torch.Tensor:
-        """The states (states, B, H) after each row's last token; of a row without one, the initial ones."""
+        """Return the states (states, B, H) after each row's last token; of a row without one, the initial ones."""
         if self.even:
             return trace[:, len(trace[0]) - self.first :].clone()
         states = initial.clone()
@@ -101,6 +102,10 @@ class Packing:
     def _last(self) -> torch.Tensor:
         places = [self.first + self.offsets[length - 1] + row for row, length in enumerate(self.lengths[: self.first])]
         return torch.tensor(places, dtype=torch.long, device="cpu")
+
+
+Engine: TypeAlias = Callable[[Packing, torch.Tensor, torch.Tensor, Weights], tuple[torch.Tensor, torch.Tensor]]
+"""(packing, inputs (n, I), states (states, B, H), weights) -> outputs (n, H) and the states reached."""
 
 
 class TokenOrder:
@@ -148,7 +153,8 @@ class TokenOrder:
     def forward(self) -> torch.Tensor:
         """(B, T): row b meets position forward[b, k] at step k; the padding comes last."""
         assert self.real is not None
-        real = self.real.long()  # counted, not sorted: ONNX has no stable sort
+        real = self.real.long()
+        # Counted, not sorted: ONNX has no stable sort.
         padded = self.lengths[:, None] + (1 - real).cumsum(1) - 1
         rank = torch.where(self.real, real.cumsum(1) - 1, padded)
         step = torch.arange(self.steps, device=rank.device).expand_as(rank)
@@ -170,13 +176,13 @@ class TokenOrder:
         return self._packed_places(self.backward)
 
     def _packed_places(self, order: torch.Tensor) -> torch.Tensor:
-        """(n) places b T + t of the real tokens, step by step in this order."""
+        """Return the (n) places b T + t of the real tokens, step by step in this order."""
         rows = self._rows
         alive = torch.arange(self.steps, device=rows.device)[:, None] < self.lengths[rows]  # (T, B)
         return (rows * self.steps + order[rows].t())[alive]
 
     def pack(self, values: torch.Tensor, backward: bool) -> torch.Tensor:
-        """(B, T, I) -> (n, I), step by step in the direction's reading order."""
+        """Map (B, T, I) to (n, I), step by step in the direction's reading order."""
         if self.real is None:
             values = values.flip(1) if backward else values
             return values.transpose(0, 1).reshape(-1, values.shape[-1])
@@ -185,7 +191,7 @@ class TokenOrder:
         )
 
     def unpack(self, packed: torch.Tensor, backward: bool) -> torch.Tensor:
-        """(n, H) -> (B, T, H), zero where there is padding."""
+        """Map (n, H) to (B, T, H), zero where there is padding."""
         if self.real is None:
             values = packed.view(self.steps, self.batch, -1).transpose(0, 1)
             return values.flip(1) if backward else values
@@ -194,11 +200,11 @@ class TokenOrder:
         return values.index_copy(0, places, packed).view(self.batch, self.steps, -1)
 
     def sort(self, states: torch.Tensor) -> torch.Tensor:
-        """(states, B, H) with the rows in packed order."""
+        """Return (states, B, H) with the rows in packed order."""
         return states if self.real is None else states.index_select(1, self._rows)
 
     def unsort(self, states: torch.Tensor) -> torch.Tensor:
-        """The inverse of `sort`."""
+        """Undo `sort`."""
         return states if self.real is None else torch.empty_like(states).index_copy(1, self._rows, states)
 
 
@@ -210,8 +216,8 @@ class RecurrentLoop(nn.Module):
         input_size: I.
         hidden_size: H.
         backward: Whether it reads from the end.
-        weight_drop: Share of the recurrent weights that is dropped in training, the same ones at every step of a
-            batch (DropConnect, Wan et al. 2013; Merity et al. 2017).
+        weight_drop: Probability that a recurrent weight is dropped in training, for all steps of a batch (DropConnect,
+            Wan et al. 2013; Merity et al. 2017).
     """
 
     def __init__(
@@ -225,7 +231,8 @@ class RecurrentLoop(nn.Module):
         self.bias = nn.Parameter(torch.empty(rows)) if cell.bias else None
         has_bias_hh = cell.bias and cell.split
         self.bias_hh = nn.Parameter(torch.empty(len(cell.split) * hidden_size)) if has_bias_hh else None
-        for name, values in cell.params.items():  # on the loop itself: accelerate's hooks serve no ParameterDict
+        # On the loop itself: the hooks of accelerate do not reach into a ParameterDict.
+        for name, values in cell.params.items():
             self.register_parameter(f"param_{name}", nn.Parameter(torch.empty(len(values), hidden_size)))
         self.reset_parameters()
 
@@ -236,10 +243,11 @@ class RecurrentLoop(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Each gate on its own: input weights Xavier, recurrent ones orthogonal, biases as the cell says, else 0."""
+        """Initialise each gate alone: input weights Xavier, recurrent ones orthogonal, biases as the cell says."""
         sizes = self.cell.gate_sizes(self.hidden_size)
         for weight, rule in ((self.weight_ih, init.xavier_uniform_), (self.weight_hh, init.orthogonal_)):
             if not is_loaded(weight):
+                # Gate by gate: one gate's rows of an orthogonal matrix (G H, H) are not orthogonal by themselves.
                 for gate in weight.split(sizes):
                     rule(gate)
         if self.bias is not None and not is_loaded(self.bias):
@@ -253,10 +261,12 @@ class RecurrentLoop(nn.Module):
                     init.constant_(vector, value)
 
     def weights(self) -> Weights:
-        """The weights as the equation meets them: shared gates repeated for each cell of their block."""
-        vectors = [getattr(self, f"param_{name}") for name in self.cell.params]  # which a parametrization may make
+        """Return the weights as the equation meets them: shared gates are repeated for each cell of their block."""
+        # Not get_parameter: a parametrization may compute them.
+        vectors = [getattr(self, f"param_{name}") for name in self.cell.params]
         params = torch.cat(vectors) if len(vectors) > 1 else vectors[0] if vectors else None
         weight_hh: torch.Tensor = self.weight_hh
+        # Once a batch, not once a step: the same connections are missing at every step (Merity et al.).
         if self.training and self.weight_drop > 0:
             weight_hh = nn.functional.dropout(weight_hh, self.weight_drop)
         if self.cell.block_size == 1:
@@ -265,30 +275,35 @@ class RecurrentLoop(nn.Module):
         return Weights(self._repeat_shared(self.weight_ih), self._repeat_shared(weight_hh), bias, None, params)
 
     def _repeat_shared(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Cell j of the H belongs to block j mod H / block_size."""
+        """Repeat each shared gate; cell j of the H belongs to block j mod H / block_size."""
         gates = tensor.split(self.cell.gate_sizes(self.hidden_size))
         return torch.cat([gate for gate in gates for _ in range(self.hidden_size // len(gate))])
 
     def start(self, inputs: torch.Tensor) -> States:
-        """The states before the first token: zeros."""
+        """Return the states before the first token: zeros."""
         return (inputs.new_zeros(inputs.shape[0], self.hidden_size),) * len(self.cell.states)
 
     def forward(
         self, inputs: torch.Tensor, order: TokenOrder, states: States | None = None, *, with_state: bool = True
     ) -> tuple[torch.Tensor, States]:
-        """(B, T, I) -> outputs (B, T, H), zero at padding, and the states reached, each (B, H).
+        """Map (B, T, I) to outputs (B, T, H), zero at padding, and the states reached, each (B, H).
 
-        with_state=False leaves the states undefined, and allows a faster loop where torch's own runs.
+        with_state=False leaves the states undefined, and allows a faster route where torch has the cell.
         """
+        # 1. Take the weights, as dropout, sharing or a parametrization makes them.
         weights = self.weights()
         self._check(inputs, order, states, weights)
+        # 2. Begin from zeros, or where an earlier call ended.
+        states = states or self.start(inputs)
+        # 3. In a graph nothing may depend on the numbers in the mask.
         if torch.compiler.is_exporting() or torch.jit.is_tracing() or inputs.device.type == "meta":
             return self._traced(inputs, order, states, weights, with_state)
+        # 4. Elsewhere take the fastest route; torch.compile leaves it outside its graph.
         run = self._run_outside_graphs if torch.compiler.is_compiling() else self._run
-        return run(inputs, order, states or self.start(inputs), weights, with_state)
+        return run(inputs, order, states, weights, with_state)
 
     def _check(self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights) -> None:
-        """Kernels are given addresses: what does not fit must not reach them, nor be broadcast by torch."""
+        """Refuse what does not fit: kernels are given addresses, and torch would broadcast."""
         expected = (order.batch, order.steps, weights.weight_ih.shape[1])
         if inputs.shape != expected or order.batch == 0:
             raise ValueError(f"inputs of shape {tuple(inputs.shape)} must be {expected}, of one text or more.")
@@ -302,34 +317,48 @@ class RecurrentLoop(nn.Module):
     def _run(
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
-        if torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack():
-            # Tensors may have no memory there (FakeTensor), or rules that the kernels lack (torch.func).
-            return self._reference(inputs, order, states, weights)
-        engine: Callable[..., tuple[torch.Tensor, torch.Tensor]] = self._torch
+        """Take the fastest route there is; all of them give the same numbers."""
+        given, mode = (inputs, order, states, weights), self.cell.torch_mode
+        if _needs_plain_operations():
+            return self._reference(*given)
         kernels = kernels_for(inputs, *states, *weights)
+        gpu = gpu_kernels_for(inputs, *states, *weights) if kernels is None and mode is None else None
+        if kernels is not None and _is_short_step(order, kernels):
+            return self._fused_step(kernels, inputs, states, weights)
         if kernels is not None:
-            if order.one_step and not torch.is_grad_enabled() and order.batch <= kernels.MANY_ROWS_OF_A_STEP:
-                states = kernels.step(self.cell, inputs.squeeze(1), states, weights)
-                return torch.stack(states[:1], dim=1), states  # a copy: a user may change it, the cache must not
-            engine = partial(kernels.run, self.cell, product_dtype=product_dtype(inputs))
-        elif self.cell.torch_mode is None and (gpu := gpu_kernels_for(inputs, *states, *weights)) is not None:
-            engine = partial(gpu.run, self.cell)
-        elif self.cell.torch_mode is None:
-            return self._reference(inputs, order, states, weights)
-        elif order.real is None or (not with_state and self.cell.torch_mode != "RNN_RELU"):
-            # Without padding exact, states included; with it a ReLU's states could overflow on the way over it.
-            return self._padded(inputs, order, states, weights)
-        before = order.sort(torch.stack(states))
-        outputs, reached = engine(order.packing, order.pack(inputs, self.backward), before, weights)
-        return order.unpack(outputs, self.backward), order.unsort(reached).unbind()
+            return self._packed(partial(kernels.run, self.cell, product_dtype=product_dtype(inputs)), *given)
+        if gpu is not None:
+            return self._packed(partial(gpu.run, self.cell), *given)
+        if mode is None:
+            return self._reference(*given)
+        # Without padding torch's padded loop is exact. With it, its states are not ours; a ReLU's could even overflow.
+        if order.real is None or not (with_state or mode == "RNN_RELU"):
+            return self._padded(*given)
+        return self._packed(self._torch, *given)
 
     # The rows alive at each step are numbers that a traced graph cannot hold.
     _run_outside_graphs = torch.compiler.disable(_run)
 
+    def _fused_step(
+        self, kernels: Any, inputs: torch.Tensor, states: States, weights: Weights
+    ) -> tuple[torch.Tensor, States]:
+        """Read one token of each row: a step of generation."""
+        states = kernels.step(self.cell, inputs.squeeze(1), states, weights)
+        # `stack` makes a copy: a user may change the output, and the cache must not change with it.
+        return torch.stack(states[:1], dim=1), states
+
+    def _packed(
+        self, engine: Engine, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
+    ) -> tuple[torch.Tensor, States]:
+        """Run an engine that takes packed rows: pack, run, unpack."""
+        packed, before = order.pack(inputs, self.backward), order.sort(torch.stack(states))
+        outputs, reached = engine(order.packing, packed, before, weights)
+        return order.unpack(outputs, self.backward), order.unsort(reached).unbind()
+
     def _torch(
         self, packing: Packing, inputs: torch.Tensor, states: torch.Tensor, weights: Weights
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Torch's loop over the same packed rows; only rows with a token take part."""
+        """Run torch's loop over the same packed rows; only rows with a token take part."""
         reached = states.clone()
         if not packing.sizes:
             return inputs.new_zeros(0, self.hidden_size), reached
@@ -341,18 +370,20 @@ class RecurrentLoop(nn.Module):
     def _call_torch(
         self, inputs: torch.Tensor, states: torch.Tensor, weights: Weights, sizes: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """`torch.lstm` and its kin: packed rows with their sizes, or (B, T, I) without; states (states, B, H)."""
+        """Call `torch.lstm` or its kin on packed rows with their sizes, or on (B, T, I); states (states, B, H)."""
         bias = weights.weight_ih.new_zeros(len(weights.weight_ih)) if weights.bias is None else weights.bias
         bias_hh = torch.zeros_like(bias)
-        if weights.bias_hh is not None:  # torch adds two biases; they differ only where the equation keeps them apart
+        # torch adds two biases; the second matters only where the equation keeps them apart.
+        if weights.bias_hh is not None:
             bias_hh = torch.cat((bias_hh[: -len(weights.bias_hh)], weights.bias_hh))
         flat = (weights.weight_ih, weights.weight_hh, bias, bias_hh)
         is_lstm = self.cell.torch_mode == "LSTM"
         function = getattr(torch, str(self.cell.torch_mode).lower())
-        # cuDNN goes back only through what it was told is training; without dropout it changes nothing else. A graph,
+        # cuDNN has gradients only of what was run as training; without dropout that changes nothing else. A graph,
         # which is traced with gradients and checked without, must not differ by it.
         is_training = self.training if torch.jit.is_tracing() else torch.is_grad_enabled()
-        options = (True, 1, 0.0, is_training, False)  # has biases, layers, dropout, training, bidirectional
+        # Has biases, number of layers, dropout, training, bidirectional: torch has no names for them here.
+        options = (True, 1, 0.0, is_training, False)
         with _without_autocast_where_it_fails(inputs) as cast:
             states = cast(states)
             before = tuple(states[:, None]) if is_lstm else states[:1]
@@ -365,7 +396,7 @@ class RecurrentLoop(nn.Module):
     def _reference(
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
     ) -> tuple[torch.Tensor, States]:
-        """The equation, step by step; where there is padding, a step leaves the state as it was."""
+        """Run the equation step by step; where there is padding, a step leaves the state as it was."""
         gates = nn.functional.linear(inputs, weights.weight_ih, weights.bias)  # (B, T, G H)
         steps = range(inputs.shape[1])
         outputs = []
@@ -383,7 +414,7 @@ class RecurrentLoop(nn.Module):
     def _padded(
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
     ) -> tuple[torch.Tensor, States]:
-        """Torch's loop over each row's real tokens and then its padding, whose states are none of ours."""
+        """Run torch's loop over each row's real tokens and then its padding, whose states are wrong."""
         before = torch.stack(states)
         if order.real is None:
             outputs, reached = self._call_torch(inputs.flip(1) if self.backward else inputs, before, weights, None)
@@ -394,21 +425,31 @@ class RecurrentLoop(nn.Module):
         return torch.empty_like(outputs).scatter(1, index, outputs) * order.real[..., None], reached.unbind()
 
     def _traced(
-        self, inputs: torch.Tensor, order: TokenOrder, states: States | None, weights: Weights, with_state: bool
+        self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
-        """For graphs, in which nothing may depend on the numbers in the mask.
+        """Take a route for graphs, in which nothing may depend on the numbers in the mask.
 
         torch.jit.trace leaves the length open where torch has the cell and no state is carried. Elsewhere, and in
         torch.export, which unrolls torch's own loops as well, the graph is for this length: the equation T times.
         """
         if with_state or self.cell.torch_mode is None:
-            return self._reference(inputs, order, states or self.start(inputs), weights)
-        return self._padded(inputs, order, states or self.start(inputs), weights)
+            return self._reference(inputs, order, states, weights)
+        return self._padded(inputs, order, states, weights)
+
+
+def _needs_plain_operations() -> bool:
+    """Return whether tensors may have no memory (FakeTensor), or follow rules that kernels lack (torch.func)."""
+    return torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() > 0
+
+
+def _is_short_step(order: TokenOrder, kernels: Any) -> bool:
+    """Return whether this is one token of a few rows without gradients, where packing costs more than computing."""
+    return order.one_step and not torch.is_grad_enabled() and order.batch <= kernels.MANY_ROWS_OF_A_STEP
 
 
 @contextmanager
 def _without_autocast_where_it_fails(inputs: torch.Tensor) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
-    """Torch's CPU loops have no bfloat16 kernel below AVX-512: leave autocast there, for float32."""
+    """Leave autocast where torch's CPU loops have no bfloat16 kernel, below AVX-512: they run in float32."""
     if inputs.device.type != "cpu" or not torch.is_autocast_enabled("cpu") or is_avx512():
         yield lambda tensor: tensor
         return

@@ -33,7 +33,7 @@ class LSTMConfig(RecurrentConfig):
         peephole: The gates see the cell (Gers and Schmidhuber 2000).
         coupled: i = 1 - f, a quarter fewer parameters (Greff et al. 2017).
         layer_norm: Normalise gates and cell (Ba et al. 2016).
-        block_size: So many cells share their gates (Hochreiter and Schmidhuber 1997).
+        block_size: How many cells share their gates (Hochreiter and Schmidhuber 1997).
         forget_bias: Initial b_f. 1 keeps the cell's gradient alive from the first step (Jozefowicz et al. 2015).
     """
 
@@ -49,13 +49,13 @@ class LSTMConfig(RecurrentConfig):
     forget_bias: float | int = bounded(1.0, -10.0, 10.0)
 
     def validate_cell(self) -> None:
-        """The switches fit one another, and blocks fit the width."""
+        """Check that the switches fit one another, and that blocks fit the width."""
         if self.hidden_size % self.block_size:
             raise ValueError(f"block_size={self.block_size} does not divide hidden_size={self.hidden_size}")
         self.make_cell()
 
     def make_cell(self) -> Cell:
-        """The LSTM with these switches."""
+        """Return the LSTM with these switches."""
         return lstm_cell(
             input_gate=self.input_gate,
             forget_gate=self.forget_gate,
@@ -107,5 +107,4 @@ __all__ = [
     "LSTMForSequenceClassification",
     "LSTMForTokenClassification",
     "LSTMModel",
-    "LSTMPreTrainedModel",
 ]

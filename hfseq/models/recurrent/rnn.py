@@ -6,7 +6,7 @@
 
 with act = tanh, relu or sigmoid, and h_0 = 0. The simplest memory: one vector, rewritten whole at every step, which is
 why gradients through it vanish or explode. Adding to it instead gives the gradient a way past every step; a forget
-gate lets it be cleared again, and the next thought is the LSTM. With residual="none" `RNNModel` equals `torch.nn.RNN`
+gate lets it be cleared again; one step further is the LSTM. With residual="none" `RNNModel` equals `torch.nn.RNN`
 on every real token, see `loop.py` for padding, directions and state.
 """
 
@@ -37,7 +37,7 @@ class RNNConfig(RecurrentConfig):
     residual: Literal["none", "plain", "forget"] = "none"
 
     def make_cell(self) -> Cell:
-        """The cell with this activation and residual."""
+        """Return the cell with this activation and residual."""
         return rnn_cell(self.nonlinearity, self.residual)
 
 
@@ -80,5 +80,4 @@ __all__ = [
     "RNNForSequenceClassification",
     "RNNForTokenClassification",
     "RNNModel",
-    "RNNPreTrainedModel",
 ]

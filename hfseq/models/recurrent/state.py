@@ -15,6 +15,7 @@ RECURRENT_LAYER_TYPE = "hfseq_recurrent"
 
 States = tuple[torch.Tensor, ...]
 
+# How many tokens before a guess can still be taken back; each holds a copy of the state.
 _LONGEST_RECALL: Final = 64
 
 
@@ -32,7 +33,8 @@ class RecurrentStateLayer(CacheLayerMixin):
         self.states: States | None = None
         self.seq_length = 0
         self.record_past = False
-        self._history: list[States] = []  # the states before each of the last tokens, if they are recorded
+        # The states before each of the last tokens, if they are recorded.
+        self._history: list[States] = []
 
     # Code that walks over caches reads `keys` and `values`; here they are views of the state.
     @property
@@ -58,15 +60,14 @@ class RecurrentStateLayer(CacheLayerMixin):
         self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
 
     def keep(self, states: States, *, num_new_tokens: int, before: list[States] | None = None) -> None:
-        """The states reached after `num_new_tokens` more tokens.
-
-        They are re-bound, never copied in place: a state that carries gradients stays valid.
+        """Keep the states reached after `num_new_tokens` more tokens.
 
         Args:
-            states: Of the last token.
+            states: The states after the last token.
             num_new_tokens: How many tokens led there.
-            before: The states before each of them, while the past is recorded.
+            before: The states before each of them, needed while the past is recorded.
         """
+        # Re-bound, never copied in place: a state that carries gradients stays valid.
         self.lazy_initialization(states[0])
         if self.record_past:
             if before is None or len(before) != num_new_tokens:
@@ -76,19 +77,19 @@ class RecurrentStateLayer(CacheLayerMixin):
         self.seq_length += num_new_tokens
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Attention's way to add to a cache; a recurrent layer replaces its state (`keep`)."""
+        """Refuse what attention does with its cache; a recurrent layer replaces its state (`keep`)."""
         raise NotImplementedError("a recurrent layer keeps a state, it has no keys and values to add to")
 
     def get_seq_length(self) -> int:
-        """Tokens seen."""
+        """Return the number of tokens read."""
         return self.seq_length
 
     def get_max_length(self) -> int:
-        """No maximum: a state does not grow."""
+        """Return -1, for no maximum: a state does not grow."""
         return -1
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Length of the attention mask for `query_length` new tokens, and its offset."""
+        """Return the length of the attention mask for `query_length` new tokens, and its offset."""
         return self.seq_length + query_length, 0
 
     def activate_past_recording(self) -> None:
@@ -120,15 +121,15 @@ class RecurrentStateLayer(CacheLayerMixin):
         self._history = [tuple(change(state) for state in states) for states in self._history]
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        """Rows in the order of `beam_idx` (beam search)."""
+        """Put the rows in the order of `beam_idx` (beam search)."""
         self._map(lambda state: state.index_select(0, beam_idx.to(state.device)))
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        """Each row `repeats` times."""
+        """Repeat each row `repeats` times."""
         self._map(lambda state: state.repeat_interleave(repeats, dim=0))
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Only the rows `indices`."""
+        """Keep only the rows `indices`."""
         self._map(lambda state: state[indices])
 
     def detach(self) -> None:
@@ -140,5 +141,5 @@ class RecurrentStateLayer(CacheLayerMixin):
         self.states, self.seq_length, self._history = None, 0, []
 
 
-# A state does not grow, so that it is what a cache of fixed size would be as well.
+# A state does not grow, so that it also serves where a cache of fixed size is asked for.
 STATIC_LAYER_TYPE_MAPPING[RECURRENT_LAYER_TYPE] = RecurrentStateLayer

@@ -1,7 +1,7 @@
 """Attention (Bahdanau et al. 2015), as the transformer uses it (Vaswani et al. 2017), and the positions it needs.
 
     A = softmax(Q K^T / sqrt(d) + mask)        how much each query looks at each key; a row of A sums to 1
-    attention(Q, K, V) = A V                   what it sees there
+    attention(Q, K, V) = A V                   what it finds there
 
     Q_h = X W_Q,h   K_h = M W_K,h   V_h = M W_V,h                    h = 1 ... H heads, each of width d
     multi_head(X, M) = [attention(Q_1, K_1, V_1) ... attention(Q_H, K_H, V_H)] W_O
@@ -24,11 +24,12 @@ First, each query is compared with each key:
 >>> (Q @ K.T).tolist()
 [[2.0, 4.0, 4.0], [4.0, 16.0, 12.0], [4.0, 12.0, 10.0]]
 
-Second, a softmax makes shares of it; third, the values are mixed in these shares. `scaling=1` leaves out the division
-by sqrt(d), as introductions do, and there is one text, with one head:
+Second, a softmax makes weights of these scores; third, the values are added up with these weights. `scaling=1` leaves
+out the division by sqrt(d), as introductions do, and there is one text, with one head:
 
->>> outputs, shares = dot_product_attention(None, Q[None, None], K[None, None], V[None, None], None, scaling=1.0)
->>> [[round(share, 4) for share in row] for row in shares[0, 0].tolist()]
+>>> heads = [values[None, None] for values in (Q, K, V)]
+>>> outputs, attention_weights = dot_product_attention(None, *heads, None, scaling=1.0)
+>>> [[round(weight, 4) for weight in row] for row in attention_weights[0, 0].tolist()]
 [[0.0634, 0.4683, 0.4683], [0.0, 0.982, 0.018], [0.0003, 0.8805, 0.1192]]
 >>> [[round(value, 4) for value in row] for row in outputs[0, :, 0].tolist()]
 [[1.9366, 6.6831, 1.5951], [2.0, 7.964, 0.054], [1.9997, 7.7599, 0.3584]]
@@ -47,11 +48,11 @@ from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, EncoderDecoderCache
 
 Attend: TypeAlias = Callable[..., tuple[torch.Tensor, torch.Tensor | None]]
-"""(module, query, key, value, mask, dropout=, scaling=) -> outputs (B, T, H, d), shares (B, H, T, S) if it keeps them:
-the signature of transformers' attention functions."""
+"""(module, query, key, value, mask, dropout=, scaling=) -> outputs (B, T, H, d), their weights (B, H, T, S) or None:
+the signature of attention functions in transformers."""
 
 Mask: TypeAlias = Any
-"""As `visible` makes it; other attention functions take other forms, which transformers makes for them."""
+"""As `attention_mask_for` makes it; other attention functions take other forms, which transformers makes for them."""
 
 Rotation: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """Cosine and sine of the angles of rotary positions, (B, 1, T, d) each."""
@@ -67,7 +68,7 @@ def dot_product_attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attend in the three steps, keeping the shares: `attn_implementation="eager"`.
+    """Attend in three steps and keep the attention weights: `attn_implementation="eager"`.
 
     Args:
         module: Not used; other implementations find their settings there.
@@ -76,25 +77,29 @@ def dot_product_attention(
         value: (B, H, S, d).
         mask: Broadcast to (B, H, T, S); True where a query may look, or a number to add to the score.
         scaling: 1 / sqrt(d).
-        dropout: Share of the shares to drop.
-        **kwargs: Of other implementations.
+        dropout: Probability that an attention weight is dropped.
+        **kwargs: For other implementations.
 
     Returns:
-        The outputs (B, T, H, d), and the shares (B, H, T, S).
+        The outputs (B, T, H, d), and the attention weights (B, H, T, S).
     """
+    # 1. Compare each query with each key.
     scores = query @ key.transpose(-2, -1) * scaling  # (B, H, T, S)
+    # 2. Make weights of the scores, which sum to 1 over the keys.
     if mask is not None and mask.dtype == torch.bool:
         # Not -inf: a query that may look nowhere, at padding, would see NaN. It sees nothing.
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-        shares = scores.softmax(-1) * mask
+        attention_weights = scores.softmax(-1) * mask
     else:
-        shares = (scores if mask is None else scores + mask).softmax(-1)
-    shares = shares.to(value.dtype)  # autocast makes it float32
-    outputs = nn.functional.dropout(shares, dropout) @ value  # (B, H, T, d)
-    return outputs.transpose(1, 2).contiguous(), shares
+        attention_weights = (scores if mask is None else scores + mask).softmax(-1)
+    # Autocast makes a softmax float32.
+    attention_weights = attention_weights.to(value.dtype)
+    # 3. Add up the values with these weights.
+    outputs = nn.functional.dropout(attention_weights, dropout) @ value  # (B, H, T, d)
+    return outputs.transpose(1, 2).contiguous(), attention_weights
 
 
-def visible(
+def attention_mask_for(
     attention_mask: torch.Tensor | None,
     position_ids: torch.Tensor | None = None,
     *,
@@ -108,11 +113,11 @@ def visible(
 
     Args:
         attention_mask: (B, S) or shorter, 1 for real tokens; None: all are real.
-        position_ids: (B, T); where texts lie one behind the other in a row, each begins at 0 and, if `is_causal`, sees
-            itself alone.
+        position_ids: (B, T); where several texts stand in one row, each begins at 0 and, if `is_causal`, sees only
+            itself.
         queries: T.
-        keys: S, with room for tokens to come in a cache of fixed size.
-        seen: Tokens that a decoder has read before these.
+        keys: S, with room for future tokens in a cache of fixed size.
+        seen: Number of tokens that a decoder has read before these.
         is_causal: Whether query t sees no key after itself.
         device: Of the result.
 
@@ -127,6 +132,7 @@ def visible(
         text = (position_ids.diff(dim=1, prepend=position_ids[:, :1] - 1) != 1).cumsum(1)  # (B, T) which of the row's
         allowed = allowed & (text[:, None, :, None] == text[:, None, None, :])
     if attention_mask is not None:
+        # A cache of fixed size has keys behind the mask, where nothing is written yet.
         real = nn.functional.pad(attention_mask.bool(), (0, keys - attention_mask.shape[1]))
         allowed = allowed & real[:, None, None, :]
     return allowed if is_causal or attention_mask is not None else None
@@ -136,7 +142,7 @@ _FEW_KEYS = 128
 
 
 def slow_in_bfloat16(query: torch.Tensor, key: torch.Tensor) -> bool:
-    """Whether float32 is faster, which it is in training on a CPU with few keys.
+    """Return whether float32 is faster, as it is in training on a CPU with few keys.
 
     There the backward pass of torch's fused attention takes several times as long in bfloat16 as in float32.
     """
@@ -153,12 +159,12 @@ def attend_in_float32(
     mask: Mask,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """`attend` in float32, whatever autocast says; the outputs have the dtype of the query."""
+    """Call `attend` in float32, whatever autocast says; the outputs have the dtype of the query."""
     if isinstance(mask, torch.Tensor) and mask.is_floating_point():
         mask = mask.float()
     with torch.autocast(query.device.type, enabled=False):
-        outputs, shares = attend(module, query.float(), key.float(), value.float(), mask, **kwargs)
-    return outputs.to(query.dtype), shares
+        outputs, attention_weights = attend(module, query.float(), key.float(), value.float(), mask, **kwargs)
+    return outputs.to(query.dtype), attention_weights
 
 
 class LastLinear(nn.Linear):
@@ -172,10 +178,10 @@ class MultiHeadAttention(nn.Module):
         hidden_size: D.
         num_attention_heads: H, which divides D.
         bias: Whether the four products add a bias.
-        dropout: Share of the shares to drop in training.
+        dropout: Probability that an attention weight is dropped in training.
         is_causal: Whether no query sees a later key.
         layer_idx: Place in the cache.
-        config: Nothing here reads it; transformers' attention functions look up there how they are to run.
+        config: Not read here; transformers' attention functions look up there how to run.
     """
 
     def __init__(
@@ -217,27 +223,30 @@ class MultiHeadAttention(nn.Module):
             memory: M of cross-attention, (B, S, D).
             rotation: Of rotary positions.
             cache: Keys and values of earlier tokens, to which these are added.
-            **kwargs: Handed on to `attend`.
+            **kwargs: Passed on to `attend`.
 
         Returns:
-            (B, T, D), and the shares (B, H, T, S) where `attend` keeps them.
+            (B, T, D), and the attention weights (B, H, T, S) where `attend` keeps them.
         """
+        # 1. Queries, keys and values of each head.
         query = self._heads(self.q_proj(hidden_states))
         if memory is None:
             key, value = self._heads(self.k_proj(hidden_states)), self._heads(self.v_proj(hidden_states))
+            # 2. Turn queries and keys by their positions, before the cache: a key keeps its place.
             if rotation is not None:
                 query, key = rotate(query, rotation), rotate(key, rotation)
+            # 3. Put the keys and values of earlier tokens in front.
             if cache is not None:
                 key, value = cache.update(key, value, self.layer_idx)
         else:
             key, value = self._memory(memory, cache)
-        dropout = self.dropout if self.training else 0.0
+        # 4. Attend, in each head alone.
         if attend is not dot_product_attention and slow_in_bfloat16(query, key):
             attend = partial(attend_in_float32, attend)
-        outputs, shares = attend(
-            self, query, key, value, mask, dropout=dropout, scaling=self.head_size**-0.5, **kwargs
-        )
-        return self.o_proj(outputs.flatten(2)), shares
+        options = {"dropout": self.dropout if self.training else 0.0, "scaling": self.head_size**-0.5, **kwargs}
+        outputs, attention_weights = attend(self, query, key, value, mask, **options)
+        # 5. Mix the heads.
+        return self.o_proj(outputs.flatten(2)), attention_weights
 
     def _heads(self, values: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, H, T, d)."""
@@ -245,7 +254,10 @@ class MultiHeadAttention(nn.Module):
         return values.view(batch, steps, -1, self.head_size).transpose(1, 2)
 
     def _memory(self, memory: torch.Tensor, cache: Cache | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values of what the encoder has read, computed once for a whole text that is generated."""
+        """Return keys and values of what the encoder has read.
+
+        They are computed once for a whole text that is generated, and kept in the cache.
+        """
         if isinstance(cache, EncoderDecoderCache) and cache.is_updated.get(self.layer_idx):
             layer: Any = cache.cross_attention_cache.layers[self.layer_idx]
             return layer.keys, layer.values
@@ -261,7 +273,7 @@ class MultiHeadAttention(nn.Module):
 
 
 def angles(positions: torch.Tensor, width: int, base: float) -> torch.Tensor:
-    """Angle of each position at each of width / 2 frequencies: p / base^(2i / width).
+    """Return the angle of each position at each of width / 2 frequencies: p / base^(2i / width).
 
     Args:
         positions: (B, T).
@@ -269,14 +281,15 @@ def angles(positions: torch.Tensor, width: int, base: float) -> torch.Tensor:
         base: 10,000 in both papers: wave lengths from 2 pi to 10,000 * 2 pi tokens.
 
     Returns:
-        (B, T, width / 2), float32 whatever the model's dtype is: bfloat16 cannot count to 1,000.
+        (B, T, width / 2), float32 whatever the model's dtype is.
     """
+    # float32, because bfloat16 cannot count to 1,000.
     exponents = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width
     return positions[..., None].float() * torch.exp(exponents * -math.log(base))
 
 
 def sinusoids(positions: torch.Tensor, hidden_size: int) -> torch.Tensor:
-    """(B, T) -> (B, T, D), sine and cosine in turn; of any position, and nothing of it is stored.
+    """Map (B, T) positions to (B, T, D), sine and cosine in turn. Any position has one; none is stored.
 
         P[p, 2i] = sin(p / 10000^(2i / D))        P[p, 2i + 1] = cos(p / 10000^(2i / D))
 
@@ -287,17 +300,15 @@ def sinusoids(positions: torch.Tensor, hidden_size: int) -> torch.Tensor:
 
 
 def rotation_of(positions: torch.Tensor, head_size: int, base: float) -> Rotation:
-    """Rotary positions (Su et al. 2021): the angles by which queries and keys at these positions are turned."""
+    """Return the angles by which queries and keys at these positions are turned (rotary, Su et al. 2021)."""
     angle = angles(positions, head_size, base).repeat(1, 1, 2)[:, None]  # (B, 1, T, d)
     return angle.cos(), angle.sin()
 
 
 def rotate(values: torch.Tensor, rotation: Rotation) -> torch.Tensor:
-    """Turn each pair (x_i, x_{i + d/2}) by its angle; then q . k depends on how far apart the two tokens are alone.
-
-    The paper pairs neighbours, x_{2i} with x_{2i + 1}; halves, as everybody pairs them now, differ by the order of the
-    columns of W_Q and W_K, which are learnt.
-    """
+    """Turn each pair (x_i, x_{i + d/2}) by its angle; then q . k depends only on how far apart two tokens are."""
+    # The paper pairs neighbours, x_{2i} with x_{2i + 1}. To pair halves, as everybody does now, differs only in the
+    # order of the columns of W_Q and W_K, which are learnt.
     first, second = values.chunk(2, dim=-1)
     turned = values * rotation[0] + torch.cat((-second, first), dim=-1) * rotation[1]
     return turned.to(values.dtype)
@@ -306,21 +317,22 @@ def rotate(values: torch.Tensor, rotation: Rotation) -> torch.Tensor:
 def positions_of(
     attention_mask: torch.Tensor | None, steps: int, seen: int | torch.Tensor, device: torch.device
 ) -> torch.Tensor:
-    """The place of each of the last `steps` tokens among the real ones, (B or 1, T)."""
+    """Return the place of each of the last `steps` tokens among the real ones, (B or 1, T)."""
     if attention_mask is None:
         return torch.arange(steps, device=device)[None] + seen
     return ((attention_mask != 0).cumsum(1) - 1).clamp(min=0)[:, -steps:]
 
 
 def positions_in(mask: torch.Tensor, seen: int | torch.Tensor) -> torch.Tensor:
-    """The place of each token among the real ones, (B, T), where a causal mask (B, 1, T, S) tells them."""
+    """Return the place of each token among the real ones, (B, T), as a causal mask (B, 1, T, S) tells it."""
     visible_keys = (mask if mask.dtype == torch.bool else mask == 0)[:, 0].sum(-1)
     step = torch.arange(mask.shape[2], device=mask.device) + seen
-    return torch.minimum(visible_keys - 1, step).clamp(min=0)  # padding may see everything
+    # At most its own place: padding may see everything.
+    return torch.minimum(visible_keys - 1, step).clamp(min=0)
 
 
 def check_positions(positions: torch.Tensor, limit: int) -> None:
-    """Name a text that is longer than the learned positions; on the CPU only, elsewhere looking would wait."""
+    """Refuse a text that is longer than the learned positions; on the CPU only, elsewhere looking would wait."""
     if positions.device.type != "cpu" or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return
     last = int(positions.max())

@@ -10,7 +10,8 @@ Shapes: B batch, T time, D width.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -20,17 +21,36 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from .attention import Attend, LastLinear, Mask, MultiHeadAttention, Rotation
 
 
+class Attending(NamedTuple):
+    """How a batch attends, the same in every layer.
+
+    Attributes:
+        attend: The attention function.
+        mask: Who sees whom in the text, in the form that `attend` takes.
+        memory_mask: Which tokens of the memory are seen, in the same form.
+        rotation: The angles of rotary positions.
+        position_ids: As the model was given them. Flash attention, which takes no mask of several texts in a row, sees
+            by them where each begins.
+    """
+
+    attend: Attend
+    mask: Mask = None
+    memory_mask: Mask = None
+    rotation: Rotation | None = None
+    position_ids: torch.Tensor | None = None
+
+
 class FeedForward(nn.Module):
-    """What each position makes of what it has gathered.
+    """Two products with an activation in between, at each position alone.
 
         relu, gelu:  W_down act(W_up x)            swiglu:  W_down (silu(W_gate x) * W_up x)
 
     Args:
         hidden_size: D.
         intermediate_size: Width inside; None: 4 D, or 8/3 D where there are three matrices.
-        hidden_act: See above.
+        hidden_act: "relu", "gelu" or "swiglu".
         bias: Whether the products add a bias.
-        dropout: On the inside.
+        dropout: Dropout between the products.
     """
 
     def __init__(
@@ -45,7 +65,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) -> (B, T, D)."""
+        """Map (B, T, D) to (B, T, D)."""
         inner = self.up_proj(hidden_states)
         if self.gate_proj is None:
             inner = self.activation(inner)
@@ -58,12 +78,12 @@ class TransformerLayer(GradientCheckpointingLayer):
     """Self-attention, in a decoder that has an encoder cross-attention, and the feed-forward network.
 
     Args:
-        self_attention: Among the tokens of the text.
+        self_attention: From the tokens of the text to each other.
         feed_forward: At each of them.
-        cross_attention: To the memory that an encoder left.
-        make_norm: Makes the norm of each of these.
-        pre_norm: Whether it comes before, see the equations.
-        dropout: On what each of these adds.
+        cross_attention: From them to the memory that an encoder left.
+        make_norm: Makes one norm for each of the three.
+        pre_norm: Whether the norm comes before, as in "pre", or after the sum.
+        dropout: Dropout on what each of the three adds.
     """
 
     def __init__(
@@ -88,35 +108,43 @@ class TransformerLayer(GradientCheckpointingLayer):
     def forward(
         self,
         hidden_states: torch.Tensor,
-        attend: Attend,
-        mask: Mask = None,
-        rotation: Rotation | None = None,
+        how: Attending,
         memory: torch.Tensor | None = None,
-        memory_mask: Mask = None,
         cache: Cache | None = None,
-        position_ids: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """(B, T, D) -> (B, T, D); the other arguments as `MultiHeadAttention` takes them."""
+        """Map (B, T, D) to (B, T, D).
 
-        def look(x: torch.Tensor) -> torch.Tensor:
-            past = cache
-            past = past.self_attention_cache if isinstance(past, EncoderDecoderCache) else past
-            # Flash attention, which takes no mask of several texts in a row, sees by the positions where each begins.
-            own = {"mask": mask, "rotation": rotation, "cache": past, "position_ids": position_ids}
-            return self.self_attention(x, attend, **own, **kwargs)[0]
-
-        def look_at_memory(x: torch.Tensor) -> torch.Tensor:
-            attention: Any = self.cross_attention
-            return attention(x, attend, mask=memory_mask, memory=memory, cache=cache, **kwargs)[0]
-
+        Args:
+            hidden_states: (B, T, D).
+            how: How the batch attends.
+            memory: (B, S, D) what an encoder has read.
+            cache: Keys and values of earlier tokens.
+            **kwargs: Passed on to the attention function.
+        """
+        # 1. The tokens look at each other.
+        look = partial(self._attend_to_text, how=how, cache=cache, **kwargs)
         hidden_states = self._add(hidden_states, look, self.self_attention_norm)
+        # 2. In a decoder beside an encoder, they look at what the encoder has read.
         if self.cross_attention_norm is not None:
-            hidden_states = self._add(hidden_states, look_at_memory, self.cross_attention_norm)
+            look = partial(self._attend_to_memory, how=how, memory=memory, cache=cache, **kwargs)
+            hidden_states = self._add(hidden_states, look, self.cross_attention_norm)
+        # 3. Each position alone works on what it has gathered.
         return self._add(hidden_states, self.feed_forward, self.feed_forward_norm)
 
+    def _attend_to_text(self, x: torch.Tensor, how: Attending, cache: Cache | None, **kwargs: Any) -> torch.Tensor:
+        past = cache.self_attention_cache if isinstance(cache, EncoderDecoderCache) else cache
+        own = {"mask": how.mask, "rotation": how.rotation, "cache": past, "position_ids": how.position_ids}
+        return self.self_attention(x, how.attend, **own, **kwargs)[0]
+
+    def _attend_to_memory(
+        self, x: torch.Tensor, how: Attending, memory: torch.Tensor | None, cache: Cache | None, **kwargs: Any
+    ) -> torch.Tensor:
+        attention: Any = self.cross_attention
+        return attention(x, how.attend, mask=how.memory_mask, memory=memory, cache=cache, **kwargs)[0]
+
     def _add(self, x: torch.Tensor, sublayer: Callable[[torch.Tensor], torch.Tensor], norm: nn.Module) -> torch.Tensor:
-        """The residual connection, and its norm before or after."""
+        """Add what a sub-layer makes of x (the residual connection), with the norm before or after."""
         if self.pre_norm:
             return x + self.dropout(sublayer(norm(x)))
         return norm(x + self.dropout(sublayer(x)))

@@ -1,4 +1,4 @@
-"""The transformer as published (Vaswani et al. 2017): an encoder that reads, and a decoder that writes what it read.
+"""The transformer as published (Vaswani et al. 2017): an encoder that reads, and a decoder that writes.
 
     m = encoder(x_1 ... x_n)                                              the memory, one vector a source token
     P(y_t | y_1 ... y_{t-1}, x) = softmax(W_out decoder(y_1 ... y_{t-1}, m)_t)
@@ -25,7 +25,15 @@ from ..base import at_least_one_token, check_rank
 from ..calls import Seq2SeqLMOutput, Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from ..configs import bounded
 from ..heads.causal_lm import IGNORED, check_targets, kept_outputs, mean_over_targets
-from .transformer import TransformerConfig, TransformerModel, TransformerPreTrainedModel
+from .transformer import TransformerModel, TransformerPreTrainedModel
+from .transformer_config import TransformerConfig
+
+
+class Seq2SeqKwargs(TransformersKwargs, total=False):
+    """Arguments of a forward with a head besides its parameters."""
+
+    decoder_inputs_embeds: torch.Tensor | None
+    use_cache: bool | None
 
 
 @strict
@@ -35,9 +43,9 @@ class TransformerSeq2SeqConfig(TransformerConfig):
     What classifiers read (`pooling`, `classifier_dropout`) means nothing here.
 
     Args:
-        num_encoder_layers: Where the encoder has another number than `num_hidden_layers`, which the decoder has.
-        decoder_start_token_id: What the decoder is given before its first token; None: `bos_token_id`, or where there
-            is none `pad_token_id`.
+        num_encoder_layers: Depth of the encoder; None: `num_hidden_layers`, which is the depth of the decoder.
+        decoder_start_token_id: What the decoder reads before its first token; None: `bos_token_id`, or without one
+            `pad_token_id`.
     """
 
     model_type = "hfseq_transformer_seq2seq"
@@ -53,7 +61,7 @@ class TransformerSeq2SeqConfig(TransformerConfig):
             self.decoder_start_token_id = self.pad_token_id if self.bos_token_id is None else self.bos_token_id
 
     def validate_directions(self) -> None:
-        """The encoder sees everything and the decoder the past, always."""
+        """Refuse a choice: the encoder always sees everything, and the decoder the past."""
         if self.bidirectional is not None:
             raise ValueError(
                 f"bidirectional={self.bidirectional} is for encoders and decoders alone: leave it out, or use "
@@ -61,7 +69,7 @@ class TransformerSeq2SeqConfig(TransformerConfig):
             )
 
     def validate_output_weights(self) -> None:
-        """One softmax over the whole vocabulary."""
+        """Allow only one softmax over the whole vocabulary."""
         if self.adaptive_softmax_cutoffs is not None:
             raise ValueError(
                 f"adaptive_softmax_cutoffs={self.adaptive_softmax_cutoffs} is for TransformerForCausalLM: leave it "
@@ -69,12 +77,12 @@ class TransformerSeq2SeqConfig(TransformerConfig):
             )
 
     def validate_start(self) -> None:
-        """A text begins with some token."""
+        """Check that there is a token that a text begins with."""
         if self.decoder_start_token_id is None and self.bos_token_id is None and self.pad_token_id is None:
             raise ValueError("decoder_start_token_id, bos_token_id and pad_token_id are None: the decoder needs one")
 
     def part(self, *, is_encoder: bool) -> TransformerConfig:
-        """The configuration of the encoder or of the decoder."""
+        """Return the configuration of the encoder, or of the decoder."""
         values = {name: getattr(self, name) for name in get_annotations(TransformerConfig)}
         if is_encoder and self.num_encoder_layers is not None:
             values["num_hidden_layers"] = self.num_encoder_layers
@@ -87,7 +95,8 @@ class TransformerSeq2SeqPreTrainedModel(TransformerPreTrainedModel):
     """Base of the classes with encoder and decoder."""
 
     config: TransformerSeq2SeqConfig
-    _reads_ahead = None  # the encoder does, the decoder does not
+    # The encoder reads ahead, the decoder does not.
+    _reads_ahead = None
     # transformers leaves out queries where the mask of the *keys* has padding, which is wrong of a memory.
     _supports_flash_attn = False
     read_by_layers = frozenset()
@@ -104,15 +113,15 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
         self.freeze_parameters()
 
     def freeze_parameters(self) -> None:
-        """The embeddings, when the config freezes them."""
+        """Freeze the embeddings if the config says so."""
         self.encoder.freeze_parameters()
 
     def get_input_embeddings(self) -> nn.Module:
-        """The words' vectors."""
+        """Return the words' vectors."""
         return self.encoder.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace them."""
+        """Replace the words' vectors, of encoder and decoder."""
         self.encoder.set_input_embeddings(value)
         size = value.get_parameter("weight").shape[0]
         self.encoder.config.vocab_size = self.decoder.config.vocab_size = size
@@ -150,9 +159,11 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
             `last_hidden_state` (B, T, D) of the decoder, `encoder_last_hidden_state` (B, S, D) and, when asked for,
             `cache`, the hidden states and attentions of both, and `cross_attentions` (B, H, T, S).
         """
-        # Of this config, which the parts do not see.
+        # 1. Take defaults from this config, which the parts do not see.
         kwargs.setdefault("output_attentions", self.config.output_attentions)
         kwargs.setdefault("output_hidden_states", self.config.output_hidden_states)
+        use_cache = wants_cache(self.config) if use_cache is None else use_cache
+        # 2. Read the sources into the memory, (B, S, D), unless an earlier call did.
         if encoder_outputs is None:
             input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
             encoder_outputs = self.encoder(
@@ -160,18 +171,14 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
             )
         given: Any = encoder_outputs
         encoded = BaseModelOutput(*given[:3]) if isinstance(given, tuple | list) else given
-        if decoder_inputs_embeds is None:
-            if decoder_input_ids is None:
-                raise ValueError(
-                    "A decoder needs a beginning: give decoder_input_ids, or labels to a model with a head. For "
-                    "vectors of the sources alone call model.get_encoder()."
-                )
-            check_rank(decoder_input_ids, "decoder_input_ids")
-            decoder_inputs_embeds = self.encoder.embed(decoder_input_ids)
         memory: Any = encoded.last_hidden_state
-        use_cache = wants_cache(self.config) if use_cache is None else use_cache
-        if attention_mask is not None and attention_mask.shape[1] == 0:  # the source of no token, see the encoder
+        # For a source without tokens the encoder made one masked column.
+        if attention_mask is not None and attention_mask.shape[1] == 0:
             attention_mask = attention_mask.new_zeros(memory.shape[:2])
+        # 3. Embed the beginnings of the targets with the encoder's words, (B, T, D).
+        if decoder_inputs_embeds is None:
+            decoder_inputs_embeds = self._embed_targets(decoder_input_ids)
+        # 4. Read them, looking at the memory.
         outputs = self.decoder(
             inputs_embeds=decoder_inputs_embeds,
             attention_mask=decoder_attention_mask,
@@ -192,6 +199,15 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
             encoder_attentions=encoded.attentions,
         )
 
+    def _embed_targets(self, decoder_input_ids: torch.Tensor | None) -> torch.Tensor:
+        if decoder_input_ids is None:
+            raise ValueError(
+                "A decoder needs a beginning: give decoder_input_ids, or labels to a model with a head. For "
+                "vectors of the sources alone call model.get_encoder()."
+            )
+        check_rank(decoder_input_ids, "decoder_input_ids")
+        return self.encoder.embed(decoder_input_ids)
+
 
 class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, GenerationMixin):
     """Encoder and decoder, and the next target token: translation and whatever else turns a text into a text."""
@@ -205,19 +221,21 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
         self.post_init()
 
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
-        """(B, T) targets -> what the decoder has read before each: the start, then the targets but the last."""
+        """Return what the decoder has read before each of (B, T) targets: the start, then all but the last."""
         if labels.dim() != 2 or labels.shape[1] == 0:
             raise ValueError(f"labels are (batch, target tokens), one token a row or more, got {tuple(labels.shape)}.")
         check_targets(labels, labels.shape, self.config.vocab_size)
         start: Any = self.config.decoder_start_token_id
         shifted = labels.roll(1, dims=1)
-        shifted = shifted.masked_fill(shifted == IGNORED, start)  # any token: what follows it is not asked for
+        # Any token would do in place of -100: what follows it is not asked for.
+        shifted = shifted.masked_fill(shifted == IGNORED, start)
         shifted[:, 0] = start
         return shifted
 
-    @model_call()
+    # Trainer and `generate` look for these parameters by name; the others are in `kwargs`.
+    @model_call("decoder_inputs_embeds")
     @can_return_tuple
-    def forward(  # type: ignore[misc]  # transformers lists parameters too
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -226,38 +244,26 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
         encoder_outputs: BaseModelOutput | tuple[torch.Tensor, ...] | None = None,
         cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
-        decoder_inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
-        use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        **kwargs: Unpack[TransformersKwargs],
+        **kwargs: Unpack[Seq2SeqKwargs],
     ) -> Seq2SeqLMOutput:
         """Predict the next target token at every position.
 
-        Args:
-            input_ids: As of `TransformerSeq2SeqModel.forward`.
-            attention_mask: Likewise.
-            decoder_input_ids: Likewise; made from `labels` where those are given alone.
-            decoder_attention_mask: Likewise.
-            encoder_outputs: Likewise.
-            cache: Likewise.
-            inputs_embeds: Likewise.
-            decoder_inputs_embeds: Likewise.
-            labels: (B, T) the targets, -100 for padding; adds `loss`.
-            use_cache: As of `TransformerSeq2SeqModel.forward`.
-            logits_to_keep: Only the logits of so many last positions, see `language.kept_outputs`, or of these
-                positions; 0: all.
-            num_items_in_batch: Targets in the whole update, by which the summed loss is divided; without it, the mean
-                over this batch.
-            **kwargs: Likewise.
+        Beside the arguments of `TransformerSeq2SeqModel.forward` it takes `labels`, (B, T) the targets, with -100 for
+        padding, which add `loss`; from labels alone it makes `decoder_input_ids`. `num_items_in_batch` is the number
+        of targets in the whole update, by which the summed loss is divided; without it, the loss is the mean over this
+        batch. `logits_to_keep` says how many of the last positions get logits (see `kept_outputs`), or which; 0: all.
 
         Returns:
             `logits` (B, T, V), `loss` where there are labels, and what the model without a head returns.
         """
-        if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
+        # 1. Without the beginnings of the targets, make them: each target is predicted from those before it.
+        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        if labels is not None and decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         seen = 0 if cache is None else cache.get_seq_length()
+        # 2. Read the sources and these beginnings, (B, T, D).
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -266,18 +272,17 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
             encoder_outputs=encoder_outputs,
             cache=cache,
             inputs_embeds=inputs_embeds,
-            decoder_inputs_embeds=decoder_inputs_embeds,
-            use_cache=use_cache,
             **{**kwargs, "return_dict": True},
         )
+        # 3. Score the vocabulary after the positions that are asked for.
         hidden_states = outputs.last_hidden_state
         logits = self.lm_head(kept_outputs(hidden_states, logits_to_keep, decoder_attention_mask, seen))
+        # 4. Compare with the targets, at all positions.
         loss = None
         if labels is not None:
             check_targets(labels, hidden_states.shape[:2], self.config.vocab_size)
-            is_whole = logits.shape[:2] == labels.shape
-            told = logits if is_whole else self.lm_head(hidden_states)
-            total = nn.functional.cross_entropy(told.float().flatten(0, 1), labels.flatten(), reduction="sum")
+            scores = logits if logits.shape[:2] == labels.shape else self.lm_head(hidden_states)
+            total = nn.functional.cross_entropy(scores.float().flatten(0, 1), labels.flatten(), reduction="sum")
             loss = mean_over_targets(total, labels, num_items_in_batch)
         fields = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
         return Seq2SeqLMOutput(loss=loss, logits=logits, **fields)
@@ -287,5 +292,4 @@ __all__ = [
     "TransformerForConditionalGeneration",
     "TransformerSeq2SeqConfig",
     "TransformerSeq2SeqModel",
-    "TransformerSeq2SeqPreTrainedModel",
 ]

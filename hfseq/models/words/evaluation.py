@@ -1,4 +1,4 @@
-"""Word vectors against people: analogies (a is to b as c is to ?) and the similarity of word pairs."""
+"""Compare word vectors with people: analogies (a is to b as c is to ?) and the similarity of word pairs."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -43,6 +43,7 @@ def read_analogies(path: str | Path, *, strict: bool = True) -> list[Questions]:
         elif not (strict and line.startswith("#")):
             if not sections:
                 sections.append(_nameless(path, number, strict))
+            # gensim splits at white space alone.
             words = _columns(line) if strict else line.split()
             if len(words) == 4:
                 sections[-1].rows.append((words[0], words[1], words[2], words[3]))
@@ -58,12 +59,11 @@ def read_analogies(path: str | Path, *, strict: bool = True) -> list[Questions]:
 def read_pairs(
     path: str | Path, *, delimiter: str | None = None, encoding: str = "utf-8", strict: bool = True
 ) -> list[tuple[str, str, float]]:
-    """Read two words and a number a line; lines that begin with # are comments.
+    """Read lines of two words and a number; lines that begin with # are comments.
 
     Args:
         path: a file, also packed.
         delimiter: what separates the columns; None for tabs, commas or spaces, whichever a line holds.
-        encoding: of the file.
         strict: refuse a line of another form, but for a first one of titles; leave columns after the third out.
             Otherwise pass over such lines, as gensim does.
     """
@@ -96,14 +96,11 @@ def evaluate_analogies(
     """Answer a file of analogies; see `KeyedVectors.evaluate_word_analogies`.
 
     Args:
-        table: the vectors.
-        path: the file of questions.
         search: `most_similar` or another query of its form.
         batched: whether `search` is `most_similar`, so that many questions can be one matrix product.
         restrict_vocab: how many keys from the first on take part.
         case_insensitive: compare in upper case.
         dummy4unknown: count questions with unknown words as wrong.
-        strict: see `read_analogies`.
     """
     indices = _indices(table, restrict_vocab, case_insensitive)
     fold = _upper if case_insensitive else str
@@ -111,6 +108,7 @@ def evaluate_analogies(
         Questions(name, [_folded(row, fold) for row in rows]) for name, rows in read_analogies(path, strict=strict)
     ]
     asked = [question for section in sections for question in section.rows]
+    # Files repeat questions across sections; each is answered once, and all of them by few matrix products.
     known = list(dict.fromkeys(question for question in asked if all(word in indices for word in question)))
     nearest = _Answers(table, search, restrict_vocab, batched).nearest(known, indices)
     answers = {
@@ -146,15 +144,11 @@ def evaluate_pairs(
     """Correlate with a file of word pairs; see `KeyedVectors.evaluate_word_pairs`.
 
     Args:
-        table: the vectors.
-        path: the file of pairs.
-        similarity: of two rows of the table.
+        similarity: gives the similarity of two rows of the table.
         delimiter: what separates the columns; see `read_pairs`.
-        encoding: of the file.
         restrict_vocab: how many keys from the first on take part.
         case_insensitive: compare in upper case.
         dummy4unknown: give pairs with unknown words the similarity 0.
-        strict: see `read_pairs`.
     """
     try:  # the Hub's loader demands what is imported outside `try`, also of those who never evaluate
         from scipy.stats import pearsonr, spearmanr
@@ -168,11 +162,13 @@ def evaluate_pairs(
     for first, second, score in read_pairs(path, delimiter=delimiter, encoding=encoding, strict=strict):
         pair = fold(first), fold(second)
         known = all(word in indices for word in pair)
+        # Counted also where the pair takes part with the similarity 0, as in gensim.
         unknown += not known
         if known or dummy4unknown:
             gold.append(score)
             ours.append(similarity(indices[pair[0]], indices[pair[1]]) if known else 0.0)
     if not gold:
+        # An empty result is most often the wrong delimiter, so the message names it.
         separator = "tabs, commas or spaces" if delimiter is None else repr(delimiter)
         raise ValueError(
             f"{path} holds no pair that can be scored: lines are two words and a number, separated by "
@@ -201,10 +197,11 @@ def _upper(word: Any) -> str:
 
 
 def _indices(table: VectorTable, restrict_vocab: int | None, case_insensitive: bool) -> dict[str, int]:
-    """Row of each word that takes part; of words that differ in case only, the first."""
+    """Map each word that takes part to its row; of words that differ in case only, the first counts."""
     indices: dict[str, int] = {}
     for index, key in enumerate(table.index_to_key[:restrict_vocab]):
         if isinstance(key, str):
+            # The first is the most frequent one, as keys are sorted by count.
             indices.setdefault(key.upper() if case_insensitive else key, index)
     return indices
 
@@ -227,7 +224,7 @@ def _folded(question: Question, fold: Callable[[str], str]) -> Question:
 
 
 def _lines(path: str | Path, encoding: str) -> Iterator[tuple[int, str]]:
-    """Number and read the lines that are not blank."""
+    """Yield the lines that are not blank, with their numbers."""
     with open_text(path, encoding) as file:
         for number, line in numbered_lines(file, path):
             if line.strip():
@@ -236,6 +233,7 @@ def _lines(path: str | Path, encoding: str) -> Iterator[tuple[int, str]]:
 
 def _columns(line: str) -> list[str]:
     line = line.strip()
+    # Tabs win over commas, and both over spaces: words of a tab-separated file may hold the others.
     separator = next((each for each in "\t," if each in line), None)
     return [column.strip() for column in line.split(separator)]
 
@@ -256,6 +254,7 @@ class _Answers:
 
     def nearest(self, questions: list[Question], indices: dict[str, int]) -> Iterable[list[Any]]:
         rows = [tuple(indices[word] for word in question[:3]) for question in questions]
+        # Another query than `most_similar` has no product for many questions.
         if not self.batched:
             return [self._alone(row) for row in rows]
         return self._together(rows)
@@ -276,8 +275,10 @@ class _Answers:
         offsets += self._units(b, lengths)
         offsets += self._units(c, lengths)
         queries = np.stack([unit_vector(offset) for offset in offsets]).astype(np.float32)
+        # Three more than are wanted, for the three words of the question may be among them.
         best = best_of_many(self.table.vectors[:end], lengths[:end], queries, _NEIGHBOURS + 3)
         for row, found in zip(rows, best, strict=True):
+            # Two neighbours are too close to call in float32: asked alone, they come in gensim's order.
             if found is None:
                 yield self._alone(row)
                 continue
@@ -288,7 +289,7 @@ class _Answers:
 
 
 def _answer(question: Question, found: Iterable[str], indices: dict[str, int]) -> str | None:
-    """The first neighbour that takes part and is no word of the question; failing that, the last one."""
+    """Return the first neighbour that takes part and is no word of the question; failing that, the last one."""
     word = None
     for word in found:
         if word in indices and word not in question[:3]:

@@ -15,6 +15,7 @@ _ROUNDING = 1e-6  # cosines of one matrix product and of another agree to this
 
 def unit_vector(vector: np.ndarray) -> np.ndarray:
     """Scale to length 1 (D,); a vector of zeros stays as it is."""
+    # In float64, as gensim does: a length that is off in float32 would change which neighbours tie.
     wide = vector.astype(np.float64)
     length = np.sqrt(wide @ wide)
     if not length > 0:
@@ -29,7 +30,7 @@ def divide_rows(vectors: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def row_cosines(vectors: np.ndarray, lengths: np.ndarray, query: np.ndarray) -> np.ndarray:
-    """Cosines (N,) of a unit vector (D,) with rows (N, D); NaN for a row of zeros, which has no direction."""
+    """Return the cosines (N,) of a unit vector (D,) with rows (N, D); NaN for a row of zeros."""
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.dot(vectors, query)
         scores /= lengths
@@ -37,10 +38,11 @@ def row_cosines(vectors: np.ndarray, lengths: np.ndarray, query: np.ndarray) -> 
 
 
 def best_indices(scores: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the `count` highest of (N,) scores, the highest first and NaN last.
+    """Return the indices of the `count` highest of (N,) scores, the highest first and NaN last.
 
     Equal scores come in the order of numpy's partial sort, as they do in gensim.
     """
+    # The fast way sees only few scores, so it cannot order ties as a partial sort of all of them does.
     best = _best_if_distinct(scores, _fold(scores[:, None])[0], count)
     if best is not None:
         return best
@@ -54,7 +56,7 @@ def best_indices(scores: np.ndarray, count: int) -> np.ndarray:
 def best_of_many(
     vectors: np.ndarray, lengths: np.ndarray, queries: np.ndarray, count: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
-    """The `count` rows of highest cosine for each query, by matrix products whose results never leave the cache.
+    """Find the `count` rows of highest cosine for each query, by matrix products small enough for the CPU's cache.
 
     Args:
         vectors: (N, D).
@@ -68,7 +70,10 @@ def best_of_many(
     """
     for start in range(0, len(queries), _QUERIES):
         part = queries[start : start + _QUERIES]
+        # Only the highest score of each group is kept: to write Q x N scores to memory would take longer than the
+        # product.
         rows = _candidates_of_groups(_highest_of_groups(vectors, lengths, part), count, len(vectors))
+        # Each query has candidate rows of its own, which are copied: a few queries at a time, to bound the memory.
         few = max(1, _GATHERED // (rows.shape[1] * vectors.shape[1]))
         for first in range(0, len(part), few):
             yield from _ranked(vectors, lengths, part[first : first + few], rows[first : first + few], count)
@@ -92,8 +97,9 @@ def _ranked(
 
 
 def _highest_of_groups(vectors: np.ndarray, lengths: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """The highest cosine within each 16 successive rows: (Q, N / 16, rounded up)."""
+    """Return the highest cosine within each 16 successive rows: (Q, N / 16, rounded up)."""
     highest = np.full((-(-len(vectors) // _GROUP), len(queries)), -np.inf, dtype=vectors.dtype)
+    # Transposed once: the product of each block reads them again.
     columns = np.ascontiguousarray(queries.T)
     # A row of zeros, which has no cosine, counts as 0 here; it is put last where the candidates are compared.
     shares = 1 / np.where(lengths == 0, np.inf, lengths).astype(vectors.dtype)[:, None]
@@ -110,8 +116,9 @@ def _highest_of_groups(vectors: np.ndarray, lengths: np.ndarray, queries: np.nda
 
 
 def _candidates_of_groups(highest: np.ndarray, count: int, size: int) -> np.ndarray:
-    """For each query few rows (Q, R), the `count` + 1 best among them: those of as many groups, and of one more."""
+    """Choose few rows for each query (Q, R), with the `count` + 1 best: all rows of the best `count` + 2 groups."""
     groups = np.broadcast_to(np.arange(highest.shape[1]), highest.shape)
+    # The best `count` + 1 rows lie in as many groups at the most. One more group makes a tie at the edge visible.
     if count + 2 < highest.shape[1]:
         groups = np.argpartition(-highest, count + 1, axis=1)[:, : count + 2]
     return (groups[:, :, None] * _GROUP + np.arange(_GROUP)).reshape(len(highest), -1)
@@ -119,13 +126,14 @@ def _candidates_of_groups(highest: np.ndarray, count: int, size: int) -> np.ndar
 
 def _fold(scores: np.ndarray) -> np.ndarray:
     """Fold columns (N, Q) to 1/64 of their length, keeping the highest of what meets: (Q, N // 64)."""
+    # The rest of fewer than 64 scores is looked at by `_candidates` itself.
     width = len(scores) // _FOLDS
     folded = np.fmax.reduce(scores[: width * _FOLDS].reshape(_FOLDS, width, scores.shape[1]), axis=0)
     return np.ascontiguousarray(folded.T)
 
 
 def _best_if_distinct(scores: np.ndarray, folded: np.ndarray, count: int) -> np.ndarray | None:
-    """Indices of the best, or None if a neighbour in rank, the first one left out included, has the same score."""
+    """Return the indices of the best, or None if two neighbours in rank, up to the first one left out, tie."""
     candidates = _candidates(scores, folded, count + 1)
     ranked = candidates[np.argsort(-scores[candidates])][: count + 1]
     distinct = np.all(-np.diff(scores[ranked]) > 0)  # NaN is not
@@ -133,7 +141,7 @@ def _best_if_distinct(scores: np.ndarray, folded: np.ndarray, count: int) -> np.
 
 
 def _candidates(scores: np.ndarray, folded: np.ndarray, count: int) -> np.ndarray:
-    """Few indices, with the `count` highest of the scores (N,) among them.
+    """Choose few indices, with the `count` highest of the scores (N,) among them.
 
     At least `count` scores reach the count-th highest of the folded ones, which is found in 1/64 of the time.
     """

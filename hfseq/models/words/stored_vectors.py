@@ -22,8 +22,7 @@ class StoredVectors(VectorTable):
         """Read a file of any format that `hfseq.data.vector_files.read_word_vectors` knows.
 
         Args:
-            path: the file.
-            **options: of `read_word_vectors`, such as `limit` and `vocabulary`.
+            **options: those of `read_word_vectors`, such as `limit` and `vocabulary`.
         """
         found = _read(path, **options)
         return cls.from_vectors(found.words, found.matrix, found.counts)
@@ -43,13 +42,10 @@ class StoredVectors(VectorTable):
         """Read the format of word2vec.
 
         Args:
-            fname: the file.
             fvocab: a file of lines `word count`. Without it `count` only tells the order of the words.
             binary: read the binary format instead of the text one.
-            encoding: of the words.
             unicode_errors: what to do about words that are not in this encoding: "strict", "ignore" or "replace".
             limit: read so many vectors from the first on.
-            datatype: of the vectors.
             no_header: the file begins with the first vector, as GloVe's do; text only.
         """
         if no_header and binary:
@@ -62,6 +58,7 @@ class StoredVectors(VectorTable):
             unicode_errors=unicode_errors,
             header=not no_header,
         )
+        # Without counts gensim numbers the words backwards: files begin with the most frequent word.
         order = np.arange(len(found.words), 0, -1)
         counts = order if fvocab is None else _counts(found.words, fvocab, unicode_errors)
         return cls.from_vectors(found.words, found.matrix.astype(datatype, copy=False), counts)
@@ -80,7 +77,6 @@ class StoredVectors(VectorTable):
         """Write the format of word2vec.
 
         Args:
-            fname: the file.
             fvocab: also write a file of lines `word count`.
             binary: write the binary format instead of the text one.
             total_vec: how many vectors the header promises, if more are to be appended.
@@ -91,8 +87,10 @@ class StoredVectors(VectorTable):
         """
         if fvocab is not None and sort_attr not in self.expandos:
             raise ValueError(f"{fvocab} cannot be written: the words have no {sort_attr!r}; give it by set_vecattr.")
+        # Rows set aside for later keys are no vectors yet.
         rows = np.array([row for row, key in enumerate(self.index_to_key) if key is not None], dtype=np.int64)
         if sort_attr in self.expandos:
+            # Stable, so that words of one count keep their order.
             rows = rows[np.argsort(-self.expandos[sort_attr][rows], kind="stable")]
         words = [str(self.index_to_key[row]) for row in rows]
         if fvocab is not None:
@@ -101,6 +99,7 @@ class StoredVectors(VectorTable):
                     f"{prefix}{word} {self.expandos[sort_attr][row]}\n" for word, row in zip(words, rows, strict=True)
                 )
         try:
+            # Imported here: code exported with a model has no reader or writer of files, and needs none.
             from hfseq.data.vector_files import write_word_vectors
         except ImportError as error:
             raise ImportError("writing word vectors needs the whole package: pip install hfseq") from error
@@ -129,7 +128,6 @@ class StoredVectors(VectorTable):
             fname: a file in word2vec's format.
             lockf: for gensim's argument order alone; it does nothing, for `Word2VecTrainer` trains all words.
             binary: read the binary format instead of the text one.
-            encoding: of the words.
             unicode_errors: what to do about words that are not in this encoding.
         """
         found = _read(
@@ -140,6 +138,7 @@ class StoredVectors(VectorTable):
             unicode_errors=unicode_errors,
             header=True,
         )
+        # Checked before anything is written: a table must not be half replaced.
         if found.words and found.matrix.shape[1] != self.vector_size:
             raise ValueError(f"{fname} holds vectors of {found.matrix.shape[1]} numbers, not of {self.vector_size}.")
         logger.info("%s has vectors for %d of %d words", fname, len(found.words), len(self))
@@ -152,12 +151,13 @@ class StoredVectors(VectorTable):
     @classmethod
     def from_gensim(cls: type[Table], vectors: Any) -> Table:
         """Copy gensim's KeyedVectors. For those of a fastText set `subwords` to their `get_vector` afterwards."""
+        # A copy: neither table must change when the other one is trained or scaled.
         table = cls.from_vectors(vectors.index_to_key, vectors.vectors.copy())
         table.expandos = {name: values.copy() for name, values in vectors.expandos.items()}
         return table
 
     def to_gensim(self) -> Any:
-        """A copy as gensim's KeyedVectors, without `subwords`."""
+        """Copy the table into gensim's KeyedVectors, without `subwords`."""
         try:
             from gensim.models import KeyedVectors
         except ImportError as error:
@@ -177,6 +177,7 @@ def _read(path: str | Path, **options: Any) -> Any:
     try:
         return read_word_vectors(path, **options)
     except ValueError as error:
+        # gensim's users expect this type of error; it must carry our explanation all the same.
         if isinstance(error.__cause__, UnicodeDecodeError):
             cause = error.__cause__
             raise UnicodeDecodeError(

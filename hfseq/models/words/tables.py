@@ -9,17 +9,16 @@ _FNV_OFFSET, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
 
 
 def words_alone(counts: np.ndarray, special: int) -> np.ndarray:
-    """A copy of the counts in which the first ids, the special tokens, do not occur."""
+    """Copy the counts, with 0 for the special tokens, which are the first ids."""
     return np.concatenate([np.zeros(special, dtype=counts.dtype), counts[special:]])
 
 
 def keep_probabilities(counts: np.ndarray, sample: float) -> np.ndarray:
-    """The chance of a token to stay when frequent words are left out at random.
+    """Return each word's chance to stay in the corpus when frequent words are left out at random.
 
     word2vec.c's min(1, sqrt(s / f) + s / f) with f the word's share of the corpus; the paper has sqrt(s / f) alone.
 
     Args:
-        counts: (V,) of each word.
         sample: s; 0 keeps all.
 
     Returns:
@@ -32,14 +31,16 @@ def keep_probabilities(counts: np.ndarray, sample: float) -> np.ndarray:
 
 
 def noise_distribution(counts: np.ndarray, power: float) -> np.ndarray:
-    """float64, (V,): the chance of each word as a negative, count^power; words that never occur have none."""
+    """Return the chance of each word as a negative, float64, (V,): count^power, and 0 for words that never occur."""
+    # A negative power of 0 would be infinite.
     weights = np.where(counts > 0, counts.astype(np.float64), 0.0)
     np.power(weights, power, where=counts > 0, out=weights)
     return weights / weights.sum()
 
 
 def noise_table(counts: np.ndarray, power: float) -> np.ndarray:
-    """int32, a power of two of words: one drawn evenly from it follows the noise distribution to within a slot."""
+    """Fill a table (int32, length a power of two) with words, in proportion to the noise distribution."""
+    # A draw is then one look-up by the high bits of a random number, without a division or a search.
     slots = _LEAST_SLOTS
     while slots < _SLOTS_A_WORD * len(counts) and slots < _MOST_SLOTS:
         slots *= 2
@@ -50,7 +51,7 @@ def noise_table(counts: np.ndarray, power: float) -> np.ndarray:
 
 
 def huffman_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The way from the root of a Huffman tree to each word that occurs: frequent words are near it.
+    """Return the way from the root of a Huffman tree to each word that occurs; frequent words have short ones.
 
     Args:
         counts: (V,) of each word; words that never occur have an empty path.
@@ -63,6 +64,7 @@ def huffman_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     words = np.flatnonzero(counts > 0)
     leaves = len(words)
     parent, is_left = np.zeros(2 * leaves, dtype=np.int64), np.zeros(2 * leaves, dtype=np.float32)
+    # Pairs (count, number): equal counts are joined in one order everywhere, so every engine has the same tree.
     heap = [(int(counts[word]), leaf) for leaf, word in enumerate(words)]
     heapq.heapify(heap)
     for node in range(leaves, 2 * leaves - 1):
@@ -86,18 +88,18 @@ def huffman_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
-    """The character n-grams of each word, between marks of its ends, as numbers of buckets (fastText's hash).
+    """List the character n-grams of each word, between marks of its ends, as numbers of buckets (fastText's hash).
 
     Args:
-        words: Any.
         shortest: Characters of the shortest n-gram, end marks counted.
-        longest: Of the longest.
+        longest: Characters of the longest.
         buckets: How many there are; n-grams that meet in one share its vector.
 
     Returns:
         starts: int64, (words + 1,): where the n-grams of each word begin in the next.
         found: int64: numbers below `buckets`.
     """
+    # Bytes of all words in one array: numpy then finds the n-grams of one length of a whole vocabulary at once.
     encoded = [f"<{word}>".encode("utf-8", "surrogatepass") for word in words]
     text = np.frombuffer(b"".join(encoded), dtype=np.uint8)
     begins = np.flatnonzero((text & 0xC0) != 0x80)  # the first byte of each character
@@ -113,6 +115,7 @@ def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int
         if size == 1:  # an end mark alone says nothing
             first = first[(text[begins[first]] != ord("<")) & (text[begins[first]] != ord(">"))]
         kinds.append((owner[first], _fnv(text, begins[first], ends[first + size - 1])))
+    # From "by length" to "by word".
     owners = np.concatenate([owner_ for owner_, _ in kinds])
     hashes = np.concatenate([hash_ for _, hash_ in kinds])
     order = np.argsort(owners, kind="stable")
@@ -121,7 +124,7 @@ def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int
 
 
 def out_of_range(tables: dict[str, np.ndarray], rows: int) -> list[str]:
-    """Names the tables of a model that would lead a training loop out of its arrays.
+    """Name the tables of a model that would lead a training loop out of its arrays.
 
     Args:
         tables: `counts` and, if there are n-grams, `ngram_starts` and `ngrams`.
@@ -138,10 +141,11 @@ def out_of_range(tables: dict[str, np.ndarray], rows: int) -> list[str]:
 
 
 def _fnv(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """FNV-1a of the bytes between each begin and end; fastText reads bytes as signed, which this keeps."""
+    """Hash the bytes between each begin and end by FNV-1a."""
     values = np.full(len(begins), _FNV_OFFSET, dtype=np.uint32)
     for offset in range(int((ends - begins).max(initial=0))):
         inside = begins + offset < ends
+        # fastText reads bytes as signed. It would be another hash for letters beyond ASCII, so it is kept.
         signed = text[begins[inside] + offset].astype(np.int8).astype(np.uint32)
         values[inside] = (values[inside] ^ signed) * _FNV_PRIME
     return values

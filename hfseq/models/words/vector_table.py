@@ -25,7 +25,6 @@ class VectorTable:
     Args:
         vector_size: D.
         count: rows to set aside for `add_vector`.
-        dtype: of the vectors.
 
     Attributes:
         norms: lengths of the vectors (N,), or None until they are needed.
@@ -66,7 +65,8 @@ class VectorTable:
         return self.has_index_for(key) or self._from_subwords(key) is not None
 
     def __getitem__(self, key_or_keys: Key | Iterable[Key]) -> np.ndarray:
-        """The vector (D,) of one key, or those of several (keys, D)."""
+        """Return the vector (D,) of one key, or those of several (keys, D)."""
+        # A string is iterable too, and is one key.
         if isinstance(key_or_keys, KEY_TYPES):
             return self.get_vector(key_or_keys)
         return np.vstack([self.get_vector(key) for key in key_or_keys])
@@ -100,6 +100,7 @@ class VectorTable:
         self._key_to_index = {}
         for index, key in enumerate(self._index_to_key):
             if key is not None:
+                # Of a key that is there twice the first row counts, as in gensim.
                 self._key_to_index.setdefault(key, index)
         self.next_index = self._first_free()
 
@@ -110,6 +111,7 @@ class VectorTable:
 
     @key_to_index.setter
     def key_to_index(self, indices: Mapping[Any, int]) -> None:
+        # Rows that no key names are set aside, as those of `count`.
         keys: list[Any] = [None] * max(len(self._vectors), 1 + max(indices.values(), default=-1))
         for key, index in indices.items():
             if index < 0 or keys[index] is not None:
@@ -122,11 +124,12 @@ class VectorTable:
         return self._index_to_key.index(None) if None in self._index_to_key else len(self)
 
     def get_index(self, key: Key, default: int | None = None) -> int:
-        """The row of a key. An integer that is no key stands for the row of that number.
+        """Return the row of a key. An integer that is no key stands for the row of that number.
 
         Raises:
             KeyError: if there is none and no default.
         """
+        # A key comes first: in a table whose keys are numbers, 5 is the key 5 and not the fifth row.
         index = self._key_to_index.get(key)
         if index is not None:
             return index
@@ -137,11 +140,11 @@ class VectorTable:
         raise KeyError(f"{key!r} is not among the {len(self)} keys; `in` tells which words have a vector.")
 
     def has_index_for(self, key: Key) -> bool:
-        """Whether a key has a row. Other words may have a vector all the same, from `subwords`."""
+        """Tell whether a key has a row. Words without one may have a vector from `subwords`."""
         return self.get_index(key, -1) >= 0
 
     def get_vector(self, key: Key, norm: bool = False) -> np.ndarray:
-        """The vector (D,) of a key, read-only.
+        """Return the vector (D,) of a key, read-only.
 
         Args:
             key: a key, or a word that `subwords` knows.
@@ -155,6 +158,7 @@ class VectorTable:
         if row is None:
             raise KeyError(f"{key!r} has no vector: it is not among the {len(self)} keys.")
         if norm:
+            # Vectors of `subwords` are made on the spot, and have no cached length.
             length = np.linalg.norm(row) if index < 0 else self._lengths()[index]
             row = row / length if length > 0 else row.view()
         else:
@@ -178,13 +182,14 @@ class VectorTable:
         return self.norms
 
     def get_normed_vectors(self) -> np.ndarray:
-        """All vectors scaled to length 1 (N, D); a vector of zeros stays as it is."""
+        """Return all vectors scaled to length 1 (N, D); a vector of zeros stays as it is."""
         return divide_rows(self._vectors, self._lengths())
 
     def unit_normalize_all(self) -> None:
         """Scale the vectors themselves to length 1. They are not fit for further training then."""
         lengths = self._lengths()
         self._vectors[:] = self.get_normed_vectors()
+        # Known without another pass; a vector of zeros still has none.
         self.norms = np.where(lengths == 0, lengths, np.ones_like(lengths))
 
     def add_vector(self, key: Key, vector: Any) -> int:
@@ -196,6 +201,7 @@ class VectorTable:
         if key in self._key_to_index:
             return self._key_to_index[key]
         index = self.next_index
+        # A row set aside is filled in place, so that growing by one does not copy the matrix.
         if index < len(self) and self._index_to_key[index] is None:
             self._vectors[index] = vector
             self._index_to_key[index] = key
@@ -222,7 +228,6 @@ class VectorTable:
         """Add keys at the end.
 
         Args:
-            keys: the keys, or one.
             weights: their vectors, (keys, D); (D,) for one.
             extras: further numbers by name, one for each of the keys.
             replace: what becomes of keys that are there already: take the new vector, or keep the old one.
@@ -231,11 +236,14 @@ class VectorTable:
             keys, weights = [keys], np.reshape(weights, (1, -1))
         if len(keys) == 0:
             return
+        # Checked before anything changes: a table must not be left with keys that have no vector.
         matrix = np.asarray(weights, dtype=self._vectors.dtype)
         if matrix.shape != (len(keys), self.vector_size):
             raise ValueError(f"the vectors must have the shape {len(keys), self.vector_size}, got {matrix.shape}.")
         extras = extras or {}
         self.allocate_vecattrs(list(extras), [extras[name].dtype for name in extras])
+        # Rows of the table -> rows of `weights`; for a new key given twice the first row, unless later ones replace
+        # it.
         old = {self._key_to_index[key]: row for row, key in enumerate(keys) if key in self._key_to_index}
         new = {key: row for row, key in reversed(list(enumerate(keys))) if key not in self._key_to_index}
         if replace:  # of a key given twice the last vector stays
@@ -247,6 +255,7 @@ class VectorTable:
         rows = [new[key] for key in appended]
         self.vectors = np.vstack((self._vectors, matrix[rows].reshape(-1, self.vector_size)))
         self.allocate_vecattrs()
+        # New rows and replaced ones are written, with their numbers, in one go.
         targets = list(range(first, len(self))) + (list(old) if replace else [])
         sources = rows + (list(old.values()) if replace else [])
         self._vectors[targets] = matrix[sources]
@@ -298,7 +307,7 @@ class VectorTable:
         self.expandos[attr][self.get_index(key)] = val
 
     def get_vecattr(self, key: Key, attr: str) -> Any:
-        """The number that is kept with a key under this name."""
+        """Return the number that is kept with a key under this name."""
         return self.expandos[attr][self.get_index(key)]
 
     def sort_by_descending_frequency(self) -> None:
@@ -306,6 +315,7 @@ class VectorTable:
         if not len(self):
             return
         counts = np.asarray(self.expandos["count"], dtype=np.int64)
+        # gensim sorts upwards and reverses, which puts the later of equals first.
         order = np.lexsort((-np.arange(len(counts)), -counts))
         self.allocate_vecattrs()
         self.expandos = {name: values[order] for name, values in self.expandos.items()}

@@ -45,7 +45,7 @@ class KeyedVectors(StoredVectors):
         restrict_vocab: int | None = None,
         indexer: Any = None,
     ) -> Any:
-        """The keys whose vectors have the highest cosine with the mean of those given.
+        """Find the keys whose vectors have the highest cosine with the mean of those given.
 
         Args:
             positive: what to be near to. A pair (key or vector, weight) counts as much as its weight, others 1.
@@ -65,6 +65,7 @@ class KeyedVectors(StoredVectors):
         query = self.get_mean_vector(keys, weights, post_normalize=True, ignore_missing=False)
         if indexer is not None and isinstance(topn, int):
             return indexer.most_similar(query, topn)
+        # A restriction wins over the clips, as in gensim.
         start, end = (0, restrict_vocab) if restrict_vocab else (clip_start, clip_end or len(self.vectors))
         scores = row_cosines(self.vectors[start:end], self._lengths()[start:end], query)
         return self._best(scores, topn, self._rows(keys), start) if topn else scores
@@ -72,7 +73,7 @@ class KeyedVectors(StoredVectors):
     def most_similar_batch(
         self, keys_or_vectors: Query, topn: int = 10, restrict_vocab: int | None = None
     ) -> list[Neighbours]:
-        """`most_similar` of many keys or vectors, each asked for itself, at the price of a few matrix products.
+        """Do `most_similar` for each of many keys or vectors, by a few matrix products.
 
         Args:
             keys_or_vectors: a list of keys and vectors, or a matrix (Q, D).
@@ -87,6 +88,7 @@ class KeyedVectors(StoredVectors):
             return [[] for _ in items]
         queries = np.stack([self.get_mean_vector([i], None, True, True, ignore_missing=False) for i in items])
         end = restrict_vocab or len(self.vectors)
+        # One more than is wanted: a key is its own nearest neighbour.
         found = best_of_many(self.vectors[:end], self._lengths()[:end], queries, topn + 1)
         return [
             self.most_similar([item], topn=topn, restrict_vocab=restrict_vocab)
@@ -102,7 +104,7 @@ class KeyedVectors(StoredVectors):
         topn: int | None = 10,
         restrict_vocab: int | None = None,
     ) -> Any:
-        """`most_similar` by products instead of sums (3CosMul), so that no single cosine decides.
+        """Do `most_similar` by products instead of sums (3CosMul), so that no single cosine decides.
 
         With s = (1 + cosine) / 2 the score is  prod s(positive) / (prod s(negative) + 1e-6).
 
@@ -140,31 +142,32 @@ class KeyedVectors(StoredVectors):
         return [(self.index_to_key[row], score) for row, score in pairs if row not in left_out]
 
     def similar_by_word(self, word: Key, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
-        """`most_similar` of one word."""
+        """Do `most_similar` for one word."""
         return self.most_similar([word], topn=topn, restrict_vocab=restrict_vocab)
 
     def similar_by_key(self, key: Key, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
-        """`most_similar` of one key."""
+        """Do `most_similar` for one key."""
         return self.most_similar([key], topn=topn, restrict_vocab=restrict_vocab)
 
     def similar_by_vector(self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
-        """`most_similar` of one vector (D,)."""
+        """Do `most_similar` for one vector (D,)."""
         return self.most_similar([vector], topn=topn, restrict_vocab=restrict_vocab)
 
     def most_similar_to_given(self, key1: Key, keys_list: Sequence[Key]) -> Key:
-        """The one of `keys_list` that is most similar to `key1`."""
+        """Return the one of `keys_list` that is most similar to `key1`."""
         return keys_list[int(np.argmax([self.similarity(key1, key) for key in keys_list]))]
 
     def closer_than(self, key1: Key, key2: Key) -> list[Any]:
-        """All keys that are closer to `key1` than `key2` is."""
+        """List all keys that are closer to `key1` than `key2` is."""
         distances = self.distances(key1)
         row = self.get_index(key2, -1)
+        # Taken from the same product as the others: computed anew it could differ by a rounding, and count itself.
         limit = distances[row] if row >= 0 else self.distance(key1, key2)
         itself = self.get_index(key1, -1)
         return [self.index_to_key[index] for index in np.flatnonzero(distances < limit) if index != itself]
 
     def rank(self, key1: Key, key2: Key) -> int:
-        """Place of `key2` among the neighbours of `key1`, from 1."""
+        """Return the place of `key2` among the neighbours of `key1`, from 1."""
         return len(self.closer_than(key1, key2)) + 1
 
     def get_mean_vector(
@@ -175,7 +178,7 @@ class KeyedVectors(StoredVectors):
         post_normalize: bool = False,
         ignore_missing: bool = True,
     ) -> np.ndarray:
-        """The weighted mean (D,) of vectors: their weighted sum, divided by the sum of the weights' sizes.
+        """Return the weighted mean (D,): the weighted sum, divided by the sum of the absolute weights.
 
         Args:
             keys: keys and vectors, or a matrix.
@@ -187,6 +190,7 @@ class KeyedVectors(StoredVectors):
         if len(keys) == 0:
             raise ValueError("the mean of no vectors does not exist; give at least one key or vector.")
         dtype = self.vectors.dtype
+        # In the vectors' own type, and in gensim's order of sums, so that the answers agree.
         if not isinstance(weights, np.ndarray):
             weights = np.ones(len(keys), dtype) if weights is None else np.array(weights, dtype)
         if len(weights) != len(keys):
@@ -202,11 +206,12 @@ class KeyedVectors(StoredVectors):
                 key = self.get_vector(key, norm=pre_normalize)
             total += weight * key
             size += abs(weight)
+        # By the sizes of the weights: with as much negative as positive their sum would be 0.
         mean = total / size if size > 0 else total
         return unit_vector(mean).astype(np.float32) if post_normalize else mean
 
     def rank_by_centrality(self, words: Sequence[Key], use_norm: bool = True) -> list[tuple[Any, Any]]:
-        """Pairs (cosine with the mean of all the words, word), the most central first; unknown words are left out."""
+        """Return pairs (cosine with the mean of the words, word), the highest first; unknown words are left out."""
         known = [word for word in words if word in self]
         if len(known) < len(words):
             logger.warning("words without a vector are left out: %s", [word for word in words if word not in known])
@@ -217,17 +222,17 @@ class KeyedVectors(StoredVectors):
         return sorted(zip(scores, known, strict=True), reverse=True)
 
     def doesnt_match(self, words: Sequence[Key]) -> Any:
-        """The word that is least like the others."""
+        """Return the word that is least like the others."""
         return self.rank_by_centrality(words)[-1][1]
 
     @staticmethod
     def cosine_similarities(vector_1: np.ndarray, vectors_all: np.ndarray) -> np.ndarray:
-        """Cosines (N,) of a vector (D,) with the rows of a matrix (N, D)."""
+        """Return the cosines (N,) of a vector (D,) with the rows of a matrix (N, D)."""
         lengths = np.linalg.norm(vector_1) * np.linalg.norm(vectors_all, axis=1)
         return row_cosines(vectors_all, lengths, vector_1)
 
     def distances(self, word_or_vector: Key | np.ndarray, other_words: Iterable[Key] | None = ()) -> np.ndarray:
-        """1 - cosine with each of `other_words`, or with all keys if there are none."""
+        """Return 1 - cosine with each of `other_words`, or with all keys if there are none."""
         query = self.get_vector(word_or_vector) if isinstance(word_or_vector, KEY_TYPES) else word_or_vector
         others = list(other_words or ())
         if others:
@@ -235,22 +240,23 @@ class KeyedVectors(StoredVectors):
         return 1 - row_cosines(self.vectors, np.linalg.norm(query) * self._lengths(), query)
 
     def distance(self, w1: Key, w2: Key) -> Any:
-        """1 - cosine of two keys."""
+        """Return 1 - cosine of two keys."""
         return 1 - self.similarity(w1, w2)
 
     def similarity(self, w1: Key, w2: Key) -> Any:
-        """Cosine of two keys."""
+        """Return the cosine of two keys."""
         return np.dot(unit_vector(self[w1]), unit_vector(self[w2]))
 
     def n_similarity(self, ws1: Sequence[Key], ws2: Sequence[Key]) -> Any:
-        """Cosine of the means of two lists of keys."""
+        """Return the cosine of the means of two lists of keys."""
         if not len(ws1) or not len(ws2):
             raise ZeroDivisionError("n_similarity needs at least one key in each list.")
+        # Not normalised first, as in gensim: long vectors count more in the mean.
         means = (self.get_mean_vector(keys, pre_normalize=False) for keys in (ws1, ws2))
         return np.dot(*map(unit_vector, means))
 
     def relative_cosine_similarity(self, wa: Key, wb: Key, topn: int = 10) -> float:
-        """Cosine of two words, relative to the sum of the cosines of the first one's `topn` neighbours.
+        """Return the cosine of two words, divided by the sum of the cosines of the first one's `topn` neighbours.
 
         Above 1 / topn, `wb` is nearer than the neighbours are on average: a mark of synonyms.
 
@@ -263,13 +269,12 @@ class KeyedVectors(StoredVectors):
         return float(self.similarity(wa, wb)) / sum(score for _, score in neighbours)
 
     def wmdistance(self, document1: Sequence[Key], document2: Sequence[Key], norm: bool = True) -> float:
-        """Word mover's distance: what it costs to move the words of one document to those of the other.
+        """Return the word mover's distance: what it costs to move the words of one document to those of the other.
 
         Reference: Kusner et al., "From Word Embeddings To Document Distances", 2015.
 
         Args:
-            document1: words; those without a vector are left out.
-            document2: words, likewise.
+            document1: words; those without a vector are left out, here and in `document2`.
             norm: scale the vectors to length 1 first.
 
         Returns:
@@ -284,12 +289,15 @@ class KeyedVectors(StoredVectors):
         if not first or not second:
             logger.warning("a document of wmdistance holds no word that has a vector")
             return float("inf")
+        # Each word once: the transport problem is between words, whose masses are their shares of a document.
         words = list(dict.fromkeys([*first, *second]))
         if len(words) == 1:
             return 0.0
         shares = [np.array([document.count(word) / len(document) for word in words]) for document in (first, second)]
         vectors = np.array([self.get_vector(word, norm=norm) for word in words])
         here, there = (np.flatnonzero(share) for share in shares)
+        # Only between a word of one document and a word of the other: nothing else is ever moved, and the rest stays
+        # 0.
         costs = np.zeros((len(words), len(words)))
         costs[np.ix_(here, there)] = cdist(vectors[here], vectors[there])
         if costs.sum() < 1e-8:
@@ -306,7 +314,7 @@ class KeyedVectors(StoredVectors):
         *,
         strict: bool = False,
     ) -> tuple[float, list[Section]]:
-        """How many analogies "a is to b as c is to d" the vectors answer.
+        """Measure how many analogies "a is to b as c is to d" the vectors answer.
 
         Args:
             analogies: a file (also .gz, .xz, .bz2) of four words a line, in sections that begin with ": name".
@@ -343,12 +351,11 @@ class KeyedVectors(StoredVectors):
         *,
         strict: bool = False,
     ) -> tuple[Any, Any, float]:
-        """How well cosines agree with people's judgements of word pairs.
+        """Measure how well cosines agree with people's judgements of word pairs.
 
         Args:
             pairs: a file (also .gz, .xz, .bz2) of two words and a number a line; "#" begins a comment.
             delimiter: what separates them; None for tabs, commas or spaces, whichever a line holds.
-            encoding: of the file.
             restrict_vocab: use so many keys from the first on.
             case_insensitive: compare in upper case; of keys that differ in case only, the first one counts.
             dummy4unknown: give pairs with unknown words the cosine 0, instead of leaving them out.
@@ -379,7 +386,7 @@ class KeyedVectors(StoredVectors):
     def vectors_for_all(
         self, keys: Iterable[Key], allow_inference: bool = True, copy_vecattrs: bool = False
     ) -> "KeyedVectors":
-        """A new table of these keys, each once; keys without a vector are left out.
+        """Make a new table of these keys, each once; keys without a vector are left out.
 
         Args:
             keys: the keys, most frequent first.
@@ -410,10 +417,9 @@ class KeyedVectors(StoredVectors):
             words: the words, or lists of them by the name of their cluster; the first 100 keys by default.
             method: how to go from D dimensions to two.
             path: where to save the picture.
-            title: over the picture.
-            seed: of the method.
         """
         try:
+            # Imported here: who never draws needs no matplotlib, and exported code has no plots at all.
             from hfseq.insight.plots import plot_words
         except ImportError as error:
             raise ImportError("plot needs the whole package: pip install hfseq") from error

@@ -35,12 +35,13 @@ from transformers.utils.hub import resolve_revision
 from typing_extensions import Unpack
 
 from ..artifacts import TOKENIZER_NAME, explained_panics
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids
+from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, check_range
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
-from .losses import path_losses, sampled_losses, softmax_losses
-from .tables import huffman_paths, ngram_buckets, noise_table, out_of_range, words_alone
+from ..ragged import ragged_places
+from .losses import WordLosses
+from .tables import huffman_paths, ngram_buckets, out_of_range, words_alone
 from .vectors import KeyedVectors
 
 logger = logging.get_logger(__name__)
@@ -65,7 +66,7 @@ class Word2VecConfig(SequenceConfig):
         sample: Words more frequent than this share of the corpus are left out at random; 0 keeps all.
         ngram_buckets: Vectors for character n-grams, which share them by a hash; 0 for none.
         shortest_ngram: Characters of the shortest n-gram, marks of a word's ends counted.
-        longest_ngram: Of the longest.
+        longest_ngram: Characters of the longest.
         num_ngrams: N-grams of all the vocabulary's words together; filled in with the vocabulary.
         with_outputs: Whether there are output vectors; without them the model can be asked, but not trained.
     """
@@ -91,14 +92,14 @@ class Word2VecConfig(SequenceConfig):
     eos_token_id: int | None = None
 
     def validate_ngrams(self) -> None:
-        """Lengths in order, and no n-grams without buckets."""
+        """Check that the lengths are in order, and that n-grams have buckets."""
         if self.shortest_ngram > self.longest_ngram:
             raise ValueError(f"shortest_ngram={self.shortest_ngram} is longer than longest_ngram={self.longest_ngram}")
         if self.num_ngrams and not self.ngram_buckets:
             raise ValueError(f"num_ngrams={self.num_ngrams} needs ngram_buckets, which is 0")
 
     def validate_tie_word_embeddings(self) -> None:
-        """A word's two vectors are two."""
+        """Refuse one matrix for both vectors of a word."""
         if getattr(self, "tie_word_embeddings", False):
             raise ValueError("tie_word_embeddings=True: input and output vectors of word2vec are never the same ones")
 
@@ -139,20 +140,23 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def __init__(self, config: Word2VecConfig) -> None:
         super().__init__(config)
         rows = config.vocab_size + config.ngram_buckets
+        # Words and n-gram buckets share one matrix: an input vector is a mean of its rows, whatever they stand for.
         self.inputs = nn.Embedding(rows, config.hidden_size, padding_idx=config.pad_token_id)
         self.outputs = nn.Embedding(config.vocab_size, config.hidden_size) if config.with_outputs else None
+        # Saved with the weights, for training goes on from them: they make the noise distribution and the Huffman
+        # tree.
         self.register_buffer("counts", torch.ones(config.vocab_size, dtype=torch.long))
         if config.ngram_buckets:
             self.register_buffer("ngram_starts", torch.zeros(config.vocab_size + 1, dtype=torch.long))
             self.register_buffer("ngrams", torch.zeros(config.num_ngrams, dtype=torch.int32))
         self._tokenizer: PreTrainedTokenizerBase | None = None
         self._vectors: tuple[Any, KeyedVectors] | None = None
-        self._tables: tuple[Any, tuple[np.ndarray, ...]] | None = None
+        self._losses = WordLosses()
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """As word2vec.c: inputs uniform within +-1/(2 D), outputs 0; no word counted more than another."""
+        """Draw inputs within +-1/(2 D), set outputs to 0 (as word2vec.c) and all counts to 1."""
         if module is self.inputs:
             init.uniform_(module.weight, -0.5 / self.config.hidden_size, 0.5 / self.config.hidden_size)
             if module.padding_idx is not None:
@@ -166,7 +170,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
                 init.zeros_(self.ngrams)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The input vectors."""
+        """Return the input vectors."""
         return self.inputs
 
     def set_input_embeddings(self, value: nn.Module) -> None:
@@ -203,7 +207,6 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
             inputs_embeds: (B, T, D), instead of ids.
             labels: (B,), the word to predict; -100 for none.
             num_items_in_batch: Labels of the whole update, over accumulation steps and processes.
-            **kwargs: What transformers passes to every model.
         """
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         if inputs_embeds is None:
@@ -220,20 +223,20 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         hidden_states = inputs_embeds * attention_mask[..., None].to(inputs_embeds.dtype)
         loss = None
         if labels is not None:
+            # The mean of the real tokens alone, so that padding does not change the loss.
             context = hidden_states.sum(1) / attention_mask.sum(1, keepdim=True).clamp(min=1)
             loss = self._loss(context, labels, num_items_in_batch)
         return Word2VecOutput(loss=loss, last_hidden_state=hidden_states)
 
     def embed(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """(...) ids -> (..., D) vectors, each the mean of the word's own and of its n-grams' if there are any."""
+        """Turn (...) ids into (..., D) vectors, each the mean of the word's own and its n-grams' if there are any."""
         vectors = self.inputs(input_ids)
         if not self.config.ngram_buckets:
             return vectors
+        # Words have different numbers of n-grams: all of them are looked up end to end, and added to their words.
         ids = input_ids.reshape(-1)
         sizes = self.ngram_starts[ids + 1] - self.ngram_starts[ids]
-        owner = torch.repeat_interleave(torch.arange(len(ids), device=ids.device), sizes)
-        ends = sizes.cumsum(0)
-        place = torch.arange(len(owner), device=ids.device) - (ends - sizes)[owner] + self.ngram_starts[ids][owner]
+        owner, place = ragged_places(self.ngram_starts[ids], sizes)
         parts = self.inputs(self.ngrams[place].long())
         flat = vectors.reshape(-1, vectors.shape[-1]).index_add(0, owner, parts)
         return (flat / (1 + sizes)[:, None]).view_as(vectors)
@@ -241,37 +244,16 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def _loss(
         self, context: torch.Tensor, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None
     ) -> torch.Tensor:
-        """context: (B, D), labels: (B,)."""
-        outputs = self.needed_outputs("a loss")
+        """Return the mean loss of predicting labels (B,) from contexts (B, D)."""
         labels = labels.view(-1)
-        wrong = labels[(labels != -100) & ((labels < 0) | (labels >= self.config.vocab_size))]
-        if len(wrong):
-            raise ValueError(f"label {int(wrong[0])} is outside 0 to {self.config.vocab_size - 1}, the ids of words.")
         given = labels != -100
-        losses = self._losses(outputs.weight, context[given], labels[given])
+        size = self.config.vocab_size
+        check_range("label", labels[given], size, f" (config.vocab_size={size})")
+        losses = self._losses(self, context[given], labels[given])
         return losses.sum() / (given.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
 
-    def _losses(self, outputs: torch.Tensor, context: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        if self.config.loss == "softmax":
-            return softmax_losses(outputs, context, labels)
-        tables = [torch.from_numpy(table).to(labels.device) for table in self._loss_tables()]
-        if self.config.loss == "hierarchical-softmax":
-            return path_losses(outputs, context, labels, (tables[0], tables[1], tables[2]))
-        draws = torch.randint(len(tables[0]), (len(labels), self.config.negatives))  # by the CPU's seed anywhere
-        return sampled_losses(outputs, context, labels, tables[0][draws.to(labels.device)].long())
-
-    def _loss_tables(self) -> tuple[np.ndarray, ...]:
-        """What the loss needs of the counts: made once, for it takes a second for a large vocabulary."""
-        state = (self.counts.data_ptr(), self.counts._version, self.config.loss, self.config.noise_power)
-        if self._tables is None or self._tables[0] != state:
-            if self.config.loss == "hierarchical-softmax":
-                self._tables = (state, self.paths())
-            else:
-                self._tables = (state, (noise_table(self.counts.cpu().numpy(), self.config.noise_power),))
-        return self._tables[1]
-
     def needed_outputs(self, purpose: str) -> nn.Embedding:
-        """The output vectors, or an error that says what needs them."""
+        """Return the output vectors; without any, the error names the purpose that needs them."""
         if self.outputs is None:
             raise ValueError(
                 f"This model has no output vectors (config.with_outputs is False), which {purpose} needs: load the "
@@ -280,13 +262,13 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return self.outputs
 
     def paths(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The words' ways in the Huffman tree of the counts, see `word_tables.huffman_paths`."""
+        """Return the words' ways in the Huffman tree of the counts, see `huffman_paths`."""
         return huffman_paths(words_alone(self.counts.cpu().numpy(), len(SPECIAL_TOKENS)))
 
     # The vocabulary
 
     def set_vocabulary(self, tokenizer: PreTrainedTokenizerBase, counts: np.ndarray) -> None:
-        """Give the rows their words.
+        """Say which words the rows belong to.
 
         Args:
             tokenizer: Its ids are the rows: `<pad>`, `<unk>`, then the words.
@@ -314,6 +296,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def tokenizer(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
         if tokenizer is not None:
             size, pad, unknown = len(tokenizer), tokenizer.pad_token_id, tokenizer.unk_token_id
+            # Rows are words by their ids alone, so another tokenizer would give every word a wrong vector.
             if (size, pad, unknown) != (self.config.vocab_size, 0, 1):
                 raise ValueError(
                     f"The tokenizer has {size} tokens, its padding has the id {pad}, its unknown token {unknown}; the "
@@ -348,7 +331,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return self._vectors[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_vectors": None, "_tables": None}  # a copy makes its own
+        return self.__dict__ | {"_vectors": None, "_losses": WordLosses()}  # a copy makes its own
 
     def weights_changed(self) -> None:
         """Forget `vectors`; for those who write weights where torch cannot see it, through `.data` or numpy."""
@@ -368,11 +351,10 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return vectors
 
     def predict_output_word(self, context_words: list[str], topn: int = 10) -> list[tuple[str, float]] | None:
-        """The most probable words among those of a context, by a softmax over all (as gensim's method of that name).
+        """Predict the words of a context, by a softmax over all words (gensim's method of that name).
 
         Args:
             context_words: Those the vocabulary lacks are passed over.
-            topn: How many words.
 
         Returns:
             Words with their probabilities; None if the vocabulary has no word of the context.
@@ -404,6 +386,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
             from hfseq.tokenization import vocabulary_tokenizer
         except ImportError as error:
             raise ImportError("Word2VecModel.from_vectors needs the whole package: pip install hfseq") from error
+        # Files of vectors often have rows for <unk> or <pad>, which are tokens here and no words.
         kept = [index for index, word in enumerate(vectors.index_to_key) if word not in (None, *SPECIAL_TOKENS)]
         numbers = np.asarray(vectors.vectors)[kept]
         wrong = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
@@ -427,9 +410,10 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         return model
 
     def without_outputs(self) -> "Word2VecModel":
-        """A model of the same input vectors alone, half the size; the weights are shared, not copied."""
+        """Make a model of the same input vectors alone, half the size; the weights are shared, not copied."""
         config = copy.deepcopy(self.config)
         config.with_outputs = False
+        # No memory for weights that are replaced at once.
         with torch.device("meta"):
             lean = type(self)(config)
         lean.inputs, lean.tokenizer = self.inputs, self.tokenizer
@@ -441,10 +425,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         """Save config, weights and, if the model has one, its tokenizer.
 
         Args:
-            save_directory: The folder.
-            *args: As transformers takes them.
             vectors_only: Leave the output vectors out.
-            **kwargs: As transformers takes them.
         """
         if vectors_only and self.outputs is not None:
             if kwargs.get("state_dict") is not None:
@@ -496,11 +477,11 @@ def _has_tokenizer(source: Any, options: dict[str, Any]) -> bool:
 
 @torch.no_grad()
 def _unseen_vector(model: Word2VecModel, word: str) -> np.ndarray | None:
-    """The mean of the n-grams' vectors; None for a word too short to have one."""
+    """Return the mean of the n-grams' vectors; None for a word too short to have an n-gram."""
     _, rows = model._ngram_rows([word])
     if len(rows) == 0:
         return None
     return model.inputs.weight[torch.from_numpy(rows).to(model.counts.device)].mean(0).float().cpu().numpy()
 
 
-__all__ = ["Word2VecConfig", "Word2VecModel", "Word2VecOutput"]
+__all__ = ["Word2VecConfig", "Word2VecModel"]

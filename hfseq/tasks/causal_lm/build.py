@@ -1,6 +1,6 @@
-"""A causal language model of the recipe, when it has trained: its scores, what it writes, how fast, and its card.
+"""The parts of the recipe of language models that write: tokens, model, scores, samples, and the facts of the card.
 
-`masked_lm/build.py` is its sibling for models that fill in hidden tokens; both have `measured`, `card_facts`, `told`.
+`recipes/language_modeling.py` strings them together in eight steps.
 """
 
 import statistics
@@ -11,120 +11,92 @@ from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset, DatasetDict
-from transformers import Pipeline, PreTrainedModel, pipeline
+from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast, pipeline
 
 from ...cards.facts import Comparison
 from ...cards.measure import one_thread
-from ...data.documents import TEXT
-from ...evaluation.language import Measures, score_ids
+from ...evaluation.language import score_ids
 from ...models.counting.ngram import NGramConfig, NGramForCausalLM
+from ...recipe.language import (
+    carries_state,
+    language_facts,
+    make_language_model,
+    make_text,
+    make_tokenizer,
+    read_as_trained,
+    score_split,
+    split_lines,
+)
+from ...recipe.publish import rival
 from ...training.draws import OwnDraws
 from ...training.streams.trainer import StreamTrainer
 from ...training.streams.windows import TokenText
 from .card import TASK
-from .facts import GenerationSpeed, LanguageModelFacts, Sample, Sampling, shown_metrics
-from .settings import GenerationSettings, LanguageSettings, carries_state, common_facts
+from .facts import GenerationSpeed, LanguageModelFacts, Sample, Sampling
+from .settings import CausalLMSettings
+
+__all__ = ["card_facts", "evaluate_split", "make_model", "make_text", "make_tokenizer", "report_lines"]
 
 _SPEED_TOKENS = 5_000
 _TIMED_TEXTS = 5
+_IDS = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")
 
 
-def score_split(
-    model: PreTrainedModel,
-    text: TokenText,
-    rows: Dataset,
-    *,
-    carry: str,
-    kind: str,
-    window: int | None = None,
-    stride: int | None = None,
-) -> dict[str, float]:
-    """Score a split, every token of it, and tell what is quoted of such tokens.
-
-    Args:
-        model: Any causal language model.
-        text: The tokens of the split.
-        rows: Its documents, whose characters count.
-        carry: As in training: a state that was carried there is carried here.
-        kind: Of tokens.
-        window: Tokens that a model without a state reads at once, see `score_ids`.
-        stride: How far apart its windows are.
-    """
-    surprisals = score_ids(model, read_as_trained(text, carry), window=window, stride=stride)
-    scores = Measures(
-        log_prob=-float(sum(values.sum() for values in surprisals)),
-        num_tokens=sum(map(len, surprisals)),
-        num_words=sum(len(each.split()) for each in rows[TEXT]),
-        num_characters=sum(map(len, rows[TEXT])),
-        num_bytes=sum(len(each.encode()) for each in rows[TEXT]),
-        num_unknown=0,
+def make_model(settings: CausalLMSettings, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """Build the model of the `model` section for this vocabulary, with its settings for `generate`."""
+    drawing = settings.generation
+    model = make_language_model(TASK, settings, tokenizer, drawing.max_new_tokens)
+    special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
+    generation: Any = model.generation_config
+    generation.update(
+        do_sample=True,
+        temperature=drawing.temperature,
+        top_k=drawing.top_k,
+        max_new_tokens=drawing.max_new_tokens,
+        # Of the special tokens only the end is there to be written.
+        suppress_tokens=sorted(special - {tokenizer.eos_token_id}),
     )
-    return {name: float(getattr(scores, name)) for name in shown_metrics(kind)}
+    return model
 
 
-def measured(trainer: StreamTrainer, text: TokenText, rows: Dataset, settings: LanguageSettings) -> dict[str, float]:
+def evaluate_split(
+    trainer: StreamTrainer, text: TokenText, rows: Dataset, settings: CausalLMSettings
+) -> dict[str, float]:
     """Score a split as the settings of the run say, see `score_split`."""
     return score_split(trainer.model, text, rows, carry=settings.carry, kind=settings.tokenizer.kind)
 
 
-def read_as_trained(text: TokenText, carry: str) -> list[np.ndarray]:
-    """Return one long text where the state runs over borders of documents, else each document."""
-    return np.split(text.ids, text.starts[1:]) if carry == "document" else [text.ids]
-
-
 def ngram_baselines(
-    train: TokenText, text: TokenText, rows: Dataset, model: PreTrainedModel, settings: LanguageSettings
+    train: TokenText, text: TokenText, rows: Dataset, model: PreTrainedModel, settings: CausalLMSettings
 ) -> list[Comparison]:
     """Score the split with counted n-grams too: of single tokens, and of `evaluation.ngram_order`."""
     order = settings.evaluation.ngram_order
     names = {1: "Unigram (counts of single tokens)", order: f"{order}-gram (Kneser-Ney)"}
     found = []
     for size in sorted({1, order}) if order > 0 else ():
-        config = NGramConfig(
-            vocab_size=model.config.vocab_size,
-            order=size,
-            pad_token_id=model.config.pad_token_id,
-            bos_token_id=model.config.bos_token_id,
-            eos_token_id=model.config.eos_token_id,
-        )
-        ngrams = NGramForCausalLM(config).fit(read_as_trained(train, settings.carry))
+        ids = {name: getattr(model.config, name) for name in _IDS}
+        ngrams = NGramForCausalLM(NGramConfig(order=size, **ids)).fit(read_as_trained(train, settings.carry))
         scores = score_split(ngrams, text, rows, carry=settings.carry, kind=settings.tokenizer.kind)
-        found += [
-            Comparison(name=names[size], metric=metric, value=value, source="measured in the same run")
-            for metric, value in scores.items()
-        ]
+        found += rival(names[size], scores)
     return found
 
 
 def windows_apart(
-    model: PreTrainedModel, text: TokenText, rows: Dataset, settings: LanguageSettings
+    model: PreTrainedModel, text: TokenText, rows: Dataset, settings: CausalLMSettings
 ) -> list[Comparison]:
     """Score a model without a state in windows that begin anew, as it was trained and others often score theirs."""
     if carries_state(settings.model["type"]):
         return []
     window, kind = settings.window, settings.tokenizer.kind
-    scores = score_split(model, text, rows, carry=settings.carry, kind=kind, window=window, stride=window)
-    return [
-        Comparison(
-            name=f"The same, in windows of {window} that begin anew",
-            metric=metric,
-            value=value,
-            source="measured in the same run",
-        )
-        for metric, value in scores.items()
-    ]
+    scores = score_split(model, text, rows, carry=settings.carry, kind=kind, window=window)
+    return rival(f"The same, in windows of {window} that begin anew", scores)
 
 
-def written_samples(pipe: Pipeline, settings: GenerationSettings) -> list[Sample]:
-    """Let a text-generation pipeline go on from each prompt, once for each seed.
-
-    Args:
-        pipe: Of the saved model, whose checkpoint says how tokens are drawn.
-        settings: Prompts and seeds.
-    """
+def written_samples(pipe: Pipeline, prompts: Iterable[str], seeds: Iterable[int]) -> list[Sample]:
+    """Let a pipeline go on from each prompt, once for each seed; the checkpoint says how tokens are drawn."""
     samples = []
-    for prompt in settings.prompts:
-        for seed in settings.seeds:
+    for prompt in prompts:
+        for seed in seeds:
             with OwnDraws(seed):
                 text = pipe(prompt)[0]["generated_text"]
             samples.append(Sample(prompt=prompt, seed=seed, text=text))
@@ -132,13 +104,7 @@ def written_samples(pipe: Pipeline, settings: GenerationSettings) -> list[Sample
 
 
 def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarray]) -> GenerationSpeed:
-    """Time the model on one CPU thread: writing texts of the usual length, and scoring.
-
-    Args:
-        pipe: A pipeline on the CPU.
-        prompt: What to go on from.
-        documents: Token ids to score, of which the first will do.
-    """
+    """Time the model on one CPU thread: writing texts of the usual length, and scoring the first tokens."""
     model = pipe.model
     count = cast(Any, model.generation_config).max_new_tokens
     scored = list(_first_tokens(documents, _SPEED_TOKENS))
@@ -149,8 +115,7 @@ def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarr
         surprisals = score_ids(model, scored)
         reading = time.perf_counter() - start
     return GenerationSpeed(
-        ms_per_token=1000 * statistics.median(times) / count,
-        tokens_per_second=sum(map(len, surprisals)) / reading,
+        ms_per_token=1000 * statistics.median(times) / count, tokens_per_second=sum(map(len, surprisals)) / reading
     )
 
 
@@ -169,7 +134,7 @@ def _seconds_for(pipe: Pipeline, prompt: str, count: int) -> float:
 
 
 def card_facts(
-    settings: LanguageSettings,
+    settings: CausalLMSettings,
     trainer: StreamTrainer,
     dataset: DatasetDict,
     texts: dict[str, TokenText],
@@ -180,35 +145,30 @@ def card_facts(
 ) -> LanguageModelFacts:
     """Gather what the card says: from the settings, from the run, and measured on the saved model.
 
-    Args:
-        settings: Of the run.
-        trainer: When it has trained.
-        dataset: The documents.
-        texts: Their tokens.
-        folder: The saved model; it is loaded back on the CPU, as anybody would load it.
-        metrics: Split -> what `measured` found, the evaluated split first.
-        command: The launch line.
+    The model in the folder is loaded back on the CPU, as anybody would load it. `metrics` are what `evaluate_split`
+    found, the evaluated split first.
     """
-    split, drawing = next(iter(metrics)), settings.generation
+    card, drawing, split = settings.card, settings.generation, next(iter(metrics))
     pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
     return LanguageModelFacts(
-        **common_facts(settings, trainer, dataset, texts, folder, pipe, metrics=metrics, command=command),
-        speed=measure_generation(pipe, drawing.prompts[0], read_as_trained(texts[split], settings.carry)),
+        **language_facts(settings, trainer, dataset, texts, folder, pipe, metrics=metrics, command=command),
+        speed=measure_generation(pipe, card.ask[0], read_as_trained(texts[split], settings.carry)),
         sampling=Sampling(
             max_new_tokens=drawing.max_new_tokens, temperature=float(drawing.temperature), top_k=drawing.top_k
         ),
-        prompts=drawing.prompts,
-        samples=[] if settings.card.data_restriction else written_samples(pipe, drawing),
+        prompts=card.ask,
+        samples=[] if card.data_restriction else written_samples(pipe, card.ask, drawing.seeds),
         comparisons=[
             *windows_apart(pipe.model, texts[split], dataset[split], settings),
             *ngram_baselines(texts["train"], texts[split], dataset[split], pipe.model, settings),
-            *(Comparison(**row) for row in settings.card.comparisons),
+            *card.published(),
         ],
     )
 
 
-def told(facts: LanguageModelFacts) -> Iterator[str]:
-    """What the recipe prints of the finished model."""
+def report_lines(facts: LanguageModelFacts) -> Iterator[str]:
+    """Say of the finished model what it writes, how fast, and how good it is."""
     for sample in facts.samples:
         yield f"--- {sample.prompt!r}, seed {sample.seed}:\n{sample.text}"
     yield f"{facts.speed.ms_per_token:.2f} ms a token written, {facts.speed.tokens_per_second:,.0f} tokens/s scored"
+    yield from split_lines(facts)

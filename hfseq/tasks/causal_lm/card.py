@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
-from ...cards.parts import BIASES, cell, front_matter, number, result, score_text, slug, term_limits, title
-from .facts import LanguageFacts, LanguageModelFacts, Sampling, TextFacts, TokenFacts, TrainingFacts
+from ...cards.language import LanguageArchitecture, LanguageFacts, TextFacts, TokenFacts, TrainingFacts
+from ...cards.parts import cell, made, network_view, number, smallness, title
+from ...cards.table import CARD, MEGABYTES, MINUTES, PARAMETERS, RESULT, SCORE, SPLIT, Column, ResultsTable, rival_text
+from .facts import LanguageModelFacts, Sampling
 
 TASK: Final = "text-generation"
 """Of the pipeline, and on the Hub."""
@@ -24,15 +26,38 @@ _CARRIED = {
 }
 
 
+def _size(network: LanguageArchitecture) -> str:
+    return f"{network.num_hidden_layers} x {network.hidden_size}"
+
+
+NETWORK_AND_DATA: tuple[Column, ...] = (
+    ("model", lambda facts: f"{facts.architecture.cell} {_size(facts.architecture)}"),
+    ("data, tokens", lambda facts: f"{facts.data.name}, {facts.tokens.kind}"),
+    SPLIT,
+)
+"""The first columns of README's tables of language models."""
+
+LANGUAGE_TABLE = ResultsTable(
+    "language models",
+    (
+        *NETWORK_AND_DATA,
+        *(SCORE, RESULT),
+        ("n-grams", lambda facts: rival_text(facts, facts.metric_names[0], "gram", named=True)),
+        *(PARAMETERS, MINUTES, MEGABYTES),
+        ("ms a token", lambda facts: f"{facts.speed.ms_per_token:.2f}"),
+        CARD,
+    ),
+)
+
+
 def language_view(facts: LanguageModelFacts) -> dict[str, Any]:
     """Gather what the template shows."""
+    sampling = facts.sampling
+    parameters = {"max_new_tokens": sampling.max_new_tokens, "temperature": sampling.temperature}
     return {
-        "front_matter": _front_matter(facts),
-        "task": TASK,
-        "scores": score_rows(facts),
+        **trained_view(facts, TASK, "language-model", widget=_widgets(facts), inference={"parameters": parameters}),
         "reading": _reading(facts.architecture.context),
-        **trained_view(facts),
-        "sampling": _sampling(facts.sampling),
+        "sampling": _sampling(sampling),
         "seed": facts.samples[0].seed if facts.samples else facts.runs[0].seed,
         "prompt": facts.samples[0].prompt if facts.samples else facts.prompts[0],
         "answer": [f"# {line}".rstrip() for line in facts.samples[0].text.splitlines()] if facts.samples else [],
@@ -40,58 +65,44 @@ def language_view(facts: LanguageModelFacts) -> dict[str, Any]:
             {"seed": each.seed, "lines": [f"    {line}".rstrip() for line in each.text.splitlines()]}
             for each in facts.samples
         ],
-        "limits": _limits(facts),
-        "citations": facts.citations,
+        "limits": language_limits(
+            facts,
+            "what it writes has the look of its texts, but neither sense nor truth.",
+            "Tokens outside the vocabulary are read as one unknown token, which it is never asked to write; scores "
+            "count it as a token like any other.",
+        ),
     }
 
 
-def trained_view(facts: LanguageFacts) -> dict[str, str]:
-    """Say in lines how any language model was made."""
-    return {
+def trained_view(facts: LanguageFacts, task: str, tag: str, **more: Any) -> dict[str, Any]:
+    """Gather what the templates of all language models show.
+
+    Args:
+        facts: Of the model.
+        task: Of the pipeline, and on the Hub.
+        tag: Of this kind of models.
+        **more: Other keys of the metadata, see `front_matter`.
+    """
+    view = network_view(facts, task, tags=[tag], **more)
+    return view | {
+        "scores": [*view["scores"], *_other_rows(facts)],
         "tokens": _tokens(facts.tokens, facts.data),
-        "architecture": _architecture(facts),
+        "architecture": _architecture(facts.architecture),
         "training": _training(facts.training),
     }
 
 
-def language_metadata(facts: LanguageFacts, task: str, tag: str, **more: Any) -> str:
-    """Write the metadata of any language model.
-
-    Args:
-        facts: Of the model.
-        task: Of the pipeline.
-        tag: Of this kind of models.
-        **more: See `front_matter`.
-    """
-    about = {
-        "task_type": task,
-        "dataset_type": facts.data.hub_id or slug(facts.data.name),
-        "dataset_name": facts.data.name,
-        "dataset_split": facts.data.evaluated_split,
-    }
-    return front_matter(
-        facts,
-        task=task,
-        tags=[facts.architecture.family, tag],
-        hub_id=facts.data.hub_id,
-        results=[result(facts, metric, **about) for metric in facts.metric_names],
-        **more,
-    )
-
-
-def _front_matter(facts: LanguageModelFacts) -> str:
-    return language_metadata(
-        facts,
-        TASK,
-        "language-model",
-        widget=_widgets(facts),
-        inference={
-            "parameters": {
-                "max_new_tokens": facts.sampling.max_new_tokens,
-                "temperature": facts.sampling.temperature,
-            }
-        },
-    )
+def _other_rows(facts: LanguageFacts) -> list[dict[str, str]]:
+    """Write the scores of the splits beside the evaluated one."""
+    return [
+        {
+            "title": title(facts.score_of(name)),
+            "split": split,
+            "text": number(facts.other_mean(split, name), facts.score_of(name)),
+        }
+        for split in facts.runs[0].others
+        for name in facts.metric_names
+    ]
 
 
 def _widgets(facts: LanguageModelFacts) -> list[dict[str, Any]]:
@@ -104,28 +115,6 @@ def _widgets(facts: LanguageModelFacts) -> list[dict[str, Any]]:
         for prompt in facts.prompts
         if prompt  # the Hub has no button for an empty one
     ]
-
-
-def score_rows(facts: LanguageFacts) -> list[dict[str, str]]:
-    """Write the scores of the evaluated split, then those of the others."""
-    rows = [
-        {
-            "title": title(facts.score_of(name)),
-            "split": facts.data.evaluated_split,
-            "text": score_text(facts, name),
-        }
-        for name in facts.metric_names
-    ]
-    for split in facts.runs[0].others:
-        rows += [
-            {
-                "title": title(facts.score_of(name)),
-                "split": split,
-                "text": number(facts.other_mean(split, name), facts.score_of(name)),
-            }
-            for name in facts.metric_names
-        ]
-    return rows
 
 
 def _reading(context: int | None) -> str:
@@ -157,9 +146,8 @@ def _tokens(tokens: TokenFacts, data: TextFacts) -> str:
     )
 
 
-def _architecture(facts: LanguageFacts) -> str:
+def _architecture(network: LanguageArchitecture) -> str:
     """Write the network in a line."""
-    network = facts.architecture
     options = ", ".join(f"{name} {cell(value)}" for name, value in network.options.items())
     parts = [
         network.cell,
@@ -190,30 +178,18 @@ def _sampling(sampling: Sampling) -> str:
     return f"drawn {drawn} at temperature {sampling.temperature:g}, at most {sampling.max_new_tokens} new ones"
 
 
-def _limits(facts: LanguageModelFacts) -> list[str]:
-    """Write the limits that follow from the facts, then those that were given."""
-    return language_limits(
-        facts,
-        "what it writes has the look of its texts, but neither sense nor truth.",
-        "Tokens outside the vocabulary are read as one unknown token, which it is never asked to write; scores count "
-        "it as a token like any other.",
-    )
-
-
-def language_limits(facts: LanguageFacts, smallness: str, unknown: str) -> list[str]:
+def language_limits(facts: LanguageFacts, look: str, unknown: str) -> list[str]:
     """Write the limits of any language model.
 
     Args:
         facts: Of the model.
-        smallness: What follows from its size.
+        look: What to think of its answers, as it is small.
         unknown: What becomes of unknown tokens, where there are some.
     """
-    data, context = facts.data, facts.architecture.context
-    limits = [
-        f"Made from {data.domain} in the language `{facts.language}`; measured on nothing else.",
-        f"A small model ({facts.parameters:,} parameters), trained from scratch on "
-        f"{data.splits['train'].tokens:,} tokens: {smallness}",
+    data = facts.data
+    return [
+        made(facts, "from"),
+        smallness(facts, None, f"{data.splits['train'].tokens:,} tokens: {look}"),
         *([unknown] if data.unknown_rate > 0 else []),
-        *([_BEYOND.format(facts.training.window)] if context is not None else []),
+        *([_BEYOND.format(facts.training.window)] if facts.architecture.context is not None else []),
     ]
-    return [*limits, BIASES, *term_limits(facts, data.restriction), *facts.limits]

@@ -2,151 +2,56 @@
 
     unigram -> bigram -> 5-gram -> hidden Markov -> RNN -> LSTM -> GRU -> transformer
 
-Every rung is a causal language model that `score_ids` scores on the same tokens, so their perplexities compare.
-`recipes/ladder.py` climbs it and draws it.
-
-The networks take as many steps over the same text, unless `transformer_training` says otherwise. A transformer has no
-state to carry from window to window: it learns from windows that begin anywhere, in random order, and is scored with
-what fits into one, where a recurrent model has read all that came before. Where documents are scored one by one,
-neither sees the others.
+Every rung is a causal language model that `score_ids` scores on the same tokens, so their perplexities compare. A
+transformer is scored with what fits into a window, where a recurrent model has read all that came before. Where
+documents are scored one by one, neither sees the others. `recipes/ladder.py` trains the rungs and draws them.
 """
 
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from datasets import DatasetDict
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from ...data.documents import DocumentSettings
 from ...models.counting.hmm import HMMConfig, HMMForCausalLM
 from ...models.counting.ngram import NGramConfig, NGramForCausalLM
-from ...models.recurrent.backbone import RecurrentConfig
-from ...models.transformer.transformer import TransformerConfig
+from ...recipe.language import read_as_trained, score_split
+from ...recipe.runs import evaluated_split
+from ...recipe.sections import build_model, token_options
 from ...registry import FAMILIES
-from ...settings import check_known, fields_of
 from ...training.draws import OwnDraws
 from ...training.streams.trainer import StreamTrainer, StreamTrainingArguments
 from ...training.streams.windows import TokenText
-from ..causal_lm.build import read_as_trained, score_split
-from ..causal_lm.settings import LONGEST_NGRAM, TASK, TokenizerSettings, carries_state, check_marks
+from .settings import NETWORKS, TASK, LadderSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_FROM_TRANSFORMERS = tuple(item for item in PreTrainedConfig.__dataclass_fields__ if item != "tie_word_embeddings")
-_NOT_HERE = (
-    *("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id"),
-    *("bidirectional", "freeze_embeddings", "pooling", "classifier_dropout"),
-)
 _COUNTED, _LEARNT = "#7a5b00", "#1f6fb4"
 _ORDER_NAMES = {1: "unigram", 2: "bigram", 3: "trigram"}
 
 
-@dataclass
-class RungSettings:
-    """Which rungs there are."""
-
-    orders: list[int] = field(default_factory=lambda: [1, 2, 5], metadata={"help": "n-grams to count, Kneser-Ney"})
-    num_states: int = field(default=50, metadata={"help": "states of the hidden Markov model; 0: leave it out"})
-    num_iterations: int = field(default=20, metadata={"help": "of Baum-Welch, at most"})
-    networks: list[str] = field(
-        default_factory=lambda: ["rnn", "lstm", "gru"],
-        metadata={"help": "families to train: rnn, lstm, gru, transformer"},
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse before the climb what would fail on it."""
-        for order in self.orders:
-            if not 1 <= order <= LONGEST_NGRAM:
-                raise ValueError(f"rungs.orders={self.orders} must be from 1 to {LONGEST_NGRAM} each.")
-        for name in self.networks:
-            check_known(name, network_families(), "rungs.networks", kind="family")
-        if self.num_states < 0 or self.num_iterations < 1:
-            raise ValueError(
-                f"rungs.num_states={self.num_states} must be 0 or more and num_iterations={self.num_iterations} 1 or "
-                "more."
-            )
-        if not (self.orders or self.num_states or self.networks):
-            raise ValueError("rungs has no rung: give orders, num_states or networks.")
-
-
-def network_families() -> list[str]:
-    """The families that learn by following a gradient; a cell of one's own is described by a section of its own."""
-    return [
-        name
-        for name, family in FAMILIES.items()
-        if family.backbone is not None and TASK in family.heads and name != "custom"
-    ]
-
-
-@dataclass
-class LadderSettings:
-    """All settings of the recipe, a section each."""
-
-    data: DocumentSettings
-    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
-    rungs: RungSettings = field(default_factory=RungSettings)
-    network: dict[str, Any] = fields_of(RecurrentConfig, without=(*_NOT_HERE, *_FROM_TRANSFORMERS))
-    training: dict[str, Any] = fields_of(StreamTrainingArguments, without=("mlm_probability",))
-    transformer: dict[str, Any] = fields_of(TransformerConfig, without=(*_NOT_HERE, *_FROM_TRANSFORMERS))
-    transformer_training: dict[str, Any] = fields_of(
-        StreamTrainingArguments, without=("mlm_probability", "output_dir")
-    )
-
-    @property
-    def carry(self) -> str:
-        """How far a state is carried, see `StreamTrainingArguments`."""
-        return self.training.get("carry", "stream")
-
-    def __post_init__(self) -> None:
-        """Refuse what does not go together before anything is read."""
-        check_marks(self.tokenizer, self.data, self.carry)
-        if self.training_of("transformer")["carry"] != "none":
-            raise ValueError(
-                f"transformer_training.carry={self.transformer_training['carry']!r}: a transformer has no state to "
-                "carry. Leave it out."
-            )
-
-    def training_of(self, name: str) -> dict[str, Any]:
-        """How a family is trained: as `training` says, but for what that means nothing for."""
-        if carries_state(name):
-            return self.training
-        return {**self.training, "carry": "none", "vary_window": False, **self.transformer_training}
-
-    def network_of(self, name: str, window: int) -> dict[str, Any]:
-        """What a family's network is like, made for texts of so many tokens where it has no state."""
-        if carries_state(name):
-            return self.network
-        return {"max_position_embeddings": window, **self.transformer}
-
-
 @dataclass(kw_only=True)
 class Rung:
-    """One model of the ladder, and what it reached.
-
-    Attributes:
-        name: For people.
-        is_counted: Whether it was counted, not learnt by following a gradient.
-        parameters: Numbers that it keeps.
-        minutes: Of counting or training.
-        metrics: Of the evaluated split, as `language_modeling.score_split` names them.
-        sample: A text that it wrote.
-    """
+    """One model of the ladder, and what it reached."""
 
     name: str
     is_counted: bool
+    """Whether it was counted, not learnt by following a gradient."""
     parameters: int
     minutes: float
     metrics: dict[str, float]
+    """Of the evaluated split, see `score_split`."""
     sample: str
+    """A text that it wrote."""
 
 
-def climb(
+def train_rungs(
     settings: LadderSettings,
     dataset: DatasetDict,
     texts: dict[str, TokenText],
@@ -155,24 +60,18 @@ def climb(
 ) -> Iterator[Rung]:
     """Make each rung, one after the other, save its checkpoint to a folder of its own, and measure it.
 
-    Args:
-        settings: Of the recipe.
-        dataset: The documents; the test split is what is measured, or the validation split where there is none.
-        texts: Their tokens.
-        tokenizer: Saved beside each model.
-        folder: Where the folders of the rungs are.
+    `texts` are the tokens of the documents; the test split is measured, or validation where there is none.
     """
-    split = "test" if "test" in texts else "validation"
-    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    ids["vocab_size"] = len(tokenizer)
+    split, ids = evaluated_split(texts), token_options(tokenizer)
     made = chain(_counted(settings, texts["train"], ids), _networks(settings, texts, ids, folder))
     for name, model, minutes in made:
+        cast(Any, model).eval()
         model.save_pretrained(folder / _folder_name(name))
         tokenizer.save_pretrained(folder / _folder_name(name))
         family = model.config.model_type.removeprefix("hfseq_")
         yield Rung(
             name=name,
-            is_counted=family not in network_families(),
+            is_counted=family not in NETWORKS,
             # Tied weights once.
             parameters=sum({t.data_ptr(): t.numel() for t in model.state_dict().values() if t.numel()}.values()),
             minutes=minutes,
@@ -200,7 +99,7 @@ def _counted(
         hidden = HMMForCausalLM(HMMConfig(num_states=settings.rungs.num_states, **ids))
         seed = int(settings.training.get("seed", 42))
         hidden.fit_baum_welch(documents, num_iterations=settings.rungs.num_iterations, seed=seed)
-        yield "hidden Markov", hidden.eval(), (time.perf_counter() - start) / 60
+        yield "hidden Markov", hidden, (time.perf_counter() - start) / 60
 
 
 def _networks(
@@ -210,14 +109,14 @@ def _networks(
         training = {**settings.training_of(name), "output_dir": str(folder / name / "training")}
         args = StreamTrainingArguments(**training)
         with OwnDraws(args.seed):
-            model = FAMILIES[name].heads[TASK](FAMILIES[name].config(**settings.network_of(name, args.window), **ids))
+            model = build_model(TASK, {"type": name, **settings.network_of(name, args.window)}, **ids)
         trainer = StreamTrainer(model, args, texts["train"], texts["validation"])
         trainer.train()
-        yield FAMILIES[name].title, model.eval(), trainer.training_seconds / 60
+        yield FAMILIES[name].title, model, trainer.training_seconds / 60
 
 
 def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
-    """The same draw from every rung: a text from its beginning, or from the first token of all."""
+    """Draw the same from every rung: a text from its beginning, or from the first token of all."""
     prompt = tokenizer("", return_tensors="pt")
     if not prompt["input_ids"].numel():
         prompt = tokenizer("a", return_tensors="pt")
@@ -235,7 +134,7 @@ def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def ladder_table(rungs: Sequence[Rung]) -> str:
-    """The rungs as a table in Markdown."""
+    """Write the rungs as a table in Markdown."""
     metrics = list(rungs[0].metrics)
     lines = [f"| rung | parameters | minutes | {' | '.join(name.replace('_', ' ') for name in metrics)} |"]
     lines.append("|" + "---|" * (3 + len(metrics)))
@@ -253,12 +152,7 @@ def save_ladder(rungs: Sequence[Rung], folder: Path, command: str) -> None:
 
 
 def plot_ladder(rungs: Sequence[Rung], path: str | Path) -> None:
-    """Draw the rungs, a bar each, to a .png, .svg or .pdf file; needs matplotlib.
-
-    Args:
-        rungs: In the order of the ladder.
-        path: Where to write.
-    """
+    """Draw the rungs, a bar each, to a .png, .svg or .pdf file; needs matplotlib."""
     if not rungs:
         raise ValueError("there is no rung to draw.")
     try:

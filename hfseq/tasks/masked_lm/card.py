@@ -4,23 +4,50 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from ...cards.parts import cell
-from ..causal_lm.card import language_limits, language_metadata, score_rows, trained_view
+from ...cards.table import (
+    CARD,
+    MEGABYTES,
+    MINUTES,
+    MS_A_TEXT,
+    PARAMETERS,
+    Column,
+    ResultsTable,
+    result_text,
+    rival_text,
+)
+from ..causal_lm.card import NETWORK_AND_DATA, language_limits, trained_view
 from .facts import MaskedModelFacts
 
 MASKED_TASK: Final = "fill-mask"
 """Of the pipeline, and on the Hub."""
 
 
+def _beside_guess(title: str, metric: str) -> tuple[Column, Column]:
+    """Return the column of a score and that of the most frequent token as the guess."""
+    return (
+        (title, lambda facts: result_text(facts, metric)),
+        ("commonest token", lambda facts: rival_text(facts, metric, "Unigram")),
+    )
+
+
+MASKED_TABLE = ResultsTable(
+    "masked language models",
+    (
+        *NETWORK_AND_DATA,
+        *_beside_guess("accuracy on hidden tokens (%), mean ± sd (seeds)", "accuracy"),
+        *_beside_guess("perplexity on them", "perplexity"),
+        *(PARAMETERS, MINUTES, MEGABYTES, MS_A_TEXT, CARD),
+    ),
+)
+
+
 def masked_view(facts: MaskedModelFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     return {
-        "front_matter": language_metadata(
+        **trained_view(
             facts, MASKED_TASK, "masked-language-model", widget=[asdict(widget) for widget in facts.widgets]
         ),
-        "task": MASKED_TASK,
         "share": f"{100 * facts.hidden_share:g} %",
-        "scores": score_rows(facts),
-        **trained_view(facts),
         "answer": [each.label for each in facts.widgets[0].output],
         "answers": [
             {
@@ -34,10 +61,9 @@ def masked_view(facts: MaskedModelFacts) -> dict[str, Any]:
             "what it fills in suits its texts, and says nothing of what is true.",
             "Tokens outside the vocabulary are read as one unknown token, which is neither hidden nor filled in.",
         ),
-        "citations": facts.citations,
     }
 
 
 def _shown(token: str) -> str:
-    """A token as people read it: a space that belongs to it does not show, one that is all of it does."""
+    """Write a token as people read it: a space that belongs to it does not show, one that is all of it does."""
     return token.strip() or repr(token)

@@ -1,16 +1,14 @@
-"""The facts of a card of a masked language model: what every language model has, and what it fills in.
+"""The facts of a card of a masked language model: what every language model has, and what it fills in."""
 
-`hfseq.tasks.masked_lm.build` measures them, `hfseq.cards.render` renders them.
-"""
-
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from huggingface_hub.dataclasses import strict
 
-from ...cards.facts import Comparison, EnvironmentFacts, SpeedFacts, Widget
+from ...cards.facts import FREE, MEASURED, SpeedFacts, Widget
+from ...cards.language import LanguageFacts
 from ...evaluation.scores import Score
-from ..causal_lm.facts import LanguageArchitecture, LanguageFacts, LanguageRun, TextFacts, TokenFacts, TrainingFacts
 
 MASKED_METRICS: Final = ("accuracy", "perplexity")
 """The scores of a masked model, the one that people quote first; both are of hidden tokens alone."""
@@ -19,37 +17,16 @@ MASKED_METRICS: Final = ("accuracy", "perplexity")
 @strict
 @dataclass(kw_only=True)
 class MaskedModelFacts(LanguageFacts):
-    """All that a card says about one masked language model.
-
-    `runs[0]` is the run whose weights are published; `speed` and `widgets` are its.
-    """
+    """All that a card says about one masked language model."""
 
     kind: Literal["masked-language-model"] = "masked-language-model"
-    model_id: str
-    summary: str
-    language: str
-    license: str
-    parameters: int
-    file_mb: float
-    architecture: LanguageArchitecture
-    tokens: TokenFacts
-    data: TextFacts
-    training: TrainingFacts
     hidden_share: float
     """Of a window's tokens that are neither marks nor unknown, in training and in evaluation."""
-    runs: list[LanguageRun]
-    speed: SpeedFacts
-    widgets: list[Widget]
+    speed: SpeedFacts = field(metadata=MEASURED)
+    widgets: list[Widget] = field(metadata=FREE | MEASURED)
     """Texts of our own, each with one mask, and the likeliest tokens for it; the Hub offers them."""
-    environment: EnvironmentFacts
-    command: str
-    comparisons: list[Comparison] = field(default_factory=list)
-    limits: list[str] = field(default_factory=list)
-    citations: list[str] = field(default_factory=list)
-    license_name: str | None = None
-    license_link: str | None = None
 
-    def known_metrics(self) -> tuple[str, ...]:
+    def known_metrics(self) -> Collection[str]:
         """Return the names of the scores of hidden tokens."""
         return MASKED_METRICS
 

@@ -2,13 +2,17 @@
 
 from typing import Any, Final
 
-from ...cards.facts import Examples
-from ...cards.parts import BIASES, cell, front_matter, result, score_text, slug, term_limits, title
+from ...cards.facts import Example
+from ...cards.parts import cell, code, example_tables, made, network_view, smallness
+from ...cards.table import ResultsTable, labelled_columns
 from .facts import KindScore, TaggerFacts
 
+TAGGER_TABLE = ResultsTable("taggers", labelled_columns("most frequent tag", "Most frequent tag"))
 TASK: Final = "token-classification"
 """Of the pipeline, and on the Hub."""
 _SHOWN_KINDS = 25
+_ROWS = "rows at equal distances among those with all tags right and those without"
+_CHOICE = {"entities": _ROWS, "tags": f"{_ROWS}; of the latter, the words with a wrong tag"}
 _WORDS = {
     "word": "words",
     "whitespace": "words",
@@ -22,11 +26,7 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     shown = next((widget for widget in facts.widgets if widget.answers), facts.widgets[0])
     return {
-        "front_matter": _front_matter(facts),
-        "task": TASK,
-        "scores": [
-            {"title": title(facts.score_of(name)), "text": score_text(facts, name)} for name in facts.metric_names
-        ],
+        **network_view(facts, TASK, widget=[{"text": widget.text} for widget in facts.widgets]),
         "aggregated": facts.tagging == "entities",
         "text": shown.text,
         "answers": [f"# {each.label}: {each.text} ({each.score:.2f})" for each in shown.answers],
@@ -34,36 +34,16 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "kinds": [_kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],
         "rest": len(facts.kinds[_SHOWN_KINDS:]),
         "tokens": _tokens(facts),
-        "examples": _examples(facts.examples),
+        "examples": example_tables(facts.examples, "All tags right", "Some wrong", _example),
+        "score_name": "Words right (%)",
+        "choice": _CHOICE[facts.tagging],
         "limits": _limits(facts),
-        "citations": facts.citations,
     }
 
 
-def _front_matter(facts: TaggerFacts) -> str:
-    about = {
-        "task_type": TASK,
-        "dataset_type": facts.data.hub_id or slug(facts.data.name),
-        "dataset_name": facts.data.name,
-        "dataset_split": facts.data.evaluated_split,
-    }
-    return front_matter(
-        facts,
-        task=TASK,
-        tags=[facts.architecture.family],
-        hub_id=facts.data.hub_id,
-        results=[result(facts, metric, **about) for metric in facts.metric_names],
-        widget=[{"text": widget.text} for widget in facts.widgets],
-    )
-
-
-def _kind_row(kind: KindScore) -> dict[str, str]:
-    measures = (kind.precision, kind.recall, kind.f1)
-    return {
-        "kind": kind.kind,
-        "expected": f"{kind.expected:,}",
-        "measures": " | ".join(f"{100 * measure:.1f}" for measure in measures),
-    }
+def _kind_row(kind: KindScore) -> str:
+    measures = [f"{100 * measure:.1f}" for measure in (kind.precision, kind.recall, kind.f1)]
+    return " | ".join([code(kind.kind), f"{kind.expected:,}", *measures])
 
 
 def _tokens(facts: TaggerFacts) -> str:
@@ -78,33 +58,17 @@ def _tokens(facts: TaggerFacts) -> str:
     )
 
 
-def _examples(examples: Examples) -> list[dict[str, Any]]:
-    """The rows of both tables."""
-    return [
-        {
-            "title": name,
-            "rows": [
-                " | ".join([cell(row.text), cell(row.predicted), cell(row.expected), f"{100 * row.score:.0f}"])
-                for row in rows
-            ],
-        }
-        for name, rows in (("All tags right", examples.right), ("Some wrong", examples.wrong))
-    ]
+def _example(row: Example) -> list[str]:
+    return [cell(row.text), cell(row.predicted), cell(row.expected), f"{100 * row.score:.0f}"]
 
 
 def _limits(facts: TaggerFacts) -> list[str]:
-    """Write the limits that follow from the facts, then those that were given."""
-    data = facts.data
-    start = "scratch" if facts.pretrained is None else facts.pretrained
+    learnt_from = f"{facts.words.splits['train']:,} words in {facts.data.splits['train']:,} texts"
     names = ": it knows few names" if facts.tagging == "entities" else ""
     return [
-        f"Made for {data.domain} in the language `{facts.language}`; measured on nothing else.",
+        made(facts, "for"),
         "Measured on texts that were parted into words beforehand. A pipeline parts a text by itself, which may "
         "differ; `is_split_into_words=True` gives it the words.",
         f"Trained on texts of at most {facts.architecture.max_length} tokens; what is measured is every word.",
-        f"A small model ({facts.parameters:,} parameters), trained from {start} on {facts.words.splits['train']:,} "
-        f"words in {data.splits['train']:,} texts{names}.",
-        BIASES,
-        *term_limits(facts, data.restriction),
-        *facts.limits,
+        smallness(facts, facts.pretrained, f"{learnt_from}{names}."),
     ]

@@ -3,8 +3,12 @@
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from ...cards.facts import CardFacts, WidgetLabel
-from ...cards.parts import BIASES, front_matter, result, score_text, slug, term_limits, title
+from ...cards.facts import Example
+from ...cards.parts import cell, code, example_tables, made, network_view, smallness
+from ...cards.table import ResultsTable, labelled_columns
+from .facts import CardFacts
+
+CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("bag of words", "Bag of words"))
 
 
 class Wording(NamedTuple):
@@ -26,20 +30,26 @@ _WORDING = {
 
 def classifier_view(facts: CardFacts) -> dict[str, Any]:
     """Gather what the template shows."""
+    data, wording = facts.data, _WORDING[facts.problem_type]
+    learnt_from = f"{data.splits['train']:,} texts with a vocabulary of {data.vocabulary_size:,} tokens"
     return {
-        "front_matter": _front_matter(facts),
-        "scores": [
-            {"title": title(facts.score_of(name)), "text": score_text(facts, name)} for name in _shown_metrics(facts)
+        **network_view(
+            facts, facts.task, metrics=_shown_metrics(facts), widget=[asdict(widget) for widget in facts.widgets]
+        ),
+        "answer": [asdict(label) for label in facts.widgets[0].output[:1]],
+        "examples": example_tables(facts.examples, wording.right, wording.wrong, _example),
+        "score_name": wording.score,
+        "choice": wording.choice,
+        "limits": [
+            made(facts, "for"),
+            f"Trained on texts of at most {facts.architecture.max_length} tokens; longer ones are unmeasured.",
+            smallness(facts, facts.pretrained, f"{learnt_from}: it knows little of the world."),
         ],
-        "answer": _outputs(facts.widgets[0].output[:1]),
-        "wording": _WORDING[facts.problem_type],
-        "limits": _limits(facts),
-        "citations": facts.citations,
     }
 
 
-def _outputs(labels: list[WidgetLabel]) -> list[dict[str, Any]]:
-    return [asdict(label) for label in labels]
+def _example(row: Example) -> list[str]:
+    return [cell(row.text), code(row.predicted), code(row.expected), f"{row.score:.2f}"]
 
 
 def _shown_metrics(facts: CardFacts) -> list[str]:
@@ -47,35 +57,3 @@ def _shown_metrics(facts: CardFacts) -> list[str]:
     one_label = facts.problem_type == "single_label_classification"
     repeated = {"f1_micro"} if one_label and "accuracy" in facts.metric_names else set()
     return [name for name in facts.metric_names if name not in repeated]
-
-
-def _limits(facts: CardFacts) -> list[str]:
-    """Write the limits that follow from the facts, then those that were given."""
-    data = facts.data
-    start = "scratch" if facts.pretrained is None else facts.pretrained
-    return [
-        f"Made for {data.domain} in the language `{facts.language}`; measured on nothing else.",
-        f"Trained on texts of at most {facts.architecture.max_length} tokens; longer ones are unmeasured.",
-        f"A small model ({facts.parameters:,} parameters), trained from {start} on {data.splits['train']:,} texts "
-        f"with a vocabulary of {data.vocabulary_size:,} tokens: it knows little of the world.",
-        BIASES,
-        *term_limits(facts, data.restriction),
-        *facts.limits,
-    ]
-
-
-def _front_matter(facts: CardFacts) -> str:
-    about = {
-        "task_type": facts.task,
-        "dataset_type": facts.data.hub_id or slug(facts.data.name),
-        "dataset_name": facts.data.name,
-        "dataset_split": facts.data.evaluated_split,
-    }
-    return front_matter(
-        facts,
-        task=facts.task,
-        tags=[facts.architecture.family],
-        hub_id=facts.data.hub_id,
-        results=[result(facts, metric, **about) for metric in _shown_metrics(facts)],
-        widget=[{"text": widget.text, "output": _outputs(widget.output)} for widget in facts.widgets],
-    )

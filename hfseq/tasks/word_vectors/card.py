@@ -4,8 +4,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
-from ...cards.parts import BIASES, cell, front_matter, result, score_text, slug, term_limits, title
-from .facts import ANALOGIES, Analogy, CorpusFacts, Neighbour, VectorArchitecture, WordVectorFacts
+from ...cards.parts import cell, front_matter, mean_text, result, score_text, slug, title
+from ...cards.table import CARD, MEGABYTES, MINUTES, Column, ResultsTable, result_text, seed_list
+from .facts import ANALOGIES, Analogy, Neighbour, VectorArchitecture, WordVectorFacts
 
 HUB_TASK = "feature-extraction"
 TASK = "word-vectors"
@@ -42,10 +43,40 @@ _LARGE_CORPUS = 1_000_000_000
 _SPLITS = {"whitespace": "at white space", "word": "into words and punctuation"}
 
 
+def _model(facts: WordVectorFacts) -> str:
+    grams = " with n-grams" if facts.architecture.buckets else ""
+    return f"{facts.architecture.architecture}{grams}, {facts.architecture.loss} ({seed_list(facts)})"
+
+
+def _score(title: str, metric: str) -> Column:
+    return title, lambda facts: mean_text(facts, metric) if metric in facts.metric_names else "-"
+
+
+def _expectation(facts: WordVectorFacts) -> str:
+    scores = [f"{facts.score_of(metric).title} {result_text(facts, metric)}" for metric in facts.metric_names]
+    return "; ".join(scores) or "no score, as no test set is given"
+
+
+WORD_VECTORS_TABLE = ResultsTable(
+    "word vectors",
+    (
+        ("model (seeds)", _model),
+        ("corpus", lambda facts: facts.corpus.name),
+        ("dimension", lambda facts: str(facts.architecture.hidden_size)),
+        *(_score("analogies (%)", "analogy_accuracy"), _score("WS-353", "wordsim353"), _score("SimLex", "simlex999")),
+        *(_score("MEN", "men"), _score("RW", "rare_words"), MINUTES),
+        ("words/s", lambda facts: f"{facts.words_per_second:,.0f}"),
+        *(MEGABYTES, CARD),
+    ),
+    expectation=_expectation,
+)
+
+
 def word_vectors_view(facts: WordVectorFacts) -> dict[str, Any]:
     """Gather what the template shows."""
+    results = [_result(facts, metric) for metric in facts.metric_names]
     return {
-        "front_matter": _front_matter(facts),
+        "front_matter": front_matter(facts, HUB_TASK, ["word2vec", "word-vectors"], results),
         "task": TASK,
         "learning": _learning(facts.architecture),
         "split": _SPLITS[facts.corpus.split],
@@ -56,18 +87,8 @@ def word_vectors_view(facts: WordVectorFacts) -> dict[str, Any]:
         "neighbours": [(each.word, _listed(each.nearest)) for each in facts.neighbours],
         "analogies": [(_sum(each), _listed(each.nearest)) for each in facts.analogies],
         "limits": _limits(facts),
-        "citations": [*_WORD2VEC, *([_FASTTEXT] if facts.architecture.buckets else []), *facts.citations],
+        "papers": [*_WORD2VEC, _FASTTEXT] if facts.architecture.buckets else [*_WORD2VEC],
     }
-
-
-def _front_matter(facts: WordVectorFacts) -> str:
-    return front_matter(
-        facts,
-        task=HUB_TASK,
-        tags=["word2vec", "word-vectors"],
-        hub_id=facts.corpus.hub_id,
-        results=[_result(facts, metric) for metric in facts.metric_names],
-    )
 
 
 def _result(facts: WordVectorFacts, metric: str) -> EvalResult:
@@ -131,37 +152,22 @@ def _sum(analogy: Analogy) -> str:
 
 
 def _limits(facts: WordVectorFacts) -> list[str]:
-    """Write the limits that follow from the facts, then those that were given."""
     corpus = facts.corpus
     period = f", {corpus.period}" if corpus.period else ""
-    return [
+    spelled = "has a vector of its spelling alone, not of its use"
+    vector = spelled if facts.architecture.buckets else "has no vector"
+    limits = [
         f"Learnt from {corpus.domain}{period} in the language `{facts.language}`: it knows no other use of words, and "
         "none that came later.",
         "One vector a word, whatever its sense: words that are spelled alike share theirs.",
-        *_word_limits(facts.architecture, corpus),
-        *_size_limits(facts),
-        BIASES,
-        *term_limits(facts, corpus.restriction),
-        *facts.limits,
+        f"A word outside the vocabulary of {corpus.vocabulary:,} words, too rare or never seen, {vector}.",
     ]
-
-
-def _word_limits(architecture: VectorArchitecture, corpus: CorpusFacts) -> list[str]:
-    """Say which words have a vector."""
-    vector = "has a vector of its spelling alone, not of its use" if architecture.buckets else "has no vector"
-    limits = [f"A word outside the vocabulary of {corpus.vocabulary:,} words, too rare or never seen, {vector}."]
     if corpus.lowercase:
         limits.append("Words are lower-cased, so a name and the common word of its spelling share a vector.")
-    return limits
-
-
-def _size_limits(facts: WordVectorFacts) -> list[str]:
-    """Say what a small corpus and a file without its output matrix cannot do."""
-    limits = []
-    if facts.corpus.words < _LARGE_CORPUS:
+    if corpus.words < _LARGE_CORPUS:
         limits.append(
-            f"The corpus of {facts.corpus.words:,} words is small, where published vectors come from a billion and "
-            "more: it solves fewer analogies, and the neighbours of rare words are partly chance."
+            f"The corpus of {corpus.words:,} words is small, where published vectors come from a billion and more: it "
+            "solves fewer analogies, and the neighbours of rare words are partly chance."
         )
     if not facts.architecture.has_output:
         limits.append("The file holds no output matrix: training cannot go on from it, nor can it predict words.")

@@ -1,16 +1,13 @@
-"""The facts of a card of word vectors: corpus, architecture, runs, what each test set could ask, and examples.
-
-`hfseq.tasks.word_vectors.measures` measures them on the vectors, `hfseq.cards.render` renders them.
-"""
+"""The facts of a card of word vectors: corpus, architecture, runs, what each test set could ask, and examples."""
 
 import statistics
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
 from huggingface_hub.dataclasses import strict
-from huggingface_hub.utils import validate_repo_id
 
-from ...cards.facts import Comparison, EnvironmentFacts, Facts, SeedRun, check_comparisons, check_license, check_seeds
+from ...cards.facts import FREE, MEASURED, Facts, SeedRun, Source
 from ...evaluation.scores import SCORES, Score
 
 ANALOGIES: dict[str, Score] = {
@@ -68,13 +65,9 @@ class VectorArchitecture:
 
 @strict
 @dataclass(kw_only=True)
-class CorpusFacts:
+class CorpusFacts(Source):
     """What the vectors were learnt from."""
 
-    name: str
-    license: str
-    domain: str
-    """What the text is, e.g. "encyclopaedia articles"."""
     words: int
     """Of the running text, before rare ones are left out."""
     types: int
@@ -87,10 +80,16 @@ class CorpusFacts:
     """Passes that joined frequent pairs of words, which then have a vector as one word."""
     period: str | None = None
     """When it was written, e.g. "until March 2006"."""
-    hub_id: str | None = None
-    url: str | None = None
-    restriction: str | None = None
-    """Terms that forbid free use, e.g. "non-commercial research only"."""
+
+    def validate_counts(self) -> None:
+        """Check that the counts go together."""
+        # Phrases are words that the running text does not have.
+        known = min(self.vocabulary, self.types) if self.phrases else self.vocabulary
+        if not 0 < known <= self.types <= self.words:
+            raise ValueError(
+                f"vocabulary {self.vocabulary}, types {self.types} and words {self.words} of the corpus cannot "
+                "be: each is a part of the next. Count them again."
+            )
 
 
 @strict
@@ -148,69 +147,51 @@ class Analogy:
 @strict
 @dataclass(kw_only=True)
 class WordVectorFacts(Facts):
-    """All that a card says about one model of word vectors.
-
-    `runs[0]` is the run whose vectors are published; `neighbours` and `analogies` are its.
-    """
+    """All that a card says about one model of word vectors."""
 
     kind: Literal["word-vectors"] = "word-vectors"
-    model_id: str
-    summary: str
-    language: str
-    license: str
-    parameters: int
-    file_mb: float
     architecture: VectorArchitecture
     corpus: CorpusFacts
-    runs: list[VectorRun]
+    runs: list[VectorRun] = field(metadata=MEASURED)
     evaluations: dict[str, Evaluation]
     """Metric -> what was asked; a set of which nothing could be asked has no score in the runs."""
-    neighbours: list[Neighbours]
-    environment: EnvironmentFacts
-    command: str
-    analogies: list[Analogy] = field(default_factory=list)
-    comparisons: list[Comparison] = field(default_factory=list)
-    limits: list[str] = field(default_factory=list)
-    citations: list[str] = field(default_factory=list)
-    license_name: str | None = None
-    license_link: str | None = None
+    neighbours: list[Neighbours] = field(metadata=FREE | MEASURED)
+    analogies: list[Analogy] = field(default_factory=list, metadata=FREE | MEASURED)
+
+    @property
+    def source(self) -> Source:
+        """Where the corpus comes from."""
+        return self.corpus
+
+    @property
+    def family(self) -> str:
+        """Skip-gram or cbow."""
+        return self.architecture.architecture
 
     @property
     def words_per_second(self) -> float:
         """The mean over the runs."""
         return statistics.mean(run.words_per_second for run in self.runs)
 
+    def known_metrics(self) -> Collection[str]:
+        """Return the names that the runs have: a set of word pairs may have any name."""
+        return self.metric_names
+
     def score_of(self, metric: str) -> Score:
         """Return how a score is named and shown."""
         return word_score(metric)
 
-    def validate_names(self) -> None:
-        """Check the ids, and that there is an example to load the model with."""
-        validate_repo_id(self.model_id)
+    def validate_neighbours(self) -> None:
+        """Check that there is an example to load the model with."""
         answers = [each.nearest for each in self.neighbours] + [each.nearest for each in self.analogies]
         if not self.neighbours or not all(answers):
             raise ValueError("neighbours must hold at least one word with its nearest ones; see nearest_words.")
 
     def validate_runs(self) -> None:
         """Check that the runs can be averaged, and that each score says what was asked."""
-        check_seeds(self.runs)
-        check_comparisons(self.comparisons, self.metric_names)
-        if unasked := set(self.metric_names) - {name for name, asked in self.evaluations.items() if asked.used}:
+        super().validate_runs()
+        asked = {name for name, evaluation in self.evaluations.items() if evaluation.used}
+        if unasked := set(self.metric_names) - asked:
             raise ValueError(f"evaluations lack the questions behind the metrics {sorted(unasked)}; add their counts.")
-        if unscored := {name for name, asked in self.evaluations.items() if asked.used} - set(self.metric_names):
+        if unscored := asked - set(self.metric_names):
             raise ValueError(f"the runs lack the metrics {sorted(unscored)}, whose questions were answered.")
-
-    def validate_counts(self) -> None:
-        """Check that the counts of the corpus go together."""
-        corpus = self.corpus
-        # Phrases are words that the running text does not have.
-        known = min(corpus.vocabulary, corpus.types) if corpus.phrases else corpus.vocabulary
-        if not 0 < known <= corpus.types <= corpus.words:
-            raise ValueError(
-                f"vocabulary {corpus.vocabulary}, types {corpus.types} and words {corpus.words} of the corpus cannot "
-                "be: each is a part of the next. Count them again."
-            )
-
-    def validate_license(self) -> None:
-        """Check that a licence the Hub does not list is named and linked."""
-        check_license(self.license, self.license_name, self.license_link)

@@ -8,7 +8,6 @@ columns separated by tabs, commas or spaces; words are matched whatever their ca
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from transformers.utils import logging
@@ -16,6 +15,7 @@ from transformers.utils import logging
 from ...models.words.evaluation import read_analogies, read_pairs
 from ...models.words.vectors import KeyedVectors
 from .facts import ANALOGIES, Analogy, Evaluation, Neighbour, Neighbours
+from .settings import EvaluationSettings, Question
 
 logger = logging.get_logger(__name__)
 
@@ -24,42 +24,10 @@ _SYNTACTIC = "gram"
 _NEAREST = 5
 
 
-@dataclass
-class EvaluationSettings:
-    """Which test sets the vectors are asked."""
-
-    analogies: str | None = field(
-        default=None, metadata={"help": "file of analogies, four words a line, sections begin with ':'; null: none"}
-    )
-    pairs: dict[str, str] = field(
-        default_factory=dict,
-        metadata={"help": "name -> file of word pairs with a number; known: wordsim353, simlex999, men, rare_words"},
-    )
-    restrict_vocab: int = field(
-        default=30_000, metadata={"help": "ask analogies among so many of the most frequent words"}
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
-        if self.restrict_vocab < 1:
-            raise ValueError(f"evaluation.restrict_vocab={self.restrict_vocab} leaves no word; give 1 or more.")
-        if taken := sorted(self.pairs.keys() & ANALOGIES.keys()):
-            raise ValueError(f"evaluation.pairs uses the names {taken} of analogies; name these word pairs otherwise.")
-        paths = {"evaluation.analogies": self.analogies}
-        paths |= {f"evaluation.pairs.{name}": path for name, path in self.pairs.items()}
-        for where, path in paths.items():
-            if path is not None and not Path(path).is_file():
-                raise ValueError(f"{where}={path!r} is no file; give the path of one, or leave the set out.")
-
-
 def evaluate_vectors(
     vectors: KeyedVectors, settings: EvaluationSettings
 ) -> tuple[dict[str, float], dict[str, Evaluation]]:
     """Ask the vectors every test set.
-
-    Args:
-        vectors: the model's.
-        settings: which sets.
 
     Returns:
         Metrics (accuracies 0 to 1, Spearman correlations) and, for each set, what was asked. A set of which nothing
@@ -74,33 +42,15 @@ def evaluate_vectors(
 
 
 def nearest_words(vectors: KeyedVectors, words: Sequence[str], limit: int = _NEAREST) -> list[Neighbours]:
-    """Find the words nearest to each of these; words without a vector are left out, with a warning.
-
-    Args:
-        vectors: the model's.
-        words: of our own choice.
-        limit: how many of each.
-    """
+    """Find the words nearest to each of these; words without a vector are left out, with a warning."""
     known = [word for word in words if _are_known(vectors, [word])]
     return [Neighbours(word=word, nearest=_nearest(vectors, limit, [word], [])) for word in known]
 
 
-def solved_analogies(
-    vectors: KeyedVectors, questions: Sequence[tuple[Sequence[str], Sequence[str]]], limit: int = _NEAREST
-) -> list[Analogy]:
-    """Find the words nearest to sums; questions with a word without a vector are left out, with a warning.
-
-    Args:
-        vectors: the model's.
-        questions: (words to add, words to subtract), e.g. (["king", "woman"], ["man"]).
-        limit: how many words for each.
-    """
+def solved_analogies(vectors: KeyedVectors, questions: Sequence[Question], limit: int = _NEAREST) -> list[Analogy]:
+    """Find the words nearest to sums; questions with a word without a vector are left out, with a warning."""
     return [
-        Analogy(
-            positive=list(positive),
-            negative=list(negative),
-            nearest=_nearest(vectors, limit, list(positive), list(negative)),
-        )
+        Analogy(positive=positive, negative=negative, nearest=_nearest(vectors, limit, positive, negative))
         for positive, negative in questions
         if _are_known(vectors, [*positive, *negative])
     ]

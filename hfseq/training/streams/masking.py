@@ -19,49 +19,37 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from .windows import IGNORED, TokenText, WindowDataset, Windows
+from ...models.heads.causal_lm import IGNORED
+from .windows import TokenText, WindowDataset, Windows
 
-MASKED: Final = 0.8
-"""Share of what is asked for that reads `<mask>`."""
-REPLACED: Final = 0.1
-"""Share that reads another token, so that the model cannot trust what it reads."""
+MASKED: Final = 0.8  # the share of what is asked for that reads `<mask>`
+REPLACED: Final = 0.1  # the share that reads another token, so that the model cannot trust what it reads
 
 
 @dataclass(frozen=True)
 class Masking:
-    """How tokens are hidden.
+    """How tokens are hidden."""
 
-    Args:
-        probability: Share of a window's tokens, special ones left out, that are asked for.
-        mask_token_id: What stands in their place.
-        words: (n,) the ids that may stand there instead: all but the special ones.
-        special: (V,) which ids are not asked for, but in a window that has no other.
-    """
-
-    probability: float
+    probability: float  # share of a window's tokens, special ones left out, that are asked for
     mask_token_id: int
-    words: np.ndarray
-    special: np.ndarray
+    words: np.ndarray  # (n,) the ids that may replace a token: all but the special ones
+    special: np.ndarray  # (V,) which ids are not asked for, except in a window that has no other
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, probability: float) -> "Masking":
-        """As this tokenizer needs it: marks of documents, conditions and unknown tokens are special."""
+        """Build it for a tokenizer: marks of documents, conditions and unknown tokens are special."""
         if tokenizer.mask_token_id is None:
             raise ValueError(
                 f"{type(tokenizer).__name__} has no mask_token, so nothing can be hidden: hfseq.train_tokenizer makes "
                 "tokenizers with one."
             )
         special = np.zeros(len(tokenizer), bool)
-        # Those that the tokenizer has unset, for its texts lack them, too.
+        # Also those that the tokenizer has unset because its texts lack them.
         special[[index for index, token in tokenizer.added_tokens_decoder.items() if token.special]] = True
         return cls(probability, tokenizer.mask_token_id, np.flatnonzero(~special), special)
 
     def hide(self, ids: np.ndarray, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Hide tokens of one window.
-
-        Args:
-            ids: (T,) its tokens.
-            seed: Of the drawing.
+        """Hide some of the tokens (T,) of one window.
 
         Returns:
             (T,) what is read, and (T,) the tokens asked for, -100 elsewhere. A window of special tokens alone, of
@@ -79,34 +67,18 @@ class Masking:
 
 
 class MaskedWindowDataset(WindowDataset):
-    """Windows -> batches with hidden tokens.
-
-    Args:
-        text: Where the windows lie.
-        masking: How their tokens are hidden.
-        pad_token_id: Stands where there is padding.
-        seed: Of the drawing, together with the epoch and the window's place.
-    """
+    """Windows -> batches with hidden tokens, which are drawn from the seed, the epoch and the window's place."""
 
     def __init__(self, text: TokenText, masking: Masking, pad_token_id: int = 0, *, seed: int = 0) -> None:
         super().__init__(text, pad_token_id)
         self.masking, self.seed = masking, seed
 
-    def __getitems__(self, windows: Windows) -> dict[str, Any]:
-        """The whole batch, as DataLoader asks for it.
-
-        Returns:
-            `input_ids`, `labels` (-100 where nothing is asked), `attention_mask` (B, T) if there is padding,
-            `restart` (B,), and the number `slot`.
-        """
-        shape = (len(windows.starts), windows.width)
+    def _tokens(self, windows: Windows, real: torch.Tensor) -> dict[str, Any]:
+        """Return `input_ids`, and `labels` (-100 where nothing is asked)."""
+        shape = tuple(real.shape)
         input_ids, labels = np.full(shape, self.pad_token_id, np.int64), np.full(shape, IGNORED, np.int64)
         for row, (start, length) in enumerate(zip(windows.starts.tolist(), windows.lengths.tolist(), strict=True)):
             ids = self.text.ids[start : start + length].astype(np.int64)
             seed = (self.seed, windows.epoch, start)
             input_ids[row, :length], labels[row, :length] = self.masking.hide(ids, seed)
-        batch: dict[str, Any] = {"input_ids": torch.from_numpy(input_ids), "labels": torch.from_numpy(labels)}
-        if (windows.lengths < windows.width).any():
-            real = np.arange(windows.width) < windows.lengths[:, None]
-            batch["attention_mask"] = torch.from_numpy(real).long()
-        return {**batch, "restart": torch.from_numpy(windows.restart), "slot": windows.slot}
+        return {"input_ids": torch.from_numpy(input_ids), "labels": torch.from_numpy(labels)}

@@ -23,25 +23,23 @@ _SHARES = ("num_processes", "shares")  # how the streams were dealt, which a res
 
 
 class CarriedStates:
-    """The states of this process's shares of the streams: one cache for each accumulation step.
-
-    Args:
-        model: Whose states they are.
-        streams: All streams of an update.
-        num_processes: Processes that the streams are dealt to.
-        process_index: Which of them this is.
-        accumulation_steps: Shares of each process.
-    """
+    """The states of this process's shares of an update's streams: one cache for each accumulation step."""
 
     def __init__(
-        self, model: PreTrainedModel, *, streams: int, num_processes: int, process_index: int, accumulation_steps: int
+        self,
+        model: PreTrainedModel,
+        *,
+        streams: int,
+        num_processes: int = 1,
+        process_index: int = 0,
+        accumulation_steps: int = 1,
     ) -> None:
         self.model, self.streams = model, streams
         self.num_processes, self.process_index = num_processes, process_index
         self.caches: list[Any] = [None] * accumulation_steps
 
     def begin(self, slot: int, restart: torch.Tensor) -> Any:
-        """The state to continue from; rows marked in `restart` (B,) begin anew."""
+        """Return the state to continue from; rows marked in `restart` (B,) begin anew."""
         cache = self.caches[slot]
         if cache is None or bool(restart.all()):
             cache = self.caches[slot] = DynamicCache(config=self.model.config)
@@ -55,15 +53,14 @@ class CarriedStates:
         for layer in self.caches[slot].layers:
             layer.detach()
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self.caches = [None] * len(self.caches)
+    def _share(self, slot: int) -> int:
+        return slot * self.num_processes + self.process_index
 
     def save(self, folder: Path, facts: dict[str, str]) -> None:
         """Write this process's file, with what a resumed run must have in common with this one."""
         tensors = {}
         for slot, cache in enumerate(self.caches):
-            share = slot * self.num_processes + self.process_index
+            share = self._share(slot)
             for index, layer in enumerate(() if cache is None else cache.layers):
                 for number, state in enumerate(layer.states):
                     # A copy: states may be views of one tensor, which safetensors refuses.
@@ -75,7 +72,7 @@ class CarriedStates:
 
     def load(self, folder: Path, facts: dict[str, str]) -> None:
         """Read the files of all processes and take this process's rows, also if the streams were dealt otherwise."""
-        self.clear()
+        self.caches = [None] * len(self.caches)
         if not self._file(folder, 0).is_file():
             logger.warning(
                 f"{folder} has no states of streams: it comes from another Trainer. All streams start from an empty "
@@ -97,7 +94,7 @@ class CarriedStates:
         names = sorted({tuple(map(int, name.split(".")[1:])) for name in found})
         whole = {name: torch.cat([found[".".join(map(str, (i, *name)))] for i in range(shares)]) for name in names}
         for slot in range(len(self.caches)):
-            share = slot * self.num_processes + self.process_index
+            share = self._share(slot)
             own = slice(bounds[share], bounds[share + 1])
             cache: Any = DynamicCache(config=self.model.config)
             self.caches[slot] = cache
@@ -107,7 +104,7 @@ class CarriedStates:
 
     @staticmethod
     def files(folder: Path) -> list[Path]:
-        """The files of all processes in a checkpoint."""
+        """List the files of all processes in a checkpoint."""
         return sorted(folder.glob("streams_*.safetensors"))
 
     @staticmethod
@@ -116,26 +113,21 @@ class CarriedStates:
 
 
 def check_states(folder: Path) -> None:
-    """Checks that the files of all processes are there and whole, if the checkpoint has any.
-
-    Raises:
-        UnsafeArtifactError: If one is not.
-    """
+    """Raise an UnsafeArtifactError if a checkpoint has files of streams, but not all of them whole."""
     first = CarriedStates._file(folder, 0)
     if not first.is_file():
         return  # of another Trainer
     check_weights_file(first)
     with safe_open(first, "pt") as file:
         processes = int(file.metadata()["num_processes"])
-    for process in range(processes):
-        path = CarriedStates._file(folder, process)
+    for path in (CarriedStates._file(folder, process) for process in range(processes)):
         if not path.is_file():
             raise UnsafeArtifactError(f"{folder} lacks {path.name}, the states of the streams of one process.")
         check_weights_file(path)
 
 
 def _check_same_text(saved: dict[str, str], facts: dict[str, str], folder: Path) -> None:
-    """Another cut of the text would lose some of it and repeat some."""
+    # Another cut of the text would lose some of it and repeat some.
     names = dict.fromkeys(name for name in (*facts, *saved) if name not in _SHARES)
     pairs = [(name, saved.get(name), facts.get(name)) for name in names]
     other = [f"{name}={before} (now {now})" for name, before, now in pairs if before != now]

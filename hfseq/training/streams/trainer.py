@@ -2,10 +2,9 @@
 
     h_0 = 0,   h_{k+1} = f(window_k, stop(h_k))          the state goes on, the gradient ends at the window's beginning
 
-`StreamTrainer` is `SequenceTrainer` over a `TokenText`: `windows.py` says how the text is cut, and
-`states.py` keeps the states. An update's streams are dealt to processes and accumulation steps; each share has
-a state of its own, which checkpoints keep as well, so that a resumed run goes on in the middle of its text as if it
-had never stopped.
+`StreamTrainer` is `SequenceTrainer` over a `TokenText`: `windows.py` says how the text is cut, and `states.py` keeps
+the states. An update's streams are dealt to processes and accumulation steps; each share has a state of its own, which
+checkpoints keep as well, so that a resumed run goes on in the middle of its text as if it had never stopped.
 
 A model without a state, such as a transformer, takes windows in any order (`carry="none"`). With `mlm_probability` it
 learns to tell hidden tokens from both sides instead of the next token (`masking.py`).
@@ -15,12 +14,11 @@ hidden. Of a model without a state, it is the same whatever the batches and the 
 """
 
 import inspect
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, cast, get_args
 
 import torch
 from datasets import Dataset
@@ -30,13 +28,17 @@ from transformers import PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicCache
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
-from ..arguments import SequenceTrainingArguments
+from ...evaluation.language import exp_or_inf
+from ...models.heads.causal_lm import IGNORED
+from ..arguments import SequenceTrainingArguments, option, refuse
+from ..batching import check_dealt
 from ..trainer import SequenceTrainer
 from .masked_scores import EVALUATION_SEED, masked_sums
 from .masking import MaskedWindowDataset, Masking
 from .states import CarriedStates
 from .windows import (
-    IGNORED,
+    DEVIATION,
+    Carry,
     ChunkCutter,
     Cutter,
     DocumentCutter,
@@ -54,83 +56,75 @@ _LEAST_VARIED_WINDOW = 10
 class StreamTrainingArguments(SequenceTrainingArguments):
     """`SequenceTrainingArguments` for one long text; `total_train_batch_size` is the number of streams (or chunks)."""
 
-    window: int = field(default=64, metadata={"help": "Tokens between two cuts of the gradient, at most."})
-    vary_window: bool = field(
-        default=False,
-        metadata={
-            "help": "Draw each update's window around `window` and scale its step with the length "
-            "(Merity et al. 2017); needs carry=stream."
-        },
+    window: int = option(64, "Tokens between two cuts of the gradient, at most.")
+    vary_window: bool = option(
+        False,
+        "Draw each update's window around `window` and scale its step with the length (Merity et al. 2017); needs "
+        "carry=stream.",
     )
-    carry: Literal["stream", "document", "none"] = field(
-        default="stream",
-        metadata={
-            "help": "How far a state is carried: through a whole `stream`, to the end of a `document`, or not at all "
-            "(`none`: chunks in random order)."
-        },
+    carry: Carry = option(
+        "stream",
+        "How far a state is carried: through a whole `stream`, to the end of a `document`, or not at all (`none`: "
+        "chunks in random order).",
     )
-    mlm_probability: float | None = field(
-        default=None,
-        metadata={
-            "help": "Hide this share of the tokens and learn to tell them from both sides (0.15 in BERT), instead of "
-            "the next token; needs carry=none and a model for fill-mask."
-        },
+    mlm_probability: float | None = option(
+        None,
+        "Hide this share of the tokens and learn to tell them from both sides (0.15 in BERT), instead of the next "
+        "token; needs carry=none and a model for fill-mask.",
     )
 
     def __post_init__(self) -> None:
         """Check what was added, and refuse by name what means nothing for a stream."""
-        if self.carry not in ("stream", "document", "none"):
-            raise ValueError(f"carry={self.carry!r} is not one of 'stream', 'document', 'none'.")
-        if self.window < 1:
-            raise ValueError(f"window must be 1 or more tokens, got {self.window}.")
-        self._check_masking()
-        if self.vary_window and self.carry != "stream":
-            raise ValueError(
-                f"vary_window=True moves the cuts of streams from epoch to epoch, and carry={self.carry!r} has none "
-                "to move: documents set the cuts, and the cuts of chunks move anyway. Leave it out."
-            )
-        if self.vary_window and self.window < _LEAST_VARIED_WINDOW:
-            raise ValueError(
-                f"vary_window=True draws windows with a standard deviation of 5 tokens around window={self.window}: "
-                f"raise window to {_LEAST_VARIED_WINDOW} or more."
-            )
-        if self.label_smoothing_factor:
-            raise ValueError(
-                f"label_smoothing_factor={self.label_smoothing_factor}: StreamTrainer's loss is -log P of the tokens, "
-                "whose exponential is the perplexity. Leave it out."
-            )
-        if self.carry != "none" and (self.gradient_checkpointing or getattr(self, "activation_checkpointing", False)):
-            raise ValueError(
-                "gradient checkpointing runs each layer twice, and the second run would meet the state that the first "
-                f"left: carry={self.carry!r} goes without it, carry='none' with it."
-            )
-        if self.total_train_batch_tokens is not None:
-            raise ValueError(
-                f"total_train_batch_tokens={self.total_train_batch_tokens}: an update has total_train_batch_size x "
-                "window tokens. Set those."
-            )
-        if self.train_sampling_strategy == "group_by_length":
-            raise ValueError("train_sampling_strategy='group_by_length': windows have one length. Leave it out.")
-        if self.fp16_full_eval or self.bf16_full_eval:
-            raise ValueError(
-                "fp16_full_eval and bf16_full_eval: StreamTrainer evaluates in the model's own precision."
-            )
-        super().__post_init__()
-
-    def _check_masking(self) -> None:
-        """Refuse a share that hides nothing or all, and windows that go on from one another."""
-        if self.mlm_probability is None:
-            return
-        if not 0 < self.mlm_probability < 1:
-            raise ValueError(
+        hides, carry = self.mlm_probability is not None, self.carry
+        checkpointing = self.gradient_checkpointing or getattr(self, "activation_checkpointing", False)
+        refuse(
+            (carry not in get_args(Carry), f"carry={carry!r} is not one of 'stream', 'document', 'none'."),
+            (self.window < 1, f"window must be 1 or more tokens, got {self.window}."),
+            (
+                hides and not 0 < (self.mlm_probability or 0) < 1,
                 f"mlm_probability={self.mlm_probability} is the share of the tokens that are hidden: give one between "
-                "0 and 1, such as 0.15, or leave it out to learn the next token."
-            )
-        if self.carry != "none":
-            raise ValueError(
+                "0 and 1, such as 0.15, or leave it out to learn the next token.",
+            ),
+            (
+                hides and carry != "none",
                 f"mlm_probability={self.mlm_probability} hides tokens of windows that are read from both sides, and "
-                f"carry={self.carry!r} reads them forward, one after the other: use carry='none'."
-            )
+                f"carry={carry!r} reads them forward, one after the other: use carry='none'.",
+            ),
+            (
+                self.vary_window and carry != "stream",
+                f"vary_window=True moves the cuts of streams from epoch to epoch, and carry={carry!r} has none to "
+                "move: documents set the cuts, and the cuts of chunks move anyway. Leave it out.",
+            ),
+            (
+                self.vary_window and self.window < _LEAST_VARIED_WINDOW,
+                f"vary_window=True draws windows with a standard deviation of {DEVIATION} tokens around "
+                f"window={self.window}: raise window to {_LEAST_VARIED_WINDOW} or more.",
+            ),
+            (
+                self.label_smoothing_factor,
+                f"label_smoothing_factor={self.label_smoothing_factor}: StreamTrainer's loss is -log P of the tokens, "
+                "whose exponential is the perplexity. Leave it out.",
+            ),
+            (
+                carry != "none" and checkpointing,
+                "gradient checkpointing runs each layer twice, and the second run would meet the state that the first "
+                f"left: carry={carry!r} goes without it, carry='none' with it.",
+            ),
+            (
+                self.total_train_batch_tokens is not None,
+                f"total_train_batch_tokens={self.total_train_batch_tokens}: an update has total_train_batch_size x "
+                "window tokens. Set those.",
+            ),
+            (
+                self.train_sampling_strategy == "group_by_length",
+                "train_sampling_strategy='group_by_length': windows have one length. Leave it out.",
+            ),
+            (
+                self.fp16_full_eval or self.bf16_full_eval,
+                "fp16_full_eval and bf16_full_eval: StreamTrainer evaluates in the model's own precision.",
+            ),
+        )
+        super().__post_init__()
 
 
 class StreamTrainer(SequenceTrainer):
@@ -139,19 +133,18 @@ class StreamTrainer(SequenceTrainer):
     An update takes the next window of every stream. Its loss is the sum over its tokens, divided by their number over
     all processes and accumulation steps. With `vary_window` it is divided by what the update would have with windows
     of `window` tokens: the step is then in proportion to the window's length, and every token of the text weighs the
-    same, in a long window or in a short one. The logged loss is nats per token either way, AR and TAR included.
+    same, in a long window or in a short one. The logged loss is nats per token either way, with AR and TAR.
 
     With `mlm_probability` the tokens of an update are those that it hides, and `processing_class` says with what.
 
     Args:
         model: A causal language model, without a recurrent state only with `carry="none"`; or a masked one.
-        args: `StreamTrainingArguments`.
-        train_dataset: A `TokenText`.
         eval_dataset: A `TokenText`, or a dictionary of them.
-        **kwargs: As `Trainer`'s; no `compute_metrics`, which would need the logits of the whole text.
+        **kwargs: Those of `Trainer`; no `compute_metrics`, which would need the logits of the whole text.
     """
 
     args: StreamTrainingArguments
+    arguments_class: ClassVar[type[SequenceTrainingArguments]] = StreamTrainingArguments
     model: Any
 
     def __init__(
@@ -162,25 +155,15 @@ class StreamTrainer(SequenceTrainer):
         eval_dataset: TokenText | dict[str, TokenText] | None = None,
         **kwargs: Any,
     ) -> None:
-        args = StreamTrainingArguments() if args is None else args
-        if not isinstance(args, StreamTrainingArguments):
-            raise ValueError(
-                f"StreamTrainer takes StreamTrainingArguments, got {type(args).__name__}: the same arguments and "
-                "window, vary_window and carry, from hfseq.training.streams.trainer."
-            )
         for name in ("data_collator", "compute_metrics", "compute_loss_func", "preprocess_logits_for_metrics"):
             if kwargs.get(name) is not None:
                 raise ValueError(f"StreamTrainer has no {name}: windows are batches, and logits are not gathered.")
         for text in (train_dataset, *(eval_dataset.values() if isinstance(eval_dataset, dict) else [eval_dataset])):
             _check_text(text)
         super().__init__(
-            model,
-            args,
-            train_dataset=train_dataset,
-            eval_dataset=eval_dataset,
-            data_collator=_as_it_is,
-            **kwargs,
+            model, args, train_dataset=train_dataset, eval_dataset=eval_dataset, data_collator=_as_it_is, **kwargs
         )
+        args = self.args
         self.masking: Masking | None = None
         if args.mlm_probability is not None:
             self.masking = Masking.of(_tokenizer(self.processing_class), args.mlm_probability)
@@ -191,54 +174,39 @@ class StreamTrainer(SequenceTrainer):
                 f"carry={args.carry!r} needs a model whose state goes on from window to window (that of "
                 f"hfseq's recurrent models), and {type(self.model).__name__} has none: use carry='none'."
             )
-        self.states = CarriedStates(
-            self.model,
-            streams=cast(int, args.total_train_batch_size),
-            num_processes=args.world_size,
-            process_index=args.process_index,
-            accumulation_steps=args.gradient_accumulation_steps,
-        )
+        self.states = CarriedStates(self.model, streams=cast(int, args.total_train_batch_size), **self._shares())
         self._loss_scale = 1.0
 
     # The text
 
-    def _seed(self) -> int:
-        return self.args.seed if self.args.data_seed is None else self.args.data_seed
-
     def _train_cutter(self, text: TokenText) -> Cutter:
-        args, shares = self.args, self.args.world_size * self.args.gradient_accumulation_steps
+        args, seed = self.args, self._data_seed
         rows = cast(int, args.total_train_batch_size)
         if args.carry == "none":
             return ChunkCutter(
                 text,
                 args.window,
-                seed=self._seed(),
+                seed=seed,
                 reads_last=self.masking is not None,
                 rows_per_update=rows,
                 strategy=args.train_sampling_strategy,
-                num_processes=args.world_size,
-                accumulation_steps=args.gradient_accumulation_steps,
+                **self._shares(),
             )
-        if rows < shares:
-            raise ValueError(
-                f"{rows} streams cannot be dealt to {args.world_size} processes x {args.gradient_accumulation_steps} "
-                f"accumulation steps. Raise total_train_batch_size to {shares} or more."
-            )
+        check_dealt(rows, "streams", args.world_size, args.gradient_accumulation_steps)
         if args.carry == "document":
             shuffle = args.train_sampling_strategy != "sequential"
-            return DocumentCutter(text, rows, args.window, shuffle=shuffle, seed=self._seed())
-        return StreamCutter(text, rows, args.window, vary=args.vary_window, seed=self._seed())
+            return DocumentCutter(text, rows, args.window, shuffle=shuffle, seed=seed)
+        return StreamCutter(text, rows, args.window, vary=args.vary_window, seed=seed)
 
     def get_train_dataloader(self) -> DataLoader:
-        """This process's windows of `train_dataset`."""
+        """Load this process's windows of `train_dataset`."""
         text = _check_text(self.train_dataset, needed="train_dataset")
-        dataset = self._windows(text, seed=self._seed())
-        return self._loader(dataset, self._train_cutter(text), self.args.gradient_accumulation_steps)
+        return self._loader(self._windows(text, seed=self._data_seed), self._train_cutter(text))
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """This process's windows of a text to evaluate, `per_device_eval_batch_size` at once."""
+        """Load this process's windows of a text to evaluate, `per_device_eval_batch_size` at once."""
         text = _check_text(eval_dataset, needed="eval_dataset")
-        return self._loader(self._windows(text, seed=EVALUATION_SEED), self._eval_cutter(text), 1)
+        return self._loader(self._windows(text, seed=EVALUATION_SEED), self._eval_cutter(text), accumulation_steps=1)
 
     def _eval_cutter(self, text: TokenText) -> Cutter:
         rows, window = self.args.per_device_eval_batch_size * self.args.world_size, self.args.window
@@ -255,20 +223,13 @@ class StreamTrainer(SequenceTrainer):
             return WindowDataset(text, pad_token_id)
         return MaskedWindowDataset(text, self.masking, pad_token_id, seed=seed)
 
-    def _loader(self, dataset: WindowDataset, cutter: Cutter, accumulation_steps: int) -> DataLoader:
-        args = self.args
-        sampler = WindowSampler(
-            cutter,
-            num_processes=args.world_size,
-            process_index=args.process_index,
-            accumulation_steps=accumulation_steps,
-        )
-        return self._dealt_loader(dataset, sampler)
+    def _loader(self, dataset: WindowDataset, cutter: Cutter, accumulation_steps: int | None = None) -> DataLoader:
+        return self._dealt_loader(dataset, WindowSampler(cutter, **self._shares(accumulation_steps)))
 
     # Training
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
-        """An update's batches, and by what its summed loss is divided; see the class for `vary_window`."""
+        """Return an update's batches, and by what its summed loss is divided; see the class for `vary_window`."""
         batches, tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
         if not self.args.vary_window or tokens is None:
             return batches, tokens
@@ -276,11 +237,11 @@ class StreamTrainer(SequenceTrainer):
         return batches, tokens / self._loss_scale
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """As `Trainer`'s; what is returned, and logged, is nats per token."""
+        """Take `Trainer`'s step; what is returned, and logged, is nats per token."""
         return super().training_step(*args, **kwargs) / self._loss_scale
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As `Trainer`'s, from the state that the last update left."""
+        """Compute the loss from the state that the last update left."""
         restart, slot = inputs.pop("restart"), inputs.pop("slot")
         if hasattr(model, "token_log_probs") or hasattr(getattr(model, "module", None), "token_log_probs"):
             inputs["logits_to_keep"] = 1  # the loss is of all tokens; nobody reads the logits
@@ -294,14 +255,14 @@ class StreamTrainer(SequenceTrainer):
     # Checkpoints
 
     def _facts(self) -> dict[str, str]:
-        """What decides where in the text an update is."""
+        """Return what decides where in the text an update is."""
         args = self.args
         facts: dict[str, Any] = {
             "carry": args.carry,
             "total_train_batch_size": args.total_train_batch_size,
             "window": args.window,
             "vary_window": args.vary_window,
-            "data_seed": self._seed(),
+            "data_seed": self._data_seed,
             "train_sampling_strategy": args.train_sampling_strategy,
             "tokens": len(cast(TokenText, self.train_dataset)),
         }
@@ -310,12 +271,10 @@ class StreamTrainer(SequenceTrainer):
         return {name: str(value) for name, value in facts.items()}
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        """The states of the streams as well."""
         super()._save_optimizer_and_scheduler(output_dir)
         self.states.save(Path(output_dir), self._facts())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """The states of the streams as well."""
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.states.load(Path(checkpoint), self._facts())
@@ -323,25 +282,17 @@ class StreamTrainer(SequenceTrainer):
     # Evaluation
 
     def evaluate(
-        self,
-        eval_dataset: Any = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Nats per token over all tokens of a text, and the perplexity; no logits are kept or gathered.
+        """Score all tokens of a text; no logits are kept or gathered, and `ignore_keys` is not used.
 
         The text is read in `per_device_eval_batch_size` streams a process, each from an empty state: one stream reads
         it as a whole. What `carry` says of documents holds here too. A model without a state reads windows in their
         order, cut alike however many are read at once. A masked model is asked as `score_masked` does.
 
-        Args:
-            eval_dataset: A `TokenText` or a dictionary of them; the one given to the constructor by default.
-            ignore_keys: Not used.
-            metric_key_prefix: Put before the names.
-
         Returns:
-            `eval_loss`, `eval_perplexity` = exp(eval_loss), of a masked model `eval_accuracy` too, and how fast it
-            went; samples are tokens.
+            `eval_loss` in nats per token, `eval_perplexity` = exp(eval_loss), of a masked model `eval_accuracy` too,
+            and how fast it went; samples are tokens.
         """
         texts = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(texts, dict):
@@ -353,7 +304,7 @@ class StreamTrainer(SequenceTrainer):
         loss = nats / tokens
         metrics = {
             f"{metric_key_prefix}_loss": loss,
-            f"{metric_key_prefix}_perplexity": math.exp(loss) if loss < 700 else math.inf,
+            f"{metric_key_prefix}_perplexity": exp_or_inf(loss),
             **({} if self.masking is None else {f"{metric_key_prefix}_accuracy": hits / tokens}),
             **speed_metrics(metric_key_prefix, start, num_samples=int(tokens), num_steps=len(loader)),
         }
@@ -363,13 +314,13 @@ class StreamTrainer(SequenceTrainer):
         return metrics
 
     def _score_text(self, loader: DataLoader) -> tuple[float, float, float]:
-        """The sum of -log P over all tokens of a text, their number, and those guessed, of all processes."""
+        """Sum -log P over all tokens of a text, their number, and those guessed, over all processes."""
         self.model.eval()
         optimizer: Any = self.optimizer
         if hasattr(optimizer, "eval"):  # those without a schedule have two sets of weights
             optimizer.eval()
         self.callback_handler.eval_dataloader = loader
-        states = CarriedStates(self.model, streams=0, num_processes=1, process_index=0, accumulation_steps=1)
+        states = CarriedStates(self.model, streams=0)
         sums = torch.zeros(3, dtype=torch.float64, device=self.args.device)
         for inputs in loader:
             if len(inputs["input_ids"]):  # a short text may have fewer streams than there are processes
@@ -380,7 +331,7 @@ class StreamTrainer(SequenceTrainer):
 
     @torch.no_grad()
     def _score(self, inputs: dict[str, Any], states: CarriedStates) -> torch.Tensor:
-        """(3,) the sum of -log P of a batch's tokens, and their number; what was guessed is not counted."""
+        """Return (3,) the sum of -log P of a batch's tokens, their number, and 0: guesses are not counted."""
         input_ids, targets, mask = inputs["input_ids"], inputs["shift_labels"], inputs.get("attention_mask")
         cache = states.begin(0, inputs["restart"]) if self.carries else None
         if hasattr(self.model, "token_log_probs"):
@@ -394,13 +345,12 @@ class StreamTrainer(SequenceTrainer):
         return torch.stack([nats, (targets != IGNORED).sum().double(), torch.zeros_like(nats)])
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
-        """Refused: the logits of a whole text are of no use and fill the memory."""
+        """Raise a ValueError: the logits of a whole text are of no use and fill the memory."""
         raise ValueError("StreamTrainer has no predict: evaluate() scores a text, generate() continues one.")
 
 
 def _as_it_is(windows: dict[str, Any]) -> dict[str, Any]:
-    """A batch comes from `WindowDataset` as it is."""
-    return windows
+    return windows  # a batch of `WindowDataset` already
 
 
 def _check_text(text: Any, needed: str | None = None) -> Any:
@@ -430,7 +380,7 @@ def _check_both_sides(model: nn.Module) -> None:
 
 
 def _carries_state(model: nn.Module) -> bool:
-    """Whether the model's state can be cut and begun anew row by row."""
+    """Tell whether the model's state can be cut and begun anew row by row."""
     config = getattr(model, "config", None)
     if getattr(config, "bidirectional", False):
         raise ValueError(

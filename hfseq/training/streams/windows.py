@@ -25,6 +25,7 @@ Shapes: B rows (streams, chunks), T tokens of the longest window of an update, U
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -34,15 +35,13 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
+from ...models.heads.causal_lm import IGNORED
 from ..batching import UpdateSampler
 
 Carry: TypeAlias = Literal["stream", "document", "none"]
 
-IGNORED: Final = -100
-SHORT_WINDOWS: Final = 0.05
-"""Share of the windows that is drawn around half of `window` (Merity et al. 2017)."""
-DEVIATION: Final = 5
-"""Standard deviation of a varied window, and the least that is drawn."""
+SHORT_WINDOWS: Final = 0.05  # the share of the windows that is drawn around half of `window` (Merity et al. 2017)
+DEVIATION: Final = 5  # the standard deviation of a varied window, and the least that is drawn
 _TEXTS_AT_ONCE: Final = 1000
 
 
@@ -79,15 +78,14 @@ class TokenText:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(documents,) tokens of each document."""
+        """The tokens of each document, (documents,)."""
         return np.diff(self.starts, append=len(self.ids))
 
     @classmethod
     def from_documents(cls, documents: Dataset | Iterable[Sequence[int]]) -> "TokenText":
-        """One document a row, written one after the other as they are; rows without a token are left out.
+        """Write documents one after the other as they are; those without a token are left out.
 
-        Args:
-            documents: A dataset with a column `input_ids`, which is read at once; or rows of token ids.
+        They are rows of token ids, or a dataset with a column `input_ids`, which is read at once.
         """
         if isinstance(documents, Dataset):
             if "input_ids" not in documents.column_names:
@@ -109,27 +107,24 @@ class TokenText:
     def from_texts(
         cls, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, bos: bool, eos: bool
     ) -> "TokenText":
-        """Each string becomes a document; a text of lines, as PTB and WikiText are read, is `bos=False, eos=True`.
+        """Make a document of each string; a text of lines, as PTB and WikiText are read, is `bos=False, eos=True`.
 
-        Args:
-            texts: Documents, or the lines of one text.
-            tokenizer: Its own special tokens are left out; those below are written instead.
-            bos: Begin each with `tokenizer.bos_token`.
-            eos: End each with `tokenizer.eos_token`.
+        The tokenizer's own special tokens are left out. Instead each document begins with `bos_token` and ends with
+        `eos_token`, if asked for.
         """
         if isinstance(texts, str | Dataset):
             cure = "wrap it in a list" if isinstance(texts, str) else "pass its column of texts"
             raise TypeError(f"texts is one {type(texts).__name__}, not a sequence of strings; {cure}.")
         before, after = _special(tokenizer, "bos_token", bos), _special(tokenizer, "eos_token", eos)
         texts, rows = iter(texts), []
-        while batch := [text for _, text in zip(range(_TEXTS_AT_ONCE), texts, strict=False)]:
+        while batch := list(islice(texts, _TEXTS_AT_ONCE)):
             encoded = tokenizer(batch, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
             rows += [np.asarray([*before, *ids, *after], np.int32) for ids in encoded]
         return cls.from_documents(rows)
 
 
 def _column(dataset: Dataset) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The ids of each piece of the column `input_ids` in a row, and its rows' lengths."""
+    """Return the ids of each piece of the column `input_ids`, and the lengths of its rows."""
     column = dataset.select_columns("input_ids").with_format("arrow")[:]["input_ids"]
     pieces, lengths = [np.zeros(0, np.int32)], []
     for chunk in column.chunks:
@@ -150,43 +145,34 @@ def _special(tokenizer: PreTrainedTokenizerBase, name: str, wanted: bool) -> lis
 
 
 class Windows(NamedTuple):
-    """The windows of one update, or of one share of it.
+    """The windows of one update, or of one share of it."""
 
-    Attributes:
-        starts: (B,) place of each row's first input in the text.
-        lengths: (B,) inputs of each row; 0: this row waits.
-        restart: (B,) rows whose state begins anew.
-        width: T, of the whole update.
-        slot: Which accumulation step the share is for.
-        epoch: When it is; what is drawn for a window, such as the tokens that it hides, is drawn anew in each.
-    """
-
-    starts: np.ndarray
-    lengths: np.ndarray
-    restart: np.ndarray
-    width: int
-    slot: int = 0
-    epoch: int = 0
+    starts: np.ndarray  # (B,) place of each row's first input in the text
+    lengths: np.ndarray  # (B,) inputs of each row; 0: this row waits
+    restart: np.ndarray  # (B,) rows whose state begins anew
+    width: int  # T, of the whole update
+    slot: int = 0  # the accumulation step that the share is for
+    epoch: int = 0  # in each, what a window draws, such as the tokens that it hides, is drawn anew
 
 
 class Cutter(Protocol):
     """A way of cutting a text: the same number of updates in every epoch."""
 
     def __len__(self) -> int:
-        """Updates of an epoch."""
+        """Return the number of updates of an epoch."""
 
     def updates(self, epoch: int) -> Iterator[Windows]:
-        """The updates of an epoch in their order."""
+        """Yield the updates of an epoch in their order."""
 
 
 def even_cuts(length: int, window: int) -> np.ndarray:
-    """(windows + 1,) places that cut so many tokens into as few windows of at most `window` as there can be."""
+    """Cut so many tokens into as few windows of at most `window` as possible; returns (windows + 1,) places."""
     windows = -(-length // window)
     return np.arange(windows + 1) * length // windows
 
 
 def varied_cuts(length: int, window: int, random: np.random.Generator) -> np.ndarray:
-    """The same with windows of random lengths (Merity et al. 2017), so that cuts fall elsewhere in every epoch.
+    """Cut into windows of random lengths (Merity et al. 2017), so that cuts fall elsewhere in every epoch.
 
     A window is drawn from a normal distribution around `window`, or around its half now and then, and is 5 at least.
     How many there are follows from the mean; the drawn lengths are then stretched to cover the text.
@@ -201,12 +187,7 @@ def varied_cuts(length: int, window: int, random: np.random.Generator) -> np.nda
 class StreamCutter:
     """`carry="stream"`: B streams of equal length side by side, all cut at the same places.
 
-    Args:
-        text: What is cut.
-        streams: B.
-        window: Tokens of a window, at most.
-        vary: Draw the lengths of the windows anew for each epoch, around `window`.
-        seed: Of the drawing, together with the epoch.
+    With `vary` the lengths of the windows are drawn around `window` anew for each epoch, from the seed and the epoch.
     """
 
     def __init__(self, text: TokenText, streams: int, window: int, *, vary: bool = False, seed: int = 0) -> None:
@@ -230,9 +211,8 @@ class StreamCutter:
         return len(self._cuts(0)) - 1
 
     def updates(self, epoch: int) -> Iterator[Windows]:
-        """All streams move on by the same window; the shorter ones, by one token, have padding in the last."""
-        cuts = self._cuts(epoch).tolist()
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        """Move all streams on by the same window; those that are one token shorter have padding in the last one."""
+        for start, end in pairwise(self._cuts(epoch).tolist()):
             starts = self.starts + start
             lengths = np.minimum(end - start, self.ends - starts)
             yield Windows(starts, lengths, np.full(len(starts), start == 0), end - start)
@@ -241,16 +221,9 @@ class StreamCutter:
 class DocumentCutter:
     """`carry="document"`: each stream reads whole documents, one after the other.
 
-    The documents are dealt out so that the streams have about equally many windows; which ones a stream has stays the
-    same, their order within it changes from epoch to epoch. A stream with fewer windows waits now and then, not all at
-    the end, where the last updates would hold a few rows only.
-
-    Args:
-        text: What is cut.
-        streams: B.
-        window: Tokens of a window, at most.
-        shuffle: Put the documents of a stream in a new order each epoch.
-        seed: Of the shuffling, together with the epoch.
+    The documents are dealt out so that the streams have about equally many windows. Which ones a stream has stays the
+    same; with `shuffle` their order within it changes from epoch to epoch. A stream with fewer windows waits now and
+    then, not at the end alone, where the last updates would hold a few rows only.
     """
 
     def __init__(self, text: TokenText, streams: int, window: int, *, shuffle: bool = True, seed: int = 0) -> None:
@@ -268,7 +241,7 @@ class DocumentCutter:
         self.loads = [int(self.windows[own].sum()) for own in self.documents]
 
     def _deal(self, documents: np.ndarray, streams: int) -> list[np.ndarray]:
-        """The longest first, each to the stream that has least so far; then in the order of the text."""
+        """Deal the longest first, each to the stream that has least so far; then keep the order of the text."""
         queue = [(0, stream) for stream in range(streams)]
         owner = np.empty(len(documents), np.int64)
         for place in np.argsort(-self.windows[documents], kind="stable").tolist():
@@ -281,7 +254,7 @@ class DocumentCutter:
         return max(self.loads)
 
     def updates(self, epoch: int) -> Iterator[Windows]:
-        """Each stream's windows in their order; a row that waits has none."""
+        """Yield each stream's windows in their order; a row that waits has none."""
         random = np.random.default_rng((self.seed, epoch))
         shape = len(self), len(self.documents)  # (U, B)
         starts, lengths, restart = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
@@ -293,7 +266,8 @@ class DocumentCutter:
             yield Windows(starts[update], lengths[update], restart[update], int(lengths[update].max()))
 
     def _windows(self, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Starts, lengths and beginnings of these documents' windows in a row: `even_cuts` for all at once."""
+        """Return where these documents' windows start, how long they are and which begin a document."""
+        # `even_cuts` for all documents at once.
         windows = self.windows[documents]
         index = np.arange(windows.sum()) - np.repeat(np.cumsum(windows) - windows, windows)  # within the document
         documents, windows = np.repeat(documents, windows), np.repeat(windows, windows)
@@ -304,27 +278,21 @@ class DocumentCutter:
 class ChunkCutter:
     """`carry="none"`: chunks of at most `window` tokens, dealt to updates by `UpdateSampler`.
 
-    Args:
-        text: What is cut.
-        window: Tokens of a chunk, at most.
-        seed: Of the places of the cuts, together with the epoch.
-        reads_last: Whether the last token of the text is read too, which predicts nothing, but may itself be hidden.
-        **options: Of `UpdateSampler`, for which a chunk is a row.
+    The cuts follow from the seed and the epoch. For `reads_last` see `OrderedCutter`; `options` are those of
+    `UpdateSampler`, for which a chunk is a row.
     """
 
     def __init__(
         self, text: TokenText, window: int, *, seed: int = 0, reads_last: bool = False, **options: Any
     ) -> None:
-        self.targets, self.seed = len(text) - (not reads_last), seed
-        if self.targets < 1:
-            raise ValueError("a text of one token predicts nothing.")
+        self.targets, self.window, self.seed = _num_read(text, reads_last), window, seed
         self.count = -(-self.targets // window)
         self.moves = self.targets >= 2 * self.count  # else a moved cut would leave a chunk without a token
         self.sampler = UpdateSampler(np.full(self.count + self.moves, window), seed=seed, **options)
 
     def _cuts(self, epoch: int) -> np.ndarray:
         if not self.moves:
-            return np.arange(self.count + 1) * self.targets // self.count
+            return even_cuts(self.targets, self.window)
         shift = np.random.default_rng((self.seed, epoch)).integers(self.count, self.targets - self.count + 1)
         cuts = (np.arange(self.count) * self.targets + shift) // self.count
         return np.concatenate([[0], cuts, [self.targets]])
@@ -333,7 +301,7 @@ class ChunkCutter:
         return len(self.sampler.updates())
 
     def updates(self, epoch: int) -> Iterator[Windows]:
-        """Chunks in the order of the sampler's strategy."""
+        """Yield chunks in the order of the sampler's strategy."""
         cuts = self._cuts(epoch)
         self.sampler.set_epoch(epoch)
         for rows in self.sampler.updates():
@@ -344,26 +312,18 @@ class ChunkCutter:
 class OrderedCutter:
     """Windows of the whole text one after the other, each from an empty state: to evaluate what has none.
 
-    Where they are cut does not depend on how many are read at once.
-
-    Args:
-        text: What is cut.
-        rows: B, windows at once; the last ones may be fewer.
-        window: Tokens of a window, at most.
-        reads_last: See `ChunkCutter`.
+    Where they are cut does not depend on `rows`, how many are read at once. With `reads_last` the last token of the
+    text is read too, which predicts nothing, but may itself be hidden.
     """
 
     def __init__(self, text: TokenText, rows: int, window: int, *, reads_last: bool = False) -> None:
-        targets = len(text) - (not reads_last)
-        if targets < 1:
-            raise ValueError("a text of one token predicts nothing.")
-        self.cuts, self.rows = even_cuts(targets, window), rows
+        self.cuts, self.rows = even_cuts(_num_read(text, reads_last), window), rows
 
     def __len__(self) -> int:
         return -(-(len(self.cuts) - 1) // self.rows)
 
     def updates(self, epoch: int) -> Iterator[Windows]:
-        """The same in every epoch."""
+        """Yield the windows, the same ones in every epoch."""
         lengths = np.diff(self.cuts)
         for first in range(0, len(lengths), self.rows):
             own = slice(first, first + self.rows)
@@ -371,31 +331,28 @@ class OrderedCutter:
             yield Windows(self.cuts[:-1][own], lengths[own], restart, int(lengths[own].max()))
 
 
+def _num_read(text: TokenText, reads_last: bool) -> int:
+    targets = len(text) - (not reads_last)
+    if targets < 1:
+        raise ValueError("a text of one token predicts nothing.")
+    return targets
+
+
 def share_bounds(rows: int, shares: int) -> list[int]:
-    """Where to cut so many rows for so many shares; the first ones have one more row where it does not divide."""
+    """Find where to cut so many rows for so many shares; the first shares may have one more row than the last."""
     size, more = divmod(rows, shares)
     return [share * size + min(share, more) for share in range(shares + 1)]
 
 
 class WindowSampler(Sampler[Windows]):
-    """Yields this process's windows, `accumulation_steps` shares of each update; a `batch_sampler` for DataLoader.
-
-    Args:
-        cutter: Cuts the text.
-        num_processes: Processes to deal to.
-        process_index: Which of them this is.
-        accumulation_steps: Shares of an update for each process.
-    """
+    """A `batch_sampler` for DataLoader: this process's windows, `accumulation_steps` shares of each update."""
 
     def __init__(
         self, cutter: Cutter, *, num_processes: int = 1, process_index: int = 0, accumulation_steps: int = 1
     ) -> None:
         self.cutter, self.epoch = cutter, 0
-        self.num_processes, self.process_index, self.accumulation_steps = (
-            num_processes,
-            process_index,
-            accumulation_steps,
-        )
+        self.num_processes, self.process_index = num_processes, process_index
+        self.accumulation_steps = accumulation_steps
 
     def set_epoch(self, epoch: int) -> None:
         """Cut and order as this epoch does from now on."""
@@ -415,12 +372,7 @@ class WindowSampler(Sampler[Windows]):
 
 
 class WindowDataset(TorchDataset):
-    """Windows -> batches; as long as the text, so that Trainer's samples are tokens.
-
-    Args:
-        text: Where the windows lie.
-        pad_token_id: Stands where there is padding.
-    """
+    """Windows -> batches; as long as the text, so that Trainer's samples are tokens."""
 
     def __init__(self, text: TokenText, pad_token_id: int = 0) -> None:
         self.text, self.pad_token_id = text, pad_token_id
@@ -429,25 +381,29 @@ class WindowDataset(TorchDataset):
         return len(self.text)
 
     def __getitem__(self, index: int) -> int:
-        """The token at a place: what a sample is."""
+        """Return the token at a place: what a sample is."""
         return int(self.text.ids[index])
 
     def __getitems__(self, windows: Windows) -> dict[str, Any]:
-        """The whole batch, as DataLoader asks for it.
+        """Build the whole batch, as DataLoader asks for it.
 
         Returns:
-            `input_ids`, `shift_labels` (the token that follows each; -100 at padding), the same as `labels` (where
-            Trainer looks first), `attention_mask` (B, T) if there is padding, `restart` (B,), and the number `slot`.
+            What `_tokens` gives, `attention_mask` (B, T) if there is padding, `restart` (B,), and the number `slot`.
         """
-        offsets = np.arange(windows.width + 1)
-        places = np.minimum(windows.starts[:, None] + offsets, len(self.text) - 1)
-        tokens = torch.from_numpy(self.text.ids[places].astype(np.int64))  # (B, T + 1)
-        # Contiguous: the losses of transformers' own models ask for it.
-        batch: dict[str, Any] = {"input_ids": tokens[:, :-1].contiguous(), "shift_labels": tokens[:, 1:].contiguous()}
-        if (windows.lengths < windows.width).any():
-            real = torch.from_numpy(offsets[:-1] < windows.lengths[:, None])
-            batch["input_ids"] = batch["input_ids"].masked_fill(~real, self.pad_token_id)
-            batch["shift_labels"] = batch["shift_labels"].masked_fill(~real, IGNORED)
+        real = torch.from_numpy(np.arange(windows.width) < windows.lengths[:, None])
+        batch = self._tokens(windows, real)
+        if not real.all():
             batch["attention_mask"] = real.long()
-        batch["labels"] = batch["shift_labels"]
         return {**batch, "restart": torch.from_numpy(windows.restart), "slot": windows.slot}
+
+    def _tokens(self, windows: Windows, real: torch.Tensor) -> dict[str, Any]:
+        """Return `input_ids`, and `shift_labels` (the next tokens, -100 at padding), also as Trainer's `labels`."""
+        places = np.minimum(windows.starts[:, None] + np.arange(windows.width + 1), len(self.text) - 1)
+        tokens = torch.from_numpy(self.text.ids[places].astype(np.int64))  # (B, T + 1)
+        # Contiguous, which `masked_fill` is: the losses of transformers' own models ask for it.
+        labels = tokens[:, 1:].masked_fill(~real, IGNORED)
+        return {
+            "input_ids": tokens[:, :-1].masked_fill(~real, self.pad_token_id),
+            "shift_labels": labels,
+            "labels": labels,
+        }

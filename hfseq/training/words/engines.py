@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ...models.ragged import ragged_places
 from ...models.words.tables import keep_probabilities, noise_distribution, noise_table, words_alone
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
 
 Watch = Callable[[int, float, float], None]
-"""Told, several times a second: ids read in this stretch, sum of the sampled losses, pairs in that sum."""
+"""Is called several times a second with: ids read in this slice, sum of the sampled losses, pairs in that sum."""
 
 _LOOK_EVERY = 0.1  # seconds between two looks at the threads
 # Learning rate times the pairs that touch a row in one step of the torch engine, beyond which they are scaled down; a
@@ -28,16 +29,14 @@ _MOST_STEP = 0.8
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A part of the corpus, to be read once.
+class CorpusSlice:
+    """The ids from `start` to `stop` of the corpus, to be read once.
 
     Attributes:
-        start: First id.
-        stop: End of the ids.
         before: Ids that the whole training has read before.
-        total: Ids that it reads in all its epochs.
-        rates: Learning rates at its beginning and its end.
-        seed: Of the random numbers of this stretch.
+        total: Ids that the whole training reads, over all epochs.
+        rates: Learning rates at the beginning and the end of the whole training.
+        seed: Seed of the random numbers of this slice.
     """
 
     start: int
@@ -48,7 +47,7 @@ class Stretch:
     seed: tuple[int, ...]
 
     def rate(self, done: int) -> float:
-        """The learning rate when so many ids of the stretch are done: it falls along a line over the whole."""
+        """Return the learning rate after `done` ids of the slice: it falls along a line over the whole training."""
         share = (self.before + done) / self.total
         return max(self.rates[1], self.rates[0] - (self.rates[0] - self.rates[1]) * share)
 
@@ -57,10 +56,10 @@ class Engine(Protocol):
     """What the trainer needs of an engine."""
 
     def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input and output vectors, float32, the engine's own memory: writing there changes them."""
+        """Return input and output vectors, float32, in the engine's own memory: writing there changes them."""
 
-    def run(self, ids: np.ndarray, stretch: Stretch, watch: Watch) -> None:
-        """Train on a stretch. KeyboardInterrupt leaves whole matrices."""
+    def run(self, ids: np.ndarray, corpus_slice: CorpusSlice, watch: Watch) -> None:
+        """Train on a part of the corpus. KeyboardInterrupt leaves whole matrices."""
 
 
 def make_engine(
@@ -107,7 +106,7 @@ def chosen_engine(
 
 
 def steady_block(model: Word2VecModel, learning_rate: float) -> int:
-    """The most tokens, of 1 to 32, that may be computed from one state without overshooting.
+    """Return how many tokens, 1 to 32, may be computed from one state without overshooting.
 
     The row of the commonest noise word is touched most: in a small vocabulary by many tokens of a block.
     """
@@ -132,7 +131,7 @@ def _has_numba() -> bool:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
+    """Count the cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -184,42 +183,44 @@ class NumbaEngine:
         hierarchical = config.loss == "hierarchical-softmax"
         self.loops = [
             kernels.Loop(
-                dimension=self.dimension,
-                window=config.window,
-                shrink=config.shrink_window,
-                negatives=0 if hierarchical else config.negatives,
-                shared=shared,
-                block=block,
-                cbow=config.architecture == "cbow",
-                hierarchical=hierarchical,
-                exact=exact,
-                most_parts=1 + int(np.diff(tables.ngram_starts).max()),
-                longest_path=int(np.diff(tables.paths[0]).max(initial=0)),
+                kernels.LoopOptions(
+                    dimension=self.dimension,
+                    window=config.window,
+                    shrink=config.shrink_window,
+                    negatives=0 if hierarchical else config.negatives,
+                    shared=shared,
+                    block=block,
+                    cbow=config.architecture == "cbow",
+                    hierarchical=hierarchical,
+                    exact=exact,
+                    most_parts=1 + int(np.diff(tables.ngram_starts).max()),
+                    longest_path=int(np.diff(tables.paths[0]).max(initial=0)),
+                )
             )
             for _ in range(self.threads)
         ]
 
-        # Compiled now, lest the first stretch look slow.
+        # Compiled now, so that the first slice does not look slow.
         nothing = kernels.Part(_readonly(np.zeros(1, dtype=np.int32)), 0, 0, 0, np.uint64(0), (1.0, 1.0), 0.0, 1.0)
         self.loops[0].run(nothing, self.tables, self.inputs, self.outputs, kernels.Progress.of(self.threads))
 
     def _taken(self, weight: torch.Tensor, width: int) -> np.ndarray:
-        """Rows for the loops, which the model's parameter then looks at: its own memory would be as much again."""
+        """Copy the rows for the loops; the model's parameter then views the copy, so that there are not two."""
         rows = self.kernels.aligned(weight.shape[0], width)
         rows[:, : self.dimension] = weight.detach().float().cpu().numpy()
         weight.data = torch.from_numpy(rows)[:, : self.dimension]
         return rows
 
     def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Views of the rows without their padding."""
+        """Return views of the rows without their padding."""
         inputs, outputs = (torch.from_numpy(matrix)[:, : self.dimension] for matrix in (self.inputs, self.outputs))
         return inputs, outputs
 
-    def run(self, ids: np.ndarray, stretch: Stretch, watch: Watch) -> None:
-        """Each thread reads its own part of the stretch from end to end."""
+    def run(self, ids: np.ndarray, corpus_slice: CorpusSlice, watch: Watch) -> None:
+        """Let each thread read its own part of the slice from end to end."""
         progress = self.kernels.Progress.of(self.threads)
-        seeds = np.random.SeedSequence(stretch.seed).generate_state(self.threads, dtype=np.uint64)
-        edges = np.linspace(stretch.start, stretch.stop, self.threads + 1).astype(np.int64)
+        seeds = np.random.SeedSequence(corpus_slice.seed).generate_state(self.threads, dtype=np.uint64)
+        edges = np.linspace(corpus_slice.start, corpus_slice.stop, self.threads + 1).astype(np.int64)
         errors: list[BaseException] = []
         corpus = _readonly(ids)  # one type for all arrays of ids, lest each be compiled for
 
@@ -230,9 +231,9 @@ class NumbaEngine:
                 int(edges[thread + 1]),
                 thread,
                 seeds[thread],
-                stretch.rates,
-                float(stretch.before),
-                float(stretch.total),
+                corpus_slice.rates,
+                float(corpus_slice.before),
+                float(corpus_slice.total),
             )
             try:
                 self.loops[thread].run(part, self.tables, self.inputs, self.outputs, progress)
@@ -277,7 +278,6 @@ class TorchEngine:
     Args:
         model: Whose vectors to start from.
         device: Such as "cuda" or "mps"; the best there is by default.
-        tokens_per_step: Tokens of one step.
         shared: Negatives that a block of tokens shares.
         block: Tokens of such a block.
     """
@@ -299,35 +299,35 @@ class TorchEngine:
         )
 
     def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The matrices on the device."""
+        """Return the matrices on the device."""
         return self.inputs, self.outputs
 
     @torch.no_grad()
-    def run(self, ids: np.ndarray, stretch: Stretch, watch: Watch) -> None:
-        """Step through the stretch; progress is told after each step."""
-        random = np.random.default_rng(stretch.seed)
+    def run(self, ids: np.ndarray, corpus_slice: CorpusSlice, watch: Watch) -> None:
+        """Step through the slice; `watch` is called after each step."""
+        random = np.random.default_rng(corpus_slice.seed)
         generator = torch.Generator(self.device).manual_seed(int(random.integers(1 << 62)))
         loss = torch.zeros(2, dtype=torch.float32, device=self.device)
         sums = [0.0, 0.0]
         step = max(1, self.tokens)
-        for start in range(stretch.start, stretch.stop, step):
-            part = np.asarray(ids[start : min(start + step, stretch.stop)])
-            rate = stretch.rate(start - stretch.start)
+        for start in range(corpus_slice.start, corpus_slice.stop, step):
+            part = np.asarray(ids[start : min(start + step, corpus_slice.stop)])
+            rate = corpus_slice.rate(start - corpus_slice.start)
             sentence = np.cumsum(part < 0)
             kept = (part >= 0) & (random.random(len(part)) < self.keep[np.maximum(part, 0)])
             tokens = torch.from_numpy(part[kept].astype(np.int64)).to(self.device)
             sentences = torch.from_numpy(sentence[kept]).to(self.device)
             if len(tokens):
                 loss += self._step(tokens, sentences, rate, generator)
-            if (start - stretch.start) // step % 64 == 0 or start + step >= stretch.stop:
+            if (start - corpus_slice.start) // step % 64 == 0 or start + step >= corpus_slice.stop:
                 sums = [a + b for a, b in zip(sums, loss.tolist(), strict=True)]  # waits for the device
                 loss.zero_()
-            watch(min(start + step, stretch.stop) - stretch.start, *sums)
+            watch(min(start + step, corpus_slice.stop) - corpus_slice.start, *sums)
 
     def _step(
         self, tokens: torch.Tensor, sentences: torch.Tensor, rate: float, generator: torch.Generator
     ) -> torch.Tensor:
-        """Update from one state; returns the sum of the losses and the number of pairs."""
+        """Update from one state; return the sum of the losses and the number of pairs."""
         centres, contexts = self._windows(tokens, sentences, generator)
         count = len(tokens)
         if self.config.architecture == "cbow":
@@ -353,7 +353,7 @@ class TorchEngine:
     def _windows(
         self, tokens: torch.Tensor, sentences: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All pairs of places (centre, neighbour), ordered by centre."""
+        """Return all pairs of places (centre, neighbour), ordered by centre."""
         window, count = self.config.window, len(tokens)
         sizes = torch.full((count, 1), window, device=self.device)
         if self.config.shrink_window:
@@ -369,47 +369,50 @@ class TorchEngine:
         return centres.expand_as(places)[valid], places[valid]
 
     def _parts(self, owner: torch.Tensor, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Input rows behind each vector: the words' own and their n-grams', with the vector they belong to."""
-        sizes = self.ngram_starts[words + 1] - self.ngram_starts[words]
+        """List the input rows behind the vectors, and for each the vector: rows of words and of their n-grams."""
         if not self.config.ngram_buckets:
             return owner, words
-        which = torch.repeat_interleave(torch.arange(len(words), device=self.device), sizes)
-        place = torch.arange(len(which), device=self.device) - (sizes.cumsum(0) - sizes)[which]
-        ngrams = self.ngrams[self.ngram_starts[words][which] + place].long()
-        return torch.cat([owner, owner[which]]), torch.cat([words, ngrams])
+        starts = self.ngram_starts[words]
+        which, place = ragged_places(starts, self.ngram_starts[words + 1] - starts)
+        return torch.cat([owner, owner[which]]), torch.cat([words, self.ngrams[place].long()])
 
     def _sampled(
         self, hidden: torch.Tensor, owner: torch.Tensor, words: torch.Tensor, rate: float, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Negative sampling with negatives shared by blocks, as `train_block`."""
+        """Do negative sampling as `train_block` does: the tokens of a block share their negatives.
+
+        Shapes: K blocks of M tokens, N negatives a block, P pairs (owner, word), D width.
+        """
         count, width = hidden.shape
+        # 1. The blocks, the last one filled up with zeros, and the negatives of each.
         blocks = -(-count // self.block)
-        padded = F.pad(hidden, (0, 0, 0, blocks * self.block - count)).view(blocks, self.block, width)
+        tokens = F.pad(hidden, (0, 0, 0, blocks * self.block - count)).view(blocks, self.block, width)  # (K, M, D)
         draws = torch.randint(len(self.noise), (blocks, self.shared), device=self.device, generator=generator)
-        negatives = self.noise[draws].long()  # (blocks, shared)
-        noise = self.outputs[negatives]
-        scores = padded @ noise.mT  # (blocks, block, shared)
+        negatives = self.noise[draws].long()  # (K, N)
+        noise = self.outputs[negatives]  # (K, N, D)
+        # 2. Scores. Each pair wants `config.negatives` of them: the N of its block count as so many together.
+        positives = self.outputs[words]  # (P, D)
+        positive_scores = (hidden[owner] * positives).sum(-1)  # (P,)
+        negative_scores = tokens @ noise.mT  # (K, M, N)
         pairs = torch.bincount(owner, minlength=blocks * self.block).view(blocks, self.block, 1).float()
-        weights = pairs * (self.config.negatives / self.shared)
-        positive = (hidden[owner] * self.outputs[words]).sum(-1)
-        loss = F.softplus(-positive).sum() + (F.softplus(scores) * weights).sum()
-        up = (1 - positive.sigmoid()) * rate
-        down = -scores.sigmoid() * weights * rate
-        gradient = (down @ noise).view(-1, width)[:count]
-        gradient = gradient.index_add(0, owner, up[:, None] * self.outputs[words])
+        weights = pairs * (self.config.negatives / self.shared)  # (K, M, 1)
+        loss = F.softplus(-positive_scores).sum() + (F.softplus(negative_scores) * weights).sum()
+        # 3. Errors, by which the vectors that met move towards each other or apart.
+        up = ((1 - positive_scores.sigmoid()) * rate)[:, None]  # (P, 1)
+        down = -negative_scores.sigmoid() * weights * rate  # (K, M, N)
+        gradient = (down @ noise).view(-1, width)[:count].index_add(0, owner, up * positives)
+        # 4. The same for the output rows; `touches` counts the pairs that each update stands for.
         rows = torch.cat([words, negatives.flatten()])
-        masses = torch.cat([torch.ones_like(up), weights.sum(1).expand(-1, self.shared).flatten()])
-        updates = torch.cat([up[:, None] * hidden[owner], (down.mT @ padded).view(-1, width)])
-        self._add(self.outputs, rows, updates, masses, rate)
+        updates = torch.cat([up * hidden[owner], (down.mT @ tokens).view(-1, width)])
+        touches = torch.cat([torch.ones_like(positive_scores), weights.sum(1).expand(-1, self.shared).flatten()])
+        self._add(self.outputs, rows, updates, touches, rate)
         return loss, gradient
 
     def _along_paths(
         self, hidden: torch.Tensor, owner: torch.Tensor, words: torch.Tensor, rate: float, _: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        sizes = self.path_starts[words + 1] - self.path_starts[words]
-        which = torch.repeat_interleave(torch.arange(len(words), device=self.device), sizes)
-        place = torch.arange(len(which), device=self.device) - (sizes.cumsum(0) - sizes)[which]
-        place = place + self.path_starts[words][which]
+        starts = self.path_starts[words]
+        which, place = ragged_places(starts, self.path_starts[words + 1] - starts)
         nodes, labels, owner = self.path_rows[place].long(), self.path_labels[place], owner[which]
         rows = self.outputs[nodes]
         scores = (hidden[owner] * rows).sum(-1)
@@ -435,7 +438,10 @@ class TorchEngine:
     def _add(
         matrix: torch.Tensor, rows: torch.Tensor, updates: torch.Tensor, touches: torch.Tensor, rate: float
     ) -> None:
-        """Add to rows of a matrix, less where a row is touched too often; `touches` tells of each update."""
+        """Add updates to rows of a matrix, less where a row is touched too often.
+
+        `touches` counts for each update the pairs that it stands for.
+        """
         mass = torch.zeros(len(matrix), device=matrix.device).index_add_(0, rows, touches)
         scale = (_MOST_STEP / (rate * mass.clamp(min=1e-9))).clamp(max=1.0)[rows]
         matrix.index_add_(0, rows, updates * scale[:, None])

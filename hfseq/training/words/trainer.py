@@ -3,8 +3,8 @@
     corpus = WordCorpus.read("corpus.txt")
     model = Word2VecTrainer(Word2VecConfig(vocab_size=corpus.vocab_size), corpus).train()
 
-`train_word2vec("corpus.txt", hidden_size=100)` does both. The engine (`engines.py`) is told to read stretches of
-the corpus; between two of them the state is whole, so that is where checkpoints are written and where processes meet.
+`train_word2vec("corpus.txt", hidden_size=100)` does both. The engine (`engines.py`) is told to read slices of
+the corpus. Between two of them the state is whole: there checkpoints are written, and processes average their vectors.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -21,23 +22,25 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import gather_object
 from huggingface_hub.dataclasses import strict
 from tqdm.auto import tqdm
 from transformers.utils import logging
 
-from ...data.corpus import Source, WordCorpus
+from ...data.corpus import WordCorpus
+from ...data.raw_corpus import Source
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
 from ...settings import check_known
-from ..arguments import SEVERAL_PROCESSES
-from ..checkpoints import checkpoints_in, clear_unfinished, found_checkpoint, last_of, publish, written_beside
+from ..arguments import SEVERAL_PROCESSES, check_num_processes, option, refuse
+from ..checkpoints import agreed_checkpoint, checkpoints_in, clear_unfinished, last_of, publish, written_beside
 from ..draws import OwnDraws
-from .engines import Engine, Stretch, make_engine
+from .engines import CorpusSlice, Engine, make_engine
 
 logger = logging.get_logger(__name__)
 
 STATE_FILE = "trainer_state.json"
-# A row that a process met this often between two meetings counts half as sum, half as mean, see `_Meeting`.
+_NOT_TRAINED_WITH = ("output_dir", "disable_tqdm", "save_total_limit")
+# A row that a process met this often between two averages counts half as sum, half as mean.
 _SETTLED_AFTER = 1000.0
 
 
@@ -46,37 +49,24 @@ _SETTLED_AFTER = 1000.0
 class Word2VecTrainingArguments:
     """How word vectors are trained; what is trained is in `Word2VecConfig`."""
 
-    output_dir: str | None = field(default=None, metadata={"help": "folder for checkpoints; null: keep none"})
-    num_train_epochs: int = field(default=5, metadata={"help": "times the corpus is read"})
-    learning_rate: float | int = field(default=0.025, metadata={"help": "at the beginning; it falls along a line"})
-    min_learning_rate: float | int = field(default=1e-4, metadata={"help": "at the end"})
-    engine: Literal["auto", "block", "exact", "torch"] = field(
-        default="auto",
-        metadata={"help": "block: fast, on a CPU with numba; exact: pair by pair, as published; torch: any device"},
+    output_dir: str | None = option(None, "folder for checkpoints; null: keep none")
+    num_train_epochs: int = option(5, "times the corpus is read")
+    learning_rate: float | int = option(0.025, "at the beginning; it falls along a line")
+    min_learning_rate: float | int = option(1e-4, "at the end")
+    engine: Literal["auto", "block", "exact", "torch"] = option(
+        "auto", "block: fast, on a CPU with numba; exact: pair by pair, as published; torch: any device"
     )
-    shared_negatives: int | None = field(
-        default=None, metadata={"help": "negatives that a block of tokens shares; null: 32, of CBOW 16"}
-    )
-    block_size: int | None = field(
-        default=None, metadata={"help": "tokens of such a block; null: 32, fewer if the vocabulary is small"}
-    )
-    tokens_per_step: int = field(default=1024, metadata={"help": "engine torch: tokens of one step"})
-    device: str | None = field(default=None, metadata={"help": "engine torch: cuda, mps or cpu; null: the best"})
-    num_threads: int | None = field(
-        default=None, metadata={"help": "engines block and exact; null: all cores. One is deterministic"}
-    )
-    save_words: int | None = field(
-        default=None, metadata={"help": "words between two checkpoints; null: one an epoch if there is an output_dir"}
-    )
-    save_total_limit: int = field(default=1, metadata={"help": "checkpoints that are kept"})
-    average_words: int = field(
-        default=300_000, metadata={"help": "words that each of several processes reads between two meetings"}
-    )
-    num_processes: int | None = field(
-        default=None, metadata={"help": "how many processes there must be; another number is an error"}
-    )
-    seed: int = field(default=42, metadata={"help": "of the first vectors and of all that is drawn"})
-    disable_tqdm: bool = field(default=False, metadata={"help": "show no progress"})
+    shared_negatives: int | None = option(None, "negatives that a block of tokens shares; null: 32, of CBOW 16")
+    block_size: int | None = option(None, "tokens of such a block; null: 32, fewer if the vocabulary is small")
+    tokens_per_step: int = option(1024, "engine torch: tokens of one step")
+    device: str | None = option(None, "engine torch: cuda, mps or cpu; null: the best")
+    num_threads: int | None = option(None, "engines block and exact; null: all cores. One is deterministic")
+    save_words: int | None = option(None, "words between checkpoints; null: one an epoch if there is an output_dir")
+    save_total_limit: int = option(1, "checkpoints that are kept")
+    average_words: int = option(300_000, "words that each of several processes reads between two averages")
+    num_processes: int | None = option(None, "how many processes there must be; another number is an error")
+    seed: int = option(42, "seed of the first vectors and of all that is drawn")
+    disable_tqdm: bool = option(False, "show no progress")
 
     def __post_init__(self) -> None:
         """Refuse what no training could use."""
@@ -86,65 +76,53 @@ class Word2VecTrainingArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value!r} must be 1 or more{', or null' if name in optional else ''}")
-        if self.seed < 0:
-            raise ValueError(f"seed={self.seed!r} must be 0 or more")
-        if not 0 <= self.min_learning_rate <= self.learning_rate or self.learning_rate <= 0:
-            raise ValueError(
+        refuse(
+            (self.seed < 0, f"seed={self.seed!r} must be 0 or more"),
+            (
+                not 0 <= self.min_learning_rate <= self.learning_rate or self.learning_rate <= 0,
                 f"learning_rate={self.learning_rate!r} must be above 0 and not below "
-                f"min_learning_rate={self.min_learning_rate!r}"
-            )
-        if self.save_words is not None and self.output_dir is None:
-            raise ValueError(f"save_words={self.save_words!r} needs an output_dir to save in")
+                f"min_learning_rate={self.min_learning_rate!r}",
+            ),
+            (
+                self.save_words is not None and self.output_dir is None,
+                f"save_words={self.save_words!r} needs an output_dir to save in",
+            ),
+        )
 
     def join_processes(self) -> PartialState:
-        """Meet the other processes of the launch; ValueError if they are not `num_processes`."""
-        # Where the matrices are, there they meet: those of the CPU engines over gloo, also beside GPUs.
+        """Connect to the other processes of the launch; a ValueError if they are not `num_processes`."""
+        # They exchange matrices where these are: those of the CPU engines over gloo, also on a machine with GPUs.
         if self.device is not None:
             on_gpu = torch.device(self.device).type == "cuda"
         else:
             on_gpu = self.engine == "torch" and torch.cuda.is_available()
         processes = PartialState(cpu=not on_gpu)
-        if self.num_processes not in (None, processes.num_processes):
-            raise ValueError(
-                f"num_processes={self.num_processes} was asked for, {processes.num_processes} run. Launch with: "
-                f"{SEVERAL_PROCESSES.format(self.num_processes)} SCRIPT"
-            )
+        cure = f"Launch with: {SEVERAL_PROCESSES.format(self.num_processes)} SCRIPT"
+        check_num_processes(self.num_processes, processes.num_processes, cure)
         return processes
 
 
 @dataclass
 class Word2VecState:
-    """How far a training is.
+    """How far a training is."""
 
-    Attributes:
-        epoch: Epochs that are over.
-        position: Ids of the current epoch that have been read by all processes together.
-        interrupted: Whether Ctrl-C ended it.
-        seconds: Of training, before and after a resumption.
-        log_history: One entry a stretch: epoch, loss (mean over pairs), learning_rate, words_per_second.
-    """
-
-    epoch: int = 0
-    position: int = 0
-    interrupted: bool = False
-    seconds: float = 0.0
-    log_history: list[dict[str, float]] = field(default_factory=list)
+    epoch: int = 0  # epochs that are over
+    position: int = 0  # ids of the current epoch that have been read by all processes together
+    interrupted: bool = False  # by Ctrl-C
+    seconds: float = 0.0  # of training, over all launches of a resumed run
+    log_history: list[dict[str, float]] = field(default_factory=list)  # of each slice; the loss is a mean over pairs
 
 
 class Word2VecTrainer:
-    """Trains a word2vec model on a corpus.
+    """Train a word2vec model on a corpus.
 
     Args:
         model: A model, whose vectors are trained on, or the config of a new one.
         corpus: Its vocabulary becomes the model's.
-        args: See `Word2VecTrainingArguments`.
     """
 
     def __init__(
-        self,
-        model: Word2VecModel | Word2VecConfig,
-        corpus: WordCorpus,
-        args: Word2VecTrainingArguments | None = None,
+        self, model: Word2VecModel | Word2VecConfig, corpus: WordCorpus, args: Word2VecTrainingArguments | None = None
     ) -> None:
         if not isinstance(corpus, WordCorpus):
             raise TypeError(f"corpus={corpus!r} must be a WordCorpus: WordCorpus.read(...) makes one")
@@ -155,7 +133,7 @@ class Word2VecTrainer:
         self._check_same_corpus()
 
     def _new_model(self, config: Word2VecConfig) -> Word2VecModel:
-        """A model of this vocabulary with the seed's first vectors."""
+        """Make a model of this vocabulary with the seed's first vectors."""
         size = self.corpus.vocab_size
         if config.vocab_size != size:
             raise ValueError(
@@ -180,7 +158,7 @@ class Word2VecTrainer:
         return model
 
     def _check_same_corpus(self) -> None:
-        """Every process reads the source by itself; what they read must be the same."""
+        """Raise a ValueError unless all processes, which read the source each by itself, have read the same."""
         digest = hashlib.sha256(f"{len(self.corpus)} {self.corpus.words}".encode()).hexdigest()
         if self.processes.num_processes > 1 and len(set(gather_object([digest]))) > 1:
             raise ValueError("The processes read different corpora: give each the whole source, not a share of it.")
@@ -210,16 +188,21 @@ class Word2VecTrainer:
             device=self._device,
             learning_rate=self.args.learning_rate,
         )
-        meeting = _Meeting(engine, self.model, self.corpus, self.processes) if self._is_shared else None
-        words = self.corpus.raw_words * self.args.num_train_epochs
-        done = self.corpus.raw_words * self.state.epoch + self._words(self.state.position)
+        averaging = None
+        if self._is_shared:
+            averaging = _ParameterAveraging(engine, self.model, len(self.corpus), self.processes.num_processes)
         bar = tqdm(
-            total=words, initial=done, unit="word", unit_scale=True, disable=not self._shows_progress, desc="word2vec"
+            desc="word2vec",
+            total=self.corpus.raw_words * self.args.num_train_epochs,
+            initial=self._words_done,
+            unit="word",
+            unit_scale=True,
+            disable=self.args.disable_tqdm or not self.processes.is_main_process,
         )
         with bar:
             try:
                 while self.state.epoch < self.args.num_train_epochs:
-                    self._stretch(engine, meeting, bar)
+                    self._train_slice(engine, averaging, bar)
             except KeyboardInterrupt:
                 self.state.interrupted = True
                 logger.warning("Interrupted: the model holds the vectors as they are now.")
@@ -231,7 +214,7 @@ class Word2VecTrainer:
 
     @property
     def _device(self) -> str | None:
-        """Of the torch engine: each of several processes has its own."""
+        # Of the torch engine: each of several processes has its own.
         return str(self.processes.device) if self._is_shared else self.args.device
 
     @property
@@ -239,35 +222,33 @@ class Word2VecTrainer:
         return self.processes.num_processes > 1
 
     @property
-    def _shows_progress(self) -> bool:
-        return self.processes.is_main_process and not self.args.disable_tqdm
+    def _words_done(self) -> int:
+        return self.corpus.raw_words * self.state.epoch + self._words(self.state.position)
 
     def _words(self, ids: float) -> int:
-        """Ids as raw words of the corpus, with those that are too rare to have one."""
+        """Turn a number of ids into raw words of the corpus, which are more: rare words have no id."""
         return round(ids * self.corpus.raw_words / len(self.corpus))
 
     def _ids(self, words: int) -> int:
         return max(1, round(words * len(self.corpus) / self.corpus.raw_words))
 
     def _next_stop(self) -> tuple[int, bool]:
-        """Where the next stretch ends, and whether a checkpoint is due there."""
+        """Tell where the next slice ends, and whether a checkpoint is due there."""
         length, position = len(self.corpus), self.state.position
-        stops = [length]
         save = self._ids(self.args.save_words) if self.args.save_words else length
-        stops.append(min(length, (position // save + 1) * save))
+        stop = min(length, (position // save + 1) * save)
         if self._is_shared:
-            stops.append(position + self._ids(self.args.average_words) * self.processes.num_processes)
-        stop = min(stops)
+            stop = min(stop, position + self._ids(self.args.average_words) * self.processes.num_processes)
         return stop, self.args.output_dir is not None and (stop == length or stop % save == 0)
 
-    def _stretch(self, engine: Engine, meeting: "_Meeting | None", bar: tqdm) -> None:
+    def _train_slice(self, engine: Engine, averaging: "_ParameterAveraging | None", bar: tqdm) -> None:
         """Read from the current position to the next stop."""
         stop, save = self._next_stop()
         start, length = self.state.position, len(self.corpus)
         count, index = self.processes.num_processes, self.processes.process_index
         edges = np.linspace(start, stop, count + 1).astype(np.int64)
         # Each process counts its own share of the work, as if all the work were that share.
-        stretch = Stretch(
+        corpus_slice = CorpusSlice(
             start=int(edges[index]),
             stop=int(edges[index + 1]),
             before=(self.state.epoch * length + start) / count,
@@ -275,14 +256,14 @@ class Word2VecTrainer:
             rates=(self.args.learning_rate, self.args.min_learning_rate),
             seed=(self.args.seed, self.state.epoch, start, index),
         )
-        watch = _Progress(self, bar, stretch, count)
+        watch = _Progress(self, bar, corpus_slice, count)
         began = time.perf_counter()
         try:
-            engine.run(self.corpus.ids, stretch, watch)
+            engine.run(self.corpus.ids, corpus_slice, watch)
         finally:
             self.state.seconds += time.perf_counter() - began
-        if meeting is not None:
-            meeting.average(stop - start)
+        if averaging is not None:
+            averaging.average(stop - start)
         self.state.log_history.append(watch.entry(time.perf_counter() - began, stop))
         self.state.position = stop
         if stop == length:
@@ -291,11 +272,10 @@ class Word2VecTrainer:
             self._save(engine)
 
     def _write_back(self, engine: Engine) -> None:
-        """Let the model have the engine's vectors; those of an engine on the CPU are its own already."""
+        """Give the model the engine's vectors; those of an engine on the CPU are its own already."""
         inputs, outputs = engine.matrices()
         if not torch.isfinite(inputs).all() or not torch.isfinite(outputs).all():
-            done = self.corpus.raw_words * self.state.epoch + self._words(self.state.position)
-            self._stop_diverged("there are NaN or infinite numbers among the vectors", done)
+            self._stop_diverged("there are NaN or infinite numbers among the vectors", self._words_done)
         self.model.inputs.weight.data = inputs.cpu()
         self.model.needed_outputs("training").weight.data = outputs.cpu()
 
@@ -310,7 +290,7 @@ class Word2VecTrainer:
         return [] if self.args.output_dir is None else checkpoints_in(self.args.output_dir)
 
     def _make_room(self) -> None:
-        """Remove the checkpoints of the very same run, which is done again; refuse to mix with those of another."""
+        """Remove the checkpoints of the same run, which is done again; refuse to mix with those of another run."""
         for folder in self._checkpoints():
             if self._changed(_state_of(folder)["arguments"]):
                 raise ValueError(
@@ -320,10 +300,9 @@ class Word2VecTrainer:
             shutil.rmtree(folder)
 
     def _changed(self, before: dict[str, Any]) -> list[str]:
-        """`name: old -> new` of the arguments that a training depends on."""
+        """List the arguments that a training depends on and that differ now, as `name: old -> new`."""
         now = dataclasses.asdict(self.args)
-        names = [name for name in now if name not in ("output_dir", "disable_tqdm", "save_total_limit")]
-        return [f"{name}: {before.get(name)!r} -> {now[name]!r}" for name in names if before.get(name) != now[name]]
+        return _differences(before, now, [name for name in now if name not in _NOT_TRAINED_WITH])
 
     def _save(self, engine: Engine) -> None:
         """Write a checkpoint, then remove the oldest ones."""
@@ -340,19 +319,9 @@ class Word2VecTrainer:
             shutil.rmtree(old)
 
     def _resume(self, checkpoint: bool | str | os.PathLike[str]) -> None:
-        agreed: list[Any] = [None]
-        if self.processes.is_main_process:
-            agreed[0] = found_checkpoint(checkpoint, self.args.output_dir)
-        if self._is_shared:
-            broadcast_object_list(agreed)
-        folder = Path(agreed[0])
+        folder = Path(str(agreed_checkpoint(checkpoint, self.args.output_dir)))
         model = self._checked(Word2VecModel.from_pretrained(folder, trust_remote_code=False))
-        different = [
-            f"{name}: {getattr(model.config, name)!r} -> {getattr(self.model.config, name)!r}"
-            for name in _CONFIGURED
-            if getattr(model.config, name) != getattr(self.model.config, name)
-        ]
-        if different:
+        if different := _differences(vars(model.config), vars(self.model.config), _CONFIGURED):
             raise ValueError(f"{folder} holds another model ({'; '.join(different)}): name another output_dir.")
         self.model.load_state_dict(model.state_dict())
         state = _state_of(folder)
@@ -368,52 +337,48 @@ def _state_of(checkpoint: Path) -> dict[str, Any]:
         raise ValueError(f"{checkpoint} holds no {STATE_FILE} that can be read ({error}): remove it.") from error
 
 
-class _Progress:
-    """Turns an engine's counts into a progress bar and a log entry."""
+def _differences(before: dict[str, Any], now: dict[str, Any], names: Iterable[str]) -> list[str]:
+    return [f"{name}: {before.get(name)!r} -> {now[name]!r}" for name in names if before.get(name) != now[name]]
 
-    def __init__(self, trainer: Word2VecTrainer, bar: tqdm, stretch: Stretch, processes: int) -> None:
-        self.trainer, self.bar, self.stretch, self.processes = trainer, bar, stretch, processes
-        self.start, self.loss, self.pairs = bar.n, 0.0, 0.0
+
+class _Progress:
+    """Turn an engine's counts into a progress bar and a log entry."""
+
+    def __init__(self, trainer: Word2VecTrainer, bar: tqdm, corpus_slice: CorpusSlice, processes: int) -> None:
+        self.trainer, self.bar, self.slice, self.processes = trainer, bar, corpus_slice, processes
+        self.start, self.mean = bar.n, float("nan")
 
     def __call__(self, done: int, loss: float, pairs: float) -> None:
-        self.loss, self.pairs = loss, pairs
-        words = self.start + self.trainer._words(done * self.processes)
+        words, rate = self.start + self.trainer._words(done * self.processes), self.slice.rate(done)
         if not math.isfinite(loss):
-            self.trainer._stop_diverged(
-                f"the loss is {loss}, at the learning rate {self.stretch.rate(done):g},", words
-            )
+            self.trainer._stop_diverged(f"the loss is {loss}, at the learning rate {rate:g},", words)
+        if pairs:
+            self.mean = loss / pairs
         self.bar.update(words - self.bar.n)
-        mean = f"{self.mean:.3f}" if self.pairs else "?"
-        self.bar.set_postfix(loss=mean, lr=f"{self.stretch.rate(done):.4f}", refresh=False)
-
-    @property
-    def mean(self) -> float:
-        """Mean loss of a pair."""
-        return self.loss / self.pairs if self.pairs else float("nan")
+        self.bar.set_postfix(loss=f"{self.mean:.3f}" if pairs else "?", lr=f"{rate:.4f}", refresh=False)
 
     def entry(self, seconds: float, stop: int) -> dict[str, float]:
-        """The line of the log."""
+        """Return the entry of the log."""
         trainer = self.trainer
         words = trainer._words(stop - trainer.state.position)
         return {
             "epoch": round(trainer.state.epoch + stop / len(trainer.corpus), 4),
             "loss": round(self.mean, 5),
-            "learning_rate": self.stretch.rate(self.stretch.stop - self.stretch.start),
+            "learning_rate": self.slice.rate(self.slice.stop - self.slice.start),
             "words_per_second": round(words / max(seconds, 1e-9)),
         }
 
 
-class _Meeting:
-    """Where processes that trained apart make one model of theirs.
+class _ParameterAveraging:
+    """Make one model of those that several processes have trained apart.
 
-    Each row moves by the processes' movements since the last meeting: by their sum where it was met seldom, for then
-    they pushed one after another as one process would have; by their mean where it was met so often that each had
-    settled it by itself, and the sum would overshoot.
+    Each row moves by the processes' movements since the last time: by their sum if the row is rare, since the
+    processes then moved it one after another, as one process would have; by their mean if it is so frequent that each
+    process had settled it by itself, and the sum would overshoot.
     """
 
-    def __init__(self, engine: Engine, model: Word2VecModel, corpus: WordCorpus, processes: PartialState) -> None:
-        self.engine, self.count = engine, processes.num_processes
-        self.length = len(corpus)
+    def __init__(self, engine: Engine, model: Word2VecModel, corpus_length: int, num_processes: int) -> None:
+        self.engine, self.length, self.count = engine, corpus_length, num_processes
         counts = model.counts.cpu().numpy().astype(np.float64)
         inputs: np.ndarray = np.zeros(len(model.inputs.weight))
         outputs: np.ndarray = counts
@@ -432,7 +397,7 @@ class _Meeting:
         self.before = [matrix.clone() for matrix in engine.matrices()]
 
     def average(self, ids: int) -> None:
-        """Join the matrices after `ids` of the corpus were read by all together."""
+        """Average the matrices after all processes together have read `ids` of the corpus."""
         for matrix, before, occurrences in zip(self.engine.matrices(), self.before, self.occurrences, strict=True):
             moved = (matrix - before).contiguous()
             torch.distributed.all_reduce(moved)
@@ -452,8 +417,8 @@ _OF_GENSIM = {
     "min_alpha": "min_learning_rate",
     "max_final_vocab": "max_words",
 }
+# The fields of the config that follow from the corpus.
 FILLED_IN = ("vocab_size", "num_ngrams", "with_outputs", "pad_token_id", "bos_token_id", "eos_token_id")
-"""Fields of the config that follow from the corpus."""
 _CONFIGURED = tuple(
     item.name
     for item in dataclasses.fields(Word2VecConfig)
@@ -488,8 +453,6 @@ def train_word2vec(source: Source, **options: Any) -> Word2VecModel:
         check_known(name, known, "train_word2vec", kind="option")
     args = Word2VecTrainingArguments(**{name: options[name] for name in training if name in options})
     corpus = WordCorpus.read(source, **{name: options[name] for name in reading if name in options})
-    config = Word2VecConfig(
-        vocab_size=corpus.vocab_size,
-        **{name: options[name] for name in _CONFIGURED if name in options},
-    )
+    given = {name: options[name] for name in _CONFIGURED if name in options}
+    config = Word2VecConfig(vocab_size=corpus.vocab_size, **given)
     return Word2VecTrainer(config, corpus, args).train()

@@ -18,7 +18,7 @@ from hfseq.kernels.words import rows
 from hfseq.models.words.tables import huffman_paths, keep_probabilities, noise_distribution, noise_table
 from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
 from hfseq.training.words import engines as word_engines
-from hfseq.training.words.engines import NumbaEngine, Stretch, TorchEngine
+from hfseq.training.words.engines import CorpusSlice, NumbaEngine, TorchEngine
 from tests.closeness import assert_same
 
 WORDS, NOISE_WORD, RATE = 12, 11, 0.05
@@ -129,8 +129,8 @@ def one_noise_word(engine):
 
 def run(engine, ids=IDS):
     seen = []
-    stretch = Stretch(0, len(ids), before=0, total=1e12, rates=(RATE, 0.0), seed=(0,))
-    one_noise_word(engine).run(ids, stretch, lambda *told: seen.append(told))
+    corpus_slice = CorpusSlice(0, len(ids), before=0, total=1e12, rates=(RATE, 0.0), seed=(0,))
+    one_noise_word(engine).run(ids, corpus_slice, lambda *told: seen.append(told))
     inputs, outputs = engine.matrices()
     return inputs.double().numpy(), outputs.double().numpy(), seen[-1]
 
@@ -323,7 +323,7 @@ def test_one_thread_gives_the_same_numbers_again_and_two_give_a_model():
     found = []
     for threads in (1, 1, 2):
         engine = NumbaEngine(make_model(), num_threads=threads, shared=8, block=32, exact=False)
-        engine.run(ids, Stretch(0, len(ids), 0, 1e12, (1e-3, 0.0), (3, 1)), lambda *told: None)
+        engine.run(ids, CorpusSlice(0, len(ids), 0, 1e12, (1e-3, 0.0), (3, 1)), lambda *told: None)
         found.append(engine.matrices()[0].clone())
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2]) and torch.isfinite(found[2]).all()
@@ -378,7 +378,7 @@ def test_ctrl_c_stops_the_threads():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.run(ids, Stretch(0, len(ids), 0, 1e12, (1e-4, 0.0), (0,)), watch)
+        engine.run(ids, CorpusSlice(0, len(ids), 0, 1e12, (1e-4, 0.0), (0,)), watch)
     assert all(torch.isfinite(matrix).all() for matrix in engine.matrices())
 
 

@@ -89,7 +89,7 @@ def test_what_others_call_states_is_explained():
 def test_wrong_inputs_are_named(kind):
     model, ids = make(kind), torch.tensor([[3, 4, 5]])
     for wrong, message in (
-        ({"input_ids": ids + 1}, "hold 6, but the model knows"),
+        ({"input_ids": ids + 1}, "input id 6 is outside"),
         ({"input_ids": ids, "attention_mask": torch.ones(1, 4)}, r"shape \(1, 4\) does not fit 1 texts of 3 tokens"),
         ({}, "exactly one of input_ids"),
         ({"inputs_embeds": torch.ones(1, 3, 2)}, "emits tokens, not vectors"),

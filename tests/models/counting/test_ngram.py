@@ -361,8 +361,8 @@ def test_a_wrong_config_is_refused(options, message):
         ([], "nothing to count"),
         ([[], []], "nothing to count"),
         ([[BOS]], "no token besides"),
-        ([[4, V]], "id 8, outside 0 to 7"),
-        ([[4, -1]], "id -1, outside 0 to 7"),
+        ([[4, V]], "id 8 is outside 0 to 7"),
+        ([[4, -1]], "id -1 is outside 0 to 7"),
         ([[4, EOS, PAD, PAD]], "id 0, which is padding, 2 times"),
         ([[4.0, 5.0]], "float64"),
         ([4, 5], "0 dimensions"),
@@ -380,7 +380,7 @@ def test_wrong_inputs_are_refused():
     model, ids = fitted(), torch.tensor([[4, 5]])
     for call, message in {
         lambda: NGramForCausalLM(NGramConfig(vocab_size=V))(ids): "counted nothing yet",
-        lambda: model(torch.tensor([[V]])): "input_ids hold 8",
+        lambda: model(torch.tensor([[V]])): "input id 8 is outside",
         lambda: model(ids.float()): "must be integers",
         lambda: model(): "give it input_ids",
         lambda: model(inputs_embeds=torch.zeros(1, 2, 3)): "give it input_ids",

@@ -12,12 +12,12 @@ from transformers.masking_utils import create_bidirectional_mask, create_causal_
 from hfseq import TransformerConfig, TransformerForCausalLM, TransformerModel
 from hfseq.models.transformer import attention
 from hfseq.models.transformer.attention import (
+    attention_mask_for,
     dot_product_attention,
     positions_of,
     rotate,
     rotation_of,
     sinusoids,
-    visible,
 )
 from tests.closeness import assert_same
 from tests.models.transformer.small_transformers import IDS, SIDES, SIZES, trained
@@ -29,7 +29,7 @@ HOLES = torch.tensor([[1, 1, 0, 1, 0, 1, 1], [0, 1, 1, 0, 1, 1, 0]])
 
 def test_the_example_by_hand_is_what_the_code_says():
     found = doctest.testmod(attention)
-    assert found.attempted == 10 and found.failed == 0
+    assert found.attempted == 11 and found.failed == 0
 
 
 # One product
@@ -45,21 +45,21 @@ def test_attention_equals_torch(kind):
     query, key, value = drawn(3, 2, queries, 5), drawn(3, 2, keys, 5), drawn(3, 2, keys, 5) + 1
     real = SIDES.bool()[:, None, None]
     mask = {"bool": real.expand(3, 1, 7, 7), "number": drawn(3, 2, 7, 7), "causal": torch.ones(7, 7).bool().tril()}
-    outputs, shares = dot_product_attention(None, query, key, value, mask.get(kind), scaling=5**-0.5)
+    outputs, weights = dot_product_attention(None, query, key, value, mask.get(kind), scaling=5**-0.5)
     expected = nn.functional.scaled_dot_product_attention(query, key, value, mask.get(kind))
     assert_same(outputs, expected.transpose(1, 2), 1e-12)
-    assert shares.shape == (3, 2, queries, keys)
-    assert_same(shares.sum(-1), 1, 1e-12)
+    assert weights.shape == (3, 2, queries, keys)
+    assert_same(weights.sum(-1), 1, 1e-12)
     if kind == "bool":
-        assert not shares.masked_select(~real).any()
+        assert not weights.masked_select(~real).any()
 
 
 def test_a_query_that_may_look_nowhere_sees_nothing():
     nowhere = torch.zeros(1, 1, 2, 3).bool()
-    outputs, shares = dot_product_attention(
+    outputs, weights = dot_product_attention(
         None, drawn(1, 1, 2, 4), drawn(1, 1, 3, 4), drawn(1, 1, 3, 4), nowhere, scaling=0.5
     )
-    assert not outputs.any() and not shares.any()
+    assert not outputs.any() and not weights.any()
 
 
 def test_shares_are_dropped_in_training_alone():
@@ -101,7 +101,7 @@ def cache_of(kind, seen):
 def test_a_decoder_sees_what_transformers_says(kind, seen, steps, mask):
     cache = cache_of(kind, seen)
     keys = cache.get_mask_sizes(steps, 0)[0]
-    found = visible(mask, queries=steps, keys=keys, seen=seen, is_causal=True, device=CPU)
+    found = attention_mask_for(mask, queries=steps, keys=keys, seen=seen, is_causal=True, device=CPU)
     expected = transformers_mask(mask, steps, cache)
     assert keys == (12 if kind == "static" else 7)
     assert torch.equal(found.expand(2, 1, steps, keys), expected)
@@ -110,18 +110,18 @@ def test_a_decoder_sees_what_transformers_says(kind, seen, steps, mask):
 @pytest.mark.parametrize("mask", [SIDES[1:], HOLES], ids=["sides", "holes"])
 @pytest.mark.parametrize("queries", [7, 4], ids=["text", "memory"])
 def test_an_encoder_and_a_memory_are_seen_as_transformers_says(mask, queries):
-    found = visible(mask, queries=queries, keys=7, is_causal=False, device=CPU)
+    found = attention_mask_for(mask, queries=queries, keys=7, is_causal=False, device=CPU)
     config = TransformerConfig(**SIZES)
     config._attn_implementation = "sdpa"
     memory = torch.zeros(2, 7, 16)
     expected = create_bidirectional_mask(config, torch.zeros(2, queries, 16), mask, encoder_hidden_states=memory)
     assert torch.equal(found.expand(2, 1, queries, 7), expected)
-    assert visible(None, queries=queries, keys=7, is_causal=False, device=CPU) is None
+    assert attention_mask_for(None, queries=queries, keys=7, is_causal=False, device=CPU) is None
 
 
 def test_texts_one_behind_the_other_see_themselves_alone():
     positions = torch.tensor([[0, 1, 2, 0, 1, 0, 1], [0, 1, 2, 3, 4, 5, 0]])
-    found = visible(None, positions, queries=7, keys=7, is_causal=True, device=CPU)
+    found = attention_mask_for(None, positions, queries=7, keys=7, is_causal=True, device=CPU)
     assert torch.equal(found, transformers_mask(None, 7, position_ids=positions))
     assert not found[0, 0, 3:, :3].any() and found[1, 0, 5, :6].all()
 

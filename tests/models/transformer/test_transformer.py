@@ -201,10 +201,10 @@ def test_eager_equals_sdpa_and_shows_what_it_attends_to(bidirectional, options):
         assert len(outputs.attentions) == 2 and len(outputs.hidden_states) == 3
         assert torch.equal(outputs.hidden_states[-1], outputs.last_hidden_state)
     allowed = REAL[:, None, None, :] & (bidirectional | torch.ones(7, 7).tril().bool())
-    for ours, shares in zip(asked.attentions, eager.attentions, strict=True):
-        assert torch.equal(ours, shares) and shares.shape == (3, 2, 7, 7)
-        assert not shares.masked_select(~allowed).any()
-        assert_same(shares.sum(-1), allowed.any(-1).float().expand(3, 2, 7))
+    for ours, weights in zip(asked.attentions, eager.attentions, strict=True):
+        assert torch.equal(ours, weights) and weights.shape == (3, 2, 7, 7)
+        assert not weights.masked_select(~allowed).any()
+        assert_same(weights.sum(-1), allowed.any(-1).float().expand(3, 2, 7))
 
 
 @every_implementation
@@ -216,7 +216,7 @@ def test_attentions_and_states_are_shown_while_generating(attn_implementation):
     assert len(outputs.attentions) == len(outputs.hidden_states) == 6
     for step, (attentions, states) in enumerate(zip(outputs.attentions, outputs.hidden_states, strict=True)):
         queries = 1 if step else 7
-        assert [shares.shape for shares in attentions] == [(2, 2, queries, 7 + step)] * 2
+        assert [weights.shape for weights in attentions] == [(2, 2, queries, 7 + step)] * 2
         assert [state.shape for state in states] == [(2, queries, 16)] * 3
         assert not attentions[0][1, :, -1, :2].any()  # of the padding
 

@@ -78,12 +78,12 @@ def test_eager_equals_sdpa_and_shows_all_three_attentions(options):
     assert plain.encoder_attentions is plain.cross_attentions is plain.decoder_hidden_states is None
     for outputs in (asked, eager):
         assert len(outputs.encoder_hidden_states) == 4 and len(outputs.decoder_hidden_states) == 3
-        assert [shares.shape for shares in outputs.encoder_attentions] == [(3, 2, 7, 7)] * 3
-        assert [shares.shape for shares in outputs.decoder_attentions] == [(3, 2, 5, 5)] * 2
-        assert [shares.shape for shares in outputs.cross_attentions] == [(3, 2, 5, 7)] * 2
-        for shares in outputs.cross_attentions:
-            assert_same(shares.sum(-1), 1)
-            assert not shares.masked_select(~SIDES.bool()[:, None, None]).any()
+        assert [weights.shape for weights in outputs.encoder_attentions] == [(3, 2, 7, 7)] * 3
+        assert [weights.shape for weights in outputs.decoder_attentions] == [(3, 2, 5, 5)] * 2
+        assert [weights.shape for weights in outputs.cross_attentions] == [(3, 2, 5, 7)] * 2
+        for weights in outputs.cross_attentions:
+            assert_same(weights.sum(-1), 1)
+            assert not weights.masked_select(~SIDES.bool()[:, None, None]).any()
 
 
 @torch.no_grad()

@@ -14,9 +14,12 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from hfseq.cards.language import shown_metrics
 from hfseq.cards.render import check_card, load_facts, render_card, write_card
-from hfseq.tasks.causal_lm.facts import LanguageModelFacts, Sample, shown_metrics
+from hfseq.tasks import TASKS
+from hfseq.tasks.causal_lm.facts import LanguageModelFacts, Sample
 from model_cards import render
+from tests.cards.changes import change_keys
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 PATH = GOLDEN / "card_language.json"
@@ -59,7 +62,7 @@ def test_the_card_equals_its_golden_file(card, tmp_path):
 
 def test_facts_survive_json_and_their_kind_chooses_their_class(tmp_path):
     golden_facts().save(tmp_path / "facts.json")
-    assert (tmp_path / "facts.json").read_bytes() == PATH.read_bytes()
+    assert json.loads((tmp_path / "facts.json").read_text("utf-8")) == json.loads(PATH.read_text("utf-8"))
     assert type(load_facts(PATH)) is LanguageModelFacts
     assert load_facts(PATH) == golden_facts()
 
@@ -187,22 +190,6 @@ def test_what_is_quoted_follows_from_the_tokens():
     assert shown_metrics("bpe") == ("bits_per_character", "perplexity")
 
 
-def change_keys(**changes):
-    """Function that sets keys or, with None, removes them; `data__name` means payload["data"]["name"]."""
-
-    def change(payload):
-        for path, value in changes.items():
-            *parents, key = path.split("__")
-            node = payload
-            for parent in parents:
-                node = node[parent]
-            node[key] = value
-            if value is None:
-                del node[key]
-
-    return change
-
-
 def run(seed, others=None, **metrics):
     return {"seed": seed, "metrics": metrics, "minutes": 1, "others": others or {}}
 
@@ -284,7 +271,7 @@ def test_runs_of_another_configuration_make_no_card(measured_run, changes, named
 
 
 def test_the_table_has_a_row_and_a_command_for_each_card():
-    table = render.language_table([golden_facts()])
+    table = TASKS["causal_lm"].table.render([golden_facts()])
     head, _, row, *others = table.splitlines()
     assert row == (
         "| LSTM 2 x 128 | Golden Plays, char | test | Nats per token | 1.504 ± 0.003 (0, 1) "
@@ -293,8 +280,8 @@ def test_the_table_has_a_row_and_a_command_for_each_card():
     )
     assert head.count("|") == row.count("|")
     assert golden_facts().command in others
-    assert "| - | 512,070 |" in render.language_table([changed(comparisons=[])])
-    assert render.language_table([]) == "No language models have been measured yet."
+    assert "| - | 512,070 |" in TASKS["causal_lm"].table.render([changed(comparisons=[])])
+    assert TASKS["causal_lm"].table.render([]) == "No language models have been measured yet."
 
 
 def test_a_configuration_expects_the_first_score():

@@ -8,7 +8,7 @@ from transformers import Trainer, TrainingArguments
 import hfseq
 from hfseq.data.documents import DocumentSettings, load_documents
 from hfseq.models.heads.causal_lm import next_tokens
-from hfseq.tasks.causal_lm.settings import TokenizerSettings, check_marks
+from hfseq.recipe.language import LanguageTokenizerSettings, check_marks
 from tests.closeness import assert_same
 from tests.contract.cases import VOCABULARY, LanguageModelCase
 
@@ -108,8 +108,8 @@ def test_a_start_inside_a_text_and_a_blank_condition_are_refused(tmp_path):
     lines = DocumentSettings(name="embedded", documents="lines")
     for end in (False, True):
         with pytest.raises(ValueError, match=r"set tokenizer\.start=false|Set tokenizer\.start=false"):
-            check_marks(TokenizerSettings(start=True, end=end), lines, "stream")
-    check_marks(TokenizerSettings(start=True), lines, "document")
+            check_marks(LanguageTokenizerSettings(start=True, end=end), lines, "stream")
+    check_marks(LanguageTokenizerSettings(start=True), lines, "document")
     (tmp_path / "rows.csv").write_text("text,label\n" + "a b,x\nc d,\n" * 5, encoding="utf-8")
     with pytest.raises(ValueError, match=r"row 1.*(blank|not a text)"):
         load_documents(DocumentSettings(path=str(tmp_path / "rows.csv"), condition_column="label"))

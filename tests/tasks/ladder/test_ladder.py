@@ -12,18 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from hfseq.data.documents import load_documents
 from hfseq.evaluation.language import score
+from hfseq.recipe.language import make_text, make_tokenizer, score_split
 from hfseq.settings import read_settings
-from hfseq.tasks.causal_lm.build import score_split
-from hfseq.tasks.causal_lm.settings import make_text, make_tokenizer
-from hfseq.tasks.ladder.build import (
-    LadderSettings,
-    Rung,
-    climb,
-    ladder_table,
-    network_families,
-    plot_ladder,
-    save_ladder,
-)
+from hfseq.tasks.ladder.build import Rung, ladder_table, plot_ladder, save_ladder, train_rungs
+from hfseq.tasks.ladder.settings import NETWORKS, LadderSettings
 from recipes import ladder
 from tests.launches import ROOT, header_lines
 
@@ -59,9 +51,11 @@ class Climbed:
         self.folder = folder
         self.settings = settings(*SMALL, f"--training.output_dir={folder}", *options)
         self.dataset = load_documents(self.settings.data) if dataset is None else dataset
-        self.tokenizer = make_tokenizer(self.dataset, self.settings)
-        self.texts = {name: make_text(rows, self.tokenizer, self.settings) for name, rows in self.dataset.items()}
-        self.rungs = list(climb(self.settings, self.dataset, self.texts, self.tokenizer, folder))
+        self.tokenizer = make_tokenizer(self.dataset, self.settings.tokenizer)
+        self.texts = {
+            name: make_text(rows, self.tokenizer, self.settings.tokenizer) for name, rows in self.dataset.items()
+        }
+        self.rungs = list(train_rungs(self.settings, self.dataset, self.texts, self.tokenizer, folder))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +125,7 @@ def test_a_split_to_measure_is_found_where_there_is_no_test_split(climbed):
         {name: each[name] for name in ("train", "validation")} for each in (climbed.dataset, climbed.texts)
     )
     made = settings(*SMALL, "--rungs.orders=[2]", "--rungs.num_states=0", "--rungs.networks=[]")
-    (rung,) = climb(made, dataset, texts, climbed.tokenizer, climbed.folder / "validation")
+    (rung,) = train_rungs(made, dataset, texts, climbed.tokenizer, climbed.folder / "validation")
     model = AutoModelForCausalLM.from_pretrained(climbed.folder / "bigram")
     options = {"carry": "document", "kind": made.tokenizer.kind}
     assert rung.metrics == score_split(model, texts["validation"], dataset["validation"], **options)
@@ -212,7 +206,7 @@ def test_the_recipe_leaves_table_picture_and_checkpoints(monkeypatch, tmp_path, 
 def test_the_recipe_ends_well_without_matplotlib(climbed, monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     monkeypatch.setattr(ladder, "load_documents", lambda settings: climbed.dataset)
-    monkeypatch.setattr(ladder, "climb", lambda *given: iter(RUNGS))
+    monkeypatch.setattr(ladder, "train_rungs", lambda *given: iter(RUNGS))
     monkeypatch.setattr(sys, "argv", ["ladder.py", "--config", CONFIG, f"--training.output_dir={tmp_path}"])
     ladder.main()
     assert "no picture: plot_ladder needs matplotlib: pip install 'hfseq[plots]'" in capsys.readouterr().out
@@ -242,7 +236,7 @@ def test_the_recipe_ends_well_without_matplotlib(climbed, monkeypatch, tmp_path,
         ("--transformer_training.output_dir=elsewhere", "unknown key 'output_dir'"),
         ("--transformer.bidirectional=true", "unknown key 'bidirectional'"),
         ("--tokenizer.kind=word", 'takes one of "char"'),
-        ("--data.name=null", "no text: give data.name"),
+        ("--data.name=null", "no data: give data.name"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_read(options, message):
@@ -259,4 +253,4 @@ def test_every_settings_file_parses_and_names_itself_in_its_launch_line(path, mo
     assert arguments == ["--config", str(path.relative_to(ROOT))]
     made = read_settings(LadderSettings, arguments)
     assert made.training["output_dir"] == f"runs/ladder_{path.stem}"
-    assert set(made.rungs.networks) <= set(network_families()) == {"rnn", "lstm", "gru", "transformer"}
+    assert set(made.rungs.networks) <= set(NETWORKS) == {"rnn", "lstm", "gru", "transformer"}

@@ -15,6 +15,7 @@ from huggingface_hub import ModelCard
 from hfseq.cards.render import check_card, load_facts, render_card
 from hfseq.tasks.masked_lm.facts import MaskedModelFacts
 from model_cards import render
+from tests.cards.changes import change_keys
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 PATH = GOLDEN / "card_masked.json"
@@ -36,7 +37,7 @@ def test_the_card_equals_its_golden_file(card):
 
 def test_facts_survive_json_and_their_kind_chooses_their_class(tmp_path):
     golden_facts().save(tmp_path / "facts.json")
-    assert (tmp_path / "facts.json").read_bytes() == PATH.read_bytes()
+    assert json.loads((tmp_path / "facts.json").read_text("utf-8")) == json.loads(PATH.read_text("utf-8"))
     assert type(load_facts(PATH)) is MaskedModelFacts
     assert load_facts(PATH) == golden_facts()
 
@@ -93,18 +94,6 @@ def test_answers_stand_in_a_table_that_they_cannot_break(card):
     section = re.search(r"^## Examples\n(.*?)^## ", card, re.DOTALL | re.MULTILINE)[1]
     assert "| long live the &lt;mask> | queen 0.90, king 0.05 |" in section
     assert r"| a \| b &lt;mask> | ' ' 0.50, \| 0.20 |" in section
-
-
-def change_keys(**changes):
-    """Function that sets keys or, with None, removes them."""
-
-    def change(payload):
-        for name, value in changes.items():
-            payload[name] = value
-            if value is None:
-                del payload[name]
-
-    return change
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from transformers import DataCollatorForTokenClassification
 from hfseq.cards.facts import SeedRun
 from hfseq.data.tagged import TaggedSettings, TaggedTask
 from hfseq.evaluation.tags import best_tags, tagging_metrics
-from hfseq.tasks.tagging.build import TaggingSettings, WordTokens, card_facts, make_model, make_tokenizer, make_tokens
-from hfseq.tasks.text_classification.build import CardSettings
+from hfseq.recipe.sections import CardSettings
+from hfseq.tasks.tagging.build import card_facts, make_model, make_tokenizer, make_tokens
+from hfseq.tasks.tagging.settings import TaggingSettings, TokenizerSettings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
 
@@ -59,7 +60,7 @@ def small_settings(folder, family="lstm"):
             data_domain="sentences about people",
             ask=["call Ana", "hello"],
         ),
-        tokenizer=WordTokens(min_frequency=1),
+        tokenizer=TokenizerSettings(min_count=1),
         model={"type": family} | SIZES[family] | dict.fromkeys(DROPOUTS, 0.0),
         training={
             "output_dir": str(folder / "run"),
@@ -104,9 +105,9 @@ def facts_of(settings, task, folder):
     facts = card_facts(
         settings,
         task,
-        tokens["test"],
         "test",
         folder / "model",
+        tokens=tokens["test"],
         predictions=predictions,
         run=run,
         command="python recipes/token_classification.py",

@@ -13,18 +13,12 @@ from hfseq.data.tagged import TaggedTask
 from hfseq.data.vectors import EmbeddingSettings
 from hfseq.evaluation.entities import found_entities, found_tags
 from hfseq.evaluation.tags import tags_of
+from hfseq.recipe.sections import trained_families
 from hfseq.registry import FAMILIES
 from hfseq.settings import read_settings
-from hfseq.tasks.tagging.build import (
-    TAGGERS,
-    TaggingSettings,
-    WordTokens,
-    _examples,
-    check_lengths,
-    make_model,
-    make_tokenizer,
-    make_tokens,
-)
+from hfseq.tasks import TASKS
+from hfseq.tasks.tagging.build import _examples, check_lengths, make_model, make_tokenizer, make_tokens
+from hfseq.tasks.tagging.settings import TaggingSettings, TokenizerSettings
 from model_cards import render
 from tests.closeness import assert_same
 from tests.launches import ROOT
@@ -52,9 +46,9 @@ def finished(request, tmp_path_factory):
 
 
 def test_every_family_with_a_body_can_tag_but_one_that_counts_cannot():
-    assert {"rnn", "lstm", "gru", "transformer", "custom"} <= set(TAGGERS)
+    assert {"rnn", "lstm", "gru", "transformer", "custom"} <= set(trained_families("token-classification"))
     assert "hmm" in FAMILIES
-    assert "hmm" not in TAGGERS
+    assert "hmm" not in trained_families("token-classification")
 
 
 @pytest.mark.parametrize("family", ["rnn", "lstm", "gru", "transformer"])
@@ -152,7 +146,7 @@ def test_settings_that_fit_nothing_are_answered_before_anything_is_read(override
 
 def test_scores_and_predictions_are_those_of_the_rows_in_their_order(finished):
     task, facts, predictions, trainer, _ = finished
-    tokens = make_tokens(task, trainer.processing_class, WordTokens())["test"]
+    tokens = make_tokens(task, trainer.processing_class, TokenizerSettings())["test"]
     assert facts.runs[0].metrics["accuracy"] == 1.0  # 40 updates learn these sentences by heart
     assert tags_of(predictions, tokens["labels"], task.label_names) == task.tags("test")
     assert [*facts.runs[0].metrics][0] == ("entity_f1" if task.has_entities else "accuracy")
@@ -321,10 +315,10 @@ def test_runs_of_several_seeds_make_one_card_and_one_row(finished, tmp_path):
         dataclasses.replace(facts, runs=[run], kinds=kinds).save(folders[-1] / "facts.json")
     merged = render.merge(folders)
     assert merged.kinds[0].f1 == 0.9
-    head, _, row, *_ = render.tagger_table([merged]).splitlines()
+    head, _, row, *_ = TASKS["tagging"].table.render([merged]).splitlines()
     score = "Entity F1 (%)" if facts.tagging == "entities" else "Accuracy (%)"
     assert row.startswith(f"| {facts.architecture.cell} | Names | {score} | 85.0 ± 7.1 (0, 1) | 100.0 | 1.0 |")
     assert head.count("|") == row.count("|")
-    assert render.tagger_table([]) == "No taggers have been measured yet."
+    assert TASKS["tagging"].table.render([]) == "No taggers have been measured yet."
     line = render.with_expectation("# Expected: ?\n", merged)
     assert "85.0 ± 7.1 (0, 1) on test, 1.0 minutes of training" in line

@@ -7,15 +7,9 @@ from transformers import DataCollatorWithPadding
 from hfseq.cards.facts import SeedRun
 from hfseq.data.text import TextTask, tokenize_dataset
 from hfseq.evaluation.trainer_metrics import PROBLEMS, classification_metrics
-from hfseq.tasks.text_classification.build import (
-    CardSettings,
-    ClassificationSettings,
-    LabelledTexts,
-    TokenizerSettings,
-    card_facts,
-    make_model,
-    make_tokenizer,
-)
+from hfseq.recipe.sections import CardSettings
+from hfseq.tasks.text_classification.build import card_facts, make_model, make_tokenizer
+from hfseq.tasks.text_classification.settings import LabelledTexts, TextClassificationSettings, TokenizerSettings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
 
@@ -43,7 +37,7 @@ def text_task(problem_type="single_label_classification", labels=None):
 
 def small_settings(folder):
     """Settings of a small run that writes nothing but into an empty folder."""
-    return ClassificationSettings(
+    return TextClassificationSettings(
         data=LabelledTexts(name="embedded"),
         card=CardSettings(
             model_id="hfseq/films",
@@ -53,7 +47,7 @@ def small_settings(folder):
             data_domain="sentences about films",
             ask=["a good plot", "what a film"],
         ),
-        tokenizer=TokenizerSettings(min_frequency=1, max_length=16),
+        tokenizer=TokenizerSettings(min_count=1, max_length=16),
         model={"type": "lstm", "embedding_size": 4, "hidden_size": 5, "pooling": "max"},
         training={
             "output_dir": str(folder / "run"),

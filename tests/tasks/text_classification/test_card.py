@@ -12,7 +12,7 @@ from transformers import pipeline
 from hfseq.cards.render import check_card, render_card
 from hfseq.evaluation.trainer_metrics import PROBLEMS
 from hfseq.recipe.publish import launch_command
-from hfseq.tasks.text_classification.build import LabelledTexts
+from hfseq.tasks.text_classification.settings import LabelledTexts
 from tests.closeness import assert_same
 from tests.contract.promises import same_weights
 from tests.tasks.text_classification.classifiers import LABELS, TEXTS, facts_of, small_settings, text_task
@@ -155,7 +155,7 @@ COMPARISON = {"name": "Theirs", "metric": "accuracy", "value": 0.9, "source": "a
 )
 def test_what_the_card_would_refuse_is_refused_before_the_training(settings, changes, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(settings.card, **changes)
+        dataclasses.replace(settings, card=dataclasses.replace(settings.card, **changes))
 
 
 def test_the_words_of_a_good_run_reach_the_card(settings, tmp_path):

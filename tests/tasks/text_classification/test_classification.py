@@ -13,7 +13,8 @@ from hfseq.data.vectors import EmbeddingSettings
 from hfseq.evaluation.trainer_metrics import PROBLEMS, check_metric_for_best_model
 from hfseq.models.recurrent.lstm import LSTMConfig, LSTMForCausalLM
 from hfseq.settings import read_settings
-from hfseq.tasks.text_classification.build import LabelledTexts, TokenizerSettings, TransferSettings, load_task
+from hfseq.tasks.text_classification.build import load
+from hfseq.tasks.text_classification.settings import LabelledTexts, TokenizerSettings, TransferSettings
 from hfseq.tokenization import KINDS, prompt_tokenizer, train_tokenizer
 from tests.closeness import assert_same
 from tests.contract.promises import same_weights
@@ -66,13 +67,17 @@ def test_the_problem_decides_the_outputs(settings, problem_type):
 # Tokens
 
 
+@pytest.fixture(scope="module")
+def requests():
+    return load_text_dataset(LabelledTexts(name="embedded", max_rows=300))
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_token_is_trained_on(settings, kind):
-    task = load_text_dataset(LabelledTexts(name="embedded", max_rows=300))
+def test_every_kind_of_token_is_trained_on(settings, requests, kind):
     settings.tokenizer = TokenizerSettings(kind=kind, vocab_size=400, max_length=16)
     settings.training["max_steps"] = 1
-    tokenizer, start = made(settings, task)
-    trainer = trained(settings, task)
+    tokenizer, start = made(settings, requests)
+    trainer = trained(settings, requests)
     assert 20 < len(tokenizer) <= 400
     assert trainer.state.global_step == 1
     assert not same_weights(trainer.model, start)
@@ -90,7 +95,7 @@ class TokenizerOnly:
     [
         ("--tokenizer.kind=wrod", 'tokenizer.kind is "wrod" but takes one of "word", "wordpiece", "unigram", "bpe", '),
         ("--tokenizer.padding_side=top", 'tokenizer.padding_side is "top" but takes one of "left", "right"'),
-        ("--tokenizer.min_frequency=often", 'tokenizer.min_frequency is "often" but takes int or null'),
+        ("--tokenizer.min_count=often", 'tokenizer.min_count is "often" but takes int or null'),
     ],
 )
 def test_misspelt_settings_of_the_tokenizer_are_answered_before_anything_is_read(tmp_path, override, message):
@@ -283,7 +288,7 @@ def rows_of(folder, labels):
 @pytest.mark.parametrize("rows", [7, 8, 60])
 def test_few_training_rows_hold_every_class_and_the_other_splits_stay(tmp_path, rows):
     source = rows_of(tmp_path, [f"class {number % 7}" for number in range(70)])
-    whole, few = load_task(LabelledTexts(**source)), load_task(LabelledTexts(**source, train_rows=rows))
+    whole, few = load(LabelledTexts(**source)), load(LabelledTexts(**source, train_rows=rows))
     texts = few.dataset["train"]["text"][:]
     assert len(texts) == len(set(texts)) == rows
     assert set(few.dataset["train"]["labels"]) == set(range(7))
@@ -292,7 +297,7 @@ def test_few_training_rows_hold_every_class_and_the_other_splits_stay(tmp_path, 
     assert few.dataset["validation"][:] == whole.dataset["validation"][:]
     assert few.dataset["train"].features == whole.dataset["train"].features
     assert whole.dataset["train"].num_rows == 70
-    assert load_task(LabelledTexts(**source, train_rows=71)).dataset["train"][:] == whole.dataset["train"][:]
+    assert load(LabelledTexts(**source, train_rows=71)).dataset["train"][:] == whole.dataset["train"][:]
 
 
 def test_few_training_rows_of_several_labels_hold_each_of_them(tmp_path):
@@ -300,7 +305,7 @@ def test_few_training_rows_of_several_labels_hold_each_of_them(tmp_path):
     rows = [{"text": f"text {number}", "label": ["rare"] if number == 31 else ["a", "b"]} for number in range(60)]
     lines = map(json.dumps, rows)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    few = load_task(LabelledTexts(path={"train": str(path), "validation": str(path)}, train_rows=3))
+    few = load(LabelledTexts(path={"train": str(path), "validation": str(path)}, train_rows=3))
     assert "text 31" in few.dataset["train"]["text"]
     assert few.dataset["train"].num_rows == 3
 
@@ -309,7 +314,7 @@ def test_the_seed_draws_the_training_rows_and_the_one_of_a_rare_class(tmp_path):
     source = rows_of(tmp_path, ["rare" if number == 77 else "common" for number in range(200)])
 
     def drawn(seed):
-        return load_task(LabelledTexts(**source, train_rows=6, seed=seed)).dataset["train"]["text"][:]
+        return load(LabelledTexts(**source, train_rows=6, seed=seed)).dataset["train"]["text"][:]
 
     assert drawn(0) == drawn(0) != drawn(1)
     assert all("text 77" in drawn(seed) and len(drawn(seed)) == 6 for seed in range(3))
@@ -318,6 +323,6 @@ def test_the_seed_draws_the_training_rows_and_the_one_of_a_rare_class(tmp_path):
 def test_training_rows_that_cannot_hold_every_class_are_answered_with_their_number(tmp_path):
     source = rows_of(tmp_path, [f"class {number % 7}" for number in range(70)])
     with pytest.raises(ValueError, match="data.train_rows=6 cannot hold a row of each class: it takes 7"):
-        load_task(LabelledTexts(**source, train_rows=6))
+        load(LabelledTexts(**source, train_rows=6))
     with pytest.raises(ValueError, match="train_rows=0 must be at least 1"):
         LabelledTexts(**source, train_rows=0)

@@ -14,10 +14,12 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from hfseq.cards.facts import CardFacts
 from hfseq.cards.render import check_card, load_facts, render_card, write_card
+from hfseq.tasks import TASKS
+from hfseq.tasks.text_classification.facts import CardFacts
 from hfseq.tasks.word_vectors.facts import Neighbour, Neighbours, WordVectorFacts, word_score
 from model_cards import render
+from tests.cards.changes import change_keys
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 PATH = GOLDEN / "card_words.json"
@@ -53,7 +55,7 @@ def test_the_card_equals_its_golden_file(card, tmp_path):
 
 def test_facts_survive_json_and_their_kind_chooses_their_class(tmp_path):
     golden_facts().save(tmp_path / "facts.json")
-    assert (tmp_path / "facts.json").read_bytes() == PATH.read_bytes()
+    assert json.loads((tmp_path / "facts.json").read_text("utf-8")) == json.loads(PATH.read_text("utf-8"))
     assert type(load_facts(PATH)) is WordVectorFacts
     assert load_facts(PATH) == golden_facts()
     assert type(load_facts(GOLDEN / "card_classifier.json")) is CardFacts  # which does not name its kind
@@ -190,22 +192,6 @@ def test_the_architecture_is_told_in_a_line(changes, told):
     assert told in line
 
 
-def change_keys(**changes):
-    """Function that sets keys or, with None, removes them; `corpus__words` means payload["corpus"]["words"]."""
-
-    def change(payload):
-        for path, value in changes.items():
-            *parents, key = path.split("__")
-            node = payload
-            for parent in parents:
-                node = node[parent]
-            node[key] = value
-            if value is None:
-                del node[key]
-
-    return change
-
-
 ASKED = {"data": "x", "used": 3, "skipped": 0}
 
 
@@ -314,7 +300,7 @@ def test_runs_of_two_kinds_make_no_card(run, tmp_path):
 
 
 def test_the_table_has_a_row_and_a_command_for_each_card():
-    table = render.word_vectors_table([golden_facts()])
+    table = TASKS["word_vectors"].table.render([golden_facts()])
     head, _, row, *others = table.splitlines()
     assert row == (
         "| skip-gram, negative-sampling (0, 1) | Golden Articles | 100 | 29.9 ± 0.3 | 0.658 ± 0.006 | - | - | - | 1.3 "
@@ -322,7 +308,7 @@ def test_the_table_has_a_row_and_a_command_for_each_card():
     )
     assert head.count("|") == row.count("|")
     assert golden_facts().command in others
-    assert render.word_vectors_table([]) == "No word vectors have been measured yet."
+    assert TASKS["word_vectors"].table.render([]) == "No word vectors have been measured yet."
 
 
 README = "".join(

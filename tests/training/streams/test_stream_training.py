@@ -261,7 +261,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(interrupted, optio
 @pytest.mark.parametrize("carry", ["stream", "document"])
 def test_a_resumed_run_that_forgets_its_states_is_caught(interrupted, monkeypatch, carry):
     whole = interrupted(carry=carry)
-    monkeypatch.setattr(CarriedStates, "load", lambda self, folder, facts: self.clear())
+    monkeypatch.setattr(CarriedStates, "load", lambda self, folder, facts: None)
     assert not same_weights(interrupted(resume_from=3, carry=carry).model, whole.model)
 
 

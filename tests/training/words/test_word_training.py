@@ -208,11 +208,11 @@ def test_ctrl_c_leaves_a_usable_model(corpus, monkeypatch):
     trainer = make_trainer(corpus, num_train_epochs=1000)
     original, calls = word_engines.NumbaEngine.run, []
 
-    def interrupted(engine, ids, stretch, watch):
-        calls.append(stretch)
+    def interrupted(engine, ids, corpus_slice, watch):
+        calls.append(corpus_slice)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        original(engine, ids, stretch, watch)
+        original(engine, ids, corpus_slice, watch)
 
     monkeypatch.setattr(word_engines.NumbaEngine, "run", interrupted)
     model = trainer.train()
@@ -254,7 +254,7 @@ def test_a_training_that_diverges_stops_at_once_and_tells_the_rate(corpus, tmp_p
     trainer = make_trainer(
         corpus, tmp_path, learning_rate=0.05, engine="torch", tokens_per_step=256, num_train_epochs=50
     )
-    run, epochs = trainer._stretch, []
+    run, epochs = trainer._train_slice, []
 
     def diverge(*args):
         if len(epochs) == 2:
@@ -263,7 +263,7 @@ def test_a_training_that_diverges_stops_at_once_and_tells_the_rate(corpus, tmp_p
         epochs.append(trainer.state.epoch)
         run(*args)
 
-    trainer._stretch = diverge
+    trainer._train_slice = diverge
     words = (
         r"loss is nan, at the learning rate 0.04\d+, after \d+ words.*The last checkpoint before it is .*checkpoint-"
     )
@@ -364,15 +364,14 @@ def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpu
         device="cpu",
         learning_rate=0.025,
     )
-    two = type("Processes", (), {"num_processes": 2})
     monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, src: tensor.fill_(7.0))  # as the first has it
-    meeting = word_training._Meeting(engine, trainer.model, corpus, two)
+    averaging = word_training._ParameterAveraging(engine, trainer.model, len(corpus), 2)
     assert all((matrix == 7).all() for matrix in engine.matrices())
     inputs, outputs = engine.matrices()
     start = inputs.clone()
     inputs += 1.0
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))  # the other moved alike
-    meeting.average(len(corpus))
+    averaging.average(len(corpus))
     moved = (inputs - start)[:, 0]
     met = trainer.model.counts / 2
     expected = 2 * (1000 / (met + 1000) + met / (met + 1000) / 2)

@@ -1,0 +1,239 @@
+"""Where rows come from: the Hub, local files, or our generator; which of their splits and columns are read."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+
+from ..models.packed_files import check_plain, not_in_encoding
+from ..settings import check_known, option
+from .embedded.load import load_embedded
+from .json_files import check_json
+
+Formats: TypeAlias = Mapping[str, tuple[str, dict[str, Any]]]
+"""Suffix of a file -> builder of `datasets`, and its options."""
+
+# An empty cell is an empty text and "NA" or "null" is a word: pandas would turn them into missing values.
+FORMATS: Formats = {
+    ".parquet": ("parquet", {}),
+    ".csv": ("csv", {"keep_default_na": False}),
+    ".tsv": ("csv", {"keep_default_na": False, "sep": "\t"}),
+    ".json": ("json", {}),
+    ".jsonl": ("json", {}),
+}
+_SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
+_SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
+
+
+@dataclass
+class SourceSettings:
+    """Where the data come from."""
+
+    name: str | None = option(None, "a dataset on the Hub (user/name), or `embedded` for the generated one")
+    config: str | None = option(None, "configuration of the Hub dataset")
+    revision: str | None = option(None, "branch, tag or commit of the Hub dataset")
+    path: str | dict[str, str] | None = option(None, "a folder, a file, or {split: file}; read in place of `name`")
+    text_column: str = option("text", "the column of texts")
+    seed: int = option(0, "seed of generated data, and of all that is drawn from the rows")
+
+    def __post_init__(self) -> None:
+        """Refuse what names no data."""
+        if self.name is None and self.path is None:
+            raise ValueError(
+                "no data: give data.name (a Hub dataset or `embedded`) or data.path (a folder or a file)."
+            )
+
+    @property
+    def hub_id(self) -> str | None:
+        """The Hub dataset that is read; None for local files and generated data."""
+        return self.name if self.path is None and self.name != "embedded" else None
+
+
+@dataclass
+class SplitSettings(SourceSettings):
+    """Where the data come from, and which splits are used."""
+
+    splits: dict[str, str] | None = option(None, "which splits to use, {train: ..., validation: ..., test: ...}")
+    validation_fraction: float = option(
+        0.1, "share of train that becomes validation where there is none", was="validation_share"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse splits and cuts that cannot be."""
+        super().__post_init__()
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction={self.validation_fraction} must lie between 0 and 1.")
+        for split in self.splits or {}:
+            check_known(split, _SPLIT_NAMES, "splits", kind="split")
+
+
+def load_splits(
+    source: SplitSettings, formats: Formats = FORMATS, read_other: Callable[[Path], Dataset] | None = None
+) -> dict[str, Dataset]:
+    """Read train and, where they are there, validation and test.
+
+    Args:
+        source: Which data; `splits` names the three, without it their usual names count.
+        formats: Of local files.
+        read_other: Reads a file that has none of these formats; without it such a file is refused.
+    """
+    found = read_splits(source, (source.splits or {}).values(), formats=formats, read_other=read_other)
+    chosen = source.splits
+    if chosen is None:
+        usual = {split: [name for name in names if name in found] for split, names in _SPLIT_NAMES.items()}
+        chosen = {split: names[0] for split, names in usual.items() if names}
+    for name in chosen.values():
+        check_known(name, found, "data.splits", kind="split")
+    if "train" not in chosen:
+        raise ValueError(
+            f"The data has no train split, only {', '.join(found)}; name one with '--data.splits={{train: NAME}}'."
+        )
+    return {split: found[name] for split, name in chosen.items()}
+
+
+def read_splits(
+    source: SourceSettings,
+    names: Iterable[str] = (),
+    *,
+    streaming: bool = False,
+    formats: Formats = FORMATS,
+    read_other: Callable[[Path], Dataset] | None = None,
+) -> dict[str, Dataset]:
+    """Read every split of the source, with the columns that it has.
+
+    Args:
+        source: Which data.
+        names: Of splits in a folder, besides the usual ones: a file of another name is no split.
+        streaming: Download nothing of a Hub dataset before it is read; its splits are then `IterableDataset`s.
+        formats: Of local files.
+        read_other: See `load_splits`.
+    """
+    path = source.path
+    if path is None:
+        return load_embedded(seed=source.seed) if source.name == "embedded" else _read_hub(source, streaming)
+    if isinstance(path, str) and existing_path(path).is_dir():
+        return _read_folder(existing_path(path), names, formats)
+    files = {"train": path} if isinstance(path, str) else path
+    splits = {}
+    for split, file in files.items():
+        found = existing_path(file)
+        if read_other is not None and found.suffix not in formats:
+            splits[split] = read_other(found)
+        else:
+            splits[split] = _read_files([found], formats)
+    return splits
+
+
+def existing_path(path: str) -> Path:
+    """Return the path, with `~` resolved, of something that is there."""
+    if not Path(path).expanduser().exists():
+        raise FileNotFoundError(f"data.path={path!r} does not exist (looked from {Path.cwd()}).")
+    return Path(path).expanduser()
+
+
+def _read_hub(source: SourceSettings, streaming: bool) -> dict[str, Dataset]:
+    name, where = source.name, f"data.name={source.name!r}"
+    if Path(str(name)).exists():
+        raise ValueError(f"{where} is also a local path; write --data.path={name} to read it.")
+    try:
+        return load_dataset(name, source.config, revision=source.revision, streaming=streaming)
+    except DatasetNotFoundError as error:
+        raise FileNotFoundError(
+            f"{where} is neither `embedded` nor a dataset that the Hub shows you: check the spelling, and the login "
+            f"for a private one; local files are given by --data.path. {error}"
+        ) from error
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"{where} is not in the local cache and the Hub cannot be reached. Give a local copy with "
+            f"--data.path=FOLDER, or run once with a network: later runs read the cache. {error}"
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"{where}, data.config={source.config!r}: {error}") from error
+
+
+def _read_folder(folder: Path, names: Iterable[str], formats: Formats) -> dict[str, Dataset]:
+    """Read what `save_to_disk` wrote, or files that are named by their splits, as in a clone of a Hub dataset."""
+    where = f"data.path={str(folder)!r}"
+    if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+        try:
+            saved = load_from_disk(str(folder))
+        except IndexError as error:  # how datasets answers a split without rows
+            raise ValueError(f"{where} holds a saved split without rows; save it without.") from error
+        return saved if isinstance(saved, DatasetDict) else {"train": saved}
+    wanted = {*names, *sum(_SPLIT_NAMES.values(), [])}
+    files: dict[str, list[Path]] = {}
+    for file in sorted([*folder.glob("*"), *folder.glob("data/*")]):
+        match = _SPLIT_FILE.fullmatch(file.name)
+        if match is not None and match["split"] in wanted and match["suffix"] in formats:
+            files.setdefault(match["split"], []).append(file)
+    if not files:
+        held = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
+        raise ValueError(
+            f"{where} holds no train file ({' '.join(f'train{suffix}' for suffix in formats)}) and no saved dataset; "
+            f"it holds {held}."
+        )
+    return {split: _read_files(parts, formats) for split, parts in files.items()}
+
+
+def _read_files(files: list[Path], formats: Formats) -> Dataset:
+    names = ", ".join(map(str, files))
+    if len({file.suffix for file in files}) > 1:
+        raise ValueError(f"One split has files of several types: {names}; keep one type.")
+    check_known(files[0].suffix, formats, names, kind="file type")
+    builder, options = formats[files[0].suffix]
+    for file in files:
+        check_plain(file)  # datasets would unpack it, and take all files of an archive for one
+        if builder == "json":
+            check_json(file)
+    try:
+        rows = load_dataset(builder, data_files=[str(file) for file in files], split="train", **options)
+    except (DatasetGenerationError, ValueError, StopIteration, pa.ArrowException) as error:
+        for file in files if builder != "parquet" else []:
+            if fault := not_in_encoding(file):
+                raise ValueError(fault) from error
+        reason = str(error.__cause__ or error) or "It holds no row."
+        raise ValueError(f"{names} cannot be read as {builder}; is it empty or torn? {reason}") from error
+    if "__index_level_0__" in rows.column_names:
+        raise ValueError(f"{names}: the rows have more cells than the header; quote texts that hold the separator.")
+    return rows
+
+
+def take_columns(rows: Dataset, split: str, settings: SourceSettings, **columns: str) -> Dataset:
+    """Keep the columns that settings name, each row of which has a value, and rename them.
+
+    Args:
+        rows: A split with the columns of its source.
+        split: Its name, for messages.
+        settings: They name the columns.
+        **columns: Field of the settings -> new name.
+    """
+    if rows.num_rows == 0:
+        raise ValueError(f"Split {split!r} is empty; give rows, or choose other splits with data.splits.")
+    names = {getattr(settings, setting): column for setting, column in columns.items()}
+    for setting, given in zip(columns, names, strict=True):
+        check_known(given, rows.column_names, f"split {split!r}", kind=f"data.{setting}")
+        missing = pc.index(pc.is_null(column_values(rows, given)), True).as_py()
+        if missing >= 0:
+            raise ValueError(f"Split {split!r}, row {missing}: {given!r} has no value; fill in or remove such rows.")
+    return rows.select_columns(list(names)).rename_columns(names)
+
+
+def column_values(rows: Dataset, column: str) -> pa.ChunkedArray:
+    """Return a whole column, as Arrow holds it."""
+    return rows.select_columns(column).with_format("arrow")[:].column(column)
+
+
+def cut_splits(dataset: DatasetDict, settings: SplitSettings, max_rows: int | None) -> None:
+    """Cut a validation split off train where there is none, and every split to `max_rows`; in place."""
+    if "validation" not in dataset:
+        cut = dataset["train"].train_test_split(settings.validation_fraction, seed=settings.seed)
+        dataset["train"], dataset["validation"] = cut["train"], cut["test"]
+    for split, rows in dataset.items():
+        if max_rows is not None and rows.num_rows > max_rows:
+            dataset[split] = rows.shuffle(seed=settings.seed).select(range(max_rows))

@@ -1,0 +1,111 @@
+"""Sections of settings that several recipes have, and what is made of them: tokens, a model, the words of a card."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from ..cards.words import CardWords
+from ..registry import FAMILIES
+from ..settings import check_known, fields_of, option
+from ..tokenization import train_tokenizer
+from ..tokenization.kinds import Kind
+from ..tokenization.texts import Texts
+
+_FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "freeze_embeddings")
+_FROM_TRANSFORMERS = tuple(
+    item.name for item in dataclasses.fields(PreTrainedConfig) if item.name != "tie_word_embeddings"
+)
+
+
+@dataclass
+class TokenizerSettings:
+    """How texts become tokens, see `train_tokenizer`."""
+
+    kind: Kind = option("word", "what a token is, see hfseq.tokenization")
+    vocab_size: int = option(10_000, "most entries, special tokens included")
+    min_count: int | None = option(
+        None,
+        "rarer words, characters or merges are left out; null: 2 (unigram has no such threshold)",
+        was="min_frequency",
+    )
+    lowercase: bool = option(False, "lower-case the texts")
+
+    def train(self, texts: Texts, **options: Any) -> PreTrainedTokenizerFast:
+        """Train the tokenizer; `options` are others of `train_tokenizer`."""
+        return train_tokenizer(
+            texts,
+            self.kind,
+            vocab_size=self.vocab_size,
+            min_frequency=self.min_count,
+            lowercase=self.lowercase,
+            **options,
+        )
+
+
+@dataclass(kw_only=True)
+class CardSettings(CardWords):
+    """What the model card says and no run can measure."""
+
+    ask: list[str] = field(metadata={"help": "texts of our own that the finished model answers"})
+
+    def __post_init__(self) -> None:
+        """Refuse before the training what the card would refuse after it."""
+        if not any(self.ask):
+            raise ValueError(
+                "card.ask is empty: give a text or more (beside an empty one), whose answers the card shows."
+            )
+        super().__post_init__()
+
+    def check_metrics(self, known: Iterable[str], kind: str = "metric") -> None:
+        """Refuse published results in a metric that the run does not measure."""
+        for row in self.published():
+            check_known(row.metric, known, "card.comparisons", kind=kind)
+
+
+@dataclass
+class HubSettings:
+    """Where to publish."""
+
+    repo_id: str | None = option(None, "push the finished model here; null: do not")
+    private: bool = option(False, "make a new repository private")
+    with_code: bool = option(False, "push the model's code too, see hfseq.push")
+
+
+def resume_flag() -> Any:
+    """Declare the flag that every recipe has."""
+    return option(False, "go on from the last checkpoint in training.output_dir")
+
+
+def trained_families(task: str) -> dict[str, type[PreTrainedConfig]]:
+    """Return the configs of the families whose models of a task follow a gradient.
+
+    What is counted instead has no body under its head, and needs no trainer.
+    """
+    families = FAMILIES.items()
+    return {name: row.config for name, row in families if task in row.heads and row.backbone is not None}
+
+
+def config_section(source: type | Mapping[str, type], *without: str) -> Any:
+    """Declare a section of a model's config, without what a recipe fills in and what no model of ours reads."""
+    return fields_of(source, without=(*_FILLED_IN, *_FROM_TRANSFORMERS, *without))
+
+
+def build_model(task: str, section: Mapping[str, Any], **options: Any) -> PreTrainedModel:
+    """Build the model of a `model` section; `options` are what its config takes from the recipe."""
+    family = FAMILIES[section["type"]]
+    chosen = {name: value for name, value in section.items() if name != "type"}
+    return family.heads[task](family.config(**{**options, **chosen}))
+
+
+def token_options(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Return the options of a config that follow from the tokenizer."""
+    names = ("pad_token_id", "bos_token_id", "eos_token_id")
+    return {"vocab_size": len(tokenizer)} | {name: getattr(tokenizer, name) for name in names}
+
+
+def label_options(names: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a config that name its labels."""
+    return {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}

@@ -1,0 +1,112 @@
+"""What the recipes of texts with labels and of words with tags share: settings, pretrained embeddings, facts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from datasets import DatasetDict
+from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+from ..cards.facts import ArchitectureFacts, DataFacts, SpeedFacts
+from ..cards.measure import measure_speed
+from ..data.text import DataSettings
+from ..data.vectors import EmbeddingSettings, embedding_matrix
+from ..evaluation.scores import SCORES
+from ..registry import FAMILIES
+from ..settings import fields_of, known_fields, option
+from ..tokenization import unknown_rate
+from ..training.arguments import SequenceTrainingArguments
+from .publish import network_facts
+from .sections import CardSettings, HubSettings, TokenizerSettings, resume_flag
+
+logger = logging.get_logger(__name__)
+
+_SPEED_TEXTS = 512
+
+
+@dataclass
+class TextTokenizerSettings(TokenizerSettings):
+    """How texts of a limited length become tokens."""
+
+    max_length: int = option(128, "longer training texts are cut to so many tokens")
+
+
+@dataclass
+class TextSettings:
+    """The sections that both recipes have; each adds its `model`."""
+
+    data: DataSettings
+    card: CardSettings
+    tokenizer: TextTokenizerSettings = field(default_factory=TextTokenizerSettings)
+    embeddings: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    training: dict[str, Any] = fields_of(SequenceTrainingArguments)
+    hub: HubSettings = field(default_factory=HubSettings)
+    resume: bool = resume_flag()
+
+    def __post_init__(self) -> None:
+        """Refuse before the training what the card would refuse after it."""
+        self.card.check_metrics(SCORES)
+
+
+def most_tokens(model: Mapping[str, Any]) -> int | None:
+    """Return how many tokens the learned positions of a `model` section have room for; None: any number."""
+    if model.get("position_embedding_type") != "learned":
+        return None
+    if "max_position_embeddings" in model:
+        return int(model["max_position_embeddings"])
+    return int(cast(Any, FAMILIES[model["type"]].config).max_position_embeddings)
+
+
+def fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: EmbeddingSettings) -> None:
+    """Copy pretrained word vectors, if the settings name any, into the rows that have one."""
+    source = settings.from_pretrained
+    if source is None:
+        return
+    found = embedding_matrix(tokenizer, source, settings.format)
+    width = model.config.embedding_size
+    key = "embedding_size" if "embedding_size" in known_fields(type(model.config)) else "hidden_size"
+    if found.matrix.shape[1] != width:
+        raise ValueError(
+            f"The vectors in {source} have {found.matrix.shape[1]} numbers, the model's embeddings {width}. "
+            f"Set model.{key} to {found.matrix.shape[1]}."
+        )
+    weight = model.get_input_embeddings().get_parameter("weight")
+    with torch.no_grad():
+        weight[torch.from_numpy(found.known)] = torch.from_numpy(found.matrix[found.known])
+    logger.warning("%s covers %.1f %% of the vocabulary.", source, 100 * found.coverage)
+
+
+def text_facts(
+    settings: TextSettings, dataset: DatasetDict, texts: list[str], split: str, pipe: Pipeline
+) -> dict[str, Any]:
+    """Gather the facts that both cards have: the network, the data, the speed, and where the embeddings start from.
+
+    `texts` are those of the evaluated split, `pipe` is the saved model on the CPU, loaded as anybody would load it.
+    """
+    config, vectors = pipe.model.config, settings.embeddings.from_pretrained
+    return {
+        "architecture": ArchitectureFacts(
+            **network_facts(config),
+            bidirectional=config.bidirectional,
+            pooling=config.pooling if pipe.task == "text-classification" else None,
+            max_length=settings.tokenizer.max_length,
+        ),
+        "data": DataFacts(
+            **settings.card.data_facts(),
+            hub_id=settings.data.hub_id,
+            splits={name: rows.num_rows for name, rows in dataset.items()},
+            evaluated_split=split,
+            vocabulary_size=config.vocab_size,
+            unknown_rate=unknown_rate(cast(PreTrainedTokenizerFast, pipe.tokenizer), texts),
+        ),
+        "speed": measure_speed(pipe, texts[:_SPEED_TEXTS]),
+        "pretrained": None if vectors is None else Path(vectors).name,
+    }
+
+
+def speed_line(speed: SpeedFacts) -> str:
+    """Write in a line how fast the finished model answers."""
+    return f"{speed.ms_per_text:.2f} ms a text, {speed.texts_per_second:.0f} texts/s in batches"

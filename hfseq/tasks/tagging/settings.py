@@ -1,0 +1,36 @@
+"""The settings of the tagging recipe."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ...data.tagged import TaggedSettings
+from ...recipe.sections import config_section, trained_families
+from ...recipe.texts import TextSettings, TextTokenizerSettings
+from ...settings import option
+from .card import TASK
+
+
+@dataclass
+class TokenizerSettings(TextTokenizerSettings):
+    """How words become tokens, see `train_tokenizer`."""
+
+    kind: Literal["word", "wordpiece", "unigram", "bpe", "whitespace"] = option(
+        "word", "what a token is; the kinds that see where the words of a list end"
+    )
+    label_all_tokens: bool = option(
+        True, "train on all tokens of a word, as a pipeline asks all; false: on its first one alone"
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what would leave a text without a word."""
+        if self.max_length < 2:
+            raise ValueError(f"max_length={self.max_length} must be at least 2: a word and the end of the text.")
+
+
+@dataclass
+class TaggingSettings(TextSettings):
+    """All settings of the recipe, a section each."""
+
+    data: TaggedSettings
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
+    model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings", "pooling")

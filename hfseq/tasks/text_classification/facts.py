@@ -1,0 +1,28 @@
+"""The facts of a card of a text classifier."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from huggingface_hub.dataclasses import strict
+
+from ...cards.facts import FREE, MEASURED, LabelledFacts, Widget
+from ...evaluation.trainer_metrics import PROBLEMS
+
+
+@strict
+@dataclass(kw_only=True)
+class CardFacts(LabelledFacts):
+    """All that a card says about one text classifier."""
+
+    kind: Literal["classifier"] = "classifier"
+    task: str
+    """The pipeline's task."""
+    problem_type: str
+    widgets: list[Widget] = field(metadata=FREE | MEASURED)
+
+    def validate_names(self) -> None:
+        """Check that the problem is known and that there is something to show."""
+        if self.problem_type not in PROBLEMS:
+            raise ValueError(f"problem_type {self.problem_type!r} is unknown; choose one of {tuple(PROBLEMS)}.")
+        if not self.widgets or not all(widget.output for widget in self.widgets):
+            raise ValueError("widgets must hold at least one text with the pipeline's output; see widget_entries.")

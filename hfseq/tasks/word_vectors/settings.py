@@ -1,0 +1,129 @@
+"""The settings of the word vectors recipe."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ...data.running_text import RunningTextSettings
+from ...models.words.evaluation import read_analogies, read_pairs
+from ...models.words.word2vec import Word2VecConfig
+from ...recipe.sections import CardSettings, HubSettings, config_section, resume_flag
+from ...settings import fields_of, option
+from ...tokenization.kinds import Split
+from ...training.words.trainer import FILLED_IN, Word2VecTrainingArguments
+from .facts import ANALOGIES
+
+Question = tuple[list[str], list[str]]
+"""Words to add, words to subtract."""
+
+
+@dataclass
+class CorpusSettings:
+    """How text becomes words."""
+
+    split: Split = option("whitespace", "whitespace: the text is cut into words already; word: cut it")
+    lowercase: bool = option(False, "lower-case the text")
+    min_count: int = option(5, "rarer words are left out")
+    max_words: int | None = option(None, "keep the most frequent so many; null: all")
+    phrases: Literal[0, 1, 2] = option(
+        0, "passes that join frequent pairs: new_york; a second one finds longer phrases"
+    )
+    phrase_min_count: int = option(5, "pairs that are rarer stay apart")
+    phrase_threshold: float = option(10.0, "the higher, the fewer pairs, see hfseq.Phrases")
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves no corpus."""
+        for name in ("min_count", "max_words", "phrase_min_count"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"corpus.{name}={value} must be 1 or more.")
+
+
+@dataclass
+class EvaluationSettings:
+    """Which test sets the vectors are asked."""
+
+    analogies: str | None = option(None, "file of analogies, four words a line, sections begin with ':'; null: none")
+    pairs: dict[str, str] = field(
+        default_factory=dict,
+        metadata={"help": "name -> file of word pairs with a number; known: wordsim353, simlex999, men, rare_words"},
+    )
+    restrict_vocab: int = option(30_000, "ask analogies among so many of the most frequent words")
+
+    def __post_init__(self) -> None:
+        """Refuse before the training what would fail after it."""
+        if self.restrict_vocab < 1:
+            raise ValueError(f"evaluation.restrict_vocab={self.restrict_vocab} leaves no word; give 1 or more.")
+        if taken := sorted(self.pairs.keys() & ANALOGIES.keys()):
+            raise ValueError(f"evaluation.pairs uses the names {taken} of analogies; name these word pairs otherwise.")
+        paths = {"evaluation.analogies": self.analogies}
+        paths |= {f"evaluation.pairs.{name}": path for name, path in self.pairs.items()}
+        for where, path in paths.items():
+            if path is not None and not Path(path).is_file():
+                raise ValueError(f"{where}={path!r} is no file; give the path of one, or leave the set out.")
+
+    def metrics(self) -> list[str]:
+        """Return the names of what is measured, once every file is known to be readable."""
+        for path in self.pairs.values():
+            read_pairs(path)
+        if self.analogies is not None:
+            read_analogies(self.analogies)
+        return [*self.pairs, *(ANALOGIES if self.analogies is not None else ())]
+
+
+@dataclass
+class SaveSettings:
+    """What of the model is kept."""
+
+    vectors_only: bool = option(False, "leave the output vectors out: half the size, but no further training")
+
+
+@dataclass(kw_only=True)
+class WordCardSettings(CardSettings):
+    """What the model card says and no run can measure."""
+
+    ask: list[str] = field(metadata={"help": "words whose nearest ones the card shows", "was": "neighbours"})
+    analogies: list[str] = field(
+        default_factory=list, metadata={"help": "sums whose nearest words the card shows: king - man + woman"}
+    )
+    data_period: str | None = option(None, "when the text was written")
+
+    def __post_init__(self) -> None:
+        """Refuse before the training what the card would refuse after it."""
+        super().__post_init__()
+        self.questions()
+
+    def questions(self) -> list[Question]:
+        """Read the sums of words."""
+        return [parsed_sum(text) for text in self.analogies]
+
+
+@dataclass
+class WordVectorsSettings:
+    """All settings of the recipe, a section each."""
+
+    data: RunningTextSettings
+    card: WordCardSettings
+    corpus: CorpusSettings = field(default_factory=CorpusSettings)
+    model: dict[str, Any] = config_section(Word2VecConfig, "tie_word_embeddings", *FILLED_IN)
+    training: dict[str, Any] = fields_of(Word2VecTrainingArguments)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    save: SaveSettings = field(default_factory=SaveSettings)
+    hub: HubSettings = field(default_factory=HubSettings)
+    resume: bool = resume_flag()
+
+    def __post_init__(self) -> None:
+        """Refuse before the corpus is read what would fail after it."""
+        Word2VecConfig(**self.model)
+        if not Word2VecTrainingArguments(**self.training).output_dir:
+            raise ValueError("training.output_dir is not given: name the folder of the run, such as runs/my_vectors.")
+        self.card.check_metrics(self.evaluation.metrics(), kind="metric of this evaluation")
+
+
+def parsed_sum(text: str) -> Question:
+    """Read a sum of words, `king - man + woman`."""
+    signs, words = ["+", *text.split()[1::2]], text.split()[::2]
+    if len(words) != len(signs) or len(words) < 2 or not set(signs) <= {"+", "-"}:
+        raise ValueError(f"card.analogies holds {text!r}, but takes words with + or - between: king - man + woman.")
+    pairs = list(zip(signs, words, strict=True))
+    return [word for sign, word in pairs if sign == "+"], [word for sign, word in pairs if sign == "-"]

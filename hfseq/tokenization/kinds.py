@@ -1,0 +1,172 @@
+"""What makes a kind of tokenizer: its model, how it cuts texts, how tokens become text again, how it is trained."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from .texts import batches
+
+Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace"]
+Split: TypeAlias = Literal["whitespace", "word"]
+_Special: TypeAlias = list[Any]  # AddedTokens, or their spelling
+_Train: TypeAlias = Callable[[Tokenizer, Iterator[str], _Special, int, int], None]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+LANGUAGE_MODEL_KINDS: tuple[Kind, ...] = ("unigram", "bpe", "char", "word_with_space", "whitespace")
+
+PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")  # ids 0 to 4
+
+# `\X` is a grapheme cluster and `\w` knows letters, digits and marks of every script.
+_WORD = r"(?:(?=[\w&&[^\p{Han}]])\X)+"
+_WORDS = rf"{_WORD}|(?=[^\s\p{{Cc}}\p{{Cf}}])\X"
+_WORDS_WITH_SPACE = rf" ?{_WORD}| ?(?=\S)\X|\s+(?!\S)|\s"
+_CHARS = r"[\s\S]"
+# The library's own expression for bytes cuts words of Indic scripts at every vowel sign.
+_RUNS = r" ?(?:(?=\w)\X)+| ?(?:(?=[^\s\w])\X)+|\s+(?!\S)|\s"
+_LONGEST_WORD = 200  # wordpiece gives up on longer ones; the library's 100 is short for a line of Thai
+
+
+def trained(
+    kind: Kind,
+    texts: Iterator[str],
+    special: _Special,
+    vocab_size: int,
+    min_frequency: int,
+    normalizer: normalizers.Normalizer | None,
+    *,
+    spaced: bool,
+) -> Tokenizer:
+    """Train a kind; `spaced` is whether a space comes before the first word of a text."""
+    parts = _parts(spaced)[kind]
+    tokenizer = Tokenizer(parts.model)
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, parts.cut
+    if parts.join is not None:
+        tokenizer.decoder = parts.join
+    parts.train(tokenizer, texts, special, vocab_size, min_frequency)
+    return tokenizer
+
+
+def word_splitter(split: Split) -> pre_tokenizers.PreTokenizer:
+    """Cut texts at white space, or into words as the kind `word` does."""
+    if split == "whitespace":
+        return pre_tokenizers.WhitespaceSplit()
+    return pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
+
+
+def _word_pieces(vocabulary: dict[str, int]) -> models.Model:
+    return models.WordPiece(
+        vocabulary, unk_token=UNK, max_input_chars_per_word=_LONGEST_WORD, continuing_subword_prefix="##"
+    )
+
+
+def _by(trainer: Callable[..., trainers.Trainer], **options: Any) -> _Train:
+    """Train as the library does, where it gives the same vocabulary each time."""
+
+    def train(
+        tokenizer: Tokenizer, texts: Iterator[str], special: _Special, vocab_size: int, min_frequency: int
+    ) -> None:
+        sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency}
+        own = trainer(**sizes, **options, special_tokens=special, show_progress=False)
+        tokenizer.train_from_iterator(batches(texts), own)
+
+    return train
+
+
+def _train_wordpiece(
+    tokenizer: Tokenizer, texts: Iterator[str], special: _Special, vocab_size: int, min_frequency: int
+) -> None:
+    """Train WordPiece so that the same texts always give the same vocabulary.
+
+    The library numbers the pieces `##x` in the order of a hash table and breaks ties between merges by these numbers.
+    Naming the pieces beforehand, as if they were special tokens of a throw-away tokenizer, fixes the order. First
+    letters are named too: a letter met only at the start of words must not make a word unknown where it stands inside.
+    """
+    kept = list(texts)
+    normalized = kept if tokenizer.normalizer is None else map(tokenizer.normalizer.normalize_str, kept)
+    words = {word for text in normalized for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
+    continuing = sorted({f"##{char}" for word in words if len(word) > 1 for char in word})
+    draft = copy.deepcopy(tokenizer)
+    _by(trainers.WordPieceTrainer)(draft, iter(kept), [*special, *continuing], vocab_size, min_frequency)
+    tokenizer.model = _word_pieces(draft.get_vocab())
+    tokenizer.add_special_tokens(special)
+
+
+def _train_unigram(
+    tokenizer: Tokenizer, texts: Iterator[str], special: _Special, vocab_size: int, min_frequency: int
+) -> None:
+    """Train a unigram model so that the same texts always give the same ids and scores.
+
+    The library orders pieces by scores that carry rounding noise, and gives the characters that it did not learn a
+    place in a ladder of scores in the order of a hash table. Ids follow the pieces' spelling here, scores are
+    rounded, and all those characters stand on the lowest rung.
+    """
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size, special_tokens=special, unk_token=UNK, show_progress=False
+    )
+    try:
+        tokenizer.train_from_iterator(batches(texts), trainer)
+    except Exception as error:  # the library raises the bare class
+        if "not large enough" not in str(error):
+            raise
+        raise ValueError(
+            f"vocab_size={vocab_size} is smaller than the number of different characters in the texts; "
+            "raise it, or use kind='bpe', which needs bytes only"
+        ) from error
+    vocabulary: list[tuple[str, float]] = [tuple(x) for x in json.loads(tokenizer.to_str())["model"]["vocab"]]
+    named, learned = vocabulary[: len(special)], sorted(vocabulary[len(special) :])
+    lowest = min((score for _, score in learned), default=0.0)
+    pieces = [(piece, round(_off_the_ladder(piece, score, lowest), 6)) for piece, score in learned]
+    tokenizer.model = models.Unigram(named + pieces, unk_id=SPECIAL_TOKENS.index(UNK), byte_fallback=False)
+
+
+def _off_the_ladder(piece: str, score: float, lowest: float) -> float:
+    rung = (score - lowest) / 1e-4  # the library's step
+    return lowest if len(piece) == 1 and abs(rung - round(rung)) < 1e-5 else score
+
+
+class _Parts(NamedTuple):
+    """What a kind consists of: how it cuts texts, how its tokens become text again, and how it is trained."""
+
+    model: models.Model
+    cut: pre_tokenizers.PreTokenizer
+    join: decoders.Decoder | None = None
+    train: _Train = _by(trainers.WordLevelTrainer)
+
+
+def _parts(spaced: bool) -> dict[Kind, _Parts]:
+    """Build the parts of each kind, untrained; `spaced` is whether a space comes before the first word of a text."""
+    scheme: Literal["always", "never"] = "always" if spaced else "never"
+    first_space = [decoders.Strip(" ", 1, 0)] if spaced else []
+    whole, words = models.WordLevel(unk_token=UNK), word_splitter("word")
+    runs = [
+        # Not ByteLevel(add_prefix_space=True), which puts a space before every piece that comes from Split.
+        pre_tokenizers.Metaspace(" ", prepend_scheme=scheme, split=False),
+        pre_tokenizers.Split(Regex(_RUNS), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ]
+    return {
+        "word": _Parts(whole, words),
+        "wordpiece": _Parts(_word_pieces({}), words, decoders.WordPiece(cleanup=False), _train_wordpiece),
+        "unigram": _Parts(
+            models.Unigram(),
+            pre_tokenizers.Metaspace(prepend_scheme=scheme),
+            decoders.Metaspace(prepend_scheme=scheme),
+            _train_unigram,
+        ),
+        "bpe": _Parts(
+            models.BPE(),
+            pre_tokenizers.Sequence(runs),
+            decoders.Sequence([decoders.ByteLevel(), *first_space]),
+            _by(trainers.BpeTrainer, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())),
+        ),
+        "char": _Parts(whole, pre_tokenizers.Split(Regex(_CHARS), "isolated"), decoders.Fuse()),
+        "word_with_space": _Parts(whole, pre_tokenizers.Split(Regex(_WORDS_WITH_SPACE), "isolated"), decoders.Fuse()),
+        "whitespace": _Parts(
+            whole,
+            word_splitter("whitespace"),
+            decoders.Sequence([decoders.Replace(Regex("^"), " "), decoders.Fuse(), *first_space]),
+        ),
+    }

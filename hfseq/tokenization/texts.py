@@ -1,0 +1,57 @@
+"""Texts as the trainers of the tokenizers library take them: strings, in batches, without special tokens."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, TypeAlias
+
+from datasets import Dataset, IterableDataset
+from tokenizers import AddedToken
+
+Texts: TypeAlias = Iterable[str] | Dataset | IterableDataset
+
+_BATCH_SIZE = 1000
+
+
+def strings(texts: Texts, text_column: str) -> Iterator[str]:
+    """Yield the texts one by one; refuse everything that is not a string."""
+    if isinstance(texts, Dataset | IterableDataset):
+        texts = rows_of_column(texts, text_column)
+    if isinstance(texts, str | Mapping):
+        cure = "wrap it in a list" if isinstance(texts, str) else "pass one of its splits or columns"
+        raise TypeError(f"texts is one {type(texts).__name__}, not a sequence of strings; {cure}")
+    number = -1
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"text number {number} is {text!r} ({type(text).__name__}), not a string; "
+                "drop rows without text and turn other values into strings first"
+            )
+        yield text
+    if number < 0:
+        raise ValueError("there are no texts: the iterable is empty, or it was an iterator that is already used up")
+
+
+def rows_of_column(dataset: Dataset | IterableDataset, text_column: str) -> Iterator[Any]:
+    """Yield a column row by row; a stream may not know which columns it has."""
+    if dataset.column_names is not None and text_column not in dataset.column_names:
+        raise ValueError(f"text_column={text_column!r} is not among the columns {dataset.column_names}")
+    return (row[text_column] for row in dataset.select_columns(text_column))
+
+
+def between(special: list[AddedToken], texts: Iterable[str]) -> Iterator[str]:
+    """Yield what stands between the special tokens of the texts: the library would learn from their spelling."""
+    spaced = (
+        (r"\s*" if token.lstrip else "") + re.escape(token.content) + (r"\s*" if token.rstrip else "")
+        for token in sorted(special, key=lambda token: -len(token.content))
+    )
+    expression = re.compile("|".join(spaced))
+    for text in texts:
+        yield from expression.split(text)
+
+
+def batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the texts in lists."""
+    texts = iter(texts)
+    while batch := list(islice(texts, _BATCH_SIZE)):
+        yield batch

@@ -1,0 +1,75 @@
+"""A language model that fills in: it learns hidden tokens, from both sides. From text to Hub to pipeline.
+
+    python recipes/masked_language_modeling.py \
+        --config recipes/configs/masked_language_modeling/transformer_embedded.yaml
+    accelerate launch --num_processes 1 recipes/masked_language_modeling.py --config ... --section.key=value
+
+Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each other's way):
+
+    accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no \
+        recipes/masked_language_modeling.py --config ... --training.use_cpu=true --training.num_processes=2
+
+`--help` lists every setting; `--resume` goes on from the last checkpoint.
+"""
+
+import sys
+from pathlib import Path
+
+from transformers.trainer_utils import set_seed
+
+from hfseq.data.documents import load_documents
+from hfseq.recipe.publish import launch_command, publish
+from hfseq.recipe.runs import open_run
+from hfseq.settings import read_settings
+from hfseq.tasks.masked_lm.build import card_facts, evaluate_split, make_model, make_text, make_tokenizer, report_lines
+from hfseq.tasks.masked_lm.settings import MaskedLMSettings
+from hfseq.training.streams.trainer import StreamTrainer, StreamTrainingArguments
+
+
+def main() -> None:
+    """Run the recipe."""
+    # 1. Settings: the YAML file, then what the command line changes
+    settings = read_settings(MaskedLMSettings)
+    args = StreamTrainingArguments(**settings.training)
+    folder = Path(str(args.output_dir))  # transformers sets one where none is given
+    set_seed(args.seed)
+
+    # 2. Data
+    with args.main_process_first(desc="preparing the data"):
+        dataset = load_documents(settings.data)
+        checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
+
+    # 3. Tokens
+    tokenizer = make_tokenizer(dataset, settings.tokenizer)
+    texts = {name: make_text(rows, tokenizer, settings.tokenizer) for name, rows in dataset.items()}
+
+    # 4. Model
+    model = make_model(settings, tokenizer)
+
+    # 5. Training
+    trainer = StreamTrainer(
+        model=model,
+        args=args,
+        train_dataset=texts["train"],
+        eval_dataset=texts["validation"],
+        processing_class=tokenizer,
+    )
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model()
+    if not trainer.is_world_process_zero():
+        return
+
+    # 6. Evaluation: the test first, if there is one
+    splits = [name for name in ("test", "validation") if name in texts]
+    metrics = {name: evaluate_split(trainer, texts[name], dataset[name], settings) for name in splits}
+
+    # 7. Card
+    command = launch_command(sys.argv)
+    facts = card_facts(settings, trainer, dataset, texts, folder, metrics=metrics, command=command)
+
+    # 8. Publish, and use
+    print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
