@@ -8,8 +8,6 @@ from ..models.packed_files import reading
 
 DEEPEST = 100  # lists and objects inside each other
 
-_OTHERS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-
 
 def check_json(path: Path) -> None:
     """Refuse a file of JSON or JSON Lines that is not UTF-8, or nests lists and objects deeper than any table does."""
@@ -20,10 +18,8 @@ def check_json(path: Path) -> None:
             bare = _without_strings(line)
             opened, closed = (bare.count(pair[:1]) + bare.count(pair[1:]) for pair in (b"[{", b"]}"))
             if depth + opened > DEEPEST and depth + _peak(bare) > DEEPEST:
-                raise ValueError(
-                    f"{path}, line {number}: lists and objects are nested deeper than {DEEPEST}; is it a table? "
-                    "Remove such rows."
-                )
+                fault = f"lists and objects are nested deeper than {DEEPEST}"
+                raise ValueError(f"{path}, line {number}: {fault}; is it a table? Remove such rows.")
             depth = max(depth + opened - closed, 0)
 
 
@@ -35,6 +31,5 @@ def _without_strings(line: bytes) -> bytes:
 
 def _peak(bare: bytes) -> int:
     """Return how deep it goes from where it begins."""
-    marks = np.frombuffer(bare.translate(None, _OTHERS), dtype=np.uint8)
-    steps = np.where((marks == ord("[")) | (marks == ord("{")), 1, -1)
-    return int(steps.cumsum().max(initial=0))
+    marks = np.frombuffer(bare.translate(None, bytes(set(range(256)) - set(b"[]{}"))), dtype=np.uint8)
+    return int(np.where(np.isin(marks, list(b"[{")), 1, -1).cumsum().max(initial=0))

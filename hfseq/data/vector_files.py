@@ -214,7 +214,7 @@ def _detect(path: str | Path) -> Literal["text", "binary"]:
     if sizes is None:
         return "text"
     second = sample.partition(b"\n")[0].replace(b"\t", b" ").rstrip(b" \r").split(b" ")
-    if len(second) > sizes[1] and all(_is_number(number) for number in second[-sizes[1] :]):
+    if len(second) > sizes[1] and _parse(second[-sizes[1] :], 1) is not None:
         return "text"
     # Words hardly ever hold such bytes; of real numbers every fifth does.
     return "binary" if re.search(rb"[\x00-\x08\x0e-\x1f]", sample) else "text"
@@ -298,18 +298,10 @@ def _add_lines(lines: list[bytes], first: int, dimension: int, collector: _Colle
 def _split(line: bytes, dimension: int, where: str) -> tuple[bytes, bytes]:
     """Part word and numbers. GloVe's larger files hold words with spaces: only a number too many is a mistake."""
     fields = line.split(b" ")
-    too_many = len(fields) > dimension + 1 and _is_number(fields[-dimension - 1])
+    too_many = len(fields) > dimension + 1 and _parse([fields[-dimension - 1]], 1) is not None
     if dimension == 0 or len(fields) <= dimension or too_many:
         raise ValueError(f"{where}: expected a word and {dimension or 'its'} numbers, found {len(fields)} fields.")
     return b" ".join(fields[:-dimension]), b" ".join(fields[-dimension:])
-
-
-def _is_number(text: bytes) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _parse(texts: list[bytes], dimension: int) -> np.ndarray | None:

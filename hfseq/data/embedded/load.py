@@ -74,13 +74,10 @@ class Frame(NamedTuple):
     intent: str
     rule: Rule
     mark: str
-
-
-class Group(NamedTuple):
-    """Frames which are always filled alike: a single one, or the two of an order pair."""
-
-    frames: tuple[Frame, ...]
     held_out: bool
+
+
+Group = list[Frame]  # which are always filled alike: a single one, or the two of an order pair
 
 
 def load_embedded(seed: int = 0) -> DatasetDict:
@@ -97,8 +94,8 @@ def _split(rng: Random) -> dict[str, list[Row]]:
     asked: set[str] = set()
     while any(rest for names in missing.values() for rest in names.values()):
         group = pick(pick(families[_pick_by_weight(FAMILY_SHARES, rng)], rng), rng)
-        first = GRAMMAR.fill(group.frames[0].rule, rng)
-        meanings = [Derivation(frame.rule, first.fillers) for frame in group.frames]
+        first = GRAMMAR.fill(group[0].rule, rng)
+        meanings = [Derivation(frame.rule, first.fillers) for frame in group]
         novelty = _novelty(group, meanings[0])
         if not any(missing[novelty].values()) or (wording := english(meanings[0]).brackets().lower()) in asked:
             continue
@@ -122,8 +119,8 @@ def _group(templates: dict[str, Templates], held_out: bool = False) -> Group:
     frames = []
     for intent, (en, de) in templates.items():
         mark = en[-1] if en[-1] in "?." else "!"
-        frames.append(Frame(intent, Rule(en.rstrip("?."), de.rstrip("?.")), mark))
-    return Group(tuple(frames), held_out)
+        frames.append(Frame(intent, Rule(en.rstrip("?."), de.rstrip("?.")), mark, held_out))
+    return frames
 
 
 def _novelty(group: Group, meaning: Derivation) -> str:
@@ -132,7 +129,7 @@ def _novelty(group: Group, meaning: Derivation) -> str:
         return "value"
     # One combination in seven is held out, by a checksum: Python's own hash differs from run to run.
     sums = (crc32(f"{meaning.rule.en} {slot} {value.en}".encode()) for slot, value in values.items())
-    return "combination" if group.held_out or any(number % 7 == 0 for number in sums) else "seen"
+    return "combination" if group[0].held_out or any(number % 7 == 0 for number in sums) else "seen"
 
 
 def _rows(group: Group, meanings: list[Derivation], novelty: str, rng: Random) -> list[Row]:
@@ -141,7 +138,7 @@ def _rows(group: Group, meanings: list[Derivation], novelty: str, rng: Random) -
     marked, capital = rng.random() < MARK_SHARE, rng.random() < CAPITAL_SHARE
     loud = marked and rng.random() < LOUD_SHARE
     rows = []
-    for frame, meaning in zip(group.frames, meanings, strict=True):
+    for frame, meaning in zip(group, meanings, strict=True):
         for shell in around:
             meaning = Derivation(shell.rule, {**shell.fillers, "core": meaning})
         columns = _columns(meaning, frame.mark, marked, capital, loud and frame.mark == "!")
@@ -151,7 +148,7 @@ def _rows(group: Group, meanings: list[Derivation], novelty: str, rng: Random) -
 
 def _around(group: Group, core: Derivation, rng: Random) -> list[Derivation]:
     """Pick the manner and perhaps the circumstance, among those which suit every sentence of the group."""
-    marks = {frame.mark for frame in group.frames}
+    marks = {frame.mark for frame in group}
     rules = [pick([rule for rule, suited in MANNERS if marks <= set(suited)], rng)]
     if rng.random() < CIRCUMSTANCE_SHARE:
         rules.append(pick([rule for rule, suited in CIRCUMSTANCES if marks <= set(suited)], rng))

@@ -214,37 +214,28 @@ _UNSEEN_VERBS = ("send_message", "send_money")
 
 
 def _join_verbs(intents: list[tuple[str, str]]) -> list[dict[str, Templates]]:
-    pairs = []
-    for first, second in intents:
-        for near, far in _JOINED_OBJECTS:
-            pair = {}
-            for main, other in ((first, second), (second, first)):
-                verb, clause, _ = _JOINED_VERBS[main]
-                infinitive = _JOINED_VERBS[other][2]
-                english = f"{verb} {{{near}}} to [{_JOINED_VERBS[other][0]} {{{far}}}]"
-                pair[main] = (english, f"{clause % near} {infinitive % far}")
-            pairs.append(pair)
-    return pairs
+    def join(main: str, other: str, near: str, far: str) -> Templates:
+        (verb, clause, _), (second, _, infinitive) = _JOINED_VERBS[main], _JOINED_VERBS[other]
+        return f"{verb} {{{near}}} to [{second} {{{far}}}]", f"{clause % near} {infinitive % far}"
+
+    pairs = [(one, two, near, far) for one, two in intents for near, far in _JOINED_OBJECTS]
+    return [{one: join(one, two, near, far), two: join(two, one, near, far)} for one, two, near, far in pairs]
 
 
 def _join_actions(joins: list[Templates]) -> list[dict[str, Templates]]:
     names = list(_ACTIONS)
     pairs = []
-    for first, second in combinations(names, 2):
-        third = next(name for name in names[names.index(second) + 1 :] + names if name not in (first, second))
-        pairs += [_join(join, first, second, third) for join in joins]
+    for one, two in combinations(names, 2):
+        third = next(name for name in names[names.index(two) + 1 :] + names if name not in (one, two))
+        pairs += [{one: _join(join, one, two, third), two: _join(join, two, one, third)} for join in joins]
     return pairs
 
 
-def _join(join: Templates, first: str, second: str, third: str) -> dict[str, Templates]:
-    pair = {}
-    for main, other in ((first, second), (second, first)):
-        actions = {"main": _ACTIONS[main], "other": _ACTIONS[other], "third": _ACTIONS[third]}
-        en = {role: action[0] for role, action in actions.items()}
-        de = {role: action[1] for role, action in actions.items()}
-        clauses = {f"{role}_clause": action[2] for role, action in actions.items()}
-        pair[main] = (join[0].format(**en), join[1].format(**de, **clauses))
-    return pair
+def _join(join: Templates, main: str, other: str, third: str) -> Templates:
+    english, german = {}, {}
+    for role, action in (("main", main), ("other", other), ("third", third)):
+        english[role], german[role], german[f"{role}_clause"] = _ACTIONS[action]
+    return join[0].format(**english), join[1].format(**german)
 
 
 ORDER_PAIRS = {
