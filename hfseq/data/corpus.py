@@ -27,10 +27,8 @@ class WordCorpus:
 
     Attributes:
         words: Most frequent first; of equally frequent ones the first seen.
-        counts: int64, (words,).
         ids: int32, memory-mapped: a word is 2 + its place in `words`, -1 ends a sentence; rarer words are left out.
-        raw_words: How many words were read.
-        raw_types: How many distinct ones.
+        raw_words: How many were read, `raw_types` distinct ones.
     """
 
     words: list[str]
@@ -57,7 +55,6 @@ class WordCorpus:
         Args:
             min_count: Rarer words are left out.
             max_words: Keep the most frequent so many.
-            phrases: Pairs of words that become one.
             **reading: How texts become words: `split`, `lowercase`, `text_column`, `cache_dir`; see `ReadingOptions`.
         """
         check_keywords(cls.read, reading, ReadingOptions)

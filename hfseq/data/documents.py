@@ -34,11 +34,7 @@ class DocumentSettings(SplitSettings):
     condition_column: str | None = option(None, "a column of labels: each text begins with its label")
     documents: Literal["rows", "lines", "whole"] = option("rows", "a document is a row of a table, a line, or all")
     test_fraction: float = option(0.0, "share of train that becomes test where there is none", was="test_share")
-    max_characters: int | None = option(
-        None,
-        "keep the first documents of each split, up to so many characters; of a text file its beginning alone is "
-        "read, and the splits that it lacks are cut off that",
-    )
+    max_characters: int | None = option(None, "keep so many of each split, from its start; read no more of a text file")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,8 +44,8 @@ class DocumentSettings(SplitSettings):
         if self.max_characters is not None and self.max_characters < 1:
             raise ValueError(f"max_characters={self.max_characters} must be 1 or more; null keeps everything.")
         if self.condition_column is not None and self.documents != "rows":
-            cure = f"data.documents must be 'rows', got {self.documents!r}"
-            raise ValueError(f"condition_column={self.condition_column!r} labels rows, so {cure}.")
+            given = f"condition_column={self.condition_column!r}"
+            raise ValueError(f"{given} labels rows, so data.documents must be 'rows', got {self.documents!r}.")
         if self.condition_column == self.text_column:
             raise ValueError(f"condition_column and text_column are both {self.text_column!r}; they must differ.")
 

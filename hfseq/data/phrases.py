@@ -90,15 +90,11 @@ class Phrases:
         if self.before is not None:
             raw = self.before.merge(raw)
         ids = {word: index for index, word in enumerate(raw.words)}
-        words = list(raw.words)
         pairs: dict[int, int] = {}
         for a, b in self.scores:
             if a in ids and b in ids:
-                name = a + self.delimiter + b
-                if name not in ids:
-                    ids[name] = len(words)
-                    words.append(name)
-                pairs[ids[a] << 32 | ids[b]] = ids[name]
+                pairs[ids[a] << 32 | ids[b]] = ids.setdefault(a + self.delimiter + b, len(ids))
+        words = list(ids)
         keys = np.array(sorted(pairs), dtype=np.int64)
         targets = np.array([pairs[key] for key in keys.tolist()], dtype=np.int32)
         counts = np.zeros(len(words), dtype=np.int64)
@@ -120,12 +116,12 @@ class Phrases:
 
     def save(self, path: str | Path) -> None:
         """Write JSON."""
-        Path(path).write_text(json.dumps(self._content(), ensure_ascii=False), encoding="utf-8")
 
-    def _content(self) -> dict:
-        before = None if self.before is None else self.before._content()
-        pairs = [[a, b, score] for (a, b), score in self.scores.items()]
-        return {"delimiter": self.delimiter, "pairs": pairs, "before": before}
+        def content(phrases: Phrases) -> dict:
+            pairs = [[*pair, score] for pair, score in phrases.scores.items()]
+            return {"delimiter": phrases.delimiter, "pairs": pairs, "before": phrases.before}
+
+        Path(path).write_text(json.dumps(self, default=content, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> "Phrases":
@@ -134,8 +130,7 @@ class Phrases:
             with open_text(path) as file:
                 return cls._built(json.load(file))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            fault = f"{path} is no file of phrases ({type(error).__name__}: {error})"
-            raise ValueError(f"{fault}: save them again.") from error
+            raise ValueError(f"{path} is no file of phrases: save them again. {error!r}") from error
 
     @classmethod
     def _built(cls, content: dict) -> "Phrases":

@@ -123,8 +123,7 @@ def _room_on_disk(folder: tempfile.TemporaryDirectory) -> Iterator[None]:
         free = shutil.disk_usage(folder.name).free / 1e9
         if free >= 0.1:
             raise
-        cure = "Name a folder with more room in cache_dir"
-        raise OSError(f"{folder.name} has {free:.2f} GB left; ids take 4 bytes a word. {cure}.") from error
+        raise OSError(f"{folder.name} has {free:.2f} GB left; ids take 4 bytes a word: set cache_dir.") from error
 
 
 class _Splitter:
@@ -153,8 +152,14 @@ def _word_lists(source: Source, splitter: _Splitter, text_column: str) -> Iterat
     if isinstance(source, str | Path):
         yield from _from_file(Path(source), splitter)
         return
+    if isinstance(source, Mapping):
+        held = ", ".join(map(repr, source))
+        raise TypeError(f"The source is a {type(source).__name__} of {held}: pass one of these.")
+    if not isinstance(source, Iterable):
+        raise TypeError(f"The source is {source!r}: give a text file, a dataset, or texts or lists of words.")
+    rows = rows_of_column(source, text_column) if isinstance(source, Dataset | IterableDataset) else source
     batch: list[str] = []
-    for number, row in enumerate(_rows(source, text_column)):
+    for number, row in enumerate(rows):
         words = splitter(row) if isinstance(row, str) else _checked_words(row, number, splitter.lowercase)
         batch += [*words, END]
         if len(batch) >= _BATCH:
@@ -163,20 +168,10 @@ def _word_lists(source: Source, splitter: _Splitter, text_column: str) -> Iterat
     yield batch
 
 
-def _rows(source: Any, text_column: str) -> Iterable[Any]:
-    if isinstance(source, Mapping):
-        held = ", ".join(map(repr, source))
-        raise TypeError(f"The source is a {type(source).__name__} of {held}: pass one of these.")
-    if not isinstance(source, Iterable):
-        raise TypeError(f"The source is {source!r}: give a text file, a dataset, or texts or lists of words.")
-    return rows_of_column(source, text_column) if isinstance(source, Dataset | IterableDataset) else source
-
-
-def _checked_words(row: Any, number: int, lowercase: bool) -> list[str]:
+def _checked_words(row: Any, place: int, lowercase: bool) -> list[str]:
     if isinstance(row, list | tuple) and all(isinstance(word, str) for word in row):
         return [word.lower() if lowercase else word for word in row]
-    given = f"{str(row)[:60]!r} ({type(row).__name__})"
-    raise TypeError(f"row {number} is {given}: each must be a text or a list of words (strings)")
+    raise TypeError(f"row {place} is {str(row)[:60]!r} ({type(row).__name__}): each must be a text or a list of words")
 
 
 def _from_file(path: Path, splitter: _Splitter) -> Iterator[list[str]]:
@@ -184,8 +179,7 @@ def _from_file(path: Path, splitter: _Splitter) -> Iterator[list[str]]:
         raise FileNotFoundError(f"There is no text file {str(path)!r}; a text itself belongs into a list.")
     packed = Path(path.stem).suffix if path.suffix in PACKED else ""
     if {path.suffix, packed} & set(FORMATS):
-        cure = "read it with datasets.load_dataset, and name its column in text_column"
-        raise ValueError(f"{path} is a table, not a text: {cure}.")
+        raise ValueError(f"{path} is a table, not a text: read it with datasets.load_dataset, and give text_column.")
     with open_text(path) as file:
         for text in _whole_words(file):
             yield splitter(text)

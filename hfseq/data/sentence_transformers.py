@@ -25,19 +25,13 @@ _EDGES = f"[{re.escape(string.punctuation)}]+"
 
 
 def export_sentence_transformers(
-    vectors: KeyedVectors,
-    folder: str | Path,
-    *,
-    layout: Literal["static", "word"] = "static",
-    lowercase: bool = False,
+    vectors: KeyedVectors, folder: str | Path, *, layout: Literal["static", "word"] = "static", lowercase: bool = False
 ) -> None:
     """Write a folder that `SentenceTransformer(folder)` loads: `encode` gives the mean of the words' vectors.
 
     Words without a vector are left out of the mean; a text of none but such words becomes zeros.
 
     Args:
-        vectors: They are written as float32.
-        folder: Made if it does not exist.
         layout: "static" is one `StaticEmbedding`, the fast one: words end at white space, and punctuation at their
             edges is taken as words of its own. "word" is `WordEmbeddings` and `Pooling`: words end at white space, and
             one without a vector is looked up again without the punctuation at its edges, then in lower case.
@@ -100,10 +94,10 @@ def _write_static(target: Path, words: Sequence[str], rows: np.ndarray, lowercas
 
 
 def _static_tokenizer(words: Sequence[str], lowercase: bool) -> Tokenizer:
-    """Whole words, and nothing for an unknown one, where a WordLevel model would need an unknown token's vector.
+    """Make one of whole words and nothing for an unknown one, where WordLevel would need an unknown token's vector.
 
-    The model is a BPE without merges: a word is in the vocabulary or falls apart into characters, and no character is
-    in the vocabulary because everything there begins with the mark of a word and goes on after it.
+    This BPE has no merges: a word is in the vocabulary or falls apart into characters, and no character is there
+    because everything there begins with the mark of a word and goes on after it.
     """
     vocabulary = {_WORD_START + word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
-from ..models.packed_files import check_plain, not_in_encoding
+from ..models.packed_files import check_plain, not_in_encoding, reading
 from ..settings import check_known, option
 from .embedded.load import load_embedded
-from .json_files import check_json
 
 Formats: TypeAlias = Mapping[str, tuple[str, dict[str, Any]]]  # suffix -> builder of `datasets`, and its options
 ReadFile: TypeAlias = Callable[[Path], Dataset]
@@ -27,6 +27,7 @@ FORMATS: Formats = {
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
 }
+_DEEPEST = 100  # lists and objects of JSON inside each other; no table needs as many
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
@@ -79,8 +80,8 @@ def load_splits(
     for name in chosen.values():
         check_known(name, found, "data.splits", kind="split")
     if "train" not in chosen:
-        cure = "name one with '--data.splits={train: NAME}'"
-        raise ValueError(f"The data has no train split, only {', '.join(found)}; {cure}.")
+        held = ", ".join(found)
+        raise ValueError(f"The data has no train split, only {held}; name one with '--data.splits={{train: NAME}}'.")
     return {split: found[name] for split, name in chosen.items()}
 
 
@@ -94,12 +95,8 @@ def read_splits(
 ) -> dict[str, Dataset]:
     """Read every split of the source, with the columns that it has.
 
-    Args:
-        source: Which data.
-        names: Of splits in a folder, besides the usual ones: a file of another name is no split.
-        streaming: Download nothing of a Hub dataset before it is read; its splits are then `IterableDataset`s.
-        formats: Of local files.
-        read_other: Reads a file of none of these formats; without it such a file is refused.
+    In a folder a file is a split if it has a usual name or one of `names`; `read_other` reads files of other formats.
+    Of a Hub dataset `streaming` downloads nothing before it is read; its splits are then `IterableDataset`s.
     """
     path = source.path
     if path is None:
@@ -155,8 +152,8 @@ def _read_folder(folder: Path, names: Iterable[str], formats: Formats) -> dict[s
             files.setdefault(match["split"], []).append(file)
     if not files:
         held = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
-        wanted = " ".join(f"train{suffix}" for suffix in formats)
-        raise ValueError(f"{where} holds no train file ({wanted}) and no saved dataset; it holds {held}.")
+        trains = " ".join(f"train{suffix}" for suffix in formats)
+        raise ValueError(f"{where} holds no train file ({trains}) and no saved dataset; it holds {held}.")
     return {split: _read_files(parts, formats) for split, parts in files.items()}
 
 
@@ -169,7 +166,7 @@ def _read_files(files: list[Path], formats: Formats) -> Dataset:
     for file in files:
         check_plain(file)  # datasets would unpack it, and take all files of an archive for one
         if builder == "json":
-            check_json(file)
+            _check_json(file)
     try:
         rows = load_dataset(builder, data_files=[str(file) for file in files], split="train", **options)
     except (DatasetGenerationError, ValueError, StopIteration, pa.ArrowException) as error:
@@ -181,6 +178,32 @@ def _read_files(files: list[Path], formats: Formats) -> Dataset:
     if "__index_level_0__" in rows.column_names:
         raise ValueError(f"{names}: the rows have more cells than the header; quote texts that hold the separator.")
     return rows
+
+
+def _check_json(path: Path) -> None:
+    """Refuse what is not UTF-8, or so deeply nested that some parsers of JSON or JSON Lines crash."""
+    depth = 0
+    with reading(path), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            line.decode("utf-8")
+            bare = _without_strings(line)
+            opened, closed = (bare.count(pair[:1]) + bare.count(pair[1:]) for pair in (b"[{", b"]}"))
+            if depth + opened > _DEEPEST and depth + _peak(bare) > _DEEPEST:
+                fault = f"lists and objects are nested deeper than {_DEEPEST}"
+                raise ValueError(f"{path}, line {number}: {fault}; is it a table? Remove such rows.")
+            depth = max(depth + opened - closed, 0)
+
+
+def _without_strings(line: bytes) -> bytes:
+    """Keep what stands outside of quotes; also what follows a quote that is never closed."""
+    parts = line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+    return b"".join([*parts[::2], *(parts[-1:] if len(parts) % 2 == 0 else [])])
+
+
+def _peak(bare: bytes) -> int:
+    """Return how deep it goes from where it begins."""
+    marks = np.frombuffer(bare.translate(None, bytes(set(range(256)) - set(b"[]{}"))), dtype=np.uint8)
+    return int(np.where(np.isin(marks, list(b"[{")), 1, -1).cumsum().max(initial=0))
 
 
 def take_columns(rows: Dataset, split: str, settings: SourceSettings, **columns: str) -> Dataset:

@@ -104,10 +104,8 @@ def _check_rows(rows: Dataset, split: str, settings: TaggedSettings) -> None:
     counts = pc.list_value_length(words), pc.list_value_length(tags)
     row = pc.index(pc.not_equal(*counts), True).as_py()
     if row >= 0:
-        own = (
-            f"{counts[0][row]} words ({settings.text_column!r}) and {counts[1][row]} tags ({settings.label_column!r})"
-        )
-        begin = words[row].as_py()[:5]
+        own, begin = f"{counts[0][row]} words ({settings.text_column!r})", words[row].as_py()[:5]
+        own += f" and {counts[1][row]} tags ({settings.label_column!r})"
         raise ValueError(f"Split {split!r}, row {row} has {own}: each word needs one tag. It begins {begin}.")
     blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(pc.list_flatten(words)), ""), True)
     place = pc.index(blank, True).as_py()
@@ -122,8 +120,7 @@ def _with_words(rows: Dataset, split: str) -> Dataset:
     kept = pc.indices_nonzero(pc.list_value_length(column_values(rows, _TOKENS))).to_pylist()
     if len(kept) == rows.num_rows:
         return rows
-    lost = rows.num_rows - len(kept)
-    logger.warning("Split %r: %d of %d rows hold no word and are left out.", split, lost, rows.num_rows)
+    logger.warning("Split %r: %d of %d rows hold no word and are left out.", split, len(rows) - len(kept), len(rows))
     if not kept:
         raise ValueError(f"Split {split!r} holds no word at all; give rows with words.")
     return rows.select(kept)
@@ -156,7 +153,7 @@ def tokenize_words(
     leaves nothing of (a lone control character) is read as its unknown token, so that each word has a place.
 
     Args:
-        dataset: As `load_tagged` makes it.
+        dataset: Of `load_tagged`.
         tokenizer: One that sees where the words of a list end, see `hfseq.tokenization`.
         names: Of the tags, in the order of their ids.
         max_length: Longer texts are cut to so many tokens, special tokens included, after a warning.

@@ -161,7 +161,6 @@ def common_feature(dataset: DatasetDict) -> Any:
 
 
 def _kind(feature: Any) -> str | None:
-    """Return what the labels are; None for what no model here takes."""
     if isinstance(feature, List):
         inner = _kind(feature.feature)
         return f"list of {inner}" if inner in ("class", "name", "integer") else None

@@ -110,12 +110,10 @@ def write_word_vectors(
     """Write word vectors in a format of word2vec, so that reading them gives the same float32 numbers to the bit.
 
     Args:
-        path: Compressed if it ends in .gz, .xz or .bz2.
+        path: Packed if it ends in .gz, .xz or .bz2.
         words: Without white space: in these formats a space ends the word.
         matrix: (words, dimension); written as float32.
-        binary: The binary format instead of text.
         header: Begin with the line `vectors dimension`. GloVe's text format is the one without.
-        prefix: Put before each word.
         append: Add to the end of the file. Only the first piece of a file has a header, which needs `total`.
         total: The number of vectors that the header promises, if more are to be appended.
     """
@@ -143,12 +141,9 @@ class _Collector:
         self.encoding, self.errors = codec
         self.words: dict[str, None] = {}
         self.repeated = self.unnamed = self.dimension = 0
-        self.numbers = (
-            bytearray()
-        )  # which grows in place, where a list of blocks would need the memory twice at the end
+        self.numbers = bytearray()  # grows in place: a list of blocks would need the memory twice at the end
 
     def where(self, number: int) -> str:
-        """Name a place in the file, for a message."""
         return f"{self.path}, {self.unit} {number}"
 
     def takes(self, raw: bytes | str, number: int) -> bool:
@@ -156,10 +151,9 @@ class _Collector:
         try:
             word = raw if isinstance(raw, str) else raw.decode(self.encoding, self.errors)
         except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{self.where(number)}: the word is not {codecs.lookup(self.encoding).name.upper()} ({error.reason}): "
-                f"{raw[:60]!r}. Give the encoding of the file, or unicode_errors='replace' or 'ignore'."
-            ) from error
+            fault = f"not {codecs.lookup(self.encoding).name.upper()} ({error.reason}): {raw[:60]!r}"
+            cure = "Give the encoding of the file, or unicode_errors='replace' or 'ignore'."
+            raise ValueError(f"{self.where(number)}: the word is {fault}. {cure}") from error
         if word == "":
             self.unnamed += 1
         elif self.vocabulary is None or word in self.vocabulary:
@@ -173,13 +167,11 @@ class _Collector:
         """Append float32 rows, which stand at these places of the file; all numbers must be finite."""
         wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if wrong.size:
-            where = self.where(places[wrong[0]])
-            raise ValueError(f"{where}: a number is NaN or infinite; remove or repair the {self.unit}.")
+            raise ValueError(f"{self.where(places[wrong[0]])}: a number is NaN or infinite; remove or repair it.")
         self.dimension = rows.shape[1]
         self.numbers += rows.astype(_FLOAT, copy=False).tobytes()
 
     def vectors(self, counts: np.ndarray | None = None) -> WordVectors:
-        """Return what was kept; warn of what was not."""
         if self.repeated:
             logger.warning("%s holds %d repeated words; the first vector of each is kept.", self.path, self.repeated)
         if self.unnamed:
@@ -244,8 +236,7 @@ def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header
     if done == 0:
         raise ValueError(f"{collector.path} holds no vectors; each line is a word and its numbers, parted by spaces.")
     if promise and (done > promise[0] or (done < promise[0] and done != limit)):
-        where = f"{collector.path}: the first line"
-        raise TornFileError(f"{where} promises {promise[0]} vectors but {done} follow; is it torn?")
+        raise TornFileError(f"{collector.path}: line 1 promises {promise[0]} vectors but {done} follow; is it torn?")
 
 
 def _blocks_of_lines(file: IO[bytes], path: str | Path, first: int) -> Iterator[list[bytes]]:

@@ -43,23 +43,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from typing_extensions import TypedDict, Unpack
 
-from .kinds import (
-    BOS,
-    EOS,
-    KINDS,
-    LANGUAGE_MODEL_KINDS,
-    MASK,
-    PAD,
-    RAISE_IT,
-    SPECIAL_TOKENS,
-    UNK,
-    Kind,
-    Split,
-    trained,
-    word_splitter,
-)
+from .kinds import KINDS, LANGUAGE_MODEL_KINDS, RAISE_IT, SPECIAL_TOKENS, Kind, Split, trained, word_splitter
 from .texts import Texts, batches, between, check_keywords, strings
 
+PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS
 Purpose: TypeAlias = Literal["classification", "language-modeling"]
 # The block of marks for Latin, Greek and Cyrillic: `normalizers.StripAccents` would take Devanagari's vowels as well.
 _ACCENTS = "[\u0300-\u036f]+"
@@ -100,7 +87,6 @@ def train_tokenizer(
         max_length: With special tokens, saved as `model_max_length`; `truncation=True` keeps `</s>`.
         padding_side: By default "left" for language models, which go on where a text ends, else "right".
         condition_tokens: More special tokens, such as "<happy>" and "<sad>": see the top of this module.
-        text_column: Column to read when `texts` is a dataset.
         **form: `lowercase`, `strip_accents`, `normalization`: see `TextForm`.
 
     Returns:
@@ -110,29 +96,21 @@ def train_tokenizer(
     is_language = purpose == "language-modeling"
     padding_side = padding_side or ("left" if is_language else "right")
     _check_choice("padding_side", padding_side, ("left", "right"))
-    _check_kind(kind, purpose)
+    _check_choice("kind", kind, KINDS)
+    _check_choice("purpose", purpose, get_args(Purpose))
     special = _special_tokens(kind, condition_tokens)
-    _check_numbers(kind, vocab_size, len(special), min_frequency)
+    _check_options(kind, purpose, vocab_size, len(special), min_frequency)
     if max_length is not None and max_length < (shortest := 3 if is_language else 2):
-        fault = f"max_length={max_length} leaves no room for text beside the special tokens"
-        raise ValueError(f"{fault}; use {shortest} or more, or None for no limit")
+        raise ValueError(f"max_length={max_length} leaves no room for text; use {shortest} or more, or None")
     normalizer = _normalizer(kind, purpose, **form)
     pieces = between(special, strings(texts, text_column))
     sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency or 2}
     tokenizer = trained(kind, pieces, special, normalizer, spaced=not is_language, **sizes)
     _check_learned(tokenizer, kind, vocab_size, len(special))
-    return _wrapped(
-        tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        mask_token=MASK,
-        extra_special_tokens=special[len(SPECIAL_TOKENS) :],
-        add_bos_token=is_language,
-        add_eos_token=True,
-        model_max_length=max_length,
-        padding_side=padding_side,
-        truncation_side="right",
-    )
+    marks = {"bos_token": BOS, "eos_token": EOS, "add_bos_token": is_language, "add_eos_token": True}
+    others = {"mask_token": MASK, "extra_special_tokens": special[len(SPECIAL_TOKENS) :]}
+    limits = {"model_max_length": max_length, "padding_side": padding_side, "truncation_side": "right"}
+    return _wrapped(tokenizer, **marks, **others, **limits)
 
 
 def prompt_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool = True) -> PreTrainedTokenizerFast:
@@ -169,39 +147,29 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}{hint}")
 
 
-def _check_kind(kind: Kind, purpose: Purpose) -> None:
-    _check_choice("kind", kind, KINDS)
-    _check_choice("purpose", purpose, get_args(Purpose))
+def _check_options(kind: Kind, purpose: Purpose, vocab_size: int, num_special: int, min_frequency: int | None) -> None:
     if purpose == "language-modeling" and kind not in LANGUAGE_MODEL_KINDS:
         fault = f"kind={kind!r} does not keep spaces, so a language model could not write text with it"
         raise ValueError(f"{fault}; use one of {', '.join(map(repr, LANGUAGE_MODEL_KINDS))}")
-
-
-def _check_numbers(kind: Kind, vocab_size: int, num_special: int, min_frequency: int | None) -> None:
     smallest = num_special + (256 if kind == "bpe" else 1)
     if vocab_size < smallest:
         contents = "256 bytes" if kind == "bpe" else "one entry"
-        needs = f"the special tokens and {contents} need {smallest} or more"
-        raise ValueError(f"vocab_size={vocab_size} is too small: {needs}")
+        raise ValueError(
+            f"vocab_size={vocab_size} is too small: special tokens and {contents} need {smallest} or more"
+        )
     if min_frequency is not None and (kind == "unigram" or min_frequency < 1):
         cure = "kind='unigram' has no such threshold, leave it out" if kind == "unigram" else "use 1 or more"
         raise ValueError(f"min_frequency={min_frequency}: {cure}")
 
 
 def _normalizer(
-    kind: Kind,
-    purpose: Purpose,
-    *,
-    lowercase: bool = False,
-    strip_accents: bool = False,
-    normalization: Literal["auto", "nfc", "nfkc"] | None = "auto",
+    kind: str, purpose: str, lowercase: bool = False, strip_accents: bool = False, normalization: str | None = "auto"
 ) -> normalizers.Normalizer | None:
     _check_choice("normalization", normalization, ("auto", "nfc", "nfkc", None))
     altered = lowercase or strip_accents or normalization in ("nfc", "nfkc")
     if kind == "bpe" and purpose == "language-modeling" and altered:
-        altering = "lowercase, strip_accents and normalization would break"
-        cure = "leave them out, or prepare the texts before training"
-        raise ValueError(f"kind='bpe' gives a language model's text back byte for byte, which {altering}; {cure}")
+        cure = "leave out lowercase, strip_accents and normalization, or prepare the texts before training"
+        raise ValueError(f"kind='bpe' gives a language model's text back byte for byte: {cure}")
     is_composed = strip_accents or normalization == "nfc" or (normalization, purpose) == ("auto", "classification")
     steps: list[normalizers.Normalizer] = []
     if strip_accents:

@@ -22,10 +22,7 @@ _PATIENCE = 600  # seconds by the clock: the trial's own bound is one of work, w
 
 
 def check_tokenizer_file(file: str | Path) -> None:
-    """Refuse a `tokenizer.json` that is too large, is not JSON, or does harm when it loads, encodes or decodes.
-
-    The configuration beside it, whose tokens are added to it, is tried with it.
-    """
+    """Refuse a `tokenizer.json` that, with the files beside it, is too large, is no JSON, or does harm in use."""
     file = Path(file)
     for path in (file, *(file.with_name(name) for name in tokenizer_trial.SIBLINGS)):
         if path.is_file() and path.stat().st_size > MOST_BYTES:
@@ -35,8 +32,7 @@ def check_tokenizer_file(file: str | Path) -> None:
             read_json(path)
     _check_name(file.with_name("tokenizer_config.json"))
     if wrong := _trial(file):
-        cure = "Take a file that save_pretrained of a working tokenizer wrote"
-        raise UnsafeArtifactError(f"{file} is not loaded: {wrong}. It was tried in a process of its own. {cure}.")
+        raise UnsafeArtifactError(f"{file} is not loaded: {wrong}. Take one that a working tokenizer saved.")
 
 
 def check_tokenizer_folder(folder: str | os.PathLike[str]) -> None:

@@ -12,6 +12,7 @@ from .texts import batches
 Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace"]
 Split: TypeAlias = Literal["whitespace", "word"]
 _Special: TypeAlias = list[Any]  # AddedTokens, or their spelling
+_Normalizer: TypeAlias = normalizers.Normalizer | None
 _Sizes: TypeAlias = dict[str, int]  # vocab_size, min_frequency
 _Train: TypeAlias = Callable[[Tokenizer, Iterator[str], _Special, _Sizes], None]
 
@@ -32,13 +33,7 @@ _LONGEST_WORD = 200  # wordpiece gives up on longer ones; the library's 100 is s
 
 
 def trained(
-    kind: Kind,
-    texts: Iterator[str],
-    special: _Special,
-    normalizer: normalizers.Normalizer | None,
-    *,
-    spaced: bool,
-    **sizes: int,
+    kind: Kind, texts: Iterator[str], special: _Special, normalizer: _Normalizer, *, spaced: bool, **sizes: int
 ) -> Tokenizer:
     """Train a kind; `spaced` is whether a space comes before the first word of a text."""
     parts = _parts(spaced)[kind]
@@ -76,9 +71,9 @@ def _by(trainer: Callable[..., trainers.Trainer], **options: Any) -> _Train:
 def _train_wordpiece(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
     """Train WordPiece so that the same texts always give the same vocabulary.
 
-    The library numbers the pieces `##x` in the order of a hash table and breaks ties between merges by these numbers.
-    Naming the pieces beforehand, as if they were special tokens of a throw-away tokenizer, fixes the order. First
-    letters are named too: a letter met only at the start of words must not make a word unknown where it stands inside.
+    The library numbers the pieces `##x` in the order of a hash table and breaks ties by these numbers: naming them
+    beforehand, as special tokens of a throw-away tokenizer, fixes the order. First letters are named too: a letter met
+    only at the start of words must not make a word unknown where it stands inside.
     """
     kept = list(texts)
     normalized = kept if tokenizer.normalizer is None else map(tokenizer.normalizer.normalize_str, kept)
@@ -93,9 +88,9 @@ def _train_wordpiece(tokenizer: Tokenizer, texts: Iterator[str], special: _Speci
 def _train_unigram(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
     """Train a unigram model so that the same texts always give the same ids and scores.
 
-    The library orders pieces by scores that carry rounding noise, and gives the characters that it did not learn a
-    place in a ladder of scores in the order of a hash table. Ids follow the pieces' spelling here, scores are
-    rounded, and all those characters stand on the lowest rung.
+    The library orders pieces by scores with rounding noise, and characters that it did not learn stand on a ladder of
+    scores in the order of a hash table. Here ids follow the spelling, scores are rounded, and those characters stand
+    on the lowest rung.
     """
     size = sizes["vocab_size"]
     own = trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token=UNK, show_progress=False)
@@ -130,7 +125,9 @@ class _Parts(NamedTuple):
 def _parts(spaced: bool) -> dict[Kind, _Parts]:
     scheme: Literal["always", "never"] = "always" if spaced else "never"
     first_space = [decoders.Strip(" ", 1, 0)] if spaced else []
+    spaces = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     whole, words = models.WordLevel(unk_token=UNK), word_splitter("word")
+    with_spaces = [decoders.Replace(Regex("^"), " "), decoders.Fuse()]
     runs = [
         # Not ByteLevel(add_prefix_space=True), which puts a space before every piece that comes from Split.
         pre_tokenizers.Metaspace(" ", prepend_scheme=scheme, split=False),
@@ -140,12 +137,7 @@ def _parts(spaced: bool) -> dict[Kind, _Parts]:
     return {
         "word": _Parts(whole, words),
         "wordpiece": _Parts(_word_pieces({}), words, decoders.WordPiece(cleanup=False), _train_wordpiece),
-        "unigram": _Parts(
-            models.Unigram(),
-            pre_tokenizers.Metaspace(prepend_scheme=scheme),
-            decoders.Metaspace(prepend_scheme=scheme),
-            _train_unigram,
-        ),
+        "unigram": _Parts(models.Unigram(), spaces, decoders.Metaspace(prepend_scheme=scheme), _train_unigram),
         "bpe": _Parts(
             models.BPE(),
             pre_tokenizers.Sequence(runs),
@@ -154,9 +146,5 @@ def _parts(spaced: bool) -> dict[Kind, _Parts]:
         ),
         "char": _Parts(whole, pre_tokenizers.Split(Regex(_CHARS), "isolated"), decoders.Fuse()),
         "word_with_space": _Parts(whole, pre_tokenizers.Split(Regex(_WORDS_WITH_SPACE), "isolated"), decoders.Fuse()),
-        "whitespace": _Parts(
-            whole,
-            word_splitter("whitespace"),
-            decoders.Sequence([decoders.Replace(Regex("^"), " "), decoders.Fuse(), *first_space]),
-        ),
+        "whitespace": _Parts(whole, word_splitter("whitespace"), decoders.Sequence([*with_spaces, *first_space])),
     }

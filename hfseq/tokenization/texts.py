@@ -11,8 +11,6 @@ from tokenizers import AddedToken
 
 Texts: TypeAlias = Iterable[str] | Dataset | IterableDataset
 
-_BATCH_SIZE = 1000
-
 
 def strings(texts: Texts, text_column: str) -> Iterator[str]:
     """Yield the texts one by one; refuse everything that is not a string."""
@@ -60,5 +58,5 @@ def between(special: list[AddedToken], texts: Iterable[str]) -> Iterator[str]:
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:
     """Yield the texts in lists."""
     texts = iter(texts)
-    while batch := list(islice(texts, _BATCH_SIZE)):
+    while batch := list(islice(texts, 1000)):
         yield batch

@@ -36,10 +36,8 @@ def limit() -> None:
         return
     for kind, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(kind)
-        try:
+        with suppress(ValueError):  # macOS lets nobody bound the address space
             resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-        except ValueError:  # macOS lets nobody bound the address space
-            continue
 
 
 def try_all(file: Path) -> str | None:

@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from hfseq.data import json_files, text
+from hfseq.data import sources, text
 from hfseq.data.text import DataSettings, load_text_dataset, tokenize_dataset
 
 TEXTS = [f"{mood} film {number}" for number in range(10) for mood in ("good", "bad")]
@@ -408,11 +408,11 @@ except ValueError as error:
 )
 def test_brackets_in_texts_do_not_nest(text, peak, tmp_path, monkeypatch):
     (tmp_path / "x.json").write_text(text)
-    monkeypatch.setattr(json_files, "DEEPEST", peak)
-    json_files.check_json(tmp_path / "x.json")
-    monkeypatch.setattr(json_files, "DEEPEST", peak - 1)
+    monkeypatch.setattr(sources, "_DEEPEST", peak)
+    sources._check_json(tmp_path / "x.json")
+    monkeypatch.setattr(sources, "_DEEPEST", peak - 1)
     with pytest.raises(ValueError, match=f"x.json, line 1: lists and objects are nested deeper than {peak - 1}"):
-        json_files.check_json(tmp_path / "x.json")
+        sources._check_json(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize("odd", ["nan", "NA", "n/a", "none", "oops"])

@@ -452,9 +452,7 @@ def test_options_that_do_not_fit_are_refused(options, message):
 
 
 def test_an_unknown_option_is_named_with_the_function_that_was_called():
-    with pytest.raises(
-        TypeError, match=r"^train_tokenizer\(\) got an .* 'lower_case'; it takes texts, .*lowercase"
-    ):
+    with pytest.raises(TypeError, match=r"^train_tokenizer\(\) got an .* 'lower_case'; it takes texts, .*lowercase"):
         train_tokenizer(CORPUS, lower_case=True)
 
 

@@ -226,16 +226,16 @@ class Grammar:
         """Fill the slots of a rule at random, but for those that are `given`; no value is used twice by one rule."""
         fillers = dict(given)
         for slot in rule.slots:
-            if slot not in fillers:
-                fillers[slot] = self._filler(slot_type(slot), rng, fillers)
+            kind = slot_type(slot)
+            if slot in fillers:
+                continue
+            if kind in self.phrases:
+                fillers[slot] = self.fill(pick(self.phrases[kind], rng), rng)
+            elif kind in self.values:
+                fillers[slot] = pick([value for value in self.values[kind] if value not in fillers.values()], rng)
+            else:
+                raise ValueError(f"The grammar has no slot type {kind!r}; add it to its values or its phrases.")
         return Derivation(rule, fillers)
-
-    def _filler(self, kind: str, rng: Random, used: Mapping[str, Filler]) -> Filler:
-        if kind in self.phrases:
-            return self.fill(pick(self.phrases[kind], rng), rng)
-        if kind not in self.values:
-            raise ValueError(f"The grammar has no slot type {kind!r}; add it to its values or its phrases.")
-        return pick([value for value in self.values[kind] if value not in used.values()], rng)
 
 
 def pick(choices: Sequence[Choice], rng: Random) -> Choice:

@@ -116,11 +116,10 @@ def _families() -> dict[str, list[list[Group]]]:
 
 
 def _group(templates: dict[str, Templates], held_out: bool = False) -> Group:
-    frames = []
-    for intent, (en, de) in templates.items():
-        mark = en[-1] if en[-1] in "?." else "!"
-        frames.append(Frame(intent, Rule(en.rstrip("?."), de.rstrip("?.")), mark, held_out))
-    return frames
+    return [
+        Frame(intent, Rule(en.rstrip("?."), de.rstrip("?.")), en[-1] if en[-1] in "?." else "!", held_out)
+        for intent, (en, de) in templates.items()
+    ]
 
 
 def _novelty(group: Group, meaning: Derivation) -> str:
