@@ -34,7 +34,7 @@ class DocumentSettings(SplitSettings):
     condition_column: str | None = option(None, "a column of labels: each text begins with its label")
     documents: Literal["rows", "lines", "whole"] = option("rows", "a document is a row of a table, a line, or all")
     test_fraction: float = option(0.0, "share of train that becomes test where there is none", was="test_share")
-    max_characters: int | None = option(None, "keep so many of each split, from its start; read no more of a text file")
+    max_characters: int | None = option(None, "keep so many of each split, from its start; of a text read no more")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -163,7 +163,7 @@ send_money: send {contact2} {amount} {currency} = zahle {contact2} {amount} {cur
 book_trip: book a flight to {destination} = buche einen Flug nach {destination} = einen Flug nach {destination} buchst
 """)
 # "{..._clause}" is the German subordinate form of an action. What is corrected with "no wait" does not count.
-_JOINS = [
+_JOINS: list[Templates] = [
     ("[{main}] [before you [{other}]]", "{main}, bevor du {other_clause}"),
     ("[before you [{other}]], [{main}]", "bevor du {other_clause}, {main}"),
     ("[{main}] [as soon as you [{other}]]", "{main}, sobald du {other_clause}"),
@@ -174,7 +174,7 @@ _JOINS = [
     ("[{other}], no wait, [before you [{third}]], [{main}]", "{other}, nein warte, bevor du {third_clause}, {main}"),
 ]
 # The same pieces in combinations which training does not show.
-_UNSEEN_JOINS = [
+_UNSEEN_JOINS: list[Templates] = [
     ("[while you [{other}]], [{main}]", "während du {other_clause}, {main}"),
     ("[{other}], no wait, [[{main}] [before you [{third}]]]", "{other}, nein warte, {main}, bevor du {third_clause}"),
     (
