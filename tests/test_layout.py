@@ -16,8 +16,18 @@ IN_THE_ROOT = {"__init__", "__main__", "cli", "hub", "pipelines", "plots", "regi
 # by nothing in it. `tokenization` makes tokenizers from words, of which models may have one; `tokenization.files`
 # checks what was downloaded, as `models.artifacts` does.
 ORDER = (
-    *("version", "settings", "kernels", "tokenization", "models", "tokenization.files", "pipelines", "registry"),
-    *("evaluation", "data", "generation", "insight", "plots", "training", "cards", "recipe", "hub", "tasks", ""),
+    *(
+        "version",
+        "settings",
+        "kernels",
+        "tokenization",
+        "models",
+        "tokenization.files",
+        "pipelines",
+        "registry",
+        "hub",
+    ),
+    *("evaluation", "data", "generation", "insight", "plots", "training", "cards", "recipe", "tasks", ""),
 )
 
 # (module, target): why the import goes up. It stands inside a function, so that neither is needed to import the other.

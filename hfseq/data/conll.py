@@ -15,8 +15,6 @@ from datasets import Dataset, Features, List, Value
 from .sources import Formats
 
 _CONLLU_COLUMNS = {"tokens": 1, "lemma": 2, "tags": 3, "upos": 3, "xpos": 4, "feats": 5, "deprel": 7}
-_CONLLU_WIDTH = 10
-_QUOTED = 200  # characters of a line that a message repeats
 _CONLL_LINES, _CONLLU_LINES = "lines of CoNLL", "lines of CoNLL-U"  # the only column of a file that was read as text
 
 
@@ -53,20 +51,17 @@ def _from_conll(lines: Iterable[str], split: str) -> Dataset:
             width, first = len(cells), line
         if len(cells) != width or width < 2:
             wanted = f"{width}, as the lines before it" if width > 1 else "a word and its tags"
-            raise ValueError(
-                f"Split {split!r}, line {number} has {len(cells)} columns, not {wanted}: {line[:_QUOTED]!r}. "
-                + _cure(line, first)
-            )
+            where = f"Split {split!r}, line {number}"
+            raise ValueError(f"{where} has {len(cells)} columns, not {wanted}: {line[:200]!r}. {_cure(line, first)}")
         found[-1].append([cell.strip() for cell in cells])
     names = ["tokens", *(f"column_{index}" for index in range(2, width)), "tags"]
     return _columns(found, dict(zip(names, range(width), strict=False)))
 
 
 def _cure(*lines: str) -> str:
-    """Say what to do with a line of another width than the first one of the file."""
     for line in lines:
         if line.startswith("# "):
-            return f"{line[:_QUOTED]!r} is read as a word and its tags: remove it and its like if they are comments."
+            return f"{line[:200]!r} is read as a word and its tags: remove it and its like if they are comments."
     return "An empty line ends a sentence."
 
 
@@ -78,18 +73,15 @@ def _from_conllu(lines: Iterable[str], split: str) -> Dataset:
             found.append([])
         elif not line.startswith("#"):
             cells = line.split("\t")
-            if len(cells) != _CONLLU_WIDTH:
-                raise ValueError(
-                    f"Split {split!r}, line {number} has {len(cells)} columns, parted by tabs; CoNLL-U has "
-                    f"{_CONLLU_WIDTH}: {line[:_QUOTED]!r}."
-                )
+            if len(cells) != 10:
+                where = f"Split {split!r}, line {number}"
+                raise ValueError(f"{where} has {len(cells)} columns, parted by tabs; CoNLL-U has 10: {line[:200]!r}.")
             if cells[0].isdecimal():
                 found[-1].append(cells)
     return _columns(found, _CONLLU_COLUMNS)
 
 
 def _columns(found: Iterable[Sequence[Sequence[str]]], places: dict[str, int]) -> Dataset:
-    """Turn sentences of lines of cells into rows, with the cells of a column side by side."""
     full = [sentence for sentence in found if sentence]
     columns = {name: [[cells[place] for cells in sentence] for sentence in full] for name, place in places.items()}
     return Dataset.from_dict(columns, Features({name: List(Value("string")) for name in columns}))

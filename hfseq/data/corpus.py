@@ -13,6 +13,7 @@ from typing_extensions import Unpack
 
 from ..models.words.word2vec import SPECIAL_TOKENS
 from ..tokenization import Split, vocabulary_tokenizer
+from ..tokenization.texts import check_keywords
 from .phrases import Phrases
 from .raw_corpus import ID, IDS, RawCorpus, ReadingOptions, Source, read_raw
 
@@ -26,13 +27,8 @@ class WordCorpus:
 
     Attributes:
         words: Most frequent first; of equally frequent ones the first seen.
-        counts: int64, (words,).
-        ids: int32, memory-mapped: words as 2 + their place in `words`, as the tokenizer numbers them; -1 ends a
-            sentence. Rarer words are left out.
-        raw_words: How many words were read.
-        raw_types: How many distinct ones.
-        split: How texts were cut into words.
-        lowercase: Whether they were lower-cased.
+        ids: int32, memory-mapped: a word is 2 + its place in `words`, -1 ends a sentence; rarer words are left out.
+        raw_words: How many were read, `raw_types` distinct ones.
     """
 
     words: list[str]
@@ -54,19 +50,14 @@ class WordCorpus:
         phrases: Phrases | None = None,
         **reading: Unpack[ReadingOptions],
     ) -> "WordCorpus":
-        """Read a source once.
+        """Read a source once: a text file, a dataset, or an iterable of texts or of lists of words.
 
         Args:
-            source: A text file, a dataset, or an iterable of texts or of lists of words.
             min_count: Rarer words are left out.
             max_words: Keep the most frequent so many.
-            phrases: Pairs of words that become one, see `Phrases`.
             **reading: How texts become words: `split`, `lowercase`, `text_column`, `cache_dir`; see `ReadingOptions`.
-
-        Raises:
-            ValueError: If nothing can be learnt from the source, or an option is out of range.
-            TypeError: If the source holds something other than texts or lists of words.
         """
+        check_keywords(cls.read, reading, ReadingOptions)
         if min_count < 1 or (max_words is not None and max_words < 1):
             raise ValueError(f"min_count={min_count} and max_words={max_words} must be 1 or more")
         if phrases is not None and not isinstance(phrases, Phrases):
@@ -100,27 +91,21 @@ class WordCorpus:
 
 
 def _check_neighbours(ids: np.ndarray) -> None:
-    """Refuse a corpus without a sentence of two words: word vectors are learnt from neighbours."""
     for start in range(0, len(ids), IDS):
         block = ids[start : start + IDS + 1]
         if ((block[:-1] != END_ID) & (block[1:] != END_ID)).any():
             return
-    raise ValueError(
-        "No sentence has two words that are kept, so there is nothing to learn from. Is each word a text of its own? "
-        "Give texts, or lists of words; or lower min_count."
-    )
+    cure = "Is each word a text of its own? Give texts, or lists of words; or lower min_count."
+    raise ValueError(f"No sentence has two words that are kept, so there is nothing to learn from. {cure}")
 
 
 def _kept(raw: RawCorpus, min_count: int, max_words: int | None) -> np.ndarray:
-    """Choose the raw ids of the vocabulary, most frequent first."""
     counts = raw.counts.copy()
     counts[[0, *(index for index, word in enumerate(raw.words) if word in SPECIAL_TOKENS)]] = 0  # these are no words
     order = np.argsort(-counts, kind="stable")
     kept = order[counts[order] >= min_count][:max_words]
     if len(kept) < 2:
         found = f"{len(raw.words) - 1} distinct words, the most frequent {int(counts.max())} times"
-        raise ValueError(
-            f"min_count={min_count} leaves {len(kept)} words of a corpus of {found}: two or more are needed. Lower "
-            "min_count, or check that the source holds texts cut into words."
-        )
+        cure = "Two or more are needed: lower min_count, or check that the source holds texts cut into words."
+        raise ValueError(f"min_count={min_count} leaves {len(kept)} words of a corpus of {found}. {cure}")
     return kept

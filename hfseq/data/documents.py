@@ -1,8 +1,7 @@
-"""Texts for language models: text files, tables of texts, datasets of the Hub or our generator, as documents.
+"""Texts for language models: text files, tables, datasets of the Hub or our generator, as documents.
 
-A document is what a model reads from its beginning to its end: a row of a table, a line of text, or the whole of a
-split. Where a source has no validation or test split, a share of the training text is cut off: of one whole text its
-end, as books are cut; of documents those that a seed draws.
+A document is what a model reads from its beginning to its end: a row, a line, or the whole of a split. A validation or
+test split that the source lacks is cut off train: the end of a whole text, or documents that a seed draws.
 """
 
 import math
@@ -22,9 +21,7 @@ from ..models.packed_files import open_text
 from ..settings import option
 from .sources import SplitSettings, load_splits, take_columns
 
-TEXT, CONDITION = "text", "condition"
-"""The columns of prepared documents; the second one only where texts are written on a condition."""
-
+TEXT, CONDITION = "text", "condition"  # columns of prepared documents; the second only where there are conditions
 _BATCH = 1000
 _PIECE = 1 << 16  # characters of a long text that are cut into tokens at once
 _ANY_TOKENS_CUT = re.compile(r"(?<=\S)\s(?=\S)")  # no kind of token reaches over such a place
@@ -37,40 +34,24 @@ class DocumentSettings(SplitSettings):
     condition_column: str | None = option(None, "a column of labels: each text begins with its label")
     documents: Literal["rows", "lines", "whole"] = option("rows", "a document is a row of a table, a line, or all")
     test_fraction: float = option(0.0, "share of train that becomes test where there is none", was="test_share")
-    max_characters: int | None = option(
-        None,
-        "keep the first documents of each split, up to so many characters; of a text file its beginning alone is "
-        "read, and the splits that it lacks are cut off that",
-    )
+    max_characters: int | None = option(None, "keep so many of each split, from its start; of a text read no more")
 
     def __post_init__(self) -> None:
-        """Refuse what names no text, or cannot be cut."""
         super().__post_init__()
         if self.test_fraction < 0 or self.validation_fraction + self.test_fraction >= 1:
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction} and test_fraction={self.test_fraction} must leave "
-                "something to train on: none is below 0, and together they are below 1."
-            )
+            given = f"validation_fraction={self.validation_fraction} and test_fraction={self.test_fraction}"
+            raise ValueError(f"{given} must leave something to train on: none below 0, and together below 1.")
         if self.max_characters is not None and self.max_characters < 1:
             raise ValueError(f"max_characters={self.max_characters} must be 1 or more; null keeps everything.")
         if self.condition_column is not None and self.documents != "rows":
-            raise ValueError(
-                f"condition_column={self.condition_column!r} labels rows, so data.documents must be 'rows', got "
-                f"{self.documents!r}."
-            )
+            given = f"condition_column={self.condition_column!r}"
+            raise ValueError(f"{given} labels rows, so data.documents must be 'rows', got {self.documents!r}.")
         if self.condition_column == self.text_column:
             raise ValueError(f"condition_column and text_column are both {self.text_column!r}; they must differ.")
 
 
 def load_documents(settings: DocumentSettings) -> DatasetDict:
-    """Read the splits train, validation and, where there is one, test.
-
-    Returns:
-        Rows with a column `text`, a document each, and with `condition` where `condition_column` is given.
-
-    Raises:
-        ValueError: If a split has no text, or rows lack a text or a label.
-    """
+    """Read train, validation and, if there is one, test: a row is a document, `text` and perhaps its `condition`."""
     source = load_splits(settings, read_other=partial(_read_text, settings=settings))
     splits = {name: _documents(rows, name, settings) for name, rows in source.items()}
     dataset = DatasetDict(_with_cut_off(splits, settings))
@@ -83,19 +64,13 @@ def load_documents(settings: DocumentSettings) -> DatasetDict:
 
 
 def conditions(dataset: DatasetDict) -> list[str]:
-    """Return the labels of the training split, sorted; none where texts are written on no condition.
-
-    Raises:
-        ValueError: If another split has a label that training does not show.
-    """
+    """Return the labels of train, sorted; no other split may have one that train lacks."""
     if CONDITION not in dataset["train"].column_names:
         return []
     known = sorted(set(dataset["train"][CONDITION]))
     for name, rows in dataset.items():
         if unseen := sorted(set(rows[CONDITION]) - set(known)):
-            raise ValueError(
-                f"Split {name!r} has the conditions {unseen}, which train never shows; remove those rows."
-            )
+            raise ValueError(f"Split {name!r} has the conditions {unseen}, which train never shows; remove them.")
     return known
 
 
@@ -118,14 +93,7 @@ def pieces(text: str) -> Iterator[str]:
 def token_ids(
     rows: Dataset, tokenizer: PreTrainedTokenizerBase, *, start: Sequence[int] = (), end: Sequence[int] = ()
 ) -> Iterator[np.ndarray]:
-    """Turn documents into token ids, int32, one array each.
-
-    Args:
-        rows: As `load_documents` makes them.
-        tokenizer: What it adds by itself is left out.
-        start: Ids before each document; its condition comes after them.
-        end: Ids after each document.
-    """
+    """Turn documents into int32 ids, an array each: `start`, the condition, the text, `end`."""
     for first in range(0, rows.num_rows, _BATCH):
         batch = rows[first : first + _BATCH]
         labels = batch.get(CONDITION, [None] * len(batch[TEXT]))
@@ -139,12 +107,8 @@ def token_ids(
 
 
 def _read_text(path: Path, settings: DocumentSettings) -> Dataset:
-    """Read a text file, or as much as is kept of it, as a table of one row; all line breaks become the same."""
     if settings.documents == "rows":
-        raise ValueError(
-            f"{path} is a text, which has no rows: set data.documents to 'lines', if every line is a document of its "
-            "own, or to 'whole'."
-        )
+        raise ValueError(f"{path} is a text, which has no rows: set data.documents to 'lines' or to 'whole'.")
     with open_text(path) as file:
         text = file.read(_characters(settings))
         goes_on = file.read(1) != ""
@@ -165,7 +129,6 @@ def _characters(settings: DocumentSettings) -> int:
 
 
 def _documents(rows: Dataset, split: str, settings: DocumentSettings) -> Dataset:
-    """Turn a table into documents."""
     wanted = {"text_column": TEXT}
     if settings.condition_column is not None:
         wanted["condition_column"] = CONDITION
@@ -173,36 +136,26 @@ def _documents(rows: Dataset, split: str, settings: DocumentSettings) -> Dataset
     columns = {new: _strings(rows, new, split, getattr(settings, setting)) for setting, new in wanted.items()}
     for number, label in enumerate(columns.get(CONDITION, ())):
         if not label.strip():
-            raise ValueError(
-                f"Split {split!r}, row {number}: the condition is blank; give it a label or remove the row."
-            )
-    if settings.documents == "lines":
-        columns[TEXT] = [line for text in columns[TEXT] for line in _lines(text)]
+            raise ValueError(f"Split {split!r}, row {number}: the condition is blank; label or remove the row.")
+    if settings.documents == "lines":  # an empty one is a document too, which corpora of running text count
+        columns[TEXT] = [line for text in columns[TEXT] if text for line in text.removesuffix("\n").split("\n")]
     elif settings.documents == "whole":
         columns[TEXT] = ["\n".join(columns[TEXT])]
     return Dataset.from_dict(columns)
 
 
 def _strings(rows: Dataset, column: str, split: str, given: str) -> list[str]:
-    """Take a column of strings; the names of classes are strings too."""
     feature, values = rows.features[column], rows[:][column]
-    if hasattr(feature, "int2str"):
-        values = [feature.int2str(value) for value in values]
+    if hasattr(feature, "int2str"):  # names of classes are strings too
+        values = feature.int2str(values)
     for number, value in enumerate(values):
         if not isinstance(value, str):
             raise ValueError(f"Split {split!r}, row {number}: {given!r} is {value!r}, not a text; mend such rows.")
     return values
 
 
-def _lines(text: str) -> list[str]:
-    """Cut at line breaks alone; an empty line is a document too, which corpora of running text count."""
-    lines = text.split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
-
-
 def _with_cut_off(splits: dict[str, Dataset], settings: DocumentSettings) -> dict[str, Dataset]:
-    """Cut off the splits that the source lacks and that are asked for: the test from the end, validation before it."""
-    fractions = {"test": settings.test_fraction, "validation": settings.validation_fraction}
+    fractions = {"test": settings.test_fraction, "validation": settings.validation_fraction}  # the test from the end
     missing = {name: fraction for name, fraction in fractions.items() if name not in splits and fraction > 0}
     if not missing:
         return splits
@@ -225,7 +178,6 @@ def _part(rows: Dataset, start: int, end: int, settings: DocumentSettings) -> Da
 
 
 def _first(rows: Dataset, characters: int, settings: DocumentSettings) -> Dataset:
-    """Keep the first so many characters of a whole text, or the first documents that have no more together."""
     if settings.documents == "whole":
         return _part(rows, 0, characters, settings)
     fitting = sum(total <= characters for total in accumulate(map(len, rows[TEXT])))

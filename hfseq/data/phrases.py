@@ -17,6 +17,7 @@ import numpy as np
 from typing_extensions import Unpack
 
 from ..models.packed_files import open_text
+from ..tokenization.texts import check_keywords
 from .raw_corpus import RawCorpus, ReadingOptions, Source, read_raw
 
 Scoring = Literal["default", "npmi"]
@@ -25,13 +26,7 @@ _Counts: TypeAlias = tuple[np.ndarray, np.ndarray]  # sorted distinct keys, how 
 
 @dataclass(frozen=True)
 class Phrases:
-    """Pairs of words, each with its score.
-
-    Attributes:
-        scores: (first word, second word) -> score, above the threshold.
-        delimiter: What stands between the two in the new word.
-        before: Phrases that are merged first, where these were learnt on top of others.
-    """
+    """Pairs of words, each with its score; those in `before`, on top of which these were learnt, are merged first."""
 
     scores: dict[tuple[str, str], float]
     delimiter: str = "_"
@@ -49,26 +44,18 @@ class Phrases:
         phrases: "Phrases | None" = None,
         **reading: Unpack[ReadingOptions],
     ) -> "Phrases":
-        """Find the pairs of a source.
+        """Find the pairs of a source (see `WordCorpus.read`) that occur `min_count` times and score above `threshold`.
 
             default   (count(a b) - min_count) / count(a) / count(b) * number of distinct words and pairs
             npmi      log(p(a b) / p(a) / p(b)) / -log p(a b), from -1 to 1
 
-        Args:
-            source: As `WordCorpus.read` takes it.
-            min_count: Words and pairs must occur so often.
-            threshold: The score must be above it.
-            scoring: Which of the two.
-            delimiter: What stands between the two words in the new one.
-            phrases: To be merged first.
-            **reading: How texts become words, see `ReadingOptions`.
+        `phrases` are merged first; `reading` tells how texts become words, see `ReadingOptions`.
         """
+        check_keywords(cls.learn, reading, ReadingOptions)
         if scoring not in ("default", "npmi"):
             raise ValueError(f"scoring={scoring!r} is not one of 'default', 'npmi'")
         if min_count < 1 or (scoring == "npmi" and not -1 <= threshold <= 1):
-            raise ValueError(
-                f"min_count={min_count} must be 1 or more, and the threshold of npmi from -1 to 1, got {threshold}"
-            )
+            raise ValueError(f"min_count={min_count} must be 1 or more, threshold={threshold} from -1 to 1 for npmi")
         raw = read_raw(source, **reading)
         if phrases is not None:
             raw = phrases.merge(raw)
@@ -103,15 +90,11 @@ class Phrases:
         if self.before is not None:
             raw = self.before.merge(raw)
         ids = {word: index for index, word in enumerate(raw.words)}
-        words = list(raw.words)
         pairs: dict[int, int] = {}
         for a, b in self.scores:
             if a in ids and b in ids:
-                name = a + self.delimiter + b
-                if name not in ids:
-                    ids[name] = len(words)
-                    words.append(name)
-                pairs[ids[a] << 32 | ids[b]] = ids[name]
+                pairs[ids[a] << 32 | ids[b]] = ids.setdefault(a + self.delimiter + b, len(ids))
+        words = list(ids)
         keys = np.array(sorted(pairs), dtype=np.int64)
         targets = np.array([pairs[key] for key in keys.tolist()], dtype=np.int32)
         counts = np.zeros(len(words), dtype=np.int64)
@@ -133,12 +116,12 @@ class Phrases:
 
     def save(self, path: str | Path) -> None:
         """Write JSON."""
-        Path(path).write_text(json.dumps(self._content(), ensure_ascii=False), encoding="utf-8")
 
-    def _content(self) -> dict:
-        before = None if self.before is None else self.before._content()
-        pairs = [[a, b, score] for (a, b), score in self.scores.items()]
-        return {"delimiter": self.delimiter, "pairs": pairs, "before": before}
+        def content(phrases: Phrases) -> dict:
+            pairs = [[*pair, score] for pair, score in phrases.scores.items()]
+            return {"delimiter": phrases.delimiter, "pairs": pairs, "before": phrases.before}
+
+        Path(path).write_text(json.dumps(self, default=content, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> "Phrases":
@@ -147,9 +130,7 @@ class Phrases:
             with open_text(path) as file:
                 return cls._built(json.load(file))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(
-                f"{path} is no file of phrases ({type(error).__name__}: {error}): save them again."
-            ) from error
+            raise ValueError(f"{path} is no file of phrases: save them again. {error!r}") from error
 
     @classmethod
     def _built(cls, content: dict) -> "Phrases":
@@ -165,7 +146,6 @@ def _pair_keys(block: np.ndarray) -> np.ndarray:
 
 
 def _count_pairs(raw: RawCorpus) -> _Counts:
-    """Count the distinct pairs, by their keys."""
     none = np.zeros(0, dtype=np.int64)
     total = waiting = none, none
     last = np.zeros(1, dtype=np.int32)
@@ -185,11 +165,7 @@ def _added(one: _Counts, other: _Counts) -> _Counts:
 
 
 def _merged(block: np.ndarray, keys: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Merge the pairs of a block from left to right: of overlapping ones the first, the third, ...
-
-    Returns:
-        The block, and whether its last word is still free to be the first of a pair.
-    """
+    """Merge pairs from left to right, and tell whether the last word is still free to be the first of one."""
     if len(keys) == 0 or len(block) < 2:
         return block, bool(len(keys) and len(block) and block[-1] != 0)
     pairs = _pair_keys(block)

@@ -40,33 +40,20 @@ _ASCII_WORDS = re.compile(r"\w+|[^\w\s\x00-\x1f\x7f]", re.ASCII)
 class ReadingOptions(TypedDict, total=False):
     """How a source becomes words."""
 
-    split: Split
-    """Where texts are cut: at "whitespace" alone (the default), or into "word"s and symbols."""
+    split: Split  # at "whitespace" alone (the default), or into "word"s and symbols
     lowercase: bool
-    """Whether to lower-case them; not by default."""
-    text_column: str
-    """Column of a dataset, "text" by default."""
-    cache_dir: str | Path | None
-    """Where the file of ids lies while the corpus is in use; the system's temporary folder by default."""
+    text_column: str  # of a dataset, "text" by default
+    cache_dir: str | Path | None  # where the file of ids lies while in use; by default the system's temporary folder
 
 
 @dataclass(frozen=True)
 class RawCorpus:
-    """A corpus as it was read: every word has an id, in the order of first sight.
+    """A corpus as it was read: every word has an id, in the order of first sight."""
 
-    Attributes:
-        path: File of int32 ids; id 0 ends a sentence.
-        words: Id -> word; the first is `END`.
-        counts: int64, how often each id occurs.
-        folder: Holds the file, and removes it when nothing refers to this any more.
-        split: How texts were cut into words.
-        lowercase: Whether they were lower-cased.
-    """
-
-    path: Path
-    words: list[str]
-    counts: np.ndarray
-    folder: tempfile.TemporaryDirectory
+    path: Path  # of int32 ids; id 0 ends a sentence
+    words: list[str]  # id -> word; the first is `END`
+    counts: np.ndarray  # int64, how often each id occurs
+    folder: tempfile.TemporaryDirectory  # removes the file when nothing refers to it any more
     split: Split
     lowercase: bool
 
@@ -82,12 +69,7 @@ class RawCorpus:
             start += len(block)
 
     def rewrite(self, pieces: Iterable[np.ndarray]) -> None:
-        """Put other ids in the place of all.
-
-        Args:
-            pieces: Made of `blocks`, one after another, none longer than its block: so what is read is always ahead
-                of what is written.
-        """
+        """Put other ids in the place of all; none of these pieces of `blocks` is longer, so reading stays ahead."""
         with self.path.open("r+b") as file:
             for piece in pieces:
                 piece.astype(ID, copy=False).tofile(file)
@@ -125,29 +107,23 @@ def read_raw(
 
 
 def _check_words(words: Iterable[str], source: Source) -> None:
-    """Refuse what is no word by its length: each is kept in memory."""
     for word in words:
         if len(word) > _LONGEST_WORD:
             where = f"{source}: " if isinstance(source, str | Path) else ""
-            raise ValueError(
-                f"{where}a word has {len(word)} characters, more than {_LONGEST_WORD}, and begins {word[:40]!r}. "
-                "Is it a text? split='word' cuts at symbols too; where nothing parts the words, cut them first."
-            )
+            fault = f"a word has {len(word)} characters, more than {_LONGEST_WORD}, and begins {word[:40]!r}"
+            cure = "split='word' cuts at symbols too; where nothing parts the words, cut them first"
+            raise ValueError(f"{where}{fault}. Is it a text? {cure}.")
 
 
 @contextmanager
 def _room_on_disk(folder: tempfile.TemporaryDirectory) -> Iterator[None]:
-    """Say where the room is lacking, for the temporary folder is often a small one."""
     try:
         yield
     except OSError as error:
         free = shutil.disk_usage(folder.name).free / 1e9
-        if free < 0.1:
-            raise OSError(
-                f"{folder.name} has {free:.2f} GB left; ids take 4 bytes a word. Name a folder with more room in "
-                "cache_dir."
-            ) from error
-        raise
+        if free >= 0.1:
+            raise
+        raise OSError(f"{folder.name} has {free:.2f} GB left; ids take 4 bytes a word: set cache_dir.") from error
 
 
 class _Splitter:
@@ -176,8 +152,14 @@ def _word_lists(source: Source, splitter: _Splitter, text_column: str) -> Iterat
     if isinstance(source, str | Path):
         yield from _from_file(Path(source), splitter)
         return
+    if isinstance(source, Mapping):
+        held = ", ".join(map(repr, source))
+        raise TypeError(f"The source is a {type(source).__name__} of {held}: pass one of these.")
+    if not isinstance(source, Iterable):
+        raise TypeError(f"The source is {source!r}: give a text file, a dataset, or texts or lists of words.")
+    rows = rows_of_column(source, text_column) if isinstance(source, Dataset | IterableDataset) else source
     batch: list[str] = []
-    for number, row in enumerate(_rows(source, text_column)):
+    for number, row in enumerate(rows):
         words = splitter(row) if isinstance(row, str) else _checked_words(row, number, splitter.lowercase)
         batch += [*words, END]
         if len(batch) >= _BATCH:
@@ -186,22 +168,10 @@ def _word_lists(source: Source, splitter: _Splitter, text_column: str) -> Iterat
     yield batch
 
 
-def _rows(source: Any, text_column: str) -> Iterable[Any]:
-    if isinstance(source, Mapping):
-        raise TypeError(
-            f"The source is a {type(source).__name__} of {', '.join(map(repr, source))}: pass one of these."
-        )
-    if not isinstance(source, Iterable):
-        raise TypeError(f"The source is {source!r}: give a text file, a dataset, or texts or lists of words.")
-    return rows_of_column(source, text_column) if isinstance(source, Dataset | IterableDataset) else source
-
-
-def _checked_words(row: Any, number: int, lowercase: bool) -> list[str]:
+def _checked_words(row: Any, place: int, lowercase: bool) -> list[str]:
     if isinstance(row, list | tuple) and all(isinstance(word, str) for word in row):
         return [word.lower() if lowercase else word for word in row]
-    raise TypeError(
-        f"row {number} is {str(row)[:60]!r} ({type(row).__name__}): each must be a text or a list of words (strings)"
-    )
+    raise TypeError(f"row {place} is {str(row)[:60]!r} ({type(row).__name__}): each must be a text or a list of words")
 
 
 def _from_file(path: Path, splitter: _Splitter) -> Iterator[list[str]]:
@@ -209,9 +179,7 @@ def _from_file(path: Path, splitter: _Splitter) -> Iterator[list[str]]:
         raise FileNotFoundError(f"There is no text file {str(path)!r}; a text itself belongs into a list.")
     packed = Path(path.stem).suffix if path.suffix in PACKED else ""
     if {path.suffix, packed} & set(FORMATS):
-        raise ValueError(
-            f"{path} is a table, not a text: read it with datasets.load_dataset, and name its column in text_column."
-        )
+        raise ValueError(f"{path} is a table, not a text: read it with datasets.load_dataset, and give text_column.")
     with open_text(path) as file:
         for text in _whole_words(file):
             yield splitter(text)

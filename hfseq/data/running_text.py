@@ -17,13 +17,10 @@ class RunningTextSettings(SourceSettings):
     streaming: bool = option(False, "read a Hub dataset as it is downloaded, keep no copy")
 
     def __post_init__(self) -> None:
-        """Refuse what names no text."""
         super().__post_init__()
         if self.streaming and self.hub_id is None:
-            raise ValueError(
-                f"data.streaming=true is for datasets of the Hub, but {self.path or self.name!r} is read: "
-                "leave streaming out."
-            )
+            read = f"but {self.path or self.name!r} is read"
+            raise ValueError(f"data.streaming=true is for datasets of the Hub, {read}: leave streaming out.")
 
 
 def open_source(settings: RunningTextSettings) -> Path | Dataset | IterableDataset:

@@ -25,63 +25,44 @@ _EDGES = f"[{re.escape(string.punctuation)}]+"
 
 
 def export_sentence_transformers(
-    vectors: KeyedVectors,
-    folder: str | Path,
-    *,
-    layout: Literal["static", "word"] = "static",
-    lowercase: bool = False,
+    vectors: KeyedVectors, folder: str | Path, *, layout: Literal["static", "word"] = "static", lowercase: bool = False
 ) -> None:
     """Write a folder that `SentenceTransformer(folder)` loads: `encode` gives the mean of the words' vectors.
 
-    Words without a vector are left out of the mean in both layouts; a text of none but such words becomes zeros.
+    Words without a vector are left out of the mean; a text of none but such words becomes zeros.
 
     Args:
-        vectors: The words and their vectors; they are written as float32.
-        folder: Made if it does not exist.
         layout: "static" is one `StaticEmbedding`, the fast one: words end at white space, and punctuation at their
             edges is taken as words of its own. "word" is `WordEmbeddings` and `Pooling`: words end at white space, and
             one without a vector is looked up again without the punctuation at its edges, then in lower case.
-        lowercase: Whether texts are lower-cased first: true for vectors that were trained on lower-cased text.
+        lowercase: Lower-case texts first: true for vectors that were trained on lower-cased text.
     """
     keys = [(row, key) for row, key in enumerate(vectors.index_to_key) if key is not None]  # none: a row set aside
     words = [str(key) for _, key in keys]
     rows = checked_rows(words, vectors.vectors[[row for row, _ in keys]])
     if "" in words:
         raise ValueError("The empty word can have no vector; leave it out.")
-    target = Path(folder)
-    writers = {"static": _write_static, "word": _write_word}
-    if layout not in writers:
+    if layout not in ("static", "word"):
         raise ValueError(f"layout is {layout!r}; it can be 'static' or 'word'.")
-    lost = writers[layout](target, words, rows, lowercase)
-    if lost:
-        logger.warning(
-            "%d of %d words, such as %s, are found in no text: they hold spaces, capitals that lowercase=True takes "
-            "away, or punctuation at their edges.",
-            len(lost),
-            len(words),
-            lost[:5],
-        )
+    write = _write_static if layout == "static" else _write_word
+    if lost := write(Path(folder), words, rows, lowercase):
+        why = "they hold spaces, capitals that lowercase=True takes away, or punctuation at their edges"
+        logger.warning("%d of %d words, such as %s, are found in no text: %s.", len(lost), len(words), lost[:5], why)
 
 
 def export_text_encoder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
     """Write a folder that `SentenceTransformer(folder)` loads, after `import hfseq`: texts become means of outputs.
 
-    The folder says how wide the vectors are. For an ordinary checkpoint sentence-transformers reports
-    `config.hidden_size`, which is one direction of a bidirectional network, and not always the last layer's.
-
-    Args:
-        model: A recurrent network or a transformer; a head stays behind.
-        tokenizer: The model's.
-        folder: Made if it does not exist.
+    A head stays behind. The folder says how wide the vectors are: for an ordinary checkpoint sentence-transformers
+    reports `config.hidden_size`, which is one direction of a bidirectional network, and not always the last layer's.
     """
     body: Any = model.base_model
+    fault = f"{type(model).__name__} is no encoder of texts"
     if not hasattr(body.config, "output_size"):
-        raise ValueError(
-            f"{type(model).__name__} is no encoder of texts: export a recurrent network or a transformer, or word "
-            "vectors with export_sentence_transformers."
-        )
+        cure = "export a recurrent network or a transformer, or word vectors with export_sentence_transformers"
+        raise ValueError(f"{fault}: {cure}.")
     if body.config.is_encoder_decoder:
-        raise ValueError(f"{type(model).__name__} is no encoder of texts: it answers one with another.")
+        raise ValueError(f"{fault}: it answers one with another.")
     target = Path(folder)
     body.save_pretrained(target)
     tokenizer.save_pretrained(target)
@@ -113,27 +94,22 @@ def _write_static(target: Path, words: Sequence[str], rows: np.ndarray, lowercas
 
 
 def _static_tokenizer(words: Sequence[str], lowercase: bool) -> Tokenizer:
-    """Whole words, and nothing for an unknown one, where a WordLevel model would need an unknown token's vector.
+    """Make one of whole words and nothing for an unknown one, where WordLevel would need an unknown token's vector.
 
-    The model is a BPE without merges: a word is in the vocabulary or falls apart into characters, and no character is
-    in the vocabulary because everything there begins with the mark of a word and goes on after it.
+    This BPE has no merges: a word is in the vocabulary or falls apart into characters, and no character is there
+    because everything there begins with the mark of a word and goes on after it.
     """
     vocabulary = {_WORD_START + word: index for index, word in enumerate(words)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
     lower = [normalizers.Lowercase()] if lowercase else []
     tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(), *lower])
-    edges = Regex(rf"(?<=\s){_EDGES}|^{_EDGES}|{_EDGES}(?=\s|$)")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(edges, "isolated"),
-            pre_tokenizers.Metaspace(replacement=_WORD_START, prepend_scheme="always", split=True),
-        ]
-    )
+    edges = pre_tokenizers.Split(Regex(rf"(?<=\s){_EDGES}|^{_EDGES}|{_EDGES}(?=\s|$)"), "isolated")
+    words_of_text = pre_tokenizers.Metaspace(replacement=_WORD_START, prepend_scheme="always", split=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([edges, words_of_text])
     return tokenizer
 
 
 def _write_word(target: Path, words: Sequence[str], rows: np.ndarray, lowercase: bool) -> list[str]:
-    """Write `WordEmbeddings` and `Pooling`; return the words that no text can reach."""
     embeddings, pooling = target / "0_WordEmbeddings", target / "1_Pooling"
     cut = {"tokenizer_class": f"{_MODULES}.tokenizer.WhitespaceTokenizer", "max_seq_length": 1_000_000}
     known = {"vocab": list(words), "stop_words": [], "do_lower_case": lowercase}

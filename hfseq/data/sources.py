@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
-from ..models.packed_files import check_plain, not_in_encoding
+from ..models.packed_files import check_plain, not_in_encoding, reading
 from ..settings import check_known, option
 from .embedded.load import load_embedded
-from .json_files import check_json
 
-Formats: TypeAlias = Mapping[str, tuple[str, dict[str, Any]]]
-"""Suffix of a file -> builder of `datasets`, and its options."""
+Formats: TypeAlias = Mapping[str, tuple[str, dict[str, Any]]]  # suffix -> builder of `datasets`, and its options
+ReadFile: TypeAlias = Callable[[Path], Dataset]
 
 # An empty cell is an empty text and "NA" or "null" is a word: pandas would turn them into missing values.
 FORMATS: Formats = {
@@ -27,6 +27,7 @@ FORMATS: Formats = {
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
 }
+_DEEPEST = 100  # lists and objects of JSON inside each other; no table needs as many
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
@@ -43,11 +44,8 @@ class SourceSettings:
     seed: int = option(0, "seed of generated data, and of all that is drawn from the rows")
 
     def __post_init__(self) -> None:
-        """Refuse what names no data."""
         if self.name is None and self.path is None:
-            raise ValueError(
-                "no data: give data.name (a Hub dataset or `embedded`) or data.path (a folder or a file)."
-            )
+            raise ValueError("no data: give data.name (a Hub dataset or `embedded`) or data.path (a folder or a file)")
 
     @property
     def hub_id(self) -> str | None:
@@ -60,12 +58,9 @@ class SplitSettings(SourceSettings):
     """Where the data come from, and which splits are used."""
 
     splits: dict[str, str] | None = option(None, "which splits to use, {train: ..., validation: ..., test: ...}")
-    validation_fraction: float = option(
-        0.1, "share of train that becomes validation where there is none", was="validation_share"
-    )
+    validation_fraction: float = option(0.1, "share of train for validation if there is none", was="validation_share")
 
     def __post_init__(self) -> None:
-        """Refuse splits and cuts that cannot be."""
         super().__post_init__()
         if not 0 < self.validation_fraction < 1:
             raise ValueError(f"validation_fraction={self.validation_fraction} must lie between 0 and 1.")
@@ -74,15 +69,9 @@ class SplitSettings(SourceSettings):
 
 
 def load_splits(
-    source: SplitSettings, formats: Formats = FORMATS, read_other: Callable[[Path], Dataset] | None = None
+    source: SplitSettings, formats: Formats = FORMATS, read_other: ReadFile | None = None
 ) -> dict[str, Dataset]:
-    """Read train and, where they are there, validation and test.
-
-    Args:
-        source: Which data; `splits` names the three, without it their usual names count.
-        formats: Of local files.
-        read_other: Reads a file that has none of these formats; without it such a file is refused.
-    """
+    """Read train and, where they are there, validation and test, by their usual names or those in `splits`."""
     found = read_splits(source, (source.splits or {}).values(), formats=formats, read_other=read_other)
     chosen = source.splits
     if chosen is None:
@@ -91,9 +80,8 @@ def load_splits(
     for name in chosen.values():
         check_known(name, found, "data.splits", kind="split")
     if "train" not in chosen:
-        raise ValueError(
-            f"The data has no train split, only {', '.join(found)}; name one with '--data.splits={{train: NAME}}'."
-        )
+        held = ", ".join(found)
+        raise ValueError(f"The data has no train split, only {held}; name one with '--data.splits={{train: NAME}}'.")
     return {split: found[name] for split, name in chosen.items()}
 
 
@@ -103,31 +91,24 @@ def read_splits(
     *,
     streaming: bool = False,
     formats: Formats = FORMATS,
-    read_other: Callable[[Path], Dataset] | None = None,
+    read_other: ReadFile | None = None,
 ) -> dict[str, Dataset]:
     """Read every split of the source, with the columns that it has.
 
-    Args:
-        source: Which data.
-        names: Of splits in a folder, besides the usual ones: a file of another name is no split.
-        streaming: Download nothing of a Hub dataset before it is read; its splits are then `IterableDataset`s.
-        formats: Of local files.
-        read_other: See `load_splits`.
+    In a folder a file is a split if it has a usual name or one of `names`; `read_other` reads files of other formats.
+    Of a Hub dataset `streaming` downloads nothing before it is read; its splits are then `IterableDataset`s.
     """
     path = source.path
     if path is None:
         return load_embedded(seed=source.seed) if source.name == "embedded" else _read_hub(source, streaming)
     if isinstance(path, str) and existing_path(path).is_dir():
         return _read_folder(existing_path(path), names, formats)
-    files = {"train": path} if isinstance(path, str) else path
-    splits = {}
-    for split, file in files.items():
-        found = existing_path(file)
-        if read_other is not None and found.suffix not in formats:
-            splits[split] = read_other(found)
-        else:
-            splits[split] = _read_files([found], formats)
-    return splits
+    named = {"train": path} if isinstance(path, str) else path
+    files = {split: existing_path(file) for split, file in named.items()}
+    return {
+        split: read_other(file) if read_other and file.suffix not in formats else _read_files([file], formats)
+        for split, file in files.items()
+    }
 
 
 def existing_path(path: str) -> Path:
@@ -144,15 +125,12 @@ def _read_hub(source: SourceSettings, streaming: bool) -> dict[str, Dataset]:
     try:
         return load_dataset(name, source.config, revision=source.revision, streaming=streaming)
     except DatasetNotFoundError as error:
-        raise FileNotFoundError(
-            f"{where} is neither `embedded` nor a dataset that the Hub shows you: check the spelling, and the login "
-            f"for a private one; local files are given by --data.path. {error}"
-        ) from error
+        cure = "check the spelling, and the login for a private one; --data.path reads local files"
+        raise FileNotFoundError(f"{where} is neither `embedded` nor a dataset on the Hub: {cure}. {error}") from error
     except ConnectionError as error:
-        raise ConnectionError(
-            f"{where} is not in the local cache and the Hub cannot be reached. Give a local copy with "
-            f"--data.path=FOLDER, or run once with a network: later runs read the cache. {error}"
-        ) from error
+        fault = f"{where} is not in the local cache and the Hub cannot be reached"
+        cure = "Give a local copy with --data.path=FOLDER, or run once with a network, which fills the cache"
+        raise ConnectionError(f"{fault}. {cure}. {error}") from error
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{where}, data.config={source.config!r}: {error}") from error
 
@@ -174,10 +152,8 @@ def _read_folder(folder: Path, names: Iterable[str], formats: Formats) -> dict[s
             files.setdefault(match["split"], []).append(file)
     if not files:
         held = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
-        raise ValueError(
-            f"{where} holds no train file ({' '.join(f'train{suffix}' for suffix in formats)}) and no saved dataset; "
-            f"it holds {held}."
-        )
+        trains = " ".join(f"train{suffix}" for suffix in formats)
+        raise ValueError(f"{where} holds no train file ({trains}) and no saved dataset; it holds {held}.")
     return {split: _read_files(parts, formats) for split, parts in files.items()}
 
 
@@ -190,7 +166,7 @@ def _read_files(files: list[Path], formats: Formats) -> Dataset:
     for file in files:
         check_plain(file)  # datasets would unpack it, and take all files of an archive for one
         if builder == "json":
-            check_json(file)
+            _check_json(file)
     try:
         rows = load_dataset(builder, data_files=[str(file) for file in files], split="train", **options)
     except (DatasetGenerationError, ValueError, StopIteration, pa.ArrowException) as error:
@@ -204,15 +180,34 @@ def _read_files(files: list[Path], formats: Formats) -> Dataset:
     return rows
 
 
-def take_columns(rows: Dataset, split: str, settings: SourceSettings, **columns: str) -> Dataset:
-    """Keep the columns that settings name, each row of which has a value, and rename them.
+def _check_json(path: Path) -> None:
+    """Refuse what is not UTF-8, or so deeply nested that some parsers of JSON or JSON Lines crash."""
+    depth = 0
+    with reading(path), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            line.decode("utf-8")
+            bare = _without_strings(line)
+            opened, closed = (bare.count(pair[:1]) + bare.count(pair[1:]) for pair in (b"[{", b"]}"))
+            if depth + opened > _DEEPEST and depth + _peak(bare) > _DEEPEST:
+                fault = f"lists and objects are nested deeper than {_DEEPEST}"
+                raise ValueError(f"{path}, line {number}: {fault}; is it a table? Remove such rows.")
+            depth = max(depth + opened - closed, 0)
 
-    Args:
-        rows: A split with the columns of its source.
-        split: Its name, for messages.
-        settings: They name the columns.
-        **columns: Field of the settings -> new name.
-    """
+
+def _without_strings(line: bytes) -> bytes:
+    """Keep what stands outside of quotes; also what follows a quote that is never closed."""
+    parts = line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+    return b"".join([*parts[::2], *(parts[-1:] if len(parts) % 2 == 0 else [])])
+
+
+def _peak(bare: bytes) -> int:
+    """Return how deep it goes from where it begins."""
+    marks = np.frombuffer(bare.translate(None, bytes(set(range(256)) - set(b"[]{}"))), dtype=np.uint8)
+    return int(np.where(np.isin(marks, list(b"[{")), 1, -1).cumsum().max(initial=0))
+
+
+def take_columns(rows: Dataset, split: str, settings: SourceSettings, **columns: str) -> Dataset:
+    """Keep the columns that settings name, each row of which has a value; `columns`: field of settings -> new name."""
     if rows.num_rows == 0:
         raise ValueError(f"Split {split!r} is empty; give rows, or choose other splits with data.splits.")
     names = {getattr(settings, setting): column for setting, column in columns.items()}

@@ -38,14 +38,9 @@ class TaggedSettings(DataSettings):
 
 @dataclass(frozen=True)
 class TaggedTask:
-    """Prepared words, and what a model needs to know of their tags.
+    """Prepared words, and what a model needs to know of their tags."""
 
-    Attributes:
-        dataset: splits train, validation and, where the source has one, test; columns `tokens` and `labels`.
-        label_names: one name for each tag, in the order of the ids.
-    """
-
-    dataset: DatasetDict
+    dataset: DatasetDict  # columns `tokens` and `labels`
     label_names: list[str]
 
     @property
@@ -84,21 +79,19 @@ def _check_strays(dataset: DatasetDict, names: list[str], settings: TaggedSettin
     for split, rows in dataset.items():
         for number, row in enumerate(rows[_LABELS][:]):
             if wanted in row:
-                word = rows[number][_TOKENS][row.index(wanted)]
-                raise ValueError(
-                    f"data.label_column={settings.label_column!r} holds tags such as O and "
-                    f"{next(name for name in names if tell_entities([name]))}, and {odd[0]!r}, which tells no entity "
-                    f"(split {split!r}, row {number}, word {word!r}). Is it a slip, a header line, or another column?"
-                )
+                good = next(name for name in names if tell_entities([name]))
+                held = f"data.label_column={settings.label_column!r} holds tags such as O and {good}, and {odd[0]!r}"
+                where = f"split {split!r}, row {number}, word {rows[number][_TOKENS][row.index(wanted)]!r}"
+                cure = "Is it a slip, a header line, or another column?"
+                raise ValueError(f"{held}, which tells no entity ({where}). {cure}")
 
 
 def _words_and_tags(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset:
     rows = take_columns(sentences(rows, split), split, settings, text_column=_TOKENS, label_column=_LABELS)
     words = rows.features[_TOKENS]
     if not (isinstance(words, List) and is_text(words.feature)):
-        raise ValueError(
-            f"Split {split!r}: data.text_column={settings.text_column!r} holds {spelled(words)}, not lists of words."
-        )
+        held = f"data.text_column={settings.text_column!r} holds {spelled(words)}"
+        raise ValueError(f"Split {split!r}: {held}, not lists of words.")
     _check_rows(rows, split, settings)
     return _with_words(rows, split)
 
@@ -111,18 +104,15 @@ def _check_rows(rows: Dataset, split: str, settings: TaggedSettings) -> None:
     counts = pc.list_value_length(words), pc.list_value_length(tags)
     row = pc.index(pc.not_equal(*counts), True).as_py()
     if row >= 0:
-        raise ValueError(
-            f"Split {split!r}, row {row} has {counts[0][row]} words ({settings.text_column!r}) and {counts[1][row]} "
-            f"tags ({settings.label_column!r}): each word needs one tag. It begins {words[row].as_py()[:5]}."
-        )
+        own, begin = f"{counts[0][row]} words ({settings.text_column!r})", words[row].as_py()[:5]
+        own += f" and {counts[1][row]} tags ({settings.label_column!r})"
+        raise ValueError(f"Split {split!r}, row {row} has {own}: each word needs one tag. It begins {begin}.")
     blank = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(pc.list_flatten(words)), ""), True)
     place = pc.index(blank, True).as_py()
     if place >= 0:
         row = pc.list_parent_indices(words)[place].as_py()
-        raise ValueError(
-            f"Split {split!r}, row {row} holds a word that is empty or blank: {words[row].as_py()}. Remove it and its "
-            "tag."
-        )
+        fault = f"row {row} holds a word that is empty or blank: {words[row].as_py()}"
+        raise ValueError(f"Split {split!r}, {fault}. Remove it and its tag.")
 
 
 def _with_words(rows: Dataset, split: str) -> Dataset:
@@ -130,16 +120,13 @@ def _with_words(rows: Dataset, split: str) -> Dataset:
     kept = pc.indices_nonzero(pc.list_value_length(column_values(rows, _TOKENS))).to_pylist()
     if len(kept) == rows.num_rows:
         return rows
-    logger.warning(
-        "Split %r: %d of %d rows hold no word and are left out.", split, rows.num_rows - len(kept), len(rows)
-    )
+    logger.warning("Split %r: %d of %d rows hold no word and are left out.", split, len(rows) - len(kept), len(rows))
     if not kept:
         raise ValueError(f"Split {split!r} holds no word at all; give rows with words.")
     return rows.select(kept)
 
 
 def _with_iob2(dataset: DatasetDict, names: list[str]) -> tuple[DatasetDict, list[str]]:
-    """Write the entities in IOB2, with new names, unless they are written so already."""
     rows = {split: [[names[index] for index in row] for row in part[_LABELS][:]] for split, part in dataset.items()}
     written = {split: [in_iob2(tags) for tags in part] for split, part in rows.items()}
     pairs = [f"{prefix}-{kind}" for kind in kinds(names) for prefix in "BI"]
@@ -166,11 +153,10 @@ def tokenize_words(
     leaves nothing of (a lone control character) is read as its unknown token, so that each word has a place.
 
     Args:
-        dataset: As `load_tagged` makes it.
+        dataset: Of `load_tagged`.
         tokenizer: One that sees where the words of a list end, see `hfseq.tokenization`.
         names: Of the tags, in the order of their ids.
-        max_length: Longer texts are cut to so many tokens, special tokens included; a warning tells how many words
-            lost their tag.
+        max_length: Longer texts are cut to so many tokens, special tokens included, after a warning.
         label_all_tokens: Tag the other tokens of a word as well: inside the entity that its first one begins, or as
             the first one. For training only, as measures count words.
     """
@@ -186,10 +172,8 @@ def tokenize_words(
         desc="Tokenizing",
     )
     if lost := sum(tokens[_LOST][:]):
-        words = sum(map(len, dataset[_TOKENS][:]))
-        logger.warning(
-            "%d of %d words are left out with their tags: the texts are cut to %d tokens.", lost, words, max_length
-        )
+        warning = "%d of %d words are left out with their tags: the texts are cut to %d tokens."
+        logger.warning(warning, lost, sum(map(len, dataset[_TOKENS][:])), max_length)
     return tokens.remove_columns(_LOST)
 
 
@@ -198,8 +182,7 @@ def _tags_of_later_tokens(names: Sequence[str]) -> list[int]:
     ids = {name: index for index, name in enumerate(names)}
     if not tell_entities(names):
         return list(ids.values())
-    inside = {name: ids.get(f"I-{name[2:]}", IGNORED_LABEL) for name in names if name.startswith("B-")}
-    return [inside.get(name, index) for name, index in ids.items()]
+    return [ids.get(f"I-{name[2:]}", IGNORED_LABEL) if name.startswith("B-") else index for name, index in ids.items()]
 
 
 def _tokenize(
@@ -226,7 +209,6 @@ def _cut(ids: _Ids, words: _Words, max_length: int) -> tuple[_Ids, _Words]:
 
 
 def _encoded(rows: list[list[str]], tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[_Ids, _Words]]:
-    """Turn each row into ids, and the place of the word that each id belongs to."""
     encoded = tokenizer(rows, is_split_into_words=True, truncation=False, verbose=False)
     for index, words in enumerate(rows):
         ids, places = encoded["input_ids"][index], encoded.word_ids(index)

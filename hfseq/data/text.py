@@ -21,6 +21,7 @@ _MISSING = {"nan", "na", "n/a", "null", "none", "inf", "-inf", "-", "?"}
 _MANY_CLASSES = 1000
 _NAMED = 10  # labels that a message names
 _CELLS = 1 << 30  # of the table of rows by labels, four bytes each
+_LIKE_IDS = "which looks like a column of ids; check data.label_column, or name the classes with data.label_names."
 
 
 @dataclass
@@ -32,7 +33,6 @@ class DataSettings(SplitSettings):
     max_rows: int | None = option(None, "rows kept of each split, drawn with `seed`")
 
     def __post_init__(self) -> None:
-        """Refuse what names no data, no labels or no rows."""
         super().__post_init__()
         if self.max_rows is not None and self.max_rows < 1:
             raise ValueError(f"max_rows={self.max_rows} must be at least 1; null keeps every row.")
@@ -44,18 +44,11 @@ class DataSettings(SplitSettings):
 
 @dataclass(frozen=True)
 class TextTask:
-    """Prepared texts, and what a model needs to know of their labels.
+    """Prepared texts, and what a model needs to know of their labels."""
 
-    Attributes:
-        dataset: splits train, validation and, where the source has one, test; columns `text` and `labels`.
-        problem_type: in the words of Hugging Face: `single_label_classification`, `multi_label_classification`
-            or `regression`.
-        label_names: one name for each output of the model; for regression the name of the label column.
-    """
-
-    dataset: DatasetDict
-    problem_type: str
-    label_names: list[str]
+    dataset: DatasetDict  # columns `text` and `labels`
+    problem_type: str  # `single_label_classification`, `multi_label_classification` or `regression`
+    label_names: list[str]  # one for each output of the model; for regression the name of the label column
 
 
 def load_text_dataset(settings: DataSettings) -> TextTask:
@@ -69,19 +62,13 @@ def load_text_dataset(settings: DataSettings) -> TextTask:
 def _texts(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
     rows = take_columns(rows, split, settings, text_column="text", label_column="labels")
     if not is_text(rows.features["text"]):
-        kind = spelled(rows.features["text"])
-        raise ValueError(f"Split {split!r}: data.text_column={settings.text_column!r} holds {kind}, not texts.")
+        held = f"data.text_column={settings.text_column!r} holds {spelled(rows.features['text'])}"
+        raise ValueError(f"Split {split!r}: {held}, not texts.")
     return rows
 
 
 def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
-    """Turn the column `text` into `input_ids` and `length`; every other column stays.
-
-    Args:
-        dataset: Rows with a column `text`; an empty text gives the special tokens alone.
-        tokenizer: Any.
-        max_length: Longer texts are cut to this many tokens, special tokens included.
-    """
+    """Turn `text` into `input_ids`, at most `max_length` with the special tokens, and `length`; the rest stays."""
     options = {"tokenizer": tokenizer, "max_length": max_length}
     return dataset.map(_tokenize, batched=True, fn_kwargs=options, remove_columns=["text"], desc="Tokenizing")
 
@@ -89,14 +76,8 @@ def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_l
 def _tokenize(
     batch: dict[str, list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int | None
 ) -> dict[str, list[Any]]:
-    encoded = tokenizer(
-        batch["text"],
-        truncation=max_length is not None,
-        max_length=max_length,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-    )
-    return {"input_ids": encoded["input_ids"], "length": [len(ids) for ids in encoded["input_ids"]]}
+    ids = tokenizer(batch["text"], truncation=max_length is not None, max_length=max_length)["input_ids"]
+    return {"input_ids": ids, "length": list(map(len, ids))}
 
 
 def is_text(feature: Any) -> bool:
@@ -112,7 +93,6 @@ def spelled(feature: Any) -> str:
 
 
 def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
-    """Check the labels of all splits together and turn them into what a model takes."""
     if settings.label_names is None:
         _check_odd_labels(dataset, settings)
     feature = common_feature(dataset)
@@ -147,27 +127,21 @@ def _check_odd_labels(dataset: DatasetDict, settings: DataSettings) -> None:
         are_scores = len(odd) < len(numbers) and not all(number.strip().isdecimal() for number in numbers)
         if odd and numbers and (are_scores or _MISSING.issuperset(label.strip().lower() for label in odd)):
             row = pc.index(pc.is_in(values, value_set=pa.array(odd, values.type)), True).as_py()
-            raise ValueError(
-                f"Split {split!r}, row {row}: the label is {values[row].as_py()!r} among numbers such as "
-                f"{min(numbers)}. If {settings.label_column!r} holds scores, fix or remove such rows; if it holds "
-                "classes, name them in data.label_names."
-            )
+            found = f"the label is {values[row].as_py()!r} among numbers such as {min(numbers)}"
+            cure = "holds scores, fix or remove such rows; if it holds classes, name them in data.label_names"
+            raise ValueError(f"Split {split!r}, row {row}: {found}. If {settings.label_column!r} {cure}.")
 
 
 def _with_multi_hot(dataset: DatasetDict, names: list[str]) -> DatasetDict:
-    """Turn lists of labels into rows of 0 and 1, unless no disk has room for them."""
     rows = max(split.num_rows for split in dataset.values())
     if rows * len(names) > _CELLS:
-        raise ValueError(
-            f"{rows} rows of {len(names)} possible labels are a table of {rows * len(names)} numbers, more than "
-            f"{_CELLS}: keep the most frequent labels, or fewer rows."
-        )
+        table = f"{rows} rows of {len(names)} possible labels are a table of {rows * len(names)} numbers"
+        raise ValueError(f"{table}, more than {_CELLS}: keep the most frequent labels, or fewer rows.")
     features = Features({"text": dataset["train"].features["text"], "labels": List(Value("float32"))})
     return dataset.map(_multi_hot, batched=True, fn_kwargs={"names": names}, features=features)
 
 
 def _multi_hot(batch: dict[str, list[Any]], names: list[str]) -> dict[str, list[Any]]:
-    """Mark the labels of each row, which are names or their places."""
     present = [{names[label] if isinstance(label, int) else label for label in labels} for labels in batch["labels"]]
     return {"labels": [[float(name in own) for name in names] for own in present]}
 
@@ -178,10 +152,8 @@ def common_feature(dataset: DatasetDict) -> Any:
     kinds = {split: _kind(feature) for split, feature in features.items()}
     if None in kinds.values() or len(set(kinds.values())) > 1:
         found = ", ".join(f"{split}: {spelled(feature)}" for split, feature in features.items())
-        raise ValueError(
-            f"The labels are of mixed or unknown types ({found}); every row of every split needs the same: "
-            "class names, integers, booleans, floats, or lists of names or integers."
-        )
+        wanted = "class names, integers, booleans, floats, or lists of names or integers"
+        raise ValueError(f"The labels are of mixed or unknown types ({found}); all rows need the same: {wanted}.")
     names = [feature.names for feature in features.values() if isinstance(feature, ClassLabel)]
     if any(other != names[0] for other in names):
         raise ValueError(f"The splits name their classes differently: {names}; cast them to one ClassLabel.")
@@ -189,7 +161,6 @@ def common_feature(dataset: DatasetDict) -> Any:
 
 
 def _kind(feature: Any) -> str | None:
-    """Return what the labels are; None for what no model here takes."""
     if isinstance(feature, List):
         inner = _kind(feature.feature)
         return f"list of {inner}" if inner in ("class", "name", "integer") else None
@@ -202,7 +173,7 @@ def _kind(feature: Any) -> str | None:
 
 
 def class_names(feature: Any, dataset: DatasetDict, settings: DataSettings) -> list[str]:
-    """Return the names of all classes, once every label of every split is known to be one of them."""
+    """Return the names of all classes, once every label is known to be one of them."""
     seen = {split: _distinct(rows, split) for split, rows in dataset.items()}
     kind, given = _kind(feature), settings.label_names
     if kind == "class":
@@ -216,8 +187,9 @@ def class_names(feature: Any, dataset: DatasetDict, settings: DataSettings) -> l
     if kind == "class" and len(names) != len(feature.names):
         raise ValueError(f"data.label_names={names} must rename the classes of the data, {feature.names}.")
     declared = given is not None or kind in ("class", "truth")
-    if not declared:
-        _check_count(len(names), len(_label_values(dataset["train"])))
+    num_labels = len(_label_values(dataset["train"]))
+    if not declared and len(names) > _MANY_CLASSES and 2 * len(names) > num_labels:  # most are seen once
+        raise ValueError(f"The {num_labels} labels of train are of {len(names)} kinds, {_LIKE_IDS}")
     for split, labels in seen.items():
         _check_labels(split, labels, names, kind == "name", declared)
         if unseen := labels - seen["train"]:
@@ -229,24 +201,11 @@ def class_names(feature: Any, dataset: DatasetDict, settings: DataSettings) -> l
 
 def _numbered(highest: int, num_rows: int) -> list[str]:
     if highest >= max(num_rows, 1000):
-        raise ValueError(
-            f"The labels of train reach {highest} in {num_rows} rows, which looks like a column of ids; check "
-            "data.label_column, or name the classes with data.label_names."
-        )
+        raise ValueError(f"The labels of train reach {highest} in {num_rows} rows, {_LIKE_IDS}")
     return [str(index) for index in range(highest + 1)]
 
 
-def _check_count(names: int, labels: int) -> None:
-    """Refuse so many classes that most are seen once."""
-    if names > _MANY_CLASSES and 2 * names > labels:
-        raise ValueError(
-            f"The {labels} labels of train are of {names} kinds, which looks like a column of ids or texts; check "
-            "data.label_column, or name the classes with data.label_names."
-        )
-
-
 def _label_values(rows: Dataset) -> pa.ChunkedArray:
-    """Return all labels of a split, those of lists one after another."""
     values = column_values(rows, "labels")
     return pc.list_flatten(values) if is_list(values) else values
 
@@ -257,7 +216,6 @@ def is_list(values: pa.ChunkedArray) -> bool:
 
 
 def _some(labels: Iterable[Any]) -> str:
-    """Name the first few labels in an error."""
     ordered = sorted(labels)
     return f"{ordered[:_NAMED]}" + (f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else "")
 
@@ -272,31 +230,23 @@ def _distinct(rows: Dataset, split: str) -> set[Any]:
 def _check_labels(split: str, labels: set[Any], names: list[str], are_names: bool, declared: bool) -> None:
     where = f"Split {split!r}"
     if -1 in labels:
-        raise ValueError(
-            f"{where} has the label -1, the mark of rows without a label (as in GLUE's test splits); leave the split "
-            "out, for example with '--data.splits={train: train, validation: validation}'."
-        )
-    unknown = sorted(labels - set(names)) if are_names else sorted(labels - set(range(len(names))))
-    if not unknown:
-        return
-    if not declared:
-        raise ValueError(
-            f"{where} has the labels {_some(unknown)}, which train never shows; remove those rows, or declare all "
-            "classes with data.label_names."
-        )
-    if are_names:
+        cure = "leave the split out, for example with '--data.splits={train: train, validation: validation}'"
+        raise ValueError(f"{where} has the label -1, the mark of rows without a label; {cure}.")
+    unknown = sorted(labels - set(names if are_names else range(len(names))))
+    if unknown and not declared:
+        cure = "remove those rows, or declare all classes with data.label_names"
+        raise ValueError(f"{where} has the labels {_some(unknown)}, which train never shows; {cure}.")
+    if unknown and are_names:
         check_known(unknown[0], names, where, kind="label")
-    raise ValueError(
-        f"{where} has the labels {_some(unknown)}, but the {len(names)} classes {_some(names)} have ids from 0 on."
-    )
+    if unknown:
+        known = f"the {len(names)} classes {_some(names)} have ids from 0 on"
+        raise ValueError(f"{where} has the labels {_some(unknown)}, but {known}.")
 
 
 def _check_scores(dataset: DatasetDict, settings: DataSettings) -> None:
     if settings.label_names is not None:
-        raise ValueError(
-            f"data.label_column={settings.label_column!r} holds floats, which are scores to predict: "
-            "leave out data.label_names, or make the labels integers."
-        )
+        held = f"data.label_column={settings.label_column!r} holds floats, which are scores to predict"
+        raise ValueError(f"{held}: leave out data.label_names, or make the labels integers.")
     for split, rows in dataset.items():
         row = pc.index(pc.is_finite(column_values(rows, "labels")), False).as_py()
         if row >= 0:

@@ -7,7 +7,6 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, get_args
@@ -34,19 +33,12 @@ _STRANGERS = {
 
 @dataclass(frozen=True, eq=False)
 class WordVectors:
-    """What a file of word vectors holds.
-
-    Attributes:
-        words: Each word once, in the order of the file.
-        matrix: float32, (words, dimension); finite numbers only.
-        counts: int64, (words,): how often each word was seen in training, where the file tells (gensim's may).
-        repeated: How many vectors were passed over because their word had one already.
-    """
+    """What a file of word vectors holds; each word once, in the order of the file."""
 
     words: list[str]
-    matrix: np.ndarray
-    counts: np.ndarray | None
-    repeated: int
+    matrix: np.ndarray  # float32, (words, dimension); finite numbers only
+    counts: np.ndarray | None  # int64, (words,): how often each was seen in training, where a file of gensim tells
+    repeated: int  # vectors that were passed over because their word had one already
 
 
 def read_word_vectors(
@@ -62,21 +54,18 @@ def read_word_vectors(
     """Read word vectors: all of a file or none of it, for a file that contradicts itself is an error.
 
     Args:
-        path: The file. Text and binary ones may be compressed (.gz, .xz, .bz2).
-        format: "text" (word2vec, GloVe, fastText's .vec), "binary" (word2vec), or "auto", which looks into the file
-            to tell these two apart. "gensim" reads what `KeyedVectors.save` or `Word2Vec.save` wrote; this needs
-            gensim, and it needs trust: such a file is a pickle, and reading a pickle runs the code of its writer.
-        limit: Read only so many vectors, from the beginning of the file. The rest of it is not looked at.
-        vocabulary: The words to keep; the others are passed over. All by default.
+        path: Text and binary files may be compressed (.gz, .xz, .bz2).
+        format: "text" (word2vec, GloVe, fastText's .vec), "binary" (word2vec), or "auto", which tells these two apart.
+            "gensim" reads what `KeyedVectors.save` or `Word2Vec.save` wrote; this needs gensim, and it needs trust:
+            such a file is a pickle, and reading a pickle runs the code of its writer.
+        limit: Read only so many vectors, from the beginning of the file.
+        vocabulary: The words to keep; all by default.
         encoding: Of the words. One in which a space is a space: not UTF-16.
-        unicode_errors: What to do about words that are not in this encoding: "strict" is an error, "ignore" leaves
-            the bytes out, "replace" puts U+FFFD.
-        header: Whether the first line of a text file is `vectors dimension` (word2vec, fastText) or a vector (GloVe).
-            Found out by default, from two whole numbers being there and nothing else.
+        unicode_errors: Of words in another one: "strict" refuses, "ignore" leaves bytes out, "replace" puts U+FFFD.
+        header: Whether the first line of a text file is `vectors dimension`; found out by default. GloVe has none.
 
     Returns:
-        The words and their vectors. Of a repeated word the first vector is kept; vectors without a word are passed
-        over. Both are counted in a warning.
+        Of a repeated word the first vector; those without a word are left out. A warning counts both.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file of word vectors {str(path)!r}.")
@@ -90,8 +79,13 @@ def read_word_vectors(
             return _read_gensim(collector, limit)
         with open_packed(path, "rb") as file:
             if format == "text":
-                with _hinting(path):
+                try:
                     _read_text(file, collector, limit, header)
+                except ValueError as error:
+                    if _detect(path) == "text":
+                        raise
+                    hint = "It looks binary: read it with format='binary', or binary=True in load_word2vec_format."
+                    raise type(error)(f"{error} {hint}") from error.__cause__
             elif header is False:
                 raise ValueError(f"{path}: a binary file always has a header; leave header=False out.")
             else:
@@ -116,12 +110,10 @@ def write_word_vectors(
     """Write word vectors in a format of word2vec, so that reading them gives the same float32 numbers to the bit.
 
     Args:
-        path: The file; compressed if its name ends in .gz, .xz or .bz2.
-        words: The words, without white space: in these formats a space ends the word.
+        path: Packed if it ends in .gz, .xz or .bz2.
+        words: Without white space: in these formats a space ends the word.
         matrix: (words, dimension); written as float32.
-        binary: The binary format instead of text.
         header: Begin with the line `vectors dimension`. GloVe's text format is the one without.
-        prefix: Put before each word.
         append: Add to the end of the file. Only the first piece of a file has a header, which needs `total`.
         total: The number of vectors that the header promises, if more are to be appended.
     """
@@ -148,22 +140,20 @@ class _Collector:
         self.path, self.unit, self.vocabulary = path, unit, vocabulary
         self.encoding, self.errors = codec
         self.words: dict[str, None] = {}
-        self.repeated = self.unnamed = 0
-        self._rows, self._filled = np.empty((0, 0), dtype=np.float32), 0
+        self.repeated = self.unnamed = self.dimension = 0
+        self.numbers = bytearray()  # grows in place: a list of blocks would need the memory twice at the end
 
     def where(self, number: int) -> str:
-        """Name a place in the file, for a message."""
         return f"{self.path}, {self.unit} {number}"
 
     def takes(self, raw: bytes | str, number: int) -> bool:
-        """Tell whether this word's vector is to be kept; if so, keep the word."""
+        """Keep the word if its vector is to be kept, and tell."""
         try:
             word = raw if isinstance(raw, str) else raw.decode(self.encoding, self.errors)
         except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{self.where(number)}: the word is not {codecs.lookup(self.encoding).name.upper()} ({error.reason}): "
-                f"{raw[:60]!r}. Give the encoding of the file, or unicode_errors='replace' or 'ignore'."
-            ) from error
+            fault = f"not {codecs.lookup(self.encoding).name.upper()} ({error.reason}): {raw[:60]!r}"
+            cure = "Give the encoding of the file, or unicode_errors='replace' or 'ignore'."
+            raise ValueError(f"{self.where(number)}: the word is {fault}. {cure}") from error
         if word == "":
             self.unnamed += 1
         elif self.vocabulary is None or word in self.vocabulary:
@@ -174,36 +164,20 @@ class _Collector:
         return False
 
     def add(self, rows: np.ndarray, places: Sequence[int]) -> None:
-        """Append rows of finite numbers to the matrix, which grows with what was read: a header may promise anything.
-
-        Args:
-            rows: float32, (words, dimension).
-            places: Where they stand in the file.
-        """
+        """Append float32 rows, which stand at these places of the file; all numbers must be finite."""
         wrong = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         if wrong.size:
-            where = self.where(places[wrong[0]])
-            raise ValueError(f"{where}: a number is NaN or infinite; remove or repair the {self.unit}.")
-        if self._filled == 0:
-            self._rows = np.empty((0, rows.shape[1]), dtype=np.float32)
-        end = self._filled + len(rows)
-        if end > len(self._rows):
-            self._resize(max(end, len(self._rows) * 3 // 2))
-        self._rows[self._filled : end] = rows
-        self._filled = end
-
-    def _resize(self, count: int) -> None:
-        # In place (realloc moves pages, not numbers), where a list of blocks would need the memory twice at the end.
-        self._rows.resize((count, self._rows.shape[1]), refcheck=False)
+            raise ValueError(f"{self.where(places[wrong[0]])}: a number is NaN or infinite; remove or repair it.")
+        self.dimension = rows.shape[1]
+        self.numbers += rows.astype(_FLOAT, copy=False).tobytes()
 
     def vectors(self, counts: np.ndarray | None = None) -> WordVectors:
-        """Return all that was kept, after a warning about what was not."""
         if self.repeated:
             logger.warning("%s holds %d repeated words; the first vector of each is kept.", self.path, self.repeated)
         if self.unnamed:
             logger.warning("%s holds %d vectors without a word; they are passed over.", self.path, self.unnamed)
-        self._resize(self._filled)
-        return WordVectors(list(self.words), self._rows, counts, self.repeated)
+        matrix = np.frombuffer(self.numbers, dtype=_FLOAT).reshape(len(self.words), self.dimension)
+        return WordVectors(list(self.words), matrix, counts, self.repeated)
 
 
 def _check_arguments(format: str, limit: int | None, encoding: str, unicode_errors: str) -> None:
@@ -220,18 +194,6 @@ def _check_arguments(format: str, limit: int | None, encoding: str, unicode_erro
         raise ValueError(f"encoding is {encoding!r}, in which a space is {spaced!r}; convert the file to UTF-8.")
 
 
-@contextmanager
-def _hinting(path: str | Path) -> Iterator[None]:
-    """Say so if what cannot be read as text is none."""
-    try:
-        yield
-    except ValueError as error:
-        if _detect(path) == "text":
-            raise
-        hint = "The file looks binary: read it with format='binary', or binary=True in load_word2vec_format."
-        raise type(error)(f"{error} {hint}") from error.__cause__
-
-
 def _detect(path: str | Path) -> Literal["text", "binary"]:
     """Tell text from binary, by what follows the header: binary ones always have one."""
     with open_packed(path, "rb") as file:
@@ -244,7 +206,7 @@ def _detect(path: str | Path) -> Literal["text", "binary"]:
     if sizes is None:
         return "text"
     second = sample.partition(b"\n")[0].replace(b"\t", b" ").rstrip(b" \r").split(b" ")
-    if len(second) > sizes[1] and all(_is_number(number) for number in second[-sizes[1] :]):
+    if len(second) > sizes[1] and _parse(second[-sizes[1] :], 1) is not None:
         return "text"
     # Words hardly ever hold such bytes; of real numbers every fifth does.
     return "binary" if re.search(rb"[\x00-\x08\x0e-\x1f]", sample) else "text"
@@ -274,13 +236,10 @@ def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header
     if done == 0:
         raise ValueError(f"{collector.path} holds no vectors; each line is a word and its numbers, parted by spaces.")
     if promise and (done > promise[0] or (done < promise[0] and done != limit)):
-        raise TornFileError(
-            f"{collector.path}: the first line promises {promise[0]} vectors but {done} follow; is it torn?"
-        )
+        raise TornFileError(f"{collector.path}: line 1 promises {promise[0]} vectors but {done} follow; is it torn?")
 
 
 def _blocks_of_lines(file: IO[bytes], path: str | Path, first: int) -> Iterator[list[bytes]]:
-    """Yield the lines of a file from here on, many at a time; none is longer than it may be."""
     rest = b""
     while block := file.read(_BLOCK):
         *lines, rest = (rest + block).split(b"\n")
@@ -322,27 +281,18 @@ def _add_lines(lines: list[bytes], first: int, dimension: int, collector: _Colle
     if not numbers:
         return
     rows = _parse(numbers, dimension)
-    if rows is None:
-        texts = zip(numbers, places, strict=True)
-        rows = np.stack([_row(text, dimension, collector.where(place)) for text, place in texts])
+    if rows is None:  # one by one, to say which number is none
+        rows = np.stack([_row(text, dimension, collector.where(at)) for text, at in zip(numbers, places, strict=True)])
     collector.add(rows, places)
 
 
 def _split(line: bytes, dimension: int, where: str) -> tuple[bytes, bytes]:
     """Part word and numbers. GloVe's larger files hold words with spaces: only a number too many is a mistake."""
     fields = line.split(b" ")
-    too_many = len(fields) > dimension + 1 and _is_number(fields[-dimension - 1])
+    too_many = len(fields) > dimension + 1 and _parse([fields[-dimension - 1]], 1) is not None
     if dimension == 0 or len(fields) <= dimension or too_many:
         raise ValueError(f"{where}: expected a word and {dimension or 'its'} numbers, found {len(fields)} fields.")
     return b" ".join(fields[:-dimension]), b" ".join(fields[-dimension:])
-
-
-def _is_number(text: bytes) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _parse(texts: list[bytes], dimension: int) -> np.ndarray | None:
@@ -361,13 +311,11 @@ def _parse(texts: list[bytes], dimension: int) -> np.ndarray | None:
 
 
 def _row(text: bytes, dimension: int, where: str) -> np.ndarray:
-    """Read one line by itself, to say which number is none."""
     row = _parse([text], dimension)
-    if row is not None:
-        return row[0]
-    fields = text.split(b" ")
-    wrong = next((field for field in fields if _parse([field], 1) is None), text)
-    raise ValueError(f"{where}: expected {dimension} numbers; could not convert {wrong!r} to one.")
+    if row is None:
+        wrong = next((field for field in text.split(b" ") if _parse([field], 1) is None), text)
+        raise ValueError(f"{where}: expected {dimension} numbers; could not convert {wrong!r} to one.")
+    return row[0]
 
 
 def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> None:
@@ -377,8 +325,8 @@ def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> N
     if count == 0:
         raise ValueError(f"{collector.path} holds no vectors; its header says so.")
     if dimension * _FLOAT.itemsize > LONGEST_LINE:
-        where = f"{collector.path}, line 1"
-        raise ValueError(f"{where}: a vector of {dimension} numbers has more than {LONGEST_LINE} bytes.")
+        fault = f"a vector of {dimension} numbers has more than {LONGEST_LINE} bytes"
+        raise ValueError(f"{collector.path}, line 1: {fault}.")
     data, offset, done = b"", file.tell(), 0  # offset: of the data, in the file
     wanted = count if limit is None else min(count, limit)
     while done < wanted:
@@ -386,10 +334,8 @@ def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> N
         data += more
         taken, end = _add_records(data, done, wanted, dimension, collector)
         if not more and done + taken < wanted:
-            raise TornFileError(
-                f"{collector.path} ends inside word {done + taken + 1} of {count}, which begins at byte "
-                f"{offset + end}; is it torn, or {dimension} not its dimension?"
-            )
+            where = f"word {done + taken + 1} of {count}, which begins at byte {offset + end}"
+            raise TornFileError(f"{collector.path} ends inside {where}; is it torn, or {dimension} not its dimension?")
         data, offset, done = data[end:], offset + end, done + taken
     if wanted == count and (data + file.read(_BLOCK)).strip(b"\n"):
         raise ValueError(f"{collector.path}: the header promises {count} vectors but more follows at byte {offset}.")
@@ -454,11 +400,11 @@ def checked_rows(words: Sequence[str], matrix: np.ndarray) -> np.ndarray:
 
 
 def _names(words: Sequence[str], prefix: str) -> list[bytes]:
-    """Encode the words as they are written, with the space that ends them."""
-    for word in words:
-        if not prefix + word or _SPACES.search(prefix + word):
-            raise ValueError(f"The word {prefix + word!r} cannot be written: white space ends a word; put '_' for it.")
-    return [f"{prefix}{word} ".encode() for word in words]
+    names = [prefix + word for word in words]
+    for name in names:
+        if not name or _SPACES.search(name):
+            raise ValueError(f"The word {name!r} cannot be written: white space ends a word; put '_' for it.")
+    return [f"{name} ".encode() for name in names]
 
 
 def _as_text(rows: np.ndarray) -> list[bytes]:

@@ -30,28 +30,18 @@ class EmbeddingSettings:
 
 @dataclass(frozen=True)
 class EmbeddingInit:
-    """Rows for the embedding table of a model.
+    """Rows for the embedding table of a model."""
 
-    Attributes:
-        matrix: float32, (vocabulary, dimension); zeros where no vector is known.
-        known: bool, (vocabulary,); the rows that a vector was found for.
-        coverage: share of the vocabulary that a vector was found for.
-    """
-
-    matrix: np.ndarray
-    known: np.ndarray
-    coverage: float
+    matrix: np.ndarray  # float32, (vocabulary, dimension); zeros where no vector is known
+    known: np.ndarray  # bool, (vocabulary,): which have a vector
+    coverage: float  # the share of these
 
 
 def embedding_matrix(tokenizer: PreTrainedTokenizerBase, source: str | Path, format: Format = "auto") -> EmbeddingInit:
     """Give each token of a tokenizer its pretrained vector: the exact word's, else the lower-cased one's.
 
-    The padding token stays unknown, whatever the source says of it: its row belongs to the model.
-
-    Args:
-        tokenizer: Of whole words.
-        source: A file that `read_word_vectors` takes, or the folder or the Hub id of a saved `Word2VecModel`.
-        format: Of the file; see `read_word_vectors`.
+    The padding token stays unknown: its row belongs to the model. The source is a file for `read_word_vectors`, or the
+    folder or the Hub id of a saved `Word2VecModel`.
     """
     ids = {token: index for token, index in tokenizer.get_vocab().items() if index != tokenizer.pad_token_id}
     words, vectors = _known_vectors(source, format, {*ids, *(token.lower() for token in ids)})
@@ -59,10 +49,8 @@ def embedding_matrix(tokenizer: PreTrainedTokenizerBase, source: str | Path, for
     found = {index: rows.get(token, rows.get(token.lower())) for token, index in ids.items()}
     pairs = [(index, row) for index, row in found.items() if row is not None]
     if not pairs:
-        raise ValueError(
-            f"{source} has a vector for none of the {len(ids)} tokens, such as {list(ids)[:5]}; "
-            "word vectors need a tokenizer of whole words, in the language of the vectors."
-        )
+        found_none = f"{source} has a vector for none of the {len(ids)} tokens, such as {list(ids)[:5]}"
+        raise ValueError(f"{found_none}; they need a tokenizer of whole words, in the language of the vectors.")
     matrix = np.zeros((len(tokenizer), vectors.shape[1]), dtype=np.float32)
     known = np.zeros(len(tokenizer), dtype=np.bool_)
     targets, sources = np.array(pairs).T
@@ -82,9 +70,8 @@ def _model_vectors(source: str, vocabulary: set[str]) -> tuple[list[str], np.nda
     try:
         kind = AutoConfig.from_pretrained(source, trust_remote_code=False).model_type
     except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"{source!r} is neither a file of word vectors nor the folder or Hub id of a saved Word2VecModel: {error}"
-        ) from error
+        kinds = "a file of word vectors nor the folder or Hub id of a saved Word2VecModel"
+        raise FileNotFoundError(f"{source!r} is neither {kinds}: {error}") from error
     if kind != "hfseq_word2vec":
         raise ValueError(f"{source} is a model of type {kind!r}; word vectors come from an 'hfseq_word2vec'.")
     revision = check_tokenizer(source)  # the model loads its own, unchecked

@@ -1,7 +1,6 @@
 r"""Tokenizers: trained here, loaded anywhere by plain `AutoTokenizer.from_pretrained`.
 
-`train_tokenizer` trains a pipeline of the `tokenizers` library and wraps it in `PreTrainedTokenizerFast`; there is no
-tokenizer class of our own, so a saved tokenizer needs no code of ours.
+They are pipelines of the `tokenizers` library in a `PreTrainedTokenizerFast`, so a saved one needs no code of ours.
 
 | kind              | a token is                                      | decodes back to         | language models |
 |-------------------|-------------------------------------------------|-------------------------|-----------------|
@@ -18,14 +17,13 @@ and `bpe` and `unigram` put a space before the first word, so that a list of wor
 the same pieces as the sentence. `char` and `word_with_space` see no space between the words of such a list: for
 tagging take one of the others.
 
-`whitespace` is for corpora whose tokens are separated already (Penn Treebank, WikiText-2, text8): the vocabulary is
-theirs, and an `<unk>` that stands in the text is the unknown token. White space of any kind and length counts as one
-space. A language model's tokens are decoded with the space before each, the first one included, since a continuation
-is decoded by itself; `min_frequency=1` keeps every type of the corpus.
+`whitespace` is for corpora whose tokens are separated already (Penn Treebank, WikiText-2, text8); an `<unk>` in the
+text is the unknown token, and white space of any length counts as one space. A language model's tokens are decoded
+with the space before each, since a continuation is decoded by itself; `min_frequency=1` keeps every type.
 
-A special token that is written in a text is one token, whatever the kind, and nothing is learnt from its spelling.
-`condition_tokens` adds some of your own, for labels that a text is written under: in `<happy> what a day` the model
-reads the embedding of `<happy>` first. White space after them is dropped, and `skip_special_tokens=True` drops them.
+A special token in a text is one token, whatever the kind, and nothing is learnt from its spelling. `condition_tokens`
+adds some of your own, for labels that a text is written under: in `<happy> what a day` the model reads `<happy>`
+first. White space after them is dropped, and `skip_special_tokens=True` drops them.
 
 A word is a run of letters, digits and marks, read grapheme cluster by grapheme cluster: no vowel sign, accent, joiner
 or emoji sequence is ever cut off. Every Han character is a word of its own (not in `bpe`); kana, Thai, Lao and Khmer,
@@ -45,22 +43,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from typing_extensions import TypedDict, Unpack
 
-from .kinds import (
-    BOS,
-    EOS,
-    KINDS,
-    LANGUAGE_MODEL_KINDS,
-    MASK,
-    PAD,
-    SPECIAL_TOKENS,
-    UNK,
-    Kind,
-    Split,
-    trained,
-    word_splitter,
-)
-from .texts import Texts, batches, between, strings
+from .kinds import KINDS, LANGUAGE_MODEL_KINDS, RAISE_IT, SPECIAL_TOKENS, Kind, Split, trained, word_splitter
+from .texts import Texts, batches, between, check_keywords, strings
 
+PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS
 Purpose: TypeAlias = Literal["classification", "language-modeling"]
 # The block of marks for Latin, Greek and Cyrillic: `normalizers.StripAccents` would take Devanagari's vowels as well.
 _ACCENTS = "[\u0300-\u036f]+"
@@ -70,11 +56,8 @@ class TextForm(TypedDict, total=False):
     """How texts are written before they are cut; a `bpe` of a language model gives them back as they were."""
 
     lowercase: bool
-    """Whether to lower-case; not by default."""
-    strip_accents: bool
-    """Whether to drop the accents of Latin, Greek and Cyrillic letters; implies composition (NFC). Not by default."""
-    normalization: Literal["auto", "nfc", "nfkc"] | None
-    """Unicode normal form. "auto", the default, is "nfc" for classification and none for language models."""
+    strip_accents: bool  # of Latin, Greek and Cyrillic letters; implies composition (NFC)
+    normalization: Literal["auto", "nfc", "nfkc"] | None  # "auto", the default: "nfc", but none for language models
 
 
 def train_tokenizer(
@@ -99,68 +82,51 @@ def train_tokenizer(
             empty text still has a token. "language-modeling" writes `<s> text </s>`; `prompt_tokenizer` makes the
             twin that leaves the end open, which belongs beside the finished model.
         vocab_size: Most entries, special tokens included.
-        min_frequency: Rarer words, characters or merges are left out. By default 2, so that a model meets `<unk>` in
-            training, before it meets it in use. `unigram` has no such threshold.
-        max_length: Longest sequence with its special tokens, saved as `model_max_length`; `truncation=True` keeps
-            `</s>`.
-        padding_side: Saved with the tokenizer; None: "left" for language models, which go on where a text ends, else
-            "right".
+        min_frequency: Rarer words, characters or merges are left out; not by `unigram`. By default 2, so that a model
+            meets `<unk>` in training, before it meets it in use.
+        max_length: With special tokens, saved as `model_max_length`; `truncation=True` keeps `</s>`.
+        padding_side: By default "left" for language models, which go on where a text ends, else "right".
         condition_tokens: More special tokens, such as "<happy>" and "<sad>": see the top of this module.
-        text_column: Column to read when `texts` is a dataset.
         **form: `lowercase`, `strip_accents`, `normalization`: see `TextForm`.
 
     Returns:
         The tokenizer, with `<pad>`, `<unk>`, `<s>`, `</s>`, `<mask>` as ids 0 to 4, and the condition tokens next.
     """
+    check_keywords(train_tokenizer, form, TextForm)
     is_language = purpose == "language-modeling"
     padding_side = padding_side or ("left" if is_language else "right")
     _check_choice("padding_side", padding_side, ("left", "right"))
-    _check_kind(kind, purpose)
+    _check_choice("kind", kind, KINDS)
+    _check_choice("purpose", purpose, get_args(Purpose))
     special = _special_tokens(kind, condition_tokens)
-    _check_numbers(kind, vocab_size, len(special), min_frequency)
-    _check_length(max_length, shortest=3 if is_language else 2)
+    _check_options(kind, purpose, vocab_size, len(special), min_frequency)
+    if max_length is not None and max_length < (shortest := 3 if is_language else 2):
+        raise ValueError(f"max_length={max_length} leaves no room for text; use {shortest} or more, or None")
     normalizer = _normalizer(kind, purpose, **form)
     pieces = between(special, strings(texts, text_column))
-    tokenizer = trained(kind, pieces, special, vocab_size, min_frequency or 2, normalizer, spaced=not is_language)
+    sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency or 2}
+    tokenizer = trained(kind, pieces, special, normalizer, spaced=not is_language, **sizes)
     _check_learned(tokenizer, kind, vocab_size, len(special))
-    return _wrapped(
-        tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        mask_token=MASK,
-        extra_special_tokens=special[len(SPECIAL_TOKENS) :],
-        add_bos_token=is_language,
-        add_eos_token=True,
-        model_max_length=max_length,
-        padding_side=padding_side,
-        truncation_side="right",
-    )
+    marks = {"bos_token": BOS, "eos_token": EOS, "add_bos_token": is_language, "add_eos_token": True}
+    others = {"mask_token": MASK, "extra_special_tokens": special[len(SPECIAL_TOKENS) :]}
+    limits = {"model_max_length": max_length, "padding_side": padding_side, "truncation_side": "right"}
+    return _wrapped(tokenizer, **marks, **others, **limits)
 
 
 def prompt_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool = True) -> PreTrainedTokenizerFast:
     """Return a copy of a language model's tokenizer that writes `<s> text`, without `</s>`: prompts stay open.
 
     Save this copy beside the finished model. Setting `add_eos_token = False` on a tokenizer that was loaded would
-    drop `<s>` as well, for transformers saves neither flag; here both are set.
-
-    Args:
-        tokenizer: What `train_tokenizer(purpose="language-modeling")` made.
-        add_bos: False for a model that was trained on one stream without `<s>`: a prompt is then its text alone.
+    drop `<s>` as well, for transformers saves neither flag; here both are set. `add_bos=False` is for a model that was
+    trained on one stream without `<s>`: a prompt is then its text alone.
     """
     return marking_tokenizer(tokenizer, add_bos=add_bos, add_eos=False)
 
 
 def marking_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool, add_eos: bool) -> PreTrainedTokenizerFast:
-    """Return a copy that begins and ends each text as the model's training texts do.
-
-    Args:
-        tokenizer: What `train_tokenizer(purpose="language-modeling")` made.
-        add_bos: Begin each text with `bos_token`.
-        add_eos: End each with `eos_token`, as a masked model reads it; a prompt is left open.
-    """
-    marking = copy.deepcopy(tokenizer)
-    marking.add_bos_token = add_bos  # type: ignore[misc] # the setter stands where mypy does not see it
-    marking.add_eos_token = add_eos  # type: ignore[misc]
+    """Return a copy that begins and ends each text as the model's training texts do."""
+    marking: Any = copy.deepcopy(tokenizer)
+    marking.add_bos_token, marking.add_eos_token = add_bos, add_eos
     return marking
 
 
@@ -181,30 +147,15 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, choices))}{hint}")
 
 
-def _check_kind(kind: Kind, purpose: Purpose) -> None:
-    _check_choice("kind", kind, KINDS)
-    _check_choice("purpose", purpose, get_args(Purpose))
+def _check_options(kind: Kind, purpose: Purpose, vocab_size: int, num_special: int, min_frequency: int | None) -> None:
     if purpose == "language-modeling" and kind not in LANGUAGE_MODEL_KINDS:
-        raise ValueError(
-            f"kind={kind!r} does not keep spaces, so a language model could not write text with it; "
-            f"use one of {', '.join(map(repr, LANGUAGE_MODEL_KINDS))}"
-        )
-
-
-def _check_length(max_length: int | None, shortest: int) -> None:
-    if max_length is not None and max_length < shortest:
-        raise ValueError(
-            f"max_length={max_length} leaves no room for text beside the special tokens; "
-            f"use {shortest} or more, or None for no limit"
-        )
-
-
-def _check_numbers(kind: Kind, vocab_size: int, num_special: int, min_frequency: int | None) -> None:
+        fault = f"kind={kind!r} does not keep spaces, so a language model could not write text with it"
+        raise ValueError(f"{fault}; use one of {', '.join(map(repr, LANGUAGE_MODEL_KINDS))}")
     smallest = num_special + (256 if kind == "bpe" else 1)
     if vocab_size < smallest:
         contents = "256 bytes" if kind == "bpe" else "one entry"
         raise ValueError(
-            f"vocab_size={vocab_size} is too small: the special tokens and {contents} need {smallest} or more"
+            f"vocab_size={vocab_size} is too small: special tokens and {contents} need {smallest} or more"
         )
     if min_frequency is not None and (kind == "unigram" or min_frequency < 1):
         cure = "kind='unigram' has no such threshold, leave it out" if kind == "unigram" else "use 1 or more"
@@ -212,20 +163,13 @@ def _check_numbers(kind: Kind, vocab_size: int, num_special: int, min_frequency:
 
 
 def _normalizer(
-    kind: Kind,
-    purpose: Purpose,
-    *,
-    lowercase: bool = False,
-    strip_accents: bool = False,
-    normalization: Literal["auto", "nfc", "nfkc"] | None = "auto",
+    kind: str, purpose: str, lowercase: bool = False, strip_accents: bool = False, normalization: str | None = "auto"
 ) -> normalizers.Normalizer | None:
     _check_choice("normalization", normalization, ("auto", "nfc", "nfkc", None))
     altered = lowercase or strip_accents or normalization in ("nfc", "nfkc")
     if kind == "bpe" and purpose == "language-modeling" and altered:
-        raise ValueError(
-            "kind='bpe' gives a language model's text back byte for byte, which lowercase, strip_accents and "
-            "normalization would break; leave them out, or prepare the texts before training"
-        )
+        cure = "leave out lowercase, strip_accents and normalization, or prepare the texts before training"
+        raise ValueError(f"kind='bpe' gives a language model's text back byte for byte: {cure}")
     is_composed = strip_accents or normalization == "nfc" or (normalization, purpose) == ("auto", "classification")
     steps: list[normalizers.Normalizer] = []
     if strip_accents:
@@ -245,9 +189,7 @@ def _special_tokens(kind: Kind, condition_tokens: Sequence[str]) -> list[AddedTo
     names = [*SPECIAL_TOKENS, *condition_tokens]
     for name in condition_tokens:
         if not name or name.split() != [name]:
-            raise ValueError(
-                f"condition_tokens holds {name!r}; a token is written without white space, like '<happy>'"
-            )
+            raise ValueError(f"condition_tokens holds {name!r}; a token is written without white space")
         if names.count(name) > 1:
             raise ValueError(f"condition_tokens holds {name!r}, which is there twice or is a special token already")
     # Where a word carries the space before it, `<mask>` stands for word and space.
@@ -261,10 +203,8 @@ def _special_tokens(kind: Kind, condition_tokens: Sequence[str]) -> list[AddedTo
 def _check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int, num_special: int) -> None:
     size = tokenizer.get_vocab_size()
     if size > vocab_size:
-        raise ValueError(
-            f"vocab_size={vocab_size} is too small: kind={kind!r} needs {size} entries for the special tokens and the "
-            "single characters of these texts; raise it, or use kind='bpe', which needs bytes only"
-        )
+        needs = f"needs {size} entries for the special tokens and the single characters of these texts"
+        raise ValueError(f"vocab_size={vocab_size} is too small: kind={kind!r} {needs}; {RAISE_IT}")
     if size == num_special:
         raise ValueError("no token was learned: the texts are blank, or too rare for min_frequency; lower it to 1")
 
@@ -272,12 +212,9 @@ def _check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int, num_specia
 def vocabulary_tokenizer(
     words: Sequence[str], *, split: Split = "whitespace", lowercase: bool = False
 ) -> PreTrainedTokenizerFast:
-    """Make a tokenizer of given words, for word vectors: nothing is learnt and nothing added to a text.
+    """Make a tokenizer of given words: ids 0 and 1 are `<pad>` and `<unk>`, the first word is 2.
 
-    Args:
-        words: The vocabulary; ids 0 and 1 are `<pad>` and `<unk>`, the first word is 2.
-        split: Where texts are cut: at "whitespace" alone, or into "word"s as `train_tokenizer(kind="word")` does.
-        lowercase: Whether to lower-case texts.
+    Texts are cut at "whitespace" alone, or into "word"s as `train_tokenizer(kind="word")` does; nothing is added.
     """
     vocabulary = {token: index for index, token in enumerate((PAD, UNK, *words))}
     if len(vocabulary) < len(words) + 2:

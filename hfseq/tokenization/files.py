@@ -22,41 +22,28 @@ _PATIENCE = 600  # seconds by the clock: the trial's own bound is one of work, w
 
 
 def check_tokenizer_file(file: str | Path) -> None:
-    """Refuse a `tokenizer.json` that is too large, is not JSON, or does harm when it loads, encodes or decodes.
-
-    The configuration beside it, whose tokens are added to it, is tried with it.
-    """
+    """Refuse a `tokenizer.json` that, with the files beside it, is too large, is no JSON, or does harm in use."""
     file = Path(file)
     for path in (file, *(file.with_name(name) for name in tokenizer_trial.SIBLINGS)):
         if path.is_file() and path.stat().st_size > MOST_BYTES:
-            raise UnsafeArtifactError(
-                f"{path} has {path.stat().st_size >> 20} MB, a tokenizer's file at most {MOST_BYTES >> 20}: train or "
-                "save the tokenizer anew."
-            )
+            size = f"{path.stat().st_size >> 20} MB, a tokenizer's file at most {MOST_BYTES >> 20}"
+            raise UnsafeArtifactError(f"{path} has {size}: train or save the tokenizer anew.")
         if path == file or path.is_file():
             read_json(path)
     _check_name(file.with_name("tokenizer_config.json"))
-    wrong = _trial(file)
-    if wrong is not None:
-        raise UnsafeArtifactError(
-            f"{file} is not loaded: {wrong}. It was tried in a process of its own. Take a file that save_pretrained "
-            "of a working tokenizer wrote."
-        )
+    if wrong := _trial(file):
+        raise UnsafeArtifactError(f"{file} is not loaded: {wrong}. Take one that a working tokenizer saved.")
 
 
 def check_tokenizer_folder(folder: str | os.PathLike[str]) -> None:
-    """Check the `tokenizer.json` of a checkpoint folder, if there is one, see `check_tokenizer_file`."""
+    """Check the `tokenizer.json` of a checkpoint folder, if there is one."""
     file = Path(folder) / TOKENIZER_NAME
     if file.is_file():
         check_tokenizer_file(file)
 
 
 def check_tokenizer(source: str | os.PathLike[str], *, revision: str | None = None) -> str | None:
-    """Check the `tokenizer.json` of a folder or a Hub id, if there is one, see `check_tokenizer_file`.
-
-    Returns:
-        The revision to load: of the Hub, the commit that was checked, whatever is pushed meanwhile.
-    """
+    """Check the `tokenizer.json` of a folder or a Hub id, and return the revision to load: the checked commit."""
     if os.path.isdir(source):
         check_tokenizer_folder(source)
         return revision
@@ -70,11 +57,7 @@ def check_tokenizer(source: str | os.PathLike[str], *, revision: str | None = No
 
 
 def load_tokenizer(source: str | os.PathLike[str], *, revision: str | None = None, **options: Any) -> Any:
-    """Load a tokenizer as `AutoTokenizer` does, once its file is checked; no code of a stranger runs.
-
-    Raises:
-        UnsafeArtifactError: If `check_tokenizer_file` refuses it, or transformers panics at it.
-    """
+    """Load a tokenizer as `AutoTokenizer` does, once its file is checked; no code of a stranger runs."""
     revision = check_tokenizer(source, revision=revision)
     with explained_panics(source):
         return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False, **options)
@@ -90,16 +73,12 @@ def _check_name(config: Path) -> None:
 
 
 def _trial(file: Path) -> str | None:
+    environment = os.environ | {"TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0"}
+    text: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
     command = [sys.executable, "-I", tokenizer_trial.__file__, str(file.resolve()), json.dumps(sys.path)]
     try:
         done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_PATIENCE,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0"},
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, env=environment, **text
         )
     except subprocess.TimeoutExpired:
         return f"the trial was not over after {_PATIENCE} seconds"

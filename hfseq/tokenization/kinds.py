@@ -12,7 +12,9 @@ from .texts import batches
 Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace"]
 Split: TypeAlias = Literal["whitespace", "word"]
 _Special: TypeAlias = list[Any]  # AddedTokens, or their spelling
-_Train: TypeAlias = Callable[[Tokenizer, Iterator[str], _Special, int, int], None]
+_Normalizer: TypeAlias = normalizers.Normalizer | None
+_Sizes: TypeAlias = dict[str, int]  # vocab_size, min_frequency
+_Train: TypeAlias = Callable[[Tokenizer, Iterator[str], _Special, _Sizes], None]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LANGUAGE_MODEL_KINDS: tuple[Kind, ...] = ("unigram", "bpe", "char", "word_with_space", "whitespace")
@@ -26,18 +28,12 @@ _WORDS_WITH_SPACE = rf" ?{_WORD}| ?(?=\S)\X|\s+(?!\S)|\s"
 _CHARS = r"[\s\S]"
 # The library's own expression for bytes cuts words of Indic scripts at every vowel sign.
 _RUNS = r" ?(?:(?=\w)\X)+| ?(?:(?=[^\s\w])\X)+|\s+(?!\S)|\s"
+RAISE_IT = "raise it, or use kind='bpe', which needs bytes only"
 _LONGEST_WORD = 200  # wordpiece gives up on longer ones; the library's 100 is short for a line of Thai
 
 
 def trained(
-    kind: Kind,
-    texts: Iterator[str],
-    special: _Special,
-    vocab_size: int,
-    min_frequency: int,
-    normalizer: normalizers.Normalizer | None,
-    *,
-    spaced: bool,
+    kind: Kind, texts: Iterator[str], special: _Special, normalizer: _Normalizer, *, spaced: bool, **sizes: int
 ) -> Tokenizer:
     """Train a kind; `spaced` is whether a space comes before the first word of a text."""
     parts = _parts(spaced)[kind]
@@ -45,7 +41,7 @@ def trained(
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, parts.cut
     if parts.join is not None:
         tokenizer.decoder = parts.join
-    parts.train(tokenizer, texts, special, vocab_size, min_frequency)
+    parts.train(tokenizer, texts, special, sizes)
     return tokenizer
 
 
@@ -65,56 +61,46 @@ def _word_pieces(vocabulary: dict[str, int]) -> models.Model:
 def _by(trainer: Callable[..., trainers.Trainer], **options: Any) -> _Train:
     """Train as the library does, where it gives the same vocabulary each time."""
 
-    def train(
-        tokenizer: Tokenizer, texts: Iterator[str], special: _Special, vocab_size: int, min_frequency: int
-    ) -> None:
-        sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency}
+    def train(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
         own = trainer(**sizes, **options, special_tokens=special, show_progress=False)
         tokenizer.train_from_iterator(batches(texts), own)
 
     return train
 
 
-def _train_wordpiece(
-    tokenizer: Tokenizer, texts: Iterator[str], special: _Special, vocab_size: int, min_frequency: int
-) -> None:
+def _train_wordpiece(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
     """Train WordPiece so that the same texts always give the same vocabulary.
 
-    The library numbers the pieces `##x` in the order of a hash table and breaks ties between merges by these numbers.
-    Naming the pieces beforehand, as if they were special tokens of a throw-away tokenizer, fixes the order. First
-    letters are named too: a letter met only at the start of words must not make a word unknown where it stands inside.
+    The library numbers the pieces `##x` in the order of a hash table and breaks ties by these numbers: naming them
+    beforehand, as special tokens of a throw-away tokenizer, fixes the order. First letters are named too: a letter met
+    only at the start of words must not make a word unknown where it stands inside.
     """
     kept = list(texts)
     normalized = kept if tokenizer.normalizer is None else map(tokenizer.normalizer.normalize_str, kept)
     words = {word for text in normalized for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
     continuing = sorted({f"##{char}" for word in words if len(word) > 1 for char in word})
     draft = copy.deepcopy(tokenizer)
-    _by(trainers.WordPieceTrainer)(draft, iter(kept), [*special, *continuing], vocab_size, min_frequency)
+    _by(trainers.WordPieceTrainer)(draft, iter(kept), [*special, *continuing], sizes)
     tokenizer.model = _word_pieces(draft.get_vocab())
     tokenizer.add_special_tokens(special)
 
 
-def _train_unigram(
-    tokenizer: Tokenizer, texts: Iterator[str], special: _Special, vocab_size: int, min_frequency: int
-) -> None:
+def _train_unigram(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
     """Train a unigram model so that the same texts always give the same ids and scores.
 
-    The library orders pieces by scores that carry rounding noise, and gives the characters that it did not learn a
-    place in a ladder of scores in the order of a hash table. Ids follow the pieces' spelling here, scores are
-    rounded, and all those characters stand on the lowest rung.
+    The library orders pieces by scores with rounding noise, and characters that it did not learn stand on a ladder of
+    scores in the order of a hash table. Here ids follow the spelling, scores are rounded, and those characters stand
+    on the lowest rung.
     """
-    trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size, special_tokens=special, unk_token=UNK, show_progress=False
-    )
+    size = sizes["vocab_size"]
+    own = trainers.UnigramTrainer(vocab_size=size, special_tokens=special, unk_token=UNK, show_progress=False)
     try:
-        tokenizer.train_from_iterator(batches(texts), trainer)
+        tokenizer.train_from_iterator(batches(texts), own)
     except Exception as error:  # the library raises the bare class
         if "not large enough" not in str(error):
             raise
-        raise ValueError(
-            f"vocab_size={vocab_size} is smaller than the number of different characters in the texts; "
-            "raise it, or use kind='bpe', which needs bytes only"
-        ) from error
+        fault = f"vocab_size={size} is smaller than the number of different characters in the texts"
+        raise ValueError(f"{fault}; {RAISE_IT}") from error
     vocabulary: list[tuple[str, float]] = [tuple(x) for x in json.loads(tokenizer.to_str())["model"]["vocab"]]
     named, learned = vocabulary[: len(special)], sorted(vocabulary[len(special) :])
     lowest = min((score for _, score in learned), default=0.0)
@@ -128,7 +114,7 @@ def _off_the_ladder(piece: str, score: float, lowest: float) -> float:
 
 
 class _Parts(NamedTuple):
-    """What a kind consists of: how it cuts texts, how its tokens become text again, and how it is trained."""
+    """What a kind consists of."""
 
     model: models.Model
     cut: pre_tokenizers.PreTokenizer
@@ -137,10 +123,11 @@ class _Parts(NamedTuple):
 
 
 def _parts(spaced: bool) -> dict[Kind, _Parts]:
-    """Build the parts of each kind, untrained; `spaced` is whether a space comes before the first word of a text."""
     scheme: Literal["always", "never"] = "always" if spaced else "never"
     first_space = [decoders.Strip(" ", 1, 0)] if spaced else []
+    spaces = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     whole, words = models.WordLevel(unk_token=UNK), word_splitter("word")
+    with_spaces = [decoders.Replace(Regex("^"), " "), decoders.Fuse()]
     runs = [
         # Not ByteLevel(add_prefix_space=True), which puts a space before every piece that comes from Split.
         pre_tokenizers.Metaspace(" ", prepend_scheme=scheme, split=False),
@@ -150,12 +137,7 @@ def _parts(spaced: bool) -> dict[Kind, _Parts]:
     return {
         "word": _Parts(whole, words),
         "wordpiece": _Parts(_word_pieces({}), words, decoders.WordPiece(cleanup=False), _train_wordpiece),
-        "unigram": _Parts(
-            models.Unigram(),
-            pre_tokenizers.Metaspace(prepend_scheme=scheme),
-            decoders.Metaspace(prepend_scheme=scheme),
-            _train_unigram,
-        ),
+        "unigram": _Parts(models.Unigram(), spaces, decoders.Metaspace(prepend_scheme=scheme), _train_unigram),
         "bpe": _Parts(
             models.BPE(),
             pre_tokenizers.Sequence(runs),
@@ -164,9 +146,5 @@ def _parts(spaced: bool) -> dict[Kind, _Parts]:
         ),
         "char": _Parts(whole, pre_tokenizers.Split(Regex(_CHARS), "isolated"), decoders.Fuse()),
         "word_with_space": _Parts(whole, pre_tokenizers.Split(Regex(_WORDS_WITH_SPACE), "isolated"), decoders.Fuse()),
-        "whitespace": _Parts(
-            whole,
-            word_splitter("whitespace"),
-            decoders.Sequence([decoders.Replace(Regex("^"), " "), decoders.Fuse(), *first_space]),
-        ),
+        "whitespace": _Parts(whole, word_splitter("whitespace"), decoders.Sequence([*with_spaces, *first_space])),
     }

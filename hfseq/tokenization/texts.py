@@ -1,7 +1,8 @@
 """Texts as the trainers of the tokenizers library take them: strings, in batches, without special tokens."""
 
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -9,8 +10,6 @@ from datasets import Dataset, IterableDataset
 from tokenizers import AddedToken
 
 Texts: TypeAlias = Iterable[str] | Dataset | IterableDataset
-
-_BATCH_SIZE = 1000
 
 
 def strings(texts: Texts, text_column: str) -> Iterator[str]:
@@ -23,17 +22,23 @@ def strings(texts: Texts, text_column: str) -> Iterator[str]:
     number = -1
     for number, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(
-                f"text number {number} is {text!r} ({type(text).__name__}), not a string; "
-                "drop rows without text and turn other values into strings first"
-            )
+            cure = "drop rows without text and turn other values into strings first"
+            raise TypeError(f"text number {number} is {text!r} ({type(text).__name__}), not a string; {cure}")
         yield text
     if number < 0:
         raise ValueError("there are no texts: the iterable is empty, or it was an iterator that is already used up")
 
 
+def check_keywords(function: Callable[..., Any], given: Mapping[str, Any], options: type) -> None:
+    """Refuse a keyword that is not among the options at the end of a function, in the name of that function."""
+    known = [*list(inspect.signature(function).parameters)[:-1], *options.__annotations__]
+    if unknown := [name for name in given if name not in known]:
+        fault = f"{function.__qualname__}() got an unexpected keyword argument {unknown[0]!r}"
+        raise TypeError(f"{fault}; it takes {', '.join(known)}.")
+
+
 def rows_of_column(dataset: Dataset | IterableDataset, text_column: str) -> Iterator[Any]:
-    """Yield a column row by row; a stream may not know which columns it has."""
+    """Yield a column row by row."""
     if dataset.column_names is not None and text_column not in dataset.column_names:
         raise ValueError(f"text_column={text_column!r} is not among the columns {dataset.column_names}")
     return (row[text_column] for row in dataset.select_columns(text_column))
@@ -53,5 +58,5 @@ def between(special: list[AddedToken], texts: Iterable[str]) -> Iterator[str]:
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:
     """Yield the texts in lists."""
     texts = iter(texts)
-    while batch := list(islice(texts, _BATCH_SIZE)):
+    while batch := list(islice(texts, 1000)):
         yield batch

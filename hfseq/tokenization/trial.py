@@ -24,11 +24,7 @@ _TEXTS = (
     "a",
     "A word, and (perhaps) another one: it's 12345 of 67!\n\tNew line  ",
     "\u00e9t\u00e9 na\u00efve \u65e5\u672c\u8a9e \u0627\u0644\u0639 \u0e44\u0e17\u0e22 \U0001f600 \u200b\ufffd\x00",
-    "aaaa" * 500,
-    "ab " * 500,
-    " " * 500,
-    "1" * 500,
-    "!" * 500,
+    *(500 * piece for piece in ("aaaa", "ab ", " ", "1", "!")),
 )
 
 
@@ -40,10 +36,8 @@ def limit() -> None:
         return
     for kind, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CPU, CPU_SECONDS), (resource.RLIMIT_CORE, 0)):
         _, hard = resource.getrlimit(kind)
-        try:
+        with suppress(ValueError):  # macOS lets nobody bound the address space
             resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
-        except ValueError:  # macOS lets nobody bound the address space
-            continue
 
 
 def try_all(file: Path) -> str | None:
@@ -92,13 +86,13 @@ def _of_patterns(content: Any) -> list[str]:
 
 def _beside(file: Path) -> list[str]:
     """Find all strings of the files beside it; the chat template is none of the tokens."""
-    found: dict[str, None] = {}
-    for path in (file.with_name(name) for name in SIBLINGS):
+    found: list[str] = []
+    for path in map(file.with_name, SIBLINGS):
         if path.is_file():
             content = json.loads(path.read_text(encoding="utf-8"))
             content.pop("chat_template", None)
-            found |= {text: None for _, text in _strings(content) if text}
-    return list(found)
+            found += [text for _, text in _strings(content) if text]
+    return found
 
 
 def _strings(node: Any, under: str = "") -> Iterator[tuple[str, str]]:

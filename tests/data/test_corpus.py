@@ -161,6 +161,10 @@ def test_broken_files_are_named(tmp_path):
         WordCorpus.read(as_file(tmp_path, "c.xz", pack=lambda text: bytes(packed)))
     with pytest.raises(TypeError, match="phrases=True: give what Phrases.learn returns"):
         WordCorpus.read(TEXTS, min_count=1, phrases=True)
+    with pytest.raises(TypeError, match=r"^WordCorpus.read\(\) got an .* 'min_cuont'; it takes .*min_count.*split"):
+        WordCorpus.read(TEXTS, min_cuont=1)
+    with pytest.raises(TypeError, match=r"^Phrases.learn\(\) got an unexpected keyword argument 'lower'; it takes .*"):
+        hfseq.Phrases.learn(TEXTS, lower=True)
     with pytest.raises(ValueError, match="min_count=0"):
         WordCorpus.read(TEXTS, min_count=0)
     with pytest.raises(ValueError, match="split='letters'"):

@@ -7,7 +7,7 @@ import sys
 import pytest
 from datasets import ClassLabel, Dataset, Value
 
-from hfseq.data import json_files, text
+from hfseq.data import sources, text
 from hfseq.data.text import DataSettings, load_text_dataset
 from tests.data.test_text_data import TEXTS, table
 from tests.rounds import for_each
@@ -179,11 +179,11 @@ except ValueError as error:
 )
 def test_brackets_in_texts_do_not_nest(text, peak, tmp_path, monkeypatch):
     (tmp_path / "x.json").write_text(text)
-    monkeypatch.setattr(json_files, "DEEPEST", peak)
-    json_files.check_json(tmp_path / "x.json")
-    monkeypatch.setattr(json_files, "DEEPEST", peak - 1)
+    monkeypatch.setattr(sources, "_DEEPEST", peak)
+    sources._check_json(tmp_path / "x.json")
+    monkeypatch.setattr(sources, "_DEEPEST", peak - 1)
     with pytest.raises(ValueError, match=f"x.json, line 1: lists and objects are nested deeper than {peak - 1}"):
-        json_files.check_json(tmp_path / "x.json")
+        sources._check_json(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize("odd", ["nan", "NA", "n/a", "none", "oops"])

@@ -212,7 +212,7 @@ def test_offsets_point_at_the_text_of_each_token(kind, purpose, text):
     assert pairs and [at for at, _ in pairs] == [said for _, said in pairs]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_offsets_point_at_the_text_before_lower_casing_and_nfkc(kind):
     tokenizer = trained(kind, lowercase=True, normalization="nfkc")
     text = "THE CAFÉ, ﬁne: ＭＡＴ ＤＯＧ sat"
@@ -222,7 +222,7 @@ def test_offsets_point_at_the_text_before_lower_casing_and_nfkc(kind):
         assert said in unicodedata.normalize("NFKC", at).lower()  # both letters of a ligature have its offsets
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_decomposed_letters_give_the_ids_of_composed_ones_and_offsets_up_to_the_last_accent(kind):
     tokenizer = trained(kind)
     text = decomposed("The café isn't naïve; Zoë said")
@@ -334,7 +334,7 @@ def vocabularies(train):
     return {json.dumps(train(), sort_keys=True, ensure_ascii=False) for _ in range(3)}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_the_same_texts_give_the_same_tokenizer(kind):
     texts = ambiguous_texts()
     found = vocabularies(lambda: json.loads(train_tokenizer(texts, kind, vocab_size=330).backend_tokenizer.to_str()))
@@ -461,6 +461,11 @@ def test_unusable_texts_are_refused(kind, texts, error, message):
 def test_options_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         train_tokenizer(CORPUS, **options)
+
+
+def test_an_unknown_option_is_named_with_the_function_that_was_called():
+    with pytest.raises(TypeError, match=r"^train_tokenizer\(\) got an .* 'lower_case'; it takes texts, .*lowercase"):
+        train_tokenizer(CORPUS, lower_case=True)
 
 
 @for_each("kind", KINDS)

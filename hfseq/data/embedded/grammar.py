@@ -22,7 +22,6 @@ Words inside a slot that is tagged (names of songs, people, ...) are neutral, wh
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from random import Random
 from typing import TypeAlias, TypeVar, Union
 
@@ -43,8 +42,8 @@ ROLES = {
 OUTSIDE = "O"
 
 WORD = r"\w+(?:[.,:'-]\w+)*|[^\w\s]"
-PIECE = re.compile(r"\{\w+\}|" + WORD)  # "[" and "]" are single pieces as well
-GERMAN_SLOT = re.compile(r"\{(\w+)(?:\.(\w+))?(?:\+(\w+))?\}")
+PIECE = r"\{\w+\}|" + WORD  # "[" and "]" are single pieces as well
+GERMAN_SLOT = r"\{(\w+)(?:\.(\w+))?(?:\+(\w+))?\}"
 ARTICLES = {
     "nom": {"m": "der", "f": "die", "n": "das"},
     "acc": {"m": "den", "f": "die", "n": "das"},
@@ -85,8 +84,8 @@ class Rule:
     urgency: float = 0.0
 
     def __post_init__(self) -> None:
-        asked = {name for match in GERMAN_SLOT.findall(self.de) for name in (match[0], match[2]) if name}
-        if unknown := sorted(asked - set(self.slots)):
+        asked = {name for slot, _, adjective in re.findall(GERMAN_SLOT, self.de) for name in (slot, adjective)}
+        if unknown := sorted(asked - {*self.slots, ""}):
             raise ValueError(f"The German {self.de!r} asks for {unknown}, which the English {self.en!r} lacks.")
 
     @property
@@ -147,13 +146,11 @@ def compose(left: Node, right: Node) -> int:
     sign = (right.polarity > 0) - (right.polarity < 0)
     if left.role == "negate":
         return -sign
-    if left.role == "intensify":
-        return _clip(right.polarity + sign)
     if left.role == "diminish":
         return right.polarity - sign
     if right.role == "contrast":
         return right.polarity
-    return _clip(left.polarity + right.polarity)
+    return max(-2, min(2, right.polarity + (sign if left.role == "intensify" else left.polarity)))
 
 
 def branch(nodes: Sequence[Node]) -> Node:
@@ -165,18 +162,9 @@ def branch(nodes: Sequence[Node]) -> Node:
     return tree
 
 
-def _clip(polarity: int) -> int:
-    return max(-2, min(2, polarity))
-
-
 def english(derivation: Derivation) -> Node:
     """Read the derivation off as an English tree whose leaves carry the words and IOB2 tags."""
-    return _constituent(iter(_pieces(derivation.rule.en)), derivation.fillers)
-
-
-@cache
-def _pieces(template: str) -> list[str]:
-    return PIECE.findall(template)
+    return _constituent(iter(re.findall(PIECE, derivation.rule.en)), derivation.fillers)
 
 
 def _constituent(pieces: Iterator[str], fillers: Mapping[str, Filler]) -> Node:
@@ -198,9 +186,8 @@ def _filled(slot: str, fillers: Mapping[str, Filler]) -> Node:
     if isinstance(filler, Derivation):
         return english(filler)
     words = re.findall(WORD, filler.en)
-    if not filler.tagged:
-        return branch([leaf(word) for word in words])
-    return branch([leaf(word, f"{'I' if i else 'B'}-{slot_type(slot)}") for i, word in enumerate(words)])
+    tags = [f"{'I' if i else 'B'}-{slot_type(slot)}" if filler.tagged else OUTSIDE for i in range(len(words))]
+    return branch(list(map(leaf, words, tags)))
 
 
 def german(derivation: Derivation) -> str:
@@ -214,7 +201,7 @@ def german(derivation: Derivation) -> str:
         stem = derivation.fillers[adjective] if adjective else None
         return filler.german(case or "", stem.de if isinstance(stem, Value) else "")
 
-    return GERMAN_SLOT.sub(fill, derivation.rule.de)
+    return re.sub(GERMAN_SLOT, fill, derivation.rule.de)
 
 
 def urgency(derivation: Derivation) -> float:
@@ -239,16 +226,16 @@ class Grammar:
         """Fill the slots of a rule at random, but for those that are `given`; no value is used twice by one rule."""
         fillers = dict(given)
         for slot in rule.slots:
-            if slot not in fillers:
-                fillers[slot] = self._filler(slot_type(slot), rng, fillers)
+            kind = slot_type(slot)
+            if slot in fillers:
+                continue
+            if kind in self.phrases:
+                fillers[slot] = self.fill(pick(self.phrases[kind], rng), rng)
+            elif kind in self.values:
+                fillers[slot] = pick([value for value in self.values[kind] if value not in fillers.values()], rng)
+            else:
+                raise ValueError(f"The grammar has no slot type {kind!r}; add it to its values or its phrases.")
         return Derivation(rule, fillers)
-
-    def _filler(self, kind: str, rng: Random, used: Mapping[str, Filler]) -> Filler:
-        if kind in self.phrases:
-            return self.fill(pick(self.phrases[kind], rng), rng)
-        if kind not in self.values:
-            raise ValueError(f"The grammar has no slot type {kind!r}; add it to its values or its phrases.")
-        return pick([value for value in self.values[kind] if value not in used.values()], rng)
 
 
 def pick(choices: Sequence[Choice], rng: Random) -> Choice:

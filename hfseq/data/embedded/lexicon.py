@@ -21,12 +21,16 @@ def _value(entry: str, tagged: bool = True, held_out: bool = False) -> Value:
     return Value(en, bare if gender else noun, dative, gender, DEADLINES.get(en, 0.0), tagged, held_out)
 
 
+def entries(text: str) -> dict[str, str]:
+    """Read lines of `name: content`; a content goes on in lines that are indented."""
+    parts = (entry.partition(":") for entry in re.split(r"\n(?=\w)", text.strip()))
+    return {name: " ".join(content.split()) for name, _, content in parts}
+
+
 def _read(text: str, tagged: bool = True) -> dict[str, tuple[Value, ...]]:
-    """Read `slot: value; value | held-out value`; a slot goes on in lines that are indented."""
     found = {}
-    for entry in re.split(r"\n(?=\w)", text.strip()):
-        slot, _, values = entry.partition(":")
-        seen, _, held_out = (part.split(";") for part in " ".join(values.split()).partition("|"))
+    for slot, values in entries(text).items():
+        seen, _, held_out = (part.split(";") for part in values.partition("|"))
         known = [_value(value, tagged) for value in seen]
         found[slot] = (*known, *(_value(value, tagged, held_out=True) for value in held_out if value))
     return found

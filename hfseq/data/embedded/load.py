@@ -13,17 +13,15 @@
 | `score` | urgency, 0 (no hurry) to 1 (now) |
 | `novelty` | what training has not shown: `seen` (nothing), `value` (a slot value), `combination` (see below) |
 
-German is rendered by rules from the same meaning, never from the English words: the verb moves ("before you call
-Anna" / "bevor du Anna anrufst"), time comes before place, articles and adjectives agree in gender and case, and the
-sentence is always written out with capital and final mark.
+German is rendered by rules from the same meaning, not from the English words: the verb moves ("before you call Anna" /
+"bevor du Anna anrufst"), time comes before place, and the sentence always has its capital and final mark.
 
-Urgency is 0.3 plus the cues of manner ("please"), circumstance ("it is very urgent", "I am not in a hurry") and date
-("tonight"), plus 0.05 for each degree of displeasure; an exclamation mark multiplies the sum by 1.25.
+Urgency is 0.3 plus the cues of manner ("please"), circumstance ("it is very urgent") and date ("tonight"), plus 0.05
+for each degree of displeasure; an exclamation mark multiplies the sum by 1.25.
 
-Training has only `seen` rows. Test and validation have as many rows of each novelty: a `value` row holds at least one
-held-out value of the lexicon; a `combination` row holds only known values and known wordings, but a pair of template
-and value, or of two clauses, that was kept out of training. The two rows of an order pair are in the same split, and
-what is asked is never the same in two rows, whatever "please" or capitals are around it.
+Training has only `seen` rows; test and validation have as many of each novelty. A `value` row holds a held-out value
+of the lexicon; a `combination` row a pair of template and value, or of two clauses, that was kept out of training. The
+two rows of an order pair are in the same split, and no two rows ask the same but for "please" or capitals.
 """
 
 import re
@@ -40,22 +38,15 @@ from .lexicon import VALUES
 from .templates import CIRCUMSTANCES, INTENTS, MANNERS, ORDER_PAIRS, PHRASES, Templates
 
 GRAMMAR = Grammar(VALUES, PHRASES)
-NOVELTIES = ("seen", "value", "combination")
-SPLIT_ROWS = {
-    "train": {"seen": 6000},
-    "validation": {"seen": 270, "value": 270, "combination": 270},
-    "test": {"seen": 400, "value": 400, "combination": 400},
+ROWS = {
+    "seen": {"train": 6000, "validation": 270, "test": 400},
+    "value": {"train": 0, "validation": 270, "test": 400},
+    "combination": {"train": 0, "validation": 270, "test": 400},
 }
 SENTIMENTS = ["very negative", "negative", "neutral", "positive", "very positive"]
 # How often each family of templates is drawn; an order pair yields two rows each time, so about half of all rows.
-FAMILY_SHARES = {
-    "plain": 0.59,
-    "fixed": 0.13,
-    "verbs": 0.09,
-    "actions": 0.15,
-    "unseen_verbs": 0.01,
-    "unseen_actions": 0.03,
-}
+FAMILY_SHARES = {"plain": 0.59, "fixed": 0.13, "verbs": 0.09, "actions": 0.15}
+FAMILY_SHARES |= {"unseen_verbs": 0.01, "unseen_actions": 0.03}
 CIRCUMSTANCE_SHARE, CAPITAL_SHARE, MARK_SHARE, LOUD_SHARE = 0.6, 0.6, 0.5, 0.3
 
 INTENT_NAMES = sorted({*INTENTS, *(intent for pairs in ORDER_PAIRS.values() for pair in pairs for intent in pair)})
@@ -83,44 +74,28 @@ class Frame(NamedTuple):
     intent: str
     rule: Rule
     mark: str
-
-
-class Group(NamedTuple):
-    """Frames which are always filled alike: a single one, or the two of an order pair."""
-
-    frames: tuple[Frame, ...]
     held_out: bool
 
 
-class Writing(NamedTuple):
-    """How a sentence is written down: with a capital, with a final mark, with an exclamation mark."""
-
-    capital: bool
-    mark: bool
-    loud: bool
+Group = list[Frame]  # which are always filled alike: a single one, or the two of an order pair
 
 
 def load_embedded(seed: int = 0) -> DatasetDict:
-    """Generate the splits `train`, `validation` and `test` with the columns described at the top of this file.
-
-    Args:
-        seed: Of all choices: the same gives the same rows everywhere. What is held out of training does not depend on
-            it.
-    """
+    """Generate train, validation and test: a seed gives the same rows everywhere, all hold out the same of train."""
     rng = Random(seed)
     splits = {name: sorted(rows, key=lambda row: rng.random()) for name, rows in _split(rng).items()}
     return DatasetDict({name: Dataset.from_list(rows, FEATURES) for name, rows in splits.items()})
 
 
 def _split(rng: Random) -> dict[str, list[Row]]:
-    splits: dict[str, list[Row]] = {name: [] for name in SPLIT_ROWS}
-    missing = {novelty: {name: SPLIT_ROWS[name].get(novelty, 0) for name in SPLIT_ROWS} for novelty in NOVELTIES}
+    splits: dict[str, list[Row]] = {name: [] for name in ROWS["seen"]}
+    missing = {novelty: dict(wanted) for novelty, wanted in ROWS.items()}
     families = _families()
     asked: set[str] = set()
     while any(rest for names in missing.values() for rest in names.values()):
         group = pick(pick(families[_pick_by_weight(FAMILY_SHARES, rng)], rng), rng)
-        first = GRAMMAR.fill(group.frames[0].rule, rng)
-        meanings = [Derivation(frame.rule, first.fillers) for frame in group.frames]
+        first = GRAMMAR.fill(group[0].rule, rng)
+        meanings = [Derivation(frame.rule, first.fillers) for frame in group]
         novelty = _novelty(group, meanings[0])
         if not any(missing[novelty].values()) or (wording := english(meanings[0]).brackets().lower()) in asked:
             continue
@@ -141,11 +116,10 @@ def _families() -> dict[str, list[list[Group]]]:
 
 
 def _group(templates: dict[str, Templates], held_out: bool = False) -> Group:
-    frames = []
-    for intent, (en, de) in templates.items():
-        mark = en[-1] if en[-1] in "?." else "!"
-        frames.append(Frame(intent, Rule(en.rstrip("?."), de.rstrip("?.")), mark))
-    return Group(tuple(frames), held_out)
+    return [
+        Frame(intent, Rule(en.rstrip("?."), de.rstrip("?.")), en[-1] if en[-1] in "?." else "!", held_out)
+        for intent, (en, de) in templates.items()
+    ]
 
 
 def _novelty(group: Group, meaning: Derivation) -> str:
@@ -154,42 +128,42 @@ def _novelty(group: Group, meaning: Derivation) -> str:
         return "value"
     # One combination in seven is held out, by a checksum: Python's own hash differs from run to run.
     sums = (crc32(f"{meaning.rule.en} {slot} {value.en}".encode()) for slot, value in values.items())
-    return "combination" if group.held_out or any(number % 7 == 0 for number in sums) else "seen"
+    return "combination" if group[0].held_out or any(number % 7 == 0 for number in sums) else "seen"
 
 
 def _rows(group: Group, meanings: list[Derivation], novelty: str, rng: Random) -> list[Row]:
     """Dress all sentences of a group alike, so that nothing but their order tells them apart."""
     around = _around(group, meanings[0], rng)
-    marked = rng.random() < MARK_SHARE
-    writing = Writing(rng.random() < CAPITAL_SHARE, marked, marked and rng.random() < LOUD_SHARE)
+    marked, capital = rng.random() < MARK_SHARE, rng.random() < CAPITAL_SHARE
+    loud = marked and rng.random() < LOUD_SHARE
     rows = []
-    for frame, meaning in zip(group.frames, meanings, strict=True):
+    for frame, meaning in zip(group, meanings, strict=True):
         for shell in around:
             meaning = Derivation(shell.rule, {**shell.fillers, "core": meaning})
-        rows.append({**_columns(meaning, frame.mark, writing), "label": frame.intent, "novelty": novelty})
+        columns = _columns(meaning, frame.mark, marked, capital, loud and frame.mark == "!")
+        rows.append({**columns, "label": frame.intent, "novelty": novelty})
     return rows
 
 
 def _around(group: Group, core: Derivation, rng: Random) -> list[Derivation]:
     """Pick the manner and perhaps the circumstance, among those which suit every sentence of the group."""
-    marks = {frame.mark for frame in group.frames}
+    marks = {frame.mark for frame in group}
     rules = [pick([rule for rule, suited in MANNERS if marks <= set(suited)], rng)]
     if rng.random() < CIRCUMSTANCE_SHARE:
         rules.append(pick([rule for rule, suited in CIRCUMSTANCES if marks <= set(suited)], rng))
     return [GRAMMAR.fill(rule, rng, core=core) for rule in rules]
 
 
-def _columns(meaning: Derivation, mark: str, writing: Writing) -> Row:
-    """Read off all columns that follow from the meaning and the way it is written."""
-    loud = writing.loud and mark == "!"
+def _columns(meaning: Derivation, mark: str, marked: bool, capital: bool, loud: bool) -> Row:
     final = mark if loud else mark.replace("!", ".")
     tree = english(meaning)
-    if writing.mark:
+    if marked:
         tree = branch([tree, leaf(final)])
-    if writing.capital:
+    if capital:
         tree = tree.capitalised()
     words = [node.word for node in tree.leaves()]
     twin = german(meaning)
+    cues = 0.3 + urgency(meaning) + 0.05 * max(0, -tree.polarity)
     return {
         "text": re.sub(r" (?=[,.?!])", "", " ".join(words)),
         "tokens": words,
@@ -197,13 +171,8 @@ def _columns(meaning: Derivation, mark: str, writing: Writing) -> Row:
         "tree": tree.brackets(),
         "sentiment": SENTIMENTS[tree.polarity + 2],
         "translation": twin[0].upper() + twin[1:] + final,
-        "score": _score(meaning, tree.polarity, loud),
+        "score": round(min(1.0, max(0.0, cues * (1.25 if loud else 1.0))), 3),
     }
-
-
-def _score(meaning: Derivation, polarity: int, loud: bool) -> float:
-    cues = 0.3 + urgency(meaning) + 0.05 * max(0, -polarity)
-    return round(min(1.0, max(0.0, cues * (1.25 if loud else 1.0))), 3)
 
 
 def _pick_by_weight(weights: Mapping[str, float], rng: Random) -> str:

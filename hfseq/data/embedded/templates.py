@@ -1,16 +1,17 @@
 """The sentences of the embedded data set: templates of all intents, as data.
 
-To add an intent, add its name to `INTENTS` and below it its templates, `English = German`, whose marks are explained
-in `grammar.py`. A template ends as it would in writing: `?` for a question, `.` for a statement, nothing for a
+To add an intent, add its name to `_INTENT_TEMPLATES` and below it templates, `English = German`, whose marks
+`grammar.py` explains. A template ends as it would in writing: `?` for a question, `.` for a statement, nothing for a
 command. A slot is any key of `lexicon.VALUES` or of `PHRASES`; `{city2}` is a second, different city.
 """
 
+import re
 from itertools import combinations
-from typing import Any
 
 from .grammar import Rule
+from .lexicon import entries
 
-Templates = tuple[str, str]
+Templates = tuple[str, ...]
 
 PHRASES = {
     "quality": (Rule("{praise}", "{praise}"), Rule("{blame}", "{blame}")),
@@ -29,26 +30,12 @@ PHRASES = {
 }
 
 
-def _read(text: str) -> dict[str, list[Any]]:
-    """Read lines of `English = German`, or of three parts, each under the name of its intent."""
-    found: dict[str, list[Any]] = {}
-    intent = ""
-    for line in text.strip().splitlines():
-        first, *others = line.strip().split(" = ")
-        if others:
-            found[intent].append((first, *others))
-        else:
-            intent = first
-            found[intent] = []
-    return found
-
-
-def _single(text: str) -> dict[str, Any]:
-    return {intent: template for intent, [template] in _read(text).items()}
+def _templates(text: str) -> dict[str, Templates]:
+    return {intent: tuple(template.split(" = ")) for intent, template in entries(text).items()}
 
 
 # Only the value tells "what about Oslo today?" (get_weather) from "what about Anna today?" (schedule_event).
-INTENTS = _read("""
+_INTENT_TEMPLATES = """
 get_time
     what time is it in {city} {date}? = wie spät ist es {date} in {city}?
     what time is it in {city} when it is {time} in {city2}? = wie spät ist es in {city}, wenn es in {city2} {time} ist?
@@ -129,34 +116,26 @@ rate
     I really {feel} the {dish} in {city}. = ich {feel} {dish.acc} in {city} wirklich.
     I do not {feel} the {dish} in {city}. = ich {feel} {dish.acc} in {city} nicht.
     [I {feel} {song}] but [it is {opinion}]. = ich {feel} {song}, aber es ist {opinion}.
-""")
+"""
+_BLOCKS = (block.split("\n") for block in re.split(r"\n(?=\w)", _INTENT_TEMPLATES.strip()))
+INTENTS = {intent: [tuple(line.strip().split(" = ")) for line in lines] for intent, *lines in _BLOCKS}
 
 # The same words in another order are another intent: a model which ignores order can only guess here.
 _ORDER_TEMPLATES = """
-ask_permission
-    can {somebody} {handle} the {purchase} {date}? = kann {somebody} {purchase.acc} {date} {handle}?
-grant_permission
-    {somebody} can {handle} the {purchase} {date}. = {somebody} kann {purchase.acc} {date} {handle}.
+ask_permission: can {somebody} {handle} the {purchase} {date}? = kann {somebody} {purchase.acc} {date} {handle}?
+grant_permission: {somebody} can {handle} the {purchase} {date}. = {somebody} kann {purchase.acc} {date} {handle}.
 
-ask_status
-    is the {device} in the {room} on? = ist {device.nom} {room.in} an?
-report_status
-    the {device} in the {room} is on. = {device.nom} {room.in} ist an.
+ask_status: is the {device} in the {room} on? = ist {device.nom} {room.in} an?
+report_status: the {device} in the {room} is on. = {device.nom} {room.in} ist an.
 
-ask_status
-    is it {temperature} in the {room}? = sind es {room.in} {temperature}?
-report_status
-    it is {temperature} in the {room}. = es sind {room.in} {temperature}.
+ask_status: is it {temperature} in the {room}? = sind es {room.in} {temperature}?
+report_status: it is {temperature} in the {room}. = es sind {room.in} {temperature}.
 
-ask_opinion
-    was [the {dish} in {city}] {opinion}? = war {dish.nom} in {city} {opinion}?
-rate
-    [the {dish} in {city}] was {opinion}. = {dish.nom} in {city} war {opinion}.
+ask_opinion: was [the {dish} in {city}] {opinion}? = war {dish.nom} in {city} {opinion}?
+rate: [the {dish} in {city}] was {opinion}. = {dish.nom} in {city} war {opinion}.
 
-ask_opinion
-    is [the {device} in the {room}] {opinion}? = ist {device.nom} {room.in} {opinion}?
-rate
-    [the {device} in the {room}] is {opinion}. = {device.nom} {room.in} ist {opinion}.
+ask_opinion: is [the {device} in the {room}] {opinion}? = ist {device.nom} {room.in} {opinion}?
+rate: [the {device} in the {room}] is {opinion}. = {device.nom} {room.in} ist {opinion}.
 """
 
 # Verbs which join into "remind Anna to call Ben" and "call Anna to remind Ben": the first one is the intent.
@@ -171,26 +150,20 @@ _JOINED_OBJECTS = [("contact", "contact2"), ("contact", "whom"), ("whom", "conta
 
 # Actions which join into "play Blue Bicycle before you call Anna" and back: the main clause is the intent.
 # English = German command = German subordinate clause
-_ACTIONS: dict[str, tuple[str, str, str]] = _single("""
-play_music
-    play {song} = spiele {song} = {song} spielst
-control_device
-    turn on the {device} = schalte {device.acc} ein = {device.acc} einschaltest
-make_call
-    call {contact} = rufe {contact} an = {contact} anrufst
-set_alarm
-    set the alarm for {time} = stelle den Wecker auf {time} = den Wecker auf {time} stellst
-order_food
-    order the {dish} = bestelle {dish.acc} = {dish.acc} bestellst
-set_temperature
-    heat the {room} to {temperature} = heize {room.acc} auf {temperature} = {room.acc} auf {temperature} heizt
-send_money
-    send {contact2} {amount} {currency} = zahle {contact2} {amount} {currency} = {contact2} {amount} {currency} zahlst
-book_trip
-    book a flight to {destination} = buche einen Flug nach {destination} = einen Flug nach {destination} buchst
+_ACTIONS = _templates("""
+play_music: play {song} = spiele {song} = {song} spielst
+control_device: turn on the {device} = schalte {device.acc} ein = {device.acc} einschaltest
+make_call: call {contact} = rufe {contact} an = {contact} anrufst
+set_alarm: set the alarm for {time} = stelle den Wecker auf {time} = den Wecker auf {time} stellst
+order_food: order the {dish} = bestelle {dish.acc} = {dish.acc} bestellst
+set_temperature: heat the {room} to {temperature} = heize {room.acc} auf {temperature} =
+    {room.acc} auf {temperature} heizt
+send_money: send {contact2} {amount} {currency} = zahle {contact2} {amount} {currency} =
+    {contact2} {amount} {currency} zahlst
+book_trip: book a flight to {destination} = buche einen Flug nach {destination} = einen Flug nach {destination} buchst
 """)
 # "{..._clause}" is the German subordinate form of an action. What is corrected with "no wait" does not count.
-_JOINS = [
+_JOINS: list[Templates] = [
     ("[{main}] [before you [{other}]]", "{main}, bevor du {other_clause}"),
     ("[before you [{other}]], [{main}]", "bevor du {other_clause}, {main}"),
     ("[{main}] [as soon as you [{other}]]", "{main}, sobald du {other_clause}"),
@@ -201,7 +174,7 @@ _JOINS = [
     ("[{other}], no wait, [before you [{third}]], [{main}]", "{other}, nein warte, bevor du {third_clause}, {main}"),
 ]
 # The same pieces in combinations which training does not show.
-_UNSEEN_JOINS = [
+_UNSEEN_JOINS: list[Templates] = [
     ("[while you [{other}]], [{main}]", "während du {other_clause}, {main}"),
     ("[{other}], no wait, [[{main}] [before you [{third}]]]", "{other}, nein warte, {main}, bevor du {third_clause}"),
     (
@@ -214,41 +187,32 @@ _UNSEEN_VERBS = ("send_message", "send_money")
 
 
 def _join_verbs(intents: list[tuple[str, str]]) -> list[dict[str, Templates]]:
-    pairs = []
-    for first, second in intents:
-        for near, far in _JOINED_OBJECTS:
-            pair = {}
-            for main, other in ((first, second), (second, first)):
-                verb, clause, _ = _JOINED_VERBS[main]
-                infinitive = _JOINED_VERBS[other][2]
-                english = f"{verb} {{{near}}} to [{_JOINED_VERBS[other][0]} {{{far}}}]"
-                pair[main] = (english, f"{clause % near} {infinitive % far}")
-            pairs.append(pair)
-    return pairs
+    def join(main: str, other: str, near: str, far: str) -> Templates:
+        (verb, clause, _), (second, _, infinitive) = _JOINED_VERBS[main], _JOINED_VERBS[other]
+        return f"{verb} {{{near}}} to [{second} {{{far}}}]", f"{clause % near} {infinitive % far}"
+
+    pairs = [(one, two, near, far) for one, two in intents for near, far in _JOINED_OBJECTS]
+    return [{one: join(one, two, near, far), two: join(two, one, near, far)} for one, two, near, far in pairs]
 
 
 def _join_actions(joins: list[Templates]) -> list[dict[str, Templates]]:
     names = list(_ACTIONS)
     pairs = []
-    for first, second in combinations(names, 2):
-        third = next(name for name in names[names.index(second) + 1 :] + names if name not in (first, second))
-        pairs += [_join(join, first, second, third) for join in joins]
+    for one, two in combinations(names, 2):
+        third = next(name for name in names[names.index(two) + 1 :] + names if name not in (one, two))
+        pairs += [{one: _join(join, one, two, third), two: _join(join, two, one, third)} for join in joins]
     return pairs
 
 
-def _join(join: Templates, first: str, second: str, third: str) -> dict[str, Templates]:
-    pair = {}
-    for main, other in ((first, second), (second, first)):
-        actions = {"main": _ACTIONS[main], "other": _ACTIONS[other], "third": _ACTIONS[third]}
-        en = {role: action[0] for role, action in actions.items()}
-        de = {role: action[1] for role, action in actions.items()}
-        clauses = {f"{role}_clause": action[2] for role, action in actions.items()}
-        pair[main] = (join[0].format(**en), join[1].format(**de, **clauses))
-    return pair
+def _join(join: Templates, main: str, other: str, third: str) -> Templates:
+    english, german = {}, {}
+    for role, action in (("main", main), ("other", other), ("third", third)):
+        english[role], german[role], german[f"{role}_clause"] = _ACTIONS[action]
+    return join[0].format(**english), join[1].format(**german)
 
 
 ORDER_PAIRS = {
-    "fixed": [_single(text) for text in _ORDER_TEMPLATES.split("\n\n")],
+    "fixed": [_templates(text) for text in _ORDER_TEMPLATES.split("\n\n")],
     "verbs": _join_verbs([pair for pair in combinations(_JOINED_VERBS, 2) if pair != _UNSEEN_VERBS]),
     "actions": _join_actions(_JOINS),
     "unseen_verbs": _join_verbs([_UNSEEN_VERBS]),
