@@ -56,7 +56,7 @@ class SequenceTrainingArguments(TrainingArguments):
         None, "Rows of one update over all processes and accumulation steps, in place of per_device_train_batch_size."
     )
     total_train_batch_tokens: int | None = option(
-        None, "Most tokens, with padding, of an update; for group_by_length."
+        None, "Tokens (with padding) of one update at most; needs group_by_length."
     )
     clip_grad_value: float | None = option(None, "Clip each element of the gradient to [-value, value].")
     early_stopping_patience: int | None = option(
