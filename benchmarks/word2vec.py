@@ -30,7 +30,7 @@ from gensim.models import Word2Vec
 from measure import cpu_seconds, print_rows, ratios, write_result
 
 from hfseq import KeyedVectors, Word2VecConfig, Word2VecTrainer, Word2VecTrainingArguments, WordCorpus
-from hfseq.training.words.engines import CorpusSlice, Engine, make_engine
+from hfseq.training.words.engines import CorpusSlice, Engine
 
 PEER = "gensim"
 SENTENCE = 1000  # words; text8 has no sentences of its own
@@ -108,16 +108,7 @@ def speed(texts: list[list[str]], corpus: WordCorpus) -> list[dict[str, Any]]:
             peer.train(texts, total_examples=peer.corpus_count, epochs=1)
 
         trainer = make_trainer(corpus, options, epochs=1, seed=1)
-        engine = make_engine(
-            "auto",
-            trainer.model,
-            num_threads=1,
-            shared_negatives=options.get("shared_negatives"),
-            block_size=None,
-            tokens_per_step=1,
-            device=None,
-            learning_rate=0.025,
-        )
+        engine = trainer.make_engine()
         whole = CorpusSlice(0, len(corpus), before=0.0, total=len(corpus), rates=(0.025, 1e-4), seed=(1,))
 
         def train_ours(engine: Engine = engine, whole: CorpusSlice = whole) -> None:

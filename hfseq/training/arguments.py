@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
 from transformers import TrainingArguments
@@ -14,16 +15,14 @@ SEVERAL_PROCESSES: Final = (
 )
 """The spelling that starts several processes, also on a CPU, where most others silently start one."""
 
-# What TrainingArguments offers and SequenceTrainer would silently not do.
-_REFUSED = {
-    "dataloader_drop_last": "every row is trained on and evaluated",
-    "auto_find_batch_size": "the size of an update is fixed; give a smaller total_train_batch_size, or the same one "
-    "with more gradient_accumulation_steps",
-}
-_REFUSED_OF_ACCELERATE = {
-    "split_batches": (False, "total_train_batch_size is dealt out to the processes already"),
-    "dispatch_batches": (None, "each process loads its own rows"),
-    "use_seedable_sampler": (True, "the order of the rows always follows from data_seed"),
+# What TrainingArguments offers and SequenceTrainer would silently not do: the one value that is taken, and why.
+_FIXED: dict[str, tuple[Any, str]] = {
+    "dataloader_drop_last": (False, "every row is trained on and evaluated"),
+    "auto_find_batch_size": (False, "the size of an update is fixed; raise gradient_accumulation_steps"),
+    "average_tokens_across_devices": (True, "the loss is divided by what all processes count together"),
+    "accelerator_config.split_batches": (False, "total_train_batch_size is dealt out to the processes already"),
+    "accelerator_config.dispatch_batches": (None, "each process loads its own rows"),
+    "accelerator_config.use_seedable_sampler": (True, "the order of the rows always follows from data_seed"),
 }
 
 
@@ -54,9 +53,7 @@ class SequenceTrainingArguments(TrainingArguments):
     """
 
     total_train_batch_size: int | None = option(
-        None,
-        "Rows of one update, over all processes and accumulation steps; follows from per_device_train_batch_size "
-        "unless given.",
+        None, "Rows of one update over all processes and accumulation steps, in place of per_device_train_batch_size."
     )
     total_train_batch_tokens: int | None = option(
         None, "Tokens (with padding) of one update at most; needs group_by_length."
@@ -66,27 +63,25 @@ class SequenceTrainingArguments(TrainingArguments):
         None, "Stop after so many evaluations without a better metric_for_best_model."
     )
     layer_rate_decay: float | None = option(
-        None,
-        "Each layer's learning rate as a share of that of the layer above it; the head has learning_rate, the "
-        "embeddings the least. For a pretrained body; 0.38 in ULMFiT.",
+        None, "For a pretrained body: a layer's learning rate as a share of the one above it; 0.38 in ULMFiT."
     )
     unfreeze_every: float | None = option(
-        None,
-        "Train the head alone at first, and one layer more after each so many epochs, from above. For a pretrained "
-        "body; 1 in ULMFiT.",
+        None, "For a pretrained body: begin with the head, add a layer each so many epochs; 1 in ULMFiT."
     )
-    num_processes: int | None = option(
-        None, "How many processes this run must have; an error if it got another number."
-    )
+    num_processes: int | None = option(None, "Processes that this run must have; another number is an error.")
+
+    fixed = _FIXED
 
     def __post_init__(self) -> None:
-        """Check what was added, then let transformers set up devices and processes."""
+        """Check what was added, set up devices and processes, and check what was inherited."""
         self._check_own()
         score = SCORES.get((self.metric_for_best_model or "").removeprefix("eval_"))
         if self.greater_is_better is None and score is not None:
             self.greater_is_better = score.greater_is_better  # TrainingArguments takes all but "...loss" for greater
         super().__post_init__()
-        self._check_inherited()
+        for name, (taken, reason) in self.fixed.items():
+            value, cure = attrgetter(name)(self), "Leave it out, or use transformers.Trainer."
+            refuse((value != taken, f"{type(self).__name__} takes no {name}={value!r}: {reason}. {cure}"))
         # True, the inherited default, would put another loss into the log than the one that training stops at.
         self.logging_nan_inf_filter = False
         if self.ddp_find_unused_parameters is None:
@@ -103,7 +98,7 @@ class SequenceTrainingArguments(TrainingArguments):
         self._check_processes()
 
     def _check_own(self) -> None:
-        # Only the fields of this class, which are all numbers: a subclass says itself what it needs.
+        # The fields of this class alone, which are all numbers.
         for name in SequenceTrainingArguments.__annotations__:
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -111,8 +106,7 @@ class SequenceTrainingArguments(TrainingArguments):
         refuse(
             (
                 (self.layer_rate_decay or 0) > 1,
-                f"layer_rate_decay={self.layer_rate_decay} would train the embeddings fastest: give a share of at "
-                "most 1, such as 0.38.",
+                f"layer_rate_decay={self.layer_rate_decay} would train the embeddings fastest: give at most 1.",
             ),
             (
                 self.early_stopping_patience is not None and not self.load_best_model_at_end,
@@ -121,21 +115,8 @@ class SequenceTrainingArguments(TrainingArguments):
             ),
         )
 
-    def _check_inherited(self) -> None:
-        refused = {name: reason for name, reason in _REFUSED.items() if getattr(self, name)}
-        for name, (default, reason) in _REFUSED_OF_ACCELERATE.items():
-            if getattr(self.accelerator_config, name) != default:
-                refused[f"accelerator_config.{name}"] = reason
-        if not self.average_tokens_across_devices:
-            refused["average_tokens_across_devices=False"] = "the loss is divided by what all processes count together"
-        for name, reason in refused.items():
-            raise ValueError(f"SequenceTrainer has no {name}: {reason}. Leave it out, or use transformers.Trainer.")
-
     def _check_processes(self) -> None:
-        """Stop a launch that silently became something else.
-
-        On a machine without GPUs most spellings of a two-process launch run one process, or two that each train alone.
-        """
+        # Without GPUs most spellings of a two-process launch run one process, or two that each train alone.
         launched = int(os.environ.get("WORLD_SIZE", "1"))
         cure = f"On CPU launch with: {SEVERAL_PROCESSES.format('N')} recipes/... --training.use_cpu=true"
         refuse(
@@ -146,8 +127,7 @@ class SequenceTrainingArguments(TrainingArguments):
             ),
             (
                 launched > 1 and self.world_size != launched,
-                f"{launched} processes were launched, but they do not know of one another: each would train alone. "
-                f"{cure}",
+                f"{launched} processes were launched, but know nothing of each other: each would train alone. {cure}",
             ),
         )
         check_num_processes(self.num_processes, self.world_size, cure)

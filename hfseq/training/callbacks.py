@@ -20,10 +20,9 @@ class ClipGradValue(TrainerCallback):
 
 
 class TrainingClock(TrainerCallback, ExportableState):
-    """Count the seconds of training, over all launches of a run: checkpoints keep them.
+    """Count the seconds of training over all launches of a run, with evaluations and checkpoints: these keep them.
 
-    What counts is all from the first update to the last, with the evaluations and checkpoints between them; not
-    preparing the data, nor what an interrupted launch did after its last checkpoint, which is not in the model either.
+    What an interrupted launch did after its last checkpoint is not counted: it is not in the model either.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:

@@ -1,9 +1,8 @@
 """Checkpoints that are whole or not there, and training that stops when a loss or a weight is NaN or infinite.
 
 A run may be killed, or its disk be full, at any moment. So a checkpoint is written into a folder beside its own, and
-renamed when every process has written its share and all of it is on the disk: the newest `checkpoint-...` is whole,
-while an old one may be half removed. transformers' own Trainer writes in place; its torn checkpoints are found and
-skipped.
+renamed when every process has written its share and all of it is on the disk. transformers' own Trainer writes in
+place; its torn checkpoints are found and skipped.
 """
 
 import os
@@ -11,7 +10,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
@@ -46,9 +45,6 @@ UNFINISHED: Final = "_unfinished"
 _SHARDED = ("pytorch_model_fsdp*", "optimizer_*", "optimizer.bin", "global_step*")
 
 
-# Reading
-
-
 def checkpoints_in(folder: str | Path) -> list[Path]:
     """List the checkpoints of a run, whole or torn, the newest last."""
     pattern = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
@@ -59,17 +55,11 @@ def checkpoints_in(folder: str | Path) -> list[Path]:
 
 def last_of(checkpoints: list[Path]) -> str:
     """Tell somebody whose run diverged what is left of it."""
-    if not checkpoints:
-        return "No checkpoint was written before it."
-    return f"The last checkpoint before it is {checkpoints[-1]}."
+    return f"The last checkpoint before it is {checkpoints[-1]}." if checkpoints else "No checkpoint was written."
 
 
 def newest_whole(folder: str | Path) -> Path | None:
-    """Find the checkpoint that a run goes on from, None without any; log it, and what is wrong with newer ones.
-
-    Raises:
-        UnsafeArtifactError: If there are some, and training can go on from none.
-    """
+    """Find the checkpoint that a run goes on from, None without any; log it, and what is wrong with newer ones."""
     reasons = []
     for checkpoint in reversed(checkpoints_in(folder)):
         try:
@@ -89,19 +79,13 @@ def newest_whole(folder: str | Path) -> Path | None:
 
 
 def agreed_checkpoint(checkpoint: str | os.PathLike[str] | bool | None, output_dir: str | None) -> str | None:
-    """Let the first process find the checkpoint, see `found_checkpoint`, and tell it to all others."""
+    """Let the first process tell the others what `resume_from_checkpoint` means: the newest whole, one named, none."""
     processes = PartialState()
-    agreed = [found_checkpoint(checkpoint, output_dir) if processes.is_main_process else None]
+    agreed = [_found(checkpoint, output_dir) if processes.is_main_process else None]
     return broadcast_object_list(agreed)[0] if processes.num_processes > 1 else agreed[0]
 
 
-def found_checkpoint(checkpoint: str | os.PathLike[str] | bool | None, output_dir: str | None) -> str | None:
-    """Tell what `resume_from_checkpoint` means: the newest whole one of `output_dir`, one that is named, or none.
-
-    Raises:
-        UnsafeArtifactError: If it is not whole.
-        ValueError: If there is none.
-    """
+def _found(checkpoint: str | os.PathLike[str] | bool | None, output_dir: str | None) -> str | None:
     if not checkpoint:
         return None
     if checkpoint is True:
@@ -116,11 +100,7 @@ def found_checkpoint(checkpoint: str | os.PathLike[str] | bool | None, output_di
 
 
 def check_checkpoint(folder: Path) -> None:
-    """Check that training can go on from a checkpoint, of any of our trainers or of transformers' own.
-
-    Raises:
-        UnsafeArtifactError: If a file is missing or torn, if the weights are no safetensors or hold NaN.
-    """
+    """Raise an UnsafeArtifactError unless a run of our trainers, or of transformers', can go on from a checkpoint."""
     if not (folder / TRAINER_STATE_NAME).is_file():  # which is written last
         raise UnsafeArtifactError(f"{folder} lacks {TRAINER_STATE_NAME}: its run was stopped while it wrote it.")
     state = read_json(folder / TRAINER_STATE_NAME)
@@ -132,16 +112,14 @@ def check_checkpoint(folder: Path) -> None:
     check_finite_weights(_weights_in(folder))
     if not isinstance(state.get("global_step"), int):
         raise UnsafeArtifactError(f"{folder / TRAINER_STATE_NAME} tells no step: it is no state of a trainer.")
-    random_states = {path.name for path in folder.glob("rng_state*.pth")}
-    one = {"rng_state.pth"}
-    several = {f"rng_state_{process}.pth" for process in range(max(len(random_states), 2))}
-    needed = {OPTIMIZER_NAME, SCHEDULER_NAME, *(several if random_states and not one <= random_states else one)}
-    missing = sorted(name for name in needed if not (folder / name).is_file())
+    random_states, count = ["rng_state.pth"], len(list(folder.glob("rng_state_*.pth")))
+    if count and not (folder / "rng_state.pth").is_file():
+        random_states = [f"rng_state_{process}.pth" for process in range(max(count, 2))]
+    missing = [name for name in (OPTIMIZER_NAME, *random_states, SCHEDULER_NAME) if not (folder / name).is_file()]
     if missing:
         raise UnsafeArtifactError(
             f"{folder} lacks {', '.join(missing)}: training would go on otherwise than it stopped "
-            "(save_only_model=True leaves such files out). To start from its weights alone, load them with "
-            "from_pretrained."
+            "(save_only_model=True leaves such files out). Start from its weights alone with from_pretrained."
         )
     for path in sorted(folder.glob("*.pt*")):
         _check_archive(path)
@@ -149,11 +127,7 @@ def check_checkpoint(folder: Path) -> None:
 
 
 def _weights_in(folder: Path) -> list[Path]:
-    """List the weight files of a checkpoint, after checking that they are whole.
-
-    It may be of a model of transformers, which alone has a config.json, of another module, or of adapters, which have
-    files and folders of other names.
-    """
+    # Of a model of transformers, which alone has a config.json, of another module, or of adapters with other names.
     for config in (folder / CONFIG_NAME, *folder.rglob(ADAPTER_CONFIG_NAME)):
         if config.is_file():
             read_json(config)
@@ -167,17 +141,13 @@ def _weights_in(folder: Path) -> list[Path]:
 
 
 def _check_archive(path: Path) -> None:
-    """Check the sums of a file that torch.save wrote, without unpickling it."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive:  # of torch.save; its sums tell without unpickling it
             torn = archive.testzip()
     except (OSError, zipfile.BadZipFile) as error:
         raise UnsafeArtifactError(f"{path} is torn, or was not written by torch.save ({error}).") from error
     if torn is not None:
         raise UnsafeArtifactError(f"{path} is torn: the sum of {torn} is another.")
-
-
-# Writing
 
 
 @contextmanager
@@ -191,10 +161,8 @@ def written_beside(checkpoint: Path) -> Iterator[Path]:
             raise
         older = checkpoints_in(checkpoint.parent)
         kept = f"{older[-1].name}, the one before it, is as it was: --resume goes on from there. " if older else ""
-        raise OSError(
-            f"{checkpoint} could not be written ({error}). {kept}If the disk is full, free some of it, or keep fewer "
-            "checkpoints with save_total_limit."
-        ) from error
+        cure = "If the disk is full, free some of it, or keep fewer checkpoints with save_total_limit."
+        raise OSError(f"{checkpoint} could not be written ({error}). {kept}{cure}") from error
 
 
 def clear_unfinished(run: Path) -> None:
@@ -204,29 +172,23 @@ def clear_unfinished(run: Path) -> None:
 
 def publish(unfinished: Path, checkpoint: Path) -> None:
     """Give a checkpoint its name, when all of it is on the disk."""
-    for path in sorted(unfinished.rglob("*")):
-        if path.is_file():
-            _flush(path)
-    _flush_folder(unfinished)
+    for path in (*unfinished.rglob("*"), unfinished):
+        _flush(path)
     if checkpoint.exists():  # a torn one, or that of the same step of the run before
         checkpoint.rename(unfinished.with_name("replaced"))
     unfinished.rename(checkpoint)
-    _flush_folder(checkpoint.parent)
+    _flush(checkpoint.parent)
     clear_unfinished(checkpoint.parent)
 
 
-def _flush_folder(path: Path) -> None:
-    """Let the names in a folder survive a crash, where the system can do that."""
-    with suppress(OSError):  # Windows opens no folders, and some network mounts flush none
-        _flush(path, os.O_RDONLY)
-
-
-def _flush(path: Path, flags: int = os.O_RDWR) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _flush(path: Path) -> None:
+    is_folder = path.is_dir()
+    with suppress(OSError) if is_folder else nullcontext():  # not every system can open or flush a folder
+        descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 class WholeCheckpointTrainer(Trainer):
@@ -235,12 +197,7 @@ class WholeCheckpointTrainer(Trainer):
     _is_saving = False
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that is whole.
-
-        Raises:
-            UnsafeArtifactError: If no checkpoint is whole, or the one that was named is not.
-            ValueError: If there is no checkpoint, or the training diverges.
-        """
+        """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that is whole."""
         output = super().train(agreed_checkpoint(resume_from_checkpoint, self.args.output_dir), *args, **kwargs)
         self._refuse_diverged()
         return output
@@ -266,12 +223,10 @@ class WholeCheckpointTrainer(Trainer):
         )
 
     def _get_output_dir(self, trial: Any) -> str:
-        # While a checkpoint is written, it is the folder beside.
         folder = super()._get_output_dir(trial)
         return os.path.join(folder, UNFINISHED) if self._is_saving else folder
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        """Write a checkpoint beside its place, and rename it when all processes are done."""
         self._refuse_diverged()
         run = super()._get_output_dir(trial)
         checkpoint = Path(run, f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}")
@@ -284,7 +239,11 @@ class WholeCheckpointTrainer(Trainer):
                 super()._save_checkpoint(model, trial)
             finally:
                 self._is_saving = False
-            self._name_best(run)
+            # Note the best by the name that it will have, not by the one that it has while it is written.
+            step = self.state.best_global_step
+            best = os.path.join(run, f"{PREFIX_CHECKPOINT_DIR}-{step}")
+            if step and (step == self.state.global_step or os.path.isdir(best)):
+                self.state.best_model_checkpoint = best
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 self.state.save_to_json(str(unfinished / TRAINER_STATE_NAME))  # with the name of the best
@@ -300,15 +259,6 @@ class WholeCheckpointTrainer(Trainer):
                 use_mtime=True,
             )
 
-    def _name_best(self, run: str) -> None:
-        """Note the best checkpoint by the name it will have, not by the one it has while it is written."""
-        step = self.state.best_global_step
-        if step:
-            best = os.path.join(run, f"{PREFIX_CHECKPOINT_DIR}-{step}")
-            if step == self.state.global_step or os.path.isdir(best):
-                self.state.best_model_checkpoint = best
-
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        # Only when the checkpoint has its name: the upload goes on while training does.
-        if not self._is_saving:
+        if not self._is_saving:  # only when the checkpoint has its name: the upload goes on while training does
             super()._push_from_checkpoint(checkpoint_folder)

@@ -5,7 +5,6 @@ its own draws change if another does the same. What draws through torch without 
 (`nn.init`, the sampling of `generate`) gets one here.
 """
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 _IN_PLACE = ("bernoulli", "cauchy", "exponential", "geometric", "log_normal", "normal", "random", "uniform")
 _NEW = ("bernoulli", "binomial", "multinomial", "normal", "poisson", "rand", "randint", "randn", "randperm")
 _LIKE = (torch.rand_like, torch.randint_like, torch.randn_like)  # an older torch has them without a generator
+# The functions that can take a generator.
 _DRAWING = {
     torch.Tensor.bernoulli,
     torch.Tensor.multinomial,
@@ -21,7 +21,6 @@ _DRAWING = {
     *(getattr(torch, name) for name in _NEW),
     *(like for like in _LIKE if "generator" in str(like.__doc__).partition(")")[0]),
 }
-"""The functions that take a generator. What draws without being able to take one is not here."""
 
 
 class OwnDraws(TorchFunctionMode):
@@ -37,13 +36,7 @@ class OwnDraws(TorchFunctionMode):
         self.seed = seed
         self.generators: dict[torch.device, torch.Generator] = {}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         """Run a function of torch; `nn.init` says by an empty `generator` that it draws."""
         given = kwargs or {}
         chosen = given.get("generator") is not None or any(isinstance(value, torch.Generator) for value in args)
@@ -52,7 +45,6 @@ class OwnDraws(TorchFunctionMode):
         return func(*args, **given)
 
     def _generator(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Generator:
-        """Return the generator of the device where the numbers are wanted."""
         tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, torch.Tensor))
         first = next(tensors, None)
         device = torch.device(kwargs.get("device") or torch.get_default_device()) if first is None else first.device

@@ -25,26 +25,20 @@ Depths: TypeAlias = Mapping[nn.Parameter, int]
 
 
 def parameter_depths(model: nn.Module) -> dict[nn.Parameter, int]:
-    """Tell how deep each parameter of a model lies, from 0 for the embeddings to L + 1 for the head.
-
-    Raises:
-        ValueError: If it is no `PreTrainedModel` with exactly one stack of layers.
-    """
+    """Tell how deep each parameter of a model lies, from 0 for the embeddings to L + 1 for the head."""
     if not isinstance(model, PreTrainedModel):
         raise ValueError(f"Only a PreTrainedModel tells its body from its head, got {type(model).__name__}.")
     body = model.base_model
     stack_name, stack = _stack(body)
     numbers: dict[nn.Parameter, int] = {}
-    below = True  # parameters come in the order of the modules
+    outside = 0  # parameters come in the order of the modules: before the stack, of it, after it
     for name, parameter in body.named_parameters(remove_duplicate=False):
+        number = outside
         if name.startswith(f"{stack_name}."):
-            below = False
             number = 1 + int(name.removeprefix(f"{stack_name}.").split(".")[0])
-        else:
-            number = 0 if below else len(stack)
+            outside = len(stack)
         numbers[parameter] = max(number, numbers.get(parameter, 0))
-    in_body = {id(module) for module in body.modules()}
-    for module in (module for module in model.modules() if id(module) not in in_body):
+    for module in set(model.modules()) - set(body.modules()):
         numbers |= dict.fromkeys(module.parameters(recurse=False), len(stack) + 1)
     return numbers
 
@@ -60,17 +54,13 @@ def _stack(body: nn.Module) -> tuple[str, nn.ModuleList]:
         held = f"the lists {', '.join(found)}" if found else "no list of layers"
         raise ValueError(
             f"{type(body).__name__} holds {held}, and layer_rate_decay and unfreeze_every need exactly one: leave "
-            "them out, or give SequenceTrainer an optimizer with groups of your own (optimizers=...)."
+            "them out, or give SequenceTrainer optimizers=... with groups of your own."
         )
     return next(iter(found.items()))
 
 
 def set_layer_rates(optimizer: torch.optim.Optimizer, depths: Depths, decay: float) -> None:
-    """Divide the groups of a new optimizer by depth, the head first, each with its own learning rate.
-
-    All else of a group, such as its weight decay, stays. `decay` is a layer's rate as a share of that of what lies
-    above it.
-    """
+    """Divide the groups of a new optimizer by depth, the head first; all but the learning rate stays."""
     top = max(depths.values())
     groups = list(optimizer.param_groups)
     optimizer.param_groups.clear()

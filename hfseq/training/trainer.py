@@ -1,9 +1,7 @@
 """A thin Trainer: what sequences need, and nothing that transformers' Trainer has.
 
-Stock `Trainer` trains our models just as well. This one adds updates that do not depend on how many processes and
-accumulation steps they are dealt to, batches of rows of one length, clipping by value, early stopping by an argument,
-and a pretrained body that learns slower and later than its new head. Its checkpoints are whole or not there
-(`checkpoints.py`).
+Stock `Trainer` trains our models just as well. This one adds what `SequenceTrainingArguments` asks for, updates that
+do not depend on how they are dealt out, and checkpoints that are whole or not there.
 """
 
 from collections.abc import Iterable
@@ -14,27 +12,26 @@ import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import DataCollatorWithPadding, EarlyStoppingCallback, PreTrainedModel, TrainingArguments
+from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput
 
 from ..models.heads.causal_lm import next_tokens
 from .arguments import SequenceTrainingArguments
-from .batching import PaddingCollator, UpdateSampler, row_lengths
+from .batching import PaddingCollator, Shares, UpdateSampler, row_lengths
 from .callbacks import ClipGradValue, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
+
+_LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 
 
 class SequenceTrainer(WholeCheckpointTrainer):
     """`Trainer` with `SequenceTrainingArguments`; takes the same arguments.
 
-    It trains on a `datasets.Dataset` with a column `input_ids`; streamed data (`IterableDataset`), whose lengths are
-    not known beforehand, are for `transformers.Trainer`.
-
-    Evaluation and prediction run over rows sorted by length, several times faster than over rows in any order, and
-    give the same answers (padding changes none). Predictions come in the order of the dataset; `compute_metrics` sees
-    the sorted rows.
+    It trains on a `datasets.Dataset` with a column `input_ids`. Evaluation and prediction run over rows sorted by
+    length, several times faster, with the same answers. Predictions come in the order of the dataset;
+    `compute_metrics` sees the sorted rows.
     """
 
     args: SequenceTrainingArguments
@@ -58,28 +55,24 @@ class SequenceTrainer(WholeCheckpointTrainer):
         if type(collator) is DataCollatorWithPadding and not others and kwargs.get("data_collator") is None:
             self.data_collator = PaddingCollator(collator.tokenizer)  # in the place of Trainer's own choice
         self.add_callback(TrainingClock())
-        if self.args.clip_grad_value is not None:
-            self.add_callback(ClipGradValue(self.args.clip_grad_value))
-        if self.args.early_stopping_patience is not None:
-            self.add_callback(EarlyStoppingCallback(self.args.early_stopping_patience))
+        if args.clip_grad_value is not None:
+            self.add_callback(ClipGradValue(args.clip_grad_value))
+        if args.early_stopping_patience is not None:
+            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
 
     @property
     def training_seconds(self) -> float:
         """The seconds of training as `TrainingClock` counts them, over all launches of a resumed run."""
-        # Trainer may replace a callback when it resumes, so it is looked up.
+        # Looked up, since Trainer may replace a callback when it resumes.
         return sum(item.seconds for item in self.callback_handler.callbacks if isinstance(item, TrainingClock))
 
     @property
     def _data_seed(self) -> int:
         return self.args.seed if self.args.data_seed is None else self.args.data_seed
 
-    def _shares(self, accumulation_steps: int | None = None) -> dict[str, int]:
-        """Return how an update is dealt out, as samplers take it."""
-        return {
-            "num_processes": self.args.world_size,
-            "process_index": self.args.process_index,
-            "accumulation_steps": accumulation_steps or self.args.gradient_accumulation_steps,
-        }
+    def _shares(self, accumulation_steps: int | None = None) -> Shares:
+        steps = accumulation_steps or self.args.gradient_accumulation_steps
+        return Shares(self.args.world_size, self.args.process_index, steps)
 
     def get_train_dataloader(self) -> DataLoader:
         """Load this process's batches of `UpdateSampler`."""
@@ -95,24 +88,16 @@ class SequenceTrainer(WholeCheckpointTrainer):
             tokens_per_update=self.args.total_train_batch_tokens,
             strategy=self.args.train_sampling_strategy,
             seed=self._data_seed,
-            **self._shares(),
+            shares=self._shares(),
         )
         return self._dealt_loader(self._remove_unused_columns(dataset, description="training"), sampler)
 
     def _dealt_loader(self, dataset: Any, sampler: Sampler) -> DataLoader:
-        """Build the loader that the arguments describe, of batches that the sampler has dealt to the processes."""
+        options: dict[str, Any] = {name: getattr(self.args, f"dataloader_{name}") for name in _LOADER}
+        # Its own generator: else a resumed run would draw from the restored global one and leave the track.
+        options["generator"] = torch.Generator().manual_seed(self.args.seed)
         loader: DataLoader = DataLoader(
-            dataset,
-            batch_sampler=cast(Any, sampler),  # declared as lists of indices; a sampler of windows yields those
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            pin_memory=self.args.dataloader_pin_memory,
-            persistent_workers=self.args.dataloader_persistent_workers,
-            prefetch_factor=self.args.dataloader_prefetch_factor,
-            multiprocessing_context=self.args.dataloader_multiprocessing_context,
-            in_order=self.args.dataloader_in_order,
-            # Its own generator: else a resumed run would draw from the restored global one and leave the track.
-            generator=torch.Generator().manual_seed(self.args.seed),
+            dataset, batch_sampler=cast(Any, sampler), collate_fn=self.data_collator, **options
         )
         # num_processes=1: the sampler has dealt the rows out already.
         return prepare_data_loader(
@@ -139,7 +124,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
         """Create `Trainer`'s optimizer, with the learning rates of `layer_rate_decay`."""
         is_new = self.optimizer is None
         if self.args.layer_rate_decay is not None or self.args.unfreeze_every is not None:
-            self._depths = parameter_depths(cast(PreTrainedModel, self.model))
+            self._depths = parameter_depths(cast(Any, self.model))
         optimizer = super().create_optimizer(model)
         if is_new and self.args.layer_rate_decay is not None:
             set_layer_rates(optimizer, self._depths, self.args.layer_rate_decay)
@@ -153,7 +138,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
         return loss
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Iterable[int]:  # type: ignore[override] # as DataLoader takes it
-        # By length, in an order that `predict` knows: Trainer's own grouping would leave predictions out of order.
+        # In an order that `predict` knows: Trainer's own grouping would leave predictions out of order.
         order = _by_length(eval_dataset)
         return SequentialSampler(eval_dataset) if order is None else order.tolist()
 
@@ -163,21 +148,20 @@ class SequenceTrainer(WholeCheckpointTrainer):
         order = _by_length(test_dataset)
         if order is None:
             return output
-        predictions, label_ids, metrics = output
         back = np.argsort(order)
-        return PredictionOutput(_rows(predictions, back), _rows(label_ids, back), metrics)
+        return output._replace(predictions=_rows(output.predictions, back), label_ids=_rows(output.label_ids, back))
 
     def score(self, dataset: Dataset) -> tuple[np.ndarray, dict[str, float]]:
         """Return the logits for a labelled dataset, in its order, and what `compute_metrics` says of them."""
         output = self.predict(dataset, metric_key_prefix="score")
         logits = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-        bookkeeping = {"loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"}
         metrics = {name.removeprefix("score_"): value for name, value in (output.metrics or {}).items()}
-        return logits, {name: value for name, value in metrics.items() if name not in bookkeeping}
+        for bookkeeping in ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"):
+            metrics.pop(bookkeeping, None)
+        return logits, metrics
 
 
 def _by_length(dataset: Any) -> np.ndarray | None:
-    """Order the rows of a dataset from the shortest to the longest; None if it has no `input_ids`."""
     # Whatever the column of lengths says: Trainer drops that one before it asks for a sampler.
     if not isinstance(dataset, Dataset) or "input_ids" not in dataset.column_names:
         return None
@@ -185,7 +169,6 @@ def _by_length(dataset: Any) -> np.ndarray | None:
 
 
 def _rows(values: Any, order: np.ndarray) -> Any:
-    """Reorder the rows of an array, or of each array of a tuple."""
     if isinstance(values, tuple):
         return tuple(_rows(value, order) for value in values)
     return None if values is None else values[order]

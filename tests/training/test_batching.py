@@ -7,7 +7,7 @@ from datasets import Dataset
 from transformers import DataCollatorWithPadding
 
 from hfseq import SequenceTrainer, SequenceTrainingArguments
-from hfseq.training.batching import SMALLEST_UPDATE, STRATEGIES, PaddingCollator, UpdateSampler, row_lengths
+from hfseq.training.batching import SMALLEST_UPDATE, STRATEGIES, PaddingCollator, Shares, UpdateSampler, row_lengths
 from tests.contract.cases import tokenizer
 from tests.rounds import for_each
 from tests.training.trainers import small_model
@@ -20,9 +20,7 @@ def epoch(lengths, *, processes=1, steps=1, number=0, sampler_class=UpdateSample
     """What every process yields in one epoch, and the updates put together again from it."""
     per_process = []
     for index in range(processes):
-        sampler = sampler_class(
-            lengths, num_processes=processes, process_index=index, accumulation_steps=steps, **options
-        )
+        sampler = sampler_class(lengths, shares=Shares(processes, index, steps), **options)
         sampler.set_epoch(number)
         per_process.append(list(sampler))
         assert len(sampler) == len(per_process[-1])
@@ -75,7 +73,7 @@ class ShuffledBatches(UpdateSampler):
 
     def __iter__(self):
         batches = list(super().__iter__())
-        return (batches[i] for i in np.random.default_rng(self.process_index).permutation(len(batches)))
+        return (batches[i] for i in np.random.default_rng(self.shares.process_index).permutation(len(batches)))
 
 
 def test_a_sampler_that_shuffles_after_dealing_is_caught():
@@ -219,9 +217,9 @@ def test_lengths_are_read_from_their_column_or_counted():
             ["tokens_per_update=512", "needs strategy 'group_by_length'", "got 'random'"],
         ),
         ({"strategy": "by_size"}, ["'by_size'", "'random', 'sequential', 'group_by_length'"]),
-        ({"num_processes": 16, "accumulation_steps": 16}, ["203 rows", "16 processes x 16", "or more data"]),
+        ({"shares": Shares(16, 0, 16)}, ["203 rows", "16 processes x 16", "or more data"]),
         (
-            {"rows_per_update": 6, "num_processes": 2, "accumulation_steps": 4},
+            {"rows_per_update": 6, "shares": Shares(2, 0, 4)},
             ["6 rows an update", "2 processes x 4", "Raise total_train_batch_size to 8"],
         ),
     ],

@@ -35,14 +35,17 @@ def make(tmp_path):
         ({"num_processes": 0}, "num_processes must be positive, got 0"),
         ({"early_stopping_patience": 2}, "early_stopping_patience=2 needs load_best_model_at_end=True"),
         ({"num_processes": 2}, "num_processes=2 was asked for, 1 run. On CPU launch with: accelerate launch"),
-        ({"dataloader_drop_last": True}, "SequenceTrainer has no dataloader_drop_last: every row is trained on"),
         (
-            {"auto_find_batch_size": True},
-            "no auto_find_batch_size: the size of an update is fixed",
+            {"dataloader_drop_last": True},
+            "SequenceTrainingArguments takes no dataloader_drop_last=True: every row is trained on",
         ),
-        ({"accelerator_config": {"split_batches": True}}, "SequenceTrainer has no accelerator_config.split_batches"),
-        ({"accelerator_config": {"dispatch_batches": True}}, "no accelerator_config.dispatch_batches: each process"),
-        ({"accelerator_config": {"use_seedable_sampler": False}}, "no accelerator_config.use_seedable_sampler"),
+        ({"auto_find_batch_size": True}, "no auto_find_batch_size=True: the size of an update is fixed"),
+        (
+            {"accelerator_config": {"split_batches": True}},
+            "no accelerator_config.split_batches=True: total_train_batch_size",
+        ),
+        ({"accelerator_config": {"dispatch_batches": True}}, "accelerator_config.dispatch_batches=True: each process"),
+        ({"accelerator_config": {"use_seedable_sampler": False}}, "no accelerator_config.use_seedable_sampler=False"),
     ],
 )
 def test_wrong_arguments_are_answered_with_value_and_cure(make, options, message):

@@ -2,9 +2,8 @@
 
     nats a token = sum over hidden tokens of -log P(token | what the window shows) / their number
 
-The text is read in windows, each once, and what they hide is drawn from one seed that has nothing to do with training
-(`EVALUATION_SEED`): the same tokens are asked of every model with these tokens and windows, whatever the batches.
-These numbers are not those of a causal model: both sides of a token are seen, and most of its neighbours.
+What is hidden is drawn from a seed of its own: the same tokens are asked of every model with these tokens and windows,
+whatever the batches. The numbers are not those of a causal model: both sides of a token are seen.
 """
 
 from collections.abc import Iterator
@@ -48,11 +47,8 @@ class MaskedScores:
         return self.hits / self.num_tokens
 
 
-def _batches(
-    text: TokenText, masking: Masking, window: int, pad_token_id: int | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield the windows of an evaluation, as batches."""
-    dataset = MaskedWindowDataset(text, masking, pad_token_id or 0, seed=EVALUATION_SEED)
+def _batches(text: TokenText, masking: Masking, window: int, pad: int | None = None) -> Iterator[dict[str, Any]]:
+    dataset = MaskedWindowDataset(text, masking, pad or 0, seed=EVALUATION_SEED)
     return map(dataset.__getitems__, OrderedCutter(text, _ROWS, window, reads_last=True).updates(0))
 
 
@@ -68,11 +64,7 @@ def masked_sums(model: Any, batch: dict[str, Any]) -> torch.Tensor:
 
 
 def score_masked(model: PreTrainedModel, text: TokenText, masking: Masking, *, window: int) -> MaskedScores:
-    """Ask any masked language model, which gets its mode back, for tokens of a text.
-
-    Args:
-        window: Tokens that are read at once, as in training.
-    """
+    """Ask any masked language model, which gets its mode back, for tokens of a text."""
     sums = torch.zeros(3, dtype=torch.float64)
     with evaluating(model):
         for batch in _batches(text, masking, window, model.config.pad_token_id):

@@ -40,8 +40,7 @@ class Masking:
         """Build it for a tokenizer: marks of documents, conditions and unknown tokens are special."""
         if tokenizer.mask_token_id is None:
             raise ValueError(
-                f"{type(tokenizer).__name__} has no mask_token, so nothing can be hidden: hfseq.train_tokenizer makes "
-                "tokenizers with one."
+                f"{type(tokenizer).__name__} has no mask_token: hfseq.train_tokenizer makes one that has."
             )
         special = np.zeros(len(tokenizer), bool)
         # Also those that the tokenizer has unset because its texts lack them.
@@ -49,11 +48,9 @@ class Masking:
         return cls(probability, tokenizer.mask_token_id, np.flatnonzero(~special), special)
 
     def hide(self, ids: np.ndarray, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Hide some of the tokens (T,) of one window.
+        """Return what is read of one window (T,), and the tokens asked for (T,), -100 elsewhere.
 
-        Returns:
-            (T,) what is read, and (T,) the tokens asked for, -100 elsewhere. A window of special tokens alone, of
-            which there is hardly any, is asked for one of them, so that no update is empty.
+        A window of special tokens alone is asked for one of them, so that no update is empty.
         """
         order, way, other = np.random.default_rng(seed).random((3, len(ids)))
         candidates = ~self.special[ids]
@@ -74,7 +71,6 @@ class MaskedWindowDataset(WindowDataset):
         self.masking, self.seed = masking, seed
 
     def _tokens(self, windows: Windows, real: torch.Tensor) -> dict[str, Any]:
-        """Return `input_ids`, and `labels` (-100 where nothing is asked)."""
         shape = tuple(real.shape)
         input_ids, labels = np.full(shape, self.pad_token_id, np.int64), np.full(shape, IGNORED, np.int64)
         for row, (start, length) in enumerate(zip(windows.starts.tolist(), windows.lengths.tolist(), strict=True)):

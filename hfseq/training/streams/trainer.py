@@ -2,15 +2,9 @@
 
     h_0 = 0,   h_{k+1} = f(window_k, stop(h_k))          the state goes on, the gradient ends at the window's beginning
 
-`StreamTrainer` is `SequenceTrainer` over a `TokenText`: `windows.py` says how the text is cut, and `states.py` keeps
-the states. An update's streams are dealt to processes and accumulation steps; each share has a state of its own, which
-checkpoints keep as well, so that a resumed run goes on in the middle of its text as if it had never stopped.
-
-A model without a state, such as a transformer, takes windows in any order (`carry="none"`). With `mlm_probability` it
-learns to tell hidden tokens from both sides instead of the next token (`masking.py`).
-
-Evaluation is exact: the mean of -log P over every token of the text; of a masked model, over every token that is
-hidden. Of a model without a state, it is the same whatever the batches and the processes.
+`windows.py` says how the text is cut, `states.py` keeps the states, also in checkpoints: a resumed run goes on in the
+middle of its text as if it had never stopped. A model without a state, such as a transformer, takes windows in any
+order (`carry="none"`). With `mlm_probability` it learns to tell hidden tokens (`masking.py`).
 """
 
 import inspect
@@ -31,7 +25,7 @@ from transformers.trainer_utils import PredictionOutput, speed_metrics
 from ...evaluation.language import exp_or_inf
 from ...models.heads.causal_lm import IGNORED
 from ..arguments import SequenceTrainingArguments, option, refuse
-from ..batching import check_dealt
+from ..batching import Shares
 from ..trainer import SequenceTrainer
 from .masked_scores import EVALUATION_SEED, masked_sums
 from .masking import MaskedWindowDataset, Masking
@@ -50,6 +44,13 @@ from .windows import (
 )
 
 _LEAST_VARIED_WINDOW = 10
+_FACTS = ("carry", "total_train_batch_size", "window", "vary_window", "train_sampling_strategy", "mlm_probability")
+_FIXED: dict[str, tuple[Any, str]] = {
+    "label_smoothing_factor": (0.0, "the loss is -log P of the tokens, whose exponential is the perplexity"),
+    "total_train_batch_tokens": (None, "an update has total_train_batch_size x window tokens, set those"),
+    "fp16_full_eval": (False, "StreamTrainer evaluates in the model's own precision"),
+    "bf16_full_eval": (False, "StreamTrainer evaluates in the model's own precision"),
+}
 
 
 @dataclass
@@ -58,20 +59,15 @@ class StreamTrainingArguments(SequenceTrainingArguments):
 
     window: int = option(64, "Tokens between two cuts of the gradient, at most.")
     vary_window: bool = option(
-        False,
-        "Draw each update's window around `window` and scale its step with the length (Merity et al. 2017); needs "
-        "carry=stream.",
+        False, "carry=stream: draw windows around `window`, and scale steps with their length (Merity et al. 2017)."
     )
     carry: Carry = option(
-        "stream",
-        "How far a state is carried: through a whole `stream`, to the end of a `document`, or not at all (`none`: "
-        "chunks in random order).",
+        "stream", "How far a state is carried: to the end of the `stream`, of a `document`, or `none`: random chunks."
     )
     mlm_probability: float | None = option(
-        None,
-        "Hide this share of the tokens and learn to tell them from both sides (0.15 in BERT), instead of the next "
-        "token; needs carry=none and a model for fill-mask.",
+        None, "carry=none, a model for fill-mask: hide this share of the tokens and learn to tell them; 0.15 in BERT."
     )
+    fixed = SequenceTrainingArguments.fixed | _FIXED
 
     def __post_init__(self) -> None:
         """Check what was added, and refuse by name what means nothing for a stream."""
@@ -83,17 +79,17 @@ class StreamTrainingArguments(SequenceTrainingArguments):
             (
                 hides and not 0 < (self.mlm_probability or 0) < 1,
                 f"mlm_probability={self.mlm_probability} is the share of the tokens that are hidden: give one between "
-                "0 and 1, such as 0.15, or leave it out to learn the next token.",
+                "0 and 1, or leave it out to learn the next token.",
             ),
             (
                 hides and carry != "none",
-                f"mlm_probability={self.mlm_probability} hides tokens of windows that are read from both sides, and "
-                f"carry={carry!r} reads them forward, one after the other: use carry='none'.",
+                f"mlm_probability={self.mlm_probability} reads windows from both sides, and carry={carry!r} reads "
+                "them forward, one after the other: use carry='none'.",
             ),
             (
                 self.vary_window and carry != "stream",
-                f"vary_window=True moves the cuts of streams from epoch to epoch, and carry={carry!r} has none to "
-                "move: documents set the cuts, and the cuts of chunks move anyway. Leave it out.",
+                f"vary_window=True moves the cuts of streams, and carry={carry!r} has none to move: documents set the "
+                "cuts, and the cuts of chunks move anyway. Leave it out.",
             ),
             (
                 self.vary_window and self.window < _LEAST_VARIED_WINDOW,
@@ -101,27 +97,13 @@ class StreamTrainingArguments(SequenceTrainingArguments):
                 f"window={self.window}: raise window to {_LEAST_VARIED_WINDOW} or more.",
             ),
             (
-                self.label_smoothing_factor,
-                f"label_smoothing_factor={self.label_smoothing_factor}: StreamTrainer's loss is -log P of the tokens, "
-                "whose exponential is the perplexity. Leave it out.",
-            ),
-            (
                 carry != "none" and checkpointing,
                 "gradient checkpointing runs each layer twice, and the second run would meet the state that the first "
                 f"left: carry={carry!r} goes without it, carry='none' with it.",
             ),
             (
-                self.total_train_batch_tokens is not None,
-                f"total_train_batch_tokens={self.total_train_batch_tokens}: an update has total_train_batch_size x "
-                "window tokens. Set those.",
-            ),
-            (
                 self.train_sampling_strategy == "group_by_length",
                 "train_sampling_strategy='group_by_length': windows have one length. Leave it out.",
-            ),
-            (
-                self.fp16_full_eval or self.bf16_full_eval,
-                "fp16_full_eval and bf16_full_eval: StreamTrainer evaluates in the model's own precision.",
             ),
         )
         super().__post_init__()
@@ -130,11 +112,9 @@ class StreamTrainingArguments(SequenceTrainingArguments):
 class StreamTrainer(SequenceTrainer):
     """`SequenceTrainer` for a `TokenText`.
 
-    An update takes the next window of every stream. Its loss is the sum over its tokens, divided by their number over
-    all processes and accumulation steps. With `vary_window` it is divided by what the update would have with windows
-    of `window` tokens: the step is then in proportion to the window's length, and every token of the text weighs the
-    same, in a long window or in a short one. The logged loss is nats per token either way, with AR and TAR.
-
+    An update takes the next window of every stream, and its loss is the mean over its tokens. With `vary_window` the
+    sum is divided by what windows of `window` tokens would have: every token of the text then weighs the same, in a
+    long window or in a short one. The logged loss is nats per token either way, with AR and TAR.
     With `mlm_probability` the tokens of an update are those that it hides, and `processing_class` says with what.
 
     Args:
@@ -166,33 +146,23 @@ class StreamTrainer(SequenceTrainer):
         args = self.args
         self.masking: Masking | None = None
         if args.mlm_probability is not None:
-            self.masking = Masking.of(_tokenizer(self.processing_class), args.mlm_probability)
-            _check_both_sides(self.model)
+            self.masking = _new_masking(self.model, self.processing_class, args.mlm_probability)
         self.carries = self.masking is None and _carries_state(self.model)
         if args.carry != "none" and not self.carries:
             raise ValueError(
                 f"carry={args.carry!r} needs a model whose state goes on from window to window (that of "
                 f"hfseq's recurrent models), and {type(self.model).__name__} has none: use carry='none'."
             )
-        self.states = CarriedStates(self.model, streams=cast(int, args.total_train_batch_size), **self._shares())
+        self.states = CarriedStates(self.model, self._shares())
         self._loss_scale = 1.0
-
-    # The text
 
     def _train_cutter(self, text: TokenText) -> Cutter:
         args, seed = self.args, self._data_seed
         rows = cast(int, args.total_train_batch_size)
         if args.carry == "none":
-            return ChunkCutter(
-                text,
-                args.window,
-                seed=seed,
-                reads_last=self.masking is not None,
-                rows_per_update=rows,
-                strategy=args.train_sampling_strategy,
-                **self._shares(),
-            )
-        check_dealt(rows, "streams", args.world_size, args.gradient_accumulation_steps)
+            dealt = {"rows_per_update": rows, "strategy": args.train_sampling_strategy, "shares": self._shares()}
+            return ChunkCutter(text, args.window, seed=seed, reads_last=self.masking is not None, **dealt)
+        self._shares().check(rows, "streams")
         if args.carry == "document":
             shuffle = args.train_sampling_strategy != "sequential"
             return DocumentCutter(text, rows, args.window, shuffle=shuffle, seed=seed)
@@ -201,12 +171,12 @@ class StreamTrainer(SequenceTrainer):
     def get_train_dataloader(self) -> DataLoader:
         """Load this process's windows of `train_dataset`."""
         text = _check_text(self.train_dataset, needed="train_dataset")
-        return self._loader(self._windows(text, seed=self._data_seed), self._train_cutter(text))
+        return self._loader(text, self._train_cutter(text), self._data_seed)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """Load this process's windows of a text to evaluate, `per_device_eval_batch_size` at once."""
         text = _check_text(eval_dataset, needed="eval_dataset")
-        return self._loader(self._windows(text, seed=EVALUATION_SEED), self._eval_cutter(text), accumulation_steps=1)
+        return self._loader(text, self._eval_cutter(text), EVALUATION_SEED, steps=1)
 
     def _eval_cutter(self, text: TokenText) -> Cutter:
         rows, window = self.args.per_device_eval_batch_size * self.args.world_size, self.args.window
@@ -217,16 +187,11 @@ class StreamTrainer(SequenceTrainer):
             return DocumentCutter(text, min(rows, documents), window, shuffle=False)
         return StreamCutter(text, max(min(rows, len(text) - 1), 1), window)
 
-    def _windows(self, text: TokenText, seed: int) -> WindowDataset:
-        pad_token_id = getattr(self.model.config, "pad_token_id", None) or 0
-        if self.masking is None:
-            return WindowDataset(text, pad_token_id)
-        return MaskedWindowDataset(text, self.masking, pad_token_id, seed=seed)
-
-    def _loader(self, dataset: WindowDataset, cutter: Cutter, accumulation_steps: int | None = None) -> DataLoader:
-        return self._dealt_loader(dataset, WindowSampler(cutter, **self._shares(accumulation_steps)))
-
-    # Training
+    def _loader(self, text: TokenText, cutter: Cutter, seed: int, steps: int | None = None) -> DataLoader:
+        dataset = WindowDataset(text, getattr(self.model.config, "pad_token_id", None) or 0)
+        if self.masking is not None:
+            dataset = MaskedWindowDataset(text, self.masking, dataset.pad_token_id, seed=seed)
+        return self._dealt_loader(dataset, WindowSampler(cutter, self._shares(steps)))
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """Return an update's batches, and by what its summed loss is divided; see the class for `vary_window`."""
@@ -252,23 +217,11 @@ class StreamTrainer(SequenceTrainer):
         self.states.cut(slot)
         return loss
 
-    # Checkpoints
-
     def _facts(self) -> dict[str, str]:
-        """Return what decides where in the text an update is."""
-        args = self.args
-        facts: dict[str, Any] = {
-            "carry": args.carry,
-            "total_train_batch_size": args.total_train_batch_size,
-            "window": args.window,
-            "vary_window": args.vary_window,
-            "data_seed": self._data_seed,
-            "train_sampling_strategy": args.train_sampling_strategy,
-            "tokens": len(cast(TokenText, self.train_dataset)),
-        }
-        if args.mlm_probability is not None:
-            facts["mlm_probability"] = args.mlm_probability
-        return {name: str(value) for name, value in facts.items()}
+        # What decides where in the text an update is.
+        facts = {name: getattr(self.args, name) for name in _FACTS}
+        facts |= {"data_seed": self._data_seed, "tokens": len(cast(TokenText, self.train_dataset))}
+        return {name: str(value) for name, value in facts.items() if value is not None}
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
@@ -279,20 +232,15 @@ class StreamTrainer(SequenceTrainer):
         if checkpoint is not None:
             self.states.load(Path(checkpoint), self._facts())
 
-    # Evaluation
-
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Score all tokens of a text; no logits are kept or gathered, and `ignore_keys` is not used.
+        """Return `eval_loss`, the mean of -log P over all tokens of a text, with `eval_perplexity` = exp(eval_loss).
 
-        The text is read in `per_device_eval_batch_size` streams a process, each from an empty state: one stream reads
-        it as a whole. What `carry` says of documents holds here too. A model without a state reads windows in their
-        order, cut alike however many are read at once. A masked model is asked as `score_masked` does.
-
-        Returns:
-            `eval_loss` in nats per token, `eval_perplexity` = exp(eval_loss), of a masked model `eval_accuracy` too,
-            and how fast it went; samples are tokens.
+        No logits are kept, and `ignore_keys` is not used. The text is read in `per_device_eval_batch_size` streams a
+        process, each from an empty state: one stream reads it as a whole. What `carry` says of documents holds here
+        too. A model without a state reads windows in their order, cut alike however many are read at once. A masked
+        model is asked as `score_masked` does, which adds `eval_accuracy`. Samples are tokens.
         """
         texts = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(texts, dict):
@@ -314,13 +262,13 @@ class StreamTrainer(SequenceTrainer):
         return metrics
 
     def _score_text(self, loader: DataLoader) -> tuple[float, float, float]:
-        """Sum -log P over all tokens of a text, their number, and those guessed, over all processes."""
+        # The sum of -log P over all tokens, their number, and how many were guessed, over all processes.
         self.model.eval()
         optimizer: Any = self.optimizer
         if hasattr(optimizer, "eval"):  # those without a schedule have two sets of weights
             optimizer.eval()
         self.callback_handler.eval_dataloader = loader
-        states = CarriedStates(self.model, streams=0)
+        states = CarriedStates(self.model, Shares())
         sums = torch.zeros(3, dtype=torch.float64, device=self.args.device)
         for inputs in loader:
             if len(inputs["input_ids"]):  # a short text may have fewer streams than there are processes
@@ -331,15 +279,13 @@ class StreamTrainer(SequenceTrainer):
 
     @torch.no_grad()
     def _score(self, inputs: dict[str, Any], states: CarriedStates) -> torch.Tensor:
-        """Return (3,) the sum of -log P of a batch's tokens, their number, and 0: guesses are not counted."""
+        # The same of a batch; guesses are not counted.
         input_ids, targets, mask = inputs["input_ids"], inputs["shift_labels"], inputs.get("attention_mask")
-        cache = states.begin(0, inputs["restart"]) if self.carries else None
+        state = {"cache": states.begin(0, inputs["restart"])} if self.carries else {}
         if hasattr(self.model, "token_log_probs"):
-            state = () if cache is None else (cache,)
-            log_probs = self.model.token_log_probs(input_ids, targets, mask, *state)
+            log_probs = self.model.token_log_probs(input_ids, targets, mask, **state)
         else:
-            kwargs = {} if cache is None else {"cache": cache}
-            logits = self.model(input_ids=input_ids, attention_mask=mask, **kwargs).logits
+            logits = self.model(input_ids=input_ids, attention_mask=mask, **state).logits
             log_probs = -nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
         nats = -log_probs.double().sum()
         return torch.stack([nats, (targets != IGNORED).sum().double(), torch.zeros_like(nats)])
@@ -362,34 +308,27 @@ def _check_text(text: Any, needed: str | None = None) -> Any:
     raise ValueError(f"StreamTrainer takes a TokenText, got {type(text).__name__}: {cure}.")
 
 
-def _tokenizer(processing_class: Any) -> PreTrainedTokenizerBase:
-    if isinstance(processing_class, PreTrainedTokenizerBase):
-        return processing_class
-    raise ValueError(
-        f"mlm_probability needs the tokenizer, whose mask_token stands for what is hidden, got "
-        f"{type(processing_class).__name__}: give it as processing_class."
-    )
-
-
-def _check_both_sides(model: nn.Module) -> None:
+def _new_masking(model: nn.Module, processing_class: Any, probability: float) -> Masking:
+    if not isinstance(processing_class, PreTrainedTokenizerBase):
+        got = type(processing_class).__name__
+        raise ValueError(f"mlm_probability needs the tokenizer, it got {got}: give it as processing_class.")
     if not getattr(getattr(model, "config", None), "bidirectional", True):
         raise ValueError(
             f"{type(model).__name__} reads forward: it would not see what follows a hidden token. Take a model for "
             "fill-mask, or leave mlm_probability out."
         )
+    return Masking.of(processing_class, probability)
 
 
 def _carries_state(model: nn.Module) -> bool:
-    """Tell whether the model's state can be cut and begun anew row by row."""
     config = getattr(model, "config", None)
     if getattr(config, "bidirectional", False):
         raise ValueError(
             f"{type(model).__name__} is bidirectional: it would read the token that it is to predict. Set "
             "bidirectional=False in the config."
         )
-    if "cache" not in inspect.signature(model.forward).parameters:
-        return False
-    if not hasattr(config, "num_hidden_layers"):  # it counts; a state has layers
+    has_layers = hasattr(config, "num_hidden_layers")  # a model that counts has none
+    if not has_layers or "cache" not in inspect.signature(model.forward).parameters:
         return False
     layers = DynamicCache(config=cast(Any, config)).layers
     return bool(layers) and all(hasattr(layer, "restart") and hasattr(layer, "detach") for layer in layers)

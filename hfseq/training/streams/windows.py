@@ -1,8 +1,7 @@
 """One long text, cut into windows: truncated back-propagation through time (Williams and Peng 1990).
 
-A text of N tokens holds N - 1 predictions: the token at place t is the input for the target at t + 1. They are cut
-without a gap or an overlap, so that in an epoch every token is a target exactly once, but for the first of the text
-(with `carry="document"`: of each document), which nothing precedes.
+A text of N tokens holds N - 1 predictions: the token at place t is the input for the target at t + 1. In an epoch
+every token is a target exactly once, but for the first of the text (with `carry="document"`: of each document).
 
     carry = stream     B streams lie side by side, and the state runs through each from window to window
 
@@ -15,10 +14,8 @@ without a gap or an overlap, so that in an epoch every token is a target exactly
                        epoch to epoch, so that no token always stands first
 
 Windows have at most `window` tokens, and equal lengths up to one token: a short remainder at the end would be a step
-of full size from a handful of tokens. What cannot be equal is padding.
-
-An update's rows are drawn first and dealt out to processes and accumulation steps afterwards, as `UpdateSampler` does:
-neither changes what is learned.
+of full size from a handful of tokens. What cannot be equal is padding. As in `UpdateSampler`, rows are dealt out to
+processes and accumulation steps after an update is drawn.
 
 Shapes: B rows (streams, chunks), T tokens of the longest window of an update, U updates an epoch.
 """
@@ -26,9 +23,10 @@ Shapes: B rows (streams, chunks), T tokens of the longest window of an update, U
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
@@ -36,13 +34,12 @@ from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
 from ...models.heads.causal_lm import IGNORED
-from ..batching import UpdateSampler
+from ..batching import Shares, UpdateSampler
 
 Carry: TypeAlias = Literal["stream", "document", "none"]
 
 SHORT_WINDOWS: Final = 0.05  # the share of the windows that is drawn around half of `window` (Merity et al. 2017)
 DEVIATION: Final = 5  # the standard deviation of a varied window, and the least that is drawn
-_TEXTS_AT_ONCE: Final = 1000
 
 
 class TokenText:
@@ -56,8 +53,7 @@ class TokenText:
     def __init__(self, ids: np.ndarray, starts: Sequence[int] | np.ndarray | None = None) -> None:
         if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(
-                f"ids must be one row of integers, got {ids.dtype} of shape {ids.shape}: "
-                "TokenText.from_documents takes a list of rows."
+                f"ids must be one row of integers, got {ids.dtype} of shape {ids.shape}: see from_documents."
             )
         if not len(ids):
             raise ValueError("a text needs at least one token, got none.")
@@ -65,10 +61,8 @@ class TokenText:
         self.starts = np.zeros(1, np.int64) if starts is None else np.asarray(starts, np.int64)
         ordered = len(self.starts) and self.starts[0] == 0 and (np.diff(self.starts) > 0).all()
         if not ordered or self.starts[-1] >= len(ids):
-            raise ValueError(
-                f"starts must increase from 0 to a place below {len(ids)} (the tokens of the text), got "
-                f"{len(self.starts)} from {self.starts[:1]} to {self.starts[-1:]}."
-            )
+            got = f"{len(self.starts)} from {self.starts[:1]} to {self.starts[-1:]}"
+            raise ValueError(f"starts must increase from 0 to a place below {len(ids)}, the text's tokens; got {got}.")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -90,49 +84,38 @@ class TokenText:
         if isinstance(documents, Dataset):
             if "input_ids" not in documents.column_names:
                 raise ValueError(
-                    f"a text is made of the column input_ids, and this dataset has {documents.column_names}: "
-                    "tokenize it first."
+                    f"a text needs the column input_ids, got {documents.column_names}: tokenize it first."
                 )
-            pieces, counted = _column(documents)
+            column = documents.select_columns("input_ids").with_format("arrow")[:]["input_ids"]
+            found, counted = pc.list_flatten(column), pc.list_value_length(column)
+            if found.null_count or counted.null_count:
+                raise ValueError("a row of the column input_ids, or an id in it, is missing (None).")
+            ids, lengths = found.cast("int32").to_numpy().copy(), counted.to_numpy().astype(np.int64)
         else:
-            pieces = [np.asarray(row, np.int32) for row in documents]
-            counted = [np.fromiter(map(len, pieces), np.int64, len(pieces))]
-        lengths = np.concatenate([np.zeros(0, np.int64), *counted])
+            rows = [np.zeros(0, np.int32), *(np.asarray(row, np.int32) for row in documents)]
+            ids, lengths = np.concatenate(rows), np.fromiter(map(len, rows), np.int64)
         lengths = lengths[lengths > 0]
         if not len(lengths):
             raise ValueError("there is no token in these documents.")
-        return cls(np.concatenate(pieces), np.cumsum(lengths) - lengths)
+        return cls(ids, np.cumsum(lengths) - lengths)
 
     @classmethod
     def from_texts(
         cls, texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, *, bos: bool, eos: bool
     ) -> "TokenText":
-        """Make a document of each string; a text of lines, as PTB and WikiText are read, is `bos=False, eos=True`.
+        """Make a document of each string, with `bos_token` and `eos_token` around it if asked for.
 
-        The tokenizer's own special tokens are left out. Instead each document begins with `bos_token` and ends with
-        `eos_token`, if asked for.
+        A text of lines, as PTB and WikiText are read, is `bos=False, eos=True`.
         """
         if isinstance(texts, str | Dataset):
             cure = "wrap it in a list" if isinstance(texts, str) else "pass its column of texts"
             raise TypeError(f"texts is one {type(texts).__name__}, not a sequence of strings; {cure}.")
         before, after = _special(tokenizer, "bos_token", bos), _special(tokenizer, "eos_token", eos)
         texts, rows = iter(texts), []
-        while batch := list(islice(texts, _TEXTS_AT_ONCE)):
+        while batch := list(islice(texts, 1000)):
             encoded = tokenizer(batch, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
             rows += [np.asarray([*before, *ids, *after], np.int32) for ids in encoded]
         return cls.from_documents(rows)
-
-
-def _column(dataset: Dataset) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return the ids of each piece of the column `input_ids`, and the lengths of its rows."""
-    column = dataset.select_columns("input_ids").with_format("arrow")[:]["input_ids"]
-    pieces, lengths = [np.zeros(0, np.int32)], []
-    for chunk in column.chunks:
-        if chunk.null_count or chunk.flatten().null_count:
-            raise ValueError("a row of the column input_ids, or an id in it, is missing (None).")
-        pieces.append(chunk.flatten().to_numpy(zero_copy_only=False).astype(np.int32))
-        lengths.append(chunk.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64))
-    return pieces, lengths
 
 
 def _special(tokenizer: PreTrainedTokenizerBase, name: str, wanted: bool) -> list[int]:
@@ -155,16 +138,6 @@ class Windows(NamedTuple):
     epoch: int = 0  # in each, what a window draws, such as the tokens that it hides, is drawn anew
 
 
-class Cutter(Protocol):
-    """A way of cutting a text: the same number of updates in every epoch."""
-
-    def __len__(self) -> int:
-        """Return the number of updates of an epoch."""
-
-    def updates(self, epoch: int) -> Iterator[Windows]:
-        """Yield the updates of an epoch in their order."""
-
-
 def even_cuts(length: int, window: int) -> np.ndarray:
     """Cut so many tokens into as few windows of at most `window` as possible; returns (windows + 1,) places."""
     windows = -(-length // window)
@@ -172,11 +145,7 @@ def even_cuts(length: int, window: int) -> np.ndarray:
 
 
 def varied_cuts(length: int, window: int, random: np.random.Generator) -> np.ndarray:
-    """Cut into windows of random lengths (Merity et al. 2017), so that cuts fall elsewhere in every epoch.
-
-    A window is drawn from a normal distribution around `window`, or around its half now and then, and is 5 at least.
-    How many there are follows from the mean; the drawn lengths are then stretched to cover the text.
-    """
+    """Cut into windows of random lengths (Merity et al. 2017), stretched to cover the text."""
     windows = min(max(round(length / (window * (1 - SHORT_WINDOWS / 2))), 1), length)
     mean = np.where(random.random(windows) < SHORT_WINDOWS, window / 2, window)
     drawn = np.maximum(random.normal(mean, DEVIATION).astype(np.int64), DEVIATION)
@@ -185,18 +154,13 @@ def varied_cuts(length: int, window: int, random: np.random.Generator) -> np.nda
 
 
 class StreamCutter:
-    """`carry="stream"`: B streams of equal length side by side, all cut at the same places.
-
-    With `vary` the lengths of the windows are drawn around `window` anew for each epoch, from the seed and the epoch.
-    """
+    """`carry="stream"`: B streams of equal length side by side, all cut at the same places, see `varied_cuts`."""
 
     def __init__(self, text: TokenText, streams: int, window: int, *, vary: bool = False, seed: int = 0) -> None:
         targets = len(text) - 1
         if targets < streams:
-            raise ValueError(
-                f"{len(text)} tokens cannot make {streams} streams with a prediction each. Use a smaller "
-                "total_train_batch_size, or more text."
-            )
+            cure = "Use a smaller total_train_batch_size, or more text."
+            raise ValueError(f"{len(text)} tokens cannot make {streams} streams with a prediction each. {cure}")
         bounds = np.arange(streams + 1) * targets // streams
         self.starts, self.ends = bounds[:-1], bounds[1:]
         self.longest = int((self.ends - self.starts).max())
@@ -221,9 +185,8 @@ class StreamCutter:
 class DocumentCutter:
     """`carry="document"`: each stream reads whole documents, one after the other.
 
-    The documents are dealt out so that the streams have about equally many windows. Which ones a stream has stays the
-    same; with `shuffle` their order within it changes from epoch to epoch. A stream with fewer windows waits now and
-    then, not at the end alone, where the last updates would hold a few rows only.
+    Each stream has its own documents, about equally many windows of them; with `shuffle` their order changes from
+    epoch to epoch. A stream with fewer windows waits now and then, lest the last updates hold a few rows only.
     """
 
     def __init__(self, text: TokenText, streams: int, window: int, *, shuffle: bool = True, seed: int = 0) -> None:
@@ -232,16 +195,14 @@ class DocumentCutter:
         self.windows = -(-self.targets // window)  # (documents,)
         documents = np.flatnonzero(self.windows)
         if len(documents) < streams:
-            raise ValueError(
-                f"{len(documents)} documents of two tokens or more cannot make {streams} streams of whole documents. "
-                "Use a smaller total_train_batch_size, or carry='stream'."
-            )
+            cure = "Use a smaller total_train_batch_size, or carry='stream'."
+            raise ValueError(f"{len(documents)} documents of two tokens or more cannot make {streams} streams. {cure}")
         self.shuffle, self.seed = shuffle, seed
         self.documents = self._deal(documents, streams)  # of each stream
         self.loads = [int(self.windows[own].sum()) for own in self.documents]
 
     def _deal(self, documents: np.ndarray, streams: int) -> list[np.ndarray]:
-        """Deal the longest first, each to the stream that has least so far; then keep the order of the text."""
+        # The longest first, each to the stream that has least so far; then in the order of the text.
         queue = [(0, stream) for stream in range(streams)]
         owner = np.empty(len(documents), np.int64)
         for place in np.argsort(-self.windows[documents], kind="stable").tolist():
@@ -266,8 +227,7 @@ class DocumentCutter:
             yield Windows(starts[update], lengths[update], restart[update], int(lengths[update].max()))
 
     def _windows(self, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return where these documents' windows start, how long they are and which begin a document."""
-        # `even_cuts` for all documents at once.
+        # Their starts, lengths, and which begin a document: `even_cuts` for all documents at once.
         windows = self.windows[documents]
         index = np.arange(windows.sum()) - np.repeat(np.cumsum(windows) - windows, windows)  # within the document
         documents, windows = np.repeat(documents, windows), np.repeat(windows, windows)
@@ -276,11 +236,7 @@ class DocumentCutter:
 
 
 class ChunkCutter:
-    """`carry="none"`: chunks of at most `window` tokens, dealt to updates by `UpdateSampler`.
-
-    The cuts follow from the seed and the epoch. For `reads_last` see `OrderedCutter`; `options` are those of
-    `UpdateSampler`, for which a chunk is a row.
-    """
+    """`carry="none"`: chunks of at most `window` tokens, by `UpdateSampler`; `reads_last`: see `OrderedCutter`."""
 
     def __init__(
         self, text: TokenText, window: int, *, seed: int = 0, reads_last: bool = False, **options: Any
@@ -312,8 +268,8 @@ class ChunkCutter:
 class OrderedCutter:
     """Windows of the whole text one after the other, each from an empty state: to evaluate what has none.
 
-    Where they are cut does not depend on `rows`, how many are read at once. With `reads_last` the last token of the
-    text is read too, which predicts nothing, but may itself be hidden.
+    They are cut alike for any number of `rows` read at once. With `reads_last` the last token of the text is read too,
+    which predicts nothing, but may itself be hidden.
     """
 
     def __init__(self, text: TokenText, rows: int, window: int, *, reads_last: bool = False) -> None:
@@ -338,37 +294,28 @@ def _num_read(text: TokenText, reads_last: bool) -> int:
     return targets
 
 
-def share_bounds(rows: int, shares: int) -> list[int]:
-    """Find where to cut so many rows for so many shares; the first shares may have one more row than the last."""
-    size, more = divmod(rows, shares)
-    return [share * size + min(share, more) for share in range(shares + 1)]
+Cutter: TypeAlias = StreamCutter | DocumentCutter | ChunkCutter | OrderedCutter
 
 
 class WindowSampler(Sampler[Windows]):
     """A `batch_sampler` for DataLoader: this process's windows, `accumulation_steps` shares of each update."""
 
-    def __init__(
-        self, cutter: Cutter, *, num_processes: int = 1, process_index: int = 0, accumulation_steps: int = 1
-    ) -> None:
-        self.cutter, self.epoch = cutter, 0
-        self.num_processes, self.process_index = num_processes, process_index
-        self.accumulation_steps = accumulation_steps
+    def __init__(self, cutter: Cutter, shares: Shares) -> None:
+        self.cutter, self.shares, self.epoch = cutter, shares, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Cut and order as this epoch does from now on."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.cutter) * self.accumulation_steps
+        return len(self.cutter) * self.shares.accumulation_steps
 
     def __iter__(self) -> Iterator[Windows]:
         for windows in self.cutter.updates(self.epoch):
-            bounds = share_bounds(len(windows.starts), self.num_processes * self.accumulation_steps)
-            for slot in range(self.accumulation_steps):
-                share = slot * self.num_processes + self.process_index
-                own = slice(bounds[share], bounds[share + 1])
-                rows = windows.starts[own], windows.lengths[own], windows.restart[own]
-                yield Windows(*rows, width=windows.width, slot=slot, epoch=self.epoch)
+            rows = np.array_split(np.arange(len(windows.starts)), len(self.shares))
+            for slot, own in enumerate(rows[self.shares.own]):
+                columns = windows.starts[own], windows.lengths[own], windows.restart[own]
+                yield Windows(*columns, width=windows.width, slot=slot, epoch=self.epoch)
 
 
 class WindowDataset(TorchDataset):
@@ -385,11 +332,7 @@ class WindowDataset(TorchDataset):
         return int(self.text.ids[index])
 
     def __getitems__(self, windows: Windows) -> dict[str, Any]:
-        """Build the whole batch, as DataLoader asks for it.
-
-        Returns:
-            What `_tokens` gives, `attention_mask` (B, T) if there is padding, `restart` (B,), and the number `slot`.
-        """
+        """Build the whole batch: what `_tokens` gives, `attention_mask` if there is padding, `restart` and `slot`."""
         real = torch.from_numpy(np.arange(windows.width) < windows.lengths[:, None])
         batch = self._tokens(windows, real)
         if not real.all():
@@ -397,13 +340,9 @@ class WindowDataset(TorchDataset):
         return {**batch, "restart": torch.from_numpy(windows.restart), "slot": windows.slot}
 
     def _tokens(self, windows: Windows, real: torch.Tensor) -> dict[str, Any]:
-        """Return `input_ids`, and `shift_labels` (the next tokens, -100 at padding), also as Trainer's `labels`."""
         places = np.minimum(windows.starts[:, None] + np.arange(windows.width + 1), len(self.text) - 1)
         tokens = torch.from_numpy(self.text.ids[places].astype(np.int64))  # (B, T + 1)
         # Contiguous, which `masked_fill` is: the losses of transformers' own models ask for it.
         labels = tokens[:, 1:].masked_fill(~real, IGNORED)
-        return {
-            "input_ids": tokens[:, :-1].masked_fill(~real, self.pad_token_id),
-            "shift_labels": labels,
-            "labels": labels,
-        }
+        input_ids = tokens[:, :-1].masked_fill(~real, self.pad_token_id)
+        return {"input_ids": input_ids, "shift_labels": labels, "labels": labels}  # Trainer asks for `labels`

@@ -2,17 +2,18 @@
 
 Both minimise the same objective with the same updates (word2vec.c's: plain SGD, the whole gradient to every row behind
 an input vector). What differs is how many tokens are computed from the same state of the matrices: a block of 32 on
-the CPU, by several threads at once; on a GPU a step of a thousand or more. `hfseq.training.words.trainer` drives them.
+the CPU, by several threads at once; on a GPU a step of a thousand or more.
 """
 
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...models.ragged import ragged_places
@@ -20,9 +21,8 @@ from ...models.words.tables import keep_probabilities, noise_distribution, noise
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
 
 Watch = Callable[[int, float, float], None]
-"""Is called several times a second with: ids read in this slice, sum of the sampled losses, pairs in that sum."""
+"""It takes, several times a second: the ids read in this slice, the sum of the sampled losses, the pairs in it."""
 
-_LOOK_EVERY = 0.1  # seconds between two looks at the threads
 # Learning rate times the pairs that touch a row in one step of the torch engine, beyond which they are scaled down; a
 # block of the loops comes to as much at their first learning rate (32 tokens, 6 pairs, 5 negatives, of 32).
 _MOST_STEP = 0.8
@@ -30,61 +30,19 @@ _MOST_STEP = 0.8
 
 @dataclass(frozen=True)
 class CorpusSlice:
-    """The ids from `start` to `stop` of the corpus, to be read once.
-
-    Attributes:
-        before: Ids that the whole training has read before.
-        total: Ids that the whole training reads, over all epochs.
-        rates: Learning rates at the beginning and the end of the whole training.
-        seed: Seed of the random numbers of this slice.
-    """
+    """The ids from `start` to `stop` of the corpus, to be read once."""
 
     start: int
     stop: int
-    before: float
-    total: float
-    rates: tuple[float, float]
-    seed: tuple[int, ...]
+    before: float  # ids that the whole training has read before
+    total: float  # ids that it reads, over all epochs
+    rates: tuple[float, float]  # at its beginning and its end
+    seed: tuple[int, ...]  # of this slice
 
     def rate(self, done: int) -> float:
-        """Return the learning rate after `done` ids of the slice: it falls along a line over the whole training."""
+        """Return the learning rate after `done` ids of the slice; it falls along a line."""
         share = (self.before + done) / self.total
         return max(self.rates[1], self.rates[0] - (self.rates[0] - self.rates[1]) * share)
-
-
-class Engine(Protocol):
-    """What the trainer needs of an engine."""
-
-    def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return input and output vectors, float32, in the engine's own memory: writing there changes them."""
-
-    def run(self, ids: np.ndarray, corpus_slice: CorpusSlice, watch: Watch) -> None:
-        """Train on a part of the corpus. KeyboardInterrupt leaves whole matrices."""
-
-
-def make_engine(
-    kind: Literal["auto", "block", "exact", "torch"],
-    model: Word2VecModel,
-    *,
-    num_threads: int | None,
-    shared_negatives: int | None,
-    block_size: int | None,
-    tokens_per_step: int,
-    device: str | None,
-    learning_rate: float,
-) -> Engine:
-    """Build an engine, see `chosen_engine`; the other arguments are those of `Word2VecTrainingArguments`."""
-    kind = chosen_engine(kind, model.config, device)
-    block = block_size or steady_block(model, learning_rate)
-    if kind == "torch":
-        return TorchEngine(
-            model, device=device, tokens_per_step=tokens_per_step, shared=shared_negatives or 32, block=block
-        )
-    if not _has_numba():
-        raise ValueError(f'engine={kind!r} needs numba: pip install "hfseq[fast]", or take the engine "torch".')
-    # A CBOW token has one pair, a skip-gram token about six: fewer negatives stand for them nearly as well.
-    shared = shared_negatives or (16 if model.config.architecture == "cbow" else 32)
-    return NumbaEngine(model, num_threads=num_threads, shared=shared, block=block, exact=kind == "exact")
 
 
 def chosen_engine(
@@ -94,15 +52,14 @@ def chosen_engine(
 
     The full softmax is dense algebra, which torch alone has.
     """
-    softmax = config.loss == "softmax"
-    if kind in ("block", "exact") and softmax:
+    softmax, elsewhere = config.loss == "softmax", device is not None and torch.device(device).type != "cpu"
+    if kind == "auto":
+        return "torch" if softmax or elsewhere or not _has_numba() else "block"
+    if kind != "torch" and softmax:
         raise ValueError(f"engine={kind!r} has no loss='softmax'; the engine 'torch' has.")
-    if kind in ("block", "exact") and device is not None and torch.device(device).type != "cpu":
+    if kind != "torch" and elsewhere:
         raise ValueError(f"engine={kind!r} runs on the CPU, not on {device!r}; the engine 'torch' does.")
-    if kind != "auto":
-        return kind
-    wants_torch = softmax or (device is not None and torch.device(device).type != "cpu") or not _has_numba()
-    return "torch" if wants_torch else "block"
+    return kind
 
 
 def steady_block(model: Word2VecModel, learning_rate: float) -> int:
@@ -130,11 +87,6 @@ def _has_numba() -> bool:
     return True
 
 
-def usable_cores() -> int:
-    """Count the cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class _Tables:
     """What both engines read of a model."""
 
@@ -143,37 +95,30 @@ class _Tables:
         counts = words_alone(model.counts.cpu().numpy(), len(SPECIAL_TOKENS))
         self.keep = keep_probabilities(counts, config.sample)
         self.noise = noise_table(counts, config.noise_power)
+        self.ngram_starts, self.ngrams = np.zeros(config.vocab_size + 1, np.int64), np.zeros(0, np.int32)
         if config.ngram_buckets:
-            self.ngram_starts = model.ngram_starts.cpu().numpy()
-            self.ngrams = model.ngrams.cpu().numpy()
-        else:
-            self.ngram_starts = np.zeros(config.vocab_size + 1, dtype=np.int64)
-            self.ngrams = np.zeros(0, dtype=np.int32)
+            self.ngram_starts, self.ngrams = model.ngram_starts.cpu().numpy(), model.ngrams.cpu().numpy()
+        self.paths = np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.float32)
         if config.loss == "hierarchical-softmax":
             self.paths = model.paths()
-        else:
-            self.paths = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.float32)
 
 
 class NumbaEngine:
-    """Threads over shared matrices, without locks (hogwild); deterministic with one thread.
-
-    Args:
-        model: Whose vectors to start from.
-        num_threads: All usable cores by default.
-        shared: Negatives that the tokens of a block share: a power of two from 8 to 256.
-        block: Tokens of a block: a power of two from 1 to 64.
-        exact: Whether to go pair by pair, as published.
-    """
+    """Threads over shared matrices, without locks (hogwild); deterministic with one thread."""
 
     def __init__(self, model: Word2VecModel, *, num_threads: int | None, shared: int, block: int, exact: bool) -> None:
+        if not _has_numba():
+            engine = "exact" if exact else "block"
+            raise ValueError(f'{engine=} needs numba: pip install "hfseq[fast]", or take the engine "torch".')
         from ...kernels.words import engine as kernels
 
-        _check_power_of_two("shared_negatives", shared, 8, 256)
-        _check_power_of_two("block_size", block, 1, 64)
+        for name, value, low, high in (("shared_negatives", shared, 8, 256), ("block_size", block, 1, 64)):
+            if not low <= value <= high or value & (value - 1):
+                raise ValueError(f"{name}={value} must be a power of two from {low} to {high}")
         config, tables = model.config, _Tables(model)
         self.kernels, self.dimension = kernels, config.hidden_size
-        self.threads = num_threads or usable_cores()
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = num_threads or cores
         width = kernels.padded(self.dimension)
         self.inputs = self._taken(model.inputs.weight, width)
         self.outputs = self._taken(model.needed_outputs("training").weight, width)
@@ -181,37 +126,32 @@ class NumbaEngine:
             tables.keep, tables.noise, tables.ngram_starts, tables.ngrams.astype(np.int32), *tables.paths
         )
         hierarchical = config.loss == "hierarchical-softmax"
-        self.loops = [
-            kernels.Loop(
-                kernels.LoopOptions(
-                    dimension=self.dimension,
-                    window=config.window,
-                    shrink=config.shrink_window,
-                    negatives=0 if hierarchical else config.negatives,
-                    shared=shared,
-                    block=block,
-                    cbow=config.architecture == "cbow",
-                    hierarchical=hierarchical,
-                    exact=exact,
-                    most_parts=1 + int(np.diff(tables.ngram_starts).max()),
-                    longest_path=int(np.diff(tables.paths[0]).max(initial=0)),
-                )
-            )
-            for _ in range(self.threads)
-        ]
-
+        options = kernels.LoopOptions(
+            dimension=self.dimension,
+            window=config.window,
+            shrink=config.shrink_window,
+            negatives=0 if hierarchical else config.negatives,
+            shared=shared,
+            block=block,
+            cbow=config.architecture == "cbow",
+            hierarchical=hierarchical,
+            exact=exact,
+            most_parts=1 + int(np.diff(tables.ngram_starts).max()),
+            longest_path=int(np.diff(tables.paths[0]).max(initial=0)),
+        )
+        self.loops = [kernels.Loop(options) for _ in range(self.threads)]
         # Compiled now, so that the first slice does not look slow.
         nothing = kernels.Part(_readonly(np.zeros(1, dtype=np.int32)), 0, 0, 0, np.uint64(0), (1.0, 1.0), 0.0, 1.0)
         self.loops[0].run(nothing, self.tables, self.inputs, self.outputs, kernels.Progress.of(self.threads))
 
-    def _taken(self, weight: torch.Tensor, width: int) -> np.ndarray:
+    def _taken(self, weight: Tensor, width: int) -> np.ndarray:
         """Copy the rows for the loops; the model's parameter then views the copy, so that there are not two."""
         rows = self.kernels.aligned(weight.shape[0], width)
         rows[:, : self.dimension] = weight.detach().float().cpu().numpy()
         weight.data = torch.from_numpy(rows)[:, : self.dimension]
         return rows
 
-    def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def matrices(self) -> tuple[Tensor, Tensor]:
         """Return views of the rows without their padding."""
         inputs, outputs = (torch.from_numpy(matrix)[:, : self.dimension] for matrix in (self.inputs, self.outputs))
         return inputs, outputs
@@ -220,21 +160,13 @@ class NumbaEngine:
         """Let each thread read its own part of the slice from end to end."""
         progress = self.kernels.Progress.of(self.threads)
         seeds = np.random.SeedSequence(corpus_slice.seed).generate_state(self.threads, dtype=np.uint64)
-        edges = np.linspace(corpus_slice.start, corpus_slice.stop, self.threads + 1).astype(np.int64)
+        edges = np.linspace(corpus_slice.start, corpus_slice.stop, self.threads + 1).astype(np.int64).tolist()
+        schedule = corpus_slice.rates, float(corpus_slice.before), float(corpus_slice.total)
         errors: list[BaseException] = []
         corpus = _readonly(ids)  # one type for all arrays of ids, lest each be compiled for
 
         def work(thread: int) -> None:
-            part = self.kernels.Part(
-                corpus,
-                int(edges[thread]),
-                int(edges[thread + 1]),
-                thread,
-                seeds[thread],
-                corpus_slice.rates,
-                float(corpus_slice.before),
-                float(corpus_slice.total),
-            )
+            part = self.kernels.Part(corpus, edges[thread], edges[thread + 1], thread, seeds[thread], *schedule)
             try:
                 self.loops[thread].run(part, self.tables, self.inputs, self.outputs, progress)
             except BaseException as error:  # raised again below, in the caller's thread
@@ -247,7 +179,7 @@ class NumbaEngine:
         try:
             for worker in workers:
                 while worker.is_alive():
-                    worker.join(_LOOK_EVERY)
+                    worker.join(0.1)
                     watch(int(progress.done.sum()), *progress.losses.sum(0).tolist())
         finally:  # also after Ctrl-C: the threads finish the block they are at
             progress.halt[0] = 1
@@ -264,29 +196,18 @@ def _readonly(ids: np.ndarray) -> np.ndarray:
     return view
 
 
-def _check_power_of_two(name: str, value: int, low: int, high: int) -> None:
-    if not low <= value <= high or value & (value - 1):
-        raise ValueError(f"{name}={value} must be a power of two from {low} to {high}")
-
-
 class TorchEngine:
     """Steps over many tokens at once, on any device that torch knows.
 
     Rows that a step touches very often get their updates scaled down (`_MOST_STEP`): all of them are computed from one
     state, and would together overshoot.
-
-    Args:
-        model: Whose vectors to start from.
-        device: Such as "cuda" or "mps"; the best there is by default.
-        shared: Negatives that a block of tokens shares.
-        block: Tokens of such a block.
     """
 
-    def __init__(
-        self, model: Word2VecModel, *, device: str | None, tokens_per_step: int, shared: int, block: int
-    ) -> None:
-        self.config, self.device = model.config, torch.device(device or _best_device())
-        self.tokens, self.shared, self.block = tokens_per_step, shared, block
+    def __init__(self, model: Word2VecModel, *, device: str | None, tokens: int, shared: int, block: int) -> None:
+        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        self.config, self.device = model.config, torch.device(device or best)
+        self.tokens, self.shared, self.block = tokens, shared, block
+        self.generator = torch.Generator(self.device)
         tables = _Tables(model)
         self.inputs = model.inputs.weight.detach().to(self.device, torch.float32)  # on the CPU the model's own memory
         self.outputs = model.needed_outputs("training").weight.detach().to(self.device, torch.float32)
@@ -298,7 +219,7 @@ class TorchEngine:
             torch.from_numpy(table).to(self.device) for table in tables.paths
         )
 
-    def matrices(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def matrices(self) -> tuple[Tensor, Tensor]:
         """Return the matrices on the device."""
         return self.inputs, self.outputs
 
@@ -306,29 +227,25 @@ class TorchEngine:
     def run(self, ids: np.ndarray, corpus_slice: CorpusSlice, watch: Watch) -> None:
         """Step through the slice; `watch` is called after each step."""
         random = np.random.default_rng(corpus_slice.seed)
-        generator = torch.Generator(self.device).manual_seed(int(random.integers(1 << 62)))
+        self.generator.manual_seed(int(random.integers(1 << 62)))
         loss = torch.zeros(2, dtype=torch.float32, device=self.device)
         sums = [0.0, 0.0]
-        step = max(1, self.tokens)
-        for start in range(corpus_slice.start, corpus_slice.stop, step):
-            part = np.asarray(ids[start : min(start + step, corpus_slice.stop)])
-            rate = corpus_slice.rate(start - corpus_slice.start)
-            sentence = np.cumsum(part < 0)
+        for step, start in enumerate(range(corpus_slice.start, corpus_slice.stop, self.tokens)):
+            stop = min(start + self.tokens, corpus_slice.stop)
+            part = np.asarray(ids[start:stop])
             kept = (part >= 0) & (random.random(len(part)) < self.keep[np.maximum(part, 0)])
             tokens = torch.from_numpy(part[kept].astype(np.int64)).to(self.device)
-            sentences = torch.from_numpy(sentence[kept]).to(self.device)
+            sentences = torch.from_numpy(np.cumsum(part < 0)[kept]).to(self.device)
             if len(tokens):
-                loss += self._step(tokens, sentences, rate, generator)
-            if (start - corpus_slice.start) // step % 64 == 0 or start + step >= corpus_slice.stop:
+                loss += self._step(tokens, sentences, corpus_slice.rate(start - corpus_slice.start))
+            if step % 64 == 0 or stop == corpus_slice.stop:
                 sums = [a + b for a, b in zip(sums, loss.tolist(), strict=True)]  # waits for the device
                 loss.zero_()
-            watch(min(start + step, corpus_slice.stop) - corpus_slice.start, *sums)
+            watch(stop - corpus_slice.start, *sums)
 
-    def _step(
-        self, tokens: torch.Tensor, sentences: torch.Tensor, rate: float, generator: torch.Generator
-    ) -> torch.Tensor:
-        """Update from one state; return the sum of the losses and the number of pairs."""
-        centres, contexts = self._windows(tokens, sentences, generator)
+    def _step(self, tokens: Tensor, sentences: Tensor, rate: float) -> Tensor:
+        # Returns the sum of the losses and the number of pairs.
+        centres, contexts = self._windows(tokens, sentences)
         count = len(tokens)
         if self.config.architecture == "cbow":
             owner, rows = self._parts(centres, tokens[contexts])
@@ -339,46 +256,36 @@ class TorchEngine:
         parts = torch.bincount(owner, minlength=count).clamp(min=1)
         hidden = torch.zeros(count, self.inputs.shape[1], device=self.device)
         hidden.index_add_(0, owner, self.inputs[rows]).div_(parts[:, None])
-        update = {
-            "negative-sampling": self._sampled,
-            "hierarchical-softmax": self._along_paths,
-            "softmax": self._softmax,
-        }[self.config.loss]
-        loss, gradient = update(hidden, *pairs, rate, generator)
+        update = {"negative-sampling": self._sampled, "hierarchical-softmax": self._along_paths}
+        loss, gradient = update.get(self.config.loss, self._softmax)(hidden, *pairs, rate)
         # The whole gradient goes to each row behind a vector, as in the loops.
         met = torch.bincount(pairs[0], minlength=count).float()
         self._add(self.inputs, rows, gradient[owner], met[owner], rate)
         return torch.stack([loss, torch.tensor(float(len(pairs[0])), device=self.device)])
 
-    def _windows(
-        self, tokens: torch.Tensor, sentences: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return all pairs of places (centre, neighbour), ordered by centre."""
+    def _windows(self, tokens: Tensor, sentences: Tensor) -> tuple[Tensor, Tensor]:
+        # All pairs of places (centre, neighbour), ordered by centre.
         window, count = self.config.window, len(tokens)
         sizes = torch.full((count, 1), window, device=self.device)
         if self.config.shrink_window:
-            sizes -= torch.randint(window, (count, 1), device=self.device, generator=generator)
-        offsets = torch.cat(
-            [torch.arange(-window, 0, device=self.device), torch.arange(1, window + 1, device=self.device)]
-        )
+            sizes -= torch.randint(window, (count, 1), device=self.device, generator=self.generator)
+        offsets = torch.arange(-window, window + 1, device=self.device)
         centres = torch.arange(count, device=self.device)[:, None]
         places = centres + offsets
-        inside = (places >= 0) & (places < count)
+        inside = (places >= 0) & (places < count) & (offsets != 0) & (offsets.abs() <= sizes)
         places = places.clamp(0, count - 1)
-        valid = inside & (offsets.abs() <= sizes) & (sentences[places] == sentences[centres])
+        valid = inside & (sentences[places] == sentences[centres])
         return centres.expand_as(places)[valid], places[valid]
 
-    def _parts(self, owner: torch.Tensor, words: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """List the input rows behind the vectors, and for each the vector: rows of words and of their n-grams."""
+    def _parts(self, owner: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        # The vectors, and the input rows behind them: of words and of their n-grams.
         if not self.config.ngram_buckets:
             return owner, words
         starts = self.ngram_starts[words]
         which, place = ragged_places(starts, self.ngram_starts[words + 1] - starts)
         return torch.cat([owner, owner[which]]), torch.cat([words, self.ngrams[place].long()])
 
-    def _sampled(
-        self, hidden: torch.Tensor, owner: torch.Tensor, words: torch.Tensor, rate: float, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _sampled(self, hidden: Tensor, owner: Tensor, words: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         """Do negative sampling as `train_block` does: the tokens of a block share their negatives.
 
         Shapes: K blocks of M tokens, N negatives a block, P pairs (owner, word), D width.
@@ -387,7 +294,7 @@ class TorchEngine:
         # 1. The blocks, the last one filled up with zeros, and the negatives of each.
         blocks = -(-count // self.block)
         tokens = F.pad(hidden, (0, 0, 0, blocks * self.block - count)).view(blocks, self.block, width)  # (K, M, D)
-        draws = torch.randint(len(self.noise), (blocks, self.shared), device=self.device, generator=generator)
+        draws = torch.randint(len(self.noise), (blocks, self.shared), device=self.device, generator=self.generator)
         negatives = self.noise[draws].long()  # (K, N)
         noise = self.outputs[negatives]  # (K, N, D)
         # 2. Scores. Each pair wants `config.negatives` of them: the N of its block count as so many together.
@@ -408,9 +315,7 @@ class TorchEngine:
         self._add(self.outputs, rows, updates, touches, rate)
         return loss, gradient
 
-    def _along_paths(
-        self, hidden: torch.Tensor, owner: torch.Tensor, words: torch.Tensor, rate: float, _: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _along_paths(self, hidden: Tensor, owner: Tensor, words: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         starts = self.path_starts[words]
         which, place = ragged_places(starts, self.path_starts[words + 1] - starts)
         nodes, labels, owner = self.path_rows[place].long(), self.path_labels[place], owner[which]
@@ -421,9 +326,7 @@ class TorchEngine:
         self._add(self.outputs, nodes, errors[:, None] * hidden[owner], torch.ones_like(errors), rate)
         return F.softplus(scores * (1 - 2 * labels)).sum(), gradient
 
-    def _softmax(
-        self, hidden: torch.Tensor, owner: torch.Tensor, words: torch.Tensor, rate: float, _: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _softmax(self, hidden: Tensor, owner: Tensor, words: Tensor, rate: float) -> tuple[Tensor, Tensor]:
         logits = hidden @ self.outputs.T  # (tokens, V)
         pairs = torch.bincount(owner, minlength=len(hidden)).float()
         errors = -logits.softmax(-1) * pairs[:, None]
@@ -435,19 +338,11 @@ class TorchEngine:
         return loss, gradient
 
     @staticmethod
-    def _add(
-        matrix: torch.Tensor, rows: torch.Tensor, updates: torch.Tensor, touches: torch.Tensor, rate: float
-    ) -> None:
-        """Add updates to rows of a matrix, less where a row is touched too often.
-
-        `touches` counts for each update the pairs that it stands for.
-        """
+    def _add(matrix: Tensor, rows: Tensor, updates: Tensor, touches: Tensor, rate: float) -> None:
+        # Less where a row is touched too often; `touches` counts for each update the pairs that it stands for.
         mass = torch.zeros(len(matrix), device=matrix.device).index_add_(0, rows, touches)
         scale = (_MOST_STEP / (rate * mass.clamp(min=1e-9))).clamp(max=1.0)[rows]
         matrix.index_add_(0, rows, updates * scale[:, None])
 
 
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+Engine: TypeAlias = NumbaEngine | TorchEngine

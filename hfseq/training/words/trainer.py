@@ -3,8 +3,8 @@
     corpus = WordCorpus.read("corpus.txt")
     model = Word2VecTrainer(Word2VecConfig(vocab_size=corpus.vocab_size), corpus).train()
 
-`train_word2vec("corpus.txt", hidden_size=100)` does both. The engine (`engines.py`) is told to read slices of
-the corpus. Between two of them the state is whole: there checkpoints are written, and processes average their vectors.
+`train_word2vec("corpus.txt", hidden_size=100)` does both. The engine (`engines.py`) reads slices of the corpus.
+Between two of them the state is whole: there checkpoints are written, and processes average their vectors.
 """
 
 import dataclasses
@@ -29,12 +29,13 @@ from transformers.utils import logging
 
 from ...data.corpus import WordCorpus
 from ...data.raw_corpus import Source
+from ...models.words.tables import ngram_buckets
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
 from ...settings import check_known
 from ..arguments import SEVERAL_PROCESSES, check_num_processes, option, refuse
 from ..checkpoints import agreed_checkpoint, checkpoints_in, clear_unfinished, last_of, publish, written_beside
 from ..draws import OwnDraws
-from .engines import CorpusSlice, Engine, make_engine
+from .engines import CorpusSlice, Engine, NumbaEngine, TorchEngine, chosen_engine, steady_block
 
 logger = logging.get_logger(__name__)
 
@@ -83,20 +84,14 @@ class Word2VecTrainingArguments:
                 f"learning_rate={self.learning_rate!r} must be above 0 and not below "
                 f"min_learning_rate={self.min_learning_rate!r}",
             ),
-            (
-                self.save_words is not None and self.output_dir is None,
-                f"save_words={self.save_words!r} needs an output_dir to save in",
-            ),
+            (self.save_words and self.output_dir is None, f"save_words={self.save_words!r} needs an output_dir"),
         )
 
     def join_processes(self) -> PartialState:
         """Connect to the other processes of the launch; a ValueError if they are not `num_processes`."""
         # They exchange matrices where these are: those of the CPU engines over gloo, also on a machine with GPUs.
-        if self.device is not None:
-            on_gpu = torch.device(self.device).type == "cuda"
-        else:
-            on_gpu = self.engine == "torch" and torch.cuda.is_available()
-        processes = PartialState(cpu=not on_gpu)
+        default = "cuda" if self.engine == "torch" and torch.cuda.is_available() else "cpu"
+        processes = PartialState(cpu=torch.device(self.device or default).type != "cuda")
         cure = f"Launch with: {SEVERAL_PROCESSES.format(self.num_processes)} SCRIPT"
         check_num_processes(self.num_processes, processes.num_processes, cure)
         return processes
@@ -114,12 +109,7 @@ class Word2VecState:
 
 
 class Word2VecTrainer:
-    """Train a word2vec model on a corpus.
-
-    Args:
-        model: A model, whose vectors are trained on, or the config of a new one.
-        corpus: Its vocabulary becomes the model's.
-    """
+    """Train a model, or a new one of a config, on a corpus, whose vocabulary it has or gets."""
 
     def __init__(
         self, model: Word2VecModel | Word2VecConfig, corpus: WordCorpus, args: Word2VecTrainingArguments | None = None
@@ -130,18 +120,20 @@ class Word2VecTrainer:
         self.corpus, self.state, self.processes = corpus, Word2VecState(), self.args.join_processes()
         self.model = self._new_model(model) if isinstance(model, Word2VecConfig) else self._checked(model)
         self.model.needed_outputs("training it")
-        self._check_same_corpus()
+        # Each process reads the source by itself.
+        digest = hashlib.sha256(f"{len(self.corpus)} {self.corpus.words}".encode()).hexdigest()
+        if self._is_shared and len(set(gather_object([digest]))) > 1:
+            raise ValueError("The processes read different corpora: give each the whole source, not a share of it.")
 
     def _new_model(self, config: Word2VecConfig) -> Word2VecModel:
-        """Make a model of this vocabulary with the seed's first vectors."""
         size = self.corpus.vocab_size
         if config.vocab_size != size:
-            raise ValueError(
-                f"The corpus has {len(self.corpus.words)} words and {len(SPECIAL_TOKENS)} special tokens: the "
-                f"config's vocab_size must be {size}, not {config.vocab_size}."
-            )
+            has = f"the corpus has {len(self.corpus.words)} words and {len(SPECIAL_TOKENS)} special tokens"
+            raise ValueError(f"The config's vocab_size must be {size}, not {config.vocab_size}: {has}.")
         if config.ngram_buckets and not config.num_ngrams:
-            config.num_ngrams = _count_ngrams(config, self.corpus.words)
+            shortest, longest, buckets = config.shortest_ngram, config.longest_ngram, config.ngram_buckets
+            _, found = ngram_buckets(self.corpus.words, shortest=shortest, longest=longest, buckets=buckets)
+            config.num_ngrams = len(found)
         with OwnDraws(self.args.seed):
             model = Word2VecModel(config)
         counts = np.concatenate([np.zeros(len(SPECIAL_TOKENS), dtype=np.int64), self.corpus.counts])
@@ -157,48 +149,24 @@ class Word2VecTrainer:
             raise ValueError(f"The model's weights are {model.dtype}: train in float32 (model.float()).")
         return model
 
-    def _check_same_corpus(self) -> None:
-        """Raise a ValueError unless all processes, which read the source each by itself, have read the same."""
-        digest = hashlib.sha256(f"{len(self.corpus)} {self.corpus.words}".encode()).hexdigest()
-        if self.processes.num_processes > 1 and len(set(gather_object([digest]))) > 1:
-            raise ValueError("The processes read different corpora: give each the whole source, not a share of it.")
-
     def train(self, resume_from_checkpoint: bool | str | os.PathLike[str] | None = None) -> Word2VecModel:
-        """Train to the end; Ctrl-C ends it early with the vectors as they are (`state.interrupted` is then True).
+        """Train to the end, or from a checkpoint's folder, or with True from the last one in `output_dir`.
 
-        Args:
-            resume_from_checkpoint: A checkpoint's folder, or True for the last one in `output_dir`. One thread and
-                one process then give the very numbers of a training that was not interrupted.
-
-        Returns:
-            The trained model, on the CPU.
+        Ctrl-C ends it early with the vectors as they are (`state.interrupted` is then True). A resumed training of one
+        thread and one process has the very numbers of one that was not interrupted.
         """
         self.state.interrupted = False
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint)
         elif self.state == Word2VecState() and self.processes.is_main_process:
             self._make_room()
-        engine = make_engine(
-            self.args.engine,
-            self.model,
-            num_threads=self.args.num_threads,
-            shared_negatives=self.args.shared_negatives,
-            block_size=self.args.block_size,
-            tokens_per_step=self.args.tokens_per_step,
-            device=self._device,
-            learning_rate=self.args.learning_rate,
-        )
+        engine = self.make_engine()
         averaging = None
         if self._is_shared:
             averaging = _ParameterAveraging(engine, self.model, len(self.corpus), self.processes.num_processes)
-        bar = tqdm(
-            desc="word2vec",
-            total=self.corpus.raw_words * self.args.num_train_epochs,
-            initial=self._words_done,
-            unit="word",
-            unit_scale=True,
-            disable=self.args.disable_tqdm or not self.processes.is_main_process,
-        )
+        total = self.corpus.raw_words * self.args.num_train_epochs
+        quiet = self.args.disable_tqdm or not self.processes.is_main_process
+        bar = tqdm(desc="word2vec", total=total, initial=self._words_done, unit="word", unit_scale=True, disable=quiet)
         with bar:
             try:
                 while self.state.epoch < self.args.num_train_epochs:
@@ -212,10 +180,18 @@ class Word2VecTrainer:
         self.model.weights_changed()
         return self.model
 
-    @property
-    def _device(self) -> str | None:
-        # Of the torch engine: each of several processes has its own.
-        return str(self.processes.device) if self._is_shared else self.args.device
+    def make_engine(self) -> Engine:
+        """Build the engine that the arguments describe, see `chosen_engine`."""
+        args = self.args
+        device = str(self.processes.device) if self._is_shared else args.device  # each process has its own
+        kind = chosen_engine(args.engine, self.model.config, device)
+        block = args.block_size or steady_block(self.model, args.learning_rate)
+        # A CBOW token has one pair, a skip-gram token about six: fewer negatives stand for them nearly as well.
+        few = kind != "torch" and self.model.config.architecture == "cbow"
+        shared = args.shared_negatives or (16 if few else 32)
+        if kind == "torch":
+            return TorchEngine(self.model, device=device, tokens=args.tokens_per_step, shared=shared, block=block)
+        return NumbaEngine(self.model, num_threads=args.num_threads, shared=shared, block=block, exact=kind == "exact")
 
     @property
     def _is_shared(self) -> bool:
@@ -226,14 +202,13 @@ class Word2VecTrainer:
         return self.corpus.raw_words * self.state.epoch + self._words(self.state.position)
 
     def _words(self, ids: float) -> int:
-        """Turn a number of ids into raw words of the corpus, which are more: rare words have no id."""
+        # Raw words of the corpus are more than its ids: rare words have none.
         return round(ids * self.corpus.raw_words / len(self.corpus))
 
     def _ids(self, words: int) -> int:
         return max(1, round(words * len(self.corpus) / self.corpus.raw_words))
 
     def _next_stop(self) -> tuple[int, bool]:
-        """Tell where the next slice ends, and whether a checkpoint is due there."""
         length, position = len(self.corpus), self.state.position
         save = self._ids(self.args.save_words) if self.args.save_words else length
         stop = min(length, (position // save + 1) * save)
@@ -242,8 +217,7 @@ class Word2VecTrainer:
         return stop, self.args.output_dir is not None and (stop == length or stop % save == 0)
 
     def _train_slice(self, engine: Engine, averaging: "_ParameterAveraging | None", bar: tqdm) -> None:
-        """Read from the current position to the next stop."""
-        stop, save = self._next_stop()
+        stop, is_saved = self._next_stop()
         start, length = self.state.position, len(self.corpus)
         count, index = self.processes.num_processes, self.processes.process_index
         edges = np.linspace(start, stop, count + 1).astype(np.int64)
@@ -268,11 +242,10 @@ class Word2VecTrainer:
         self.state.position = stop
         if stop == length:
             self.state.epoch, self.state.position = self.state.epoch + 1, 0
-        if save and self.processes.is_main_process:
+        if is_saved and self.processes.is_main_process:
             self._save(engine)
 
     def _write_back(self, engine: Engine) -> None:
-        """Give the model the engine's vectors; those of an engine on the CPU are its own already."""
         inputs, outputs = engine.matrices()
         if not torch.isfinite(inputs).all() or not torch.isfinite(outputs).all():
             self._stop_diverged("there are NaN or infinite numbers among the vectors", self._words_done)
@@ -290,7 +263,7 @@ class Word2VecTrainer:
         return [] if self.args.output_dir is None else checkpoints_in(self.args.output_dir)
 
     def _make_room(self) -> None:
-        """Remove the checkpoints of the same run, which is done again; refuse to mix with those of another run."""
+        # Of checkpoints of the same run, which is done again; those of another run are not mixed with.
         for folder in self._checkpoints():
             if self._changed(_state_of(folder)["arguments"]):
                 raise ValueError(
@@ -300,12 +273,10 @@ class Word2VecTrainer:
             shutil.rmtree(folder)
 
     def _changed(self, before: dict[str, Any]) -> list[str]:
-        """List the arguments that a training depends on and that differ now, as `name: old -> new`."""
         now = dataclasses.asdict(self.args)
         return _differences(before, now, [name for name in now if name not in _NOT_TRAINED_WITH])
 
     def _save(self, engine: Engine) -> None:
-        """Write a checkpoint, then remove the oldest ones."""
         self._write_back(engine)
         root = Path(str(self.args.output_dir))
         folder = root / f"checkpoint-{self.state.epoch * len(self.corpus) + self.state.position}"
@@ -358,30 +329,26 @@ class _Progress:
         self.bar.set_postfix(loss=f"{self.mean:.3f}" if pairs else "?", lr=f"{rate:.4f}", refresh=False)
 
     def entry(self, seconds: float, stop: int) -> dict[str, float]:
-        """Return the entry of the log."""
-        trainer = self.trainer
-        words = trainer._words(stop - trainer.state.position)
+        state, length = self.trainer.state, len(self.trainer.corpus)
         return {
-            "epoch": round(trainer.state.epoch + stop / len(trainer.corpus), 4),
+            "epoch": round(state.epoch + stop / length, 4),
             "loss": round(self.mean, 5),
             "learning_rate": self.slice.rate(self.slice.stop - self.slice.start),
-            "words_per_second": round(words / max(seconds, 1e-9)),
+            "words_per_second": round(self.trainer._words(stop - state.position) / max(seconds, 1e-9)),
         }
 
 
 class _ParameterAveraging:
     """Make one model of those that several processes have trained apart.
 
-    Each row moves by the processes' movements since the last time: by their sum if the row is rare, since the
-    processes then moved it one after another, as one process would have; by their mean if it is so frequent that each
-    process had settled it by itself, and the sum would overshoot.
+    A rare row moves by the sum of the processes' movements, as if they had moved it one after another; a frequent row,
+    which each process had settled by itself, by their mean: the sum would overshoot.
     """
 
     def __init__(self, engine: Engine, model: Word2VecModel, corpus_length: int, num_processes: int) -> None:
         self.engine, self.length, self.count = engine, corpus_length, num_processes
-        counts = model.counts.cpu().numpy().astype(np.float64)
-        inputs: np.ndarray = np.zeros(len(model.inputs.weight))
-        outputs: np.ndarray = counts
+        counts: np.ndarray = model.counts.cpu().numpy().astype(np.float64)
+        inputs, outputs = np.zeros(len(model.inputs.weight)), counts
         inputs[: len(counts)] = counts
         if model.config.ngram_buckets:
             starts, ngrams = model.ngram_starts.cpu().numpy(), model.ngrams.cpu().numpy()
@@ -397,11 +364,10 @@ class _ParameterAveraging:
         self.before = [matrix.clone() for matrix in engine.matrices()]
 
     def average(self, ids: int) -> None:
-        """Average the matrices after all processes together have read `ids` of the corpus."""
         for matrix, before, occurrences in zip(self.engine.matrices(), self.before, self.occurrences, strict=True):
             moved = (matrix - before).contiguous()
             torch.distributed.all_reduce(moved)
-            met = occurrences * (ids / self.length / self.count)
+            met = occurrences * (ids / self.length / self.count)  # by each process since the last time
             settled = met / (met + _SETTLED_AFTER)
             share = (1 - settled) + settled / self.count
             before += moved * share[:, None].to(moved)
@@ -419,40 +385,27 @@ _OF_GENSIM = {
 }
 # The fields of the config that follow from the corpus.
 FILLED_IN = ("vocab_size", "num_ngrams", "with_outputs", "pad_token_id", "bos_token_id", "eos_token_id")
-_CONFIGURED = tuple(
-    item.name
-    for item in dataclasses.fields(Word2VecConfig)
-    if item.name in Word2VecConfig.__annotations__ and item.name not in FILLED_IN
-)
-
-
-def _count_ngrams(config: Word2VecConfig, words: list[str]) -> int:
-    from ...models.words.tables import ngram_buckets
-
-    _, found = ngram_buckets(
-        words, shortest=config.shortest_ngram, longest=config.longest_ngram, buckets=config.ngram_buckets
-    )
-    return len(found)
+_CONFIGURED = [name for name in Word2VecConfig.__annotations__ if name not in FILLED_IN]
 
 
 def train_word2vec(source: Source, **options: Any) -> Word2VecModel:
-    """Read a corpus and train word vectors on it.
+    """Read a corpus, see `WordCorpus.read`, and train word vectors on it.
 
     Args:
-        source: A text file, a dataset, or an iterable of texts or of lists of words; see `WordCorpus.read`.
+        source: A text file, a dataset, or an iterable of texts or of lists of words.
         **options: Fields of `Word2VecConfig` (`hidden_size=100`, `architecture="cbow"` ...) and of
             `Word2VecTrainingArguments` (`num_train_epochs=5` ...), options of `WordCorpus.read` (`min_count=5` ...).
     """
     reading = ("split", "lowercase", "min_count", "max_words", "phrases", "text_column", "cache_dir")
     training = [item.name for item in dataclasses.fields(Word2VecTrainingArguments)]
+    known = [*reading, *training, *_CONFIGURED]
     for name in options:
-        known = [*reading, *training, *_CONFIGURED]
         meant = None if name in known else _OF_GENSIM.get(name) or Word2VecConfig.field_meant(name)
         if meant is not None:
             raise ValueError(f"train_word2vec: unknown option {name!r}; did you mean {meant!r}?")
         check_known(name, known, "train_word2vec", kind="option")
-    args = Word2VecTrainingArguments(**{name: options[name] for name in training if name in options})
-    corpus = WordCorpus.read(source, **{name: options[name] for name in reading if name in options})
-    given = {name: options[name] for name in _CONFIGURED if name in options}
-    config = Word2VecConfig(vocab_size=corpus.vocab_size, **given)
-    return Word2VecTrainer(config, corpus, args).train()
+    for_args, for_corpus, for_config = (
+        {name: options[name] for name in names if name in options} for names in (training, reading, _CONFIGURED)
+    )
+    args, corpus = Word2VecTrainingArguments(**for_args), WordCorpus.read(source, **for_corpus)
+    return Word2VecTrainer(Word2VecConfig(vocab_size=corpus.vocab_size, **for_config), corpus, args).train()

@@ -185,7 +185,7 @@ def unlimited(monkeypatch):
 def test_the_torch_engine_is_all_its_pairs_computed_from_one_state(kind):
     model = make_model(**(KINDS | HIERARCHICAL)[kind])
     by_hand = ByHand(model).all_at_once()
-    engine = TorchEngine(model, device="cpu", tokens_per_step=64, shared=16, block=32)
+    engine = TorchEngine(model, device="cpu", tokens=64, shared=16, block=32)
     inputs, outputs, (done, loss, pairs) = run(engine)
     assert_same(inputs, by_hand.inputs)
     assert_same(outputs, by_hand.outputs)
@@ -207,7 +207,7 @@ def test_the_torch_engine_follows_the_gradient_of_the_model(architecture, loss):
     expected = [
         (weight - RATE * weight.grad).detach().numpy() for weight in (model.inputs.weight, model.outputs.weight)
     ]
-    found = run(TorchEngine(model, device="cpu", tokens_per_step=64, shared=16, block=32))
+    found = run(TorchEngine(model, device="cpu", tokens=64, shared=16, block=32))
     for ours, theirs in zip(found[:2], expected, strict=True):
         assert_same(ours, theirs)
 
@@ -217,7 +217,7 @@ def test_the_torch_engine_scales_the_updates_of_a_row_down_that_too_many_pairs_t
     monkeypatch.setattr(word_engines, "_MOST_STEP", 2.0 * RATE)
     start = model.outputs.weight.detach().double().numpy().copy()
     by_hand = ByHand(model).all_at_once()
-    inputs, outputs, _ = run(TorchEngine(model, device="cpu", tokens_per_step=64, shared=16, block=32))
+    inputs, outputs, _ = run(TorchEngine(model, device="cpu", tokens=64, shared=16, block=32))
     met = [sum(target == word for _, target in by_hand.pairs()) for word in range(WORDS)]
     met[NOISE_WORD] += 3 * sum(1 for _, target in by_hand.pairs())
     scale = np.minimum(1, 2 / np.maximum(met, 1))[:, None]

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hfseq.tasks.masked_lm.build import guess_baseline
 from hfseq.tokenization import train_tokenizer
+from hfseq.training.batching import Shares
 from hfseq.training.streams.masked_scores import score_guess, score_masked
 from hfseq.training.streams.masking import MaskedWindowDataset, Masking
 from hfseq.training.streams.windows import ChunkCutter, OrderedCutter, TokenText, Windows, WindowSampler
@@ -29,12 +30,10 @@ def text(tokens=501, seed=0):
 
 def epoch_of(text, epoch=0, processes=1, steps=1, window=17, seed=0):
     """Every row of an epoch: where it begins -> what is read and what is asked."""
-    cutter = ChunkCutter(
-        text, window, reads_last=True, rows_per_update=8, num_processes=processes, accumulation_steps=steps
-    )
+    cutter = ChunkCutter(text, window, reads_last=True, rows_per_update=8, shares=Shares(processes, 0, steps))
     dataset, found = MaskedWindowDataset(text, masking(), PAD, seed=seed), {}
     for process in range(processes):
-        sampler = WindowSampler(cutter, num_processes=processes, process_index=process, accumulation_steps=steps)
+        sampler = WindowSampler(cutter, Shares(processes, process, steps))
         sampler.set_epoch(epoch)
         for windows in sampler:
             batch = dataset.__getitems__(windows)

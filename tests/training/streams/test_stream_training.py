@@ -343,10 +343,7 @@ def test_a_model_that_reads_the_future_is_refused(make):
         ({"carry": "text"}, "carry='text' is not one of 'stream', 'document', 'none'"),
         ({"vary_window": True, "carry": "document"}, "and carry='document' has none to move"),
         ({"vary_window": True, "window": 9}, "around window=9: raise window to 10 or more"),
-        (
-            {"total_train_batch_tokens": 50, "train_sampling_strategy": "group_by_length"},
-            "an update has total_train_batch_size x window tokens",
-        ),
+        ({"total_train_batch_tokens": 50}, "an update has total_train_batch_size x window tokens"),
         ({"train_sampling_strategy": "group_by_length"}, "windows have one length"),
         ({"bf16_full_eval": True}, "evaluates in the model's own precision"),
         ({"mlm_probability": 0.0, "carry": "none"}, "mlm_probability=0.0 is the share of the tokens that are hidden"),

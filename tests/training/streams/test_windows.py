@@ -8,6 +8,7 @@ import torch
 from datasets import Dataset, concatenate_datasets
 
 from hfseq.tokenization import train_tokenizer
+from hfseq.training.batching import Shares
 from hfseq.training.streams.windows import (
     ChunkCutter,
     DocumentCutter,
@@ -15,7 +16,6 @@ from hfseq.training.streams.windows import (
     TokenText,
     WindowDataset,
     WindowSampler,
-    share_bounds,
     varied_cuts,
 )
 from tests.rounds import for_each
@@ -38,7 +38,7 @@ CUTTERS = {
     "varied": lambda text, rows, window, shares: StreamCutter(text, rows, window, vary=True),
     "document": lambda text, rows, window, shares: DocumentCutter(text, rows, window),
     "none": lambda text, rows, window, shares: ChunkCutter(
-        text, window, rows_per_update=rows, num_processes=shares[0], accumulation_steps=shares[1]
+        text, window, rows_per_update=rows, shares=Shares(shares[0], 0, shares[1])
     ),
 }
 
@@ -47,7 +47,7 @@ def batches(text, cutter, epoch=0, processes=1, steps=1):
     """The batches of an epoch: one list an update, of all processes and steps in the order of the rows."""
     dataset, loaders = WindowDataset(text, PAD), []
     for process in range(processes):
-        sampler = WindowSampler(cutter, num_processes=processes, process_index=process, accumulation_steps=steps)
+        sampler = WindowSampler(cutter, Shares(processes, process, steps))
         sampler.set_epoch(epoch)
         loaders.append([dataset.__getitems__(windows) for windows in sampler])
         assert len(loaders[-1]) == len(sampler) == len(cutter) * steps
@@ -189,12 +189,6 @@ def test_a_short_text_is_cut_as_well(carry):
             assert all(len(places) for places in found)
 
 
-def test_shares_differ_by_one_row_at_most():
-    for rows, shares in product(range(1, 30), range(1, 9)):
-        expected = np.cumsum([0, *map(len, np.array_split(range(rows), shares))])
-        assert share_bounds(rows, shares) == expected.tolist()
-
-
 # Streams
 
 
@@ -320,7 +314,7 @@ def test_every_chunk_begins_from_an_empty_state():
         (lambda: StreamCutter(counted(5), 5, 10), "5 tokens cannot make 5 streams with a prediction each"),
         (lambda: DocumentCutter(counted(5, 1, 4), 3, 10), "2 documents of two tokens or more cannot make 3 streams"),
         (lambda: ChunkCutter(counted(1), 10, rows_per_update=1), "a text of one token predicts nothing"),
-        (lambda: ChunkCutter(counted(20), 10, rows_per_update=4, num_processes=4), "4 processes x 1"),
+        (lambda: ChunkCutter(counted(20), 10, rows_per_update=4, shares=Shares(4)), "4 processes x 1"),
     ],
 )
 def test_too_little_text_is_refused(make, message):

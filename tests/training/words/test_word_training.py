@@ -353,17 +353,8 @@ def test_progress_is_shown(corpus, capsys):
 
 
 def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpus, monkeypatch):
-    trainer = make_trainer(corpus)
-    engine = word_engines.make_engine(
-        "torch",
-        trainer.model,
-        num_threads=1,
-        shared_negatives=None,
-        block_size=16,
-        tokens_per_step=9,
-        device="cpu",
-        learning_rate=0.025,
-    )
+    trainer = make_trainer(corpus, engine="torch", block_size=16, tokens_per_step=9, device="cpu")
+    engine = trainer.make_engine()
     monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, src: tensor.fill_(7.0))  # as the first has it
     averaging = word_training._ParameterAveraging(engine, trainer.model, len(corpus), 2)
     assert all((matrix == 7).all() for matrix in engine.matrices())
