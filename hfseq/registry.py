@@ -1,10 +1,8 @@
-"""One table: which families there are, and what each is for.
-
-`register()` hands every row to transformers' Auto classes, and the contract suite tests every row: a new family is
-registered and tested by one new row.
-"""
+"""Which model families there are: a new one is registered with transformers and tested by its module in MODULES."""
 
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 from transformers import (
     AutoConfig,
@@ -27,18 +25,21 @@ from .models.words import word2vec
 from .pipelines import WordVectorsPipeline
 
 MODULES = (rnn, lstm, gru, custom, transformer, transformer_seq2seq, ngram, hmm, word2vec)
-"""One a family; the public names of each (`__all__`) are those of the package."""
+"""One a family; its public names (`__all__`) are those of the package, and their endings tell what they are."""
+
+AUTO_CLASSES: dict[str, Any] = {
+    "text-classification": AutoModelForSequenceClassification,
+    "token-classification": AutoModelForTokenClassification,
+    "text-generation": AutoModelForCausalLM,
+    "fill-mask": AutoModelForMaskedLM,
+    "text2text-generation": AutoModelForSeq2SeqLM,
+}
+"""Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One row: a model family.
-
-    Attributes:
-        config: The configuration; its `model_type` names the family in config.json.
-        backbone: The model without a head; None for a family whose models are nothing without one.
-        heads: Task -> the class with that head; empty for a family that has the backbone alone.
-    """
+    """A model family: config, model without a head (None where that is nothing), and task -> class with its head."""
 
     config: type[PreTrainedConfig]
     backbone: type[PreTrainedModel] | None
@@ -55,78 +56,21 @@ class Family:
         return self.config.__name__.removesuffix("Config")
 
 
-AUTO_CLASSES = {
-    "text-classification": AutoModelForSequenceClassification,
-    "token-classification": AutoModelForTokenClassification,
-    "text-generation": AutoModelForCausalLM,
-    "fill-mask": AutoModelForMaskedLM,
-    "text2text-generation": AutoModelForSeq2SeqLM,
-}
-"""Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
+def _family(module: ModuleType) -> Family:
+    classes = {name: getattr(module, name) for name in module.__all__}
 
-FAMILIES = {
-    family.name: family
-    for family in (
-        Family(
-            rnn.RNNConfig,
-            rnn.RNNModel,
-            {
-                "text-classification": rnn.RNNForSequenceClassification,
-                "token-classification": rnn.RNNForTokenClassification,
-                "text-generation": rnn.RNNForCausalLM,
-            },
-        ),
-        Family(
-            lstm.LSTMConfig,
-            lstm.LSTMModel,
-            {
-                "text-classification": lstm.LSTMForSequenceClassification,
-                "token-classification": lstm.LSTMForTokenClassification,
-                "text-generation": lstm.LSTMForCausalLM,
-            },
-        ),
-        Family(
-            gru.GRUConfig,
-            gru.GRUModel,
-            {
-                "text-classification": gru.GRUForSequenceClassification,
-                "token-classification": gru.GRUForTokenClassification,
-                "text-generation": gru.GRUForCausalLM,
-            },
-        ),
-        Family(
-            custom.CustomConfig,
-            custom.CustomModel,
-            {
-                "text-classification": custom.CustomForSequenceClassification,
-                "token-classification": custom.CustomForTokenClassification,
-                "text-generation": custom.CustomForCausalLM,
-            },
-        ),
-        Family(
-            transformer.TransformerConfig,
-            transformer.TransformerModel,
-            {
-                "text-classification": transformer.TransformerForSequenceClassification,
-                "token-classification": transformer.TransformerForTokenClassification,
-                "text-generation": transformer.TransformerForCausalLM,
-                "fill-mask": transformer.TransformerForMaskedLM,
-            },
-        ),
-        Family(
-            transformer_seq2seq.TransformerSeq2SeqConfig,
-            transformer_seq2seq.TransformerSeq2SeqModel,
-            {"text2text-generation": transformer_seq2seq.TransformerForConditionalGeneration},
-        ),
-        Family(ngram.NGramConfig, None, {"text-generation": ngram.NGramForCausalLM}),
-        Family(
-            hmm.HMMConfig,
-            None,
-            {"token-classification": hmm.HMMForTokenClassification, "text-generation": hmm.HMMForCausalLM},
-        ),
-        Family(word2vec.Word2VecConfig, word2vec.Word2VecModel, {}),
-    )
-}
+    def ending_in(suffix: str) -> Any:
+        return next((cls for name, cls in classes.items() if name.endswith(suffix)), None)
+
+    heads = {}
+    for task, auto in AUTO_CLASSES.items():
+        suffix = auto.__name__.removeprefix("AutoModel").replace("Seq2SeqLM", "ConditionalGeneration")
+        if (head := ending_in(suffix)) is not None:
+            heads[task] = head
+    return Family(ending_in("Config"), ending_in("Model"), heads)
+
+
+FAMILIES = {family.name: family for family in map(_family, MODULES)}
 
 
 def register() -> None:
