@@ -16,16 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from .figures import (
-    FRAME,
-    GREY,
-    check_path,
-    need_matplotlib,
-    new_figure,
-    one_warning_about_glyphs,
-    save_figure,
-    words_in,
-)
+from .figures import FRAME, GREY, check_path, need_matplotlib, new_figure, save_figure, warning_about_glyphs, words_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +91,7 @@ def attention(
         layer_names = ("",) * len(numbers)
         head_names = head_names if attentions.dim() > 2 else ("",)
     maps = _Maps(weights, layer_names, head_names, queries, keys)
-    with one_warning_about_glyphs("install a font such as Noto Sans CJK"):
+    with warning_about_glyphs("install a font such as Noto Sans CJK"):
         figure = _bars(maps, title) if pooled else _grid(maps, title)
         if path is not None:
             save_figure(figure, path)
