@@ -163,9 +163,7 @@ class _Rules:
 
     filters: "Filters"
     ignored: int | torch.Tensor | None  # tokens of the prompts that the repetition penalty leaves out
-    banned: tuple[
-        tuple[int, list[int]], ...
-    ]  # lengths, each with the tokens that must not come before the text has it
+    banned: tuple[tuple[int, list[int]], ...]  # lengths, each with tokens that must not come before the text has it
     max_length: int  # prompt included
     end_tokens: list[int]
     pad_token: int

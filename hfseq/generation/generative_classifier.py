@@ -2,7 +2,7 @@
 
     P(class | text) = P(text | class) P(class) / sum_k P(text | k) P(k)                 Bayes' rule
 
-P(text | class) is a language model of that class's texts alone, end of the text included, and P(class) how frequent the
+P(text | class) is a language model of that class's texts alone, end of the text included; P(class) is how frequent the
 class is. A new class is a new model, and the others stay.
 
     classifier = hfseq.GenerativeClassifier.train(texts, labels)         # a character n-gram model for each label
@@ -154,7 +154,7 @@ class GenerativeClassifier:
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str]) -> "GenerativeClassifier":
-        """Load a local folder that `save_pretrained` wrote; refuse pickles, and tokenizers that do not fit or do harm."""
+        """Load a local folder that `save_pretrained` wrote, without pickles and tokenizers that do not fit or do harm."""
         facts = _read_facts(Path(folder) / _FILE)
         labels, owners = facts["labels"], facts["tokenizers"]
         sources = {label: Path(folder) / _subfolder(number) for number, label in enumerate(labels)}
