@@ -163,7 +163,7 @@ class _Rules:
 
     filters: "Filters"
     ignored: int | torch.Tensor | None  # tokens of the prompts that the repetition penalty leaves out
-    banned: tuple[tuple[int, list[int]], ...]  # lengths, each with tokens that must not come before the text has it
+    banned: tuple[tuple[int, list[int]], ...]  # lengths, with the tokens that only texts as long may have next
     max_length: int  # prompt included
     end_tokens: list[int]
     pad_token: int

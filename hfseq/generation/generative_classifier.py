@@ -154,7 +154,7 @@ class GenerativeClassifier:
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str]) -> "GenerativeClassifier":
-        """Load a local folder that `save_pretrained` wrote, without pickles and tokenizers that do not fit or do harm."""
+        """Load a local folder that `save_pretrained` wrote; what is no safetensors file, or does harm, is refused."""
         facts = _read_facts(Path(folder) / _FILE)
         labels, owners = facts["labels"], facts["tokenizers"]
         sources = {label: Path(folder) / _subfolder(number) for number, label in enumerate(labels)}
