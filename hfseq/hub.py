@@ -23,18 +23,8 @@ from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import get_imports
 
-from .models.artifacts import (
-    CONFIG_NAME,
-    INDEX_NAME,
-    TOKENIZER_NAME,
-    WEIGHTS_NAME,
-    UnsafeArtifactError,
-    check_finite_weights,
-    check_ids_fit,
-    check_tokenizer_ids,
-    check_weights_folder,
-    read_json,
-)
+from .models import artifacts
+from .models.artifacts import CONFIG_NAME, INDEX_NAME, TOKENIZER_NAME, WEIGHTS_NAME, UnsafeArtifactError, read_json
 from .registry import AUTO_CLASSES, FAMILIES
 from .tokenization.files import check_tokenizer_folder
 
@@ -95,6 +85,8 @@ def push(
 ) -> PushResult:
     """Push a checkpoint, a folder or a model, in one commit, and check that it arrived.
 
+    Before any request a checkpoint is refused that is incomplete, malformed, a link, not finite, or without a card.
+
     Args:
         repo_id: The repository, `user/name`; it is made if it does not exist.
         tokenizer: Takes the place of the tokenizer files in the folder.
@@ -105,14 +97,6 @@ def push(
             any other head is refused.
         with_code: Whether the code of the model goes along, so that it loads with `trust_remote_code=True` where its
             package is not installed.
-
-    Raises:
-        UnsafeArtifactError: If the checkpoint is not safe to load, or not finite; before any request.
-        ValueError: If there is no card, or the code cannot travel; before any request. Also if the Hub finds the
-            card's metadata invalid; before anything is uploaded.
-        ConflictError: If the head is not, or no longer, the parent.
-        VerificationError: If a file on the Hub is not the local one afterwards.
-        HubError: If the Hub refuses for another reason.
     """
     with tempfile.TemporaryDirectory() as staging:
         folder = _stage(source, Path(staging), tokenizer, card)
@@ -138,15 +122,11 @@ def pull(
 ) -> Path:
     """Download a checkpoint, without pickles and code, and return its folder for `from_pretrained`.
 
+    Refused is one without safetensors weights, or whose parts are malformed, dangerous to load, or do not fit.
+
     Args:
         verify: Whether to compare every file with its hash on the Hub: the download itself compares lengths only.
             A pinned commit that is in the cache needs no request at all with `verify=False`.
-
-    Raises:
-        UnsafeArtifactError: If the repository has no safetensors weights, or they, the config or the tokenizer are
-            malformed, dangerous to load, or do not fit together.
-        VerificationError: If a file is not the one on the Hub; it is then removed from the cache.
-        HubError: If the Hub refuses.
     """
     allowed = list(ALLOWED_FILES)
     with _explained_errors(repo_id):
@@ -154,8 +134,8 @@ def pull(
         folder = Path(found)
         if verify:
             _verify_snapshot(repo_id, folder, token, cache_dir)
-    check_weights_folder(folder)
-    check_tokenizer_ids(folder)
+    artifacts.check_weights_folder(folder)
+    artifacts.check_tokenizer_ids(folder)
     check_tokenizer_folder(folder)
     return folder
 
@@ -171,14 +151,13 @@ def _stage(
     if tokenizer is not None:
         tokenizer.save_pretrained(tokens)
     _refuse_links(folder)
-    files = check_weights_folder(folder)
-    check_finite_weights(files)
-    weights = [path.name for path in files]
+    weights = artifacts.check_weights_folder(folder)
+    artifacts.check_finite_weights(weights)
     if (tokens / TOKENIZER_NAME).is_file():
-        check_ids_fit(tokens / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
+        artifacts.check_ids_fit(tokens / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
     target = staging / "checkpoint"
     target.mkdir()
-    _copy(folder, (*OTHER_FILES, INDEX_NAME, *weights), target)
+    _copy(folder, (*OTHER_FILES, INDEX_NAME, *(path.name for path in weights)), target)
     _copy(tokens, TOKENIZER_FILES, target)
     if card is not None:
         (target / CARD_NAME).write_text(card, encoding="utf-8")
@@ -196,9 +175,7 @@ def _copy(folder: Path, names: Iterable[str], target: Path) -> None:
 def _refuse_links(folder: Path) -> None:
     for path in sorted(folder.glob("*")):
         if path.is_symlink() and _matches(path.name, (*ALLOWED_FILES, "*.safetensors")):
-            raise UnsafeArtifactError(
-                f"{path} is a symbolic link, which may lead to a private file: push a real copy (`cp -rL`)."
-            )
+            raise UnsafeArtifactError(f"{path} is a link, maybe to a private file: push a real copy (`cp -rL`).")
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -241,11 +218,9 @@ def _commit(
 ) -> CommitInfo:
     # create_commit, since upload_folder may split its work into several commits when xet is in use.
     additions = [CommitOperationAdd(path.name, path) for path in files]
-    operations = [*additions, *map(CommitOperationDelete, replaced)]
+    changes = [*additions, *map(CommitOperationDelete, replaced)]
     try:
-        commit = api.create_commit(
-            repo_id, operations, commit_message=message, revision=revision, parent_commit=parent
-        )
+        commit = api.create_commit(repo_id, changes, commit_message=message, revision=revision, parent_commit=parent)
     except RemoteEntryNotFoundError as error:  # a file to delete was there at the parent: somebody deleted it since
         raise _conflict(repo_id, parent) from error
     # The client skips the commit, and with it the check of the parent, when somebody else has just pushed the same.
@@ -267,7 +242,6 @@ def _verify_snapshot(repo_id: str, folder: Path, token: str | bool | None, cache
 
 @contextmanager
 def _explained_errors(repo_id: str) -> Iterator[None]:
-    """Turn HTTP errors into those of this module."""
     try:
         yield
     except HfHubHTTPError as error:

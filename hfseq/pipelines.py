@@ -2,14 +2,11 @@
 
 pipe = pipeline("word-vectors", model="user/vectors")
 pipe("king", top_k=3)                                            # [{"word": "queen", "score": 0.71}, ...]
-pipe({"positive": ["woman", "king"], "negative": ["man"]})
-pipe({"similar": "king", "among": ["queen", "car"]})
-pipe({"odd": ["breakfast", "lunch", "car"]})                     # the one that least fits comes first
-pipe({"vector": "king"})                                         # [0.12, -0.05, ...]
+pipe({"positive": ["woman", "king"], "negative": ["man"]})       # see WordVectorsPipeline for the other questions
 """
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
@@ -114,21 +111,13 @@ class WordVectorsPipeline(Pipeline):
         """Answer one request."""
         return next(self.get_iterator([inputs], 0, 1, *parameters))
 
-    def get_iterator(
-        self,
-        inputs: Iterable[Any],
-        num_workers: int,
-        batch_size: int,
-        preprocess_params: dict[str, Any],
-        forward_params: dict[str, Any],
-        postprocess_params: dict[str, Any],
-    ) -> Iterator[Any]:
+    def get_iterator(self, inputs: Any, num_workers: int, batch_size: int, *parameters: Any) -> Iterator[Any]:
         """Answer many requests: a list at once, for nothing is padded; of a stream `batch_size` at a time."""
         size = len(inputs) if isinstance(inputs, list) else batch_size
         items = iter(inputs)
         while chunk := list(islice(items, size)):
             requests = [self.preprocess(item) for item in chunk]
-            yield from map(self.postprocess, self.forward(requests, **forward_params))
+            yield from map(self.postprocess, self.forward(requests, **parameters[1]))
 
 
 def _read_request(request: Any) -> Request:

@@ -4,17 +4,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+import transformers
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
@@ -28,11 +19,11 @@ MODULES = (rnn, lstm, gru, custom, transformer, transformer_seq2seq, ngram, hmm,
 """One a family; its public names (`__all__`) are those of the package, and their endings tell what they are."""
 
 AUTO_CLASSES: dict[str, Any] = {
-    "text-classification": AutoModelForSequenceClassification,
-    "token-classification": AutoModelForTokenClassification,
-    "text-generation": AutoModelForCausalLM,
-    "fill-mask": AutoModelForMaskedLM,
-    "text2text-generation": AutoModelForSeq2SeqLM,
+    "text-classification": transformers.AutoModelForSequenceClassification,
+    "token-classification": transformers.AutoModelForTokenClassification,
+    "text-generation": transformers.AutoModelForCausalLM,
+    "fill-mask": transformers.AutoModelForMaskedLM,
+    "text2text-generation": transformers.AutoModelForSeq2SeqLM,
 }
 """Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
 
@@ -59,14 +50,12 @@ class Family:
 def _family(module: ModuleType) -> Family:
     classes = {name: getattr(module, name) for name in module.__all__}
 
-    def ending_in(suffix: str) -> Any:
-        return next((cls for name, cls in classes.items() if name.endswith(suffix)), None)
+    def ending_in(ending: str) -> Any:
+        return next((cls for name, cls in classes.items() if name.endswith(ending)), None)
 
-    heads = {}
-    for task, auto in AUTO_CLASSES.items():
-        suffix = auto.__name__.removeprefix("AutoModel").replace("Seq2SeqLM", "ConditionalGeneration")
-        if (head := ending_in(suffix)) is not None:
-            heads[task] = head
+    endings = {task: auto.__name__.removeprefix("AutoModel") for task, auto in AUTO_CLASSES.items()}
+    endings["text2text-generation"] = "ForConditionalGeneration"
+    heads = {task: ending_in(ending) for task, ending in endings.items() if ending_in(ending) is not None}
     return Family(ending_in("Config"), ending_in("Model"), heads)
 
 

@@ -42,7 +42,7 @@ _LONGEST_NUMBER = 1000  # characters
 _LARGEST_FILE = 1 << 20  # bytes
 _QUOTED = 200  # characters of a value that a message repeats
 
-_FILE_CURE = "Put a text in quotes if it has signs of YAML such as `?`, `: `, ` #`, `[`, or begins with `*`, `&`, `!`."
+_FILE_CURE = "Put a text in quotes if it has `?`, `: `, ` #`, `[`, or begins with `*`, `&`, `!`."
 
 # The scalars of YAML 1.2. YAML 1.1, which PyYAML follows, reads `1e-3` as text, `no` and `off` as false, `1:30` as 90.
 _SCALARS = (
@@ -134,7 +134,6 @@ class _Section:
     is_open: bool = False
 
     def keys(self, family: str) -> dict[str, Any]:
-        """Keys and their types for one of the classes."""
         keys = known_fields(self.classes[family], self.without)
         return keys if family == "" else {"type": Literal[tuple(self.classes)], **keys}
 
@@ -187,7 +186,7 @@ def check_known(name: object, known: Iterable[str], where: str, kind: str = "key
 def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = None) -> SettingsT:
     """Read `--config FILE.yaml [--section.key=value ...]` into an instance of the settings class."""
     sections, flags = _declared(settings_class)
-    arguments, others = _parser(settings_class, sections, flags).parse_known_args(argv)
+    arguments, others = _parser(sections, flags).parse_known_args(argv)
     path = Path(arguments.config)
     entries = [*_file_entries(path, sections), *_override_entries(others, sections, flags)]
     values = {name: _section_value(section, entries, path) for name, section in sections.items()}
@@ -208,9 +207,9 @@ def save_settings(settings: Any, path: str | Path) -> None:
     Path(path).write_text(text, encoding="utf-8")
 
 
-def _declared(settings_class: type) -> tuple[dict[str, _Section], list[str]]:
+def _declared(settings_class: type) -> tuple[dict[str, _Section], dict[str, str | None]]:
     sections: dict[str, _Section] = {}
-    flags = []
+    flags: dict[str, str | None] = {}
     hints = known_fields(settings_class)
     for item in dataclasses.fields(settings_class):
         hint = hints[item.name]
@@ -219,7 +218,7 @@ def _declared(settings_class: type) -> tuple[dict[str, _Section], list[str]]:
         elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
             sections[item.name] = _Section(item.name, {"": hint})
         elif hint is bool:
-            flags.append(item.name)
+            flags[item.name] = item.metadata.get("help")
         else:
             raise TypeError(
                 f"{settings_class.__name__}.{item.name} is declared as {hint}; "
@@ -259,10 +258,8 @@ def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Ent
                 yield _Entry(section.value, key.value, loader.construct_object(value, deep=True), where)
 
 
-def _override_entries(
-    arguments: Iterable[str], sections: Mapping[str, _Section], flags: Iterable[str]
-) -> Iterator[_Entry]:
-    for argument in arguments:
+def _override_entries(given: list[str], sections: Mapping[str, _Section], flags: Iterable[str]) -> Iterator[_Entry]:
+    for argument in given:
         match = _OVERRIDE.fullmatch(argument)
         if match is None:
             options = ", ".join(["--config", *(f"--{flag}" for flag in flags)])
@@ -279,9 +276,7 @@ def _override_value(argument: str, text: str) -> Any:
         node = loader.get_single_node()
         rest = text[0 if node is None else node.end_mark.index :].strip()
         if rest.startswith("#"):
-            raise yaml.MarkedYAMLError(
-                problem=f"{rest[:_QUOTED]!r} would be a comment", problem_mark=loader.get_mark()
-            )
+            raise yaml.MarkedYAMLError(None, None, f"{rest[:_QUOTED]!r} would be a comment", loader.get_mark())
         return None if node is None else loader.construct_document(node)
 
 
@@ -398,7 +393,7 @@ def _spelled(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
 
 
-def _parser(settings_class: type, sections: Mapping[str, _Section], flags: Iterable[str]) -> argparse.ArgumentParser:
+def _parser(sections: Mapping[str, _Section], flags: Mapping[str, str | None]) -> argparse.ArgumentParser:
     overview = "\n\n".join(_described(section, family) for section in sections.values() for family in section.classes)
     options = "".join(f" [--{flag}]" for flag in flags)
     parser = argparse.ArgumentParser(
@@ -409,14 +404,12 @@ def _parser(settings_class: type, sections: Mapping[str, _Section], flags: Itera
         allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, metavar="FILE.yaml", help="the settings of the recipe")
-    metadata = {item.name: item.metadata for item in dataclasses.fields(settings_class)}
-    for flag in flags:
-        parser.add_argument(f"--{flag}", action="store_true", help=metadata[flag].get("help"))
+    for flag, help in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=help)
     return parser
 
 
 def _described(section: _Section, family: str) -> str:
-    """Describe a section in lines of `key: type = default  # what it does`."""
     cls = section.classes[family]
     title = section.name if family == "" else f"{section.name} (type: {family})"
     keys = known_fields(cls, section.without)

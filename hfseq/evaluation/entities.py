@@ -102,9 +102,8 @@ def found_entities(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[
 
 def found_tags(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, Found]:
     """Count the words of each tag."""
-    pairs = [
-        pair for tags, answers in zip(expected, predicted, strict=True) for pair in zip(tags, answers, strict=True)
-    ]
+    rows = zip(expected, predicted, strict=True)
+    pairs = [pair for row in rows for pair in zip(*row, strict=True)]
     right = Counter(tag for tag, answer in pairs if tag == answer)
     return _found(Counter(tag for tag, _ in pairs), Counter(answer for _, answer in pairs), right)
 

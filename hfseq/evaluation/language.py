@@ -160,10 +160,7 @@ def text_list(texts: str | Iterable[str]) -> list[str]:
         raise ValueError("There are no texts: the iterable is empty, or it was an iterator that is already used up.")
     for number, text in enumerate(strings):
         if not isinstance(text, str):
-            raise TypeError(
-                f"text number {number} is {text!r:.60} ({type(text).__name__}), not a string. Of a dataset give "
-                "one column, dataset['text']."
-            )
+            raise TypeError(f"text number {number} is {text!r:.60}, no string. Give a column: dataset['text'].")
     return strings
 
 
@@ -241,10 +238,9 @@ def _checked(document: Document, number: int, model: PreTrainedModel) -> np.ndar
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise ValueError(f"document number {number} must be a list of token ids, got {str(document)[:60]!r}.")
     size = model.config.get_text_config().vocab_size
-    if ids.min() < 0 or ids.max() >= size:
-        wrong = ids.min() if ids.min() < 0 else ids.max()
+    if (wrong := ids[(ids < 0) | (ids >= size)]).size:
         raise ValueError(
-            f"document number {number} holds the id {wrong}, but the model knows the ids 0 to {size - 1} "
+            f"document number {number} holds the id {wrong[0]}, but the model knows the ids 0 to {size - 1} "
             "(config.vocab_size): this tokenizer does not belong to this model."
         )
     return ids.astype(np.int64)
@@ -275,11 +271,10 @@ class _Reader:
         """Yield every span with the log-probabilities of its next tokens; `order` names the longest document first."""
         spans = [span for number in order for span in self._spans(number, len(documents[number]))]
         spans.sort(key=lambda span: span.begin - span.stop)
-        start = 0
-        while start < len(spans):
-            rows = max(1, self.budget // (spans[start].stop - spans[start].begin - 1))
-            yield from self._batch(documents, spans[start : start + rows])
-            start += rows
+        while spans:
+            rows = max(1, self.budget // (spans[0].stop - spans[0].begin - 1))
+            yield from self._batch(documents, spans[:rows])
+            del spans[:rows]
 
     def _spans(self, number: int, length: int) -> Iterator[Span]:
         """Cut a document into windows; the last input of each still predicts the token that follows the window."""
@@ -313,10 +308,9 @@ class _LogitsReader(_Reader):
     """A model that has only logits, such as transformers' own."""
 
     def _predict(self, input_ids: torch.Tensor, targets: torch.Tensor, cache: Cache | None) -> torch.Tensor:
-        lengths = (targets != IGNORED).flip(1).int().argmax(1, keepdim=True)  # columns of padding
-        real = torch.arange(targets.shape[1], device=targets.device) < targets.shape[1] - lengths
-        logits = self.model(input_ids=input_ids, attention_mask=real.long(), use_cache=False).logits  # (B, T, V)
         asked = targets != IGNORED
+        real = asked.long().flip(1).cummax(1).values.flip(1)  # 0 at padding, which follows the last token asked for
+        logits = self.model(input_ids=input_ids, attention_mask=real, use_cache=False).logits  # (B, T, V)
         log_probs = torch.zeros(targets.shape, device=targets.device)
         log_probs[asked] = -torch.nn.functional.cross_entropy(logits[asked].float(), targets[asked], reduction="none")
         return log_probs
@@ -327,11 +321,10 @@ class _StateReader(_Reader):
 
     def read(self, documents: list[np.ndarray], order: list[int]) -> Read:
         """Read as above; documents that end leave the batch, and the pieces of the others grow."""
-        start = 0
-        while start < len(order):
-            rows = max(1, self.budget // min(len(documents[order[start]]) - 1, _PIECE))
-            yield from self._side_by_side(documents, order[start : start + rows])
-            start += rows
+        while order:
+            rows = max(1, self.budget // min(len(documents[order[0]]) - 1, _PIECE))
+            yield from self._side_by_side(documents, order[:rows])
+            del order[:rows]
 
     def _side_by_side(self, documents: list[np.ndarray], running: list[int]) -> Read:
         cache, begin = DynamicCache(config=self.model.config), 0
@@ -347,7 +340,6 @@ class _StateReader(_Reader):
 
 
 def _reader(model: PreTrainedModel, window: int | None, stride: int | None, budget: int | None) -> _Reader:
-    """Choose the way to read this model, and check the options."""
     config = model.config.get_text_config()
     if not model.can_generate() or model.config.is_encoder_decoder:
         raise ValueError(f"{type(model).__name__} is no causal language model: load one with AutoModelForCausalLM.")

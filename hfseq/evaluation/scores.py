@@ -53,10 +53,7 @@ def _bits_per_unit(counts: np.ndarray, nats: np.ndarray) -> float:
 
 def _refuse_constant(references: np.ndarray, name: str) -> None:
     if np.ptp(references) == 0:
-        raise ValueError(
-            f"{name} is undefined: all {len(references)} references equal {references[0]}. "
-            "Evaluate on rows whose references differ."
-        )
+        raise ValueError(f"{name} needs rows that differ: all {len(references)} references equal {references[0]}.")
 
 
 def _entities(references: Sequence[Tags], predictions: Sequence[Tags], measure: str) -> float:
@@ -141,9 +138,7 @@ Args:
 
     def _feature(self) -> Any:
         if self.config_name not in self.config_names:
-            raise ValueError(
-                f"{type(self).__name__} has no configuration {self.config_name!r}; choose one of {self.config_names}."
-            )
+            raise ValueError(f"{type(self).__name__} has no configuration {self.config_name!r}: {self.config_names}.")
         value = Value(self.value_type)
         return List(value) if self.config_name == "multilabel" else value
 

@@ -56,11 +56,9 @@ TAGGING: dict[str, tuple[str, ...]] = {
 def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
     """Refuse before the training a `metric_for_best_model` that no evaluation of PROBLEMS or TAGGING will report."""
     scores = TAGGING[problem_type] if problem_type in TAGGING else PROBLEMS[problem_type].scores
-    allowed = (*scores, "loss")
-    if name is not None and name.removeprefix("eval_") not in allowed:
-        raise ValueError(
-            f"metric_for_best_model={name!r} is not measured for {problem_type}; choose one of {', '.join(allowed)}."
-        )
+    if name is not None and name.removeprefix("eval_") not in (*scores, "loss"):
+        known = ", ".join((*scores, "loss"))
+        raise ValueError(f"metric_for_best_model={name!r} is not measured for {problem_type}; choose one of {known}.")
 
 
 def classification_metrics(problem_type: str) -> Callable[[EvalPrediction], dict[str, float]]:

@@ -27,17 +27,7 @@ import torch
 from torch import nn
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 from transformers.cache_utils import Cache
-from transformers.generation import GenerateDecoderOnlyOutput
-from transformers.generation.logits_process import (
-    LogitsProcessor,
-    MinLengthLogitsProcessor,
-    MinNewTokensLengthLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers.generation import GenerateDecoderOnlyOutput, logits_process
 from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengthCriteria
 from transformers.generation.streamers import BaseStreamer
 from transformers.generation.utils import GENERATION_MODES_MAPPING, GenerationMode
@@ -57,8 +47,7 @@ logger = logging.get_logger(__name__)
 
 _PREPARED = {"attention_mask", "inputs_embeds", "logits_to_keep", "use_cache", *CACHE_NAMES}
 _EXTRAS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
-# Steps whose random numbers are drawn together: to call torch in each step would slow down small models.
-_DRAWN_AT_ONCE = 256
+_DRAWN_AT_ONCE = 256  # steps whose random numbers are drawn together: to call torch in each would slow small models
 
 
 def fused_generate(
@@ -146,14 +135,14 @@ def _check_call(
         raise _NotFusedError("the tokens are not on one CPU, or another model takes part")
 
 
-_PROCESSORS: tuple[type[LogitsProcessor], ...] = (
-    RepetitionPenaltyLogitsProcessor,
-    MinLengthLogitsProcessor,
-    MinNewTokensLengthLogitsProcessor,
-    SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
+_PROCESSORS: tuple[type, ...] = (
+    logits_process.RepetitionPenaltyLogitsProcessor,
+    logits_process.MinLengthLogitsProcessor,
+    logits_process.MinNewTokensLengthLogitsProcessor,
+    logits_process.SuppressTokensLogitsProcessor,
+    logits_process.TemperatureLogitsWarper,
+    logits_process.TopKLogitsWarper,
+    logits_process.TopPLogitsWarper,
 )
 
 
@@ -172,7 +161,7 @@ class _Rules:
     @classmethod
     def of(cls, processors: LogitsProcessorList, criteria: StoppingCriteriaList, config: GenerationConfig) -> "_Rules":
         """Read the rules from what `generate` prepared; fall back where there are others, or in another order."""
-        _check_processors(processors)
+        penalty, shortest, fewest, suppressed, warmth, top_k, top_p = _in_order(processors)
         lengths = [each.max_length for each in criteria if type(each) is MaxLengthCriteria]
         ends = [each.eos_token_id.tolist() for each in criteria if type(each) is EosTokenCriteria]
         if len(lengths) + len(ends) < len(criteria) or not lengths:
@@ -181,20 +170,18 @@ class _Rules:
             raise _NotFusedError("the kernels need numba")
         from ..kernels.cells.generation import Filters
 
-        found: dict[type, Any] = {type(each): each for each in processors}
-        penalty, top_p = found.get(RepetitionPenaltyLogitsProcessor), found.get(TopPLogitsWarper)
         banned = []
-        if (shortest := found.get(MinLengthLogitsProcessor)) is not None:
+        if shortest is not None:
             banned.append((shortest.min_length, shortest.eos_token_id.tolist()))
-        if (fewest := found.get(MinNewTokensLengthLogitsProcessor)) is not None:
+        if fewest is not None:
             banned.append((fewest.prompt_length_to_skip + fewest.min_new_tokens, fewest.eos_token_id.tolist()))
-        if (suppressed := found.get(SuppressTokensLogitsProcessor)) is not None:
+        if suppressed is not None:
             banned.append((sys.maxsize, suppressed.suppress_tokens.tolist()))
         return cls(
             filters=Filters(
                 penalty=1.0 if penalty is None else float(np.float32(penalty.penalty)),
-                temperature=float(getattr(found.get(TemperatureLogitsWarper), "temperature", 1.0)),
-                top_k=int(getattr(found.get(TopKLogitsWarper), "top_k", 0)),
+                temperature=1.0 if warmth is None else float(warmth.temperature),
+                top_k=0 if top_k is None else int(top_k.top_k),
                 top_p=1.0 if top_p is None else float(top_p.top_p),
                 least=1 if top_p is None else int(top_p.min_tokens_to_keep),
             ),
@@ -222,8 +209,8 @@ class _Rules:
         return seen[:, :vocab_size].contiguous().numpy()
 
 
-def _check_processors(processors: LogitsProcessorList) -> None:
-    """Fall back unless all are known, each once, in the order in which `generate` makes them."""
+def _in_order(processors: LogitsProcessorList) -> list[Any]:
+    """Return the one of each known kind, or None; fall back unless `generate` could have made them in this order."""
     names = ", ".join(type(each).__name__ for each in processors)
     if any(type(each) not in _PROCESSORS for each in processors):
         raise _NotFusedError(f"the logits processors are {names}")
@@ -232,6 +219,7 @@ def _check_processors(processors: LogitsProcessorList) -> None:
         raise _NotFusedError(f"the logits processors come in the order {names}")
     if any(getattr(each, "filter_value", -np.inf) != -np.inf for each in processors):
         raise _NotFusedError("a filter_value is not -inf")
+    return [next((each for each in processors if type(each) is kind), None) for kind in _PROCESSORS]
 
 
 def _checked(model: PreTrainedModel) -> Any:
@@ -265,7 +253,6 @@ def _has_hook(module: nn.Module) -> bool:
 
 
 def _decoder(model: Any, cache: Any, steps: int) -> "Decoder":
-    """Make what continues the texts from the state in the cache."""
     from ..kernels.cells.generation import Decoder, Layer
 
     layers = []

@@ -142,8 +142,8 @@ class GenerativeClassifier:
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         for number, (label, model) in enumerate(self.models.items()):
-            model.save_pretrained(folder / _subfolder(number))
-            self.tokenizers[label].save_pretrained(folder / _subfolder(number))
+            model.save_pretrained(folder / f"class_{number}")  # not every label can name a folder
+            self.tokenizers[label].save_pretrained(folder / f"class_{number}")
         shared = [id(tokenizer) for tokenizer in self.tokenizers.values()]
         facts = {
             "labels": self.labels,
@@ -157,7 +157,7 @@ class GenerativeClassifier:
         """Load a local folder that `save_pretrained` wrote; what is no safetensors file, or does harm, is refused."""
         facts = _read_facts(Path(folder) / _FILE)
         labels, owners = facts["labels"], facts["tokenizers"]
-        sources = {label: Path(folder) / _subfolder(number) for number, label in enumerate(labels)}
+        sources = {label: Path(folder) / f"class_{number}" for number, label in enumerate(labels)}
         # All files are checked before any of them is loaded.
         for label, owner in zip(labels, owners, strict=True):
             check_weights_folder(sources[label])
@@ -186,7 +186,8 @@ def _wrong_fact(facts: dict[str, Any]) -> str | None:
         return "labels must be a list of strings"
     if not 2 <= len(labels) == len(set(labels)):
         return "labels must be two or more, each another"
-    if not isinstance(priors, list) or len(priors) != len(labels) or not all(map(_is_prior, priors)):
+    is_complete = isinstance(priors, list) and len(priors) == len(labels)
+    if not is_complete or not all(type(prior) in (int, float) and 0 < prior < float("inf") for prior in priors):
         return "priors must be a positive number for each label"
     if not isinstance(owners, list) or len(owners) != len(labels):
         return "tokenizers must be a number for each label"
@@ -194,15 +195,6 @@ def _wrong_fact(facts: dict[str, Any]) -> str | None:
         if type(owner) is not int or not 0 <= owner <= number or owners[owner] != owner:
             return f"tokenizers has {owner!r} for {labels[number]!r}, but it must be the number of its first label"
     return None
-
-
-def _is_prior(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < float("inf")
-
-
-def _subfolder(number: int) -> str:
-    """Name the folder of a class by its number, since not every label can name a folder."""
-    return f"class_{number}"
 
 
 def _loaded(

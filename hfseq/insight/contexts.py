@@ -123,10 +123,8 @@ def _vector(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, word: st
     first, last = encoded["offset_mapping"][0].T
     tokens = (first < last) & (first < end) & (last > start)  # those that share a character with the word
     if set(encoded["input_ids"][0, tokens].tolist()) <= {tokenizer.unk_token_id}:
-        raise ValueError(
-            f"The tokenizer does not know {sentence[start:end]!r} in the sentence {sentence!r}, so that its vector "
-            "would be that of any unknown word: choose a word of its vocabulary."
-        )
+        found = sentence[start:end]
+        raise ValueError(f"The tokenizer does not know {found!r} in the sentence {sentence!r}: choose a word it knows.")
     inputs = {name: encoded[name].to(model.device) for name in ("input_ids", "attention_mask") if name in encoded}
     hidden_states = model(**inputs).last_hidden_state[0, tokens]
     return hidden_states.double().mean(0).float().cpu().numpy()
@@ -137,10 +135,7 @@ def _find(word: str, sentence: str) -> tuple[int, int]:
         start, end = match.span()
         if not _joined(sentence[:start], match[0]) and not _joined(match[0], sentence[end:]):
             return start, end
-    raise ValueError(
-        f"The sentence {sentence!r} does not contain {word!r} as a whole word: leave the sentence out, or give the "
-        "word in the form that all sentences share."
-    )
+    raise ValueError(f"{sentence!r} does not contain {word!r} as a whole word: leave it out, or give another form.")
 
 
 def _joined(left: str, right: str) -> bool:

@@ -28,7 +28,6 @@ _LONGEST_SIDE = 8.0  # inches of one map
 _LARGEST_GRID = 24.0  # inches of all maps together
 _SHORTEST_SIDE = 0.6  # inches; where maps would get smaller than this, the grid gets larger instead
 _PAD = 0.07  # inches around a map and its labels
-_BARS = (12.0, 2.0)  # inches: how wide bars may get together, and how high
 _FONT_SIZES = (5.0, 9.0)  # points
 _LINE = 1.15  # what a line of text takes, in sizes of its font
 _LONGEST_LABEL = 24  # characters
@@ -83,9 +82,7 @@ def attention(
     weights, queries, keys = _tokens(weights, tokens, key_tokens, real, pooled)
     low, high = float(weights.min()), float(weights.max())
     if not 0 <= low <= high < math.inf:  # NaN is not in order with anything
-        raise ValueError(
-            f"Attention weights are finite and not negative, got {low:g} to {high:g}: hand over what softmax gives."
-        )
+        raise ValueError(f"Weights are finite and not negative, got {low:g} to {high:g}: hand over the softmax.")
     layer_names = tuple(f"layer {number}" for number in numbers)
     if isinstance(attentions, torch.Tensor):  # alone, it does not tell which layer it is, and a matrix not which head
         layer_names = ("",) * len(numbers)
@@ -102,14 +99,15 @@ def _stacks(attentions: torch.Tensor | Sequence[torch.Tensor]) -> tuple[list[tor
     """Return each layer as (B, heads, T, S), and whether this is pooling, as (B, 1, 1, S)."""
     if isinstance(attentions, torch.Tensor):
         if attentions.dim() not in (2, 3, 4):
-            raise ValueError(f"A tensor must be (B, heads, T, S), (heads, T, S) or (T, S), got {_shape(attentions)}.")
+            given = tuple(attentions.shape)
+            raise ValueError(f"A tensor must be (B, heads, T, S), (heads, T, S) or (T, S), got {given}.")
         return [attentions[(None,) * (4 - attentions.dim())]], False
     _check_layers(attentions)
     first = attentions[0]
     if len(attentions) == 1 and first.dim() == 2:
         return [first[:, None, None]], True
     if first.dim() != 4:
-        raise ValueError(f"Each layer must be (B, heads, T, S), or the only one (B, T), got {_shape(first)}.")
+        raise ValueError(f"Each layer must be (B, heads, T, S), or the only one (B, T), got {tuple(first.shape)}.")
     return list(attentions), False
 
 
@@ -129,17 +127,10 @@ def _check_layers(attentions: Any) -> None:
             "returns has a tuple for each step: call the model once on the whole text."
         )
     if attentions[0].dim() == 4 and attentions[-1].dim() == 2:
-        raise ValueError(
-            f"The last of these {len(attentions)} are the weights of attention pooling: draw outputs.attentions[:-1] "
-            "and outputs.attentions[-1:], a picture each."
-        )
-    shapes = dict.fromkeys(_shape(layer) for layer in attentions)
+        raise ValueError(f"The last of {len(attentions)} are weights of attention pooling: draw [:-1] and [-1:].")
+    shapes = dict.fromkeys(str(tuple(layer.shape)) for layer in attentions)
     if len(shapes) > 1:
-        raise ValueError(f"The layers of one picture have one shape, got {' and '.join(shapes)}: draw each alone.")
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return str(tuple(tensor.shape))
+        raise ValueError(f"Layers of one picture have one shape, got {' and '.join(shapes)}: draw them one by one.")
 
 
 def _chosen(what: str, numbers: int | Sequence[int] | None, count: int) -> list[int]:
@@ -168,8 +159,8 @@ def _real(mask: torch.Tensor | None, text: int, shape: tuple[int, int]) -> np.nd
     if mask is None:
         return np.ones(shape[1], dtype=bool)
     masks = torch.as_tensor(mask)
-    if tuple(masks.shape) != shape:
-        raise ValueError(f"attention_mask must be (B, S) = {shape}, as the weights are, got {_shape(masks)}.")
+    if (given := tuple(masks.shape)) != shape:
+        raise ValueError(f"attention_mask must be (B, S) = {shape}, as the weights are, got {given}.")
     real = masks[text].bool().cpu().numpy()
     if not real.any():
         raise ValueError(f"Text {text} of the batch is nothing but padding: choose another row.")
@@ -243,8 +234,8 @@ def _grid(maps: _Maps, title: str | None) -> "Figure":
 
 
 def _bars(maps: _Maps, title: str | None) -> "Figure":
-    pitch = min(_CELL, _BARS[0] / len(maps.keys))
-    width, height = len(maps.keys) * pitch, _BARS[1]
+    pitch = min(_CELL, 12.0 / len(maps.keys))
+    width, height = len(maps.keys) * pitch, 2.0
     figure = new_figure(width + 3, height + 3, _PAD)
     axes = figure.add_subplot()
     axes.bar(range(len(maps.keys)), maps.weights[0, 0, 0], color="#1f6fb4")

@@ -15,17 +15,8 @@ GREY = "#6b6b6b"  # of what is said beside a picture
 FRAME = "#d9d9d9"
 # matplotlib's own font knows Latin, Greek, Cyrillic and Arabic; the others where they are installed.
 _FAMILIES = (
-    "DejaVu Sans",
-    "Noto Sans",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Noto Sans Devanagari",
-    "Noto Sans Thai",
-    "Noto Sans Hebrew",
-    "Arial Unicode MS",
-    "Microsoft YaHei",
-    "PingFang SC",
-    "Nirmala UI",
+    *("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Thai"),
+    *("Noto Sans Hebrew", "Arial Unicode MS", "Microsoft YaHei", "PingFang SC", "Nirmala UI"),
 )
 
 

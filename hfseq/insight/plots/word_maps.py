@@ -37,9 +37,7 @@ NEIGHBOURS = 5
 _TITLES: dict[Method, str] = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
 # Dark enough for small text on white, and told apart by colour-blind readers as far as ten colours can be.
 _HUES = ("#1f6fb4", "#c8501e", "#0a7d5a", "#a4317f", "#7a5b00", "#5646b8", "#b3263a", "#00748c", "#4f7a12", "#5a5a5a")
-_BRIGHTEST = 0.42  # of 1 = white
 _MARGIN = 0.06  # of the longer side of the cloud
-_DOT_SIZE = 6.0  # points
 _RINGS = (5.0, 12.0, 22.0, 34.0, 48.0)  # points from a dot to its label
 
 
@@ -123,10 +121,7 @@ def _check_words(words: tuple[str, ...], vectors: "KeyedVectors") -> None:
     if unknown:
         lower = [str(word).lower() for word in unknown if str(word).lower() in vectors]
         hint = f" (there is {_listed(lower)})" if lower else ""
-        raise ValueError(
-            f"There is no vector for {_listed(unknown)}{hint}: leave them out, as with "
-            "[word for word in words if word in vectors]."
-        )
+        raise ValueError(f"There is no vector for {_listed(unknown)}{hint}: leave them out, see `word in vectors`.")
     if len(words) < 3:
         raise ValueError(f"A map needs 3 words or more, got {len(words)}.")
 
@@ -183,7 +178,6 @@ def _neighbours(units: np.ndarray, words: Sequence[str]) -> tuple[tuple[tuple[st
 
 
 def _writer(path: str | os.PathLike[str]) -> Callable[[WordMap, Path], None]:
-    """Choose the function that draws files of this suffix."""
     suffix = check_path(path, (".html", ".png", ".svg", ".pdf"))
     if suffix == ".html":
         return _write_html
@@ -192,7 +186,6 @@ def _writer(path: str | os.PathLike[str]) -> Callable[[WordMap, Path], None]:
 
 
 def _cluster_colours(word_map: WordMap) -> dict[str | None, str]:
-    """Give each cluster a colour, in order of appearance."""
     names = list(dict.fromkeys(word_map.clusters))
     if len(names) <= len(_HUES):
         return dict(zip(names, _HUES, strict=False))
@@ -202,12 +195,11 @@ def _cluster_colours(word_map: WordMap) -> dict[str | None, str]:
 def _hue(number: int, count: int) -> str:
     """Return a colour of the wheel as #rrggbb, darker if it is too light for text on white, as yellow and cyan are."""
     rgb = np.array(colorsys.hls_to_rgb(number / count, (0.3, 0.42)[number % 2], 0.7))
-    dark = rgb * min(1.0, _BRIGHTEST / float(rgb @ (0.2126, 0.7152, 0.0722)))
+    dark = rgb * min(1.0, 0.42 / float(rgb @ (0.2126, 0.7152, 0.0722)))
     return "#" + "".join(f"{round(255 * part):02x}" for part in dark)
 
 
 def _legend(word_map: WordMap) -> dict[str, str]:
-    """Return the colours by cluster, if there are clusters."""
     return {name: colour for name, colour in _cluster_colours(word_map).items() if name is not None}
 
 
@@ -223,21 +215,12 @@ def _write_html(word_map: WordMap, path: Path) -> None:
     environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
     colours = _cluster_colours(word_map)
     place = {word: i for i, word in enumerate(word_map.words)}
-    words = [
-        {
-            "text": word,
-            "cluster": cluster or "",
-            "colour": colours[cluster],
-            "x": round(float(x), 3),
-            "y": round(float(y), 3),
-            "near": [[place[other], round(cosine, 3)] for other, cosine in near],
-        }
-        for word, cluster, (x, y), near in zip(
-            word_map.words, word_map.clusters, _percentages(word_map.coordinates), word_map.neighbours, strict=True
-        )
-    ]
-    template = environment.get_template("word_map.html")
-    html = template.render(title=word_map.title or "", caption=word_map.caption, words=words, legend=_legend(word_map))
+    near = [[[place[word], round(cosine, 3)] for word, cosine in words] for words in word_map.neighbours]
+    points = _percentages(word_map.coordinates).round(3).tolist()
+    html = environment.get_template("word_map.html").render(
+        {"title": word_map.title or "", "caption": word_map.caption, "legend": _legend(word_map), "colours": colours},
+        words=list(zip(word_map.words, word_map.clusters, points, near, strict=True)),
+    )
     path.write_text(html, encoding="utf-8")
 
 
@@ -252,7 +235,8 @@ def _figure(word_map: WordMap) -> "Figure":
     width = min(24.0, math.sqrt(max(40.0, 0.75 * count) * 1.3))
     figure = new_figure(width, width / 1.3)
     axes = figure.add_subplot()
-    colours = [_cluster_colours(word_map)[cluster] for cluster in word_map.clusters]
+    of_clusters = _cluster_colours(word_map)
+    colours = [of_clusters[cluster] for cluster in word_map.clusters]
     x, y = word_map.coordinates.T
     axes.scatter(x, y, s=16, c=colours, linewidths=0, zorder=2)
     axes.set_aspect("equal", adjustable="datalim")
@@ -321,7 +305,7 @@ def _label_offsets(dots: np.ndarray, sizes: np.ndarray, frame: np.ndarray) -> np
             others = np.arange(len(dots)) != i
             tried = sides * (size / 2 + rings)  # (K, 2)
             covered = _overlaps(dot + tried, size, (dots + offsets)[others], sizes[others])
-            covered += _overlaps(dot + tried, size, dots[others], np.full((others.sum(), 2), _DOT_SIZE)) * 5
+            covered += _overlaps(dot + tried, size, dots[others], np.full((others.sum(), 2), 6.0)) * 5
             inside = np.minimum(dot + tried + size / 2, frame[2:]) - np.maximum(dot + tried - size / 2, frame[:2])
             outside = size.prod() - inside.clip(0).prod(1)
             # A farther place costs a little, so that it is taken only where a nearer one would cover something.
