@@ -124,7 +124,7 @@ def _vector(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, word: st
     tokens = (first < last) & (first < end) & (last > start)  # those that share a character with the word
     if set(encoded["input_ids"][0, tokens].tolist()) <= {tokenizer.unk_token_id}:
         found = sentence[start:end]
-        raise ValueError(f"The tokenizer does not know {found!r} in the sentence {sentence!r}: choose a word it knows.")
+        raise ValueError(f"The tokenizer does not know {found!r} in the sentence {sentence!r}: take a word it knows.")
     inputs = {name: encoded[name].to(model.device) for name in ("input_ids", "attention_mask") if name in encoded}
     hidden_states = model(**inputs).last_hidden_state[0, tokens]
     return hidden_states.double().mean(0).float().cpu().numpy()

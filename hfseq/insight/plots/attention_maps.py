@@ -99,8 +99,7 @@ def _stacks(attentions: torch.Tensor | Sequence[torch.Tensor]) -> tuple[list[tor
     """Return each layer as (B, heads, T, S), and whether this is pooling, as (B, 1, 1, S)."""
     if isinstance(attentions, torch.Tensor):
         if attentions.dim() not in (2, 3, 4):
-            given = tuple(attentions.shape)
-            raise ValueError(f"A tensor must be (B, heads, T, S), (heads, T, S) or (T, S), got {given}.")
+            raise ValueError(f"A tensor is (B, heads, T, S), (heads, T, S) or (T, S), got {tuple(attentions.shape)}.")
         return [attentions[(None,) * (4 - attentions.dim())]], False
     _check_layers(attentions)
     first = attentions[0]
