@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -102,7 +102,7 @@ def plot_words(
 
 def _flat(words: Words) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
     """Return the words, and the cluster of each."""
-    groups: Mapping[str | None, Sequence[str]] = words if isinstance(words, Mapping) else {None: words}
+    groups: Mapping[Any, Sequence[str]] = words if isinstance(words, Mapping) else {None: words}
     drawn: list[str] = []
     clusters: list[str | None] = []
     for name, group in groups.items():
