@@ -218,7 +218,7 @@ def _commit(
 ) -> CommitInfo:
     # create_commit, since upload_folder may split its work into several commits when xet is in use.
     additions = [CommitOperationAdd(path.name, path) for path in files]
-    changes = [*additions, *map(CommitOperationDelete, replaced)]
+    changes: list[CommitOperationAdd | CommitOperationDelete] = [*additions, *map(CommitOperationDelete, replaced)]
     try:
         commit = api.create_commit(repo_id, changes, commit_message=message, revision=revision, parent_commit=parent)
     except RemoteEntryNotFoundError as error:  # a file to delete was there at the parent: somebody deleted it since
