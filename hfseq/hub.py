@@ -175,7 +175,7 @@ def _copy(folder: Path, names: Iterable[str], target: Path) -> None:
 def _refuse_links(folder: Path) -> None:
     for path in sorted(folder.glob("*")):
         if path.is_symlink() and _matches(path.name, (*ALLOWED_FILES, "*.safetensors")):
-            raise UnsafeArtifactError(f"{path} is a link, maybe to a private file: push a real copy (`cp -rL`).")
+            raise UnsafeArtifactError(f"{path} is a symbolic link, maybe to a secret: push a real copy (`cp -rL`).")
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
