@@ -1,8 +1,7 @@
 """The classic sequence models as ordinary Hugging Face models.
 
 `import hfseq` registers every model with transformers' Auto classes; from then on `pipeline`, `Trainer`,
-`from_pretrained` and `push_to_hub` work as for any other model. The models are imported at once (registering needs the
-classes); everything else on first use.
+`from_pretrained` and `push_to_hub` work as for any other model. All but the models is imported on first use.
 """
 
 from importlib import import_module
@@ -29,7 +28,7 @@ from .models.words.word2vec import *
 from .pipelines import WordVectorsPipeline as WordVectorsPipeline
 from .registry import FAMILIES as FAMILIES
 
-if TYPE_CHECKING:  # `_LAZY` once more, for type checkers and editors; a test holds the two equal
+if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds both lists equal
     from .data.corpus import WordCorpus as WordCorpus
     from .data.embedded.load import load_embedded as load_embedded
     from .data.phrases import Phrases as Phrases
@@ -62,40 +61,26 @@ if TYPE_CHECKING:  # `_LAZY` once more, for type checkers and editors; a test ho
     from .training.words.trainer import Word2VecTrainingArguments as Word2VecTrainingArguments
     from .training.words.trainer import train_word2vec as train_word2vec
 
-_LAZY = {
-    "ContextComparison": "insight.contexts",
-    "GenerativeClassifier": "generation.generative_classifier",
-    "Phrases": "data.phrases",
-    "Scores": "evaluation.language",
-    "SequenceTrainer": "training.trainer",
-    "SequenceTrainingArguments": "training.arguments",
-    "StreamTrainer": "training.streams.trainer",
-    "StreamTrainingArguments": "training.streams.trainer",
-    "TextScore": "evaluation.language",
-    "TokenText": "training.streams.windows",
-    "Word2VecTrainer": "training.words.trainer",
-    "Word2VecTrainingArguments": "training.words.trainer",
-    "WordCorpus": "data.corpus",
-    "WordMap": "insight.plots",
-    "compare_contexts": "insight.contexts",
-    "export_sentence_transformers": "data.sentence_transformers",
-    "export_text_encoder": "data.sentence_transformers",
-    "fused_generate": "generation.fused",
-    "load_embedded": "data.embedded.load",
-    "load_keras": "models.conversion",
-    "load_torch": "models.conversion",
-    "plot_words": "insight.plots",
-    "prompt_tokenizer": "tokenization",
-    "pull": "hub",
-    "push": "hub",
-    "score": "evaluation.language",
-    "score_ids": "evaluation.language",
-    "to_keras": "models.conversion",
-    "to_torch": "models.conversion",
-    "train_tokenizer": "tokenization",
-    "train_word2vec": "training.words.trainer",
+_LAZY_MODULES = {  # each imported when one of its names is first used
+    "data.corpus": "WordCorpus",
+    "data.embedded.load": "load_embedded",
+    "data.phrases": "Phrases",
+    "data.sentence_transformers": "export_sentence_transformers export_text_encoder",
+    "evaluation.language": "Scores TextScore score score_ids",
+    "generation.fused": "fused_generate",
+    "generation.generative_classifier": "GenerativeClassifier",
+    "hub": "pull push",
+    "insight.contexts": "ContextComparison compare_contexts",
+    "insight.plots": "WordMap plot_words",
+    "models.conversion": "load_keras load_torch to_keras to_torch",
+    "tokenization": "prompt_tokenizer train_tokenizer",
+    "training.arguments": "SequenceTrainingArguments",
+    "training.streams.trainer": "StreamTrainer StreamTrainingArguments",
+    "training.streams.windows": "TokenText",
+    "training.trainer": "SequenceTrainer",
+    "training.words.trainer": "Word2VecTrainer Word2VecTrainingArguments train_word2vec",
 }
-"""Public name -> the module that is imported when it is first used."""
+_LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in names.split()}
 
 _MODELS = [name for module in registry.MODULES for name in module.__all__]
 
@@ -104,8 +89,7 @@ __all__ = ["CELLS", "FAMILIES", "KeyedVectors", "WordVectorsPipeline", "register
 registry.register()
 
 
-def __getattr__(name: str) -> Any:
-    """Import a lazy public name (PEP 562)."""
+def __getattr__(name: str) -> Any:  # PEP 562
     if name not in _LAZY:
         raise AttributeError(f"module 'hfseq' has no attribute {name!r}")
     value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
@@ -114,5 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
     return sorted(__all__)

@@ -1,9 +1,8 @@
 """Checkpoints to and from the Hub: one commit, nothing but what a reader needs, checked on arrival.
 
-`push` differs from `push_to_hub` of transformers where that loses or leaks something: it sends model, tokenizer and
-card in one commit on top of the commit it has seen, deletes the weights which that commit replaces (a stale
-`model.safetensors` beats newer shards), sends listed file names only, and compares every file with its remote hash.
-`pull` is the way back, without pickles and code. Nothing here reads a weight file other than safetensors.
+Where `push_to_hub` of transformers loses or leaks something, `push` sends model, tokenizer and card in one commit on
+top of the commit it has seen, deletes the weights which that commit replaces (a stale `model.safetensors` beats newer
+shards), sends listed file names only, and compares every file with its remote hash. `pull` is the way back.
 """
 
 import inspect
@@ -24,18 +23,8 @@ from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.dynamic_module_utils import get_imports
 
-from .models.artifacts import (
-    CONFIG_NAME,
-    INDEX_NAME,
-    TOKENIZER_NAME,
-    WEIGHTS_NAME,
-    UnsafeArtifactError,
-    check_finite_weights,
-    check_ids_fit,
-    check_tokenizer_ids,
-    check_weights_folder,
-    read_json,
-)
+from .models import artifacts
+from .models.artifacts import CONFIG_NAME, INDEX_NAME, TOKENIZER_NAME, WEIGHTS_NAME, UnsafeArtifactError, read_json
 from .registry import AUTO_CLASSES, FAMILIES
 from .tokenization.files import check_tokenizer_folder
 
@@ -46,27 +35,13 @@ logger = logging.getLogger(__name__)
 CARD_NAME = "README.md"
 WEIGHT_FILES = (WEIGHTS_NAME, INDEX_NAME, "model-?????-of-?????.safetensors")
 TOKENIZER_FILES = (
-    TOKENIZER_NAME,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "chat_template.jinja",
+    *(TOKENIZER_NAME, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+    *("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model"),
 )
 OTHER_FILES = (CONFIG_NAME, "generation_config.json", CARD_NAME, "LICENSE")
 ALLOWED_FILES = (*OTHER_FILES, *TOKENIZER_FILES, *WEIGHT_FILES)
-REPLACED_FILES = (
-    *WEIGHT_FILES,
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "pytorch_model-?????-of-?????.bin",
-)
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-?????-of-?????.bin")
 
-# What a status means to somebody who pushes or pulls; the server's own words are in the chained exception.
 STATUS_CAUSES = {
     401: "the repository does not exist, or the token is missing or not valid (`hf auth login`)",
     403: "the token may not do this: it is read-only, or has no access to this gated or foreign repository",
@@ -108,10 +83,11 @@ def push(
     with_code: bool = False,
     token: str | bool | None = None,
 ) -> PushResult:
-    """Push a checkpoint in one commit and check that it arrived.
+    """Push a checkpoint, a folder or a model, in one commit, and check that it arrived.
+
+    Before any request a checkpoint is refused that is incomplete, malformed, a link, not finite, or without a card.
 
     Args:
-        source: A checkpoint folder, or a model.
         repo_id: The repository, `user/name`; it is made if it does not exist.
         tokenizer: Takes the place of the tokenizer files in the folder.
         card: The text of the model card; takes the place of the folder's `README.md`, and is required without one.
@@ -121,16 +97,6 @@ def push(
             any other head is refused.
         with_code: Whether the code of the model goes along, so that it loads with `trust_remote_code=True` where its
             package is not installed.
-        token: A token with the right to write; by default the one that is logged in.
-
-    Raises:
-        UnsafeArtifactError: If the checkpoint is incomplete, malformed, has a symbolic link, or NaN or infinite
-            numbers among its weights; before any request.
-        ValueError: If there is no card, or the code cannot travel; before any request. Also if the Hub finds the
-            card's metadata invalid; before anything is uploaded.
-        ConflictError: If the head is not, or no longer, the parent.
-        VerificationError: If a file on the Hub is not the local one afterwards.
-        HubError: If the Hub refuses for another reason.
     """
     with tempfile.TemporaryDirectory() as staging:
         folder = _stage(source, Path(staging), tokenizer, card)
@@ -154,33 +120,22 @@ def pull(
     verify: bool = True,
     cache_dir: str | Path | None = None,
 ) -> Path:
-    """Download a checkpoint, without pickles and code, and check it.
+    """Download a checkpoint, without pickles and code, and return its folder for `from_pretrained`.
+
+    Refused is one without safetensors weights, or whose parts are malformed, dangerous to load, or do not fit.
 
     Args:
-        revision: A branch, tag or commit; by default `main`.
-        token: A token with the right to read; by default the one that is logged in.
         verify: Whether to compare every file with its hash on the Hub: the download itself compares lengths only.
             A pinned commit that is in the cache needs no request at all with `verify=False`.
-
-    Returns:
-        The folder of the checkpoint, for `from_pretrained`.
-
-    Raises:
-        UnsafeArtifactError: If the repository has no safetensors weights, or they, the config or the tokenizer are
-            malformed, dangerous to load, or do not fit together.
-        VerificationError: If a file is not the one on the Hub; it is then removed from the cache.
-        HubError: If the Hub refuses.
     """
+    allowed = list(ALLOWED_FILES)
     with _explained_errors(repo_id):
-        folder = Path(
-            snapshot_download(
-                repo_id, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=list(ALLOWED_FILES)
-            )
-        )
+        found = snapshot_download(repo_id, revision=revision, token=token, cache_dir=cache_dir, allow_patterns=allowed)
+        folder = Path(found)
         if verify:
             _verify_snapshot(repo_id, folder, token, cache_dir)
-    check_weights_folder(folder)
-    check_tokenizer_ids(folder)
+    artifacts.check_weights_folder(folder)
+    artifacts.check_tokenizer_ids(folder)
     check_tokenizer_folder(folder)
     return folder
 
@@ -196,14 +151,13 @@ def _stage(
     if tokenizer is not None:
         tokenizer.save_pretrained(tokens)
     _refuse_links(folder)
-    files = check_weights_folder(folder)
-    check_finite_weights(files)
-    weights = [path.name for path in files]
+    weights = artifacts.check_weights_folder(folder)
+    artifacts.check_finite_weights(weights)
     if (tokens / TOKENIZER_NAME).is_file():
-        check_ids_fit(tokens / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
+        artifacts.check_ids_fit(tokens / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
     target = staging / "checkpoint"
     target.mkdir()
-    _copy(folder, (*OTHER_FILES, INDEX_NAME, *weights), target)
+    _copy(folder, (*OTHER_FILES, INDEX_NAME, *(path.name for path in weights)), target)
     _copy(tokens, TOKENIZER_FILES, target)
     if card is not None:
         (target / CARD_NAME).write_text(card, encoding="utf-8")
@@ -221,9 +175,7 @@ def _copy(folder: Path, names: Iterable[str], target: Path) -> None:
 def _refuse_links(folder: Path) -> None:
     for path in sorted(folder.glob("*")):
         if path.is_symlink() and _matches(path.name, (*ALLOWED_FILES, "*.safetensors")):
-            raise UnsafeArtifactError(
-                f"{path} is a symbolic link, which may lead to a private file: push a real copy (`cp -rL`)."
-            )
+            raise UnsafeArtifactError(f"{path} is a symbolic link, maybe to a secret: push a real copy (`cp -rL`).")
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -241,7 +193,7 @@ def _push_folder(
     different, others = _compare(api, repo_id, folder, head)
     if not set(TOKENIZER_FILES) & {*names, *others}:
         logger.warning("%s gets no tokenizer: AutoTokenizer may make up an empty one.", repo_id)
-    replaced = [name for name in others if _matches(name, REPLACED_FILES)]
+    replaced = [name for name in others if _matches(name, (*WEIGHT_FILES, *PICKLES))]
     if not replaced and not different:
         return PushResult(head, f"{api.endpoint}/{repo_id}/commit/{head}", names)
     commit = _commit(api, repo_id, [folder / name for name in names], replaced, revision, message, head)
@@ -266,11 +218,9 @@ def _commit(
 ) -> CommitInfo:
     # create_commit, since upload_folder may split its work into several commits when xet is in use.
     additions = [CommitOperationAdd(path.name, path) for path in files]
-    deletions = [CommitOperationDelete(name) for name in replaced]
+    changes: list[CommitOperationAdd | CommitOperationDelete] = [*additions, *map(CommitOperationDelete, replaced)]
     try:
-        commit = api.create_commit(
-            repo_id, [*additions, *deletions], commit_message=message, revision=revision, parent_commit=parent
-        )
+        commit = api.create_commit(repo_id, changes, commit_message=message, revision=revision, parent_commit=parent)
     except RemoteEntryNotFoundError as error:  # a file to delete was there at the parent: somebody deleted it since
         raise _conflict(repo_id, parent) from error
     # The client skips the commit, and with it the check of the parent, when somebody else has just pushed the same.
@@ -286,15 +236,12 @@ def _verify_snapshot(repo_id: str, folder: Path, token: str | bool | None, cache
         (folder / name).resolve().unlink()
         (folder / name).unlink(missing_ok=True)
     if wrong:
-        raise VerificationError(
-            f"{', '.join(wrong)} of {repo_id} at {folder.name} was corrupted on the way, and is now removed from the "
-            "cache: pull again."
-        )
+        names = ", ".join(wrong)
+        raise VerificationError(f"{names} of {repo_id} at {folder.name} came damaged and is deleted here: pull again.")
 
 
 @contextmanager
 def _explained_errors(repo_id: str) -> Iterator[None]:
-    """Turn HTTP errors into those of this module."""
     try:
         yield
     except HfHubHTTPError as error:
@@ -313,10 +260,9 @@ def _conflict(repo_id: str, parent: str | None) -> ConflictError:
 
 
 def _add_code(folder: Path) -> None:
-    """Add the modules of the model, and a map to them in its config, without touching the live classes.
+    """Add the modules of the model, and a map to them in its config.
 
-    `register_for_auto_class` would do the same for one head, but mark the class: every later `save_pretrained` of the
-    process would write code.
+    `register_for_auto_class` would mark the live class: every later `save_pretrained` of the process would write code.
     """
     config = read_json(folder / CONFIG_NAME)
     classes = _auto_classes(config.get("model_type"))
@@ -328,7 +274,6 @@ def _add_code(folder: Path) -> None:
 
 
 def _auto_classes(model_type: Any) -> dict[str, type]:
-    """Return the config, the backbone and every head of a family by the names of their Auto classes."""
     for family in FAMILIES.values():
         if family.config.model_type == model_type:
             heads = {AUTO_CLASSES[task].__name__: head for task, head in family.heads.items()}
@@ -342,7 +287,7 @@ _RELATIVE_IMPORT = re.compile(r"^(\s*)from (\.+)((?:\w+\.)*)(\w*) import", re.MU
 
 
 def flatten(file: Path, target: Path, copied: dict[str, Path]) -> None:
-    """Copy a module of a model and what it imports relatively into one folder, which is how transformers loads code.
+    """Copy a module of a model and what it imports relatively into one folder, from which transformers loads code.
 
     There `from ..base import X` becomes `from .base import X`. `copied` maps names to the modules copied so far.
     """

@@ -1,27 +1,20 @@
-"""Pipelines for tasks that transformers has none for; `import hfseq` registers them.
+"""The pipeline of word vectors, for which transformers has none; `import hfseq` registers it.
 
 pipe = pipeline("word-vectors", model="user/vectors")
 pipe("king", top_k=3)                                            # [{"word": "queen", "score": 0.71}, ...]
-pipe({"positive": ["woman", "king"], "negative": ["man"]})
-pipe({"similar": "king", "among": ["queen", "car"]})
-pipe({"odd": ["breakfast", "lunch", "car"]})                     # the one that least fits comes first
-pipe({"vector": "king"})                                         # [0.12, -0.05, ...]
+pipe({"positive": ["woman", "king"], "negative": ["man"]})       # see WordVectorsPipeline for the other questions
 """
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, cast
 
 from transformers import Pipeline
 
 from .models.words.vectors import KeyedVectors
 
-Pairs: TypeAlias = list[tuple[str, float]]
-
-_MODEL_TYPE = "hfseq_word2vec"
-_SEARCHED_FOR_SPELLINGS = 50_000  # of the most frequent words; all of millions would take seconds
 _FORMS = (
     'a word, {"similar": word}, {"similar": word, "among": words}, {"positive": words, "negative": words}, '
     '{"odd": words} or {"vector": word}'
@@ -30,7 +23,7 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class Request:
-    """A checked request: the kind of question, and its words."""
+    """A checked request; no tuple, which a pipeline would take apart on its way to the device."""
 
     kind: str
     words: tuple[str, ...]
@@ -48,7 +41,7 @@ class WordVectorsPipeline(Pipeline):
     - `{"vector": word}`: its vector, a list of numbers.
 
     The other answers are lists of at most `top_k` (10) pairs `{"word": ..., "score": ...}`; the score is a cosine. A
-    list of requests gives the list of their answers, and searches the neighbours of all of them together.
+    list of requests gives the list of their answers.
     """
 
     _load_processor: Any = False
@@ -59,9 +52,9 @@ class WordVectorsPipeline(Pipeline):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        found = self.model.config.model_type
-        if found != _MODEL_TYPE:
-            raise ValueError(f"The task word-vectors needs a model of type {_MODEL_TYPE!r}, got one of {found!r}.")
+        found, needed = self.model.config.model_type, "hfseq_word2vec"
+        if found != needed:
+            raise ValueError(f"The task word-vectors needs a model of type {needed!r}, got one of {found!r}.")
 
     @property
     def vectors(self) -> KeyedVectors:
@@ -69,11 +62,8 @@ class WordVectorsPipeline(Pipeline):
         return cast(KeyedVectors, self.model.vectors)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
-        """Save the model with its words.
-
-        transformers would also write the pipeline's name into config.json; whoever loads that is asked for
-        `trust_remote_code`.
-        """
+        """Save the model with its words."""
+        # The pipeline's name in config.json, as transformers writes it, would make loading ask for trust_remote_code.
         self.model.save_pretrained(save_directory, **kwargs)
 
     def _sanitize_parameters(self, top_k: int | None = None, **pipeline_parameters: Any) -> Any:
@@ -88,7 +78,10 @@ class WordVectorsPipeline(Pipeline):
         checked = _read_request(input_)
         for word in (*checked.words, *checked.others):
             if word not in self.vectors:
-                raise ValueError(_unknown(word, self.vectors))
+                # Among the most frequent words alone: all of millions would take seconds.
+                close = difflib.get_close_matches(word, self.vectors.index_to_key[:50_000], n=3)
+                hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+                raise ValueError(f"{word!r} is not among the {len(self.vectors)} words of this model.{hint}")
         return checked
 
     def _forward(self, input_tensors: Any, top_k: Any = 10, **forward_parameters: Any) -> Any:
@@ -96,30 +89,19 @@ class WordVectorsPipeline(Pipeline):
         alone = [request.words[0] for request in requests if request.kind == "similar"]
         neighbours = iter(self.vectors.most_similar_batch(alone, topn=top_k))
         return [
-            next(neighbours) if request.kind == "similar" else self._questions[request.kind](self, request, top_k)
-            for request in requests
+            next(neighbours) if request.kind == "similar" else self._answer(request, top_k) for request in requests
         ]
 
-    def _analogy(self, request: Request, top_k: int) -> Pairs:
-        return self.vectors.most_similar(positive=list(request.words), negative=list(request.others), topn=top_k)
-
-    def _among(self, request: Request, top_k: int) -> Pairs:
-        scores = [(other, float(self.vectors.similarity(request.words[0], other))) for other in request.others]
+    def _answer(self, request: Request, top_k: int) -> list[Any]:
+        words, others = list(request.words), list(request.others)
+        if request.kind == "vector":
+            return self.vectors[words[0]].tolist()
+        if request.kind == "positive":
+            return self.vectors.most_similar(positive=words, negative=others, topn=top_k)
+        if request.kind == "odd":
+            return [(word, float(score)) for score, word in self.vectors.rank_by_centrality(words)[::-1]][:top_k]
+        scores = [(other, float(self.vectors.similarity(words[0], other))) for other in others]
         return sorted(scores, key=lambda pair: -pair[1])[:top_k]
-
-    def _odd(self, request: Request, top_k: int) -> Pairs:
-        ranked = self.vectors.rank_by_centrality(request.words)
-        return [(word, float(score)) for score, word in ranked[::-1]][:top_k]
-
-    def _vector(self, request: Request, top_k: int) -> list[float]:
-        return self.vectors[request.words[0]].tolist()
-
-    _questions: ClassVar[dict[str, Callable[..., Any]]] = {
-        "positive": _analogy,
-        "among": _among,
-        "odd": _odd,
-        "vector": _vector,
-    }
 
     def postprocess(self, model_outputs: Any, **postprocess_parameters: Any) -> Any:
         """Name what was found."""
@@ -129,21 +111,13 @@ class WordVectorsPipeline(Pipeline):
         """Answer one request."""
         return next(self.get_iterator([inputs], 0, 1, *parameters))
 
-    def get_iterator(
-        self,
-        inputs: Iterable[Any],
-        num_workers: int,
-        batch_size: int,
-        preprocess_params: dict[str, Any],
-        forward_params: dict[str, Any],
-        postprocess_params: dict[str, Any],
-    ) -> Iterator[Any]:
+    def get_iterator(self, inputs: Any, num_workers: int, batch_size: int, *parameters: Any) -> Iterator[Any]:
         """Answer many requests: a list at once, for nothing is padded; of a stream `batch_size` at a time."""
         size = len(inputs) if isinstance(inputs, list) else batch_size
         items = iter(inputs)
         while chunk := list(islice(items, size)):
             requests = [self.preprocess(item) for item in chunk]
-            yield from map(self.postprocess, self.forward(requests, **forward_params))
+            yield from map(self.postprocess, self.forward(requests, **parameters[1]))
 
 
 def _read_request(request: Any) -> Request:
@@ -169,9 +143,3 @@ def _as_words(name: str, value: Any) -> tuple[str, ...]:
     if name in ("similar", "vector") and len(words) != 1:
         raise ValueError(f"{name!r} takes one word, got {len(words)}; ask for many by a list of requests.")
     return tuple(words)
-
-
-def _unknown(word: str, vectors: KeyedVectors) -> str:
-    close = difflib.get_close_matches(word, vectors.index_to_key[:_SEARCHED_FOR_SPELLINGS], n=3)
-    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return f"{word!r} is not among the {len(vectors)} words of this model.{hint}"

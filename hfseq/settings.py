@@ -9,8 +9,6 @@ A recipe declares its settings as a dataclass whose fields are
 
 A field that had another name keeps it in its metadata, and the old key is an error that names the new one:
 `{"was": "min_frequency"}` for a key of the same section, `{"was": "generation.prompts"}` for one of another section.
-
-The file and the command line yield the same kind of entries, so one set of checks serves both.
 """
 
 import argparse
@@ -44,9 +42,7 @@ _LONGEST_NUMBER = 1000  # characters
 _LARGEST_FILE = 1 << 20  # bytes
 _QUOTED = 200  # characters of a value that a message repeats
 
-_FILE_CURE = (
-    "Put a text in quotes if it holds signs of YAML, such as `?`, `: `, ` #`, `[`, or begins with `*`, `&`, `!`."
-)
+_FILE_CURE = "Put a text in quotes if it has `?`, `: `, ` #`, `[`, or begins with `*`, `&`, `!`."
 
 # The scalars of YAML 1.2. YAML 1.1, which PyYAML follows, reads `1e-3` as text, `no` and `off` as false, `1:30` as 90.
 _SCALARS = (
@@ -62,8 +58,6 @@ _SCALARS = (
         list("-+.0123456789"),
     ),
 )
-
-
 _PATTERNS = {tag: pattern for tag, pattern, _ in _SCALARS}
 _TAGS = {*_PATTERNS, *(_YAML + name for name in ("str", "seq", "map"))}
 
@@ -140,7 +134,6 @@ class _Section:
     is_open: bool = False
 
     def keys(self, family: str) -> dict[str, Any]:
-        """Keys and their types for one of the classes."""
         keys = known_fields(self.classes[family], self.without)
         return keys if family == "" else {"type": Literal[tuple(self.classes)], **keys}
 
@@ -161,11 +154,9 @@ def option(default: Any, help: str, was: str | None = None) -> Any:
 
 
 def fields_of(source: type | Mapping[str, type], without: Iterable[str] = ()) -> Any:
-    """Declare an open section: a mapping whose keys are the fields of a dataclass.
+    """Declare an open section: its keys are the fields of a class, or of the one that its key `type` names.
 
-    Args:
-        source: the class; or a mapping of names to classes, of which the section's key `type` chooses one.
-        without: fields which the recipe fills in itself, and which the section may therefore not hold.
+    The recipe itself fills in the fields `without`, which the section may therefore not hold.
     """
     classes = {"": source} if isinstance(source, type) else dict(source)
     open_section = {"classes": classes, "without": frozenset(without), "is_open": True}
@@ -193,14 +184,9 @@ def check_known(name: object, known: Iterable[str], where: str, kind: str = "key
 
 
 def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = None) -> SettingsT:
-    """Read `--config FILE.yaml [--section.key=value ...]` into an instance of the settings class.
-
-    Args:
-        settings_class: a dataclass of sections, open sections (`fields_of`) and flags.
-        argv: the command line without the program's name; `sys.argv[1:]` by default.
-    """
+    """Read `--config FILE.yaml [--section.key=value ...]` into an instance of the settings class."""
     sections, flags = _declared(settings_class)
-    arguments, others = _parser(settings_class, sections, flags).parse_known_args(argv)
+    arguments, others = _parser(sections, flags).parse_known_args(argv)
     path = Path(arguments.config)
     entries = [*_file_entries(path, sections), *_override_entries(others, sections, flags)]
     values = {name: _section_value(section, entries, path) for name, section in sections.items()}
@@ -208,12 +194,7 @@ def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = 
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """Read YAML of plain values.
-
-    Args:
-        text: It may hold neither references nor types of its own, be nested 20 deep, and have each key once.
-        where: The place it comes from, for error messages.
-    """
+    """Read YAML of plain values, without references and types of its own; error messages say `where` it stands."""
     with _yaml_errors(where):
         return yaml.load(text, _Loader)
 
@@ -226,9 +207,9 @@ def save_settings(settings: Any, path: str | Path) -> None:
     Path(path).write_text(text, encoding="utf-8")
 
 
-def _declared(settings_class: type) -> tuple[dict[str, _Section], list[str]]:
+def _declared(settings_class: type) -> tuple[dict[str, _Section], dict[str, str | None]]:
     sections: dict[str, _Section] = {}
-    flags = []
+    flags: dict[str, str | None] = {}
     hints = known_fields(settings_class)
     for item in dataclasses.fields(settings_class):
         hint = hints[item.name]
@@ -237,7 +218,7 @@ def _declared(settings_class: type) -> tuple[dict[str, _Section], list[str]]:
         elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
             sections[item.name] = _Section(item.name, {"": hint})
         elif hint is bool:
-            flags.append(item.name)
+            flags[item.name] = item.metadata.get("help")
         else:
             raise TypeError(
                 f"{settings_class.__name__}.{item.name} is declared as {hint}; "
@@ -246,11 +227,12 @@ def _declared(settings_class: type) -> tuple[dict[str, _Section], list[str]]:
     return sections, flags
 
 
-def _check_moved(section: str, key: str, sections: Mapping[str, _Section], where: str) -> None:
-    """Name the new place of a key that stood in another section, which may not exist any more."""
+def _check_renamed(section: str, key: str, sections: Mapping[str, _Section], where: str) -> None:
+    """Name the new place of an old key, whose section may not exist any more."""
     for new in sections.values():
         for item in (item for cls in new.classes.values() for item in dataclasses.fields(cls)):
-            if item.metadata.get("was") == f"{section}.{key}":
+            was = item.metadata.get("was")
+            if was == f"{section}.{key}" or (was == key and new.name == section):
                 raise ValueError(f"{where}: {section}.{key} is now {new.name}.{item.name}.")
 
 
@@ -266,7 +248,7 @@ def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Ent
             raise ValueError(f"{path} holds no sections; it needs some of: {', '.join(sections)}.")
         for section, body in _pairs(root):
             for key, _ in _pairs(body):
-                _check_moved(section.value, key.value, sections, f"{path}, line {key.start_mark.line + 1}")
+                _check_renamed(section.value, key.value, sections, f"{path}, line {key.start_mark.line + 1}")
             where = f"{path}, line {section.start_mark.line + 1}"
             check_known(section.value, sections, where, kind="section")
             if not isinstance(body, yaml.MappingNode) and body.tag != _NULL:
@@ -276,15 +258,13 @@ def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Ent
                 yield _Entry(section.value, key.value, loader.construct_object(value, deep=True), where)
 
 
-def _override_entries(
-    arguments: Iterable[str], sections: Mapping[str, _Section], flags: Iterable[str]
-) -> Iterator[_Entry]:
-    for argument in arguments:
+def _override_entries(given: list[str], sections: Mapping[str, _Section], flags: Iterable[str]) -> Iterator[_Entry]:
+    for argument in given:
         match = _OVERRIDE.fullmatch(argument)
         if match is None:
             options = ", ".join(["--config", *(f"--{flag}" for flag in flags)])
             raise ValueError(f"{argument!r} is not understood; write --section.key=value, or one of {options}.")
-        _check_moved(match["section"], match["key"], sections, argument)
+        _check_renamed(match["section"], match["key"], sections, argument)
         check_known(match["section"], sections, argument, kind="section")
         yield _Entry(match["section"], match["key"], _override_value(argument, match["value"]), argument)
 
@@ -296,9 +276,7 @@ def _override_value(argument: str, text: str) -> Any:
         node = loader.get_single_node()
         rest = text[0 if node is None else node.end_mark.index :].strip()
         if rest.startswith("#"):
-            raise yaml.MarkedYAMLError(
-                problem=f"{rest[:_QUOTED]!r} would be a comment", problem_mark=loader.get_mark()
-            )
+            raise yaml.MarkedYAMLError(None, None, f"{rest[:_QUOTED]!r} would be a comment", loader.get_mark())
         return None if node is None else loader.construct_document(node)
 
 
@@ -344,26 +322,18 @@ def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path)
     family = _family(section, entries, path)
     keys = section.keys(family)
     for entry in entries:
-        _check_renamed(entry, section.classes[family])
         check_known(entry.key, keys, entry.where)
     # Every value is checked, also one of the file that the command line replaces.
     values = {entry.key: _converted(entry, keys[entry.key]) for entry in entries}
     if section.is_open:
         return values
-    missing = [name for name in _required(section.classes[""]) if name not in values]
-    if missing:
+    missing = [item.name for item in dataclasses.fields(section.classes[""]) if _is_required(item)]
+    if missing := [name for name in missing if name not in values]:
         raise ValueError(f"{path}: section {section.name!r} lacks {', '.join(missing)}.")
     try:
         return section.classes[""](**values)
     except ValueError as error:
         raise ValueError(f"{path}: section {section.name!r}: {error}") from error
-
-
-def _check_renamed(entry: _Entry, cls: type) -> None:
-    """Name the new key of an old one, which its field keeps: `field(metadata={"was": "old_key"})`."""
-    for item in dataclasses.fields(cls):
-        if item.metadata.get("was") == entry.key:
-            raise ValueError(f"{entry.where}: {entry.section}.{entry.key} is now {entry.section}.{item.name}.")
 
 
 def _family(section: _Section, entries: list[_Entry], path: Path) -> str:
@@ -377,9 +347,8 @@ def _family(section: _Section, entries: list[_Entry], path: Path) -> str:
     return str(given[-1].value)
 
 
-def _required(cls: type) -> list[str]:
-    fields = dataclasses.fields(cls)
-    return [item.name for item in fields if item.default is MISSING and item.default_factory is MISSING]
+def _is_required(item: dataclasses.Field[Any]) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
 
 
 def _converted(entry: _Entry, hint: Any) -> Any:
@@ -387,13 +356,13 @@ def _converted(entry: _Entry, hint: Any) -> Any:
     for value in (entry.value, _floats(entry.value)):
         if _fits(value, hint):
             return value
-    given = json.dumps(entry.value, ensure_ascii=False, default=str)
     cure = ""
     if _fits("", hint) and entry.value is not None:
         cure = "; put it in quotes if it is meant as text"
     elif isinstance(entry.value, list) and _fits([""], hint):
         cure = "; put each text in quotes if YAML reads it as something else"
-    raise ValueError(f"{entry.where}: {entry.section}.{entry.key} is {given} but takes {_spelled(hint)}{cure}.")
+    given, takes = json.dumps(entry.value, ensure_ascii=False, default=str), _spelled(hint)
+    raise ValueError(f"{entry.where}: {entry.section}.{entry.key} is {given} but takes {takes}{cure}.")
 
 
 def _floats(value: Any) -> Any:
@@ -424,7 +393,7 @@ def _spelled(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
 
 
-def _parser(settings_class: type, sections: Mapping[str, _Section], flags: Iterable[str]) -> argparse.ArgumentParser:
+def _parser(sections: Mapping[str, _Section], flags: Mapping[str, str | None]) -> argparse.ArgumentParser:
     overview = "\n\n".join(_described(section, family) for section in sections.values() for family in section.classes)
     options = "".join(f" [--{flag}]" for flag in flags)
     parser = argparse.ArgumentParser(
@@ -435,19 +404,16 @@ def _parser(settings_class: type, sections: Mapping[str, _Section], flags: Itera
         allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, metavar="FILE.yaml", help="the settings of the recipe")
-    metadata = {item.name: item.metadata for item in dataclasses.fields(settings_class)}
-    for flag in flags:
-        parser.add_argument(f"--{flag}", action="store_true", help=metadata[flag].get("help"))
+    for flag, help in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=help)
     return parser
 
 
 def _described(section: _Section, family: str) -> str:
-    """Describe a section in lines of `key: type = default  # what it does`."""
     cls = section.classes[family]
     title = section.name if family == "" else f"{section.name} (type: {family})"
-    summary = (inspect.getdoc(cls) or "").split("\n")[0]
     keys = known_fields(cls, section.without)
-    lines = [f"{title}: {summary}"]
+    lines = [title + ": " + (inspect.getdoc(cls) or "").partition("\n")[0]]
     for item in dataclasses.fields(cls):
         if item.name in keys:
             text = shorten(item.metadata.get("help") or "", width=100, placeholder=" ...")
@@ -457,7 +423,7 @@ def _described(section: _Section, family: str) -> str:
 
 
 def _default(item: dataclasses.Field[Any]) -> str:
-    if item.default is MISSING and item.default_factory is MISSING:
+    if _is_required(item):
         return "(required)"
     value = item.default if item.default_factory is MISSING else item.default_factory()
     return f"= {json.dumps(value, ensure_ascii=False, default=str)}"

@@ -3,9 +3,9 @@
     >>> entities(["B-city", "I-city", "O", "B-day"])
     [Entity(kind='city', start=0, end=2), Entity(kind='day', start=3, end=4)]
 
-Tags are written in IOB1, IOB2, IOBES or BILOU: a prefix that tells where in its entity a word stands, and the entity's
-kind; O is a word outside. Rows that break the rules of these schemes are read as conlleval, the script of the CoNLL
-tasks, reads them: an I- after O begins an entity, and so does any change of kind.
+Tags are IOB1, IOB2, IOBES or BILOU: a prefix that tells where in its entity a word stands, and the entity's kind; O is
+outside. Rows that break these rules are read as conlleval, the script of the CoNLL tasks, reads them: an I- after O
+begins an entity, and so does any change of kind.
 """
 
 import re
@@ -102,9 +102,8 @@ def found_entities(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[
 
 def found_tags(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, Found]:
     """Count the words of each tag."""
-    pairs = [
-        pair for tags, answers in zip(expected, predicted, strict=True) for pair in zip(tags, answers, strict=True)
-    ]
+    rows = zip(expected, predicted, strict=True)
+    pairs = [pair for row in rows for pair in zip(*row, strict=True)]
     right = Counter(tag for tag, answer in pairs if tag == answer)
     return _found(Counter(tag for tag, _ in pairs), Counter(answer for _, answer in pairs), right)
 
@@ -120,6 +119,6 @@ def _found(expected: Counter[str], predicted: Counter[str], right: Counter[str])
 
 
 def _parts(tag: str) -> tuple[str, str]:
-    """Split a tag into prefix and kind; two empty texts for O and for what is no such tag."""
+    """Split a tag into prefix and kind, two empty texts for all that is none."""
     match = _TAG.fullmatch(tag)
     return ("", "") if match is None else (match[1], match[2])

@@ -5,29 +5,20 @@
     scores.texts[1].log_prob                                                   # of one text
     list(zip(scores.texts[1].tokens, scores.texts[1].surprisals))              # token by token, in nats
 
-Any causal language model will do, ours or transformers' own. The conventions:
+Any causal language model will do, ours or transformers' own.
 
-    log P(text) = sum_t log P(x_t | x_1 ... x_{t-1})      surprisal of x_t = -log P(x_t | ...), in nats
-    nats per token     = -log P / tokens                   perplexity      = exp(nats per token)
-    bits per character = -log P / (characters * log 2)     word perplexity = exp(-log P / words)
-
-- **What is predicted.** Every token but the first of a document, which is context: `<s>`, or, where no start token
-  stands in front, the first token of the text itself, which nothing precedes. The end `</s>` is predicted by default,
-  so that the probabilities of all texts sum to 1 (`add_end=False`: of all texts that begin so).
-- **What is counted.** Tokens are what is predicted, the end included. Words (parted by white space), characters and
-  bytes are those of the text as it was given, without the end; so models with different tokenizers can be compared by
-  the measures per word, character and byte, and not by perplexity per token.
-- **Totals, not means of means.** A measure of several texts divides the sum of their log-probabilities by the sum of
-  their lengths, in float64.
-- **Unknown words** are scored as `<unk>`, which is easier to predict than the word was. `num_unknown` counts them: a
+- log P(text) = sum_t log P(x_t | x_1 ... x_{t-1}); the surprisal of x_t is -log P(x_t | ...), in nats.
+- Every token but the first of a document is predicted; that one is context: `<s>`, or, where no start token stands in
+  front, the first token of the text. The end `</s>` is predicted by default: then P of all texts sums to 1.
+- Tokens are what is predicted, the end included. Words (parted by white space), characters and bytes are those of the
+  text as it was given: measures per word, character and byte compare models with different tokenizers.
+- A measure of several texts divides the sum of their log-probabilities by the sum of their lengths, in float64.
+- Unknown words are scored as `<unk>`, which is easier to predict than the word was. `num_unknown` counts them: a
   perplexity with unknowns is only comparable to one over the same vocabulary.
 
-How a text is read depends on the model. One that carries a state reads any text once, in pieces, which changes
-nothing. One with a limited context reads windows of `window` tokens, each `stride` tokens after the last; every token
-is scored once, by the first window that reaches it, and so with at least `window - stride` tokens before it (or all
-there are). No answer depends on how texts are batched.
-
-Shapes: B rows, T time, V vocabulary.
+A model with a state reads any text once, in pieces. One with a limited context reads windows of `window` tokens, each
+`stride` tokens after the last; every token is scored once, by the first window that reaches it, and so with at least
+`window - stride` tokens before it (or all there are). No answer depends on how texts are batched.
 """
 
 import math
@@ -102,16 +93,11 @@ def exp_or_inf(value: float) -> float:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TextScore(Measures):
-    """One text, with its measures.
-
-    Args:
-        tokens: What was predicted, in order, the end included; without the first token, if that was context only.
-        surprisals: float64, -log P in nats of each of `tokens`.
-    """
+    """One text, with its measures."""
 
     text: str
-    tokens: list[str]
-    surprisals: np.ndarray
+    tokens: list[str]  # what was predicted, the end included; without the first, which is context only
+    surprisals: np.ndarray  # float64, of each of `tokens`
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -134,27 +120,21 @@ def score(
 ) -> Scores:
     """Score texts with a causal language model; see the top of this module for what is predicted and counted.
 
-    Texts are never truncated. Of what a tokenizer adds by itself only the start matters. For `window`, `stride` and
-    `max_tokens_per_batch` see `score_ids`.
+    Texts are never truncated. The model runs in evaluation mode without gradients, and gets its mode back. For
+    `window`, `stride` and `max_tokens_per_batch` see `score_ids`.
 
     Args:
-        model: Any causal language model. It runs where it is, in evaluation mode without gradients, and gets its mode
-            back.
-        tokenizer: The model's.
         texts: One text, or several: a list, a generator, a column of a dataset.
         add_start: Whether the start token stands before each text. By default as the tokenizer does it when called.
-            Without one the first token of a text is not predicted.
         add_end: Whether the end token is predicted after each text, if the tokenizer has one; else P is that of all
             texts that begin so.
-
-    Raises:
-        ValueError: If there is no text at all, or if the model or an option does not fit.
-        TypeError: If a text is no string.
     """
     strings = text_list(texts)
     documents = encode(tokenizer, strings, add_start=add_start, add_end=add_end)
     surprisals = score_ids(model, documents, window=window, stride=stride, max_tokens_per_batch=max_tokens_per_batch)
-    unknown_id = _unknown_id(tokenizer)
+    unknown_id = tokenizer.unk_token_id
+    if unknown_id in (tokenizer.bos_token_id, tokenizer.eos_token_id):  # as in GPT-2, which knows every byte
+        unknown_id = None
     scored = [
         TextScore(
             text=text,
@@ -165,7 +145,7 @@ def score(
             num_words=len(text.split()),
             num_characters=len(text),
             num_bytes=len(text.encode("utf-8", "surrogatepass")),
-            num_unknown=0 if unknown_id is None else ids[1:].count(unknown_id),
+            num_unknown=ids[1:].count(unknown_id),
         )
         for text, ids, values in zip(strings, documents, surprisals, strict=True)
     ]
@@ -174,16 +154,13 @@ def score(
 
 
 def text_list(texts: str | Iterable[str]) -> list[str]:
-    """Return one text or several as a list, checked."""
+    """Return one text or several as a list of strings."""
     strings = [texts] if isinstance(texts, str) else list(texts)
     if not strings:
         raise ValueError("There are no texts: the iterable is empty, or it was an iterator that is already used up.")
     for number, text in enumerate(strings):
         if not isinstance(text, str):
-            raise TypeError(
-                f"text number {number} is {text!r:.60} ({type(text).__name__}), not a string. Of a dataset give "
-                "one column, dataset['text']."
-            )
+            raise TypeError(f"text number {number} is {text!r:.60}, no string. Give a column: dataset['text'].")
     return strings
 
 
@@ -204,15 +181,6 @@ def encode(
     return documents
 
 
-def _unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the id of unknown words; None where start or end has the same id, as in GPT-2, which knows every byte."""
-    unknown_id = tokenizer.unk_token_id
-    return None if unknown_id in (tokenizer.bos_token_id, tokenizer.eos_token_id) else unknown_id
-
-
-# Token ids
-
-
 def score_ids(
     model: PreTrainedModel,
     documents: Iterable[Document],
@@ -221,21 +189,16 @@ def score_ids(
     stride: int | None = None,
     max_tokens_per_batch: int | None = None,
 ) -> list[np.ndarray]:
-    """Return the surprisal of every token but the first of each document.
+    """Return the surprisals in nats of the tokens of each document: float64, of all tokens but the first.
 
     Args:
-        model: Any causal language model, as in `score`.
-        documents: Token ids of each; lists or arrays. The first id of a document is context only. A document of one
-            token or none has nothing to predict.
-        window: Tokens that a model without a state reads at once, at most. By default what its config says
-            (`max_position_embeddings`), or all. A model with a state needs none.
-        stride: How many tokens after the last window the next one begins, from 1 to `window`: the smaller, the more
-            context and work. By default half the window.
+        documents: Token ids of each.
+        window: Tokens that a model without a state reads at once, at most; by default its `max_position_embeddings`,
+            or all.
+        stride: How many tokens after the last window the next one begins: the smaller, the more context and work. By
+            default half the window.
         max_tokens_per_batch: Tokens, with padding, read at once; a window is never cut for it. By default so many that
-            a batch's logits fit into 64 MB. The answers do not depend on it.
-
-    Returns:
-        For each document an array of one number less than it has tokens: float64, in nats.
+            a batch's logits fit into 64 MB.
     """
     if isinstance(documents, np.ndarray) and documents.ndim == 1 and documents.dtype != object:
         raise ValueError("documents must be several, got one array of ids: put it into a list.")
@@ -275,10 +238,9 @@ def _checked(document: Document, number: int, model: PreTrainedModel) -> np.ndar
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise ValueError(f"document number {number} must be a list of token ids, got {str(document)[:60]!r}.")
     size = model.config.get_text_config().vocab_size
-    if ids.min() < 0 or ids.max() >= size:
-        wrong = ids.min() if ids.min() < 0 else ids.max()
+    if (wrong := ids[(ids < 0) | (ids >= size)]).size:
         raise ValueError(
-            f"document number {number} holds the id {wrong}, but the model knows the ids 0 to {size - 1} "
+            f"document number {number} holds the id {wrong[0]}, but the model knows the ids 0 to {size - 1} "
             "(config.vocab_size): this tokenizer does not belong to this model."
         )
     return ids.astype(np.int64)
@@ -298,7 +260,7 @@ Read: TypeAlias = Iterator[tuple[Span, np.ndarray]]
 
 @dataclass(frozen=True)
 class _Reader:
-    """Read a model without a state row by row, each row a window."""
+    """A model without a state: each row is a window."""
 
     model: PreTrainedModel
     budget: int
@@ -306,14 +268,13 @@ class _Reader:
     stride: int | None
 
     def read(self, documents: list[np.ndarray], order: list[int]) -> Read:
-        """Yield every span with the log-probabilities of the next tokens; in `order` the longest document is first."""
+        """Yield every span with the log-probabilities of its next tokens; `order` names the longest document first."""
         spans = [span for number in order for span in self._spans(number, len(documents[number]))]
         spans.sort(key=lambda span: span.begin - span.stop)
-        start = 0
-        while start < len(spans):
-            rows = max(1, self.budget // (spans[start].stop - spans[start].begin - 1))
-            yield from self._batch(documents, spans[start : start + rows])
-            start += rows
+        while spans:
+            rows = max(1, self.budget // (spans[0].stop - spans[0].begin - 1))
+            yield from self._batch(documents, spans[:rows])
+            del spans[:rows]
 
     def _spans(self, number: int, length: int) -> Iterator[Span]:
         """Cut a document into windows; the last input of each still predicts the token that follows the window."""
@@ -340,17 +301,16 @@ class _Reader:
             yield span, values[row, : span.stop - span.begin - 1]
 
     def _predict(self, input_ids: torch.Tensor, targets: torch.Tensor, cache: Cache | None) -> torch.Tensor:
-        return cast(Any, self.model).token_log_probs(input_ids, targets)
+        return cast(Any, self.model).token_log_probs(input_ids, targets, cache=cache)
 
 
 class _LogitsReader(_Reader):
     """A model that has only logits, such as transformers' own."""
 
     def _predict(self, input_ids: torch.Tensor, targets: torch.Tensor, cache: Cache | None) -> torch.Tensor:
-        lengths = (targets != IGNORED).flip(1).int().argmax(1, keepdim=True)  # columns of padding
-        real = torch.arange(targets.shape[1], device=targets.device) < targets.shape[1] - lengths
-        logits = self.model(input_ids=input_ids, attention_mask=real.long(), use_cache=False).logits  # (B, T, V)
         asked = targets != IGNORED
+        real = asked.long().flip(1).cummax(1).values.flip(1)  # 0 at padding, which follows the last token asked for
+        logits = self.model(input_ids=input_ids, attention_mask=real, use_cache=False).logits  # (B, T, V)
         log_probs = torch.zeros(targets.shape, device=targets.device)
         log_probs[asked] = -torch.nn.functional.cross_entropy(logits[asked].float(), targets[asked], reduction="none")
         return log_probs
@@ -360,12 +320,11 @@ class _StateReader(_Reader):
     """A model that carries a state: many texts side by side, a piece of each at a time, the longest first."""
 
     def read(self, documents: list[np.ndarray], order: list[int]) -> Read:
-        """Yield the spans; documents that end leave the batch, and the pieces of the others grow."""
-        start = 0
-        while start < len(order):
-            rows = max(1, self.budget // min(len(documents[order[start]]) - 1, _PIECE))
-            yield from self._side_by_side(documents, order[start : start + rows])
-            start += rows
+        """Read as above; documents that end leave the batch, and the pieces of the others grow."""
+        while order:
+            rows = max(1, self.budget // min(len(documents[order[0]]) - 1, _PIECE))
+            yield from self._side_by_side(documents, order[:rows])
+            del order[:rows]
 
     def _side_by_side(self, documents: list[np.ndarray], running: list[int]) -> Read:
         cache, begin = DynamicCache(config=self.model.config), 0
@@ -379,12 +338,8 @@ class _StateReader(_Reader):
                 cache.batch_select_indices(torch.arange(len(going_on), device=self.model.device))
             running = going_on
 
-    def _predict(self, input_ids: torch.Tensor, targets: torch.Tensor, cache: Cache | None) -> torch.Tensor:
-        return cast(Any, self.model).token_log_probs(input_ids, targets, cache=cache)
-
 
 def _reader(model: PreTrainedModel, window: int | None, stride: int | None, budget: int | None) -> _Reader:
-    """Choose the way to read this model, and check the options."""
     config = model.config.get_text_config()
     if not model.can_generate() or model.config.is_encoder_decoder:
         raise ValueError(f"{type(model).__name__} is no causal language model: load one with AutoModelForCausalLM.")

@@ -1,13 +1,10 @@
-"""Metrics that work offline: one table of scores, and an `evaluate.Metric` for each.
-
-`evaluate.load("accuracy")` fetches a script from the Hub. The classes here need no network:
+"""Metrics that need no script from the Hub: a table of scores, and an `evaluate.Metric` for each.
 
     Accuracy().compute(predictions=[0, 1, 1], references=[0, 1, 0])                      # by hand
     evaluate.evaluator("text-classification").compute(model, data=..., metric=Accuracy(), tokenizer=..., ...)
     Accuracy(num_process=2, process_id=i, experiment_id="run")                           # gathered through files
 
-The formulae are scikit-learn's and scipy's. Where those are undefined we raise: no rows and values that are not finite
-are errors, so that no nan reaches a log or a model card.
+The formulae are scikit-learn's and scipy's. Where those are undefined we raise, so that no nan reaches a model card.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,19 +51,16 @@ def _bits_per_unit(counts: np.ndarray, nats: np.ndarray) -> float:
     return _nats_per_unit(counts, nats) / np.log(2)
 
 
-_f1 = partial(f1_score, zero_division=0)
-
-
 def _refuse_constant(references: np.ndarray, name: str) -> None:
     if np.ptp(references) == 0:
-        raise ValueError(
-            f"{name} is undefined: all {len(references)} references equal {references[0]}. "
-            "Evaluate on rows whose references differ."
-        )
+        raise ValueError(f"{name} needs rows that differ: all {len(references)} references equal {references[0]}.")
 
 
 def _entities(references: Sequence[Tags], predictions: Sequence[Tags], measure: str) -> float:
     return getattr(all_found(found_entities(references, predictions).values()), measure)
+
+
+_f1 = partial(f1_score, zero_division=0)
 
 
 class Score(NamedTuple):
@@ -131,12 +125,7 @@ class OfflineMetric(evaluate.Metric):
 
 
 class ScoreMetric(OfflineMetric):
-    """A metric of numbers; a subclass says which type they have.
-
-    Args:
-        config_name: `"multilabel"` for rows that are 0/1 lists, where the metric allows it.
-        **kwargs: Those of `evaluate.Metric`: `num_process`, `process_id`, `experiment_id`, `cache_dir`, ...
-    """
+    """A metric of numbers, or with the configuration `"multilabel"`, where it has that, of 0/1 lists."""
 
     value_type: str = "int64"
     config_names: tuple[str, ...] = ("default",)
@@ -149,9 +138,7 @@ Args:
 
     def _feature(self) -> Any:
         if self.config_name not in self.config_names:
-            raise ValueError(
-                f"{type(self).__name__} has no configuration {self.config_name!r}; choose one of {self.config_names}."
-            )
+            raise ValueError(f"{type(self).__name__} has no configuration {self.config_name!r}: {self.config_names}.")
         value = Value(self.value_type)
         return List(value) if self.config_name == "multilabel" else value
 
@@ -166,7 +153,7 @@ Args:
         super().add(prediction=prediction, reference=reference, **kwargs)
 
     def _check_values(self, predictions: Any, references: Any) -> None:
-        """Stop what would fail obscurely later, and fractions, which `datasets` silently cuts to whole class ids."""
+        # `datasets` would silently cut fractions to whole class ids.
         for kind, column in (("predictions", predictions), ("references", references)):
             if column is None:
                 raise ValueError(f"{type(self).__name__} needs {kind}; give predictions and references together.")
@@ -190,7 +177,7 @@ _SKLEARN = "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.{}
 
 
 class Accuracy(ScoreMetric):
-    """The share of rows predicted right; with `"multilabel"` of rows with every label right."""
+    """The share of rows predicted right; of `"multilabel"` rows, those with every label right."""
 
     score_name = "accuracy"
     reference_url = _SKLEARN.format("accuracy_score")
@@ -201,9 +188,8 @@ class F1(ScoreMetric):
     """F1, the harmonic mean of precision and recall.
 
     Args:
-        config_name: `"multilabel"` for rows that are 0/1 lists.
         average: `"macro"`, the mean over the labels that occur in predictions or references, where a label never
-            predicted counts 0; or `"micro"`, counted over all rows at once. The result's key is `f1_` + average.
+            predicted counts 0; or `"micro"`, counted over all rows at once.
     """
 
     reference_url = _SKLEARN.format("f1_score")
@@ -217,10 +203,7 @@ class F1(ScoreMetric):
 
 
 class MatthewsCorrelation(ScoreMetric):
-    """The correlation of predicted and true classes, fair to rare ones: 1 all right, 0 no better than chance.
-
-    Constant predictions give 0.
-    """
+    """The correlation of predicted and true classes, fair to rare ones: 1 all right, 0 chance or always the same."""
 
     score_name = "matthews_correlation"
     reference_url = _SKLEARN.format("matthews_corrcoef")
@@ -247,40 +230,28 @@ class R2(FloatMetric):
 
 
 class SpearmanCorrelation(FloatMetric):
-    """The correlation of ranks: whether the predictions order the rows as the references do.
-
-    Constant predictions give 0 (scipy: nan), since they order nothing; constant references are an error.
-    """
+    """The correlation of ranks: 1 if predictions order rows as references do, 0 if they are constant (scipy: nan)."""
 
     score_name = "spearman"
     reference_url = "https://docs.scipy.org/doc/scipy/reference/generated/scipy.stats.spearmanr.html"
 
 
 class NatsPerToken(FloatMetric):
-    """The mean surprisal of a token, the cross entropy of a language model.
-
-    The predictions are the surprisals of texts in nats (or of single tokens), the references how many tokens each is.
-    """
+    """The mean surprisal of a token, the cross entropy of a language model."""
 
     score_name = "nats_per_token"
     reference_url = "https://en.wikipedia.org/wiki/Cross-entropy"
 
 
 class Perplexity(FloatMetric):
-    """exp(nats per token): a choice among so many equally likely tokens would be as hard.
-
-    The predictions are the surprisals of texts in nats (or of single tokens), the references how many tokens each is.
-    """
+    """exp(nats per token): a choice among so many equally likely tokens would be as hard."""
 
     score_name = "perplexity"
     reference_url = "https://huggingface.co/docs/transformers/perplexity"
 
 
 class BitsPerCharacter(FloatMetric):
-    """The surprisal of a text's characters in bits: what a perfect compressor with this model would write.
-
-    The predictions are the surprisals of texts in nats, the references how many characters each has.
-    """
+    """The surprisal of a text's characters in bits: what a perfect compressor with this model would write."""
 
     score_name = "bits_per_character"
     reference_url = "https://huggingface.co/docs/transformers/perplexity"

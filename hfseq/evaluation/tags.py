@@ -68,10 +68,7 @@ def score_tags(name: str, references: Sequence[Tags], predictions: Sequence[Tags
 
 
 def best_tags(logits: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Turn logits (B, T, L) into ids of the likeliest tags (B, T), which take a small part of the memory.
-
-    Trainer calls it; `logits` may be all outputs of the model, and `labels` are not needed.
-    """
+    """Turn logits (B, T, L), or all outputs, into the likeliest tags (B, T), which take a small part of the memory."""
     scores = logits[0] if isinstance(logits, tuple) else logits
     if not torch.isfinite(scores).all():
         raise ValueError(DIVERGED)
@@ -79,13 +76,7 @@ def best_tags(logits: Any, labels: torch.Tensor) -> torch.Tensor:
 
 
 def tags_of(ids: np.ndarray, labels: Any, names: Sequence[str]) -> list[list[str]]:
-    """Name the tags of words.
-
-    Args:
-        ids: (rows, T) tag ids.
-        labels: Rows of at most T labels; a position without one (-100) is no word of its own.
-        names: The names of the ids.
-    """
+    """Name the tags (rows, T) of words; a position whose label is -100 or missing is no word of its own."""
     return [
         [names[index] for index, label in zip(row.tolist(), own, strict=False) if label != IGNORED_LABEL]
         for row, own in zip(ids, labels, strict=True)
@@ -93,10 +84,9 @@ def tags_of(ids: np.ndarray, labels: Any, names: Sequence[str]) -> list[list[str
 
 
 def tagging_metrics(names: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Build the Trainer's `compute_metrics` for a token classification head whose tags have these names.
+    """Build the Trainer's `compute_metrics` for tags of these names, beside `preprocess_logits_for_metrics=best_tags`.
 
     Where the names tell entities, these are scored, and the share of words whose tag is right; else the words alone.
-    It needs `preprocess_logits_for_metrics=best_tags`. Positions with the label -100 are left out.
     """
     problem = "entities" if tell_entities(names) else "tags"
 

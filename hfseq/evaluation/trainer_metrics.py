@@ -30,11 +30,10 @@ def _regression(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.
 
 
 class Problem(NamedTuple):
-    """How a head's outputs are read and scored."""
+    """How a head's logits and labels become predictions and references, and which of SCORES these get."""
 
-    # (logits, labels) -> (predictions, references) of the rows that count
     read: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    scores: tuple[str, ...]  # names in SCORES
+    scores: tuple[str, ...]
 
 
 PROBLEMS: dict[str, Problem] = {
@@ -51,30 +50,21 @@ TAGGING: dict[str, tuple[str, ...]] = {
     "entities": ("entity_f1", "entity_precision", "entity_recall", "accuracy"),
     "tags": ("accuracy", "f1_macro"),
 }
-"""What tags tell -> the scores of a tagger, see `evaluation/tags.py`; the first one is the one that people quote."""
+"""What tags tell -> the scores of a tagger; the first one is the one that people quote."""
 
 
 def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
-    """Refuse before the training a `metric_for_best_model` that no evaluation will report.
-
-    Args:
-        name: With or without `eval_`; None for none.
-        problem_type: `config.problem_type`, a key of PROBLEMS; of a tagger a key of TAGGING.
-    """
+    """Refuse before the training a `metric_for_best_model` that no evaluation of PROBLEMS or TAGGING will report."""
     scores = TAGGING[problem_type] if problem_type in TAGGING else PROBLEMS[problem_type].scores
-    allowed = (*scores, "loss")
-    if name is not None and name.removeprefix("eval_") not in allowed:
-        raise ValueError(
-            f"metric_for_best_model={name!r} is not measured for {problem_type}; choose one of {', '.join(allowed)}."
-        )
+    if name is not None and name.removeprefix("eval_") not in (*scores, "loss"):
+        known = ", ".join((*scores, "loss"))
+        raise ValueError(f"metric_for_best_model={name!r} is not measured for {problem_type}; choose one of {known}.")
 
 
 def classification_metrics(problem_type: str) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Build the Trainer's `compute_metrics` for a sequence classification head.
+    """Build the Trainer's `compute_metrics` for a sequence classification head: every score of its problem.
 
-    It computes every score of `PROBLEMS[problem_type]`. The model's first output counts: logits become predictions by
-    argmax (single label), sigmoid > 0.5 (multi label) or as they are (regression). Labels of -100 are left out, except
-    in regression; a multi-label row is left out when any of its labels is -100.
+    Labels of -100 are left out, except in regression; so is a multi-label row with one of them.
     """
     if problem_type not in PROBLEMS:
         raise ValueError(f"no metrics for problem_type {problem_type!r}; choose one of {tuple(PROBLEMS)}.")

@@ -2,11 +2,9 @@
 
     model.generate(**inputs, do_sample=True, top_p=0.9, custom_generate=hfseq.fused_generate)
 
-`generate` prepares everything as always, and the prompt is read by the model's own forward; then each step is a few
-kernel calls (`kernels/cells/generation.py`), with the embeddings folded into the first layer's gates where the
-vocabulary is small. Greedy tokens are those of the ordinary loop. Sampling has the same distribution, and draws its
-uniform numbers from torch's generator, so that `torch.manual_seed` repeats a text, but another one than the ordinary
-loop's.
+The prompt is read by the model's own forward; then each step is a few kernel calls. Greedy tokens are those of the
+ordinary loop. Sampling has the same distribution, and `torch.manual_seed` repeats a text, but another one than the
+ordinary loop's.
 
 **Done here:** any number of rows, padding, `num_return_sequences`, `max_length`, `eos_token_id`, `min_length`,
 `min_new_tokens`, `repetition_penalty`, `temperature`, `top_k`, `top_p`, `suppress_tokens`, `return_dict_in_generate`,
@@ -22,24 +20,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, StoppingCriteriaList
 from transformers.cache_utils import Cache
-from transformers.generation import GenerateDecoderOnlyOutput
-from transformers.generation.logits_process import (
-    LogitsProcessor,
-    MinLengthLogitsProcessor,
-    MinNewTokensLengthLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers.generation import GenerateDecoderOnlyOutput, logits_process
 from transformers.generation.stopping_criteria import EosTokenCriteria, MaxLengthCriteria
 from transformers.generation.streamers import BaseStreamer
 from transformers.generation.utils import GENERATION_MODES_MAPPING, GenerationMode
@@ -59,8 +47,7 @@ logger = logging.get_logger(__name__)
 
 _PREPARED = {"attention_mask", "inputs_embeds", "logits_to_keep", "use_cache", *CACHE_NAMES}
 _EXTRAS = ("output_attentions", "output_hidden_states", "output_logits", "output_scores")
-# Steps whose random numbers are drawn together: to call torch in each step would slow down small models.
-_DRAWN_AT_ONCE = 256
+_DRAWN_AT_ONCE = 256  # steps whose random numbers are drawn together: to call torch in each would slow small models
 
 
 def fused_generate(
@@ -74,22 +61,7 @@ def fused_generate(
     assistant_model: PreTrainedModel | None = None,
     **model_kwargs: Any,
 ) -> GenerateDecoderOnlyOutput | torch.Tensor:
-    """Generate with fused kernels; pass this to `generate` as `custom_generate`, which calls it.
-
-    Args:
-        model: A language model of this package.
-        input_ids: (B, P) the prompts.
-        logits_processor: What changes the scores, made by `generate` from its options.
-        stopping_criteria: What ends a text, made by `generate` from its options.
-        generation_config: All options.
-        synced_gpus: Whether processes wait for one another.
-        streamer: Receives each token.
-        assistant_model: The small model that guesses ahead in assisted decoding.
-        **model_kwargs: For `forward`.
-
-    Returns:
-        (B, P + new) ids, or what `return_dict_in_generate` asks for.
-    """
+    """Generate with fused kernels; pass this to `generate` as `custom_generate`, which calls it."""
     # 1. See whether the kernels can do what is asked for; if not, the ordinary loop does it.
     try:
         _check_call(input_ids, generation_config, synced_gpus or assistant_model is not None, model_kwargs)
@@ -97,9 +69,10 @@ def fused_generate(
         network = _checked(model)
     except _NotFusedError as reason:
         logger.info("Generation is left to the ordinary loop: %s.", reason)
+        own = {"logits_processor": logits_processor, "stopping_criteria": stopping_criteria}
         more = {"synced_gpus": synced_gpus, "streamer": streamer, "assistant_model": assistant_model, **model_kwargs}
-        more = {name: value for name, value in more.items() if value is not None}
-        return _ordinary(model, input_ids, logits_processor, stopping_criteria, generation_config, **more)
+        given = {name: value for name, value in more.items() if value is not None}
+        return _ordinary(model, input_ids, generation_config, **own, **given)
     # 2. Read the prompts by the model's own forward.
     outputs = network._prefill(input_ids, generation_config, model_kwargs)
     cache, scores = outputs.cache, outputs.logits[:, -1].float().numpy().copy()
@@ -126,18 +99,7 @@ class _NotFusedError(Exception):
     """Why the ordinary loop must do it."""
 
 
-def _fall_back(reason: str) -> NoReturn:
-    raise _NotFusedError(reason)
-
-
-def _ordinary(
-    model: Any,
-    input_ids: torch.Tensor,
-    logits_processor: LogitsProcessorList,
-    stopping_criteria: StoppingCriteriaList,
-    generation_config: GenerationConfig,
-    **more: Any,
-) -> Any:
+def _ordinary(model: Any, input_ids: torch.Tensor, generation_config: GenerationConfig, **more: Any) -> Any:
     """Do what `generate` would have done without `custom_generate`; `more` is what the loop and the model take."""
     mode = generation_config.get_generation_mode(more.get("assistant_model"))
     method = GENERATION_MODES_MAPPING[mode]
@@ -148,13 +110,7 @@ def _ordinary(
         )
     if mode == GenerationMode.ASSISTED_GENERATION:
         more["inputs_tensor"] = input_ids
-    return getattr(model, method)(
-        input_ids,
-        logits_processor=logits_processor,
-        stopping_criteria=stopping_criteria,
-        generation_config=generation_config,
-        **more,
-    )
+    return getattr(model, method)(input_ids, generation_config=generation_config, **more)
 
 
 def _check_call(
@@ -163,51 +119,41 @@ def _check_call(
     # An assistant is no mode of ours; it is among the partners.
     mode = config.get_generation_mode(None)
     if mode not in (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE):
-        _fall_back(f"the mode is {mode.value}")
+        raise _NotFusedError(f"the mode is {mode.value}")
     extras = [name for name in _EXTRAS if getattr(config, name)]
     if extras and config.return_dict_in_generate:
-        _fall_back(f"{extras[0]} is asked for")
+        raise _NotFusedError(f"{extras[0]} is asked for")
     more = set(model_kwargs) - _PREPARED
     if more:
-        _fall_back(f"forward is given {', '.join(sorted(more))}")
+        raise _NotFusedError(f"forward is given {', '.join(sorted(more))}")
     cache = next((model_kwargs[name] for name in CACHE_NAMES if name in model_kwargs), None)
     if not model_kwargs.get("use_cache") or not isinstance(cache, Cache):
-        _fall_back("there is no cache")
+        raise _NotFusedError("there is no cache")
     if any(type(layer) is not RecurrentStateLayer or layer.record_past for layer in cache.layers):
-        _fall_back("the cache is no recurrent state, or one that records its past")
+        raise _NotFusedError("the cache is no recurrent state, or one that records its past")
     if has_partners or config.is_assistant or input_ids.device.type != "cpu":
-        _fall_back("the tokens are not on one CPU, or another model takes part")
+        raise _NotFusedError("the tokens are not on one CPU, or another model takes part")
 
 
-_PROCESSORS: tuple[type[LogitsProcessor], ...] = (
-    RepetitionPenaltyLogitsProcessor,
-    MinLengthLogitsProcessor,
-    MinNewTokensLengthLogitsProcessor,
-    SuppressTokensLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
+_PROCESSORS: tuple[type, ...] = (
+    logits_process.RepetitionPenaltyLogitsProcessor,
+    logits_process.MinLengthLogitsProcessor,
+    logits_process.MinNewTokensLengthLogitsProcessor,
+    logits_process.SuppressTokensLogitsProcessor,
+    logits_process.TemperatureLogitsWarper,
+    logits_process.TopKLogitsWarper,
+    logits_process.TopPLogitsWarper,
 )
 
 
 @dataclass(frozen=True)
 class _Rules:
-    """How a token is chosen, and when a text ends.
-
-    Attributes:
-        filters: What is done to the scores.
-        ignored: How many tokens of the prompts the repetition penalty leaves out, as its processor has it.
-        banned: Lengths, each with the tokens that must not come before the text has it.
-        max_length: The length at which a text ends, prompt included.
-        end_tokens: Tokens that end a text.
-        pad_token: What follows the end.
-        do_sample: Whether a token is drawn, or the likeliest is taken.
-    """
+    """How a token is chosen, and when a text ends."""
 
     filters: "Filters"
-    ignored: int | torch.Tensor | None
-    banned: tuple[tuple[int, list[int]], ...]
-    max_length: int
+    ignored: int | torch.Tensor | None  # tokens of the prompts that the repetition penalty leaves out
+    banned: tuple[tuple[int, list[int]], ...]  # lengths, with the tokens that only texts as long may have next
+    max_length: int  # prompt included
     end_tokens: list[int]
     pad_token: int
     do_sample: bool
@@ -215,29 +161,27 @@ class _Rules:
     @classmethod
     def of(cls, processors: LogitsProcessorList, criteria: StoppingCriteriaList, config: GenerationConfig) -> "_Rules":
         """Read the rules from what `generate` prepared; fall back where there are others, or in another order."""
-        _check_processors(processors)
+        penalty, shortest, fewest, suppressed, warmth, top_k, top_p = _in_order(processors)
         lengths = [each.max_length for each in criteria if type(each) is MaxLengthCriteria]
         ends = [each.eos_token_id.tolist() for each in criteria if type(each) is EosTokenCriteria]
         if len(lengths) + len(ends) < len(criteria) or not lengths:
-            _fall_back(f"the text ends by {', '.join(type(each).__name__ for each in criteria)}")
+            raise _NotFusedError(f"the text ends by {', '.join(type(each).__name__ for each in criteria)}")
         if fused.kernels() is None:
-            _fall_back("the kernels need numba")
+            raise _NotFusedError("the kernels need numba")
         from ..kernels.cells.generation import Filters
 
-        found: dict[type, Any] = {type(each): each for each in processors}
-        penalty, top_p = found.get(RepetitionPenaltyLogitsProcessor), found.get(TopPLogitsWarper)
         banned = []
-        if (shortest := found.get(MinLengthLogitsProcessor)) is not None:
+        if shortest is not None:
             banned.append((shortest.min_length, shortest.eos_token_id.tolist()))
-        if (fewest := found.get(MinNewTokensLengthLogitsProcessor)) is not None:
+        if fewest is not None:
             banned.append((fewest.prompt_length_to_skip + fewest.min_new_tokens, fewest.eos_token_id.tolist()))
-        if (suppressed := found.get(SuppressTokensLogitsProcessor)) is not None:
+        if suppressed is not None:
             banned.append((sys.maxsize, suppressed.suppress_tokens.tolist()))
         return cls(
             filters=Filters(
                 penalty=1.0 if penalty is None else float(np.float32(penalty.penalty)),
-                temperature=float(getattr(found.get(TemperatureLogitsWarper), "temperature", 1.0)),
-                top_k=int(getattr(found.get(TopKLogitsWarper), "top_k", 0)),
+                temperature=1.0 if warmth is None else float(warmth.temperature),
+                top_k=0 if top_k is None else int(top_k.top_k),
                 top_p=1.0 if top_p is None else float(top_p.top_p),
                 least=1 if top_p is None else int(top_p.min_tokens_to_keep),
             ),
@@ -251,8 +195,7 @@ class _Rules:
 
     def banned_at(self, length: int) -> np.ndarray:
         """Return the tokens that must not follow a text of this length."""
-        tokens = [token for end, tokens in self.banned if length < end for token in tokens]
-        return np.array(tokens, dtype=np.int64)
+        return np.array([token for end, tokens in self.banned if length < end for token in tokens], dtype=np.int64)
 
     def seen(self, input_ids: torch.Tensor, vocab_size: int) -> np.ndarray:
         """Mark the tokens of the prompts, (B, V), if the penalty needs them; else return (B, 0)."""
@@ -266,22 +209,23 @@ class _Rules:
         return seen[:, :vocab_size].contiguous().numpy()
 
 
-def _check_processors(processors: LogitsProcessorList) -> None:
-    """Fall back unless all are known, each once, in the order in which `generate` makes them."""
+def _in_order(processors: LogitsProcessorList) -> list[Any]:
+    """Return the one of each known kind, or None; fall back unless `generate` could have made them in this order."""
     names = ", ".join(type(each).__name__ for each in processors)
     if any(type(each) not in _PROCESSORS for each in processors):
-        _fall_back(f"the logits processors are {names}")
+        raise _NotFusedError(f"the logits processors are {names}")
     places = [_PROCESSORS.index(type(each)) for each in processors]
     if places != sorted(set(places)):
-        _fall_back(f"the logits processors come in the order {names}")
+        raise _NotFusedError(f"the logits processors come in the order {names}")
     if any(getattr(each, "filter_value", -np.inf) != -np.inf for each in processors):
-        _fall_back("a filter_value is not -inf")
+        raise _NotFusedError("a filter_value is not -inf")
+    return [next((each for each in processors if type(each) is kind), None) for kind in _PROCESSORS]
 
 
 def _checked(model: PreTrainedModel) -> Any:
     """Return the model if the kernels can do what its forward does, else fall back."""
     if not isinstance(model, CausalLMMixin) or not isinstance(model.model, RecurrentModel):
-        _fall_back(f"{type(model).__name__} is no recurrent language model")
+        raise _NotFusedError(f"{type(model).__name__} is no recurrent language model")
     layers = model.model.layers
     own = (
         *((type(layer), RecurrentLayer) for layer in layers),
@@ -290,26 +234,25 @@ def _checked(model: PreTrainedModel) -> Any:
         *((type(model).forward, CausalLMMixin.forward), (type(model.model).forward, RecurrentModel.forward)),
     )
     if any(found is not expected for found, expected in own) or model.model.embed_tokens.max_norm is not None:
-        _fall_back("a part of the model is not the package's own, or its weights are made from others")
+        raise _NotFusedError("a part of the model is not the package's own, or its weights are made from others")
     if any(module.training for module in model.modules()):
-        _fall_back("the model is in training mode")
+        raise _NotFusedError("the model is in training mode")
     if any("forward" in module.__dict__ or _has_hook(module) for module in model.modules()):
-        _fall_back("the model has hooks")
+        raise _NotFusedError("the model has hooks")
     if torch.is_autocast_enabled("cpu") or torch._C._len_torch_dispatch_stack():
-        _fall_back("another dtype or kind of tensor is switched on")
+        raise _NotFusedError("another dtype or kind of tensor is switched on")
     if fused.kernels_for(*model.parameters()) is None:
-        _fall_back("the kernels take float32 or float64 on the CPU")
+        raise _NotFusedError("the kernels take float32 or float64 on the CPU")
     return model
 
 
 def _has_hook(module: nn.Module) -> bool:
-    """Return whether a hook could change what the module computes; those that collect hidden states do not."""
+    # Those that collect hidden states change nothing that the module computes.
     hooks: list[Callable[..., Any]] = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
     return any(hook.__module__ != "transformers.utils.output_capturing" for hook in hooks)
 
 
 def _decoder(model: Any, cache: Any, steps: int) -> "Decoder":
-    """Make what continues the texts from the state in the cache."""
     from ..kernels.cells.generation import Decoder, Layer
 
     layers = []

@@ -2,9 +2,8 @@
 
     P(class | text) = P(text | class) P(class) / sum_k P(text | k) P(k)                 Bayes' rule
 
-P(text | class) is a language model of that class's texts (`evaluation/language.py`), end of the text included, and
-P(class) how frequent the class is. Each model is trained on its own class alone; a new class is a new model, and the
-others stay.
+P(text | class) is a language model of that class's texts alone, end of the text included; P(class) is how frequent the
+class is. A new class is a new model, and the others stay.
 
     classifier = hfseq.GenerativeClassifier.train(texts, labels)         # a character n-gram model for each label
     classifier("guten Morgen")                                           # [{"label": "de", "score": 0.999}]
@@ -12,9 +11,8 @@ others stay.
 
     GenerativeClassifier({"en": "me/english-lm", "de": model}, tokenizer={"de": tokenizer})
 
-Probabilities of one text can only be compared if they are of the same thing. With one tokenizer for all classes they
-are. With several, each of which cuts the text into other tokens, they are as long as no tokenizer has unknown tokens
-(byte-level BPE has none): `<unk>` stands for any of many words, and so is cheaper to write than each of them.
+Classes with tokenizers of their own can be compared as long as none has unknown tokens (byte-level BPE has none):
+`<unk>` stands for any of many words, and so is cheaper to write than each of them.
 """
 
 import json
@@ -40,8 +38,7 @@ Answer: TypeAlias = list[dict[str, Any]]
 Make: TypeAlias = Callable[[list[list[int]], PreTrainedTokenizerBase], PreTrainedModel]
 
 _FILE = "generative_classifier.json"
-# Size of that file: room for 100,000 long labels.
-_MOST_BYTES = 16 << 20
+_MOST_BYTES = 16 << 20  # of that file: room for 100,000 long labels
 
 
 def ngram_model(documents: list[list[int]], tokenizer: PreTrainedTokenizerBase, *, order: int = 5) -> PreTrainedModel:
@@ -62,13 +59,7 @@ class GenerativeClassifier:
     Args:
         models: For each label a causal language model, or a folder or Hub id to load it from with its tokenizer.
         tokenizer: One for all, or for each label its own; not needed for labels whose model is loaded.
-        priors: P(class) of each label, before a text is seen; in any scale, as they are made to sum to 1. By default
-            all are equal.
-
-    Attributes:
-        models: The language model of each label.
-        tokenizers: The tokenizer of each label.
-        priors: P(class) of each label.
+        priors: P(class) of each label, in any scale, as they are made to sum to 1. By default all are equal.
     """
 
     def __init__(
@@ -80,19 +71,13 @@ class GenerativeClassifier:
         if len(models) < 2:
             raise ValueError(f"A classifier chooses between two labels or more, got {list(models)}.")
         if isinstance(tokenizer, Mapping) and (unknown := sorted(tokenizer.keys() - models.keys())):
-            raise ValueError(
-                f"tokenizer has the labels {unknown}, which have no model; the models' are {list(models)}."
-            )
+            raise ValueError(f"tokenizer has the labels {unknown}, which have no model: those are {list(models)}.")
         self.models: dict[str, PreTrainedModel] = {}
         self.tokenizers: dict[str, PreTrainedTokenizerBase] = {}
         for label, source in models.items():
             self.models[label], self.tokenizers[label] = _loaded(label, source, tokenizer)
+        self.labels = list(models)
         self.priors = _normalized(dict.fromkeys(models, 1.0) if priors is None else priors, self.labels)
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels, in the order of `models`."""
-        return list(self.models)
 
     @classmethod
     def train(
@@ -103,11 +88,9 @@ class GenerativeClassifier:
         make: Make = ngram_model,
         tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> "GenerativeClassifier":
-        """Make one language model for each label, of the texts that have it.
+        """Make one language model for each label, of the texts that have it; how often it occurs is its prior.
 
         Args:
-            texts: The training texts.
-            labels: The label of each text. How often each occurs is its prior.
             make: (token ids of each of a label's texts, with start and end; tokenizer) -> its language model. By
                 default counts n-grams up to 5 tokens (`functools.partial(ngram_model, order=3)`: up to 3).
             tokenizer: One for all labels. By default one of characters is trained on all texts.
@@ -128,25 +111,18 @@ class GenerativeClassifier:
         strings = text_list(texts)
         found = np.empty((len(strings), len(self.models)))
         # Encoded once for each tokenizer: often one serves all labels.
-        encoded: dict[int, list[list[int]]] = {}
+        tokenizers = {id(tokenizer): tokenizer for tokenizer in self.tokenizers.values()}
+        encoded = {key: encode(tokenizer, strings) for key, tokenizer in tokenizers.items()}
         for column, (label, model) in enumerate(self.models.items()):
-            tokenizer = self.tokenizers[label]
-            if id(tokenizer) not in encoded:
-                encoded[id(tokenizer)] = encode(tokenizer, strings)
-            surprisals = score_ids(model, encoded[id(tokenizer)])
+            surprisals = score_ids(model, encoded[id(self.tokenizers[label])])
             found[:, column] = np.log(self.priors[label]) - [values.sum() for values in surprisals]
         return found
 
     def __call__(self, texts: str | Iterable[str], top_k: int | None = 1) -> Answer | list[Answer]:
-        """Classify as `pipeline("text-classification")` does.
+        """Classify as `pipeline("text-classification")` does: {"label": ..., "score": P(class | text)}.
 
-        Args:
-            texts: One text, or several.
-            top_k: How many labels to return, the most probable first; None: all.
-
-        Returns:
-            For one text, `top_k` times {"label": ..., "score": P(class | text)}. For several texts, one of these each
-            if `top_k` is 1, else a list of them each.
+        One text gives a list of the `top_k` most probable labels (None: all); several texts one such list each, or
+        with `top_k=1` its only element.
         """
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k={top_k} would return no label: use 1 or more, or None for all.")
@@ -166,8 +142,8 @@ class GenerativeClassifier:
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
         for number, (label, model) in enumerate(self.models.items()):
-            model.save_pretrained(folder / _subfolder(number))
-            self.tokenizers[label].save_pretrained(folder / _subfolder(number))
+            model.save_pretrained(folder / f"class_{number}")  # not every label can name a folder
+            self.tokenizers[label].save_pretrained(folder / f"class_{number}")
         shared = [id(tokenizer) for tokenizer in self.tokenizers.values()]
         facts = {
             "labels": self.labels,
@@ -178,15 +154,10 @@ class GenerativeClassifier:
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str]) -> "GenerativeClassifier":
-        """Load a local folder that `save_pretrained` wrote.
-
-        Raises:
-            ValueError: If the file that describes the classes is missing or damaged.
-            UnsafeArtifactError: If a class has no safetensors weights, or a tokenizer that does not fit or does harm.
-        """
+        """Load a local folder that `save_pretrained` wrote; what is no safetensors file, or does harm, is refused."""
         facts = _read_facts(Path(folder) / _FILE)
         labels, owners = facts["labels"], facts["tokenizers"]
-        sources = {label: Path(folder) / _subfolder(number) for number, label in enumerate(labels)}
+        sources = {label: Path(folder) / f"class_{number}" for number, label in enumerate(labels)}
         # All files are checked before any of them is loaded.
         for label, owner in zip(labels, owners, strict=True):
             check_weights_folder(sources[label])
@@ -197,14 +168,12 @@ class GenerativeClassifier:
 
 
 def _read_facts(path: Path) -> dict[str, list[Any]]:
-    """Read what `save_pretrained` wrote about the classes, and check it before any of their files is opened."""
     if not path.is_file():
         raise ValueError(f"{path.parent} holds no {_FILE}: give a folder that save_pretrained wrote.")
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"{path} is damaged: it has {path.stat().st_size} bytes. Save the classifier again.")
     facts = read_json(path)
-    wrong = _wrong_fact(facts)
-    if wrong is not None:
+    if (wrong := _wrong_fact(facts)) is not None:
         raise ValueError(f"{path} is damaged: {wrong}. Save the classifier again.")
     return facts
 
@@ -217,7 +186,8 @@ def _wrong_fact(facts: dict[str, Any]) -> str | None:
         return "labels must be a list of strings"
     if not 2 <= len(labels) == len(set(labels)):
         return "labels must be two or more, each another"
-    if not isinstance(priors, list) or len(priors) != len(labels) or not all(map(_is_prior, priors)):
+    is_complete = isinstance(priors, list) and len(priors) == len(labels)
+    if not is_complete or not all(type(prior) in (int, float) and 0 < prior < float("inf") for prior in priors):
         return "priors must be a positive number for each label"
     if not isinstance(owners, list) or len(owners) != len(labels):
         return "tokenizers must be a number for each label"
@@ -225,15 +195,6 @@ def _wrong_fact(facts: dict[str, Any]) -> str | None:
         if type(owner) is not int or not 0 <= owner <= number or owners[owner] != owner:
             return f"tokenizers has {owner!r} for {labels[number]!r}, but it must be the number of its first label"
     return None
-
-
-def _is_prior(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < float("inf")
-
-
-def _subfolder(number: int) -> str:
-    """Name the folder of a class by its number, since not every label can name a folder."""
-    return f"class_{number}"
 
 
 def _loaded(

@@ -37,14 +37,11 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-import torch
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..evaluation.language import evaluating
 from ..models.base import load_with_weights_checked
 from ..tokenization.files import load_tokenizer
-
-Span = tuple[int, int]
 
 _SHOWN_AROUND = 30  # characters of a sentence that `ContextComparison` prints on each side of the word
 # Thai, Lao, Burmese, Khmer, kana and Han are written without spaces: there a word need not stand alone.
@@ -53,17 +50,12 @@ _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3
 
 @dataclass(frozen=True, eq=False)
 class ContextComparison:
-    """What `compare_contexts` found; printing it shows the table.
-
-    Args:
-        vectors: (n, D) float32, the word's vector in each of the n sentences.
-        cosines: (n, n) float64, between the vectors; exactly 1 where two vectors are the same to the bit.
-    """
+    """What `compare_contexts` found; printing it shows the table."""
 
     word: str
     sentences: tuple[str, ...]
-    vectors: np.ndarray
-    cosines: np.ndarray
+    vectors: np.ndarray  # (n, D) float32, the word's vector in each sentence
+    cosines: np.ndarray  # (n, n) float64, exactly 1 where two vectors are the same to the bit
 
     def __str__(self) -> str:
         numbers = range(1, len(self.sentences) + 1)
@@ -73,7 +65,7 @@ class ContextComparison:
         ]
         for number, row, sentence in zip(numbers, self.cosines, self.sentences, strict=True):
             values = "".join("       1" if cosine == 1 else f"{cosine:8.4f}" for cosine in row)
-            lines.append(f"{number:<3}{values}  {_excerpt(sentence, _find(self.word, sentence))}")
+            lines.append(f"{number:<3}{values}  {_excerpt(sentence, *_find(self.word, sentence))}")
         return "\n".join(lines)
 
 
@@ -93,13 +85,7 @@ def compare_contexts(
             encoder-decoder the encoder. It runs in evaluation mode without gradients and gets its mode back.
         word: The word, or several ("New York"). Capitals do not matter; it must stand as a whole word, except in
             scripts written without spaces.
-        sentences: Two or more.
-        tokenizer: The model's (fast) tokenizer. Needed beside a model, unless it has its own as a `Word2VecModel`
-            does; loaded with it from a folder or id.
-
-    Raises:
-        ValueError: If a sentence lacks the word, if the tokenizer does not know it, or if its vector is zero.
-        TypeError: If `sentences` is one string.
+        tokenizer: The model's (fast) tokenizer; needed beside a model that does not bring its own.
     """
     if not word.strip():
         raise ValueError(f"word must be a word, got {word!r}.")
@@ -116,7 +102,6 @@ def compare_contexts(
 def _loaded(
     model: PreTrainedModel | str | os.PathLike[str], tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return the part of the model that reads, and a tokenizer that knows where its tokens come from."""
     if isinstance(model, str | os.PathLike):
         tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
         model = load_with_weights_checked(AutoModel, model)
@@ -124,10 +109,7 @@ def _loaded(
     if tokenizer is None:
         raise ValueError(f"This {type(model).__name__} comes without its tokenizer: pass tokenizer=.")
     if not tokenizer.is_fast:
-        raise ValueError(
-            f"{type(tokenizer).__name__} does not say which characters a token comes from: pass a fast tokenizer, as "
-            "AutoTokenizer loads it."
-        )
+        raise ValueError(f"{type(tokenizer).__name__} does not say which characters a token is: pass a fast one.")
     backbone = cast(PreTrainedModel, model.base_model)
     if getattr(backbone.config, "is_encoder_decoder", False):
         backbone = cast(PreTrainedModel, backbone.get_encoder())
@@ -137,46 +119,31 @@ def _loaded(
 def _vector(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, word: str, sentence: str) -> np.ndarray:
     """Return (D,) float32; one sentence a call, so that no padding can change it."""
     encoded = tokenizer(sentence, return_offsets_mapping=True, return_tensors="pt")
-    tokens = _tokens(encoded["input_ids"][0], encoded["offset_mapping"][0], tokenizer, word, sentence)
+    start, end = _find(word, sentence)
+    first, last = encoded["offset_mapping"][0].T
+    tokens = (first < last) & (first < end) & (last > start)  # those that share a character with the word
+    if set(encoded["input_ids"][0, tokens].tolist()) <= {tokenizer.unk_token_id}:
+        found = sentence[start:end]
+        raise ValueError(f"The tokenizer does not know {found!r} in the sentence {sentence!r}: take a word it knows.")
     inputs = {name: encoded[name].to(model.device) for name in ("input_ids", "attention_mask") if name in encoded}
     hidden_states = model(**inputs).last_hidden_state[0, tokens]
     return hidden_states.double().mean(0).float().cpu().numpy()
 
 
-def _tokens(
-    input_ids: torch.Tensor, offsets: torch.Tensor, tokenizer: PreTrainedTokenizerBase, word: str, sentence: str
-) -> list[int]:
-    """Find the tokens that share a character with the word."""
-    start, end = _find(word, sentence)
-    spans = [(int(first), int(last)) for first, last in offsets]
-    tokens = [i for i, (first, last) in enumerate(spans) if first < min(last, end) and last > start]
-    if all(int(input_ids[token]) == tokenizer.unk_token_id for token in tokens):
-        raise ValueError(
-            f"The tokenizer does not know {sentence[start:end]!r} in the sentence {sentence!r}, so that its vector "
-            "would be that of any unknown word: choose a word of its vocabulary."
-        )
-    return tokens
-
-
-def _find(word: str, sentence: str) -> Span:
-    """Find where the word first stands in the sentence."""
+def _find(word: str, sentence: str) -> tuple[int, int]:
     for match in re.finditer(re.escape(word), sentence, re.IGNORECASE):
         start, end = match.span()
         if not _joined(sentence[:start], match[0]) and not _joined(match[0], sentence[end:]):
             return start, end
-    raise ValueError(
-        f"The sentence {sentence!r} does not contain {word!r} as a whole word: leave the sentence out, or give the "
-        "word in the form that all sentences share."
-    )
+    raise ValueError(f"{sentence!r} does not contain {word!r} as a whole word: leave it out, or give another form.")
 
 
 def _joined(left: str, right: str) -> bool:
     """Tell whether the last character of `left` and the first of `right` are within one word."""
     pair = left[-1:] + right[:1]
-    if len(pair) < 2 or _UNSPACED.search(pair):
-        return False
     # Marks count: a vowel sign of Hindi or a combining accent belongs to the letter before it.
-    return all(unicodedata.category(char)[0] in "LNM" or char == "_" for char in pair)
+    letters = [char for char in pair if unicodedata.category(char)[0] in "LNM" or char == "_"]
+    return len(letters) == 2 and not _UNSPACED.search(pair)
 
 
 def _cosines(vectors: np.ndarray, word: str, sentences: Sequence[str]) -> np.ndarray:
@@ -195,9 +162,8 @@ def _cosines(vectors: np.ndarray, word: str, sentences: Sequence[str]) -> np.nda
     return cosines
 
 
-def _excerpt(sentence: str, span: Span) -> str:
+def _excerpt(sentence: str, start: int, end: int) -> str:
     """Put the word in brackets, and cut a long sentence around it."""
-    start, end = span
     first, last = max(0, start - _SHOWN_AROUND), min(len(sentence), end + _SHOWN_AROUND)
     before = ("..." if first else "") + sentence[first:start]
     after = sentence[end:last] + ("..." if last < len(sentence) else "")

@@ -162,7 +162,7 @@ def test_a_transformer_reads_windows_whose_logits_fit_into_memory(monkeypatch):
     monkeypatch.setattr("hfseq.evaluation.language._TABLE_SIZE", 600 * V)
     model, sizes, (ids,) = transformer(16), [], random_documents(2000)
     read = model.token_log_probs
-    model.token_log_probs = lambda input_ids, *args: (sizes.append(input_ids.shape), read(input_ids, *args))[1]
+    model.token_log_probs = lambda ids, *args, **kwargs: (sizes.append(ids.shape), read(ids, *args, **kwargs))[1]
     (found,) = score_ids(model, [ids])
     assert {width for _, width in sizes} == {16} and 512 < max(size.numel() for size in sizes) <= 600
     assert_same(found[104:112], [next_surprisal(model, ids[96:t], ids[t]) for t in range(105, 113)])

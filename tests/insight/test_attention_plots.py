@@ -274,7 +274,7 @@ WEIGHTS = (softmax(2, 4, 7, 7), softmax(2, 4, 7, 7))
         ((WEIGHTS[0], softmax(2, 4, 7, 5)), {}, r"\(2, 4, 7, 7\) and \(2, 4, 7, 5\): draw them one by one"),
         ((softmax(4, 7, 7),), {}, r"must be \(B, heads, T, S\), or the only one \(B, T\), got \(4, 7, 7\)"),
         ((softmax(2, 7),) * 2, {}, r"or the only one \(B, T\), got \(2, 7\)"),
-        ((*WEIGHTS, softmax(2, 7)), {}, r"last of these 3 are the weights of attention pooling: draw .*\[:-1\]"),
+        ((*WEIGHTS, softmax(2, 7)), {}, r"last of 3 are weights of attention pooling: draw .*\[:-1\]"),
         ((softmax(2, 7),), {"key_tokens": TOKENS}, "without key_tokens"),
         (softmax(7), {}, r"or \(T, S\), got \(7,\)"),
         (softmax(7, 5), {}, "7 tokens look at 5, which is cross attention: give the latter as key_tokens"),

@@ -4,8 +4,8 @@
     tokens = tokenizer.convert_ids_to_tokens(inputs["input_ids"][0])
     attention(outputs.attentions, tokens, path="attention.png")
 
-A row of a map is a query, the token that looks; a column is a key, the token looked at. What one query gives to all
-keys sums to 1. Attention pooling has one weight for each token, which is drawn as a bar.
+A row of a map is a query, the token that looks; a column is a key, the token looked at. Attention pooling has one
+weight for each token, which is drawn as a bar.
 """
 
 import math
@@ -16,32 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from .figures import (
-    FRAME,
-    GREY,
-    check_path,
-    need_matplotlib,
-    new_figure,
-    one_warning_about_glyphs,
-    save_figure,
-    words_in,
-)
+from .figures import FRAME, GREY, check_path, need_matplotlib, new_figure, save_figure, warning_about_glyphs, words_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-SUFFIXES = (".png", ".svg", ".pdf")
-
-_COLOURS = "Blues"  # from white to dark: in order for colour-blind readers too, and on grey paper
-_BAR = "#1f6fb4"
 _CELL = 0.36  # inches; cells get smaller where one of the next two would be exceeded
 _LONGEST_SIDE = 8.0  # inches of one map
 _LARGEST_GRID = 24.0  # inches of all maps together
 _SHORTEST_SIDE = 0.6  # inches; where maps would get smaller than this, the grid gets larger instead
 _PAD = 0.07  # inches around a map and its labels
-_BARS = (12.0, 2.0)  # inches: how wide bars may get together, and how high
 _FONT_SIZES = (5.0, 9.0)  # points
 _LINE = 1.15  # what a line of text takes, in sizes of its font
 _LONGEST_LABEL = 24  # characters
@@ -83,18 +69,9 @@ def attention(
         row: Which text of the batch.
         attention_mask: (B, S), 0 at padding, which is left out. In cross attention it is the mask of the keys.
         path: A .png, .svg or .pdf file to draw into.
-
-    Returns:
-        The figure, to change or to save once more with `savefig`.
-
-    Raises:
-        ValueError: If there are no weights, if tokens or mask do not fit them, if a layer, head or row is not there,
-            or if the suffix is none of the allowed.
-        TypeError: If `attentions` holds no tensors, or if `tokens` is one string.
-        ImportError: If matplotlib is missing.
     """
     if path is not None:
-        check_path(path, SUFFIXES)
+        check_path(path, (".png", ".svg", ".pdf"))
     need_matplotlib("Attention is")
     stacks, pooled = _stacks(attentions)
     (text,) = _chosen("row", row, len(stacks[0]))
@@ -103,13 +80,15 @@ def attention(
     weights = torch.stack([stacks[number][text] for number in numbers]).detach().float().cpu().numpy()
     weights, head_names = _heads(weights, heads)
     weights, queries, keys = _tokens(weights, tokens, key_tokens, real, pooled)
-    _check_weights(weights)
+    low, high = float(weights.min()), float(weights.max())
+    if not 0 <= low <= high < math.inf:  # NaN is not in order with anything
+        raise ValueError(f"Weights are finite and not negative, got {low:g} to {high:g}: hand over the softmax.")
     layer_names = tuple(f"layer {number}" for number in numbers)
     if isinstance(attentions, torch.Tensor):  # alone, it does not tell which layer it is, and a matrix not which head
         layer_names = ("",) * len(numbers)
         head_names = head_names if attentions.dim() > 2 else ("",)
     maps = _Maps(weights, layer_names, head_names, queries, keys)
-    with one_warning_about_glyphs("install a font such as Noto Sans CJK"):
+    with warning_about_glyphs("install a font such as Noto Sans CJK"):
         figure = _bars(maps, title) if pooled else _grid(maps, title)
         if path is not None:
             save_figure(figure, path)
@@ -120,14 +99,14 @@ def _stacks(attentions: torch.Tensor | Sequence[torch.Tensor]) -> tuple[list[tor
     """Return each layer as (B, heads, T, S), and whether this is pooling, as (B, 1, 1, S)."""
     if isinstance(attentions, torch.Tensor):
         if attentions.dim() not in (2, 3, 4):
-            raise ValueError(f"A tensor must be (B, heads, T, S), (heads, T, S) or (T, S), got {_shape(attentions)}.")
+            raise ValueError(f"A tensor is (B, heads, T, S), (heads, T, S) or (T, S), got {tuple(attentions.shape)}.")
         return [attentions[(None,) * (4 - attentions.dim())]], False
     _check_layers(attentions)
     first = attentions[0]
     if len(attentions) == 1 and first.dim() == 2:
         return [first[:, None, None]], True
     if first.dim() != 4:
-        raise ValueError(f"Each layer must be (B, heads, T, S), or the only one (B, T), got {_shape(first)}.")
+        raise ValueError(f"Each layer must be (B, heads, T, S), or the only one (B, T), got {tuple(first.shape)}.")
     return list(attentions), False
 
 
@@ -138,10 +117,8 @@ def _check_layers(attentions: Any) -> None:
             "transformers' own also need attn_implementation='eager' when they are loaded)."
         )
     if not isinstance(attentions, tuple | list):
-        raise TypeError(
-            f"attentions must be a tensor or a tuple of them, got {type(attentions).__name__}: hand over "
-            "outputs.attentions."
-        )
+        given = type(attentions).__name__
+        raise TypeError(f"attentions must be a tensor or a tuple of them, got {given}: hand over outputs.attentions.")
     others = [type(layer).__name__ for layer in attentions if not isinstance(layer, torch.Tensor)]
     if others:
         raise TypeError(
@@ -149,27 +126,16 @@ def _check_layers(attentions: Any) -> None:
             "returns has a tuple for each step: call the model once on the whole text."
         )
     if attentions[0].dim() == 4 and attentions[-1].dim() == 2:
-        raise ValueError(
-            f"The last of these {len(attentions)} are the weights of attention pooling: draw outputs.attentions[:-1] "
-            "and outputs.attentions[-1:], a picture each."
-        )
-    shapes = dict.fromkeys(_shape(layer) for layer in attentions)
+        raise ValueError(f"The last of {len(attentions)} are weights of attention pooling: draw [:-1] and [-1:].")
+    shapes = dict.fromkeys(str(tuple(layer.shape)) for layer in attentions)
     if len(shapes) > 1:
-        raise ValueError(
-            f"The layers of one picture have one shape, got {' and '.join(shapes)}: draw them one by one."
-        )
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return str(tuple(tensor.shape))
+        raise ValueError(f"Layers of one picture have one shape, got {' and '.join(shapes)}: draw them one by one.")
 
 
 def _chosen(what: str, numbers: int | Sequence[int] | None, count: int) -> list[int]:
     """Turn the numbers that were asked for into numbers from 0."""
     places = range(count)
-    if numbers is None:
-        return list(places)
-    wanted = [numbers] if isinstance(numbers, int) else list(numbers)
+    wanted = [numbers] if isinstance(numbers, int) else list(places if numbers is None else numbers)
     absent = [number for number in wanted if number not in range(-count, count)]
     if absent or not wanted:
         asked = f"There is no {what} {absent[0]!r}" if absent else f"No {what} was asked for"
@@ -178,7 +144,6 @@ def _chosen(what: str, numbers: int | Sequence[int] | None, count: int) -> list[
 
 
 def _heads(weights: np.ndarray, heads: int | Sequence[int] | str | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Choose heads: (layers, heads, T, S) -> (layers, chosen heads, T, S) and their names."""
     count = weights.shape[1]
     if isinstance(heads, str):
         if heads != "mean":
@@ -193,8 +158,8 @@ def _real(mask: torch.Tensor | None, text: int, shape: tuple[int, int]) -> np.nd
     if mask is None:
         return np.ones(shape[1], dtype=bool)
     masks = torch.as_tensor(mask)
-    if tuple(masks.shape) != shape:
-        raise ValueError(f"attention_mask must be (B, S) = {shape}, as the weights are, got {_shape(masks)}.")
+    if (given := tuple(masks.shape)) != shape:
+        raise ValueError(f"attention_mask must be (B, S) = {shape}, as the weights are, got {given}.")
     real = masks[text].bool().cpu().numpy()
     if not real.any():
         raise ValueError(f"Text {text} of the batch is nothing but padding: choose another row.")
@@ -204,7 +169,7 @@ def _real(mask: torch.Tensor | None, text: int, shape: tuple[int, int]) -> np.nd
 def _tokens(
     weights: np.ndarray, tokens: Sequence[str], key_tokens: Sequence[str] | None, real: np.ndarray, pooled: bool
 ) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
-    """Return the weights without padding, the names of their queries, the names of their keys."""
+    """Return the weights without padding, and the names of their queries and keys."""
     queries, keys = weights.shape[2:]
     if pooled:
         if key_tokens is not None:
@@ -221,9 +186,7 @@ def _tokens(
 
 def _names(what: str, tokens: Sequence[str], real: np.ndarray) -> tuple[str, ...]:
     if isinstance(tokens, str):
-        raise TypeError(
-            f"{what} must be a list of strings, got the string {tokens!r}: split it as the tokenizer does."
-        )
+        raise TypeError(f"{what} must be a list of strings, got the string {tokens!r}: split it into tokens.")
     if len(tokens) == len(real):
         return tuple(str(token) for token, kept in zip(tokens, real, strict=True) if kept)
     if len(tokens) == real.sum():
@@ -235,15 +198,6 @@ def _names(what: str, tokens: Sequence[str], real: np.ndarray) -> tuple[str, ...
     )
 
 
-def _check_weights(weights: np.ndarray) -> None:
-    low, high = float(weights.min()), float(weights.max())
-    if not 0 <= low <= high < math.inf:  # NaN is not in order with anything
-        raise ValueError(
-            f"Attention weights are finite and not negative, got {low:g} to {high:g}: hand over what the softmax "
-            "gives."
-        )
-
-
 def _grid(maps: _Maps, title: str | None) -> "Figure":
     layers, heads, queries, keys = maps.weights.shape
     longer = max(queries, keys)
@@ -252,8 +206,12 @@ def _grid(maps: _Maps, title: str | None) -> "Figure":
     width, height = keys * cell, queries * cell
     figure = new_figure(heads * width + 3, layers * height + 3, _PAD)
     panels = figure.subplots(layers, heads, squeeze=False)
+    highest = float(maps.weights.max()) or 1.0
     for axes, weights in zip(panels.flat, maps.weights.reshape(-1, queries, keys), strict=True):
-        _draw_map(axes, weights, float(maps.weights.max()))
+        # "antialiased" keeps cells sharp, and thin lines alive where cells are smaller than pixels.
+        axes.imshow(weights, cmap="Blues", vmin=0, vmax=highest, aspect="auto", interpolation="antialiased")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_color(FRAME)
     for axes, name in zip(panels[0], maps.heads, strict=True):
         axes.set_title(name, fontsize=_FONT_SIZES[1], color=GREY)
     for axes, name in zip(panels[:, 0], maps.layers, strict=True):
@@ -263,34 +221,23 @@ def _grid(maps: _Maps, title: str | None) -> "Figure":
         _label(axes.xaxis, maps.keys, cell, across=True)
     figure.supylabel("queries", fontsize=8, color=GREY)
     figure.supxlabel("keys", fontsize=8, color=GREY)
-    _draw_scale(panels[0, -1], width)
+    # One colour bar for all, to the right of the map in the corner.
+    inset = panels[0, -1].inset_axes((1 + 0.14 / width, 0, 0.12 / width, 1))
+    scale = figure.colorbar(panels[0, -1].images[0], cax=inset)
+    scale.outline.set_edgecolor(FRAME)
+    scale.ax.tick_params(labelsize=7, color=FRAME, length=2)
     _finish(figure, panels[0, 0], title, (heads * width, layers * height), (heads, layers))
     for axes in panels.flat:
         axes.set_aspect("equal")  # so they are already; this keeps them so if the figure gets another size
     return figure
 
 
-def _draw_map(axes: "Axes", weights: np.ndarray, highest: float) -> None:
-    # "antialiased" keeps cells sharp, and thin lines alive where cells are smaller than pixels.
-    axes.imshow(weights, cmap=_COLOURS, vmin=0, vmax=highest or 1.0, aspect="auto", interpolation="antialiased")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_color(FRAME)
-
-
-def _draw_scale(axes: "Axes", width: float) -> None:
-    """Draw one colour bar for all, to the right of this map of so many inches."""
-    inset = axes.inset_axes((1 + 0.14 / width, 0, 0.12 / width, 1))
-    scale = axes.figure.colorbar(axes.images[0], cax=inset)
-    scale.outline.set_edgecolor(FRAME)
-    scale.ax.tick_params(labelsize=7, color=FRAME, length=2)
-
-
 def _bars(maps: _Maps, title: str | None) -> "Figure":
-    pitch = min(_CELL, _BARS[0] / len(maps.keys))
-    width, height = len(maps.keys) * pitch, _BARS[1]
+    pitch = min(_CELL, 12.0 / len(maps.keys))
+    width, height = len(maps.keys) * pitch, 2.0
     figure = new_figure(width + 3, height + 3, _PAD)
     axes = figure.add_subplot()
-    axes.bar(range(len(maps.keys)), maps.weights[0, 0, 0], color=_BAR)
+    axes.bar(range(len(maps.keys)), maps.weights[0, 0, 0], color="#1f6fb4")
     axes.set_xlim(-0.5, len(maps.keys) - 0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FRAME)
@@ -325,13 +272,7 @@ def _shown(token: str) -> str:
 def _finish(
     figure: "Figure", axes: "Axes", title: str | None, inner: tuple[float, float], counts: tuple[int, int]
 ) -> None:
-    """Give the maps their size in inches, and the figure what labels need besides.
-
-    Args:
-        axes: One of the maps, which are all of one size.
-        inner: Width and height of all maps together.
-        counts: How many maps lie side by side, and how many above each other.
-    """
+    """Give the maps, of which `axes` is one, `inner` inches together, and the figure what labels need besides."""
     if title:
         figure.suptitle(title, wrap=True, **words_in(13))
     figure.draw_without_rendering()  # the layout finds out what labels take

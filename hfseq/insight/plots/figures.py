@@ -1,4 +1,4 @@
-"""What the pictures share: colours, fonts of many scripts, files, and figures without pyplot and its global state."""
+"""What the pictures share: colours, fonts of many scripts, files, and figures without pyplot's global state."""
 
 import os
 import warnings
@@ -15,17 +15,8 @@ GREY = "#6b6b6b"  # of what is said beside a picture
 FRAME = "#d9d9d9"
 # matplotlib's own font knows Latin, Greek, Cyrillic and Arabic; the others where they are installed.
 _FAMILIES = (
-    "DejaVu Sans",
-    "Noto Sans",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Noto Sans Devanagari",
-    "Noto Sans Thai",
-    "Noto Sans Hebrew",
-    "Arial Unicode MS",
-    "Microsoft YaHei",
-    "PingFang SC",
-    "Nirmala UI",
+    *("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Thai"),
+    *("Noto Sans Hebrew", "Arial Unicode MS", "Microsoft YaHei", "PingFang SC", "Nirmala UI"),
 )
 
 
@@ -64,21 +55,16 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     figure.savefig(path, dpi=DPI, metadata=undated)
 
 
-def font_families() -> list[str]:
-    """List the installed fonts in which matplotlib looks for a character, one after the other."""
-    from matplotlib import font_manager
-
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return [family for family in _FAMILIES if family in installed]
-
-
 def words_in(size: float) -> dict[str, Any]:
     """Return the options of a text in any script, in which `$` starts no formula."""
-    return {"fontsize": size, "family": font_families(), "parse_math": False}
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return {"fontsize": size, "family": [name for name in _FAMILIES if name in installed], "parse_math": False}
 
 
 @contextmanager
-def one_warning_about_glyphs(cure: str) -> Iterator[None]:
+def warning_about_glyphs(cure: str) -> Iterator[None]:
     """Say once what helps, where matplotlib warns for each character and size."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -88,6 +74,4 @@ def one_warning_about_glyphs(cure: str) -> Iterator[None]:
         if str(warning.message) not in missing:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     if missing:
-        warnings.warn(
-            f"No font that matplotlib found has all characters of these words ({missing[0]}): {cure}.", stacklevel=2
-        )
+        warnings.warn(f"No font found has all characters of these words ({missing[0]}): {cure}.", stacklevel=2)

@@ -2,21 +2,19 @@
 
     plot_words(vectors, {"days": ["monday", ...], "numbers": ["one", ...]}, path="words.html")
 
-`.html` is one file that needs no network: hover a word to see its nearest neighbours, turn the wheel, drag. `.png`,
-`.svg` and `.pdf` are drawn by matplotlib (`pip install 'hfseq[plots]'`).
-
-A map of hundreds of dimensions on two cannot be true everywhere. t-SNE and UMAP keep neighbourhoods, and say nothing
-about distances between far groups; PCA keeps the two directions of greatest spread, and lets groups overlap.
+`.html` is one file that needs no network; `.png`, `.svg` and `.pdf` are drawn by matplotlib. A map of hundreds of
+dimensions on two cannot be true everywhere: t-SNE and UMAP keep neighbourhoods, and say nothing about distances
+between far groups; PCA keeps the two directions of greatest spread, and lets groups overlap.
 """
 
 import colorsys
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,16 +22,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
-from .figures import (
-    FRAME,
-    GREY,
-    check_path,
-    need_matplotlib,
-    new_figure,
-    one_warning_about_glyphs,
-    save_figure,
-    words_in,
-)
+from .figures import FRAME, GREY, check_path, need_matplotlib, new_figure, save_figure, warning_about_glyphs, words_in
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,17 +33,11 @@ if TYPE_CHECKING:
 Method: TypeAlias = Literal["tsne", "pca", "umap"]
 Words: TypeAlias = Sequence[str] | Mapping[str, Sequence[str]]
 
-DRAWN_BY_DEFAULT = 100
-FEWEST_WORDS = 3
 NEIGHBOURS = 5
-SUFFIXES = (".html", ".png", ".svg", ".pdf")
-
 _TITLES: dict[Method, str] = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
 # Dark enough for small text on white, and told apart by colour-blind readers as far as ten colours can be.
 _HUES = ("#1f6fb4", "#c8501e", "#0a7d5a", "#a4317f", "#7a5b00", "#5646b8", "#b3263a", "#00748c", "#4f7a12", "#5a5a5a")
-_BRIGHTEST = 0.42  # of 1 = white
 _MARGIN = 0.06  # of the longer side of the cloud
-_DOT_SIZE = 6.0  # points
 _RINGS = (5.0, 12.0, 22.0, 34.0, 48.0)  # points from a dot to its label
 
 
@@ -62,17 +45,12 @@ _RINGS = (5.0, 12.0, 22.0, 34.0, 48.0)  # points from a dot to its label
 class WordMap:
     """Words on a plane, as `plot_words` lays them out.
 
-    Args:
-        clusters: The cluster of each of the n words; None where none were given.
-        coordinates: (n, 2).
-        neighbours: For each word the nearest others among `words` with their cosines, nearest first. They are
-            measured in the space of the vectors, not on the plane.
-        method: How the plane was found.
+    `neighbours` are for each word the nearest others of the map with their cosines, in the space of the vectors.
     """
 
     words: tuple[str, ...]
-    clusters: tuple[str | None, ...]
-    coordinates: np.ndarray
+    clusters: tuple[str | None, ...]  # of each word
+    coordinates: np.ndarray  # (n, 2)
     neighbours: tuple[tuple[tuple[str, float], ...], ...]
     method: Method
     title: str | None = None
@@ -104,21 +82,13 @@ def plot_words(
         method: "tsne", "pca", or "umap" (`pip install umap-learn`).
         path: A file to draw into, see `WordMap.save`.
         seed: The same seed gives the same picture.
-
-    Returns:
-        The map: coordinates, neighbours, and `save` for more files.
-
-    Raises:
-        ValueError: If words are unknown, given twice or too few, or if method or suffix is none of the allowed.
-        TypeError: If `words` or a cluster is one string.
-        ImportError: If a package is missing that the method or the suffix needs.
     """
     if method not in get_args(Method):
         raise ValueError(f"method must be one of {', '.join(get_args(Method))}; got {method!r}.")
     if path is not None:
         _writer(path)  # before the work, not after it
     if words is None:  # a row that is set aside has no key
-        words = [word for word in vectors.index_to_key if word is not None][:DRAWN_BY_DEFAULT]
+        words = [word for word in vectors.index_to_key if word is not None][:100]
     drawn, clusters = _flat(words)
     _check_words(drawn, vectors)
     units = _unit_rows(np.stack([np.asarray(vectors[word], dtype=np.float64) for word in drawn]), drawn)
@@ -132,11 +102,10 @@ def plot_words(
 
 def _flat(words: Words) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
     """Return the words, and the cluster of each."""
-    groups: Iterable[tuple[str | None, Sequence[str]]]
-    groups = words.items() if isinstance(words, Mapping) else [(None, words)]
+    groups: Mapping[Any, Sequence[str]] = words if isinstance(words, Mapping) else {None: words}
     drawn: list[str] = []
     clusters: list[str | None] = []
-    for name, group in groups:
+    for name, group in groups.items():
         if isinstance(group, str):
             raise TypeError(f"words must be lists of strings, got the string {group!r}: put it into a list.")
         drawn += group
@@ -152,12 +121,9 @@ def _check_words(words: tuple[str, ...], vectors: "KeyedVectors") -> None:
     if unknown:
         lower = [str(word).lower() for word in unknown if str(word).lower() in vectors]
         hint = f" (there is {_listed(lower)})" if lower else ""
-        raise ValueError(
-            f"There is no vector for {_listed(unknown)}{hint}: leave them out, as with "
-            "[word for word in words if word in vectors]."
-        )
-    if len(words) < FEWEST_WORDS:
-        raise ValueError(f"A map needs {FEWEST_WORDS} words or more, got {len(words)}.")
+        raise ValueError(f"There is no vector for {_listed(unknown)}{hint}: leave them out, see `word in vectors`.")
+    if len(words) < 3:
+        raise ValueError(f"A map needs 3 words or more, got {len(words)}.")
 
 
 def _listed(words: Sequence[str], limit: int = 10) -> str:
@@ -212,8 +178,7 @@ def _neighbours(units: np.ndarray, words: Sequence[str]) -> tuple[tuple[tuple[st
 
 
 def _writer(path: str | os.PathLike[str]) -> Callable[[WordMap, Path], None]:
-    """Choose the function that draws files of this suffix."""
-    suffix = check_path(path, SUFFIXES)
+    suffix = check_path(path, (".html", ".png", ".svg", ".pdf"))
     if suffix == ".html":
         return _write_html
     need_matplotlib(f"{suffix} files are", ", or choose .html")
@@ -221,23 +186,20 @@ def _writer(path: str | os.PathLike[str]) -> Callable[[WordMap, Path], None]:
 
 
 def _cluster_colours(word_map: WordMap) -> dict[str | None, str]:
-    """Give each cluster a colour, in order of appearance."""
     names = list(dict.fromkeys(word_map.clusters))
     if len(names) <= len(_HUES):
         return dict(zip(names, _HUES, strict=False))
-    wheel = [colorsys.hls_to_rgb(i / len(names), (0.3, 0.42)[i % 2], 0.7) for i in range(len(names))]
-    return {name: _readable(np.array(rgb)) for name, rgb in zip(names, wheel, strict=True)}
+    return {name: _hue(i, len(names)) for i, name in enumerate(names)}
 
 
-def _readable(rgb: np.ndarray) -> str:
-    """Write the colour as #rrggbb, darker if it is too light for text on white, as yellow and cyan are."""
-    brightness = float(rgb @ (0.2126, 0.7152, 0.0722))
-    dark = rgb * min(1.0, _BRIGHTEST / brightness)
+def _hue(number: int, count: int) -> str:
+    """Return a colour of the wheel as #rrggbb, darker if it is too light for text on white, as yellow and cyan are."""
+    rgb = np.array(colorsys.hls_to_rgb(number / count, (0.3, 0.42)[number % 2], 0.7))
+    dark = rgb * min(1.0, 0.42 / float(rgb @ (0.2126, 0.7152, 0.0722)))
     return "#" + "".join(f"{round(255 * part):02x}" for part in dark)
 
 
 def _legend(word_map: WordMap) -> dict[str, str]:
-    """Return the colours by cluster, if there are clusters."""
     return {name: colour for name, colour in _cluster_colours(word_map).items() if name is not None}
 
 
@@ -249,32 +211,22 @@ def _percentages(coordinates: np.ndarray) -> np.ndarray:
 
 
 def _write_html(word_map: WordMap, path: Path) -> None:
-    environment = Environment(
-        loader=PackageLoader("hfseq.insight.plots", "."), autoescape=True, undefined=StrictUndefined
-    )
+    templates = PackageLoader("hfseq.insight.plots", ".")
+    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
     colours = _cluster_colours(word_map)
     place = {word: i for i, word in enumerate(word_map.words)}
-    words = [
-        {
-            "text": word,
-            "cluster": cluster or "",
-            "colour": colours[cluster],
-            "x": round(float(x), 3),
-            "y": round(float(y), 3),
-            "near": [[place[other], round(cosine, 3)] for other, cosine in near],
-        }
-        for word, cluster, (x, y), near in zip(
-            word_map.words, word_map.clusters, _percentages(word_map.coordinates), word_map.neighbours, strict=True
-        )
-    ]
-    template = environment.get_template("word_map.html")
-    html = template.render(title=word_map.title or "", caption=word_map.caption, words=words, legend=_legend(word_map))
+    near = [[[place[word], round(cosine, 3)] for word, cosine in words] for words in word_map.neighbours]
+    points = _percentages(word_map.coordinates).round(3).tolist()
+    html = environment.get_template("word_map.html").render(
+        {"title": word_map.title or "", "caption": word_map.caption, "legend": _legend(word_map), "colours": colours},
+        words=list(zip(word_map.words, word_map.clusters, points, near, strict=True)),
+    )
     path.write_text(html, encoding="utf-8")
 
 
 def _write_figure(word_map: WordMap, path: Path) -> None:
     cure = "save as .html, which uses the fonts of the browser, or install a font such as Noto Sans CJK"
-    with one_warning_about_glyphs(cure):
+    with warning_about_glyphs(cure):
         save_figure(_figure(word_map), path)
 
 
@@ -283,7 +235,8 @@ def _figure(word_map: WordMap) -> "Figure":
     width = min(24.0, math.sqrt(max(40.0, 0.75 * count) * 1.3))
     figure = new_figure(width, width / 1.3)
     axes = figure.add_subplot()
-    colours = [_cluster_colours(word_map)[cluster] for cluster in word_map.clusters]
+    of_clusters = _cluster_colours(word_map)
+    colours = [of_clusters[cluster] for cluster in word_map.clusters]
     x, y = word_map.coordinates.T
     axes.scatter(x, y, s=16, c=colours, linewidths=0, zorder=2)
     axes.set_aspect("equal", adjustable="datalim")
@@ -341,10 +294,7 @@ def _draw_labels(figure: "Figure", axes: "Axes", word_map: WordMap, colours: Seq
 def _label_offsets(dots: np.ndarray, sizes: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """Find (n, 2) from each dot to the middle of its label: of some places around it the one that covers least.
 
-    Args:
-        dots: (n, 2) places of the dots, in points.
-        sizes: (n, 2) widths and heights of the labels.
-        frame: Left, bottom, right and top of the picture.
+    In points: `dots` and `sizes` of the labels are (n, 2), `frame` is left, bottom, right and top of the picture.
     """
     directions = np.array([(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)])
     rings = np.repeat(_RINGS, len(directions))[:, None]  # (K, 1)
@@ -355,7 +305,7 @@ def _label_offsets(dots: np.ndarray, sizes: np.ndarray, frame: np.ndarray) -> np
             others = np.arange(len(dots)) != i
             tried = sides * (size / 2 + rings)  # (K, 2)
             covered = _overlaps(dot + tried, size, (dots + offsets)[others], sizes[others])
-            covered += _overlaps(dot + tried, size, dots[others], np.full((others.sum(), 2), _DOT_SIZE)) * 5
+            covered += _overlaps(dot + tried, size, dots[others], np.full((others.sum(), 2), 6.0)) * 5
             inside = np.minimum(dot + tried + size / 2, frame[2:]) - np.maximum(dot + tried - size / 2, frame[:2])
             outside = size.prod() - inside.clip(0).prod(1)
             # A farther place costs a little, so that it is taken only where a nearer one would cover something.
