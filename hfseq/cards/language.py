@@ -1,12 +1,10 @@
 """What the cards of all language models say, whether they write or fill in: texts, tokens, network, runs."""
 
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-from huggingface_hub.dataclasses import strict
-
-from .facts import FREE, MEASURED, Network, NetworkFacts, SeedRun, SplitSource
+from .facts import FREE, MEASURED, Network, NetworkFacts, SeedRun, SplitSource, checked
 
 CHARACTER_KINDS = ("char",)
 WORD_KINDS = ("word_with_space", "whitespace")
@@ -24,84 +22,65 @@ def shown_metrics(kind: str) -> tuple[str, ...]:
     return ("perplexity",) if kind in WORD_KINDS else ("bits_per_character", "perplexity")
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class LanguageArchitecture(Network):
     """The network of a language model."""
 
-    tied: bool
-    """Whether the output weights are the embeddings."""
-    options: dict[str, str]
-    """What else the settings say of the network, as they spell it: dropout_kind -> locked."""
+    tied: bool  # whether the output weights are the embeddings
+    options: dict[str, str]  # what else the settings say of the network, as they spell it: dropout_kind -> locked
     context: int | None = None
     """Tokens that it reads at once, and sees at most; None: a state carries all that it has read."""
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class TokenFacts:
     """What a token is."""
 
-    kind: str
-    """See `hfseq.tokenization`."""
+    kind: str  # see `hfseq.tokenization`
     vocabulary_size: int
     lowercase: bool
-    writes_start: bool
-    """Whether each document begins with the start token."""
-    writes_end: bool
-    """Whether each document ends with the end token, which is then predicted as any other."""
+    writes_start: bool  # whether each document begins with the start token
+    writes_end: bool  # whether each document ends with the end token, which is then predicted as any other
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class TextSize:
     """One split."""
 
     documents: int
-    tokens: int
-    """Start and end tokens that are written among them."""
+    tokens: int  # start and end tokens that are written among them
     characters: int
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class TextFacts(SplitSource):
     """What the model was trained and evaluated on."""
 
-    documents: Literal["rows", "lines", "whole"]
-    """What a document is."""
+    documents: Literal["rows", "lines", "whole"]  # what a document is
     splits: dict[str, TextSize]
-    conditions: list[str] = field(default_factory=list, metadata=FREE)
-    """The labels that texts are written on."""
+    conditions: list[str] = field(default_factory=list, metadata=FREE)  # the labels that texts are written on
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class TrainingFacts:
     """How the model was trained."""
 
-    carry: Literal["stream", "document", "none"]
-    """What the state goes on over, see `StreamTrainingArguments`."""
-    window: int
-    """Tokens between two cuts of the graph."""
-    batch_size: int
-    """Texts side by side in one update."""
+    carry: Literal["stream", "document", "none"]  # what the state goes on over, see `StreamTrainingArguments`
+    window: int  # tokens between two cuts of the graph
+    batch_size: int  # texts side by side in one update
     epochs: float
     optimizer: str
     learning_rate: float
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class LanguageRun(SeedRun):
     """One training run; its metrics are those of the evaluated split."""
 
-    others: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Another split that was scored -> its metrics."""
+    others: dict[str, dict[str, float]] = field(default_factory=dict)  # another split that was scored -> its metrics
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class LanguageFacts(NetworkFacts):
     """What the cards of all language models say, whether they write or fill in."""
 

@@ -8,8 +8,7 @@ from typing import Any
 from .facts import Facts
 from .parts import mean_text, number, title
 
-Column = tuple[str, Callable[[Any], str]]
-"""Title, and what a card's facts say below it."""
+Column = tuple[str, Callable[[Any], str]]  # title, and what a card's facts say below it
 
 
 def seed_list(facts: Facts) -> str:
@@ -80,11 +79,9 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 class ResultsTable:
     """The table of README that has a row for each card of a task."""
 
-    name: str
-    """What the rows are, e.g. "taggers"; README has the table between the markers of this name."""
+    name: str  # what the rows are, e.g. "taggers"; README has the table between the markers of this name
     columns: Sequence[Column]
-    expectation: Callable[[Any], str] = first_result
-    """What a run is expected to score, from the facts of one card."""
+    expectation: Callable[[Any], str] = first_result  # what a run is expected to score, from the facts of one card
 
     def render(self, cards: Iterable[Facts]) -> str:
         """Write a row for each card, then the command of each; a sentence while there is none."""

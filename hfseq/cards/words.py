@@ -33,7 +33,6 @@ class CardWords:
     citations: list[str] = field(default_factory=list, metadata={"help": "BibTeX entries"})
 
     def __post_init__(self) -> None:
-        """Refuse before the training what the card would refuse after it."""
         validate_repo_id(self.model_id)
         if self.data_url is not None and not self.data_url.startswith("https://"):
             raise ValueError(f"card.data_url={self.data_url!r} is no link for a card: it must begin with https://.")

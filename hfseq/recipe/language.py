@@ -71,7 +71,6 @@ class LanguageSettings:
         return cast(int, self.training.get("window", StreamTrainingArguments.window))
 
     def __post_init__(self) -> None:
-        """Refuse a model that cannot be trained so, before anything is read."""
         name = self.model["type"]
         if self.carry != "none" and not carries_state(name):
             raise ValueError(

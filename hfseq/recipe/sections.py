@@ -52,7 +52,6 @@ class CardSettings(CardWords):
     ask: list[str] = field(metadata={"help": "texts of our own that the finished model answers"})
 
     def __post_init__(self) -> None:
-        """Refuse before the training what the card would refuse after it."""
         if not any(self.ask):
             raise ValueError(
                 "card.ask is empty: give a text or more (beside an empty one), whose answers the card shows."

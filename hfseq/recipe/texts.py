@@ -47,7 +47,6 @@ class TextSettings:
     resume: bool = resume_flag()
 
     def __post_init__(self) -> None:
-        """Refuse before the training what the card would refuse after it."""
         self.card.check_metrics(SCORES)
 
 

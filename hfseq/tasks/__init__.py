@@ -22,14 +22,10 @@ from .word_vectors.facts import WordVectorFacts
 class Task:
     """One kind of task."""
 
-    name: str
-    """That of its folder."""
-    facts: type[Facts]
-    """What its cards say; the value of `kind` tells its files from those of other tasks."""
-    view: Callable[[Any], dict[str, Any]]
-    """Facts -> the variables of the card's template."""
-    table: ResultsTable
-    """README's table of its measured models."""
+    name: str  # that of its folder
+    facts: type[Facts]  # what its cards say; the value of `kind` tells its files from those of other tasks
+    view: Callable[[Any], dict[str, Any]]  # facts -> the variables of the card's template
+    table: ResultsTable  # README's table of its measured models
 
     @property
     def template(self) -> str:
@@ -44,5 +40,4 @@ _ROWS = (
     Task(name="causal_lm", facts=LanguageModelFacts, view=language_view, table=LANGUAGE_TABLE),
     Task(name="masked_lm", facts=MaskedModelFacts, view=masked_view, table=MASKED_TABLE),
 )
-TASKS = {task.name: task for task in _ROWS}
-"""Every task, by name."""
+TASKS = {task.name: task for task in _ROWS}  # every task, by name

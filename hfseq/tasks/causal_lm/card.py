@@ -7,8 +7,7 @@ from ...cards.parts import cell, made, network_view, number, smallness, title
 from ...cards.table import CARD, MEGABYTES, MINUTES, PARAMETERS, RESULT, SCORE, SPLIT, Column, ResultsTable, rival_text
 from .facts import LanguageModelFacts, Sampling
 
-TASK: Final = "text-generation"
-"""Of the pipeline, and on the Hub."""
+TASK: Final = "text-generation"  # of the pipeline, and on the Hub
 
 _KINDS = {
     "char": "characters",

@@ -29,7 +29,6 @@ class GenerationSettings:
     top_k: int = option(0, "draw from the so many likeliest tokens; 0: from all")
 
     def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
         if not self.seeds:
             raise ValueError("generation.seeds must hold one number or more.")
         if self.max_new_tokens < 1 or self.temperature <= 0 or self.top_k < 0:
@@ -46,7 +45,6 @@ class EvaluationSettings:
     ngram_order: int = option(5, "count n-grams of this order on the same tokens, for comparison; 0: none")
 
     def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
         if not 0 <= self.ngram_order <= LONGEST_NGRAM:
             raise ValueError(
                 f"evaluation.ngram_order={self.ngram_order} must be from 1 to {LONGEST_NGRAM}, or 0 for none."
@@ -63,7 +61,6 @@ class CausalLMSettings(LanguageSettings):
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together before anything is read."""
         if (share := self.training.get("mlm_probability")) is not None:
             raise ValueError(
                 f"training.mlm_probability={share} hides tokens, but a model that writes learns the next one: "

@@ -41,14 +41,11 @@ class Rung:
     """One model of the ladder, and what it reached."""
 
     name: str
-    is_counted: bool
-    """Whether it was counted, not learnt by following a gradient."""
+    is_counted: bool  # whether it was counted, not learnt by following a gradient
     parameters: int
     minutes: float
-    metrics: dict[str, float]
-    """Of the evaluated split, see `score_split`."""
-    sample: str
-    """A text that it wrote."""
+    metrics: dict[str, float]  # of the evaluated split, see `score_split`
+    sample: str  # a text that it wrote
 
 
 def train_rungs(

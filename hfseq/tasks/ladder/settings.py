@@ -39,7 +39,6 @@ class RungSettings:
     )
 
     def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
         for order in self.orders:
             if not 1 <= order <= LONGEST_NGRAM:
                 raise ValueError(f"rungs.orders={self.orders} must be from 1 to {LONGEST_NGRAM} each.")
@@ -74,7 +73,6 @@ class LadderSettings:
         return cast(str, self.training.get("carry", StreamTrainingArguments.carry))
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together before anything is read."""
         check_marks(self.tokenizer, self.data, self.carry)
         if self.training_of("transformer")["carry"] != "none":
             raise ValueError(

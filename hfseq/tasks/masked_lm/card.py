@@ -18,8 +18,7 @@ from ...cards.table import (
 from ..causal_lm.card import NETWORK_AND_DATA, language_limits, trained_view
 from .facts import MaskedModelFacts
 
-MASKED_TASK: Final = "fill-mask"
-"""Of the pipeline, and on the Hub."""
+MASKED_TASK: Final = "fill-mask"  # of the pipeline, and on the Hub
 
 
 def _beside_guess(title: str, metric: str) -> tuple[Column, Column]:

@@ -8,8 +8,7 @@ from ...cards.table import ResultsTable, labelled_columns
 from .facts import KindScore, TaggerFacts
 
 TAGGER_TABLE = ResultsTable("taggers", labelled_columns("most frequent tag", "Most frequent tag"))
-TASK: Final = "token-classification"
-"""Of the pipeline, and on the Hub."""
+TASK: Final = "token-classification"  # of the pipeline, and on the Hub
 _SHOWN_KINDS = 25
 _ROWS = "rows at equal distances among those with all tags right and those without"
 _CHOICE = {"entities": _ROWS, "tags": f"{_ROWS}; of the latter, the words with a wrong tag"}

@@ -25,7 +25,6 @@ class LabelledTexts(DataSettings):
     train_rows: int | None = option(None, "training rows kept, drawn with `seed`, some of each class; null: all")
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to learn from."""
         super().__post_init__()
         if self.train_rows is not None and self.train_rows < 1:
             raise ValueError(f"train_rows={self.train_rows} must be at least 1; null keeps every row.")
@@ -49,7 +48,6 @@ class TransferSettings:
     revision: str | None = option(None, "branch, tag or commit of a Hub id")
 
     def __post_init__(self) -> None:
-        """Refuse a revision of nothing."""
         if self.revision is not None and self.from_pretrained is None:
             raise ValueError(f"revision={self.revision!r} of what? Give from_pretrained as well, or leave it out.")
 
@@ -64,7 +62,6 @@ class TextClassificationSettings(TextSettings):
     model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings")
 
     def __post_init__(self) -> None:
-        """Refuse sections that would be set aside by another one, and texts that the model has no positions for."""
         super().__post_init__()
         if self.transfer.from_pretrained is None:
             check_length(self.tokenizer.max_length, most_tokens(self.model))

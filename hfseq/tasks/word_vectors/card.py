@@ -9,8 +9,7 @@ from ...cards.table import CARD, MEGABYTES, MINUTES, Column, ResultsTable, resul
 from .facts import ANALOGIES, Analogy, Neighbour, VectorArchitecture, WordVectorFacts
 
 HUB_TASK = "feature-extraction"
-TASK = "word-vectors"
-"""The pipeline's task."""
+TASK = "word-vectors"  # the pipeline's task
 
 _WORD2VEC = (
     """@inproceedings{mikolov2013efficient,
@@ -38,8 +37,7 @@ _FASTTEXT = """@article{bojanowski2017enriching,
   url = {https://arxiv.org/abs/1607.04606}
 }"""
 
-_LARGE_CORPUS = 1_000_000_000
-"""Words; the vectors of the word2vec papers came from corpora of this size and more."""
+_LARGE_CORPUS = 1_000_000_000  # words; the vectors of the word2vec papers came from corpora of this size and more
 _SPLITS = {"whitespace": "at white space", "word": "into words and punctuation"}
 
 

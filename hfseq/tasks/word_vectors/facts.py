@@ -2,12 +2,10 @@
 
 import statistics
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-from huggingface_hub.dataclasses import strict
-
-from ...cards.facts import FREE, MEASURED, Facts, SeedRun, Source
+from ...cards.facts import FREE, MEASURED, Facts, SeedRun, Source, checked
 from ...evaluation.scores import SCORES, Score
 
 ANALOGIES: dict[str, Score] = {
@@ -17,12 +15,7 @@ ANALOGIES: dict[str, Score] = {
 }
 """The scores of analogies: of all questions, and of the sections of either kind."""
 
-_SIMILARITIES = {
-    "wordsim353": "WordSim-353",
-    "simlex999": "SimLex-999",
-    "men": "MEN",
-    "rare_words": "Rare Words",
-}
+_SIMILARITIES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "men": "MEN", "rare_words": "Rare Words"}
 
 
 def word_score(metric: str) -> Score:
@@ -32,27 +25,21 @@ def word_score(metric: str) -> Score:
     return SCORES["spearman"]._replace(title=f"{_SIMILARITIES.get(metric, metric)}, Spearman")
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class VectorArchitecture:
     """How the vectors were learnt."""
 
     architecture: Literal["skip-gram", "cbow"]
     loss: Literal["negative-sampling", "hierarchical-softmax", "softmax"]
-    hidden_size: int
-    """Numbers in a vector."""
+    hidden_size: int  # numbers in a vector
     window: int
-    negatives: int
-    """Of negative sampling; 0 with another loss."""
-    sample: float
-    """Threshold of the sub-sampling of frequent words; 0 for none."""
+    negatives: int  # of negative sampling; 0 with another loss
+    sample: float  # threshold of the sub-sampling of frequent words; 0 for none
     min_count: int
-    buckets: int
-    """Hash buckets of character n-grams; 0 for whole words alone."""
+    buckets: int  # hash buckets of character n-grams; 0 for whole words alone
     epochs: int
     engine: Literal["block", "exact", "torch"]
-    has_output: bool
-    """Whether the file holds the output matrix, from which training can go on."""
+    has_output: bool  # whether the file holds the output matrix, from which training can go on
 
     def validate_negatives(self) -> None:
         """Check that negatives belong to negative sampling."""
@@ -63,23 +50,17 @@ class VectorArchitecture:
             )
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class CorpusFacts(Source):
     """What the vectors were learnt from."""
 
-    words: int
-    """Of the running text, before rare ones are left out."""
-    types: int
-    """Different words in it."""
-    vocabulary: int
-    """Different words that have a vector."""
+    words: int  # of the running text, before rare ones are left out
+    types: int  # different words in it
+    vocabulary: int  # different words that have a vector
     split: Literal["whitespace", "word"]
     lowercase: bool
-    phrases: int = 0
-    """Passes that joined frequent pairs of words, which then have a vector as one word."""
-    period: str | None = None
-    """When it was written, e.g. "until March 2006"."""
+    phrases: int = 0  # passes that joined frequent pairs of words, which then have a vector as one word
+    period: str | None = None  # when it was written, e.g. "until March 2006"
 
     def validate_counts(self) -> None:
         """Check that the counts go together."""
@@ -92,32 +73,24 @@ class CorpusFacts(Source):
             )
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class VectorRun(SeedRun):
     """One training run; its metrics are those of `word_score`."""
 
-    words_per_second: float
-    """Of the running text, all epochs."""
+    words_per_second: float  # of the running text, all epochs
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Evaluation:
     """What stands behind a score."""
 
-    data: str
-    """Name of the test set."""
-    used: int
-    """Questions or pairs that were answered."""
-    skipped: int
-    """Questions or pairs that hold a word without a vector, which are left out of the score."""
-    restrict_vocab: int | None = None
-    """Analogies: question and answer are of so many most frequent words."""
+    data: str  # name of the test set
+    used: int  # questions or pairs that were answered
+    skipped: int  # questions or pairs that hold a word without a vector, which are left out of the score
+    restrict_vocab: int | None = None  # analogies: question and answer are of so many most frequent words
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Neighbour:
     """A word near another, or near a sum of words."""
 
@@ -125,8 +98,7 @@ class Neighbour:
     cosine: float
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Neighbours:
     """A word of our own choice and the words nearest to it, nearest first."""
 
@@ -134,8 +106,7 @@ class Neighbours:
     nearest: list[Neighbour]
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Analogy:
     """A question of our own choice, "king - man + woman", and the nearest words, nearest first."""
 
@@ -144,8 +115,7 @@ class Analogy:
     nearest: list[Neighbour]
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class WordVectorFacts(Facts):
     """All that a card says about one model of word vectors."""
 

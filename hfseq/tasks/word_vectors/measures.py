@@ -19,8 +19,7 @@ from .settings import EvaluationSettings, Question
 
 logger = logging.get_logger(__name__)
 
-_SYNTACTIC = "gram"
-"""How the names of syntactic sections begin."""
+_SYNTACTIC = "gram"  # how the names of syntactic sections begin
 _NEAREST = 5
 
 

@@ -13,8 +13,7 @@ from ...tokenization.kinds import Split
 from ...training.words.trainer import FILLED_IN, Word2VecTrainingArguments
 from .facts import ANALOGIES
 
-Question = tuple[list[str], list[str]]
-"""Words to add, words to subtract."""
+Question = tuple[list[str], list[str]]  # words to add, words to subtract
 
 
 @dataclass
@@ -32,7 +31,6 @@ class CorpusSettings:
     phrase_threshold: float = option(10.0, "the higher, the fewer pairs, see hfseq.Phrases")
 
     def __post_init__(self) -> None:
-        """Refuse what leaves no corpus."""
         for name in ("min_count", "max_words", "phrase_min_count"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -51,7 +49,6 @@ class EvaluationSettings:
     restrict_vocab: int = option(30_000, "ask analogies among so many of the most frequent words")
 
     def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
         if self.restrict_vocab < 1:
             raise ValueError(f"evaluation.restrict_vocab={self.restrict_vocab} leaves no word; give 1 or more.")
         if taken := sorted(self.pairs.keys() & ANALOGIES.keys()):
@@ -89,7 +86,6 @@ class WordCardSettings(CardSettings):
     data_period: str | None = option(None, "when the text was written")
 
     def __post_init__(self) -> None:
-        """Refuse before the training what the card would refuse after it."""
         super().__post_init__()
         self.questions()
 
@@ -113,7 +109,6 @@ class WordVectorsSettings:
     resume: bool = resume_flag()
 
     def __post_init__(self) -> None:
-        """Refuse before the corpus is read what would fail after it."""
         Word2VecConfig(**self.model)
         if not Word2VecTrainingArguments(**self.training).output_dir:
             raise ValueError("training.output_dir is not given: name the folder of the run, such as runs/my_vectors.")
