@@ -2,13 +2,32 @@
 
 import statistics
 from dataclasses import field
-from typing import Literal
+from typing import Any, Literal
 
 from .facts import FREE, MEASURED, Network, NetworkFacts, SeedRun, SplitSource, checked
+from .parts import cell, made, network_view, number, smallness, title
+from .table import SPLIT, Column
 
-CHARACTER_KINDS = ("char",)
-WORD_KINDS = ("word_with_space", "whitespace")
-"""Kinds of tokens that people take for characters and for words; any other is a piece of a word."""
+_KINDS = {
+    "char": "characters",
+    "word_with_space": "words",
+    "whitespace": "words",
+    "bpe": "pieces of words (BPE)",
+    "unigram": "pieces of words (unigram)",
+}
+_DOCUMENTS = {"rows": "text", "lines": "line", "whole": "running text"}
+_CARRIED = {
+    "stream": "the state runs on from window to window and from document to document",
+    "document": "the state runs on from window to window and starts anew with each document",
+    "none": "every window starts without a state",
+}
+
+NETWORK_AND_DATA: tuple[Column, ...] = (
+    ("model", lambda facts: _size(facts.architecture)),
+    ("data, tokens", lambda facts: f"{facts.data.name}, {facts.tokens.kind}"),
+    SPLIT,
+)
+"""The first columns of README's tables of language models."""
 
 
 def shown_metrics(kind: str) -> tuple[str, ...]:
@@ -17,9 +36,9 @@ def shown_metrics(kind: str) -> tuple[str, ...]:
     Perplexity depends on what a token is, so it is quoted for words; what a character costs can be compared wherever
     no token is unknown.
     """
-    if kind in CHARACTER_KINDS:
+    if kind == "char":
         return ("nats_per_token", "bits_per_character")
-    return ("perplexity",) if kind in WORD_KINDS else ("bits_per_character", "perplexity")
+    return ("perplexity",) if _KINDS.get(kind) == "words" else ("bits_per_character", "perplexity")
 
 
 @checked
@@ -107,3 +126,72 @@ class LanguageFacts(NetworkFacts):
                 )
         if unread := set(first) - set(self.data.splits):
             raise ValueError(f"the runs score {sorted(unread)}, which are not among the splits.")
+
+
+def trained_view(facts: LanguageFacts, task: str, tag: str, **more: Any) -> dict[str, Any]:
+    """Gather what the templates of all language models show; `more` are other keys of the metadata."""
+    view = network_view(facts, task, tags=[tag], **more)
+    others = [(split, name) for split in facts.runs[0].others for name in facts.metric_names]
+    view["scores"] += [
+        {
+            "title": title(facts.score_of(name)),
+            "split": split,
+            "text": number(facts.other_mean(split, name), facts.score_of(name)),
+        }
+        for split, name in others
+    ]
+    return view | {
+        "tokens": _tokens(facts.tokens, facts.data),
+        "architecture": _architecture(facts.architecture),
+        "training": _training(facts.training),
+    }
+
+
+def _tokens(tokens: TokenFacts, data: TextFacts) -> str:
+    document = _DOCUMENTS[data.documents]
+    written = {
+        (True, True): f"every {document} begins with `<s>` and ends with `</s>`",
+        (True, False): f"every {document} begins with `<s>`",
+        (False, True): f"every {document} ends with `</s>`, which is predicted as any other token",
+        (False, False): "nothing marks where a text begins or ends",
+    }[tokens.writes_start, tokens.writes_end]
+    return (
+        f"{_KINDS[tokens.kind]}{', lower-cased' if tokens.lowercase else ''}, {tokens.vocabulary_size:,} different "
+        f"ones, {100 * data.unknown_rate:.2f} % of those of {data.evaluated_split} are unknown; {written}"
+    )
+
+
+def _size(network: Network) -> str:
+    return f"{network.cell} {network.num_hidden_layers} x {network.hidden_size}"
+
+
+def _architecture(network: LanguageArchitecture) -> str:
+    options = ", ".join(f"{name} {cell(value)}" for name, value in network.options.items())
+    parts = [
+        f"{network.cell}, {network.num_hidden_layers} layer{'s' if network.num_hidden_layers > 1 else ''}",
+        f"width {network.hidden_size}",
+        f"embeddings of {network.embedding_size}" + (", which are the output weights too" if network.tied else ""),
+        f"`{options}`" if options else "",
+        "" if network.context is None else f"made for texts of up to {network.context} tokens",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _training(training: TrainingFacts) -> str:
+    return (
+        f"{training.epochs:g} epoch{'s' if training.epochs != 1 else ''}, "
+        f"updates of {training.batch_size} x {training.window} tokens, "
+        f"{training.optimizer} with learning rate {training.learning_rate:g}, {_CARRIED[training.carry]}"
+    )
+
+
+def language_limits(facts: LanguageFacts, look: str, unknown: str) -> list[str]:
+    """Write the limits of any language model: `look` judges its answers, `unknown` tells of unknown tokens."""
+    data, window = facts.data, facts.training.window
+    limits = [made(facts, "from"), smallness(facts, None, f"{data.splits['train'].tokens:,} tokens: {look}")]
+    if data.unknown_rate > 0:
+        limits.append(unknown)
+    if facts.architecture.context is not None:
+        beyond = "longer texts, read or written, are beyond what it has learnt."
+        limits.append(f"Trained on windows of {window} tokens: {beyond}")
+    return limits

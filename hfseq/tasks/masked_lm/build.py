@@ -20,7 +20,7 @@ from ...training.streams.masked_scores import MaskedScores, score_guess, score_m
 from ...training.streams.masking import Masking
 from ...training.streams.trainer import StreamTrainer
 from ...training.streams.windows import TokenText
-from .card import MASKED_TASK as TASK
+from .card import TASK
 from .facts import MASKED_METRICS, MaskedModelFacts
 from .settings import MaskedLMSettings
 

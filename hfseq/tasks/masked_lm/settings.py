@@ -6,7 +6,7 @@ from typing import Any
 from ...recipe.language import NOT_OF_LANGUAGE_MODELS, LanguageSettings
 from ...recipe.sections import CardSettings, config_section, trained_families
 from ...tokenization.kinds import MASK
-from .card import MASKED_TASK as TASK
+from .card import TASK
 from .facts import MASKED_METRICS
 
 
