@@ -1,7 +1,7 @@
 """The facts of a model card: what a run measured, typed, checked and kept as JSON.
 
 `Facts` is what every card says, `NetworkFacts` and `LabelledFacts` what the cards of several tasks say; `facts.py` in
-the folder of a task adds its own. `measure.py` measures them, `render.py` renders them.
+the folder of a task adds its own.
 """
 
 import json
@@ -22,8 +22,8 @@ F = TypeVar("F", bound="Facts")
 T = TypeVar("T")
 
 FREE: Final = {"free": True}  # marks a fact that may hold any words, such as rows of the data: `field(metadata=FREE)`
+# Marks a fact that each run measures anew: runs of one configuration may differ in it.
 MEASURED: Final = {"measured": True}
-"""Marks a fact that each run measures anew: runs of one configuration may differ in it."""
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
@@ -169,18 +169,13 @@ def check_license(license_id: str, name: str | None, link: str | None) -> None:
     if license_id != "other" and (name, link) != (None, None):
         raise ValueError(f"license {license_id!r} takes neither license_name nor license_link; only 'other' does.")
     if license_id == "other" and not (name and link and link.startswith("https://")):
-        raise ValueError(
-            "license 'other' needs a license_name and a license_link that begins with https://, "
-            f"got {name!r} and {link!r}."
-        )
+        needed = "a license_name and a license_link that begins with https://"
+        raise ValueError(f"license 'other' needs {needed}, got {name!r} and {link!r}.")
 
 
 @checked
 class Facts:
-    """What every card says of its model; what a task adds is a strict dataclass on this one.
-
-    `runs[0]` is the run whose weights are published; what was measured on a saved model was measured on its.
-    """
+    """What every card says of its model; what was measured on a saved model was measured on that of `runs[0]`."""
 
     kind: str = ""  # which class of facts these are; a task gives it its only value
     model_id: str  # id on the Hub, "user/name"
@@ -230,12 +225,9 @@ class Facts:
         """Return the mean of a score over the runs."""
         return statistics.mean(run.metrics[metric] for run in self.runs)
 
-    def validate_model_id(self) -> None:
-        """Check the model's id on the Hub."""
+    def validate_id_and_license(self) -> None:
+        """Check the model's id on the Hub, and that a licence which the Hub does not list is named and linked."""
         validate_repo_id(self.model_id)
-
-    def validate_license(self) -> None:
-        """Check that a licence the Hub does not list is named and linked."""
         check_license(self.license, self.license_name, self.license_link)
 
     def validate_runs(self) -> None:
@@ -300,10 +292,8 @@ class LabelledFacts(NetworkFacts):
     def validate_restriction(self) -> None:
         """Check that a card does not republish rows that its data forbid to."""
         if self.data.restriction and (self.examples.right or self.examples.wrong):
-            raise ValueError(
-                f"the data are restricted ({self.data.restriction}), so the card must not show their rows: "
-                "leave examples empty."
-            )
+            terms = f"the data are restricted ({self.data.restriction})"
+            raise ValueError(f"{terms}, so the card must not show their rows: leave examples empty.")
 
 
 def read_json(path: str | Path) -> Any:

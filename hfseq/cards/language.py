@@ -2,10 +2,11 @@
 
 import statistics
 from dataclasses import field
+from itertools import product
 from typing import Any, Literal
 
 from .facts import FREE, MEASURED, Network, NetworkFacts, SeedRun, SplitSource, checked
-from .parts import cell, made, network_view, number, smallness, title
+from .parts import made, network_view, number, smallness, title
 from .table import SPLIT, Column
 
 _KINDS = {
@@ -26,8 +27,7 @@ NETWORK_AND_DATA: tuple[Column, ...] = (
     ("model", lambda facts: _size(facts.architecture)),
     ("data, tokens", lambda facts: f"{facts.data.name}, {facts.tokens.kind}"),
     SPLIT,
-)
-"""The first columns of README's tables of language models."""
+)  # the first columns of README's tables of language models
 
 
 def shown_metrics(kind: str) -> tuple[str, ...]:
@@ -120,10 +120,8 @@ class LanguageFacts(NetworkFacts):
         expected = {split: set(self.metric_names) for split in first}
         for run in self.runs:
             if {split: set(scores) for split, scores in run.others.items()} != expected:
-                raise ValueError(
-                    f"seed {run.seed} has other scores for {sorted(run.others)}: every run needs the metrics "
-                    f"{self.metric_names} of the splits {sorted(first)}."
-                )
+                needed = f"every run needs the metrics {self.metric_names} of the splits {sorted(first)}"
+                raise ValueError(f"seed {run.seed} has other scores for {sorted(run.others)}: {needed}.")
         if unread := set(first) - set(self.data.splits):
             raise ValueError(f"the runs score {sorted(unread)}, which are not among the splits.")
 
@@ -131,67 +129,34 @@ class LanguageFacts(NetworkFacts):
 def trained_view(facts: LanguageFacts, task: str, tag: str, **more: Any) -> dict[str, Any]:
     """Gather what the templates of all language models show; `more` are other keys of the metadata."""
     view = network_view(facts, task, tags=[tag], **more)
-    others = [(split, name) for split in facts.runs[0].others for name in facts.metric_names]
-    view["scores"] += [
-        {
-            "title": title(facts.score_of(name)),
-            "split": split,
-            "text": number(facts.other_mean(split, name), facts.score_of(name)),
-        }
-        for split, name in others
-    ]
-    return view | {
-        "tokens": _tokens(facts.tokens, facts.data),
-        "architecture": _architecture(facts.architecture),
-        "training": _training(facts.training),
-    }
-
-
-def _tokens(tokens: TokenFacts, data: TextFacts) -> str:
-    document = _DOCUMENTS[data.documents]
-    written = {
+    for split, name in product(facts.runs[0].others, facts.metric_names):
+        score = facts.score_of(name)
+        view["scores"].append((title(score), split, number(facts.other_mean(split, name), score)))
+    document = _DOCUMENTS[facts.data.documents]
+    marks = {
         (True, True): f"every {document} begins with `<s>` and ends with `</s>`",
         (True, False): f"every {document} begins with `<s>`",
         (False, True): f"every {document} ends with `</s>`, which is predicted as any other token",
         (False, False): "nothing marks where a text begins or ends",
-    }[tokens.writes_start, tokens.writes_end]
-    return (
-        f"{_KINDS[tokens.kind]}{', lower-cased' if tokens.lowercase else ''}, {tokens.vocabulary_size:,} different "
-        f"ones, {100 * data.unknown_rate:.2f} % of those of {data.evaluated_split} are unknown; {written}"
-    )
+    }
+    return view | {
+        "kind": _KINDS[facts.tokens.kind],
+        "marks": marks[facts.tokens.writes_start, facts.tokens.writes_end],
+        "carried": _CARRIED[facts.training.carry],
+    }
 
 
 def _size(network: Network) -> str:
     return f"{network.cell} {network.num_hidden_layers} x {network.hidden_size}"
 
 
-def _architecture(network: LanguageArchitecture) -> str:
-    options = ", ".join(f"{name} {cell(value)}" for name, value in network.options.items())
-    parts = [
-        f"{network.cell}, {network.num_hidden_layers} layer{'s' if network.num_hidden_layers > 1 else ''}",
-        f"width {network.hidden_size}",
-        f"embeddings of {network.embedding_size}" + (", which are the output weights too" if network.tied else ""),
-        f"`{options}`" if options else "",
-        "" if network.context is None else f"made for texts of up to {network.context} tokens",
-    ]
-    return ", ".join(filter(None, parts))
-
-
-def _training(training: TrainingFacts) -> str:
-    return (
-        f"{training.epochs:g} epoch{'s' if training.epochs != 1 else ''}, "
-        f"updates of {training.batch_size} x {training.window} tokens, "
-        f"{training.optimizer} with learning rate {training.learning_rate:g}, {_CARRIED[training.carry]}"
-    )
-
-
 def language_limits(facts: LanguageFacts, look: str, unknown: str) -> list[str]:
     """Write the limits of any language model: `look` judges its answers, `unknown` tells of unknown tokens."""
-    data, window = facts.data, facts.training.window
-    limits = [made(facts, "from"), smallness(facts, None, f"{data.splits['train'].tokens:,} tokens: {look}")]
-    if data.unknown_rate > 0:
+    learnt_from = f"{facts.data.splits['train'].tokens:,} tokens"
+    limits = [made(facts, "from"), smallness(facts, None, f"{learnt_from}: {look}")]
+    if facts.data.unknown_rate > 0:
         limits.append(unknown)
     if facts.architecture.context is not None:
-        beyond = "longer texts, read or written, are beyond what it has learnt."
-        limits.append(f"Trained on windows of {window} tokens: {beyond}")
+        longer = "longer texts, read or written, are beyond what it has learnt"
+        limits.append(f"Trained on windows of {facts.training.window} tokens: {longer}.")
     return limits

@@ -3,8 +3,7 @@
     facts = TaggerFacts(...)            # see facts.py in the folder of a task; kept as JSON
     write_card(folder, facts)           # renders the template of its task and refuses a card with defects
 
-Each task has a template and a view, which gathers what the template shows, in its row of `hfseq.tasks.TASKS`. What
-differs between models of one task is a fact, never a branch; templates share templates/_*.md, and views parts.py.
+Each task has a template, card.md, and a view, which gathers what it shows; templates share templates/_*.md.
 """
 
 import os

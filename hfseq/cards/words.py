@@ -13,7 +13,7 @@ _FACTS = ("model_id", "summary", "language", "license", "license_name", "license
 
 @dataclass(kw_only=True)
 class CardWords:
-    """What a model card says and no run can measure; a recipe's section `card` has these keys and its own."""
+    """What a model card says and no run can measure."""
 
     model_id: str = field(metadata={"help": "id on the Hub, user/name; what the card's snippet loads"})
     summary: str = field(metadata={"help": "one sentence: what the model does"})
@@ -52,7 +52,7 @@ class CardWords:
         return [Comparison(**row) for row in self.comparisons]
 
     def _words(self) -> dict[str, str]:
-        """Return every text that the card takes over as it is, by its key; what the model is asked may be any text."""
+        # Every text that the card takes over as it is; what the model is asked may be any text.
         words = {f"card.{name}": value for name, value in vars(self).items() if isinstance(value, str)}
         for name in ("limits", "citations"):
             words |= {f"card.{name}[{index}]": text for index, text in enumerate(vars(self)[name])}

@@ -20,7 +20,7 @@ from .word_vectors.card import WORD_VECTORS_TABLE, word_vectors_view
 from .word_vectors.facts import WordVectorFacts
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Task:
     """One kind of task; its folder is that of its facts."""
 
@@ -46,46 +46,12 @@ class Task:
         return self.facts.__module__.rpartition(".")[0]
 
 
+_CLASSIFICATION = "text_classification"
 _ROWS = (
-    Task(
-        name="text_classification",
-        recipe="text_classification",
-        settings_name="TextClassificationSettings",
-        facts=CardFacts,
-        view=classifier_view,
-        table=CLASSIFIER_TABLE,
-    ),
-    Task(
-        name="tagging",
-        recipe="token_classification",
-        settings_name="TaggingSettings",
-        facts=TaggerFacts,
-        view=tagger_view,
-        table=TAGGER_TABLE,
-    ),
-    Task(
-        name="word_vectors",
-        recipe="word2vec",
-        settings_name="WordVectorsSettings",
-        facts=WordVectorFacts,
-        view=word_vectors_view,
-        table=WORD_VECTORS_TABLE,
-    ),
-    Task(
-        name="causal_lm",
-        recipe="language_modeling",
-        settings_name="CausalLMSettings",
-        facts=LanguageModelFacts,
-        view=language_view,
-        table=LANGUAGE_TABLE,
-    ),
-    Task(
-        name="masked_lm",
-        recipe="masked_language_modeling",
-        settings_name="MaskedLMSettings",
-        facts=MaskedModelFacts,
-        view=masked_view,
-        table=MASKED_TABLE,
-    ),
+    Task(_CLASSIFICATION, _CLASSIFICATION, "TextClassificationSettings", CardFacts, classifier_view, CLASSIFIER_TABLE),
+    Task("tagging", "token_classification", "TaggingSettings", TaggerFacts, tagger_view, TAGGER_TABLE),
+    Task("word_vectors", "word2vec", "WordVectorsSettings", WordVectorFacts, word_vectors_view, WORD_VECTORS_TABLE),
+    Task("causal_lm", "language_modeling", "CausalLMSettings", LanguageModelFacts, language_view, LANGUAGE_TABLE),
+    Task("masked_lm", "masked_language_modeling", "MaskedLMSettings", MaskedModelFacts, masked_view, MASKED_TABLE),
 )
 TASKS = {task.name: task for task in _ROWS}  # every task, by name

@@ -49,8 +49,7 @@ class LanguageModelFacts(LanguageFacts):
         if not any(self.prompts):
             raise ValueError("prompts must hold at least one text that the model goes on from, beside an empty one.")
         if self.data.restriction and self.samples:
-            raise ValueError(
-                f"the data are restricted ({self.data.restriction}), and samples repeat them: leave samples empty."
-            )
+            terms = f"the data are restricted ({self.data.restriction})"
+            raise ValueError(f"{terms}, and samples repeat them: leave samples empty.")
         if not self.data.restriction and not self.samples:
             raise ValueError("samples must hold at least one; see written_samples.")

@@ -32,10 +32,8 @@ class GenerationSettings:
         if not self.seeds:
             raise ValueError("generation.seeds must hold one number or more.")
         if self.max_new_tokens < 1 or self.temperature <= 0 or self.top_k < 0:
-            raise ValueError(
-                f"generation.max_new_tokens={self.max_new_tokens} must be 1 or more, temperature={self.temperature} "
-                f"above 0 and top_k={self.top_k} 0 or more."
-            )
+            numbers = f"temperature={self.temperature} above 0 and top_k={self.top_k} 0 or more"
+            raise ValueError(f"generation.max_new_tokens={self.max_new_tokens} must be 1 or more, {numbers}.")
 
 
 @dataclass
@@ -46,9 +44,8 @@ class EvaluationSettings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.ngram_order <= LONGEST_NGRAM:
-            raise ValueError(
-                f"evaluation.ngram_order={self.ngram_order} must be from 1 to {LONGEST_NGRAM}, or 0 for none."
-            )
+            order = f"evaluation.ngram_order={self.ngram_order}"
+            raise ValueError(f"{order} must be from 1 to {LONGEST_NGRAM}, or 0 for none.")
 
 
 @dataclass
@@ -62,18 +59,14 @@ class CausalLMSettings(LanguageSettings):
 
     def __post_init__(self) -> None:
         if (share := self.training.get("mlm_probability")) is not None:
-            raise ValueError(
-                f"training.mlm_probability={share} hides tokens, but a model that writes learns the next one: "
-                "leave it out, or take recipes/masked_language_modeling.py."
-            )
+            learnt = f"training.mlm_probability={share} hides tokens, but a model that writes learns the next one"
+            raise ValueError(f"{learnt}: leave it out, or take recipes/masked_language_modeling.py.")
         super().__post_init__()
         check_marks(self.tokenizer, self.data, self.carry)
         if self.model.get("position_embedding_type") == "learned":
             check_room(self.model.get("max_position_embeddings", self.window), 1, self.generation.max_new_tokens)
         if "" in self.card.ask and not (self.tokenizer.start or self.tokenizer.end):
-            raise ValueError(
-                "card.ask holds an empty text, but no token marks where texts begin: set tokenizer.start or "
-                "tokenizer.end, or give the text a character."
-            )
+            unmarked = "card.ask holds an empty text, but no token marks where texts begin"
+            raise ValueError(f"{unmarked}: set tokenizer.start or tokenizer.end, or give the text a character.")
         kind = self.tokenizer.kind
         self.card.check_metrics(shown_metrics(kind), kind=f"metric of tokens of kind {kind!r}")

@@ -23,7 +23,6 @@ TASK: Final = "fill-mask"  # of the pipeline, and on the Hub
 
 
 def _beside_guess(title: str, metric: str) -> tuple[Column, Column]:
-    """Return the column of a score and that of the most frequent token as the guess."""
     return (
         (title, lambda facts: result_text(facts, metric)),
         ("commonest token", lambda facts: rival_text(facts, metric, "Unigram")),

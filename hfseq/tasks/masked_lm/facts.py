@@ -34,4 +34,4 @@ class MaskedModelFacts(LanguageFacts):
     def validate_widgets(self) -> None:
         """Check that there is something to show."""
         if not self.widgets or not all(widget.output for widget in self.widgets):
-            raise ValueError("widgets must hold at least one text with what is filled in; see filled_in.")
+            raise ValueError("widgets must hold at least one text with what is filled in; see widget_entries.")

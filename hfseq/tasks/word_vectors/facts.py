@@ -8,18 +8,18 @@ from typing import Literal
 from ...cards.facts import FREE, MEASURED, Facts, SeedRun, Source, checked
 from ...evaluation.scores import SCORES, Score
 
+# Of all questions, and of the sections of either kind.
 ANALOGIES: dict[str, Score] = {
     "analogy_accuracy": SCORES["accuracy"]._replace(title="Analogies"),
     "analogy_semantic": SCORES["accuracy"]._replace(title="Analogies, semantic"),
     "analogy_syntactic": SCORES["accuracy"]._replace(title="Analogies, syntactic"),
 }
-"""The scores of analogies: of all questions, and of the sections of either kind."""
 
 _SIMILARITIES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "men": "MEN", "rare_words": "Rare Words"}
 
 
 def word_score(metric: str) -> Score:
-    """Return how a score of word vectors is named and shown: analogies, or else a set of word pairs of that name."""
+    """Return how a score is named and shown: analogies, or else a set of word pairs of that name."""
     if metric in ANALOGIES:
         return ANALOGIES[metric]
     return SCORES["spearman"]._replace(title=f"{_SIMILARITIES.get(metric, metric)}, Spearman")
@@ -44,10 +44,8 @@ class VectorArchitecture:
     def validate_negatives(self) -> None:
         """Check that negatives belong to negative sampling."""
         if (self.negatives > 0) != (self.loss == "negative-sampling"):
-            raise ValueError(
-                f"negatives={self.negatives} does not go with the loss {self.loss!r}: 'negative-sampling' needs 1 or "
-                "more, any other loss 0."
-            )
+            given = f"negatives={self.negatives} does not go with the loss {self.loss!r}"
+            raise ValueError(f"{given}: 'negative-sampling' needs 1 or more, any other loss 0.")
 
 
 @checked
@@ -67,10 +65,8 @@ class CorpusFacts(Source):
         # Phrases are words that the running text does not have.
         known = min(self.vocabulary, self.types) if self.phrases else self.vocabulary
         if not 0 < known <= self.types <= self.words:
-            raise ValueError(
-                f"vocabulary {self.vocabulary}, types {self.types} and words {self.words} of the corpus cannot "
-                "be: each is a part of the next. Count them again."
-            )
+            counts = f"vocabulary {self.vocabulary}, types {self.types} and words {self.words} of the corpus"
+            raise ValueError(f"{counts} cannot be: each is a part of the next. Count them again.")
 
 
 @checked

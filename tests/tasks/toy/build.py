@@ -36,13 +36,11 @@ def make_model(settings: ToySettings, tokenizer: PreTrainedTokenizerFast) -> Pre
     return build_model(TASK, settings.model, **token_options(tokenizer), **label_options(["consonant", "vowel"]))
 
 
-def card_facts(
-    settings: ToySettings, dataset: DatasetDict, split: str, folder: Path, *, run: SeedRun, command: str
-) -> ToyFacts:
+def card_facts(settings: ToySettings, dataset: DatasetDict, split: str, folder: Path, run: SeedRun) -> ToyFacts:
     """Gather what the card says: from the settings, from the run, and of the saved model."""
     pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
     return ToyFacts(
-        **run_facts(settings.card, pipe.model, folder, run, command),
+        **run_facts(settings.card, pipe.model, folder, run),
         architecture=Network(**network_facts(pipe.model.config)),
         data=SplitSource(
             **settings.card.data_facts(),

@@ -9,7 +9,6 @@ Two processes on a CPU:
         tests/tasks/toy/letters.py --config ... --training.use_cpu=true --training.num_processes=2
 """
 
-import sys
 from pathlib import Path
 
 from transformers.trainer_utils import set_seed
@@ -17,7 +16,7 @@ from transformers.trainer_utils import set_seed
 from hfseq.cards.facts import SeedRun
 from hfseq.data.text import tokenize_dataset
 from hfseq.evaluation.trainer_metrics import classification_metrics
-from hfseq.recipe.publish import launch_command, publish, split_line
+from hfseq.recipe.publish import publish, split_line
 from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.settings import read_settings
 from hfseq.training.arguments import SequenceTrainingArguments
@@ -66,7 +65,7 @@ def main() -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=trainer.training_seconds / 60)
-    facts = card_facts(settings, dataset, split, folder, run=run, command=launch_command(sys.argv))
+    facts = card_facts(settings, dataset, split, folder, run)
 
     # 8. Publish, and use
     print(*publish(facts, folder, settings.hub, [split_line(split, metrics)]), sep="\n")  # noqa: T201 (as every recipe)
