@@ -95,12 +95,8 @@ def _front_matter_defects(metadata: dict[str, Any]) -> Iterator[str]:
     yield from (
         f"{path} is {value!r}" for path, value in _leaves(metadata, "front matter") if _is_unusable(path, value)
     )
-    values = [
-        metric.get("value")
-        for model in metadata.get("model-index") or []
-        for result in model.get("results") or []
-        for metric in result.get("metrics") or []
-    ]
+    results = [result for model in metadata.get("model-index") or [] for result in model.get("results") or []]
+    values = [metric.get("value") for result in results for metric in result.get("metrics") or []]
     finite = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
     if (needs_results or "model-index" in metadata) and not finite:
         yield "model-index holds no finite metric"
