@@ -11,16 +11,16 @@ Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each othe
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """
 
-import sys
 from pathlib import Path
 
 from transformers.trainer_utils import set_seed
 
 from hfseq.data.documents import load_documents
-from hfseq.recipe.publish import launch_command, publish
+from hfseq.recipe.language import make_text, make_tokenizer, score_split
+from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
-from hfseq.tasks.causal_lm.build import card_facts, evaluate_split, make_model, make_text, make_tokenizer, report_lines
+from hfseq.tasks.causal_lm.build import card_facts, make_model, report_lines
 from hfseq.tasks.causal_lm.settings import CausalLMSettings
 from hfseq.training.streams.trainer import StreamTrainer, StreamTrainingArguments
 
@@ -60,11 +60,15 @@ def main() -> None:
 
     # 6. Evaluation: the test first, if there is one
     splits = [name for name in ("test", "validation") if name in texts]
-    metrics = {name: evaluate_split(trainer, texts[name], dataset[name], settings) for name in splits}
+    metrics = {
+        name: score_split(
+            trainer.model, texts[name], dataset[name], carry=settings.carry, kind=settings.tokenizer.kind
+        )
+        for name in splits
+    }
 
     # 7. Card
-    command = launch_command(sys.argv)
-    facts = card_facts(settings, trainer, dataset, texts, folder, metrics=metrics, command=command)
+    facts = card_facts(settings, trainer, dataset, texts, metrics)
 
     # 8. Publish, and use
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")

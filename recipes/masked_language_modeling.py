@@ -12,16 +12,17 @@ Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each othe
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """
 
-import sys
 from pathlib import Path
 
 from transformers.trainer_utils import set_seed
 
 from hfseq.data.documents import load_documents
-from hfseq.recipe.publish import launch_command, publish
+from hfseq.recipe.language import make_language_model, make_text, make_tokenizer
+from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
-from hfseq.tasks.masked_lm.build import card_facts, evaluate_split, make_model, make_text, make_tokenizer, report_lines
+from hfseq.tasks.masked_lm.build import card_facts, evaluate_split, report_lines
+from hfseq.tasks.masked_lm.card import TASK
 from hfseq.tasks.masked_lm.settings import MaskedLMSettings
 from hfseq.training.streams.trainer import StreamTrainer, StreamTrainingArguments
 
@@ -40,11 +41,11 @@ def main() -> None:
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
     # 3. Tokens
-    tokenizer = make_tokenizer(dataset, settings.tokenizer)
+    tokenizer = make_tokenizer(dataset, settings.tokenizer, is_whole=True)
     texts = {name: make_text(rows, tokenizer, settings.tokenizer) for name, rows in dataset.items()}
 
     # 4. Model
-    model = make_model(settings, tokenizer)
+    model = make_language_model(TASK, settings, tokenizer)
 
     # 5. Training
     trainer = StreamTrainer(
@@ -61,11 +62,10 @@ def main() -> None:
 
     # 6. Evaluation: the test first, if there is one
     splits = [name for name in ("test", "validation") if name in texts]
-    metrics = {name: evaluate_split(trainer, texts[name], dataset[name], settings) for name in splits}
+    metrics = {name: evaluate_split(trainer, texts[name]) for name in splits}
 
     # 7. Card
-    command = launch_command(sys.argv)
-    facts = card_facts(settings, trainer, dataset, texts, folder, metrics=metrics, command=command)
+    facts = card_facts(settings, trainer, dataset, texts, metrics)
 
     # 8. Publish, and use
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")

@@ -15,14 +15,13 @@ A classifier that starts from a language model of `recipes/language_modeling.py`
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """
 
-import sys
 from pathlib import Path
 
 from transformers.trainer_utils import set_seed
 
 from hfseq.cards.facts import SeedRun
 from hfseq.evaluation.trainer_metrics import check_metric_for_best_model, classification_metrics
-from hfseq.recipe.publish import launch_command, publish
+from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.settings import read_settings
 from hfseq.tasks.text_classification.build import (
@@ -80,7 +79,7 @@ def main() -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
-    facts = card_facts(settings, task, split, folder, logits=logits, run=run, command=launch_command(sys.argv))
+    facts = card_facts(settings, task, split, folder, logits=logits, run=run)
 
     # 8. Publish, and use
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")

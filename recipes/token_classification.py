@@ -11,7 +11,6 @@ Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each othe
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """
 
-import sys
 from pathlib import Path
 
 from transformers import DataCollatorForTokenClassification
@@ -21,7 +20,7 @@ from hfseq.cards.facts import SeedRun
 from hfseq.data.tagged import load_tagged
 from hfseq.evaluation.tags import best_tags, tagging_metrics
 from hfseq.evaluation.trainer_metrics import check_metric_for_best_model
-from hfseq.recipe.publish import launch_command, publish
+from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.settings import read_settings
 from hfseq.tasks.tagging.build import (
@@ -83,10 +82,7 @@ def main() -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
-    command = launch_command(sys.argv)
-    facts = card_facts(
-        settings, task, split, folder, tokens=tokens[split], predictions=predictions, run=run, command=command
-    )
+    facts = card_facts(settings, task, split, folder, tokens=tokens[split], predictions=predictions, run=run)
 
     # 8. Publish, and use
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from hfseq.data.running_text import open_source
-from hfseq.recipe.publish import launch_command, publish
+from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
 from hfseq.tasks.word_vectors.build import card_facts, make_config, read_corpus, report_lines
@@ -60,9 +60,7 @@ def main() -> None:
         sys.exit(f"Interrupted: these vectors are in {folder}; --resume goes on from the last checkpoint, if any.")
 
     # 7. Card
-    facts = card_facts(
-        settings, trainer, folder, metrics=metrics, evaluations=evaluations, command=launch_command(sys.argv)
-    )
+    facts = card_facts(settings, trainer, folder, metrics=metrics, evaluations=evaluations)
 
     # 8. Publish, and use
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")

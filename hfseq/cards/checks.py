@@ -35,12 +35,8 @@ _MARK = re.compile(r"`<[^`]*>`")
 def check_words(words: Mapping[str, str]) -> None:
     """Refuse what a person wrote for a card if the card could not show it; cheap, so ask before the training.
 
-    Args:
-        words: Where each text was given, and the text.
-
-    Raises:
-        ValueError: naming every text that is empty, says None or nan and nothing else, or holds words of a
-            placeholder, a path of a machine or a link that is no https:// address.
+    `words` are the texts by where each was given. One is refused that is empty, says None or nan and nothing else, or
+    holds words of a placeholder, a path of a machine or a link that is no https:// address.
     """
     defects = [f"{where} has {defect}" for where, text in words.items() for defect in _word_defects(text)]
     if defects:
@@ -64,12 +60,9 @@ def check_facts(facts: Facts) -> None:
 
 
 def check_card(text: str) -> None:
-    """Refuse a card that a reader could not use.
+    """Refuse a card that a reader could not use, and name every defect.
 
-    Raises:
-        ValueError: naming every defect: front matter missing or without a required key; no licence; no finite metric
-            in the model-index; None or nan as a value; words of a placeholder; paths of a machine; links that lead
-            nowhere. The sentences asked, the labels and the rows under "Examples" may hold any words.
+    The sentences asked, the labels and the rows under "Examples" may hold any words.
     """
     parts = re.match(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
     if parts is None:
@@ -102,7 +95,10 @@ def _front_matter_defects(metadata: dict[str, Any]) -> Iterator[str]:
     yield from (
         f"{path} is {value!r}" for path, value in _leaves(metadata, "front matter") if _is_unusable(path, value)
     )
-    if (needs_results or "model-index" in metadata) and not any(map(_is_finite, _metrics(metadata))):
+    results = [result for model in metadata.get("model-index") or [] for result in model.get("results") or []]
+    values = [metric.get("value") for result in results for metric in result.get("metrics") or []]
+    finite = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    if (needs_results or "model-index" in metadata) and not finite:
         yield "model-index holds no finite metric"
 
 
@@ -111,16 +107,6 @@ def _is_unusable(path: str, value: Any) -> bool:
     if isinstance(value, str):
         return ".widget[" not in path and bool(_MISSING_VALUE.fullmatch(value) or _PLACEHOLDER.search(value))
     return value is None or (isinstance(value, float) and not math.isfinite(value))
-
-
-def _metrics(metadata: dict[str, Any]) -> Iterator[Any]:
-    for model in metadata.get("model-index") or []:
-        for result in model.get("results") or []:
-            yield from (metric.get("value") for metric in result.get("metrics") or [])
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _leaves(node: Any, path: str, *, free: bool = True) -> Iterator[tuple[str, Any]]:
@@ -141,10 +127,9 @@ def _leaves(node: Any, path: str, *, free: bool = True) -> Iterator[tuple[str, A
 
 def _table_defects(body: str) -> Iterator[str]:
     for line in body.splitlines():
-        if line.startswith("|"):
-            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-            if not all(cells) or {"None", "nan", "NaN", "inf"} & set(cells):
-                yield f"a table row misses a value: {line!r}"
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if line.startswith("|") and (not all(cells) or {"None", "nan", "NaN", "inf"} & set(cells)):
+            yield f"a table row misses a value: {line!r}"
 
 
 def _prose_defects(prose: str) -> Iterator[str]:

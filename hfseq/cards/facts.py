@@ -1,7 +1,7 @@
 """The facts of a model card: what a run measured, typed, checked and kept as JSON.
 
 `Facts` is what every card says, `NetworkFacts` and `LabelledFacts` what the cards of several tasks say; `facts.py` in
-the folder of a task adds its own. `measure.py` measures them, `render.py` renders them.
+the folder of a task adds its own.
 """
 
 import json
@@ -14,42 +14,43 @@ from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hin
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from huggingface_hub.utils._validators import validate_repo_id
+from typing_extensions import dataclass_transform
 
 from ..evaluation.scores import SCORES, Score
 
 F = TypeVar("F", bound="Facts")
+T = TypeVar("T")
 
-FREE: Final = {"free": True}
-"""Marks a fact that may hold any words, such as rows of the data: `field(metadata=FREE)`."""
+FREE: Final = {"free": True}  # marks a fact that may hold any words, such as rows of the data: `field(metadata=FREE)`
+# Marks a fact that each run measures anew: runs of one configuration may differ in it.
 MEASURED: Final = {"measured": True}
-"""Marks a fact that each run measures anew: runs of one configuration may differ in it."""
 
 
-@strict
-@dataclass(kw_only=True)
+@dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+def checked(cls: type[T]) -> type[T]:
+    """Make a dataclass of keywords that checks their types, and calls each method `validate_...`."""
+    return strict(dataclass(kw_only=True)(cls))
+
+
+@checked
 class Source:
     """Where the data come from, and their terms."""
 
     name: str
     license: str
-    domain: str
-    """What the texts are, e.g. "news headlines"."""
+    domain: str  # what the texts are, e.g. "news headlines"
     hub_id: str | None = None
     url: str | None = None
-    restriction: str | None = None
-    """Terms that forbid showing rows or free use, e.g. "non-commercial research only"."""
+    restriction: str | None = None  # terms that forbid showing rows or free use, e.g. "non-commercial research only"
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class SplitSource(Source):
     """Data in splits, on one of which the model was evaluated."""
 
-    splits: dict[str, Any]
-    """Split -> its size."""
+    splits: dict[str, Any]  # split -> its size
     evaluated_split: str
-    unknown_rate: float
-    """Share of the evaluated split's tokens that are unknown, 0 to 1."""
+    unknown_rate: float  # share of the evaluated split's tokens that are unknown, 0 to 1
 
     def validate_splits(self) -> None:
         """Check that the evaluated split and the training texts are counted."""
@@ -59,44 +60,35 @@ class SplitSource(Source):
             raise ValueError(f"the splits {tuple(self.splits)} must count the training texts as 'train'.")
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class DataFacts(SplitSource):
     """What a model of labelled texts was trained and evaluated on."""
 
-    splits: dict[str, int]
-    """Split -> number of texts."""
+    splits: dict[str, int]  # split -> number of texts
     vocabulary_size: int
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Network:
     """The network in a line."""
 
-    family: str
-    """Tag on the Hub, e.g. "lstm"."""
-    cell: str
-    """Name for people, e.g. "LSTM"."""
+    family: str  # tag on the Hub, e.g. "lstm"
+    cell: str  # name for people, e.g. "LSTM"
     num_hidden_layers: int
     hidden_size: int
     embedding_size: int
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class ArchitectureFacts(Network):
     """The network of a model of labelled texts."""
 
     bidirectional: bool
-    pooling: str | None
-    """None for a tagger, which has no vector of a whole text."""
-    max_length: int
-    """Tokens of a text that the model was trained on; longer texts were cut."""
+    pooling: str | None  # None for a tagger, which has no vector of a whole text
+    max_length: int  # tokens of a text that the model was trained on; longer texts were cut
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class SeedRun:
     """One training run."""
 
@@ -106,8 +98,7 @@ class SeedRun:
     minutes: float
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class SpeedFacts:
     """What `measure_speed` measured."""
 
@@ -116,8 +107,7 @@ class SpeedFacts:
     batch_size: int
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class EnvironmentFacts:
     """Versions and hardware; `environment` fills it."""
 
@@ -130,32 +120,27 @@ class EnvironmentFacts:
     gpu: str | None = None
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Comparison:
     """Another system's result on the same split."""
 
     name: str
     metric: str
     value: float
-    source: str
-    """Who measured it, with a link where there is one."""
+    source: str  # who measured it, with a link where there is one
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Example:
     """One evaluated text."""
 
     text: str
     predicted: str
     expected: str
-    score: float
-    """Confidence of the prediction, or the absolute error in regression."""
+    score: float  # confidence of the prediction, or the absolute error in regression
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Examples:
     """Texts predicted right and wrong."""
 
@@ -163,8 +148,7 @@ class Examples:
     wrong: list[Example] = field(default_factory=list)
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class WidgetLabel:
     """One label of a pipeline's answer."""
 
@@ -172,14 +156,12 @@ class WidgetLabel:
     score: float
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Widget:
     """A text of our own and the pipeline's answer: the Hub shows both without running the model."""
 
     text: str
-    output: list[WidgetLabel]
-    """Best first."""
+    output: list[WidgetLabel]  # best first
 
 
 def check_license(license_id: str, name: str | None, link: str | None) -> None:
@@ -187,44 +169,29 @@ def check_license(license_id: str, name: str | None, link: str | None) -> None:
     if license_id != "other" and (name, link) != (None, None):
         raise ValueError(f"license {license_id!r} takes neither license_name nor license_link; only 'other' does.")
     if license_id == "other" and not (name and link and link.startswith("https://")):
-        raise ValueError(
-            "license 'other' needs a license_name and a license_link that begins with https://, "
-            f"got {name!r} and {link!r}."
-        )
+        needed = "a license_name and a license_link that begins with https://"
+        raise ValueError(f"license 'other' needs {needed}, got {name!r} and {link!r}.")
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Facts:
-    """What every card says of its model; what a task adds is a strict dataclass on this one.
+    """What every card says of its model; what was measured on a saved model was measured on that of `runs[0]`."""
 
-    `runs[0]` is the run whose weights are published; what was measured on a saved model was measured on its.
-    """
-
-    kind: str = ""
-    """Which class of facts these are; a task gives it its only value."""
-    model_id: str
-    """Id on the Hub, "user/name"."""
-    summary: str
-    """One sentence: what the model does."""
-    language: str
-    """ISO code."""
-    license: str
-    """Of the weights, as the Hub spells it."""
-    license_name: str | None = None
-    """Of the licence "other"; so is the link to its text."""
+    kind: str = ""  # which class of facts these are; a task gives it its only value
+    model_id: str  # id on the Hub, "user/name"
+    summary: str  # one sentence: what the model does
+    language: str  # ISO code
+    license: str  # of the weights, as the Hub spells it
+    license_name: str | None = None  # of the licence "other"; so is the link to its text
     license_link: str | None = None
     parameters: int
     file_mb: float = field(metadata=MEASURED)
     runs: Sequence[SeedRun] = field(metadata=MEASURED)
     environment: EnvironmentFacts = field(metadata=MEASURED)
-    command: str = field(metadata=FREE | MEASURED)
-    """The exact command of the runs."""
+    command: str = field(metadata=FREE | MEASURED)  # the exact command of the runs
     comparisons: list[Comparison] = field(default_factory=list, metadata=MEASURED)
-    limits: list[str] = field(default_factory=list)
-    """What the limits written from the facts leave out."""
-    citations: list[str] = field(default_factory=list)
-    """BibTeX entries that the card does not add by itself."""
+    limits: list[str] = field(default_factory=list)  # what the limits written from the facts leave out
+    citations: list[str] = field(default_factory=list)  # BibTeX entries that the card does not add by itself
 
     @property
     def source(self) -> Source:
@@ -258,12 +225,9 @@ class Facts:
         """Return the mean of a score over the runs."""
         return statistics.mean(run.metrics[metric] for run in self.runs)
 
-    def validate_model_id(self) -> None:
-        """Check the model's id on the Hub."""
+    def validate_id_and_license(self) -> None:
+        """Check the model's id on the Hub, and that a licence which the Hub does not list is named and linked."""
         validate_repo_id(self.model_id)
-
-    def validate_license(self) -> None:
-        """Check that a licence the Hub does not list is named and linked."""
         check_license(self.license, self.license_name, self.license_link)
 
     def validate_runs(self) -> None:
@@ -297,8 +261,7 @@ class Facts:
             raise ValueError(f"{path}: {error}") from error
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class NetworkFacts(Facts):
     """What the cards of all networks say that are evaluated on a split of their data."""
 
@@ -316,8 +279,7 @@ class NetworkFacts(Facts):
         return self.architecture.family
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class LabelledFacts(NetworkFacts):
     """What the cards of models of labelled texts say, be it a label a text or a tag a word."""
 
@@ -325,16 +287,13 @@ class LabelledFacts(NetworkFacts):
     data: DataFacts
     speed: SpeedFacts = field(metadata=MEASURED)
     examples: Examples = field(metadata=FREE | MEASURED)
-    pretrained: str | None = None
-    """Weights that came from elsewhere, e.g. "GloVe 6B vectors"."""
+    pretrained: str | None = None  # weights that came from elsewhere, e.g. "GloVe 6B vectors"
 
     def validate_restriction(self) -> None:
         """Check that a card does not republish rows that its data forbid to."""
         if self.data.restriction and (self.examples.right or self.examples.wrong):
-            raise ValueError(
-                f"the data are restricted ({self.data.restriction}), so the card must not show their rows: "
-                "leave examples empty."
-            )
+            terms = f"the data are restricted ({self.data.restriction})"
+            raise ValueError(f"{terms}, so the card must not show their rows: leave examples empty.")
 
 
 def read_json(path: str | Path) -> Any:

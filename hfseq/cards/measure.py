@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -20,7 +21,7 @@ _WARM_UP_CALLS, _TIMED_CALLS, _TIMED_PASSES = 5, 50, 3
 
 
 def _spaced(rows: Sequence[Example], limit: int) -> list[Example]:
-    """Take `limit` rows at equal distances, so that nobody picked them and the order of the data does not matter."""
+    # Nobody picked them, and the order of the data does not matter.
     count = min(limit, len(rows))
     return [rows[index * len(rows) // count] for index in range(count)]
 
@@ -34,15 +35,9 @@ def collect_examples(
     *,
     right: Sequence[bool] | None = None,
 ) -> Examples:
-    """Take examples of right and wrong classifications at equal distances through the rows.
+    """Take `limit` examples of right and as many of wrong classifications at equal distances through the rows.
 
-    Args:
-        texts: Of the evaluated split.
-        labels: Expected names, one per text; join several labels of a text into one string.
-        predictions: Predicted names, written in the same way.
-        scores: Confidence of each prediction.
-        limit: How many of each kind.
-        right: Whether each prediction is right; None: it is where the names are the same.
+    Join several labels of a text into one string. `right` tells which predictions are; None: those that name the same.
     """
     rows = [
         Example(text=text, expected=label, predicted=prediction, score=float(score))
@@ -70,13 +65,13 @@ def collect_regression_examples(
     return Examples(right=rows[:half], wrong=rows[len(rows) - half :][::-1])
 
 
-def widget_entries(pipe: Pipeline, texts: Sequence[str]) -> list[Widget]:
-    """Ask a text-classification pipeline sentences of our own, and keep the best labels of each answer, best first."""
-    answers = [pipe(text, top_k=_WIDGET_LABELS) for text in texts]
-    return [
-        Widget(text=text, output=[WidgetLabel(label=each["label"], score=round(each["score"], 4)) for each in answer])
-        for text, answer in zip(texts, answers, strict=True)
-    ]
+def widget_entries(pipe: Pipeline, texts: Sequence[str], name: str = "label") -> list[Widget]:
+    """Ask a pipeline texts of our own, and keep the best of each answer, best first; `name` is its key."""
+    widgets = []
+    for text in texts:
+        answers = [(each[name], round(each["score"], 4)) for each in pipe(text, top_k=_WIDGET_LABELS)]
+        widgets.append(Widget(text=text, output=[WidgetLabel(label=label, score=score) for label, score in answers]))
+    return widgets
 
 
 @contextmanager
@@ -90,9 +85,10 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _seconds(pipe: Pipeline, inputs: str | list[str], batch_size: int) -> float:
+def seconds_for(pipe: Pipeline, inputs: str | list[str], **options: Any) -> float:
+    """Time one call of a pipeline."""
     start = time.perf_counter()
-    pipe(inputs, batch_size=batch_size)
+    pipe(inputs, **options)
     return time.perf_counter() - start
 
 
@@ -108,8 +104,8 @@ def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) ->
     rows = list(texts)
     turns = [rows[index % len(rows)] for index in range(_WARM_UP_CALLS + _TIMED_CALLS)]
     with one_thread():
-        calls = [_seconds(pipe, text, 1) for text in turns][_WARM_UP_CALLS:]
-        passes = [_seconds(pipe, rows, batch_size) for _ in range(_TIMED_PASSES)]
+        calls = [seconds_for(pipe, text, batch_size=1) for text in turns][_WARM_UP_CALLS:]
+        passes = [seconds_for(pipe, rows, batch_size=batch_size) for _ in range(_TIMED_PASSES)]
     return SpeedFacts(
         ms_per_text=1000 * statistics.median(calls),
         texts_per_second=len(rows) / statistics.median(passes),
@@ -126,8 +122,7 @@ def model_size_mb(folder: str | Path) -> float:
 
 
 def _cpu_name() -> str:
-    """Return the processor's name; `platform.processor()` is empty or a bare "x86_64" on Linux."""
-    cpuinfo = Path("/proc/cpuinfo")
+    cpuinfo = Path("/proc/cpuinfo")  # on Linux `platform.processor()` is empty or a bare "x86_64"
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return next(iter(names), "") or platform.processor() or platform.machine()

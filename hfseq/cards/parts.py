@@ -91,9 +91,8 @@ def comparison_rows(facts: Facts) -> list[str]:
         score = facts.score_of(metric)
         own = ("**This model**", facts.mean(metric), "this card")
         others = [(cell(row.name), row.value, inline(row.source)) for row in facts.comparisons if row.metric == metric]
-        rows += [
-            f"{name} | {title(score)} | {number(value, score)} | {source}" for name, value, source in (own, *others)
-        ]
+        for name, value, source in (own, *others):
+            rows.append(f"{name} | {title(score)} | {number(value, score)} | {source}")
     return rows
 
 
@@ -101,10 +100,8 @@ def example_tables(
     examples: Examples, right: str, wrong: str, row: Callable[[Example], list[str]]
 ) -> list[tuple[str, list[str]]]:
     """Write the titles and the rows of the tables of examples; `row` makes safe cells."""
-    return [
-        (name, [" | ".join(row(each)) for each in rows])
-        for name, rows in ((right, examples.right), (wrong, examples.wrong))
-    ]
+    tables = ((right, examples.right), (wrong, examples.wrong))
+    return [(name, [" | ".join(row(each)) for each in rows]) for name, rows in tables]
 
 
 def made(facts: Facts, preposition: str) -> str:
@@ -129,8 +126,7 @@ def shared_limits(facts: Facts) -> list[str]:
 
 def result(facts: Facts, metric: str, **about: Any) -> EvalResult:
     """Make a score's entry in the `model-index`; `about` has the task and the data set, see `EvalResult`."""
-    score = facts.score_of(metric)
-    seeds = seeds_text(facts.runs)
+    score, seeds = facts.score_of(metric), seeds_text(facts.runs)
     return EvalResult(
         metric_type=score.hub_id,
         metric_name=f"{score.title} ({f'mean of seeds {seeds}' if len(facts.runs) > 1 else f'seed {seeds}'})",
@@ -141,15 +137,7 @@ def result(facts: Facts, metric: str, **about: Any) -> EvalResult:
 
 
 def front_matter(facts: Facts, task: str, tags: Sequence[str], results: list[EvalResult], **more: Any) -> str:
-    """Write the card's metadata.
-
-    Args:
-        facts: Of the model.
-        task: The Hub's name of the task.
-        tags: Beside "hfseq".
-        results: One for each score that the card shows.
-        **more: Other keys.
-    """
+    """Write the card's metadata; `results` are the scores that the card shows, `more` other keys."""
     hub_id = facts.source.hub_id
     data = ModelCardData(
         language=facts.language,
@@ -171,23 +159,15 @@ def front_matter(facts: Facts, task: str, tags: Sequence[str], results: list[Eva
 def network_view(
     facts: NetworkFacts, task: str, *, tags: Sequence[str] = (), metrics: Sequence[str] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """Gather what the templates of all networks show: the metadata, and the scores of the evaluated split.
+    """Gather what the templates of all networks show: the metadata, and scores of the evaluated split.
 
-    Args:
-        facts: Of the model.
-        task: Of the pipeline, and on the Hub.
-        tags: Beside the family.
-        metrics: Scores to show; None: all.
-        **more: Other keys of the metadata.
+    `tags` stand beside the family, `metrics` are the scores to show (None: all), `more` other keys of the metadata.
     """
-    data, shown = facts.data, facts.metric_names if metrics is None else metrics
-    about = {"dataset_type": data.hub_id or slug(data.name), "dataset_name": data.name}
-    split = data.evaluated_split
-    results = [result(facts, name, task_type=task, dataset_split=split, **about) for name in shown]
+    data, split, shown = facts.data, facts.data.evaluated_split, facts.metric_names if metrics is None else metrics
+    about = {"dataset_type": data.hub_id or slug(data.name), "dataset_name": data.name, "dataset_split": split}
+    results = [result(facts, name, task_type=task, **about) for name in shown]
     return {
         "front_matter": front_matter(facts, task, [facts.family, *tags], results, **more),
         "task": task,
-        "scores": [
-            {"title": title(facts.score_of(name)), "split": split, "text": score_text(facts, name)} for name in shown
-        ],
+        "scores": [(title(facts.score_of(name)), split, score_text(facts, name)) for name in shown],
     }

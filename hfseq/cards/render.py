@@ -3,8 +3,7 @@
     facts = TaggerFacts(...)            # see facts.py in the folder of a task; kept as JSON
     write_card(folder, facts)           # renders the template of its task and refuses a card with defects
 
-Each task has a template and a view, which gathers what the template shows, in its row of `hfseq.tasks.TASKS`. What
-differs between models of one task is a fact, never a branch; templates share templates/_*.md, and views parts.py.
+Each task has a template, card.md, and a view, which gathers what it shows; templates share templates/_*.md.
 """
 
 import os
@@ -33,11 +32,7 @@ _TEMPLATES.filters.update(thousands="{:,}".format, significant=significant, cell
 
 
 def task_of(kind: str) -> "Task":
-    """Return the row of TASKS of such facts.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """Return the row of TASKS of such facts."""
     # Upward, as tasks are built on cards: a file of facts says nothing of its task but the kind.
     from ..tasks import TASKS
 
@@ -59,14 +54,7 @@ def load_facts(path: str | Path) -> Facts:
 
 
 def render_card(facts: Facts) -> str:
-    """Render the model card of `facts`.
-
-    Returns:
-        Markdown with YAML front matter that has passed `check_card`.
-
-    Raises:
-        ValueError: naming the facts that say nothing, or the defects of the card.
-    """
+    """Render the model card of `facts`, Markdown that has passed `check_card`; facts that say nothing are refused."""
     check_facts(facts)
     task = task_of(facts.kind)
     shared = {
@@ -78,7 +66,7 @@ def render_card(facts: Facts) -> str:
         "papers": [],
         "shared_limits": shared_limits(facts),
     }
-    text = _TEMPLATES.get_template(task.template).render(shared | task.view(facts))
+    text = _TEMPLATES.from_string(task.template).render(shared | task.view(facts))
     check_card(text)
     return text
 

@@ -8,18 +8,12 @@ from typing import Any
 from .facts import Facts
 from .parts import mean_text, number, title
 
-Column = tuple[str, Callable[[Any], str]]
-"""Title, and what a card's facts say below it."""
-
-
-def seed_list(facts: Facts) -> str:
-    """Write the seeds: `0, 1, 2`."""
-    return ", ".join(str(run.seed) for run in facts.runs)
+Column = tuple[str, Callable[[Any], str]]  # title, and what a card's facts say below it
 
 
 def result_text(facts: Facts, metric: str) -> str:
     """Write a score and its seeds: `97.3 ± 0.7 (0, 1, 2)`."""
-    return f"{mean_text(facts, metric)} ({seed_list(facts)})"
+    return f"{mean_text(facts, metric)} ({', '.join(str(run.seed) for run in facts.runs)})"
 
 
 def minutes_text(facts: Facts) -> str:
@@ -54,37 +48,29 @@ TEXTS_A_SECOND: Column = ("texts/s", lambda facts: f"{facts.speed.texts_per_seco
 CARD: Column = ("card", lambda facts: f"[{facts.name}](model_cards/{facts.name}.md)")
 
 
-def labelled_columns(rival: str, name: str) -> tuple[Column, ...]:
-    """Return the columns of models of labelled texts.
-
-    Args:
-        rival: Title of the column of the system that each is compared with.
-        name: Words of that system's name in the facts.
-    """
+def labelled_columns(rival: str) -> tuple[Column, ...]:
+    """Return the columns of models of labelled texts; `rival` is the name of the system that each is compared with."""
     return (
         ("model", lambda facts: facts.architecture.cell),
         *(DATA, SCORE, RESULT),
-        (rival, lambda facts: rival_text(facts, facts.metric_names[0], name)),
+        (rival.lower(), lambda facts: rival_text(facts, facts.metric_names[0], rival)),
         *(MINUTES, MEGABYTES, MS_A_TEXT, TEXTS_A_SECOND, CARD),
     )
 
 
 def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a table in markdown."""
-    return "\n".join(
-        ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles), *(f"| {' | '.join(row)} |" for row in rows)]
-    )
+    head, *body = [f"| {' | '.join(row)} |" for row in (titles, *rows)]
+    return "\n".join([head, "|" + "---|" * len(titles), *body])
 
 
 @dataclass(frozen=True)
 class ResultsTable:
     """The table of README that has a row for each card of a task."""
 
-    name: str
-    """What the rows are, e.g. "taggers"; README has the table between the markers of this name."""
+    name: str  # what the rows are, e.g. "taggers"; README has the table between the markers of this name
     columns: Sequence[Column]
-    expectation: Callable[[Any], str] = first_result
-    """What a run is expected to score, from the facts of one card."""
+    expectation: Callable[[Any], str] = first_result  # what a run is expected to score, from the facts of one card
 
     def render(self, cards: Iterable[Facts]) -> str:
         """Write a row for each card, then the command of each; a sentence while there is none."""
@@ -92,15 +78,9 @@ class ResultsTable:
         if not cards:
             return f"No {self.name} have been measured yet."
         rows = [[text(facts) for _, text in self.columns] for facts in cards]
-        return "\n".join(
-            [
-                markdown_table([title for title, _ in self.columns], rows),
-                "",
-                "The commands of the first seed, row by row; the other seeds differ in `--training.seed` and",
-                "`--training.output_dir` alone:",
-                "",
-                "```bash",
-                *(facts.command for facts in cards),
-                "```",
-            ]
+        commands = "\n".join(facts.command for facts in cards)
+        return (
+            f"{markdown_table([title for title, _ in self.columns], rows)}\n\n"
+            "The commands of the first seed, row by row; the other seeds differ in `--training.seed` and\n"
+            f"`--training.output_dir` alone:\n\n```bash\n{commands}\n```"
         )

@@ -13,7 +13,7 @@ _FACTS = ("model_id", "summary", "language", "license", "license_name", "license
 
 @dataclass(kw_only=True)
 class CardWords:
-    """What a model card says and no run can measure; a recipe's section `card` has these keys and its own."""
+    """What a model card says and no run can measure."""
 
     model_id: str = field(metadata={"help": "id on the Hub, user/name; what the card's snippet loads"})
     summary: str = field(metadata={"help": "one sentence: what the model does"})
@@ -33,7 +33,6 @@ class CardWords:
     citations: list[str] = field(default_factory=list, metadata={"help": "BibTeX entries"})
 
     def __post_init__(self) -> None:
-        """Refuse before the training what the card would refuse after it."""
         validate_repo_id(self.model_id)
         if self.data_url is not None and not self.data_url.startswith("https://"):
             raise ValueError(f"card.data_url={self.data_url!r} is no link for a card: it must begin with https://.")
@@ -53,7 +52,7 @@ class CardWords:
         return [Comparison(**row) for row in self.comparisons]
 
     def _words(self) -> dict[str, str]:
-        """Return every text that the card takes over as it is, by its key; what the model is asked may be any text."""
+        # Every text that the card takes over as it is; what the model is asked may be any text.
         words = {f"card.{name}": value for name, value in vars(self).items() if isinstance(value, str)}
         for name in ("limits", "citations"):
             words |= {f"card.{name}[{index}]": text for index, text in enumerate(vars(self)[name])}

@@ -30,10 +30,8 @@ from ..training.streams.windows import TokenText
 from .publish import network_facts, run_facts, split_line
 from .sections import CardSettings, HubSettings, TokenizerSettings, build_model, resume_flag, token_options
 
-NOT_OF_LANGUAGE_MODELS = ("bidirectional", "pooling", "classifier_dropout")
-"""Fields of a config that mean nothing for a language model."""
+NOT_OF_LANGUAGE_MODELS = ("bidirectional", "pooling", "classifier_dropout")  # fields that mean nothing for them
 LONGEST_NGRAM = 10  # of NGramConfig
-
 _TOLD_BY_NAME = ("type", "cell", "num_hidden_layers", "hidden_size", "embedding_size", "tie_word_embeddings")
 
 
@@ -41,9 +39,7 @@ _TOLD_BY_NAME = ("type", "cell", "num_hidden_layers", "hidden_size", "embedding_
 class LanguageTokenizerSettings(TokenizerSettings):
     """How texts become tokens, see `train_tokenizer`."""
 
-    kind: Literal["char", "word_with_space", "whitespace", "bpe", "unigram"] = option(
-        "char", "what a token is, see hfseq.tokenization"
-    )
+    kind: Literal["char", "word_with_space", "whitespace", "bpe", "unigram"] = option("char", "what a token is")
     start: bool = option(True, "write <s> before each document")
     end: bool = option(True, "write </s> after each document")
 
@@ -71,19 +67,14 @@ class LanguageSettings:
         return cast(int, self.training.get("window", StreamTrainingArguments.window))
 
     def __post_init__(self) -> None:
-        """Refuse a model that cannot be trained so, before anything is read."""
         name = self.model["type"]
         if self.carry != "none" and not carries_state(name):
-            raise ValueError(
-                f"training.carry={self.carry!r} needs a state that goes on from window to window, and "
-                f"model.type={name!r} has none: set training.carry=none."
-            )
+            needed = f"training.carry={self.carry!r} needs a state that goes on from window to window"
+            raise ValueError(f"{needed}, and model.type={name!r} has none: set training.carry=none.")
         longest = self.model.get("max_position_embeddings", self.window)
         if longest < self.window:
-            raise ValueError(
-                f"model.max_position_embeddings={longest} has no room for training.window={self.window} tokens: raise "
-                "it, or leave it out, and it is the window."
-            )
+            short = f"model.max_position_embeddings={longest} has no room for training.window={self.window} tokens"
+            raise ValueError(f"{short}: raise it, or leave it out, and it is the window.")
         check_condition(self.data, self.carry)
 
 
@@ -95,19 +86,15 @@ def carries_state(name: str) -> bool:
 def check_condition(data: DocumentSettings, carry: str) -> None:
     """Refuse texts on a condition that run on into one another."""
     if data.condition_column is not None and carry != "document":
-        raise ValueError(
-            f"data.condition_column needs training.carry='document', got {carry!r}: else the state of one condition "
-            "would run on into another."
-        )
+        needed = "data.condition_column needs training.carry='document'"
+        raise ValueError(f"{needed}, got {carry!r}: else the state of one condition would run on into another.")
 
 
 def check_marks(marks: LanguageTokenizerSettings, data: DocumentSettings, carry: str) -> None:
     """Refuse marks of documents that do not go together with how far a model that writes carries its state."""
     if carry == "document" and not marks.start:
-        raise ValueError(
-            "training.carry='document' starts each document without a state, so how one begins is learnt from <s> "
-            "alone: set tokenizer.start=true."
-        )
+        stateless = "training.carry='document' starts each document without a state"
+        raise ValueError(f"{stateless}, so how one begins is learnt from <s> alone: set tokenizer.start=true.")
     if carry != "document" and marks.start and data.documents != "whole":
         raise ValueError(
             f"training.carry={carry!r} reads over the borders of documents, where <s> would stand inside the text: "
@@ -167,10 +154,7 @@ def make_text(rows: Dataset, tokenizer: PreTrainedTokenizerFast, marks: Language
 def make_language_model(
     task: str, settings: LanguageSettings, tokenizer: PreTrainedTokenizerFast, new_tokens: int = 0
 ) -> PreTrainedModel:
-    """Build the model of the `model` section for this vocabulary.
-
-    What is made for texts up to some length is made for those of training, unless the section says otherwise.
-    """
+    """Build the model of the `model` section for this vocabulary, made for texts as long as the training's."""
     options = token_options(tokenizer)
     if "max_position_embeddings" in known_fields(FAMILIES[settings.model["type"]].config):
         options["max_position_embeddings"] = settings.window
@@ -191,13 +175,8 @@ def score_split(
 ) -> dict[str, float]:
     """Score every token of a split with a causal language model, and return what is quoted of such tokens.
 
-    Args:
-        model: Any causal language model.
-        text: The tokens of the split.
-        rows: Its documents, whose characters count.
-        carry: As in training: a state that was carried there is carried here.
-        kind: Of tokens.
-        window: Tokens that a model without a state reads at once, in windows that begin anew, see `score_ids`.
+    A state that was carried in training is carried here. With a `window`, a model without a state reads so many tokens
+    at once, in windows that begin anew, see `score_ids`.
     """
     surprisals = score_ids(model, read_as_trained(text, carry), window=window, stride=window)
     scores = Measures(
@@ -216,19 +195,10 @@ def language_facts(
     trainer: StreamTrainer,
     dataset: DatasetDict,
     texts: dict[str, TokenText],
-    folder: Path,
     pipe: Pipeline,
-    *,
     metrics: dict[str, dict[str, float]],
-    command: str,
 ) -> dict[str, Any]:
-    """Gather what the card of any language model says: from the settings, and from the run.
-
-    Args:
-        texts: The tokens of the documents.
-        pipe: The model saved in the folder, loaded as anybody would load it.
-        metrics: Split -> what was measured, the evaluated split first.
-    """
+    """Gather what the card of any language model says; `pipe` is the saved model, `metrics` as in `card_facts`."""
     split, config = next(iter(metrics)), pipe.model.config
     run = LanguageRun(
         seed=trainer.args.seed,
@@ -237,8 +207,12 @@ def language_facts(
         others={name: values for name, values in metrics.items() if name != split},
     )
     words = (piece for text in dataset[split][TEXT] for piece in pieces(text))
+    sizes = {}
+    for name, rows in dataset.items():
+        characters = sum(map(len, rows[TEXT][:]))
+        sizes[name] = TextSize(documents=rows.num_rows, tokens=len(texts[name]), characters=characters)
     return {
-        **run_facts(settings.card, pipe.model, folder, run, command),
+        **run_facts(settings.card, pipe.model, Path(str(trainer.args.output_dir)), run),
         "architecture": LanguageArchitecture(
             **network_facts(config),
             tied=config.tie_word_embeddings,
@@ -256,17 +230,13 @@ def language_facts(
             **settings.card.data_facts(),
             hub_id=settings.data.hub_id,
             documents=settings.data.documents,
-            splits={name: _size(rows[TEXT][:], texts[name]) for name, rows in dataset.items()},
+            splits=sizes,
             evaluated_split=split,
             unknown_rate=unknown_rate(cast(PreTrainedTokenizerFast, pipe.tokenizer), words),
             conditions=conditions(dataset),
         ),
         "training": _training(trainer),
     }
-
-
-def _size(documents: list[str], text: TokenText) -> TextSize:
-    return TextSize(documents=len(documents), tokens=len(text), characters=sum(map(len, documents)))
 
 
 def _training(trainer: StreamTrainer) -> TrainingFacts:
@@ -284,6 +254,5 @@ def _training(trainer: StreamTrainer) -> TrainingFacts:
 
 def split_lines(facts: LanguageFacts) -> Iterator[str]:
     """Write the scores of every split that was measured, a line each."""
-    (run, *_) = facts.runs
-    for split, metrics in {facts.data.evaluated_split: run.metrics, **run.others}.items():
+    for split, metrics in {facts.data.evaluated_split: facts.runs[0].metrics, **facts.runs[0].others}.items():
         yield split_line(split, metrics)

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,8 @@ _FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{
 
 
 def launch_command(argv: Sequence[str]) -> str:
-    """Write the launch line as a card shows it: folders of this machine, which exist nowhere else, are left out.
+    """Write the launch line, for as many processes, as a card shows it: without the folders of this machine.
 
-    Where several processes run, the line starts as many with `accelerate launch`. `argv` is that of the recipe.
     What lies in the working directory is named from there.
     """
     here = f"{Path.cwd()}{os.sep}"
@@ -33,7 +33,7 @@ def launch_command(argv: Sequence[str]) -> str:
     return f"{launcher} {shlex.join(words)}"
 
 
-def run_facts(card: CardSettings, model: PreTrainedModel, folder: Path, run: SeedRun, command: str) -> dict[str, Any]:
+def run_facts(card: CardSettings, model: PreTrainedModel, folder: Path, run: SeedRun) -> dict[str, Any]:
     """Gather the facts that every card has: a person's words, the run, and the size of the model saved in a folder."""
     return {
         **card.facts(),
@@ -41,7 +41,7 @@ def run_facts(card: CardSettings, model: PreTrainedModel, folder: Path, run: See
         "file_mb": model_size_mb(folder),
         "runs": [run],
         "environment": environment(),
-        "command": command,
+        "command": launch_command(sys.argv),
     }
 
 
@@ -69,10 +69,7 @@ def split_line(split: str, metrics: Mapping[str, float]) -> str:
 
 
 def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) -> list[str]:
-    """Write facts and card beside the saved model, push it if asked to, and return what to print.
-
-    `lines` are what the task says of the finished model.
-    """
+    """Write facts and card beside the saved model, push it if asked to, and return what to print: `lines` and more."""
     facts.save(folder / "facts.json")
     write_card(folder, facts)
     if hub.repo_id is not None:

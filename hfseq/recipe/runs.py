@@ -22,34 +22,19 @@ def evaluated_split(splits: Container[str]) -> str:
 
 
 def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = True) -> str | None:
-    """Open the folder of a run: record the settings there, and find the checkpoint that training goes on from.
+    """Record the settings in the folder of a run, and find the newest whole checkpoint where training is to go on.
 
     A folder holds one run. Without `resume` it must be free of models and checkpoints, or hold a finished run of the
     same settings, which is then done again. With `resume` it must hold a checkpoint of the same settings, where those
     of `training` may differ (more epochs, say), which is logged. Sections that training does not depend on may always
-    differ.
-
-    Of several processes the first one looks and records; call it where the first one goes first.
-
-    Args:
-        settings: Of the recipe, as `read_settings` reads them.
-        folder: `output_dir` of its training arguments, made if it is missing.
-
-    Returns:
-        The checkpoint to go on from, the newest that is whole; None without `resume`.
-
-    Raises:
-        UnsafeArtifactError: If there are checkpoints to resume, and none is whole.
-        ValueError: If there is nothing to resume, or another run would be mixed with this one.
+    differ. Of several processes the first one looks and records; call it where the first one goes first.
     """
     folder = Path(folder)
     checkpoints = checkpoints_in(folder)
     if resume and not checkpoints:
         what = "has no checkpoint" if folder.is_dir() else "does not exist"
-        raise ValueError(
-            f"--resume: the folder {str(folder)!r} {what}. Start without --resume, or name the folder of the run with "
-            "--training.output_dir."
-        )
+        cure = "Start without --resume, or name the folder of the run with --training.output_dir."
+        raise ValueError(f"--resume: the folder {str(folder)!r} {what}. {cure}")
     if record:
         if checkpoints or (folder / CONFIG_NAME).is_file():
             _check_same_run(settings, folder, resume)
@@ -61,7 +46,6 @@ def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = 
 
 
 def _check_same_run(settings: Any, folder: Path, resume: bool) -> None:
-    """Compare the settings with those that the checkpoints in the folder were trained with."""
     if (folder / SETTINGS_FILE).is_file():
         before = read_settings(type(settings), ["--config", str(folder / SETTINGS_FILE)])
         different = _differences(before, settings)
@@ -73,18 +57,13 @@ def _check_same_run(settings: Any, folder: Path, resume: bool) -> None:
         raise ValueError(f"{folder} holds a run with other settings ({'; '.join(different)}). {cure}")
     if different:
         logger.warning("Resuming with other settings: %s.", "; ".join(different))
-    if not resume and not _is_finished(folder):
+    model, recorded = folder / CONFIG_NAME, folder / SETTINGS_FILE
+    is_finished = model.is_file() and model.stat().st_mtime_ns >= recorded.stat().st_mtime_ns  # it is saved last
+    if not resume and not is_finished:
         raise ValueError(f"{folder} holds a run that is not finished: go on with --resume. {cure}")
 
 
-def _is_finished(folder: Path) -> bool:
-    """Whether a model was saved beside the checkpoints after the settings, which is what a run ends with."""
-    model = folder / CONFIG_NAME
-    return model.is_file() and model.stat().st_mtime_ns >= (folder / SETTINGS_FILE).stat().st_mtime_ns
-
-
 def _differences(before: Any, now: Any) -> list[str]:
-    """Write `section.key: old -> new` of all that training depends on."""
     old, new = dataclasses.asdict(before), dataclasses.asdict(now)
     lines = []
     for section, values in new.items():

@@ -14,7 +14,8 @@ from ..tokenization import train_tokenizer
 from ..tokenization.kinds import Kind
 from ..tokenization.texts import Texts
 
-_FILLED_IN = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "freeze_embeddings")
+SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+_FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings")
 _FROM_TRANSFORMERS = tuple(
     item.name for item in dataclasses.fields(PreTrainedConfig) if item.name != "tie_word_embeddings"
 )
@@ -27,22 +28,14 @@ class TokenizerSettings:
     kind: Kind = option("word", "what a token is, see hfseq.tokenization")
     vocab_size: int = option(10_000, "most entries, special tokens included")
     min_count: int | None = option(
-        None,
-        "rarer words, characters or merges are left out; null: 2 (unigram has no such threshold)",
-        was="min_frequency",
+        None, "rarer words, characters or merges are left out; null: 2 (unigram has none)", was="min_frequency"
     )
     lowercase: bool = option(False, "lower-case the texts")
 
     def train(self, texts: Texts, **options: Any) -> PreTrainedTokenizerFast:
         """Train the tokenizer; `options` are others of `train_tokenizer`."""
-        return train_tokenizer(
-            texts,
-            self.kind,
-            vocab_size=self.vocab_size,
-            min_frequency=self.min_count,
-            lowercase=self.lowercase,
-            **options,
-        )
+        options |= {"vocab_size": self.vocab_size, "min_frequency": self.min_count, "lowercase": self.lowercase}
+        return train_tokenizer(texts, self.kind, **options)
 
 
 @dataclass(kw_only=True)
@@ -52,11 +45,8 @@ class CardSettings(CardWords):
     ask: list[str] = field(metadata={"help": "texts of our own that the finished model answers"})
 
     def __post_init__(self) -> None:
-        """Refuse before the training what the card would refuse after it."""
         if not any(self.ask):
-            raise ValueError(
-                "card.ask is empty: give a text or more (beside an empty one), whose answers the card shows."
-            )
+            raise ValueError("card.ask is empty: give a text or more (beside an empty one) for the card to show.")
         super().__post_init__()
 
     def check_metrics(self, known: Iterable[str], kind: str = "metric") -> None:
@@ -80,11 +70,8 @@ def resume_flag() -> Any:
 
 
 def trained_families(task: str) -> dict[str, type[PreTrainedConfig]]:
-    """Return the configs of the families whose models of a task follow a gradient.
-
-    What is counted instead has no body under its head, and needs no trainer.
-    """
-    families = FAMILIES.items()
+    """Return the configs of the families whose models of a task follow a gradient."""
+    families = FAMILIES.items()  # what is counted instead has no body under its head
     return {name: row.config for name, row in families if task in row.heads and row.backbone is not None}
 
 
@@ -102,8 +89,7 @@ def build_model(task: str, section: Mapping[str, Any], **options: Any) -> PreTra
 
 def token_options(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     """Return the options of a config that follow from the tokenizer."""
-    names = ("pad_token_id", "bos_token_id", "eos_token_id")
-    return {"vocab_size": len(tokenizer)} | {name: getattr(tokenizer, name) for name in names}
+    return {"vocab_size": len(tokenizer)} | {name: getattr(tokenizer, name) for name in SPECIAL_IDS}
 
 
 def label_options(names: Sequence[str]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from .sections import CardSettings, HubSettings, TokenizerSettings, resume_flag
 
 logger = logging.get_logger(__name__)
 
-_SPEED_TEXTS = 512
+NO_LIMIT = "take model.position_embedding_type=rotary or sinusoidal, which have no such limit"
 
 
 @dataclass
@@ -47,7 +47,6 @@ class TextSettings:
     resume: bool = resume_flag()
 
     def __post_init__(self) -> None:
-        """Refuse before the training what the card would refuse after it."""
         self.card.check_metrics(SCORES)
 
 
@@ -66,13 +65,11 @@ def fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, 
     if source is None:
         return
     found = embedding_matrix(tokenizer, source, settings.format)
-    width = model.config.embedding_size
+    width, size = model.config.embedding_size, found.matrix.shape[1]
     key = "embedding_size" if "embedding_size" in known_fields(type(model.config)) else "hidden_size"
-    if found.matrix.shape[1] != width:
-        raise ValueError(
-            f"The vectors in {source} have {found.matrix.shape[1]} numbers, the model's embeddings {width}. "
-            f"Set model.{key} to {found.matrix.shape[1]}."
-        )
+    if size != width:
+        sizes = f"{size} numbers, the model's embeddings {width}"
+        raise ValueError(f"The vectors in {source} have {sizes}. Set model.{key} to {size}.")
     weight = model.get_input_embeddings().get_parameter("weight")
     with torch.no_grad():
         weight[torch.from_numpy(found.known)] = torch.from_numpy(found.matrix[found.known])
@@ -82,10 +79,7 @@ def fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, 
 def text_facts(
     settings: TextSettings, dataset: DatasetDict, texts: list[str], split: str, pipe: Pipeline
 ) -> dict[str, Any]:
-    """Gather the facts that both cards have: the network, the data, the speed, and where the embeddings start from.
-
-    `texts` are those of the evaluated split, `pipe` is the saved model on the CPU, loaded as anybody would load it.
-    """
+    """Gather the facts that both cards have; `texts` are those of the evaluated split, `pipe` is the saved model."""
     config, vectors = pipe.model.config, settings.embeddings.from_pretrained
     return {
         "architecture": ArchitectureFacts(
@@ -102,7 +96,7 @@ def text_facts(
             vocabulary_size=config.vocab_size,
             unknown_rate=unknown_rate(cast(PreTrainedTokenizerFast, pipe.tokenizer), texts),
         ),
-        "speed": measure_speed(pipe, texts[:_SPEED_TEXTS]),
+        "speed": measure_speed(pipe, texts[:512]),
         "pretrained": None if vectors is None else Path(vectors).name,
     }
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from importlib.resources import files
+from typing import Any, cast
 
 from ..cards.facts import Facts
 from ..cards.table import ResultsTable
@@ -18,31 +20,38 @@ from .word_vectors.card import WORD_VECTORS_TABLE, word_vectors_view
 from .word_vectors.facts import WordVectorFacts
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Task:
-    """One kind of task."""
+    """One kind of task; its folder is that of its facts."""
 
-    name: str
-    """That of its folder."""
-    facts: type[Facts]
-    """What its cards say; the value of `kind` tells its files from those of other tasks."""
-    view: Callable[[Any], dict[str, Any]]
-    """Facts -> the variables of the card's template."""
-    table: ResultsTable
-    """README's table of its measured models."""
+    name: str  # that of its folder
+    recipe: str  # the name of its script in recipes/
+    settings_name: str  # that of the class in settings.py
+    facts: type[Facts]  # what its cards say; the value of `kind` tells its files from those of other tasks
+    view: Callable[[Any], dict[str, Any]]  # facts -> the variables of the card's template
+    table: ResultsTable  # README's table of its measured models
 
     @property
     def template(self) -> str:
-        """The path of the card's template in the package."""
-        return f"tasks/{self.name}/card.md"
+        """The text of the card's template."""
+        return (files(self._package) / "card.md").read_text(encoding="utf-8")
+
+    @property
+    def settings(self) -> type:
+        """All settings of its recipe, imported when asked for: a card needs no trainer."""
+        return cast(type, getattr(import_module(f"{self._package}.settings"), self.settings_name))
+
+    @property
+    def _package(self) -> str:
+        return self.facts.__module__.rpartition(".")[0]
 
 
+_CLASSIFICATION = "text_classification"
 _ROWS = (
-    Task(name="text_classification", facts=CardFacts, view=classifier_view, table=CLASSIFIER_TABLE),
-    Task(name="tagging", facts=TaggerFacts, view=tagger_view, table=TAGGER_TABLE),
-    Task(name="word_vectors", facts=WordVectorFacts, view=word_vectors_view, table=WORD_VECTORS_TABLE),
-    Task(name="causal_lm", facts=LanguageModelFacts, view=language_view, table=LANGUAGE_TABLE),
-    Task(name="masked_lm", facts=MaskedModelFacts, view=masked_view, table=MASKED_TABLE),
+    Task(_CLASSIFICATION, _CLASSIFICATION, "TextClassificationSettings", CardFacts, classifier_view, CLASSIFIER_TABLE),
+    Task("tagging", "token_classification", "TaggingSettings", TaggerFacts, tagger_view, TAGGER_TABLE),
+    Task("word_vectors", "word2vec", "WordVectorsSettings", WordVectorFacts, word_vectors_view, WORD_VECTORS_TABLE),
+    Task("causal_lm", "language_modeling", "CausalLMSettings", LanguageModelFacts, language_view, LANGUAGE_TABLE),
+    Task("masked_lm", "masked_language_modeling", "MaskedLMSettings", MaskedModelFacts, masked_view, MASKED_TABLE),
 )
-TASKS = {task.name: task for task in _ROWS}
-"""Every task, by name."""
+TASKS = {task.name: task for task in _ROWS}  # every task, by name

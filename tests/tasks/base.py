@@ -12,11 +12,7 @@ from safetensors.torch import load_file
 
 from hfseq.cards.render import load_facts
 from hfseq.settings import read_settings
-from hfseq.tasks.causal_lm.settings import CausalLMSettings
-from hfseq.tasks.masked_lm.settings import MaskedLMSettings
-from hfseq.tasks.tagging.settings import TaggingSettings
-from hfseq.tasks.text_classification.settings import TextClassificationSettings
-from hfseq.tasks.word_vectors.settings import WordVectorsSettings
+from hfseq.tasks import TASKS, Task
 from tests.launches import ROOT
 
 QUIET = ("--training.use_cpu=true", "--training.disable_tqdm=true")
@@ -58,39 +54,53 @@ class Recipe:
     """A recipe, and options that make a run of its first configuration small.
 
     Attributes:
-        script: The name of its file.
-        settings_class: What its files are read into.
-        config: The configuration that its small runs take.
+        task: The row of TASKS.
         small: Options of a small run.
-        sections: What `--help` tells of.
+        home: The folder of its script.
     """
 
-    script: str
-    settings_class: type
-    config: str
-    small: tuple[str, ...]
-    sections: tuple[str, ...]
+    task: Task
+    small: tuple[str, ...] = QUIET
+    home: str = "recipes"
+
+    @property
+    def script(self):
+        return self.task.recipe
 
     @property
     def path(self):
-        return f"recipes/{self.script}.py"
+        return f"{self.home}/{self.script}.py"
 
     @property
     def configs(self):
-        return sorted((ROOT / "recipes/configs" / self.script).glob("*.yaml"))
+        return sorted((ROOT / self.home / "configs" / self.script).glob("*.yaml"))
+
+    @property
+    def config(self):
+        """The configuration of its small runs: one of embedded data, of an LSTM if there is one."""
+        return min(
+            (path.stem for path in self.configs if "embedded" in path.stem), key=lambda stem: "lstm" not in stem
+        )
+
+    @property
+    def sections(self):
+        """What `--help` tells of, the model with the type that the configuration has."""
+        found = {name: value for name, value in vars(self.settings()).items() if not isinstance(value, bool)}
+        types = {name: value.get("type") if isinstance(value, dict) else None for name, value in found.items()}
+        return [f"{name} (type: {kind})" if kind else name for name, kind in types.items()]
 
     def file(self, config=None):
         """The path of a configuration from the repository's root."""
-        return f"recipes/configs/{self.script}/{config or self.config}.yaml"
+        return f"{self.home}/configs/{self.script}/{config or self.config}.yaml"
 
     def settings(self, *options, config=None):
-        return read_settings(self.settings_class, ["--config", str(ROOT / self.file(config)), *options])
+        return read_settings(self.task.settings, ["--config", str(ROOT / self.file(config)), *options])
 
     def main(self, monkeypatch, *arguments):
         """Runs the recipe with these arguments in this process, where a launch would cost seconds."""
         monkeypatch.chdir(ROOT)
         monkeypatch.setattr(sys, "argv", [self.path, *arguments])
-        importlib.import_module(f"recipes.{self.script}").main()
+        importlib.import_module(f"{self.home}/{self.script}".replace("/", ".")).main()
 
     def run(self, monkeypatch, folder, *options, config=None, small=None):
         """A small run into a folder; its facts."""
@@ -99,51 +109,21 @@ class Recipe:
         return load_facts(folder / "facts.json")
 
 
-RECIPES = {
-    recipe.script: recipe
-    for recipe in (
-        Recipe(
-            script="text_classification",
-            settings_class=TextClassificationSettings,
-            config="lstm_embedded",
-            small=OF_TEXTS,
-            sections=("data", "card", "tokenizer", "embeddings", "transfer", "model (type: lstm)", "training", "hub"),
-        ),
-        Recipe(
-            script="token_classification",
-            settings_class=TaggingSettings,
-            config="lstm_embedded",
-            small=OF_TEXTS,
-            sections=("data", "card", "tokenizer", "embeddings", "model (type: lstm)", "training", "hub"),
-        ),
-        Recipe(
-            script="language_modeling",
-            settings_class=CausalLMSettings,
-            config="lstm_embedded",
-            small=(*OF_LANGUAGE, "--model.embedding_size=8", "--generation.max_new_tokens=8"),
-            sections=("data", "card", "tokenizer", "model (type: gru)", "training", "evaluation", "generation", "hub"),
-        ),
-        Recipe(
-            script="masked_language_modeling",
-            settings_class=MaskedLMSettings,
-            config="transformer_embedded",
-            small=(*OF_LANGUAGE, *ATTENDING),
-            sections=("data", "card", "tokenizer", "model (type: transformer)", "training", "hub"),
-        ),
-        Recipe(
-            script="word2vec",
-            settings_class=WordVectorsSettings,
-            config="skipgram_embedded",
-            small=(
-                "--model.hidden_size=16",
-                "--training.num_train_epochs=4",
-                "--training.disable_tqdm=true",
-                "--training.save_total_limit=9",
-            ),
-            sections=("data", "corpus", "model", "training", "evaluation", "save", "card", "hub"),
-        ),
-    )
+SMALL = {
+    "text_classification": OF_TEXTS,
+    "tagging": OF_TEXTS,
+    "causal_lm": (*OF_LANGUAGE, "--model.embedding_size=8", "--generation.max_new_tokens=8"),
+    "masked_lm": (*OF_LANGUAGE, *ATTENDING),
+    "word_vectors": (
+        "--model.hidden_size=16",
+        "--training.num_train_epochs=4",
+        "--training.disable_tqdm=true",
+        "--training.save_total_limit=9",
+    ),
 }
+"""What makes the runs of some tasks small; those of others are, as their configuration of embedded data is."""
+
+RECIPES = {task.recipe: Recipe(task, SMALL.get(name, QUIET)) for name, task in TASKS.items()}
 
 
 class Runs:

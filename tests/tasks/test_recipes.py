@@ -10,7 +10,7 @@ import hfseq
 from hfseq.cards.render import check_card, render_card
 from hfseq.registry import FAMILIES
 from hfseq.settings import read_settings
-from hfseq.tasks.causal_lm.settings import CausalLMSettings
+from hfseq.tasks import TASKS
 from tests import launches
 from tests.closeness import assert_same
 from tests.launches import ROOT, header_lines, launch
@@ -43,7 +43,7 @@ def test_a_recipe_leaves_a_model_with_card_facts_and_settings(recipe, plain):
     check_card(card)
     assert card == render_card(made)
     used = recipe.settings(*recipe.small, f"--training.output_dir={folder}")
-    assert read_settings(recipe.settings_class, ["--config", str(folder / "settings.yaml")]) == used
+    assert read_settings(recipe.task.settings, ["--config", str(folder / "settings.yaml")]) == used
     # Without the folders of this machine:
     arguments = ["--config", recipe.file(), *recipe.small, f"--training.output_dir={folder.name}"]
     assert shlex.split(made.command) == ["python", recipe.path, *arguments]
@@ -231,18 +231,18 @@ def test_every_settings_file_parses_and_names_itself_in_its_launch_line(script, 
     program, launched, *arguments = shlex.split(line)
     assert (program, launched) == ("python", recipe.path)
     assert arguments[:2] == ["--config", str(path.relative_to(ROOT))]
-    settings = read_settings(recipe.settings_class, arguments)
+    settings = read_settings(recipe.task.settings, arguments)
     written = []  # by the recipes that come first: the language model to start from
     for earlier in before:
         assert earlier.startswith("python recipes/language_modeling.py --config ")
-        written.append(read_settings(CausalLMSettings, shlex.split(earlier)[2:]).training["output_dir"])
+        written.append(read_settings(TASKS["causal_lm"].settings, shlex.split(earlier)[2:]).training["output_dir"])
     source = settings.transfer.from_pretrained if script == "text_classification" else None
     assert written == [source][: source is not None]
     measured = sum(line.startswith("Expected: ") for line in header)
     assert measured == 1 or (measured == 0 and script in ("text_classification", "token_classification"))
     for line in header:
         if "add: " in line and script != "word2vec":  # the files of word vectors must be there
-            local = read_settings(recipe.settings_class, [*arguments, *shlex.split(line.split("add: ")[1])])
+            local = read_settings(recipe.task.settings, [*arguments, *shlex.split(line.split("add: ")[1])])
             assert local.data.path not in (None, settings.data.path) or settings.data.path is not None
             assert script != "language_modeling" or local.data.hub_id is None
     if script == "word2vec":

@@ -1,12 +1,8 @@
-"""The parts of the recipe of language models that write: tokens, model, scores, samples, and the facts of the card.
-
-`recipes/language_modeling.py` strings them together in eight steps.
-"""
+"""The parts of `recipes/language_modeling.py`: its model, its rivals, its samples, and the facts of its card."""
 
 import statistics
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -14,20 +10,19 @@ from datasets import Dataset, DatasetDict
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast, pipeline
 
 from ...cards.facts import Comparison
-from ...cards.measure import one_thread
+from ...cards.measure import one_thread, seconds_for
 from ...evaluation.language import score_ids
 from ...models.counting.ngram import NGramConfig, NGramForCausalLM
 from ...recipe.language import (
     carries_state,
     language_facts,
     make_language_model,
-    make_text,
-    make_tokenizer,
     read_as_trained,
     score_split,
     split_lines,
 )
 from ...recipe.publish import rival
+from ...recipe.sections import SPECIAL_IDS
 from ...training.draws import OwnDraws
 from ...training.streams.trainer import StreamTrainer
 from ...training.streams.windows import TokenText
@@ -35,11 +30,8 @@ from .card import TASK
 from .facts import GenerationSpeed, LanguageModelFacts, Sample, Sampling
 from .settings import CausalLMSettings
 
-__all__ = ["card_facts", "evaluate_split", "make_model", "make_text", "make_tokenizer", "report_lines"]
-
 _SPEED_TOKENS = 5_000
 _TIMED_TEXTS = 5
-_IDS = ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")
 
 
 def make_model(settings: CausalLMSettings, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
@@ -59,22 +51,15 @@ def make_model(settings: CausalLMSettings, tokenizer: PreTrainedTokenizerFast) -
     return model
 
 
-def evaluate_split(
-    trainer: StreamTrainer, text: TokenText, rows: Dataset, settings: CausalLMSettings
-) -> dict[str, float]:
-    """Score a split as the settings of the run say, see `score_split`."""
-    return score_split(trainer.model, text, rows, carry=settings.carry, kind=settings.tokenizer.kind)
-
-
 def ngram_baselines(
     train: TokenText, text: TokenText, rows: Dataset, model: PreTrainedModel, settings: CausalLMSettings
 ) -> list[Comparison]:
     """Score the split with counted n-grams too: of single tokens, and of `evaluation.ngram_order`."""
     order = settings.evaluation.ngram_order
     names = {1: "Unigram (counts of single tokens)", order: f"{order}-gram (Kneser-Ney)"}
+    ids: dict[str, Any] = {name: getattr(model.config, name) for name in ("vocab_size", *SPECIAL_IDS)}
     found = []
     for size in sorted({1, order}) if order > 0 else ():
-        ids = {name: getattr(model.config, name) for name in _IDS}
         ngrams = NGramForCausalLM(NGramConfig(order=size, **ids)).fit(read_as_trained(train, settings.carry))
         scores = score_split(ngrams, text, rows, carry=settings.carry, kind=settings.tokenizer.kind)
         found += rival(names[size], scores)
@@ -109,13 +94,13 @@ def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarr
     count = cast(Any, model.generation_config).max_new_tokens
     scored = list(_first_tokens(documents, _SPEED_TOKENS))
     with one_thread():
-        times = [_seconds_for(pipe, prompt, count) for _ in range(_TIMED_TEXTS + 1)][1:]  # the first warms up
-        score_ids(model, [document[:8] for document in scored])  # warms up too
+        times = [seconds_for(pipe, prompt, min_new_tokens=count) for _ in range(_TIMED_TEXTS + 1)]
+        score_ids(model, [document[:8] for document in scored])  # warms up, as the first text does
         start = time.perf_counter()
         surprisals = score_ids(model, scored)
         reading = time.perf_counter() - start
     return GenerationSpeed(
-        ms_per_token=1000 * statistics.median(times) / count, tokens_per_second=sum(map(len, surprisals)) / reading
+        ms_per_token=1000 * statistics.median(times[1:]) / count, tokens_per_second=sum(map(len, surprisals)) / reading
     )
 
 
@@ -127,31 +112,21 @@ def _first_tokens(documents: Iterable[np.ndarray], count: int) -> Iterator[np.nd
             return
 
 
-def _seconds_for(pipe: Pipeline, prompt: str, count: int) -> float:
-    start = time.perf_counter()
-    pipe(prompt, min_new_tokens=count)
-    return time.perf_counter() - start
-
-
 def card_facts(
     settings: CausalLMSettings,
     trainer: StreamTrainer,
     dataset: DatasetDict,
     texts: dict[str, TokenText],
-    folder: Path,
-    *,
     metrics: dict[str, dict[str, float]],
-    command: str,
 ) -> LanguageModelFacts:
-    """Gather what the card says: from the settings, from the run, and measured on the saved model.
+    """Gather what the card says of the run and of the saved model, loaded back as anybody would load it.
 
-    The model in the folder is loaded back on the CPU, as anybody would load it. `metrics` are what `evaluate_split`
-    found, the evaluated split first.
+    `metrics` are of each split, the evaluated one first.
     """
     card, drawing, split = settings.card, settings.generation, next(iter(metrics))
-    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
+    pipe = pipeline(TASK, model=str(trainer.args.output_dir), device="cpu", trust_remote_code=False)
     return LanguageModelFacts(
-        **language_facts(settings, trainer, dataset, texts, folder, pipe, metrics=metrics, command=command),
+        **language_facts(settings, trainer, dataset, texts, pipe, metrics),
         speed=measure_generation(pipe, card.ask[0], read_as_trained(texts[split], settings.carry)),
         sampling=Sampling(
             max_new_tokens=drawing.max_new_tokens, temperature=float(drawing.temperature), top_k=drawing.top_k

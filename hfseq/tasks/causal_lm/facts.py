@@ -1,57 +1,46 @@
 """The facts of a card of a language model that writes: what every language model has, and what it writes."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-from huggingface_hub.dataclasses import strict
-
-from ...cards.facts import FREE, MEASURED
+from ...cards.facts import FREE, MEASURED, checked
 from ...cards.language import LanguageFacts
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class GenerationSpeed:
     """How fast the model writes and reads on one CPU core."""
 
-    ms_per_token: float
-    """Of one text that is written, median."""
-    tokens_per_second: float
-    """Scored."""
+    ms_per_token: float  # of one text that is written, median
+    tokens_per_second: float  # scored
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Sampling:
     """How the samples were drawn; the checkpoint's generation settings."""
 
     max_new_tokens: int
     temperature: float
-    top_k: int
-    """Of the so many likeliest tokens; 0: of all."""
+    top_k: int  # of the so many likeliest tokens; 0: of all
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Sample:
     """A prompt of our own and how the model went on."""
 
     prompt: str
     seed: int
-    text: str
-    """Prompt and continuation."""
+    text: str  # prompt and continuation
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class LanguageModelFacts(LanguageFacts):
     """All that a card says about one language model that writes."""
 
     kind: Literal["language-model"] = "language-model"
     speed: GenerationSpeed = field(metadata=MEASURED)
     sampling: Sampling
-    prompts: list[str] = field(metadata=FREE)
-    """Of our own; the Hub offers them."""
+    prompts: list[str] = field(metadata=FREE)  # of our own; the Hub offers them
     samples: list[Sample] = field(metadata=FREE | MEASURED)
     """None where the terms of the data forbid to show what repeats them."""
 
@@ -60,8 +49,7 @@ class LanguageModelFacts(LanguageFacts):
         if not any(self.prompts):
             raise ValueError("prompts must hold at least one text that the model goes on from, beside an empty one.")
         if self.data.restriction and self.samples:
-            raise ValueError(
-                f"the data are restricted ({self.data.restriction}), and samples repeat them: leave samples empty."
-            )
+            terms = f"the data are restricted ({self.data.restriction})"
+            raise ValueError(f"{terms}, and samples repeat them: leave samples empty.")
         if not self.data.restriction and not self.samples:
             raise ValueError("samples must hold at least one; see written_samples.")

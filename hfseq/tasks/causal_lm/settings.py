@@ -29,14 +29,11 @@ class GenerationSettings:
     top_k: int = option(0, "draw from the so many likeliest tokens; 0: from all")
 
     def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
         if not self.seeds:
             raise ValueError("generation.seeds must hold one number or more.")
         if self.max_new_tokens < 1 or self.temperature <= 0 or self.top_k < 0:
-            raise ValueError(
-                f"generation.max_new_tokens={self.max_new_tokens} must be 1 or more, temperature={self.temperature} "
-                f"above 0 and top_k={self.top_k} 0 or more."
-            )
+            numbers = f"temperature={self.temperature} above 0 and top_k={self.top_k} 0 or more"
+            raise ValueError(f"generation.max_new_tokens={self.max_new_tokens} must be 1 or more, {numbers}.")
 
 
 @dataclass
@@ -46,11 +43,9 @@ class EvaluationSettings:
     ngram_order: int = option(5, "count n-grams of this order on the same tokens, for comparison; 0: none")
 
     def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
         if not 0 <= self.ngram_order <= LONGEST_NGRAM:
-            raise ValueError(
-                f"evaluation.ngram_order={self.ngram_order} must be from 1 to {LONGEST_NGRAM}, or 0 for none."
-            )
+            order = f"evaluation.ngram_order={self.ngram_order}"
+            raise ValueError(f"{order} must be from 1 to {LONGEST_NGRAM}, or 0 for none.")
 
 
 @dataclass
@@ -63,20 +58,15 @@ class CausalLMSettings(LanguageSettings):
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together before anything is read."""
         if (share := self.training.get("mlm_probability")) is not None:
-            raise ValueError(
-                f"training.mlm_probability={share} hides tokens, but a model that writes learns the next one: "
-                "leave it out, or take recipes/masked_language_modeling.py."
-            )
+            learnt = f"training.mlm_probability={share} hides tokens, but a model that writes learns the next one"
+            raise ValueError(f"{learnt}: leave it out, or take recipes/masked_language_modeling.py.")
         super().__post_init__()
         check_marks(self.tokenizer, self.data, self.carry)
         if self.model.get("position_embedding_type") == "learned":
             check_room(self.model.get("max_position_embeddings", self.window), 1, self.generation.max_new_tokens)
         if "" in self.card.ask and not (self.tokenizer.start or self.tokenizer.end):
-            raise ValueError(
-                "card.ask holds an empty text, but no token marks where texts begin: set tokenizer.start or "
-                "tokenizer.end, or give the text a character."
-            )
+            unmarked = "card.ask holds an empty text, but no token marks where texts begin"
+            raise ValueError(f"{unmarked}: set tokenizer.start or tokenizer.end, or give the text a character.")
         kind = self.tokenizer.kind
         self.card.check_metrics(shown_metrics(kind), kind=f"metric of tokens of kind {kind!r}")

@@ -3,8 +3,7 @@
     unigram -> bigram -> 5-gram -> hidden Markov -> RNN -> LSTM -> GRU -> transformer
 
 Every rung is a causal language model that `score_ids` scores on the same tokens, so their perplexities compare. A
-transformer is scored with what fits into a window, where a recurrent model has read all that came before. Where
-documents are scored one by one, neither sees the others. `recipes/ladder.py` trains the rungs and draws them.
+transformer is scored with what fits into a window, where a recurrent model has read all that came before.
 """
 
 import json
@@ -13,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from ...cards.table import markdown_table
 from ...models.counting.hmm import HMMConfig, HMMForCausalLM
 from ...models.counting.ngram import NGramConfig, NGramForCausalLM
 from ...recipe.language import read_as_trained, score_split
@@ -29,9 +29,6 @@ from ...training.streams.trainer import StreamTrainer, StreamTrainingArguments
 from ...training.streams.windows import TokenText
 from .settings import NETWORKS, TASK, LadderSettings
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 _COUNTED, _LEARNT = "#7a5b00", "#1f6fb4"
 _ORDER_NAMES = {1: "unigram", 2: "bigram", 3: "trigram"}
 
@@ -41,14 +38,11 @@ class Rung:
     """One model of the ladder, and what it reached."""
 
     name: str
-    is_counted: bool
-    """Whether it was counted, not learnt by following a gradient."""
+    is_counted: bool  # whether it was counted, not learnt by following a gradient
     parameters: int
     minutes: float
-    metrics: dict[str, float]
-    """Of the evaluated split, see `score_split`."""
-    sample: str
-    """A text that it wrote."""
+    metrics: dict[str, float]  # of the evaluated split, see `score_split`
+    sample: str  # a text that it wrote
 
 
 def train_rungs(
@@ -58,16 +52,14 @@ def train_rungs(
     tokenizer: PreTrainedTokenizerFast,
     folder: Path,
 ) -> Iterator[Rung]:
-    """Make each rung, one after the other, save its checkpoint to a folder of its own, and measure it.
-
-    `texts` are the tokens of the documents; the test split is measured, or validation where there is none.
-    """
+    """Make each rung, one after the other, save its checkpoint to a folder of its own, and measure it."""
     split, ids = evaluated_split(texts), token_options(tokenizer)
+    scored: dict[str, Any] = {"carry": settings.carry, "kind": settings.tokenizer.kind}
     made = chain(_counted(settings, texts["train"], ids), _networks(settings, texts, ids, folder))
     for name, model, minutes in made:
         cast(Any, model).eval()
-        model.save_pretrained(folder / _folder_name(name))
-        tokenizer.save_pretrained(folder / _folder_name(name))
+        for part in (model, tokenizer):
+            part.save_pretrained(folder / name.lower().replace(" ", "-"))
         family = model.config.model_type.removeprefix("hfseq_")
         yield Rung(
             name=name,
@@ -75,15 +67,9 @@ def train_rungs(
             # Tied weights once.
             parameters=sum({t.data_ptr(): t.numel() for t in model.state_dict().values() if t.numel()}.values()),
             minutes=minutes,
-            metrics=score_split(
-                model, texts[split], dataset[split], carry=settings.carry, kind=settings.tokenizer.kind
-            ),
+            metrics=score_split(model, texts[split], dataset[split], **scored),
             sample=_sample(model, tokenizer),
         )
-
-
-def _folder_name(name: str) -> str:
-    return name.lower().replace(" ", "-")
 
 
 def _counted(
@@ -116,19 +102,13 @@ def _networks(
 
 
 def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
-    """Draw the same from every rung: a text from its beginning, or from the first token of all."""
-    prompt = tokenizer("", return_tensors="pt")
-    if not prompt["input_ids"].numel():
-        prompt = tokenizer("a", return_tensors="pt")
+    # A text from its beginning, or from the first token of all.
+    beginning = "" if tokenizer("")["input_ids"] else "a"
+    prompt: dict[str, Any] = {name: ids.long() for name, ids in tokenizer(beginning, return_tensors="pt").items()}
+    limits = {"max_new_tokens": 30, "suppress_tokens": [tokenizer.unk_token_id]}
     with OwnDraws(0):
         ids = cast(Any, model).generate(
-            input_ids=prompt["input_ids"].long(),
-            attention_mask=prompt["attention_mask"].long(),
-            do_sample=True,
-            top_k=0,
-            max_new_tokens=30,
-            pad_token_id=tokenizer.pad_token_id,
-            suppress_tokens=[tokenizer.unk_token_id],
+            **prompt, do_sample=True, top_k=0, pad_token_id=tokenizer.pad_token_id, **limits
         )
     return cast(str, tokenizer.decode(ids[0], skip_special_tokens=True)).strip()
 
@@ -136,12 +116,12 @@ def _sample(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> str:
 def ladder_table(rungs: Sequence[Rung]) -> str:
     """Write the rungs as a table in Markdown."""
     metrics = list(rungs[0].metrics)
-    lines = [f"| rung | parameters | minutes | {' | '.join(name.replace('_', ' ') for name in metrics)} |"]
-    lines.append("|" + "---|" * (3 + len(metrics)))
-    for rung in rungs:
-        values = " | ".join(f"{rung.metrics[name]:.4g}" for name in metrics)
-        lines.append(f"| {rung.name} | {rung.parameters:,} | {rung.minutes:.2f} | {values} |")
-    return "\n".join(lines)
+    titles = ["rung", "parameters", "minutes", *(name.replace("_", " ") for name in metrics)]
+    rows = [
+        [rung.name, f"{rung.parameters:,}", f"{rung.minutes:.2f}", *(f"{rung.metrics[name]:.4g}" for name in metrics)]
+        for rung in rungs
+    ]
+    return markdown_table(titles, rows)
 
 
 def save_ladder(rungs: Sequence[Rung], folder: Path, command: str) -> None:
@@ -162,23 +142,15 @@ def plot_ladder(rungs: Sequence[Rung], path: str | Path) -> None:
         raise ImportError("plot_ladder needs matplotlib: pip install 'hfseq[plots]'") from error
     figure = Figure(figsize=(8, 0.55 * len(rungs) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
-    _draw(figure, rungs)
-    figure.savefig(path, dpi=160)
-
-
-def _draw(figure: "Figure", rungs: Sequence[Rung]) -> None:
-    metric = next(iter(rungs[0].metrics))
-    axes = figure.subplots()
+    axes, metric = figure.subplots(), next(iter(rungs[0].metrics))
     values = [rung.metrics[metric] for rung in rungs]
     places = range(len(rungs))
     bars = axes.barh(places, values, color=[_COUNTED if rung.is_counted else _LEARNT for rung in rungs])
-    axes.bar_label(bars, labels=[_label(rung, metric) for rung in rungs], padding=4, fontsize=9)
+    labels = [f"{rung.metrics[metric]:.4g}  ({rung.parameters / 1e6:.2f} M, {rung.minutes:.1f} min)" for rung in rungs]
+    axes.bar_label(bars, labels=labels, padding=4, fontsize=9)
     axes.set_yticks(list(places), [rung.name for rung in rungs])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.35 * max(values))
     axes.set_xlabel(f"{metric.replace('_', ' ')} (brown: counted, blue: trained by gradient; less is better)")
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _label(rung: Rung, metric: str) -> str:
-    return f"{rung.metrics[metric]:.4g}  ({rung.parameters / 1e6:.2f} M, {rung.minutes:.1f} min)"
+    figure.savefig(path, dpi=160)

@@ -22,8 +22,8 @@ from ...settings import check_known, fields_of, option
 from ...training.streams.trainer import StreamTrainingArguments
 
 TASK: Final = "text-generation"
+# The families that learn by following a gradient; a cell of one's own is described by a section of its own.
 NETWORKS = [name for name in trained_families(TASK) if name != "custom"]
-"""The families that learn by following a gradient; a cell of one's own is described by a section of its own."""
 
 
 @dataclass
@@ -34,22 +34,17 @@ class RungSettings:
     num_states: int = option(50, "states of the hidden Markov model; 0: leave it out")
     num_iterations: int = option(20, "of Baum-Welch, at most")
     networks: list[str] = field(
-        default_factory=lambda: ["rnn", "lstm", "gru"],
-        metadata={"help": "families to train: rnn, lstm, gru, transformer"},
+        default_factory=lambda: ["rnn", "lstm", "gru"], metadata={"help": f"families to train: {', '.join(NETWORKS)}"}
     )
 
     def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
-        for order in self.orders:
-            if not 1 <= order <= LONGEST_NGRAM:
-                raise ValueError(f"rungs.orders={self.orders} must be from 1 to {LONGEST_NGRAM} each.")
+        if any(not 1 <= order <= LONGEST_NGRAM for order in self.orders):
+            raise ValueError(f"rungs.orders={self.orders} must be from 1 to {LONGEST_NGRAM} each.")
         for name in self.networks:
             check_known(name, NETWORKS, "rungs.networks", kind="family")
         if self.num_states < 0 or self.num_iterations < 1:
-            raise ValueError(
-                f"rungs.num_states={self.num_states} must be 0 or more and num_iterations={self.num_iterations} 1 or "
-                "more."
-            )
+            iterations = f"num_iterations={self.num_iterations} 1 or more"
+            raise ValueError(f"rungs.num_states={self.num_states} must be 0 or more and {iterations}.")
         if not (self.orders or self.num_states or self.networks):
             raise ValueError("rungs has no rung: give orders, num_states or networks.")
 
@@ -64,9 +59,7 @@ class LadderSettings:
     network: dict[str, Any] = config_section(RecurrentConfig, *NOT_OF_LANGUAGE_MODELS)
     training: dict[str, Any] = fields_of(StreamTrainingArguments, without=("mlm_probability",))
     transformer: dict[str, Any] = config_section(TransformerConfig, *NOT_OF_LANGUAGE_MODELS)
-    transformer_training: dict[str, Any] = fields_of(
-        StreamTrainingArguments, without=("mlm_probability", "output_dir")
-    )
+    transformer_training: dict[str, Any] = fields_of(StreamTrainingArguments, ("mlm_probability", "output_dir"))
 
     @property
     def carry(self) -> str:
@@ -74,13 +67,10 @@ class LadderSettings:
         return cast(str, self.training.get("carry", StreamTrainingArguments.carry))
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together before anything is read."""
         check_marks(self.tokenizer, self.data, self.carry)
         if self.training_of("transformer")["carry"] != "none":
-            raise ValueError(
-                f"transformer_training.carry={self.transformer_training['carry']!r}: a transformer has no state to "
-                "carry. Leave it out."
-            )
+            given = f"transformer_training.carry={self.transformer_training['carry']!r}"
+            raise ValueError(f"{given}: a transformer has no state to carry. Leave it out.")
 
     def training_of(self, name: str) -> dict[str, Any]:
         """Return how a family is trained: as `training` says, without what means nothing for it."""

@@ -1,51 +1,29 @@
-"""The parts of the recipe of language models that fill in: tokens, model, scores, answers, and the facts of the card.
+"""The parts of `recipes/masked_language_modeling.py`: its scores and answers, and the facts of its card."""
 
-`recipes/masked_language_modeling.py` strings them together in eight steps.
-"""
-
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import cycle, islice
 from typing import cast
 
 import numpy as np
-from datasets import Dataset, DatasetDict
-from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast, pipeline
+from datasets import DatasetDict
+from transformers import pipeline
 
-from ...cards.facts import Comparison, Widget, WidgetLabel
-from ...cards.measure import measure_speed
-from ...recipe import language
-from ...recipe.language import language_facts, make_language_model, make_text, split_lines
+from ...cards.facts import Comparison
+from ...cards.measure import measure_speed, widget_entries
+from ...recipe.language import language_facts, split_lines
 from ...recipe.publish import rival
 from ...training.streams.masked_scores import MaskedScores, score_guess, score_masked
 from ...training.streams.masking import Masking
 from ...training.streams.trainer import StreamTrainer
 from ...training.streams.windows import TokenText
-from .card import MASKED_TASK as TASK
+from .card import TASK
 from .facts import MASKED_METRICS, MaskedModelFacts
 from .settings import MaskedLMSettings
 
-__all__ = ["card_facts", "evaluate_split", "make_model", "make_text", "make_tokenizer", "report_lines"]
 
-_SHOWN = 5
-_TIMED_TEXTS = 256
-
-
-def make_tokenizer(dataset: DatasetDict, marks: language.LanguageTokenizerSettings) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the training split; it writes whole texts, with the marks that they have."""
-    return language.make_tokenizer(dataset, marks, is_whole=True)
-
-
-def make_model(settings: MaskedLMSettings, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """Build the model of the `model` section for this vocabulary."""
-    return make_language_model(TASK, settings, tokenizer)
-
-
-def evaluate_split(
-    trainer: StreamTrainer, text: TokenText, rows: Dataset, settings: MaskedLMSettings
-) -> dict[str, float]:
+def evaluate_split(trainer: StreamTrainer, text: TokenText) -> dict[str, float]:
     """Score a split: what is hidden of it follows from its tokens and the window alone, see `score_masked`."""
-    masking = cast(Masking, trainer.masking)
-    return _shown(score_masked(trainer.model, text, masking, window=settings.window))
+    return _shown(score_masked(trainer.model, text, cast(Masking, trainer.masking), window=trainer.args.window))
 
 
 def _shown(scores: MaskedScores) -> dict[str, float]:
@@ -63,38 +41,24 @@ def guess_baseline(train: TokenText, text: TokenText, masking: Masking, *, windo
     return rival("Unigram (the most frequent token)", _shown(scores))
 
 
-def filled_in(pipe: Pipeline, prompts: Sequence[str]) -> list[Widget]:
-    """Let a fill-mask pipeline answer: for each text with a mask, the likeliest tokens."""
-    widgets = []
-    for prompt in prompts:
-        answers = [(each["token_str"], round(each["score"], 4)) for each in pipe(prompt, top_k=_SHOWN)]
-        widgets.append(Widget(text=prompt, output=[WidgetLabel(label=label, score=score) for label, score in answers]))
-    return widgets
-
-
 def card_facts(
     settings: MaskedLMSettings,
     trainer: StreamTrainer,
     dataset: DatasetDict,
     texts: dict[str, TokenText],
-    folder: Path,
-    *,
     metrics: dict[str, dict[str, float]],
-    command: str,
 ) -> MaskedModelFacts:
-    """Gather what the card says: from the settings, from the run, and measured on the saved model.
+    """Gather what the card says of the run and of the saved model, loaded back as anybody would load it.
 
-    The model in the folder is loaded back on the CPU, as anybody would load it. `metrics` are what `evaluate_split`
-    found, the evaluated split first.
+    `metrics` are of each split, the evaluated one first.
     """
-    split, masking = next(iter(metrics)), cast(Masking, trainer.masking)
-    asked = settings.card.ask
-    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
+    split, masking, asked = next(iter(metrics)), cast(Masking, trainer.masking), settings.card.ask
+    pipe = pipeline(TASK, model=str(trainer.args.output_dir), device="cpu", trust_remote_code=False)
     return MaskedModelFacts(
-        **language_facts(settings, trainer, dataset, texts, folder, pipe, metrics=metrics, command=command),
+        **language_facts(settings, trainer, dataset, texts, pipe, metrics),
         hidden_share=masking.probability,
-        speed=measure_speed(pipe, [asked[index % len(asked)] for index in range(_TIMED_TEXTS)]),
-        widgets=filled_in(pipe, asked),
+        speed=measure_speed(pipe, list(islice(cycle(asked), 256))),
+        widgets=widget_entries(pipe, asked, "token_str"),
         comparisons=[
             *guess_baseline(texts["train"], texts[split], masking, window=settings.window),
             *settings.card.published(),

@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from typing import Any, Final
 
+from ...cards.facts import WidgetLabel
+from ...cards.language import NETWORK_AND_DATA, language_limits, trained_view
 from ...cards.parts import cell
 from ...cards.table import (
     CARD,
@@ -15,15 +17,12 @@ from ...cards.table import (
     result_text,
     rival_text,
 )
-from ..causal_lm.card import NETWORK_AND_DATA, language_limits, trained_view
 from .facts import MaskedModelFacts
 
-MASKED_TASK: Final = "fill-mask"
-"""Of the pipeline, and on the Hub."""
+TASK: Final = "fill-mask"  # of the pipeline, and on the Hub
 
 
 def _beside_guess(title: str, metric: str) -> tuple[Column, Column]:
-    """Return the column of a score and that of the most frequent token as the guess."""
     return (
         (title, lambda facts: result_text(facts, metric)),
         ("commonest token", lambda facts: rival_text(facts, metric, "Unigram")),
@@ -44,18 +43,10 @@ MASKED_TABLE = ResultsTable(
 def masked_view(facts: MaskedModelFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     return {
-        **trained_view(
-            facts, MASKED_TASK, "masked-language-model", widget=[asdict(widget) for widget in facts.widgets]
-        ),
+        **trained_view(facts, TASK, "masked-language-model", widget=[asdict(widget) for widget in facts.widgets]),
         "share": f"{100 * facts.hidden_share:g} %",
         "answer": [each.label for each in facts.widgets[0].output],
-        "answers": [
-            {
-                "text": cell(widget.text),
-                "tokens": ", ".join(f"{cell(_shown(each.label))} {each.score:.2f}" for each in widget.output),
-            }
-            for widget in facts.widgets
-        ],
+        "answers": [(widget.text, ", ".join(map(_shown, widget.output))) for widget in facts.widgets],
         "limits": language_limits(
             facts,
             "what it fills in suits its texts, and says nothing of what is true.",
@@ -64,6 +55,6 @@ def masked_view(facts: MaskedModelFacts) -> dict[str, Any]:
     }
 
 
-def _shown(token: str) -> str:
+def _shown(answer: WidgetLabel) -> str:
     """Write a token as people read it: a space that belongs to it does not show, one that is all of it does."""
-    return token.strip() or repr(token)
+    return f"{cell(answer.label.strip() or repr(answer.label))} {answer.score:.2f}"

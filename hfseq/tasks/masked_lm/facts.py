@@ -1,12 +1,10 @@
 """The facts of a card of a masked language model: what every language model has, and what it fills in."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Literal
 
-from huggingface_hub.dataclasses import strict
-
-from ...cards.facts import FREE, MEASURED, SpeedFacts, Widget
+from ...cards.facts import FREE, MEASURED, SpeedFacts, Widget, checked
 from ...cards.language import LanguageFacts
 from ...evaluation.scores import Score
 
@@ -14,14 +12,12 @@ MASKED_METRICS: Final = ("accuracy", "perplexity")
 """The scores of a masked model, the one that people quote first; both are of hidden tokens alone."""
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class MaskedModelFacts(LanguageFacts):
     """All that a card says about one masked language model."""
 
     kind: Literal["masked-language-model"] = "masked-language-model"
-    hidden_share: float
-    """Of a window's tokens that are neither marks nor unknown, in training and in evaluation."""
+    hidden_share: float  # of a window's tokens that are neither marks nor unknown, in training and in evaluation
     speed: SpeedFacts = field(metadata=MEASURED)
     widgets: list[Widget] = field(metadata=FREE | MEASURED)
     """Texts of our own, each with one mask, and the likeliest tokens for it; the Hub offers them."""
@@ -38,4 +34,4 @@ class MaskedModelFacts(LanguageFacts):
     def validate_widgets(self) -> None:
         """Check that there is something to show."""
         if not self.widgets or not all(widget.output for widget in self.widgets):
-            raise ValueError("widgets must hold at least one text with what is filled in; see filled_in.")
+            raise ValueError("widgets must hold at least one text with what is filled in; see widget_entries.")

@@ -6,7 +6,7 @@ from typing import Any
 from ...recipe.language import NOT_OF_LANGUAGE_MODELS, LanguageSettings
 from ...recipe.sections import CardSettings, config_section, trained_families
 from ...tokenization.kinds import MASK
-from .card import MASKED_TASK as TASK
+from .card import TASK
 from .facts import MASKED_METRICS
 
 
@@ -22,7 +22,6 @@ class MaskedCardSettings(CardSettings):
     )
 
     def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
         super().__post_init__()
         for text in self.ask:
             if text.count(MASK) != 1:
@@ -37,7 +36,6 @@ class MaskedLMSettings(LanguageSettings):
     model: dict[str, Any] = config_section(trained_families(TASK), *NOT_OF_LANGUAGE_MODELS)
 
     def __post_init__(self) -> None:
-        """Refuse what does not go together before anything is read."""
         if self.training.get("mlm_probability") is None:
             raise ValueError("training.mlm_probability is not given: the share of the tokens to hide, such as 0.15.")
         super().__post_init__()

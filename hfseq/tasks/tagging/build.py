@@ -1,15 +1,14 @@
-"""The parts of the tagging recipe: its tokens, its model, and the facts of its card.
+"""The parts of `recipes/token_classification.py`: its tokens, its model, and the facts of its card.
 
-`recipes/token_classification.py` strings them together in eight steps. Each word has a tag, which tells entities in
-IOB2 or something of the word itself; the word's first token is the one that is measured. Training texts are cut to
-`tokenizer.max_length`; no text that is evaluated is, so that every word counts.
+Each word has a tag, which tells entities in IOB2 or something of the word itself; the word's first token is measured.
+Training texts are cut to `tokenizer.max_length`; no text that is evaluated is, so that every word counts.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Final, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from datasets import Dataset, DatasetDict
@@ -23,12 +22,10 @@ from ...evaluation.tags import score_tags, tags_of
 from ...evaluation.trainer_metrics import TAGGING
 from ...recipe.publish import rival, run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
-from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
+from ...recipe.texts import NO_LIMIT, fill_embeddings, most_tokens, speed_line, text_facts
 from .card import TASK
 from .facts import Answer, KindScore, TaggedText, TaggerFacts, WordFacts
 from .settings import TaggingSettings, TokenizerSettings
-
-_SHOWN: Final = 200  # characters of the tags of an example
 
 
 def problem_of(task: TaggedTask) -> Literal["entities", "tags"]:
@@ -57,19 +54,14 @@ def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: 
 
 
 def check_lengths(tokens: DatasetDict, model: Mapping[str, Any]) -> None:
-    """Refuse before the training a text that the `model` section's learned positions have no place for.
-
-    No text that is evaluated is cut, so that it is the data that say how many positions it takes.
-    """
+    """Refuse before the training a text, never cut in evaluation, that the learned positions have no place for."""
     limit = most_tokens(model)
     for split, rows in tokens.items():
         longest = max(rows["length"][:])
         if limit is not None and longest > limit:
-            raise ValueError(
-                f"A text of split {split!r} has {longest} tokens, more than the {limit} learned positions of the "
-                f"model: raise model.max_position_embeddings to {longest} or more, or take "
-                "model.position_embedding_type=rotary or sinusoidal, which have no such limit."
-            )
+            cure = f"raise model.max_position_embeddings to {longest} or more, or {NO_LIMIT}"
+            long = f"A text of split {split!r} has {longest} tokens"
+            raise ValueError(f"{long}, more than the {limit} learned positions of the model: {cure}.")
 
 
 def texts_of(rows: Dataset) -> list[str]:
@@ -94,16 +86,10 @@ def card_facts(
     tokens: Dataset,
     predictions: np.ndarray,
     run: SeedRun,
-    command: str,
 ) -> TaggerFacts:
-    """Gather what the card says: from the settings, from the run, and measured on the saved model.
+    """Gather what the card says of the run and of the saved model, loaded back as anybody would load it.
 
-    The model in the folder is loaded back on the CPU, as anybody would load it.
-
-    Args:
-        split: The split that was evaluated.
-        tokens: That split as `make_tokens` made it.
-        predictions: (rows, T) ids of tags on that split.
+    `tokens` are those of the evaluated split, `predictions` the (rows, T) ids of its tags.
     """
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
@@ -112,7 +98,7 @@ def card_facts(
     pipe = pipeline(TASK, model=str(folder), device="cpu", aggregation_strategy=joining, trust_remote_code=False)
     words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
     return TaggerFacts(
-        **run_facts(card, pipe.model, folder, run, command),
+        **run_facts(card, pipe.model, folder, run),
         **text_facts(settings, task.dataset, texts, split, pipe),
         tagging=problem_of(task),
         labels=len(task.label_names),
@@ -146,19 +132,12 @@ def _kinds(task: TaggedTask, expected: Sequence[Tags], predicted: Sequence[Tags]
 
 
 def _answered(pipe: TokenClassificationPipeline, text: str) -> TaggedText:
-    """Ask the pipeline, which gives entities where they are joined and tokens where not."""
-    answers: list[dict[str, Any]] = cast(Any, pipe(text))
-    return TaggedText(
-        text=text,
-        answers=[
-            Answer(
-                label=each["entity_group"] if "entity_group" in each else each["entity"],
-                text=text[each["start"] : each["end"]],
-                score=round(float(each["score"]), 4),
-            )
-            for each in answers
-        ],
-    )
+    answers = []
+    for found in cast(Any, pipe(text)):
+        label = found.get("entity_group") or found["entity"]  # entities where words are joined, tokens where not
+        part, score = text[found["start"] : found["end"]], round(float(found["score"]), 4)
+        answers.append(Answer(label=label, text=part, score=score))
+    return TaggedText(text=text, answers=answers)
 
 
 def _examples(
@@ -177,18 +156,15 @@ def _examples(
 
 
 def _entities_told(words: Sequence[str], tags: Tags, agree: Sequence[bool]) -> str:
-    """Write the entities of a row."""
     return "; ".join(f"{kind}: {' '.join(words[start:end])}" for kind, start, end in entities(tags)) or "none"
 
 
 def _tags_told(words: Sequence[str], tags: Tags, agree: Sequence[bool]) -> str:
-    """Write the words whose tag is wrong, with their tags; all words where none is."""
-    chosen = [index for index, is_right in enumerate(agree) if not is_right or all(agree)]
-    return shorten(" ".join(f"{words[index]}/{tags[index]}" for index in chosen), _SHOWN, placeholder=" …")
+    chosen = [index for index, is_right in enumerate(agree) if not is_right or all(agree)]  # all where none is wrong
+    return shorten(" ".join(f"{words[index]}/{tags[index]}" for index in chosen), 200, placeholder=" …")
 
 
 def _baseline(task: TaggedTask, split: str) -> list[Comparison]:
-    """Measure a system that reads no word but the one it tags: it gives each word its most frequent tag."""
     counts: dict[str, Counter[str]] = {}
     for words, tags in zip(task.dataset["train"]["tokens"][:], task.tags("train"), strict=True):
         for word, tag in zip(words, tags, strict=True):

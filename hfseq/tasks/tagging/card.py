@@ -7,9 +7,8 @@ from ...cards.parts import cell, code, example_tables, made, network_view, small
 from ...cards.table import ResultsTable, labelled_columns
 from .facts import KindScore, TaggerFacts
 
-TAGGER_TABLE = ResultsTable("taggers", labelled_columns("most frequent tag", "Most frequent tag"))
-TASK: Final = "token-classification"
-"""Of the pipeline, and on the Hub."""
+TAGGER_TABLE = ResultsTable("taggers", labelled_columns("Most frequent tag"))
+TASK: Final = "token-classification"  # of the pipeline, and on the Hub
 _SHOWN_KINDS = 25
 _ROWS = "rows at equal distances among those with all tags right and those without"
 _CHOICE = {"entities": _ROWS, "tags": f"{_ROWS}; of the latter, the words with a wrong tag"}
@@ -33,7 +32,7 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "what": "Entities" if facts.tagging == "entities" else "Tags",
         "kinds": [_kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],
         "rest": len(facts.kinds[_SHOWN_KINDS:]),
-        "tokens": _tokens(facts),
+        "kind": _WORDS[facts.words.kind],
         "examples": example_tables(facts.examples, "All tags right", "Some wrong", _example),
         "score_name": "Words right (%)",
         "choice": _CHOICE[facts.tagging],
@@ -44,18 +43,6 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
 def _kind_row(kind: KindScore) -> str:
     measures = [f"{100 * measure:.1f}" for measure in (kind.precision, kind.recall, kind.f1)]
     return " | ".join([code(kind.kind), f"{kind.expected:,}", *measures])
-
-
-def _tokens(facts: TaggerFacts) -> str:
-    """Say what a token is, and how many words are more than one."""
-    words, data = facts.words, facts.data
-    return ", ".join(
-        [
-            f"{_WORDS[words.kind]}{', lower-cased' if words.lowercase else ''}",
-            f"{data.vocabulary_size:,} different ones, {words.tokens_per_word:.2f} a word of the data",
-            f"{100 * data.unknown_rate:.2f} % of those of {data.evaluated_split} are unknown",
-        ]
-    )
 
 
 def _example(row: Example) -> list[str]:

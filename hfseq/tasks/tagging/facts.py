@@ -1,44 +1,35 @@
 """The facts of a card of a tagger: its words and tags, and what it says of texts."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-from huggingface_hub.dataclasses import strict
-
-from ...cards.facts import FREE, MEASURED, LabelledFacts
+from ...cards.facts import FREE, MEASURED, LabelledFacts, checked
 from ...evaluation.trainer_metrics import TAGGING
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class WordFacts:
     """What the tokenizer makes of words."""
 
-    kind: str
-    """See `hfseq.tokenization`."""
+    kind: str  # see `hfseq.tokenization`
     lowercase: bool
-    tokens_per_word: float
-    """In the evaluated split."""
-    splits: dict[str, int]
-    """Split -> number of words."""
+    tokens_per_word: float  # in the evaluated split
+    splits: dict[str, int]  # split -> number of words
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class KindScore:
     """How well one kind of entities, or one tag, is told."""
 
     kind: str
-    expected: int
-    """How many the evaluated split has."""
+    expected: int  # how many the evaluated split has
     precision: float
     recall: float
     f1: float
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Answer:
     """One entity, or one token with its tag, of a pipeline's answer."""
 
@@ -47,8 +38,7 @@ class Answer:
     score: float
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class TaggedText:
     """A text of our own and the pipeline's answer; a text may hold no entity."""
 
@@ -56,19 +46,15 @@ class TaggedText:
     answers: list[Answer]
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class TaggerFacts(LabelledFacts):
     """All that a card says about one tagger; the score of an example is the share of words that are tagged right."""
 
     kind: Literal["tagger"] = "tagger"
-    tagging: Literal["entities", "tags"]
-    """What the tags tell: entities of several words, or something of each word."""
-    labels: int
-    """How many tags there are."""
+    tagging: Literal["entities", "tags"]  # what the tags tell: entities of several words, or something of each word
+    labels: int  # how many tags there are
     words: WordFacts
-    kinds: list[KindScore] = field(metadata=FREE | MEASURED)
-    """The commonest first."""
+    kinds: list[KindScore] = field(metadata=FREE | MEASURED)  # the commonest first
     widgets: list[TaggedText] = field(metadata=FREE | MEASURED)
 
     def known_metrics(self) -> Collection[str]:
@@ -78,8 +64,7 @@ class TaggerFacts(LabelledFacts):
     def validate_names(self) -> None:
         """Check that words and texts are of the same splits, and that there is something to show."""
         if self.data.splits.keys() != self.words.splits.keys():
-            raise ValueError(
-                f"the words are those of {tuple(self.words.splits)}, the texts those of {tuple(self.data.splits)}."
-            )
+            words, texts = tuple(self.words.splits), tuple(self.data.splits)
+            raise ValueError(f"the words are those of {words}, the texts those of {texts}.")
         if not self.widgets:
             raise ValueError("widgets must hold at least one text of our own, with the pipeline's answer.")

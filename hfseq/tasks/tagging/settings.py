@@ -22,7 +22,6 @@ class TokenizerSettings(TextTokenizerSettings):
     )
 
     def __post_init__(self) -> None:
-        """Refuse what would leave a text without a word."""
         if self.max_length < 2:
             raise ValueError(f"max_length={self.max_length} must be at least 2: a word and the end of the text.")
 

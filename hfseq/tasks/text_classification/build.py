@@ -1,7 +1,4 @@
-"""The parts of the text classification recipe: its data, tokens and model, and the facts of its card.
-
-`recipes/text_classification.py` strings them together in eight steps.
-"""
+"""The parts of `recipes/text_classification.py`: its data, tokens and model, and the facts of its card."""
 
 import dataclasses
 from collections import Counter
@@ -53,7 +50,6 @@ def load(settings: LabelledTexts) -> TextTask:
 
 
 def _every_class_first(order: np.ndarray, labels: np.ndarray, train_rows: int) -> np.ndarray:
-    """Bring the first row of each class to the front of an order, and leave the others as they are."""
     has = labels[order] > 0.5 if labels.ndim == 2 else labels[order, None] == np.unique(labels)  # (rows, classes)
     first = np.unique(has.argmax(0)[has.any(0)])
     if len(first) > train_rows:
@@ -92,10 +88,8 @@ def make_model(
     settings: TextClassificationSettings, task: TextTask, tokenizer: PreTrainedTokenizerFast
 ) -> PreTrainedModel:
     """Build the classifier of the `model` section for these labels and this vocabulary."""
-    options = label_options(task.label_names) | {
-        "problem_type": task.problem_type,
-        "freeze_embeddings": settings.embeddings.freeze,
-    }
+    options = label_options(task.label_names)
+    options |= {"problem_type": task.problem_type, "freeze_embeddings": settings.embeddings.freeze}
     if settings.transfer.from_pretrained is not None:
         return _from_language_model({**settings.model, **options}, settings.transfer, tokenizer)
     model = build_model(TASK, settings.model, **options, **token_options(tokenizer))
@@ -113,45 +107,22 @@ def _from_language_model(
     if held != name:
         raise ValueError(f"model.type={name!r}, but {source!r} holds a model of type {held!r}: give the same.")
     if len(tokenizer) > config.vocab_size:
-        raise ValueError(
-            f"The tokenizer of {source!r} has {len(tokenizer)} entries, its model {config.vocab_size}: they do not "
-            "belong together."
-        )
+        sizes = f"{len(tokenizer)} entries, its model {config.vocab_size}"
+        raise ValueError(f"The tokenizer of {source!r} has {sizes}: they do not belong together.")
     head: Any = FAMILIES[name].heads[TASK]
-    model, info = head.from_pretrained(
-        source,
-        revision=revision or "main",
-        output_loading_info=True,
-        dtype=torch.float32,
-        trust_remote_code=False,
-        **options,
-    )
+    options |= {"output_loading_info": True, "dtype": torch.float32, "trust_remote_code": False}
+    model, info = head.from_pretrained(source, revision=revision or "main", **options)
     check_length(tokenizer.model_max_length, most_tokens(model.config.to_dict()))
-    new = sorted(info["missing_keys"])
-    logger.warning(
-        "%d of %d tensors come from %s; new: %s.",
-        len(model.state_dict()) - len(new),
-        len(model.state_dict()),
-        source,
-        ", ".join(new) or "none",
-    )
+    new, total = sorted(info["missing_keys"]), len(model.state_dict())
+    told = ", ".join(new) or "none"
+    logger.warning("%d of %d tensors come from %s; new: %s.", total - len(new), total, source, told)
     return cast(PreTrainedModel, model)
 
 
 def card_facts(
-    settings: TextClassificationSettings,
-    task: TextTask,
-    split: str,
-    folder: Path,
-    *,
-    logits: np.ndarray,
-    run: SeedRun,
-    command: str,
+    settings: TextClassificationSettings, task: TextTask, split: str, folder: Path, *, logits: np.ndarray, run: SeedRun
 ) -> CardFacts:
-    """Gather what the card says: from the settings, from the run, and measured on the saved model.
-
-    The model in the folder is loaded back on the CPU, as anybody would load it. `logits` are its outputs on the split.
-    """
+    """Gather what the card says of the run and of the saved model, whose outputs on the split are `logits`."""
     card, rows = settings.card, task.dataset[split]
     pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
     shared = text_facts(settings, task.dataset, rows["text"][:], split, pipe)
@@ -159,7 +130,7 @@ def card_facts(
         name = Path(source).resolve().name if Path(source).exists() else source
         shared["pretrained"] = f"the body of the language model {name}"
     return CardFacts(
-        **run_facts(card, pipe.model, folder, run, command),
+        **run_facts(card, pipe.model, folder, run),
         **shared,
         task=TASK,
         problem_type=task.problem_type,
@@ -197,7 +168,6 @@ def _joined(task: TextTask, chosen: np.ndarray) -> str:
 
 
 def _baselines(task: TextTask, split: str) -> list[Comparison]:
-    """Measure the accuracy of two systems that read no order: the commonest class, and a bag of words."""
     if task.problem_type != "single_label_classification":
         return []
     # Whole columns: iterating over one of a Dataset reads it row by row.

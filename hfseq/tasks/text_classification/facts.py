@@ -1,22 +1,18 @@
 """The facts of a card of a text classifier."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-from huggingface_hub.dataclasses import strict
-
-from ...cards.facts import FREE, MEASURED, LabelledFacts, Widget
+from ...cards.facts import FREE, MEASURED, LabelledFacts, Widget, checked
 from ...evaluation.trainer_metrics import PROBLEMS
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class CardFacts(LabelledFacts):
     """All that a card says about one text classifier."""
 
     kind: Literal["classifier"] = "classifier"
-    task: str
-    """The pipeline's task."""
+    task: str  # the pipeline's task
     problem_type: str
     widgets: list[Widget] = field(metadata=FREE | MEASURED)
 

@@ -1,8 +1,7 @@
 """The settings of the text classification recipe.
 
 A model starts from random weights, from word vectors (section `embeddings`) or from a whole language model (section
-`transfer`): its tokenizer, its embeddings and its layers under a new head, which `training.layer_rate_decay` and
-`training.unfreeze_every` fine-tune with care.
+`transfer`), which `training.layer_rate_decay` and `training.unfreeze_every` fine-tune with care under a new head.
 """
 
 import dataclasses
@@ -11,7 +10,7 @@ from typing import Any, Final, Literal
 
 from ...data.text import DataSettings
 from ...recipe.sections import config_section, trained_families
-from ...recipe.texts import TextSettings, TextTokenizerSettings, most_tokens
+from ...recipe.texts import NO_LIMIT, TextSettings, TextTokenizerSettings, most_tokens
 from ...settings import option
 
 TASK: Final = "text-classification"
@@ -25,7 +24,6 @@ class LabelledTexts(DataSettings):
     train_rows: int | None = option(None, "training rows kept, drawn with `seed`, some of each class; null: all")
 
     def __post_init__(self) -> None:
-        """Refuse what leaves nothing to learn from."""
         super().__post_init__()
         if self.train_rows is not None and self.train_rows < 1:
             raise ValueError(f"train_rows={self.train_rows} must be at least 1; null keeps every row.")
@@ -43,13 +41,10 @@ class TokenizerSettings(TextTokenizerSettings):
 class TransferSettings:
     """The language model that the classifier starts from."""
 
-    from_pretrained: str | None = option(
-        None, "its folder or Hub id: tokenizer, embeddings and layers come from there; null: none"
-    )
+    from_pretrained: str | None = option(None, "its folder or Hub id, for tokenizer, embeddings, layers; null: none")
     revision: str | None = option(None, "branch, tag or commit of a Hub id")
 
     def __post_init__(self) -> None:
-        """Refuse a revision of nothing."""
         if self.revision is not None and self.from_pretrained is None:
             raise ValueError(f"revision={self.revision!r} of what? Give from_pretrained as well, or leave it out.")
 
@@ -64,16 +59,14 @@ class TextClassificationSettings(TextSettings):
     model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings")
 
     def __post_init__(self) -> None:
-        """Refuse sections that would be set aside by another one, and texts that the model has no positions for."""
         super().__post_init__()
         if self.transfer.from_pretrained is None:
             check_length(self.tokenizer.max_length, most_tokens(self.model))
             return
         if self.embeddings.from_pretrained is not None:
-            raise ValueError(
-                f"embeddings.from_pretrained={self.embeddings.from_pretrained!r} would replace the embeddings that "
-                f"transfer.from_pretrained={self.transfer.from_pretrained!r} brings: leave one of the two out."
-            )
+            replacing = f"embeddings.from_pretrained={self.embeddings.from_pretrained!r} would replace the embeddings"
+            brought = f"transfer.from_pretrained={self.transfer.from_pretrained!r} brings"
+            raise ValueError(f"{replacing} that {brought}: leave one of the two out.")
         for item in dataclasses.fields(TokenizerSettings):
             value = getattr(self.tokenizer, item.name)
             if item.name not in _KEPT_OF_TOKENIZER and value != item.default:
@@ -86,8 +79,6 @@ class TextClassificationSettings(TextSettings):
 def check_length(max_length: int, limit: int | None) -> None:
     """Refuse texts that may be longer than the learned positions of the model."""
     if limit is not None and limit < max_length:
-        raise ValueError(
-            f"tokenizer.max_length={max_length} lets texts be longer than the {limit} learned positions of the model "
-            "(max_position_embeddings): lower the one or raise the other, or take "
-            "model.position_embedding_type=rotary or sinusoidal, which have no such limit."
-        )
+        positions = f"the {limit} learned positions of the model (max_position_embeddings)"
+        long = f"tokenizer.max_length={max_length} lets texts be longer than {positions}"
+        raise ValueError(f"{long}: lower the one or raise the other, or {NO_LIMIT}.")

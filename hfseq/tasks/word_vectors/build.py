@@ -1,7 +1,4 @@
-"""The parts of the word vectors recipe: its corpus, its model, and the facts of its card.
-
-`recipes/word2vec.py` strings them together in eight steps.
-"""
+"""The parts of `recipes/word2vec.py`: its corpus, its model, and the facts of its card."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +18,9 @@ from .settings import WordVectorsSettings
 
 
 def read_corpus(source: Path | Dataset | IterableDataset, settings: WordVectorsSettings) -> WordCorpus:
-    """Read the text once, and once before for each pass that looks for phrases.
-
-    Raises:
-        ValueError: If no word of `card.ask` will have a vector.
-    """
-    options = settings.corpus
-    reading: dict[str, Any] = {name: getattr(options, name) for name in ("split", "lowercase")}
-    reading["text_column"] = settings.data.text_column
-    phrases = None
+    """Read the text once, and once before for each pass that looks for phrases; refuse words that have no vector."""
+    options, column, phrases = settings.corpus, settings.data.text_column, None
+    reading: dict[str, Any] = {"split": options.split, "lowercase": options.lowercase, "text_column": column}
     for _ in range(options.phrases):
         limits: dict[str, Any] = {"min_count": options.phrase_min_count, "threshold": options.phrase_threshold}
         phrases = Phrases.learn(source, phrases=phrases, **limits, **reading)
@@ -56,13 +47,8 @@ def card_facts(
     *,
     metrics: dict[str, float],
     evaluations: dict[str, Evaluation],
-    command: str,
 ) -> WordVectorFacts:
-    """Gather what the card says: from the settings, from the run, and asked of the saved model.
-
-    The model in the folder is loaded back, as anybody would load it; `evaluate_vectors` finds the metrics and
-    evaluations.
-    """
+    """Gather what the card says: from the settings, from the run, and asked of the saved model, loaded back."""
     card, model = settings.card, Word2VecModel.from_pretrained(folder, trust_remote_code=False)
     state, corpus, config = trainer.state, trainer.corpus, model.config
     words_read = (state.epoch + state.position / len(corpus)) * corpus.raw_words
@@ -73,7 +59,7 @@ def card_facts(
         words_per_second=words_read / max(state.seconds, 1e-9),
     )
     return WordVectorFacts(
-        **run_facts(card, model, folder, run, command),
+        **run_facts(card, model, folder, run),
         architecture=VectorArchitecture(
             architecture=config.architecture,
             loss=config.loss,

@@ -5,47 +5,19 @@ from typing import Any
 from huggingface_hub import EvalResult
 
 from ...cards.parts import cell, front_matter, mean_text, result, score_text, slug, title
-from ...cards.table import CARD, MEGABYTES, MINUTES, Column, ResultsTable, result_text, seed_list
-from .facts import ANALOGIES, Analogy, Neighbour, VectorArchitecture, WordVectorFacts
+from ...cards.table import CARD, MEGABYTES, MINUTES, Column, ResultsTable, result_text
+from .facts import ANALOGIES, Analogy, Evaluation, Neighbour, WordVectorFacts
 
 HUB_TASK = "feature-extraction"
-TASK = "word-vectors"
-"""The pipeline's task."""
-
-_WORD2VEC = (
-    """@inproceedings{mikolov2013efficient,
-  title = {Efficient Estimation of Word Representations in Vector Space},
-  author = {Mikolov, Tomas and Chen, Kai and Corrado, Greg and Dean, Jeffrey},
-  booktitle = {ICLR Workshop},
-  year = {2013},
-  url = {https://arxiv.org/abs/1301.3781}
-}""",
-    """@inproceedings{mikolov2013distributed,
-  title = {Distributed Representations of Words and Phrases and their Compositionality},
-  author = {Mikolov, Tomas and Sutskever, Ilya and Chen, Kai and Corrado, Greg and Dean, Jeffrey},
-  booktitle = {Advances in Neural Information Processing Systems},
-  volume = {26},
-  year = {2013},
-  url = {https://arxiv.org/abs/1310.4546}
-}""",
-)
-_FASTTEXT = """@article{bojanowski2017enriching,
-  title = {Enriching Word Vectors with Subword Information},
-  author = {Bojanowski, Piotr and Grave, Edouard and Joulin, Armand and Mikolov, Tomas},
-  journal = {Transactions of the Association for Computational Linguistics},
-  volume = {5},
-  year = {2017},
-  url = {https://arxiv.org/abs/1607.04606}
-}"""
-
-_LARGE_CORPUS = 1_000_000_000
-"""Words; the vectors of the word2vec papers came from corpora of this size and more."""
+TASK = "word-vectors"  # the pipeline's task
+_LARGE_CORPUS = 1_000_000_000  # words; the vectors of the word2vec papers came from corpora of this size and more
 _SPLITS = {"whitespace": "at white space", "word": "into words and punctuation"}
 
 
 def _model(facts: WordVectorFacts) -> str:
     grams = " with n-grams" if facts.architecture.buckets else ""
-    return f"{facts.architecture.architecture}{grams}, {facts.architecture.loss} ({seed_list(facts)})"
+    seeds = ", ".join(str(run.seed) for run in facts.runs)
+    return f"{facts.architecture.architecture}{grams}, {facts.architecture.loss} ({seeds})"
 
 
 def _score(title: str, metric: str) -> Column:
@@ -75,70 +47,34 @@ WORD_VECTORS_TABLE = ResultsTable(
 def word_vectors_view(facts: WordVectorFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     results = [_result(facts, metric) for metric in facts.metric_names]
+    question = {"positive": [facts.neighbours[0].word]}
+    if facts.analogies:
+        question = {"positive": facts.analogies[0].positive, "negative": facts.analogies[0].negative}
     return {
         "front_matter": front_matter(facts, HUB_TASK, ["word2vec", "word-vectors"], results),
         "task": TASK,
-        "learning": _learning(facts.architecture),
         "split": _SPLITS[facts.corpus.split],
-        "tests": _tests(facts),
-        "first": facts.neighbours[0].word,
+        "tests": [_test(facts, metric, asked) for metric, asked in facts.evaluations.items()],
         "answer": [(each.word, each.cosine) for each in facts.neighbours[0].nearest[:1]],
-        "question": _question(facts),
+        "question": question,
         "neighbours": [(each.word, _listed(each.nearest)) for each in facts.neighbours],
         "analogies": [(_sum(each), _listed(each.nearest)) for each in facts.analogies],
         "limits": _limits(facts),
-        "papers": [*_WORD2VEC, _FASTTEXT] if facts.architecture.buckets else [*_WORD2VEC],
     }
 
 
 def _result(facts: WordVectorFacts, metric: str) -> EvalResult:
     asked = facts.evaluations[metric]
     kind = "analogy" if metric in ANALOGIES else "similarity"
-    made = result(
-        facts,
-        metric,
-        task_type=f"word-{kind}",
-        task_name=f"Word {kind}",
-        dataset_type=slug(asked.data),
-        dataset_name=asked.data,
-    )
+    about = {"task_type": f"word-{kind}", "task_name": f"Word {kind}"}
+    made = result(facts, metric, dataset_type=slug(asked.data), dataset_name=asked.data, **about)
     made.metric_args = {"restrict_vocab": asked.restrict_vocab} if asked.restrict_vocab else None
     return made
 
 
-def _learning(architecture: VectorArchitecture) -> str:
-    """Write the architecture in a line."""
-    parts = [
-        f"{architecture.architecture}, {architecture.loss.replace('-', ' ')}",
-        f"{architecture.negatives} negatives" if architecture.negatives else "",
-        f"vectors of {architecture.hidden_size}",
-        f"window {architecture.window}",
-        f"sub-sampling {architecture.sample:g}" if architecture.sample else "no sub-sampling",
-        f"words seen {architecture.min_count} times or more",
-        f"character n-grams in {architecture.buckets:,} buckets" if architecture.buckets else "whole words",
-    ]
-    return ", ".join(filter(None, parts))
-
-
-def _tests(facts: WordVectorFacts) -> list[dict[str, Any]]:
-    """Make a row for each test, also for one that could ask nothing."""
-    return [
-        {
-            "title": title(facts.score_of(metric)),
-            "data": cell(asked.data),
-            "text": score_text(facts, metric) if asked.used else "no question with known words",
-            "used": asked.used,
-            "skipped": asked.skipped,
-        }
-        for metric, asked in facts.evaluations.items()
-    ]
-
-
-def _question(facts: WordVectorFacts) -> dict[str, list[str]]:
-    """Choose what the usage asks the pipeline."""
-    if not facts.analogies:
-        return {"positive": [facts.neighbours[0].word]}
-    return {"positive": facts.analogies[0].positive, "negative": facts.analogies[0].negative}
+def _test(facts: WordVectorFacts, metric: str, asked: Evaluation) -> tuple[str, str, Evaluation]:
+    text = score_text(facts, metric) if asked.used else "no question with known words"
+    return title(facts.score_of(metric)), text, asked
 
 
 def _listed(nearest: list[Neighbour]) -> str:
@@ -146,7 +82,6 @@ def _listed(nearest: list[Neighbour]) -> str:
 
 
 def _sum(analogy: Analogy) -> str:
-    """Write "king - man + woman"."""
     first, *others = analogy.positive
     return " ".join([first, *(f"- {word}" for word in analogy.negative), *(f"+ {word}" for word in others)])
 

@@ -2,122 +2,91 @@
 
 import statistics
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-from huggingface_hub.dataclasses import strict
-
-from ...cards.facts import FREE, MEASURED, Facts, SeedRun, Source
+from ...cards.facts import FREE, MEASURED, Facts, SeedRun, Source, checked
 from ...evaluation.scores import SCORES, Score
 
+# Of all questions, and of the sections of either kind.
 ANALOGIES: dict[str, Score] = {
     "analogy_accuracy": SCORES["accuracy"]._replace(title="Analogies"),
     "analogy_semantic": SCORES["accuracy"]._replace(title="Analogies, semantic"),
     "analogy_syntactic": SCORES["accuracy"]._replace(title="Analogies, syntactic"),
 }
-"""The scores of analogies: of all questions, and of the sections of either kind."""
 
-_SIMILARITIES = {
-    "wordsim353": "WordSim-353",
-    "simlex999": "SimLex-999",
-    "men": "MEN",
-    "rare_words": "Rare Words",
-}
+_SIMILARITIES = {"wordsim353": "WordSim-353", "simlex999": "SimLex-999", "men": "MEN", "rare_words": "Rare Words"}
 
 
 def word_score(metric: str) -> Score:
-    """Return how a score of word vectors is named and shown: analogies, or else a set of word pairs of that name."""
+    """Return how a score is named and shown: analogies, or else a set of word pairs of that name."""
     if metric in ANALOGIES:
         return ANALOGIES[metric]
     return SCORES["spearman"]._replace(title=f"{_SIMILARITIES.get(metric, metric)}, Spearman")
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class VectorArchitecture:
     """How the vectors were learnt."""
 
     architecture: Literal["skip-gram", "cbow"]
     loss: Literal["negative-sampling", "hierarchical-softmax", "softmax"]
-    hidden_size: int
-    """Numbers in a vector."""
+    hidden_size: int  # numbers in a vector
     window: int
-    negatives: int
-    """Of negative sampling; 0 with another loss."""
-    sample: float
-    """Threshold of the sub-sampling of frequent words; 0 for none."""
+    negatives: int  # of negative sampling; 0 with another loss
+    sample: float  # threshold of the sub-sampling of frequent words; 0 for none
     min_count: int
-    buckets: int
-    """Hash buckets of character n-grams; 0 for whole words alone."""
+    buckets: int  # hash buckets of character n-grams; 0 for whole words alone
     epochs: int
     engine: Literal["block", "exact", "torch"]
-    has_output: bool
-    """Whether the file holds the output matrix, from which training can go on."""
+    has_output: bool  # whether the file holds the output matrix, from which training can go on
 
     def validate_negatives(self) -> None:
         """Check that negatives belong to negative sampling."""
         if (self.negatives > 0) != (self.loss == "negative-sampling"):
-            raise ValueError(
-                f"negatives={self.negatives} does not go with the loss {self.loss!r}: 'negative-sampling' needs 1 or "
-                "more, any other loss 0."
-            )
+            given = f"negatives={self.negatives} does not go with the loss {self.loss!r}"
+            raise ValueError(f"{given}: 'negative-sampling' needs 1 or more, any other loss 0.")
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class CorpusFacts(Source):
     """What the vectors were learnt from."""
 
-    words: int
-    """Of the running text, before rare ones are left out."""
-    types: int
-    """Different words in it."""
-    vocabulary: int
-    """Different words that have a vector."""
+    words: int  # of the running text, before rare ones are left out
+    types: int  # different words in it
+    vocabulary: int  # different words that have a vector
     split: Literal["whitespace", "word"]
     lowercase: bool
-    phrases: int = 0
-    """Passes that joined frequent pairs of words, which then have a vector as one word."""
-    period: str | None = None
-    """When it was written, e.g. "until March 2006"."""
+    phrases: int = 0  # passes that joined frequent pairs of words, which then have a vector as one word
+    period: str | None = None  # when it was written, e.g. "until March 2006"
 
     def validate_counts(self) -> None:
         """Check that the counts go together."""
         # Phrases are words that the running text does not have.
         known = min(self.vocabulary, self.types) if self.phrases else self.vocabulary
         if not 0 < known <= self.types <= self.words:
-            raise ValueError(
-                f"vocabulary {self.vocabulary}, types {self.types} and words {self.words} of the corpus cannot "
-                "be: each is a part of the next. Count them again."
-            )
+            counts = f"vocabulary {self.vocabulary}, types {self.types} and words {self.words} of the corpus"
+            raise ValueError(f"{counts} cannot be: each is a part of the next. Count them again.")
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class VectorRun(SeedRun):
     """One training run; its metrics are those of `word_score`."""
 
-    words_per_second: float
-    """Of the running text, all epochs."""
+    words_per_second: float  # of the running text, all epochs
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Evaluation:
     """What stands behind a score."""
 
-    data: str
-    """Name of the test set."""
-    used: int
-    """Questions or pairs that were answered."""
-    skipped: int
-    """Questions or pairs that hold a word without a vector, which are left out of the score."""
-    restrict_vocab: int | None = None
-    """Analogies: question and answer are of so many most frequent words."""
+    data: str  # name of the test set
+    used: int  # questions or pairs that were answered
+    skipped: int  # questions or pairs that hold a word without a vector, which are left out of the score
+    restrict_vocab: int | None = None  # analogies: question and answer are of so many most frequent words
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Neighbour:
     """A word near another, or near a sum of words."""
 
@@ -125,8 +94,7 @@ class Neighbour:
     cosine: float
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Neighbours:
     """A word of our own choice and the words nearest to it, nearest first."""
 
@@ -134,8 +102,7 @@ class Neighbours:
     nearest: list[Neighbour]
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class Analogy:
     """A question of our own choice, "king - man + woman", and the nearest words, nearest first."""
 
@@ -144,8 +111,7 @@ class Analogy:
     nearest: list[Neighbour]
 
 
-@strict
-@dataclass(kw_only=True)
+@checked
 class WordVectorFacts(Facts):
     """All that a card says about one model of word vectors."""
 

@@ -2,8 +2,7 @@
 
     metrics, evaluations = evaluate_vectors(model.vectors, EvaluationSettings(analogies="questions-words.txt"))
 
-The searches are those of `KeyedVectors`. Test files may be packed, and their
-columns separated by tabs, commas or spaces; words are matched whatever their case.
+Test files may be packed, and their columns separated by tabs, commas or spaces; words match whatever their case.
 """
 
 import math
@@ -19,35 +18,31 @@ from .settings import EvaluationSettings, Question
 
 logger = logging.get_logger(__name__)
 
-_SYNTACTIC = "gram"
-"""How the names of syntactic sections begin."""
-_NEAREST = 5
-
 
 def evaluate_vectors(
     vectors: KeyedVectors, settings: EvaluationSettings
 ) -> tuple[dict[str, float], dict[str, Evaluation]]:
-    """Ask the vectors every test set.
+    """Ask the vectors every test set, and return metrics (accuracies 0 to 1, Spearman) and what was asked.
 
-    Returns:
-        Metrics (accuracies 0 to 1, Spearman correlations) and, for each set, what was asked. A set of which nothing
-        could be asked, because every question holds an unknown word, has no metric.
+    A set of which nothing could be asked, because every question holds an unknown word, has no metric.
     """
-    answers = list(_answers(vectors, settings))
-    for metric, value, asked in answers:
-        if not math.isfinite(value):
+    metrics, evaluations = {}, {}
+    for metric, value, asked in _answers(vectors, settings):
+        evaluations[metric] = asked
+        if math.isfinite(value):
+            metrics[metric] = value
+        else:
             logger.warning("%s is not measured: too few questions in %s have known words.", metric, asked.data)
-    metrics = {metric: value for metric, value, _ in answers if math.isfinite(value)}
-    return metrics, {metric: asked for metric, _, asked in answers}
+    return metrics, evaluations
 
 
-def nearest_words(vectors: KeyedVectors, words: Sequence[str], limit: int = _NEAREST) -> list[Neighbours]:
+def nearest_words(vectors: KeyedVectors, words: Sequence[str], limit: int = 5) -> list[Neighbours]:
     """Find the words nearest to each of these; words without a vector are left out, with a warning."""
     known = [word for word in words if _are_known(vectors, [word])]
     return [Neighbours(word=word, nearest=_nearest(vectors, limit, [word], [])) for word in known]
 
 
-def solved_analogies(vectors: KeyedVectors, questions: Sequence[Question], limit: int = _NEAREST) -> list[Analogy]:
+def solved_analogies(vectors: KeyedVectors, questions: Sequence[Question], limit: int = 5) -> list[Analogy]:
     """Find the words nearest to sums; questions with a word without a vector are left out, with a warning."""
     return [
         Analogy(positive=positive, negative=negative, nearest=_nearest(vectors, limit, positive, negative))
@@ -57,7 +52,6 @@ def solved_analogies(vectors: KeyedVectors, questions: Sequence[Question], limit
 
 
 def _answers(vectors: KeyedVectors, settings: EvaluationSettings) -> Iterator[tuple[str, float, Evaluation]]:
-    """Yield (metric, value or nan, what was asked) for each set."""
     if settings.analogies is not None:
         yield from _ask_analogies(vectors, settings.analogies, settings.restrict_vocab)
     for name, path in settings.pairs.items():
@@ -78,8 +72,7 @@ def _ask_analogies(vectors: KeyedVectors, path: str, limit: int) -> Iterator[tup
 
 
 def _is_of(metric: str, section: str) -> bool:
-    syntactic = section.startswith(_SYNTACTIC)
-    return metric == "analogy_accuracy" or syntactic == (metric == "analogy_syntactic")
+    return metric == "analogy_accuracy" or section.startswith("gram") == (metric == "analogy_syntactic")
 
 
 def _ask_pairs(vectors: KeyedVectors, path: str) -> tuple[float, Evaluation]:

@@ -13,8 +13,7 @@ from ...tokenization.kinds import Split
 from ...training.words.trainer import FILLED_IN, Word2VecTrainingArguments
 from .facts import ANALOGIES
 
-Question = tuple[list[str], list[str]]
-"""Words to add, words to subtract."""
+Question = tuple[list[str], list[str]]  # words to add, words to subtract
 
 
 @dataclass
@@ -25,14 +24,11 @@ class CorpusSettings:
     lowercase: bool = option(False, "lower-case the text")
     min_count: int = option(5, "rarer words are left out")
     max_words: int | None = option(None, "keep the most frequent so many; null: all")
-    phrases: Literal[0, 1, 2] = option(
-        0, "passes that join frequent pairs: new_york; a second one finds longer phrases"
-    )
+    phrases: Literal[0, 1, 2] = option(0, "passes that join frequent pairs: new_york; a second finds longer phrases")
     phrase_min_count: int = option(5, "pairs that are rarer stay apart")
     phrase_threshold: float = option(10.0, "the higher, the fewer pairs, see hfseq.Phrases")
 
     def __post_init__(self) -> None:
-        """Refuse what leaves no corpus."""
         for name in ("min_count", "max_words", "phrase_min_count"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -51,16 +47,14 @@ class EvaluationSettings:
     restrict_vocab: int = option(30_000, "ask analogies among so many of the most frequent words")
 
     def __post_init__(self) -> None:
-        """Refuse before the training what would fail after it."""
         if self.restrict_vocab < 1:
             raise ValueError(f"evaluation.restrict_vocab={self.restrict_vocab} leaves no word; give 1 or more.")
         if taken := sorted(self.pairs.keys() & ANALOGIES.keys()):
             raise ValueError(f"evaluation.pairs uses the names {taken} of analogies; name these word pairs otherwise.")
-        paths = {"evaluation.analogies": self.analogies}
-        paths |= {f"evaluation.pairs.{name}": path for name, path in self.pairs.items()}
-        for where, path in paths.items():
+        paths = {"analogies": self.analogies, **{f"pairs.{name}": path for name, path in self.pairs.items()}}
+        for key, path in paths.items():
             if path is not None and not Path(path).is_file():
-                raise ValueError(f"{where}={path!r} is no file; give the path of one, or leave the set out.")
+                raise ValueError(f"evaluation.{key}={path!r} is no file; give the path of one, or leave the set out.")
 
     def metrics(self) -> list[str]:
         """Return the names of what is measured, once every file is known to be readable."""
@@ -89,13 +83,12 @@ class WordCardSettings(CardSettings):
     data_period: str | None = option(None, "when the text was written")
 
     def __post_init__(self) -> None:
-        """Refuse before the training what the card would refuse after it."""
         super().__post_init__()
         self.questions()
 
     def questions(self) -> list[Question]:
-        """Read the sums of words."""
-        return [parsed_sum(text) for text in self.analogies]
+        """Read the sums of words, `king - man + woman`."""
+        return [_parsed_sum(text) for text in self.analogies]
 
 
 @dataclass
@@ -113,15 +106,13 @@ class WordVectorsSettings:
     resume: bool = resume_flag()
 
     def __post_init__(self) -> None:
-        """Refuse before the corpus is read what would fail after it."""
         Word2VecConfig(**self.model)
         if not Word2VecTrainingArguments(**self.training).output_dir:
             raise ValueError("training.output_dir is not given: name the folder of the run, such as runs/my_vectors.")
         self.card.check_metrics(self.evaluation.metrics(), kind="metric of this evaluation")
 
 
-def parsed_sum(text: str) -> Question:
-    """Read a sum of words, `king - man + woman`."""
+def _parsed_sum(text: str) -> Question:
     signs, words = ["+", *text.split()[1::2]], text.split()[::2]
     if len(words) != len(signs) or len(words) < 2 or not set(signs) <= {"+", "-"}:
         raise ValueError(f"card.analogies holds {text!r}, but takes words with + or - between: king - man + woman.")

@@ -7,7 +7,7 @@ import pytest
 from transformers import pipeline
 
 from hfseq.data.documents import load_documents
-from hfseq.tasks.masked_lm.build import make_text, make_tokenizer
+from hfseq.recipe.language import make_text, make_tokenizer
 from hfseq.tasks.masked_lm.facts import MaskedModelFacts
 from tests.tasks.base import RECIPES, facts, losses
 
@@ -62,7 +62,7 @@ def test_the_guess_of_the_commonest_word_is_measured_on_the_same_hidden_tokens(m
     found = {row.metric: row.value for row in facts(folder).comparisons}
     made = RECIPE.settings(*RECIPE.small)
     dataset = load_documents(made.data)
-    tokenizer = make_tokenizer(dataset, made.tokenizer)
+    tokenizer = make_tokenizer(dataset, made.tokenizer, is_whole=True)
     seen = make_text(dataset["train"], tokenizer, made.tokenizer).ids
     commonest = np.bincount(seen[seen > 4]).argmax()
     share = (make_text(dataset["test"], tokenizer, made.tokenizer).ids == commonest).mean()

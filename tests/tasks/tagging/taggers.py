@@ -110,6 +110,5 @@ def facts_of(settings, task, folder):
         tokens=tokens["test"],
         predictions=predictions,
         run=run,
-        command="python recipes/token_classification.py",
     )
     return facts, predictions, trainer

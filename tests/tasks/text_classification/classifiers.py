@@ -95,5 +95,5 @@ def facts_of(settings, task, tmp_path):
     logits = trainer.predict(rows).predictions
     metrics = dict.fromkeys(PROBLEMS[task.problem_type].scores, 0.5)
     run = SeedRun(seed=0, metrics=metrics, minutes=0.1)
-    options = {"logits": logits, "run": run, "command": "python recipes/text_classification.py"}
+    options = {"logits": logits, "run": run}
     return card_facts(settings, task, "test", tmp_path / "model", **options), logits, trainer.model

@@ -1,0 +1,1 @@
+"""Words that end in a vowel: what a task costs at least."""
