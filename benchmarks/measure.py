@@ -57,9 +57,9 @@ def ratios(rivals: dict[str, Callable[[], Any]], peer: str, rounds: int = 15) ->
     """Return how many times faster than the peer each rival is (its own ratio is 1).
 
     Args:
-        rivals: As for `take_turns`.
+        rivals: Name -> what is timed, see `take_turns`.
         peer: The rival that the others are measured against.
-        rounds: Turns of each.
+        rounds: How many turns each rival has.
     """
     taken = take_turns(rivals, rounds)
     return {name: median_ratio(taken[peer], times) for name, times in taken.items()}

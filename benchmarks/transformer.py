@@ -210,7 +210,7 @@ class Training:
     """One rival's training.
 
     Args:
-        model: Whose weights learn.
+        model: What is trained.
         loss: Turns tokens and the tokens after them into a loss.
         size: Gives the shape of its batches.
         is_bfloat16: Whether autocast makes products of bfloat16.

@@ -231,8 +231,8 @@ def _check_renamed(section: str, key: str, sections: Mapping[str, _Section], whe
     """Name the new place of an old key, whose section may not exist any more."""
     for new in sections.values():
         for item in (item for cls in new.classes.values() for item in dataclasses.fields(cls)):
-            was = item.metadata.get("was")
-            if was == f"{section}.{key}" or (was == key and new.name == section):
+            was = (item.metadata.get("was") or "").split()
+            if f"{section}.{key}" in was or (key in was and new.name == section):
                 raise ValueError(f"{where}: {section}.{key} is now {new.name}.{item.name}.")
 
 

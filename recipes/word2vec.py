@@ -3,7 +3,7 @@
     python recipes/word2vec.py --config recipes/configs/word2vec/skipgram_embedded.yaml
     accelerate launch --num_processes 1 recipes/word2vec.py --config ... --section.key=value
 
-Two processes, each of which reads half of every stretch of the text:
+Two processes, each of which reads half of every slice of the text:
 
     accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no \
         recipes/word2vec.py --config ... --training.num_processes=2

@@ -18,17 +18,21 @@ Check = Callable[[], Any]
 
 def run_rounds(rounds: Iterable[tuple[str, Check]]) -> None:
     """Run named checks to the last one, and fail with the names and the tracebacks of those that failed."""
-    failed, count = [], 0
+    failed, skipped, count = [], [], 0
     for name, check in rounds:
         count += 1
         try:
             check()
+        except pytest.skip.Exception as skip:  # of this round: the others still run
+            skipped.append(f"{name}: {skip}")
         except (Exception, pytest.fail.Exception) as error:
             lines = traceback.format_exception(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
             failed.append(f"--- {name}\n{''.join(lines)}")
     assert count, "there is no round to run"
     if failed:
         pytest.fail(f"{len(failed)} of {count} rounds failed\n\n" + "\n".join(failed), pytrace=False)
+    if len(skipped) == count:
+        pytest.skip("; ".join(skipped))
 
 
 def for_each(names: str | tuple[str, ...], values: Collection[Any]) -> Callable[[Callable], Callable]:

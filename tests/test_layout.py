@@ -111,6 +111,34 @@ def test_imports_run_one_way():
     assert [one for one in found if (one.module, one.target) not in UPWARD] == []
 
 
+def circles(root: Path) -> list[list[str]]:
+    """Modules that import each other in a circle when they are imported: groups from which each reaches the others."""
+    reach: dict[str, set[str]] = {}
+    for found in imports_of(root):
+        if not found.deferred:
+            reach.setdefault(found.module, set()).add(found.target)
+    for middle in list(reach):
+        for targets in reach.values():
+            if middle in targets:
+                targets |= reach[middle]
+    return sorted({tuple(sorted(m for m in reach[name] if name in reach.get(m, ()))) for name in reach} - {()})
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circles(ROOT) == []
+
+
+def test_a_circle_of_modules_is_seen(tmp_path):
+    for name, text in {
+        "__init__": "",
+        "a": "from .b import B",
+        "b": "from .c import C",
+        "c": "from . import a",
+    }.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    assert circles(tmp_path) == [("a", "b", "c")]
+
+
 def test_the_list_of_upward_imports_is_short_and_true():
     assert len(UPWARD) <= 3
     assert set(UPWARD) == {(one.module, one.target) for one in going_up(ROOT) if one.deferred}

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hin
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
-from huggingface_hub.utils._validators import validate_repo_id
+from huggingface_hub.utils import validate_repo_id
 from typing_extensions import dataclass_transform
 
 from ..evaluation.scores import SCORES, Score
@@ -22,6 +22,7 @@ F = TypeVar("F", bound="Facts")
 T = TypeVar("T")
 
 FREE: Final = {"free": True}  # marks a fact that may hold any words, such as rows of the data: `field(metadata=FREE)`
+SAME_RUN: Final = "measured in the same run"  # the source of a result that the run measured beside its own
 # Marks a fact that each run measures anew: runs of one configuration may differ in it.
 MEASURED: Final = {"measured": True}
 

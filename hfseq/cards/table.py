@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .facts import Facts
+from .facts import SAME_RUN, Facts
 from .parts import mean_text, number, title
 
 Column = tuple[str, Callable[[Any], str]]  # title, and what a card's facts say below it
@@ -23,8 +23,9 @@ def minutes_text(facts: Facts) -> str:
 
 
 def rival_text(facts: Facts, metric: str, name: str, *, named: bool = False) -> str:
-    """Write the score of the last system compared with whose name holds `name`, or `-` if there is none."""
-    rows = [row for row in facts.comparisons if name in row.name and row.metric == metric]
+    """Write the score of the last system measured beside it whose name holds `name`, or `-` if there is none."""
+    beside = [row for row in facts.comparisons if row.source == SAME_RUN and row.metric == metric]
+    rows = [row for row in beside if name in row.name]
     if not rows:
         return "-"
     return number(rows[-1].value, facts.score_of(metric)) + (f" ({rows[-1].name})" if named else "")

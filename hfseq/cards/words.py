@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from huggingface_hub.utils._validators import validate_repo_id
+from huggingface_hub.utils import validate_repo_id
 
 from .checks import check_words
 from .facts import Comparison, check_license

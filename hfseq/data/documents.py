@@ -34,7 +34,9 @@ class DocumentSettings(SplitSettings):
     condition_column: str | None = option(None, "a column of labels: each text begins with its label")
     documents: Literal["rows", "lines", "whole"] = option("rows", "a document is a row of a table, a line, or all")
     test_fraction: float = option(0.0, "share of train that becomes test where there is none", was="test_share")
-    max_characters: int | None = option(None, "keep so many of each split, from its start; of a text read no more")
+    max_characters: int | None = option(
+        None, "keep so many of each split; a text file is read so far, and missing splits are cut off that"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

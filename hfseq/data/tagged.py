@@ -153,9 +153,9 @@ def tokenize_words(
     leaves nothing of (a lone control character) is read as its unknown token, so that each word has a place.
 
     Args:
-        dataset: Of `load_tagged`.
+        dataset: Rows of words and tags, as `load_tagged` returns them.
         tokenizer: One that sees where the words of a list end, see `hfseq.tokenization`.
-        names: Of the tags, in the order of their ids.
+        names: Names of the tags, in the order of their ids.
         max_length: Longer texts are cut to so many tokens, special tokens included, after a warning.
         label_all_tokens: Tag the other tokens of a word as well: inside the entity that its first one begins, or as
             the first one. For training only, as measures count words.

@@ -60,12 +60,14 @@ def read_word_vectors(
             such a file is a pickle, and reading a pickle runs the code of its writer.
         limit: Read only so many vectors, from the beginning of the file.
         vocabulary: The words to keep; all by default.
-        encoding: Of the words. One in which a space is a space: not UTF-16.
-        unicode_errors: Of words in another one: "strict" refuses, "ignore" leaves bytes out, "replace" puts U+FFFD.
+        encoding: How the words are written; UTF-16 and others in which a space has two bytes cannot be read.
+        unicode_errors: What to do with a word in another encoding: "strict" refuses, "ignore" leaves bytes out,
+            "replace" puts U+FFFD.
         header: Whether the first line of a text file is `vectors dimension`; found out by default. GloVe has none.
 
     Returns:
-        Of a repeated word the first vector; those without a word are left out. A warning counts both.
+        The words and vectors. A repeated word keeps its first vector, and a vector without a word is left out; a
+        warning counts both.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"There is no file of word vectors {str(path)!r}.")

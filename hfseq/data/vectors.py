@@ -24,7 +24,9 @@ class EmbeddingSettings:
         "word vectors: a file of word2vec (text or binary), GloVe or fastText (.vec), also .gz, .xz, .bz2; or the "
         "folder or the Hub id of a saved Word2VecModel; null: random ones",
     )
-    format: Format = option("auto", "of that file; gensim: a pickle of gensim, which runs the code of its writer")
+    format: Format = option(
+        "auto", "format of that file; gensim: a pickle of gensim, which runs the code of its writer"
+    )
     freeze: bool = option(False, "keep the embeddings as they are during training")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from ..cards.facts import Comparison, Facts, SeedRun
+from ..cards.facts import SAME_RUN, Comparison, Facts, SeedRun
 from ..cards.measure import environment, model_size_mb
 from ..cards.render import write_card
 from ..hub import push
@@ -59,8 +59,7 @@ def network_facts(config: PreTrainedConfig) -> dict[str, Any]:
 
 def rival(name: str, metrics: Mapping[str, float]) -> list[Comparison]:
     """Return the results of a simpler system, measured in the same run."""
-    source = "measured in the same run"
-    return [Comparison(name=name, metric=metric, value=value, source=source) for metric, value in metrics.items()]
+    return [Comparison(name=name, metric=metric, value=value, source=SAME_RUN) for metric, value in metrics.items()]
 
 
 def split_line(split: str, metrics: Mapping[str, float]) -> str:

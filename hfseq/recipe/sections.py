@@ -32,6 +32,10 @@ class TokenizerSettings:
     )
     lowercase: bool = option(False, "lower-case the texts")
 
+    def __post_init__(self) -> None:
+        if self.min_count is not None and self.min_count < 1:
+            raise ValueError(f"tokenizer.min_count={self.min_count} must be 1 or more; null takes the default.")
+
     def train(self, texts: Texts, **options: Any) -> PreTrainedTokenizerFast:
         """Train the tokenizer; `options` are others of `train_tokenizer`."""
         options |= {"vocab_size": self.vocab_size, "min_frequency": self.min_count, "lowercase": self.lowercase}
@@ -46,7 +50,9 @@ class CardSettings(CardWords):
 
     def __post_init__(self) -> None:
         if not any(self.ask):
-            raise ValueError("card.ask is empty: give a text or more (beside an empty one) for the card to show.")
+            raise ValueError(
+                "card.ask holds nothing to ask: give what the finished model shall answer, for the card to show."
+            )
         super().__post_init__()
 
     def check_metrics(self, known: Iterable[str], kind: str = "metric") -> None:

@@ -31,7 +31,7 @@ NO_LIMIT = "take model.position_embedding_type=rotary or sinusoidal, which have 
 class TextTokenizerSettings(TokenizerSettings):
     """How texts of a limited length become tokens."""
 
-    max_length: int = option(128, "longer training texts are cut to so many tokens")
+    max_length: int = option(128, "longer texts are cut to so many tokens")
 
 
 @dataclass

@@ -159,7 +159,7 @@ def _check_options(kind: Kind, purpose: Purpose, vocab_size: int, num_special: i
         )
     if min_frequency is not None and (kind == "unigram" or min_frequency < 1):
         cure = "kind='unigram' has no such threshold, leave it out" if kind == "unigram" else "use 1 or more"
-        raise ValueError(f"min_frequency={min_frequency}: {cure}")
+        raise ValueError(f"min_frequency={min_frequency}: {cure} (a recipe calls it tokenizer.min_count)")
 
 
 def _normalizer(
@@ -206,7 +206,8 @@ def _check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int, num_specia
         needs = f"needs {size} entries for the special tokens and the single characters of these texts"
         raise ValueError(f"vocab_size={vocab_size} is too small: kind={kind!r} {needs}; {RAISE_IT}")
     if size == num_special:
-        raise ValueError("no token was learned: the texts are blank, or too rare for min_frequency; lower it to 1")
+        rare = "too rare for min_frequency; lower it to 1 (a recipe calls it tokenizer.min_count)"
+        raise ValueError(f"no token was learned: the texts are blank, or {rare}")
 
 
 def vocabulary_tokenizer(

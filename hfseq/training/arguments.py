@@ -80,8 +80,10 @@ class SequenceTrainingArguments(TrainingArguments):
             self.greater_is_better = score.greater_is_better  # TrainingArguments takes all but "...loss" for greater
         super().__post_init__()
         for name, (taken, reason) in self.fixed.items():
-            value, cure = attrgetter(name)(self), "Leave it out, or use transformers.Trainer."
-            refuse((value != taken, f"{type(self).__name__} takes no {name}={value!r}: {reason}. {cure}"))
+            value, cure = attrgetter(name)(self), "Leave it out"
+            if name in _FIXED:  # what a subclass refuses besides, transformers' Trainer does not have
+                cure += ", or use transformers.Trainer"
+            refuse((value != taken, f"{type(self).__name__} takes no {name}={value!r}: {reason}. {cure}."))
         # True, the inherited default, would put another loss into the log than the one that training stops at.
         self.logging_nan_inf_filter = False
         if self.ddp_find_unused_parameters is None:
@@ -127,7 +129,8 @@ class SequenceTrainingArguments(TrainingArguments):
             ),
             (
                 launched > 1 and self.world_size != launched,
-                f"{launched} processes were launched, but know nothing of each other: each would train alone. {cure}",
+                f"{launched} processes were launched, but they do not know of one another: "
+                f"each would train alone. {cure}",
             ),
         )
         check_num_processes(self.num_processes, self.world_size, cure)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hfseq.cards.facts import SeedRun
+from hfseq.cards.facts import SAME_RUN, SeedRun
 from hfseq.tasks import TASKS
 from hfseq.tasks.text_classification.facts import CardFacts
 from model_cards.render import merge, with_expectation
@@ -64,7 +64,9 @@ def test_runs_of_another_configuration_are_refused_with_both_commands(run, chang
 
 
 def test_the_table_shows_the_first_score_of_every_problem_and_the_exact_commands():
-    bag = dataclasses.replace(golden().comparisons[0], name="Bag of words (logistic regression)", value=0.941)
+    bag = dataclasses.replace(
+        golden().comparisons[0], name="Bag of words (logistic regression)", value=0.941, source=SAME_RUN
+    )
     table = TASKS["text_classification"].table.render(
         [golden("card_regression"), dataclasses.replace(golden(), comparisons=[bag])]
     )

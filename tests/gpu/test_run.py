@@ -51,6 +51,7 @@ def test_each_section_runs_whatever_became_of_the_others(in_small):
     assert "why" in details["fails"] and details["skips"] == "no such kernel" and rows == [7]
 
 
+@pytest.mark.slow  # 20 seconds of waiting
 def test_one_that_hangs_is_stopped_with_its_children(in_small, tmp_path):
     code = (
         "import subprocess, sys, time; "

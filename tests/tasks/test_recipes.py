@@ -140,6 +140,16 @@ def test_launch_lines_are_documented(recipe):
 
 
 @pytest.mark.slow
+def test_one_launched_process_gives_the_model_that_no_launch_gives(monkeypatch, tmp_path):
+    recipe = RECIPES["text_classification"]
+    recipe.run(monkeypatch, tmp_path / "here")
+    words = launches.documented(recipe.path, recipe.file(), "accelerate launch --num_processes 1")
+    process = launch(*words, *recipe.small, f"--training.output_dir={tmp_path / 'launched'}")
+    assert process.returncode == 0, process.stderr
+    assert_same(weights(tmp_path / "launched"), weights(tmp_path / "here"), 1e-4)
+
+
+@pytest.mark.slow
 def test_a_launch_that_silently_became_one_process_is_stopped(tmp_path):
     recipe = RECIPES["text_classification"]
     options = ["--training.use_cpu=true", "--training.num_processes=2", f"--training.output_dir={tmp_path / 'silent'}"]
@@ -191,6 +201,9 @@ def test_an_unknown_section_of_the_command_line_is_answered_with_the_nearest_one
         ("token_classification", "tokenizer.min_frequency=1", "tokenizer.min_count"),
         ("language_modeling", "tokenizer.min_frequency=1", "tokenizer.min_count"),
         ("language_modeling", "generation.prompts=[a]", "card.ask"),
+        ("language_modeling", "fill_mask.prompts=[a]", "card.ask"),
+        ("language_modeling", "data.test_share=0.1", "data.test_fraction"),
+        ("text_classification", "data.validation_share=0.1", "data.validation_fraction"),
         ("masked_language_modeling", "fill_mask.prompts=[a]", "card.ask"),
         ("word2vec", "card.neighbours=[a]", "card.ask"),
     ],

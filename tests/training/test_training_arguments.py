@@ -79,7 +79,7 @@ def test_processes_that_would_train_alone_are_stopped(make, monkeypatch):
     """What a two-process launch without a GPU and without use_cpu looks like from inside."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="2 processes were launched, but .* each would train alone.*use_cpu=true"):
+    with pytest.raises(ValueError, match="2 processes were launched, but .*each would train alone.*use_cpu=true"):
         make(use_cpu=False)
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert make(use_cpu=False, num_processes=1).args.world_size == 1

@@ -42,7 +42,7 @@ class Decoder:
     """A language model that goes from state to state; its weights are read where they lie and must not move.
 
     Args:
-        layers: From the bottom up.
+        layers: The lowest first.
         embeddings: (V, E).
         weight_out: (V, D), from the last layer's output to the scores.
         bias_out: (V) or None.

@@ -40,7 +40,7 @@ class Plan:
     Attributes:
         cell: The equation.
         packing: Which rows are alive at each step.
-        product_dtype: bfloat16 for matrix products in it; None for the dtype of the inputs.
+        product_dtype: bfloat16, if matrix products are computed in it; None: they have the dtype of the inputs.
     """
 
     cell: "Cell"

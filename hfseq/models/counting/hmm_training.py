@@ -264,8 +264,8 @@ class EstimationMixin:
         """Estimate the parameters from documents whose states are known, by counting.
 
         Args:
-            documents: Token ids of each, without padding.
-            tags: As many states for each; -100 where the state is unknown, which then counts nowhere.
+            documents: Rows of token ids, without padding.
+            tags: A state for each token; -100 where it is unknown, which then counts nowhere.
         """
         probabilities = self._probabilities()
         pairs = self._boundaries.tagged_sequences(zip(documents, tags, strict=True))

@@ -53,7 +53,7 @@ def read_corpus(
     Args:
         boundary_ids: Tokens that no context looks back past; the first is put before documents without one.
         impossible_ids: Tokens that are never predicted; padding among them must not occur at all.
-        bos_token_id: Where a document begins with it, it is context only.
+        bos_token_id: A document may begin with it; it is then context, and is not predicted.
     """
     pieces = [ids for ids in map(_checked, documents) if ids.size]
     if not pieces:

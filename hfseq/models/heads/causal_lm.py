@@ -176,7 +176,7 @@ class NextTokenMixin(PreTrainedModel):
         Args:
             input_ids: (B, T) token ids.
             shift_labels: (B, T) the token after each position; -100: not asked.
-            attention_mask: As in `forward`.
+            attention_mask: (B, T), 1 for real tokens; with a cache also the tokens before.
             cache: The state to continue from; the one reached is left in it.
 
         Returns:

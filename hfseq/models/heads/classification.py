@@ -117,7 +117,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             input_ids: (B, T) token ids.
             attention_mask: (B, T), 1 for real tokens.
             inputs_embeds: (B, T, E) instead of `input_ids`.
-            labels: As `sequence_loss` takes them; adds `loss`.
+            labels: (B,) classes or numbers, or (B, labels) of 0 and 1, see `sequence_loss`; adds `loss`.
             num_items_in_batch: Label entries in the whole update, see `sequence_loss`.
             output_attentions: Also return what the model attends to; None: as the config says.
             **kwargs: `output_hidden_states`.

@@ -141,7 +141,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         input_size: Width of the inputs.
         hidden_size: H, of one direction.
         bidirectional: Whether there is a second direction.
-        weight_drop: As of `RecurrentLoop`.
+        weight_drop: Share of the recurrent weights that are dropped in training.
         layer_idx: Place in the cache.
     """
 

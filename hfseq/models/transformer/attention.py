@@ -119,7 +119,6 @@ def attention_mask_for(
         keys: S, with room for future tokens in a cache of fixed size.
         seen: Number of tokens that a decoder has read before these.
         is_causal: Whether query t sees no key after itself.
-        device: Of the result.
 
     Returns:
         (B or 1, 1, T or 1, S) bool; None: everywhere.
@@ -219,9 +218,9 @@ class MultiHeadAttention(nn.Module):
         Args:
             hidden_states: X, (B, T, D).
             attend: `dot_product_attention` or one of transformers' functions.
-            mask: As `attend` takes it.
+            mask: Where to look, in the form that `attend` takes.
             memory: M of cross-attention, (B, S, D).
-            rotation: Of rotary positions.
+            rotation: Cosines and sines of rotary positions; None for other positions.
             cache: Keys and values of earlier tokens, to which these are added.
             **kwargs: Passed on to `attend`.
 

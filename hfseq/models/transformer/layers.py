@@ -79,8 +79,8 @@ class TransformerLayer(GradientCheckpointingLayer):
 
     Args:
         self_attention: From the tokens of the text to each other.
-        feed_forward: At each of them.
-        cross_attention: From them to the memory that an encoder left.
+        feed_forward: The network that each token goes through alone.
+        cross_attention: From the tokens of the text to the memory that an encoder left.
         make_norm: Makes one norm for each of the three.
         pre_norm: Whether the norm comes before, as in "pre", or after the sum.
         dropout: Dropout on what each of the three adds.

@@ -41,7 +41,7 @@ class TransformerConfig(SequenceConfig):
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the words' vectors, and of learned positions; None: D^-0.5.
         tie_word_embeddings: A language model's output weights are its embeddings, as in the paper.
-        adaptive_softmax_cutoffs: As for recurrent models (`RecurrentConfig`).
+        adaptive_softmax_cutoffs: Word ids where the clusters of an adaptive softmax begin, see `RecurrentConfig`.
         use_cache: Whether a decoder returns keys and values where a call does not say.
     """
 

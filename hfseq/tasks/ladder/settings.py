@@ -32,7 +32,7 @@ class RungSettings:
 
     orders: list[int] = field(default_factory=lambda: [1, 2, 5], metadata={"help": "n-grams to count, Kneser-Ney"})
     num_states: int = option(50, "states of the hidden Markov model; 0: leave it out")
-    num_iterations: int = option(20, "of Baum-Welch, at most")
+    num_iterations: int = option(20, "most iterations of Baum-Welch")
     networks: list[str] = field(
         default_factory=lambda: ["rnn", "lstm", "gru"], metadata={"help": f"families to train: {', '.join(NETWORKS)}"}
     )

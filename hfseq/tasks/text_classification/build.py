@@ -110,8 +110,8 @@ def _from_language_model(
         sizes = f"{len(tokenizer)} entries, its model {config.vocab_size}"
         raise ValueError(f"The tokenizer of {source!r} has {sizes}: they do not belong together.")
     head: Any = FAMILIES[name].heads[TASK]
-    options |= {"output_loading_info": True, "dtype": torch.float32, "trust_remote_code": False}
-    model, info = head.from_pretrained(source, revision=revision or "main", **options)
+    options |= {"output_loading_info": True, "dtype": torch.float32}
+    model, info = head.from_pretrained(source, revision=revision or "main", trust_remote_code=False, **options)
     check_length(tokenizer.model_max_length, most_tokens(model.config.to_dict()))
     new, total = sorted(info["missing_keys"]), len(model.state_dict())
     told = ", ".join(new) or "none"

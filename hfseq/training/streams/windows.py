@@ -86,6 +86,8 @@ class TokenText:
                 raise ValueError(
                     f"a text needs the column input_ids, got {documents.column_names}: tokenize it first."
                 )
+            if not documents.num_rows:  # whose column may have no type yet
+                raise ValueError("there is no token in these documents.")
             column = documents.select_columns("input_ids").with_format("arrow")[:]["input_ids"]
             found, counted = pc.list_flatten(column), pc.list_value_length(column)
             if found.null_count or counted.null_count:

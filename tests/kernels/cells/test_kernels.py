@@ -270,6 +270,7 @@ print(simd.register_bits(), simd.native_lanes("float32"), simd.native_lanes("flo
 """
 
 
+@pytest.mark.slow  # `make test-cpus` runs whole test files at fewer bits
 def test_fewer_bits_than_the_cpu_has_give_machine_code_of_their_own(run_python):
     widest = int(run_python(WIDTH, HFSEQ_SIMD_BITS="").stdout.split()[0])
     widths = [bits for bits in (128, 256, 512) if bits <= widest]
