@@ -50,9 +50,7 @@ class CardSettings(CardWords):
 
     def __post_init__(self) -> None:
         if not any(self.ask):
-            raise ValueError(
-                "card.ask holds nothing to ask: give what the finished model shall answer, for the card to show."
-            )
+            raise ValueError("card.ask is empty: give what the finished model shall answer, for the card to show.")
         super().__post_init__()
 
     def check_metrics(self, known: Iterable[str], kind: str = "metric") -> None:
