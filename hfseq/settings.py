@@ -150,7 +150,9 @@ class _Entry:
 
 def option(default: Any, help: str, was: str | None = None) -> Any:
     """Declare a key of a section: its default, what --help says of it, and its old name, if it had one."""
-    return field(default=default, metadata={"help": help, "was": was})
+    # Only where there is one: a parser of transformers' takes the metadata of its arguments for argparse's keywords.
+    renamed = {} if was is None else {"was": was}
+    return field(default=default, metadata={"help": help, **renamed})
 
 
 def fields_of(source: type | Mapping[str, type], without: Iterable[str] = ()) -> Any:

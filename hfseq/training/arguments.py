@@ -2,13 +2,14 @@
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
 
 from transformers import TrainingArguments
 
 from ..evaluation.scores import SCORES
+from ..settings import option
 
 SEVERAL_PROCESSES: Final = (
     "accelerate launch --multi_gpu --num_processes {} --num_machines 1 --mixed_precision no --dynamo_backend no"
@@ -24,11 +25,6 @@ _FIXED: dict[str, tuple[Any, str]] = {
     "accelerator_config.dispatch_batches": (None, "each process loads its own rows"),
     "accelerator_config.use_seedable_sampler": (True, "the order of the rows always follows from data_seed"),
 }
-
-
-def option(default: Any, meaning: str) -> Any:
-    """Declare a field of arguments with what `--help` says of it."""
-    return field(default=default, metadata={"help": meaning})
 
 
 def refuse(*checks: tuple[object, str]) -> None:

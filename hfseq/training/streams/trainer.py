@@ -24,7 +24,8 @@ from transformers.trainer_utils import PredictionOutput, speed_metrics
 
 from ...evaluation.language import exp_or_inf
 from ...models.heads.causal_lm import IGNORED
-from ..arguments import SequenceTrainingArguments, option, refuse
+from ...settings import option
+from ..arguments import SequenceTrainingArguments, refuse
 from ..batching import Shares
 from ..trainer import SequenceTrainer
 from .masked_scores import EVALUATION_SEED, masked_sums

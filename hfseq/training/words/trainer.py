@@ -31,8 +31,8 @@ from ...data.corpus import WordCorpus
 from ...data.raw_corpus import Source
 from ...models.words.tables import ngram_buckets
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
-from ...settings import check_known
-from ..arguments import SEVERAL_PROCESSES, check_num_processes, option, refuse
+from ...settings import check_known, option
+from ..arguments import SEVERAL_PROCESSES, check_num_processes, refuse
 from ..checkpoints import agreed_checkpoint, checkpoints_in, clear_unfinished, last_of, publish, written_beside
 from ..draws import OwnDraws
 from .engines import CorpusSlice, Engine, NumbaEngine, TorchEngine, chosen_engine, steady_block
