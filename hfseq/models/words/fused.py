@@ -1,0 +1,1 @@
+from .bag_text import text_features as text_features
