@@ -44,7 +44,8 @@ from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
-from .bag_ngrams import path_scores, token_features
+from ..ragged import ragged_places
+from .bag_ngrams import id_hashes, path_scores, token_features
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused import text_features
 from .quantized_rows import QuantizedRows
@@ -309,19 +310,22 @@ class BagModel(BagPreTrainedModel):
 
     def mean(self, owners: torch.Tensor, rows: torch.Tensor, batch: int) -> torch.Tensor:
         """Return the weighted mean (B, D) of the rows of each text."""
-        weights = self.row_weights[rows] if self.config.weighting == "tfidf" else None
-        sizes = (
-            torch.bincount(owners, weights, minlength=batch)
-            if weights is not None
-            else torch.bincount(owners, minlength=batch)
-        )
-        if isinstance(self.inputs, nn.Embedding) and weights is None:
+        shares = self.shares(owners, rows, batch)
+        if isinstance(self.inputs, nn.Embedding):
+            sizes = torch.bincount(owners, minlength=batch)
             starts = sizes.cumsum(0) - sizes
-            return F.embedding_bag(rows, self.inputs.weight, starts, mode="mean")
-        vectors = self.inputs(rows)
-        vectors = vectors if weights is None else vectors * weights[:, None]
-        sums = vectors.new_zeros(batch, vectors.shape[1]).index_add(0, owners, vectors)
-        return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)[:, None]
+            return F.embedding_bag(rows, self.inputs.weight, starts, mode="sum", per_sample_weights=shares)
+        vectors = self.inputs(rows) * shares[:, None]
+        return vectors.new_zeros(batch, vectors.shape[1]).index_add(0, owners, vectors)
+
+    def shares(self, owners: torch.Tensor, rows: torch.Tensor, batch: int) -> torch.Tensor:
+        """Return what each feature counts, (F,): those of a text add up to 1."""
+        dtype = self.inputs.weight.dtype if isinstance(self.inputs, nn.Embedding) else self.inputs.centroids.dtype
+        weights = rows.new_ones(len(rows), dtype=dtype)
+        if self.config.weighting == "tfidf":
+            weights = self.row_weights[rows].to(dtype)
+        totals = weights.new_zeros(batch).index_add(0, owners, weights)
+        return weights / totals.clamp(min=torch.finfo(dtype).tiny)[owners]
 
     def _kept(self, owners: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # Leave out the buckets that lost their row, and renumber the others.
@@ -343,6 +347,36 @@ class BagModel(BagPreTrainedModel):
         begins, rows = text_features(texts, starts, self.text_tables, self.text_options)
         owners = torch.repeat_interleave(torch.from_numpy(np.diff(begins)))
         return owners.to(ids.device), torch.from_numpy(rows.astype(np.int64)).to(ids.device)
+
+    def bucket_rows(self) -> np.ndarray:
+        """Return the place of each bucket among those that were kept, -1 where it was not, int32; empty if all are."""
+        if self.config.num_kept_buckets is None:
+            return np.zeros(0, dtype=np.int32)
+        places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
+        kept = self.kept_buckets.cpu().numpy()
+        places[kept] = np.arange(len(kept))
+        return places
+
+    def word_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """List what each id of units "tokens" stands for.
+
+        Returns:
+            int64, (V + 1,): where the rows of each id begin in the next; int32: its own row and those of its character
+            n-grams; int32, (V,): its hash, which those of word n-grams are made of.
+        """
+        size = self.config.vocab_size
+        ids = torch.arange(size)
+        hashes = id_hashes(ids).numpy().astype(np.int32)
+        owners, rows = ids, ids
+        if self.config.longest_ngram:
+            starts = self.ngram_starts.cpu()
+            which, place = ragged_places(starts[:-1], starts[1:] - starts[:-1])
+            owners = torch.cat([ids, which])
+            order = owners.argsort(stable=True)
+            rows = torch.cat([ids, self.ngrams.cpu()[place].long() + size])
+            owners, rows = self._kept(owners[order], rows[order])
+        starts = np.concatenate([[0], np.cumsum(np.bincount(owners.numpy(), minlength=size))])
+        return starts, rows.numpy().astype(np.int32), hashes
 
     @property
     def text_options(self) -> TextOptions:
