@@ -66,7 +66,7 @@ class BagCorpus:
         return int((np.diff(rows) + (word_ngrams - 1) * np.diff(self.text_starts)).max(initial=0))
 
     def features(self, bag: BagModel, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """List what occurs in some texts, by torch: the place of the text among them, and the row."""
+        """List what occurs in some texts, by torch: the rows, and where those of each text begin."""
         starts, lengths = self.id_starts[texts], self.id_starts[texts + 1] - self.id_starts[texts]
         place = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
         device = next(bag.parameters(), torch.empty(0)).device
@@ -77,11 +77,18 @@ class BagCorpus:
         found = np.zeros(bag.config.num_rows, dtype=np.int64)
         for begin in range(0, len(self), _CHUNK):
             texts = np.arange(begin, min(begin + _CHUNK, len(self)))
-            owners, rows = self.features(bag, texts)
+            rows, starts = self.features(bag, texts)
             if once_a_text:
+                owners = owners_of(rows, starts)
                 rows = torch.unique(owners * bag.config.num_rows + rows) % bag.config.num_rows
             found += np.bincount(rows.cpu().numpy(), minlength=len(found))
         return found
+
+
+def owners_of(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    """Return the number of the text that each row belongs to; `starts`: where the rows of each text begin."""
+    ends = torch.cat([starts[1:], starts.new_tensor([len(rows)])])
+    return torch.repeat_interleave(ends - starts)
 
 
 def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...models.heads.classification import sequence_loss
 from ...models.words.bag import BagForSequenceClassification
-from .bag_corpus import BagCorpus, BagTargets
+from .bag_corpus import BagCorpus, BagTargets, owners_of
 
 Rates = tuple[float, float]  # learning rates at the beginning and at the end
 
@@ -167,8 +167,8 @@ class TorchBagEngine:
     def _step(self, texts: np.ndarray, rate: float) -> Tensor:
         bag, rows_of = self.model.model, self.model.model.inputs.get_parameter("weight")
         with torch.no_grad():
-            owners, rows = self.corpus.features(bag, texts)
-            hidden = bag.mean(owners, rows, len(texts))
+            rows, starts = self.corpus.features(bag, texts)
+            hidden = bag.mean(rows, starts)
         hidden.requires_grad_()
         labels = self.labels[torch.from_numpy(texts).to(self.device)]
         loss = sequence_loss(self.model.scores(hidden), labels, self.problem_type, 1)
@@ -180,6 +180,9 @@ class TorchBagEngine:
             for parameter, gradient in zip(parameters, gradients[1:], strict=True):
                 parameter -= rate * gradient
             # By hand: the gradient of a matrix of a million rows would be as large, and zero nearly everywhere.
-            shares = bag.shares(owners, rows, len(texts))
+            owners = owners_of(rows, starts)
+            weights = bag.row_weights[rows] if bag.config.weighting == "tfidf" else hidden.new_ones(len(rows))
+            totals = hidden.new_zeros(len(texts)).index_add(0, owners, weights)
+            shares = weights / totals.clamp(min=torch.finfo(hidden.dtype).tiny)[owners]
             rows_of.index_add_(0, rows, -rate * shares[:, None] * gradients[0][owners])
         return loss.detach()
