@@ -92,11 +92,16 @@ def find(texts, begin, end, hash_, tables):
 @njit(**INSIDE)
 def push(rows, count, bucket, tables):
     """Write down the row of a bucket, unless it was pruned; return how many there are."""
-    row = np.int64(bucket)
+    row = np.int64(bucket) + tables[1].shape[0] - 1
     if tables[3].shape[0] > 0:
-        row = np.int64(tables[4][row]) if row < tables[4].shape[0] else np.int64(-1)
+        slots = tables[4]
+        mask = slots.shape[0] - 1
+        place = np.int64(bucket) & mask
+        while slots[place, 0] >= 0 and slots[place, 0] != np.int64(bucket):
+            place = (place + 1) & mask
+        row = np.int64(slots[place, 1])
     # The place behind the last row is written in any case, which is cheaper than a jump.
-    rows[count] = row + tables[1].shape[0] - 1
+    rows[count] = row
     return count + (row >= 0)
 
 

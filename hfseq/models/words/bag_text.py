@@ -47,26 +47,35 @@ class TextTables(NamedTuple):
         word_starts: int64, (W + 1,): where each begins.
         slots: int32, a power of two: a hash table of the words; -1 is a free place.
         kept_buckets: int32, ascending: the buckets that have a row, in the order of their rows; empty for all.
-        bucket_rows: int32: the place of each bucket among those, or -1; buckets behind its end have none.
+        bucket_slots: int32, (a power of two, 2): a hash table of those: a bucket, or -1 for a free place, and its row.
     """
 
     word_bytes: np.ndarray
     word_starts: np.ndarray
     slots: np.ndarray
     kept_buckets: np.ndarray
-    bucket_rows: np.ndarray
+    bucket_slots: np.ndarray
 
 
 def text_tables(word_bytes: np.ndarray, word_starts: np.ndarray, kept_buckets: np.ndarray) -> TextTables:
     """Derive the tables from the dictionary's words, which are distinct, and the buckets that pruning left."""
-    words = len(word_starts) - 1
+    slots = _hash_table(fnv_hashes(word_bytes, word_starts[:-1], word_starts[1:]).astype(np.int64))
+    places = _hash_table(kept_buckets.astype(np.int64))
+    # A table of all buckets would be quicker to make and slower to read: few are kept, and it leaves the caches.
+    bucket_slots = np.full((len(places), 2), -1, dtype=np.int32)
+    bucket_slots[places >= 0, 0] = kept_buckets[places[places >= 0]]
+    bucket_slots[places >= 0, 1] = places[places >= 0] + len(word_starts) - 1
+    return TextTables(word_bytes, word_starts, slots, kept_buckets, bucket_slots)
+
+
+def _hash_table(hashes: np.ndarray) -> np.ndarray:
+    """Put numbers 0, 1, ... into a table of twice as many places, each to the first free one from its hash on."""
     size = 16
-    while size < 2 * words:
+    while size < 2 * len(hashes):
         size *= 2
     slots = np.full(size, -1, dtype=np.int32)
-    places = fnv_hashes(word_bytes, word_starts[:-1], word_starts[1:]).astype(np.int64) & (size - 1)
-    left = np.arange(words)
-    # All words that have no place yet try their next one together; the first of those that want the same gets it.
+    places, left = hashes & (size - 1), np.arange(len(hashes))
+    # All that have no place yet try their next one together; the first of those that want the same gets it.
     while len(left):
         free = np.flatnonzero(slots[places[left]] < 0)
         _, first = np.unique(places[left[free]], return_index=True)
@@ -74,9 +83,7 @@ def text_tables(word_bytes: np.ndarray, word_starts: np.ndarray, kept_buckets: n
         slots[places[left[settled]]] = left[settled]
         left = np.delete(left, settled)
         places[left] = (places[left] + 1) & (size - 1)
-    bucket_rows = np.full(int(kept_buckets[-1]) + 1 if len(kept_buckets) else 0, -1, dtype=np.int32)
-    bucket_rows[kept_buckets] = np.arange(len(kept_buckets))
-    return TextTables(word_bytes, word_starts, slots, kept_buckets, bucket_rows)
+    return slots
 
 
 def text_features(
@@ -252,8 +259,9 @@ def _kept(buckets: list[int], tables: TextTables) -> np.ndarray:
     """Return the rows of buckets, without those that were pruned."""
     places = np.array(buckets, dtype=np.int32)
     if len(tables.kept_buckets):
-        places = tables.bucket_rows[places[places < len(tables.bucket_rows)]]
-        places = places[places >= 0]
+        wanted, places = places, np.searchsorted(tables.kept_buckets, places).astype(np.int32)
+        is_kept = tables.kept_buckets[np.minimum(places, len(tables.kept_buckets) - 1)] == wanted
+        places = places[is_kept]
     return places + np.int32(len(tables.word_starts) - 1)
 
 
