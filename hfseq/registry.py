@@ -23,10 +23,10 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .models.counting import hmm, ngram
 from .models.recurrent import custom, gru, lstm, rnn
 from .models.transformer import transformer, transformer_seq2seq
-from .models.words import word2vec
+from .models.words import bag, word2vec
 from .pipelines import WordVectorsPipeline
 
-MODULES = (rnn, lstm, gru, custom, transformer, transformer_seq2seq, ngram, hmm, word2vec)
+MODULES = (rnn, lstm, gru, custom, transformer, transformer_seq2seq, ngram, hmm, word2vec, bag)
 """One a family; the public names of each (`__all__`) are those of the package."""
 
 
@@ -125,6 +125,7 @@ FAMILIES = {
             {"token-classification": hmm.HMMForTokenClassification, "text-generation": hmm.HMMForCausalLM},
         ),
         Family(word2vec.Word2VecConfig, word2vec.Word2VecModel, {}),
+        Family(bag.BagConfig, bag.BagModel, {"text-classification": bag.BagForSequenceClassification}),
     )
 }
 

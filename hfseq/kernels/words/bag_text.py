@@ -1,4 +1,7 @@
-"""From the bytes of texts to the rows of a bag's matrix: what `models/words/bag_text.py` does, in machine code."""
+"""From the bytes of texts to the rows of a bag's matrix: what `models/words/bag_text.py` does, in machine code.
+
+`tables`, `options` and `codes` are the named tuples that are described there.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -7,13 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from hfseq.models.words.bag_text import END, Codes, TextOptions, TextTables
-
 from ..cells.modules import import_source
 
 INTERFACE = 1  # equal to that of models/words/fused.py
 _LOOPS = Path(__file__).with_name("text_loops.py")
-_END = np.frombuffer(END, dtype=np.uint8)
+_END = np.frombuffer(b"</s>", dtype=np.uint8)
 
 
 @cache
@@ -23,7 +24,7 @@ def loops() -> ModuleType:
 
 
 def text_features(
-    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions
+    texts: np.ndarray, text_starts: np.ndarray, tables: Any, options: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """Do what the twin does."""
     starts, rows = loops().list_rows(*_arguments(texts, text_starts, tables, options))
@@ -31,7 +32,7 @@ def text_features(
 
 
 def text_vectors(
-    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions, matrix: np.ndarray
+    texts: np.ndarray, text_starts: np.ndarray, tables: Any, options: Any, matrix: np.ndarray
 ) -> np.ndarray:
     """Do what the twin does, without a list of the rows."""
     _check_rows(len(matrix), tables, options)
@@ -40,7 +41,7 @@ def text_vectors(
 
 
 def code_vectors(
-    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions, codes: Codes, width: int
+    texts: np.ndarray, text_starts: np.ndarray, tables: Any, options: Any, codes: Any, width: int
 ) -> np.ndarray:
     """Do what the twin does, without a list of the rows."""
     _check_rows(len(codes.codes), tables, options)
@@ -61,7 +62,7 @@ def split_texts(
 
 
 def word_rows(
-    word_bytes: np.ndarray, word_starts: np.ndarray, tables: TextTables, options: TextOptions
+    word_bytes: np.ndarray, word_starts: np.ndarray, tables: Any, options: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Do what the twin does."""
     words, starts, plain, sizes, *_ = _arguments(word_bytes, word_starts, tables, options)
@@ -69,7 +70,7 @@ def word_rows(
     return found_starts, rows, hashes
 
 
-def _arguments(texts: np.ndarray, starts: np.ndarray, tables: TextTables, options: TextOptions) -> tuple[Any, ...]:
+def _arguments(texts: np.ndarray, starts: np.ndarray, tables: Any, options: Any) -> tuple[Any, ...]:
     """Return what the loops take: arrays and numbers, all of one type each time."""
     texts, starts = _read_only(texts, np.uint8), _read_only(starts, np.int64)
     _check_starts(texts, starts)
@@ -80,7 +81,7 @@ def _arguments(texts: np.ndarray, starts: np.ndarray, tables: TextTables, option
     return texts, starts, plain, sizes, options.ends_texts, _END, prefix
 
 
-def _plain_codes(codes: Codes) -> tuple[np.ndarray, ...]:
+def _plain_codes(codes: Any) -> tuple[np.ndarray, ...]:
     dtypes = (np.uint8, np.float32, np.uint8, np.float32)
     return tuple(_read_only(array, dtype) for array, dtype in zip(codes, dtypes, strict=True))
 
@@ -98,8 +99,9 @@ def _check_starts(texts: np.ndarray, starts: np.ndarray) -> None:
         raise ValueError(f"text_starts must rise from 0 to the {len(texts)} bytes of the texts, not {starts[[0, -1]]}.")
 
 
-def _check_rows(rows: int, tables: TextTables, options: TextOptions) -> None:
+def _check_rows(rows: int, tables: Any, options: Any) -> None:
     with_ngrams = options.longest_ngram > 0 or options.word_ngrams > 1
-    buckets = (len(tables.kept_buckets) or options.buckets) if with_ngrams else 0
+    kept = len(tables.kept_buckets) if len(tables.bucket_slots) else options.buckets
+    buckets = kept if with_ngrams else 0
     if rows < (needed := len(tables.word_starts) - 1 + buckets):
         raise ValueError(f"The matrix has {rows} rows; the words and the buckets of n-grams need {needed}.")

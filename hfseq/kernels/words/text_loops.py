@@ -93,8 +93,8 @@ def find(texts, begin, end, hash_, tables):
 def push(rows, count, bucket, tables):
     """Write down the row of a bucket, unless it was pruned; return how many there are."""
     row = np.int64(bucket) + tables[1].shape[0] - 1
-    if tables[3].shape[0] > 0:
-        slots = tables[4]
+    slots = tables[4]
+    if slots.shape[0] > 0:
         mask = slots.shape[0] - 1
         place = np.int64(bucket) & mask
         while slots[place, 0] >= 0 and slots[place, 0] != np.int64(bucket):

@@ -46,8 +46,9 @@ class TextTables(NamedTuple):
         word_bytes: uint8: the words of the dictionary, one after another.
         word_starts: int64, (W + 1,): where each begins.
         slots: int32, a power of two: a hash table of the words; -1 is a free place.
-        kept_buckets: int32, ascending: the buckets that have a row, in the order of their rows; empty for all.
-        bucket_slots: int32, (a power of two, 2): a hash table of those: a bucket, or -1 for a free place, and its row.
+        kept_buckets: int32, ascending: the buckets that have a row, in the order of their rows; of no use without pruning.
+        bucket_slots: int32, (a power of two, 2): a hash table of those: a bucket, or -1 for a free place, and its row;
+            without any place if no bucket was pruned.
     """
 
     word_bytes: np.ndarray
@@ -57,9 +58,20 @@ class TextTables(NamedTuple):
     bucket_slots: np.ndarray
 
 
-def text_tables(word_bytes: np.ndarray, word_starts: np.ndarray, kept_buckets: np.ndarray) -> TextTables:
-    """Derive the tables from the dictionary's words, which are distinct, and the buckets that pruning left."""
+def text_tables(
+    word_bytes: np.ndarray, word_starts: np.ndarray, kept_buckets: np.ndarray | None = None
+) -> TextTables:
+    """Derive the tables from the words of the dictionary, which are distinct.
+
+    Args:
+        word_bytes: uint8: the words, one after another.
+        word_starts: int64, (W + 1,): where each begins.
+        kept_buckets: int32, ascending: the buckets that pruning left; None if there was none.
+    """
     slots = _hash_table(fnv_hashes(word_bytes, word_starts[:-1], word_starts[1:]).astype(np.int64))
+    if kept_buckets is None:
+        none = np.zeros(0, dtype=np.int32)
+        return TextTables(word_bytes, word_starts, slots, none, none.reshape(0, 2))
     places = _hash_table(kept_buckets.astype(np.int64))
     # A table of all buckets would be quicker to make and slower to read: few are kept, and it leaves the caches.
     bucket_slots = np.full((len(places), 2), -1, dtype=np.int32)
@@ -258,9 +270,10 @@ def _word_ngrams(hashes: list[int], options: TextOptions) -> list[int]:
 def _kept(buckets: list[int], tables: TextTables) -> np.ndarray:
     """Return the rows of buckets, without those that were pruned."""
     places = np.array(buckets, dtype=np.int32)
-    if len(tables.kept_buckets):
+    if len(tables.bucket_slots):
         wanted, places = places, np.searchsorted(tables.kept_buckets, places).astype(np.int32)
-        is_kept = tables.kept_buckets[np.minimum(places, len(tables.kept_buckets) - 1)] == wanted
+        kept = np.append(tables.kept_buckets, -1)  # no bucket, for those behind the last
+        is_kept = kept[places] == wanted
         places = places[is_kept]
     return places + np.int32(len(tables.word_starts) - 1)
 

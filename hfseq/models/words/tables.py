@@ -71,20 +71,69 @@ def huffman_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
         (left_count, left), (right_count, right) = heapq.heappop(heap), heapq.heappop(heap)
         parent[[left, right]], is_left[left] = node, 1.0
         heapq.heappush(heap, (left_count + right_count, node))
+    on_path, nodes, turns = _climbed(parent, is_left)
+    lengths = np.zeros(len(counts), dtype=np.int64)
+    lengths[words] = on_path.sum(1)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return starts, nodes, turns
+
+
+def label_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the way to each label of a text in a Huffman tree, as `huffman_paths`, but in fastText's tree.
+
+    Equal counts are joined in another order there, and a label that never occurs has a path too; a label's number is
+    its place in `counts`.
+    """
+    leaves = len(counts)
+    order = np.argsort(-counts, kind="stable")
+    parent, turns = np.zeros(2 * leaves, dtype=np.int64), np.zeros(2 * leaves, dtype=np.float32)
+    sums = np.full(2 * leaves, 10**15, dtype=np.int64)
+    sums[:leaves] = counts[order]
+    leaf, node = leaves - 1, leaves
+    for inner in range(leaves, 2 * leaves - 1):
+        pair = []
+        for _ in range(2):
+            is_leaf = leaf >= 0 and sums[leaf] < sums[node]
+            pair.append(leaf if is_leaf else node)
+            leaf, node = leaf - is_leaf, node + (not is_leaf)
+        sums[inner], parent[pair], turns[pair[1]] = sums[pair].sum(), inner, 1.0
+    on_path, nodes, found = _climbed(parent, turns)
+    # From the order of counts back to that of labels.
+    lengths = on_path.sum(1)
+    starts = np.zeros(leaves + 1, dtype=np.int64)
+    starts[1:][order] = lengths
+    starts = np.cumsum(starts)
+    own = np.concatenate([[0], np.cumsum(lengths)])
+    back = np.empty(leaves, dtype=np.int64)
+    back[order] = np.arange(leaves)
+    places = [np.arange(own[place], own[place + 1]) for place in back]
+    picked = np.concatenate(places) if places else np.zeros(0, dtype=np.int64)
+    return starts, nodes[picked], found[picked]
+
+
+def _climbed(parent: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Walk from every leaf of a binary tree to its root.
+
+    Args:
+        parent: int64, (2 leaves,): of each leaf, then of each inner node, the last of which is the root.
+        turns: float32, (2 leaves,): the label of the way from a node's parent to it.
+
+    Returns:
+        bool, (leaves, depth): which steps from the root belong to a leaf's path; then, of all paths end to end, the
+        inner nodes (int32, numbered from 0) and the turns (float32).
+    """
+    leaves = len(parent) // 2
     root = 2 * leaves - 2
     # All leaves climb at once, and fall out where they reach the root.
     place, climbed = np.arange(leaves), []
     while (place != root).any():
         below = place != root
-        climbed.append((np.where(below, parent[place], -1), is_left[place]))
+        climbed.append((np.where(below, parent[place], -1), turns[place]))
         place = np.where(below, parent[place], root)
     nodes = np.stack([up for up, _ in climbed[::-1]], axis=1) if climbed else np.zeros((leaves, 0), dtype=np.int64)
     labels = np.stack([turn for _, turn in climbed[::-1]], axis=1) if climbed else np.zeros((leaves, 0))
     on_path = nodes >= 0
-    lengths = np.zeros(len(counts), dtype=np.int64)
-    lengths[words] = on_path.sum(1)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    return starts, (nodes[on_path] - leaves).astype(np.int32), labels[on_path].astype(np.float32)
+    return on_path, (nodes[on_path] - leaves).astype(np.int32), labels[on_path].astype(np.float32)
 
 
 def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
