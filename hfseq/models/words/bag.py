@@ -441,7 +441,7 @@ class BagModel(BagPreTrainedModel):
     def _make_text_tables(self) -> TextTables:
         kept = self.kept_buckets.cpu().numpy() if self.config.num_kept_buckets is not None else None
         words = self.word_bytes.cpu().numpy(), self.word_starts.cpu().numpy()
-        return text_tables(*words, kept_buckets=kept, buckets=self.config.ngram_buckets)
+        return text_tables(*words, kept)
 
 
 class BagForSequenceClassification(BagPreTrainedModel):
