@@ -47,7 +47,7 @@ from ..heads.classification import problem_type_of, sequence_loss
 from .bag_ngrams import id_hashes, path_scores, token_features
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
-from .fused import text_features
+from .fused_words import text_features
 from .quantized_rows import QuantizedRows
 from .tables import label_paths
 
