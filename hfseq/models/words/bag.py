@@ -340,20 +340,28 @@ class BagModel(BagPreTrainedModel):
         given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
         batch, steps = given.shape[:2]
         if attention_mask is not None:
-            attention_mask = mask_of_inputs(attention_mask, batch, steps).bool()
+            attention_mask = mask_of_inputs(attention_mask, batch, steps)
         # 2. Add up what occurs in each text.
         if inputs_embeds is not None:
-            real = given.new_ones(batch, steps) if attention_mask is None else attention_mask.to(given.dtype)
+            real = given.new_ones(batch, steps) if attention_mask is None else attention_mask.bool().to(given.dtype)
             hidden = (given * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)
         else:
-            check_input_ids(given, self.config.vocab_size)
-            ids = given.numpy(force=True).astype(np.int64, copy=False)
-            is_real = None if attention_mask is None else attention_mask.numpy(force=True)
-            if is_real is None or is_real.all():
+            ids = self._checked(given)
+            if attention_mask is None or bool(attention_mask.all()):
                 hidden = self.mean(*self.features(ids.reshape(-1), np.full(batch, steps)))
             else:
+                is_real = attention_mask.bool().numpy(force=True)
                 hidden = self.mean(*self.features(ids[is_real], is_real.sum(1)))
         return BaseModelOutputWithPooling(last_hidden_state=hidden[:, None], pooler_output=hidden)
+
+    def _checked(self, input_ids: torch.Tensor) -> np.ndarray:
+        # Read without sign, a negative id is the largest of all: one look at the ids finds both kinds of wrong ones.
+        size = self.config.vocab_size
+        ids = input_ids.numpy(force=True)
+        if ids.dtype == np.int64 and 0 < ids.size and ids.view(np.uint64).max() < size:
+            return ids
+        check_input_ids(input_ids.cpu(), size)
+        return ids.astype(np.int64)
 
     def features(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """List what occurs in texts whose ids lie end to end: where each text's rows begin, (B + 1,), and the rows."""
@@ -367,12 +375,12 @@ class BagModel(BagPreTrainedModel):
     def mean(self, begins: np.ndarray, rows: np.ndarray) -> torch.Tensor:
         """Return the weighted mean (B, D) of the rows of each text, zeros for a text without any."""
         inputs, weights = self.inputs, self.row_weights
-        device = self.device
+        device = inputs.weight.device if isinstance(inputs, nn.Embedding) else inputs.codes.device
         found = torch.from_numpy(rows.astype(np.int64, copy=False)).to(device)
         if len(begins) == 2:  # plain look-ups take half the time of `embedding_bag`
             vectors = inputs.weight.index_select(0, found) if isinstance(inputs, nn.Embedding) else inputs(found)
             if weights is None:
-                return vectors.sum(0, keepdim=True) / max(len(rows), 1)
+                return vectors.mean(0, keepdim=True) if len(rows) else vectors.sum(0, keepdim=True)
             counting = weights.index_select(0, found)[None]
             return counting @ vectors / counting.sum().clamp(min=torch.finfo(counting.dtype).tiny)
         starts = torch.from_numpy(begins[:-1].astype(np.int64, copy=False)).to(device)
