@@ -67,31 +67,23 @@ class BagCorpus:
         rows = np.concatenate([[0], np.cumsum(np.diff(self.word_starts)[self.numbers])])[self.text_starts]
         return int((np.diff(rows) + (word_ngrams - 1) * np.diff(self.text_starts)).max(initial=0))
 
-    def features(self, bag: BagModel, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """List what occurs in some texts, by torch: the rows, and where those of each text begin."""
+    def features(self, bag: BagModel, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """List what occurs in some texts: where the rows of each begin, and the rows, see `BagModel.features`."""
         starts, lengths = self.id_starts[texts], self.id_starts[texts + 1] - self.id_starts[texts]
         place = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        device = next(bag.parameters(), torch.empty(0)).device
-        ids = torch.from_numpy(self.ids[place].astype(np.int64))
-        return bag.features(ids.to(device), torch.from_numpy(lengths).to(device))
+        return bag.features(self.ids[place].astype(np.int64), lengths)
 
     def frequencies(self, bag: BagModel, *, once_a_text: bool) -> np.ndarray:
         """Count how often each row occurs in all texts, or in how many texts it does."""
-        found = np.zeros(bag.config.num_rows, dtype=np.int64)
+        size = bag.config.num_rows
+        found = np.zeros(size, dtype=np.int64)
         for begin in range(0, len(self), _CHUNK):
-            texts = np.arange(begin, min(begin + _CHUNK, len(self)))
-            rows, starts = self.features(bag, texts)
+            begins, rows = self.features(bag, np.arange(begin, min(begin + _CHUNK, len(self))))
             if once_a_text:
-                owners = owners_of(rows, starts)
-                rows = torch.unique(owners * bag.config.num_rows + rows) % bag.config.num_rows
-            found += np.bincount(rows.cpu().numpy(), minlength=len(found))
+                owners = np.repeat(np.arange(len(begins) - 1), np.diff(begins))
+                rows = np.unique(owners * size + rows) % size
+            found += np.bincount(rows, minlength=size)
         return found
-
-
-def owners_of(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-    """Return the number of the text that each row belongs to; `starts`: where the rows of each text begin."""
-    ends = torch.cat([starts[1:], starts.new_tensor([len(rows)])])
-    return torch.repeat_interleave(ends - starts)
 
 
 def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
