@@ -27,8 +27,10 @@ def probabilities(model, tokenizer, texts):
     batch = tokenizer(texts, padding=True, return_tensors="pt")
     with torch.no_grad():
         logits = model(**batch).logits
-    several = model.config.problem_type == "multi_label_classification"
-    return logits.sigmoid() if several else logits.softmax(-1)
+    if model.config.problem_type != "multi_label_classification":
+        return logits.softmax(-1)
+    # fastText looks a sigmoid up in a table of 512 steps from -8 to 8.
+    return torch.where(logits < -8, 0.0, torch.where(logits > 8, 1.0, (torch.floor((logits + 8) * 32) / 32 - 8).sigmoid()))
 
 
 @every_classifier
