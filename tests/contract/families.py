@@ -88,17 +88,18 @@ class WordVectorCase(Case):
 
 @dataclass
 class BagCase(Case):
-    """Bags of tokens: vectors of features, no layers."""
+    """Bags of tokens: vectors of features, no layers, and one vector a text."""
 
     small: ClassVar[dict[str, Any]] = {"hidden_size": 6, "num_labels": 3, "ngram_buckets": 50}
     no_dropout: ClassVar[dict[str, float]] = {}
+    poolings: ClassVar[list[dict[str, str]]] = [{}]
     wrong_values: ClassVar[dict[str, list[Any]]] = {
         "hidden_size": [0, -1, "64", None, True, 10**12],
         "vocab_size": [-1, 10**18],
         "units": ["words", "bytes"],
         "word_ngrams": [0, 11, "2"],
-        "ngram_buckets": [-1, 0],
-        "longest_ngram": [-1, 2],
+        "ngram_buckets": [-1, 10**12],
+        "longest_ngram": [-1, 1],
         "weighting": ["bm25"],
         "num_kept_buckets": [51, -1],
         "row_codes": [7],
@@ -111,7 +112,16 @@ class BagCase(Case):
 
     @property
     def traits(self) -> set[str]:
-        return {"body", "loss", "head", "classifier", "weights", "embeddings"}
+        traits = {"body", "loss", "head", "classifier", "weights", "embeddings"}
+        return traits if self.options.get("hierarchical_softmax") else traits | {"several labels"}
+
+    @property
+    def oversize(self) -> dict[str, Any]:
+        config = self.config()
+        return {"vocab_size": 10**7 - (config.num_rows - config.vocab_size)}  # rows of words and buckets together
+
+    def vectors(self, hidden: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return hidden, hidden[:0] if real.any() else hidden
 
     def config(self, **options: Any) -> Any:
         given = {**self.options, **options}
@@ -142,8 +152,7 @@ class BagCase(Case):
         return not tensor.any()
 
     def trainings(self) -> list[tuple[dict[str, Any], Dataset]]:
-        several = not self.options.get("hierarchical_softmax")
-        return super().trainings() if several else super().trainings()[:1]
+        return super().trainings() if "several labels" in self.traits else super().trainings()[:1]
 
 
 class HiddenMarkovCase:
