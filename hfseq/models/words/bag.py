@@ -45,6 +45,7 @@ from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
 from .bag_ngrams import id_hashes, path_scores, token_features
+from .bag_predict import GivesVectorsMixin, LabelsTextsMixin
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused import text_features
@@ -219,7 +220,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             )
 
 
-class BagModel(BagPreTrainedModel):
+class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     """The mean of a text's features: one vector a text.
 
     Attributes:
@@ -444,7 +445,7 @@ class BagModel(BagPreTrainedModel):
         return text_tables(*words, kept)
 
 
-class BagForSequenceClassification(BagPreTrainedModel):
+class BagForSequenceClassification(LabelsTextsMixin, BagPreTrainedModel):
     """One label, several labels or numbers for a text, from the mean of its features.
 
     Attributes:
