@@ -57,7 +57,7 @@ class State(NamedTuple):
 @cache
 def _predict_one() -> Any:
     # Compiled when its module is imported and whole: numba cannot keep what it compiles during an import.
-    signature = "int64(int64, voidptr, int64, int64, float32, int64, int64)"
+    signature = "int64(int64, voidptr, int64, int64, float32)"
     return cfunc(signature, cache=True, error_model="numpy")(loops().predict_one).ctypes
 
 
@@ -67,6 +67,19 @@ def loops() -> ModuleType:
     from . import text_loops
 
     return import_source(_LOOPS.read_text(encoding="utf-8"), text_loops, sys.modules[__name__])
+
+
+class _Room:
+    """Where one call writes, and where it finds the model; calls of other threads have their own."""
+
+    def __init__(self, state: int) -> None:
+        self.labels, self.chances = (ctypes.c_int32 * FEW)(), (ctypes.c_float * FEW)()
+        places = state, ctypes.addressof(self.labels), ctypes.addressof(self.chances)
+        self._places = (ctypes.c_int64 * 3)(*places)
+        self.address = ctypes.addressof(self._places)
+
+    def first(self, count: int) -> list[tuple[int, float]]:
+        return list(zip(self.labels[:count], self.chances[:count], strict=True))
 
 
 class Predictor:
@@ -85,18 +98,17 @@ class Predictor:
         self.address = self.state.ctypes.data
         self.most = numbers["labels"]
         self._one = _predict_one()
+        self._free: list[_Room] = []
 
     def one(self, text: bytes, most: int, threshold: float) -> list[tuple[int, float]]:
         """Return the numbers of the most probable labels of a text, with their probabilities; `most` below 1: all."""
         if not 0 < most <= FEW:
             return self.many([text], most, threshold)[0]
-        most = min(most, self.most)
-        labels, chances = (ctypes.c_int32 * most)(), (ctypes.c_float * most)()
-        addresses = ctypes.addressof(labels), ctypes.addressof(chances)
-        found = self._one(self.address, text, len(text), most, threshold, *addresses)
-        if found == 1:
-            return [(labels[0], chances[0])]
-        return list(zip(labels[:found], chances[:found], strict=True))
+        room = self._free.pop() if self._free else _Room(self.address)
+        found = self._one(room.address, text, len(text), min(most, self.most), threshold)
+        result = [(room.labels[0], room.chances[0])] if found == 1 else room.first(found)
+        self._free.append(room)
+        return result
 
     def many(self, texts: list[bytes], most: int, threshold: float) -> list[list[tuple[int, float]]]:
         """Do the same for many texts."""

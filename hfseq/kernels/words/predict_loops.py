@@ -234,12 +234,13 @@ def parts_of(state, starts):
     return ending, work, tables, sizes, prefix, hidden
 
 
-def predict_one(address, text, length, most, threshold, labels_address, chances_address):
-    """Do it for one text; `bag_predict.py` compiles this for ctypes. `labels` and `chances` have room for `most`."""
-    state = carray(pointer(address), len(S), np.int64)
+def predict_one(room, text, length, most, threshold):
+    """Do it for one text; `bag_predict.py` compiles this for ctypes."""
+    places = carray(pointer(room), 3, np.int64)
+    state = carray(pointer(places[0]), len(S), np.int64)
     texts = carray(text, length, np.uint8)
-    labels = carray(pointer(labels_address), most, np.int32)
-    chances = carray(pointer(chances_address), most, np.float32)
+    labels = carray(pointer(places[1]), FEW, np.int32)
+    chances = carray(pointer(places[2]), FEW, np.float32)
     starts = np.zeros(2, dtype=np.int64)
     starts[1] = length
     return predict_text(state, texts, 0, length, parts_of(state, starts), most, threshold, labels, chances)

@@ -139,20 +139,28 @@ class _Held(NamedTuple):
         predictor: The kernel with this model; None if it cannot have it.
         names: The labels.
         encoded: Turns a text into bytes.
-        tensors: Those that the kernel reads: each under its name among those of its module, with address and version.
+        tensors: Those that the kernel reads, each under its name among those of its module.
+        addresses: Of the parameters, whose numbers may move to another place.
+        versions: Of the tables, of which the kernel has what was derived from them.
     """
 
     predictor: Any
     names: list[str]
     encoded: Callable[[str], bytes]
-    tensors: list[tuple[dict[str, Any], str, torch.Tensor, int, int]]
+    tensors: list[tuple[dict[str, Any], str, torch.Tensor]]
+    addresses: list[tuple[torch.Tensor, int]]
+    versions: list[tuple[torch.Tensor, int]]
 
     def is_right(self) -> bool:
         """Tell whether the model still has these very tensors; the kernel sees a change of weights, not of tables."""
-        for owner, name, tensor, address, version in self.tensors:
-            if owner[name] is not tensor or tensor.data_ptr() != address:
+        for owner, name, tensor in self.tensors:
+            if owner[name] is not tensor:
                 return False
-            if version >= 0 and tensor._version != version:
+        for tensor, address in self.addresses:
+            if tensor.data_ptr() != address:
+                return False
+        for tensor, version in self.versions:  # noqa: SIM110 (a generator would take as long as the call)
+            if tensor._version != version:
                 return False
         return True
 
@@ -163,18 +171,20 @@ def _held(classifier: Any) -> _Held:
     if config.problem_type == "regression":
         raise ValueError(f"problem_type={config.problem_type!r} has no labels: call the model instead.")
     modules = (classifier, bag, bag.inputs, classifier.classifier)
-    kinds = [pair for module in modules for pair in ((module._parameters, False), (module._buffers, True))]
-    tensors = [
-        (owner, name, tensor, tensor.data_ptr(), tensor._version if is_table and not tensor.is_inference() else -1)
-        for owner, is_table in kinds
-        for name, tensor in owner.items()
-        if tensor is not None
-    ]
-    plain = [tensor for _, _, tensor, _, _ in tensors if type(tensor) in (torch.Tensor, nn.Parameter)]
+    found = [(owner, name) for module in modules for owner in (module._parameters, module._buffers) for name in owner]
+    tensors = [(owner, name, owner[name]) for owner, name in found if owner[name] is not None]
+    plain = [tensor for _, _, tensor in tensors if type(tensor) in (torch.Tensor, nn.Parameter)]
     fits = len(plain) == len(tensors) and all(_fits(tensor) for tensor in plain)
     kernels = predict_kernels() if fits else None
-    names = [config.id2label[number] for number in range(config.num_labels)]
-    return _Held(_predictor(kernels, classifier) if kernels else None, names, _lowered if config.lowercase else _plain, tensors)
+    tables = [table for module in (classifier, bag) for table in module._buffers.values()]
+    return _Held(
+        _predictor(kernels, classifier) if kernels else None,
+        [config.id2label[number] for number in range(config.num_labels)],
+        _lowered if config.lowercase else _plain,
+        tensors,
+        [(tensor, tensor.data_ptr()) for tensor in plain if isinstance(tensor, nn.Parameter)],
+        [(table, table._version) for table in tables if table is not None and not table.is_inference()],
+    )
 
 
 def _fits(tensor: torch.Tensor) -> bool:
