@@ -100,9 +100,7 @@ def read_fasttext(path: str | Path) -> FastTextFile:
     if arguments.model != "supervised":
         labels, label_counts = dictionary.words, dictionary.counts
     _check_outputs(reader, arguments, len(labels), _height(outputs))
-    return FastTextFile(
-        arguments, dictionary.words, dictionary.counts, labels, label_counts, kept, inputs, outputs
-    )
+    return FastTextFile(arguments, dictionary.words, dictionary.counts, labels, label_counts, kept, inputs, outputs)
 
 
 def load_fasttext(path: str | Path) -> tuple[BagForSequenceClassification | BagModel, PreTrainedTokenizerFast]:
@@ -364,7 +362,9 @@ def _ordered(
     reader.check(is_quantized, "a pruned model is not quantised, which fastText does not read either")
     kept = dictionary.pruned
     needed = words + len(kept)
-    reader.check(rows == needed, f"the input matrix has {rows} rows; {words} words and {len(kept)} buckets need {needed}")
+    reader.check(
+        rows == needed, f"the input matrix has {rows} rows; {words} words and {len(kept)} buckets need {needed}"
+    )
     order = np.argsort(kept[:, 0])
     rows_in_order = np.concatenate([np.arange(words), words + kept[order, 1].astype(np.int64)])
     return kept[order, 0].astype(np.int32), _rows_of(inputs, rows_in_order)

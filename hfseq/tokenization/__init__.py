@@ -47,7 +47,17 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from typing_extensions import TypedDict, Unpack
 
-from .kinds import KINDS, LANGUAGE_MODEL_KINDS, RAISE_IT, SPECIAL_TOKENS, Kind, Split, bytes_alone, trained, word_splitter
+from .kinds import (
+    KINDS,
+    LANGUAGE_MODEL_KINDS,
+    RAISE_IT,
+    SPECIAL_TOKENS,
+    Kind,
+    Split,
+    bytes_alone,
+    trained,
+    word_splitter,
+)
 from .texts import Texts, batches, between, check_keywords, strings
 
 PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS
@@ -178,8 +188,10 @@ def _normalizer(
     if kind == "bpe" and purpose == "language-modeling" and altered:
         cure = "leave out lowercase, strip_accents and normalization, or prepare the texts before training"
         raise ValueError(f"kind='bpe' gives a language model's text back byte for byte: {cure}")
-    is_composed = strip_accents or normalization == "nfc" or (
-        (normalization, purpose) == ("auto", "classification") and kind != "byte"
+    is_composed = (
+        strip_accents
+        or normalization == "nfc"
+        or ((normalization, purpose) == ("auto", "classification") and kind != "byte")
     )
     steps: list[normalizers.Normalizer] = []
     if strip_accents:

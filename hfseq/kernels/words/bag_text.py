@@ -12,7 +12,7 @@ import numpy as np
 
 from ..cells.modules import import_source
 
-INTERFACE = 1  # equal to that of models/words/fused.py
+INTERFACE = 1  # equal to that of models/words/fused_words.py
 _LOOPS = Path(__file__).with_name("text_loops.py")
 _END = np.frombuffer(b"</s>", dtype=np.uint8)
 
@@ -96,7 +96,9 @@ def _read_only(array: np.ndarray, dtype: Any) -> np.ndarray:
 def _check_starts(texts: np.ndarray, starts: np.ndarray) -> None:
     # The loops check no bounds.
     if starts[0] != 0 or starts[-1] != len(texts) or (len(starts) > 2 and (starts[1:] < starts[:-1]).any()):
-        raise ValueError(f"text_starts must rise from 0 to the {len(texts)} bytes of the texts, not {starts[[0, -1]]}.")
+        raise ValueError(
+            f"text_starts must rise from 0 to the {len(texts)} bytes of the texts, not {starts[[0, -1]]}."
+        )
 
 
 def _check_rows(rows: int, tables: Any, options: Any) -> None:

@@ -71,9 +71,12 @@ def is_end(texts, begin, end):
     """Tell whether a word is `</s>`."""
     if end - begin != 4:
         return False
-    return texts[begin] == LESS and texts[begin + 1] == SLASH and texts[begin + 2] == LETTER and texts[
-        begin + 3
-    ] == GREATER
+    return (
+        texts[begin] == LESS
+        and texts[begin + 1] == SLASH
+        and texts[begin + 2] == LETTER
+        and texts[begin + 3] == GREATER
+    )
 
 
 @njit(**INSIDE)

@@ -44,11 +44,11 @@ from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
-from .bag_ngrams import id_hashes, path_scores, token_features
+from .bag_ngrams import TokenOptions, TokenTables, bucket_rows, id_hashes, path_scores, token_features
 from .bag_predict import GivesVectorsMixin, LabelsTextsMixin
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
-from .fused import text_features
+from .fused_words import text_features
 from .quantized_rows import QuantizedRows
 from .tables import label_paths
 
@@ -233,33 +233,39 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         kept_buckets: int32, (K,), ascending: the buckets that have a row, if not all have.
     """
 
-    row_weights: torch.Tensor
-    ngram_starts: torch.Tensor
-    ngrams: torch.Tensor
-    word_bytes: torch.Tensor
-    word_starts: torch.Tensor
-    kept_buckets: torch.Tensor
+    row_weights: torch.Tensor | None
+    ngram_starts: torch.Tensor | None
+    ngrams: torch.Tensor | None
+    word_bytes: torch.Tensor | None
+    word_starts: torch.Tensor | None
+    kept_buckets: torch.Tensor | None
 
     def __init__(self, config: BagConfig) -> None:
         super().__init__(config)
         config = self.config
         rows, width = config.num_rows, config.hidden_size
         if config.row_codes:
-            self.inputs: nn.Module = QuantizedRows(
-                rows=rows, width=width, pieces=config.row_codes, has_norms=config.norm_codes
+            pieces = config.row_codes
+            self.inputs: nn.Embedding | QuantizedRows = QuantizedRows(
+                rows=rows, width=width, pieces=pieces, has_norms=config.norm_codes
             )
         else:
             self.inputs = nn.Embedding(rows, width)
-        if config.weighting == "tfidf":
-            self.register_buffer("row_weights", torch.ones(rows))
-        if config.units == "bytes":
-            self.register_buffer("word_bytes", torch.zeros(config.num_word_bytes, dtype=torch.uint8))
-            self.register_buffer("word_starts", torch.zeros(config.num_words + 1, dtype=torch.long))
-        elif config.longest_ngram:
-            self.register_buffer("ngram_starts", torch.zeros(config.vocab_size + 1, dtype=torch.long))
-            self.register_buffer("ngrams", torch.zeros(config.num_ngrams, dtype=torch.int32))
-        if config.num_kept_buckets is not None:
-            self.register_buffer("kept_buckets", torch.arange(config.num_kept_buckets, dtype=torch.int32))
+        is_text, kept = config.units == "bytes", config.num_kept_buckets
+        has_characters = config.longest_ngram > 0 and not is_text
+        tables = {
+            "row_weights": torch.ones(rows) if config.weighting == "tfidf" else None,
+            "ngram_starts": torch.zeros(config.vocab_size + 1, dtype=torch.long) if has_characters else None,
+            "ngrams": torch.zeros(config.num_ngrams, dtype=torch.int32) if has_characters else None,
+            "word_bytes": torch.zeros(config.num_word_bytes, dtype=torch.uint8) if is_text else None,
+            "word_starts": torch.zeros(config.num_words + 1, dtype=torch.long) if is_text else None,
+            "kept_buckets": None if kept is None else torch.arange(kept, dtype=torch.int32),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table)
+        self._token_options = (
+            None if is_text else TokenOptions(config.vocab_size, config.word_ngrams, config.ngram_buckets)
+        )
         self.post_init()
 
     @torch.no_grad()
@@ -334,80 +340,88 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
         batch, steps = given.shape[:2]
-        real = None if attention_mask is None else mask_of_inputs(attention_mask, batch, steps)
-        if real is None or bool(real.all()):
-            real, lengths = None, torch.full((batch,), steps, device=given.device)
-        else:
-            real = real.bool()
-            lengths = real.sum(1)
+        if attention_mask is not None:
+            attention_mask = mask_of_inputs(attention_mask, batch, steps)
         # 2. Add up what occurs in each text.
         if inputs_embeds is not None:
-            vectors = inputs_embeds if real is None else inputs_embeds * real[..., None]
-            hidden = vectors.sum(1) / lengths.clamp(min=1)[:, None]
+            real = given.new_ones(batch, steps) if attention_mask is None else attention_mask.bool().to(given.dtype)
+            hidden = (given * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)
         else:
-            ids = cast(torch.Tensor, input_ids)
-            check_input_ids(ids, self.config.vocab_size)
-            ids = ids.reshape(-1) if real is None else ids[real]
-            hidden = self.mean(*self.features(ids.long(), lengths))
+            ids = self._checked(given)
+            if attention_mask is None or bool(attention_mask.all()):
+                hidden = self.mean(*self.features(ids.reshape(-1), np.full(batch, steps)))
+            else:
+                is_real = attention_mask.bool().numpy(force=True)
+                hidden = self.mean(*self.features(ids[is_real], is_real.sum(1)))
         return BaseModelOutputWithPooling(last_hidden_state=hidden[:, None], pooler_output=hidden)
 
-    def features(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """List what occurs in texts whose ids lie end to end: the rows, (F,), and where each text's begin, (B,)."""
-        if self.config.units == "bytes":
-            return self._text_features(ids, lengths)
-        return self._token_features(ids, lengths, word_ngrams=self.config.word_ngrams)
+    def _checked(self, input_ids: torch.Tensor) -> np.ndarray:
+        # Read without sign, a negative id is the largest of all: one look at the ids finds both kinds of wrong ones.
+        size = self.config.vocab_size
+        ids = input_ids.numpy(force=True)
+        if ids.dtype == np.int64 and 0 < ids.size and ids.view(np.uint64).max() < size:
+            return ids
+        check_input_ids(input_ids.cpu(), size)
+        return ids.astype(np.int64)
 
-    def _token_features(
-        self, ids: torch.Tensor, lengths: torch.Tensor, *, word_ngrams: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        config = self.config
-        return token_features(
-            ids,
-            lengths,
-            words=config.words_with_rows,
-            hashes=self._hashes(ids.device) if word_ngrams > 1 else None,
-            word_ngrams=word_ngrams,
-            buckets=config.ngram_buckets,
-            tables=(self.ngram_starts, self.ngrams) if config.longest_ngram else None,
-            kept=self.kept_buckets if config.num_kept_buckets is not None else None,
-        )
+    def features(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """List what occurs in texts whose ids lie end to end: where each text's rows begin, (B + 1,), and the rows."""
+        if self._token_options is not None:
+            return token_features(ids, lengths, self.token_tables, self._token_options)
+        # Padding that no mask covers is no byte of a text: it counts as the space between words.
+        texts = np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        return text_features(texts, starts, self.text_tables, self.text_options)
 
-    def mean(self, rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    def mean(self, begins: np.ndarray, rows: np.ndarray) -> torch.Tensor:
         """Return the weighted mean (B, D) of the rows of each text, zeros for a text without any."""
-        if isinstance(self.inputs, nn.Embedding):
-            vectors, places = self.inputs.weight, rows
+        inputs, weights = self.inputs, self.row_weights
+        device = inputs.weight.device if isinstance(inputs, nn.Embedding) else inputs.codes.device
+        found = torch.from_numpy(rows.astype(np.int64, copy=False)).to(device)
+        if len(begins) == 2:  # plain look-ups take half the time of `embedding_bag`
+            vectors = inputs.weight.index_select(0, found) if isinstance(inputs, nn.Embedding) else inputs(found)
+            if weights is None:
+                return vectors.mean(0, keepdim=True) if len(rows) else vectors.sum(0, keepdim=True)
+            counting = weights.index_select(0, found)[None]
+            return counting @ vectors / counting.sum().clamp(min=torch.finfo(counting.dtype).tiny)
+        starts = torch.from_numpy(begins[:-1].astype(np.int64, copy=False)).to(device)
+        if isinstance(inputs, nn.Embedding):
+            vectors, places = inputs.weight, found
         else:
-            vectors, places = self.inputs(rows), torch.arange(len(rows), device=rows.device)
-        if self.config.weighting == "count":
+            vectors, places = inputs(found), torch.arange(len(rows), device=device)
+        if weights is None:
             return F.embedding_bag(places, vectors, starts, mode="mean")
-        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=self.row_weights[rows])
-        sizes = F.embedding_bag(rows, self.row_weights[:, None], starts, mode="sum")
+        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=weights[found])
+        sizes = F.embedding_bag(found, weights[:, None], starts, mode="sum")
         return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)
 
-    def _hashes(self, device: torch.device) -> torch.Tensor:
-        # Hashing the ids of each text anew would take longer than the rest of a forward.
-        return self._kept(
-            f"hashes on {device}", lambda: id_hashes(torch.arange(self.config.vocab_size, device=device))
+    @property
+    def token_tables(self) -> TokenTables:
+        """What is looked up for texts of tokens, on the CPU."""
+        return self._kept("token tables", self._make_token_tables)
+
+    def _make_token_tables(self) -> TokenTables:
+        starts, ngrams, kept = (
+            None if table is None else table.numpy(force=True)
+            for table in (self.ngram_starts, self.ngrams, self.kept_buckets)
         )
+        config = self.config
+        hashes = id_hashes(config.vocab_size if config.word_ngrams > 1 else 0)
+        return TokenTables(hashes, starts, ngrams, None if kept is None else bucket_rows(kept, config.ngram_buckets))
 
-    def _text_features(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # Splitting and hashing bytes is work for the CPU, wherever the vectors are.
-        texts = ids.cpu().numpy()
-        # Padding that no mask covers is no byte of a text: it counts as the space between words.
-        texts = np.where(texts < BYTES, texts, ord(" ")).astype(np.uint8)
-        starts = np.concatenate([[0], np.cumsum(lengths.cpu().numpy())])
-        begins, rows = text_features(texts, starts, self.text_tables, self.text_options)
-        found = (torch.from_numpy(part.astype(np.int64)).to(ids.device) for part in (rows, begins[:-1]))
-        return next(found), next(found)
+    @property
+    def device(self) -> torch.device:
+        """Where the vectors are; a quantized bag has no parameter that transformers' own property could ask."""
+        return self._numbers.device
 
-    def bucket_rows(self) -> np.ndarray:
-        """Return the place of each bucket among those that were kept, -1 where it was not, int32; empty if all are."""
-        if self.config.num_kept_buckets is None:
-            return np.zeros(0, dtype=np.int32)
-        places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
-        kept = self.kept_buckets.cpu().numpy()
-        places[kept] = np.arange(len(kept))
-        return places
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the vectors' numbers."""
+        return self._numbers.dtype
+
+    @property
+    def _numbers(self) -> torch.Tensor:
+        return self.inputs.weight if isinstance(self.inputs, nn.Embedding) else self.inputs.centroids
 
     def word_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """List what each id of units "tokens" stands for.
@@ -416,10 +430,10 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
             int64, (V + 1,): where the rows of each id begin in the next; int32: its own row and those of its character
             n-grams; int32, (V,): its hash, which those of word n-grams are made of.
         """
-        ids = torch.arange(self.config.vocab_size, device=self.device)
-        rows, starts = self._token_features(ids, torch.ones_like(ids), word_ngrams=1)
-        begins = np.append(starts.cpu().numpy(), len(rows))
-        return begins, rows.cpu().numpy().astype(np.int32), id_hashes(ids).cpu().numpy().astype(np.int32)
+        size = self.config.vocab_size
+        options = cast(TokenOptions, self._token_options)._replace(word_ngrams=1)
+        begins, rows = token_features(np.arange(size), np.ones(size, dtype=np.int64), self.token_tables, options)
+        return begins, rows.astype(np.int32), id_hashes(size).astype(np.int32)
 
     @property
     def text_options(self) -> TextOptions:
@@ -440,8 +454,8 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         return self._kept("text tables", self._make_text_tables)
 
     def _make_text_tables(self) -> TextTables:
-        kept = self.kept_buckets.cpu().numpy() if self.config.num_kept_buckets is not None else None
-        words = self.word_bytes.cpu().numpy(), self.word_starts.cpu().numpy()
+        kept = None if self.kept_buckets is None else self.kept_buckets.cpu().numpy()
+        words = (cast(torch.Tensor, table).cpu().numpy() for table in (self.word_bytes, self.word_starts))
         return text_tables(*words, kept)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from .bag_text import TextOptions, TextTables
-from .fused import predict_kernels, word_rows
+from .fused_words import predict_kernels, word_rows
 
 Labels = list[tuple[str, float]]
 

@@ -58,9 +58,7 @@ class TextTables(NamedTuple):
     bucket_slots: np.ndarray
 
 
-def text_tables(
-    word_bytes: np.ndarray, word_starts: np.ndarray, kept_buckets: np.ndarray | None = None
-) -> TextTables:
+def text_tables(word_bytes: np.ndarray, word_starts: np.ndarray, kept_buckets: np.ndarray | None = None) -> TextTables:
     """Derive the tables from the words of the dictionary, which are distinct.
 
     Args:
@@ -249,7 +247,9 @@ def _ngram_rows(
     owners, begins, hashes = hashed_ngrams(text, starts, **sizes)
     order = np.argsort(begins, kind="stable")  # those that begin at one letter, from short to long
     found: list[list[int]] = [[] for _ in words]
-    for owner, bucket in zip(owners[order].tolist(), (hashes[order] % np.uint32(options.buckets)).tolist(), strict=True):
+    for owner, bucket in zip(
+        owners[order].tolist(), (hashes[order] % np.uint32(options.buckets)).tolist(), strict=True
+    ):
         if words[owner] != END:  # which is no word of letters
             found[owner].append(bucket)
     return [_kept(buckets, tables).tolist() for buckets in found]
