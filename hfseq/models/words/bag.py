@@ -40,6 +40,7 @@ from ..heads.classification import problem_type_of, sequence_loss
 from .bag_config import BYTES as BYTES
 from .bag_config import BagConfig
 from .bag_ngrams import TokenOptions, TokenTables, id_hashes, path_scores, token_features
+from .bag_predict import GivesVectorsMixin, LabelsTextsMixin
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused_words import text_features
@@ -109,7 +110,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             )
 
 
-class BagModel(BagPreTrainedModel):
+class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     """The mean of a text's features: one vector a text.
 
     Attributes:
@@ -316,6 +317,15 @@ class BagModel(BagPreTrainedModel):
     def _numbers(self) -> torch.Tensor:
         return self.inputs.weight if isinstance(self.inputs, nn.Embedding) else self.inputs.centroids
 
+    def bucket_rows(self) -> np.ndarray:
+        """Return the place of each bucket among those that were kept, -1 where it was not, int32; empty if all are."""
+        if self.kept_buckets is None:
+            return np.zeros(0, dtype=np.int32)
+        places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
+        kept = self.kept_buckets.cpu().numpy()
+        places[kept] = np.arange(len(kept))
+        return places
+
     def word_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """List what each id of units "tokens" stands for.
 
@@ -352,7 +362,7 @@ class BagModel(BagPreTrainedModel):
         return text_tables(words, starts, kept)
 
 
-class BagForSequenceClassification(BagPreTrainedModel):
+class BagForSequenceClassification(LabelsTextsMixin, BagPreTrainedModel):
     """One label, several labels or numbers for a text, from the mean of its features.
 
     Attributes:
