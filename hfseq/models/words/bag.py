@@ -44,6 +44,7 @@ from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
+from .ascending import AscendingNumbers
 from .bag_ngrams import path_scores, token_features
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused import text_features
@@ -129,6 +130,13 @@ class BagConfig(SequenceConfig):
         """Check that a row is not cut into more pieces than it has numbers."""
         if self.row_codes > self.hidden_size:
             raise ValueError(f"row_codes={self.row_codes} is more than hidden_size={self.hidden_size}")
+        if self.row_codes:
+            width = -(-self.hidden_size // self.row_codes)  # the last piece may be shorter, but not empty
+            if self.row_codes != (pieces := -(-self.hidden_size // width)):
+                raise ValueError(
+                    f"row_codes={self.row_codes}: hidden_size={self.hidden_size} is cut into pieces of {width}, which "
+                    f"are {pieces}: set row_codes={pieces}"
+                )
         if self.norm_codes and not self.row_codes:
             raise ValueError("norm_codes=True needs row_codes, which is 0")
 
@@ -171,7 +179,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             init.zeros_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, QuantizedRows):
+        elif isinstance(module, QuantizedRows | AscendingNumbers):
             module.start()
         elif isinstance(module, BagModel):
             module.start_tables()
@@ -185,19 +193,16 @@ class BagModel(BagPreTrainedModel):
     Attributes:
         inputs: The vectors of words, then of the buckets of n-grams.
         row_weights: (R,), what each feature counts, with TF-IDF.
-        ngram_starts: (V + 1,), units "tokens" with character n-grams: where each word's begin in `ngrams`.
+        ngram_starts: V + 1, units "tokens" with character n-grams: where each word's begin in `ngrams`.
         ngrams: int32: their buckets.
         word_bytes: uint8, units "bytes": the words of the dictionary, end to end.
-        word_starts: (words + 1,): where each begins.
-        kept_buckets: int32, (K,), ascending: the buckets that have a row, if not all have.
+        word_starts: words + 1: where each begins.
+        kept_buckets: K, each once: the buckets that have a row, if not all have.
     """
 
     row_weights: torch.Tensor
-    ngram_starts: torch.Tensor
     ngrams: torch.Tensor
     word_bytes: torch.Tensor
-    word_starts: torch.Tensor
-    kept_buckets: torch.Tensor
 
     def __init__(self, config: BagConfig) -> None:
         super().__init__(config)
@@ -213,12 +218,12 @@ class BagModel(BagPreTrainedModel):
             self.register_buffer("row_weights", torch.ones(rows))
         if config.units == "bytes":
             self.register_buffer("word_bytes", torch.zeros(config.num_word_bytes, dtype=torch.uint8))
-            self.register_buffer("word_starts", torch.zeros(config.num_words + 1, dtype=torch.long))
+            self.word_starts = AscendingNumbers(count=config.num_words + 1, limit=config.num_word_bytes + 1)
         elif config.longest_ngram:
-            self.register_buffer("ngram_starts", torch.zeros(config.vocab_size + 1, dtype=torch.long))
+            self.ngram_starts = AscendingNumbers(count=config.vocab_size + 1, limit=config.num_ngrams + 1)
             self.register_buffer("ngrams", torch.zeros(config.num_ngrams, dtype=torch.int32))
         if config.num_kept_buckets is not None:
-            self.register_buffer("kept_buckets", torch.arange(config.num_kept_buckets, dtype=torch.int32))
+            self.kept_buckets = AscendingNumbers(count=config.num_kept_buckets, limit=config.ngram_buckets, step=1)
         self._tables: tuple[Any, TextTables] | None = None
         self.post_init()
 
@@ -228,8 +233,6 @@ class BagModel(BagPreTrainedModel):
         for name, table in self.named_buffers(recurse=False):
             if name == "row_weights":
                 init.ones_(table)
-            elif name == "kept_buckets":
-                init.copy_(table, torch.arange(len(table), dtype=table.dtype))
             else:
                 init.zeros_(table)
 
@@ -299,7 +302,7 @@ class BagModel(BagPreTrainedModel):
         if config.units == "bytes":
             owners, rows = self._text_features(ids, lengths)
         else:
-            tables = (self.ngram_starts, self.ngrams) if config.longest_ngram else None
+            tables = (self.ngram_starts.numbers(), self.ngrams) if config.longest_ngram else None
             options = {"words": config.words_with_rows, "word_ngrams": config.word_ngrams}
             owners, rows = token_features(
                 ids, torch.repeat_interleave(lengths), buckets=config.ngram_buckets, tables=tables, **options
@@ -327,8 +330,8 @@ class BagModel(BagPreTrainedModel):
         # Leave out the buckets that lost their row, and renumber the others.
         if self.config.num_kept_buckets is None:
             return owners, rows
-        words, kept = self.config.words_with_rows, self.kept_buckets
-        places = torch.searchsorted(kept, (rows - words).to(kept.dtype))
+        words, kept = self.config.words_with_rows, self.kept_buckets.numbers()
+        places = torch.searchsorted(kept, rows - words)
         found = kept[places.clamp(max=len(kept) - 1)] == rows - words if len(kept) else torch.zeros_like(rows).bool()
         is_word = rows < words
         stays = is_word | found
@@ -360,10 +363,12 @@ class BagModel(BagPreTrainedModel):
     @property
     def text_tables(self) -> TextTables:
         """The dictionary of a bag of bytes, ready to be looked up."""
-        state = tuple((table.data_ptr(), table._version) for table in self.buffers(recurse=False))
+        tables = [self.word_bytes, self.word_starts.bits]
+        tables += [] if self.config.num_kept_buckets is None else [self.kept_buckets.bits]
+        state = tuple((table.data_ptr(), table._version) for table in tables)
         if self._tables is None or self._tables[0] != state:
-            kept = self.kept_buckets.cpu().numpy() if self.config.num_kept_buckets is not None else None
-            words = self.word_bytes.cpu().numpy(), self.word_starts.cpu().numpy()
+            kept = self.kept_buckets.numbers().cpu().numpy() if self.config.num_kept_buckets is not None else None
+            words = self.word_bytes.cpu().numpy(), self.word_starts.numbers().cpu().numpy()
             self._tables = state, text_tables(*words, kept_buckets=kept, buckets=self.config.ngram_buckets)
         return self._tables[1]
 
@@ -455,10 +460,16 @@ def checked(loaded: Any) -> Any:
     bag = model.base_model
     config, wrong = bag.config, []
     tables = {name: table.numpy(force=True) for name, table in bag.named_buffers(recurse=False)}
+    for name, listed in bag.named_children():
+        if isinstance(listed, AscendingNumbers):
+            try:
+                tables[name] = listed.numbers().numpy(force=True)
+            except ValueError:
+                wrong.append(name)
     for starts, held in (("ngram_starts", "ngrams"), ("word_starts", "word_bytes")):
         if starts in tables:
             places = tables[starts]
-            if places[0] != 0 or places[-1] > len(tables[held]) or (np.diff(places) < 0).any():
+            if places[0] != 0 or places[-1] > len(tables[held]):
                 wrong.append(starts)
     for name in {"ngrams", "kept_buckets"} & tables.keys():
         if ((tables[name] < 0) | (tables[name] >= config.ngram_buckets)).any():
