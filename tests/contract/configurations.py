@@ -95,9 +95,7 @@ CASES |= {
 }
 CASES |= {label: (label.split("-")[0], "text-classification", options) for label, options in SWITCHES.items()}
 CASES |= {f"word2vec-{label}": ("word2vec", "feature-extraction", options) for label, options in WORD_VECTORS.items()}
-
 CASES |= {f"bag-{label}": ("bag", "text-classification", options) for label, options in BAGS.items()}
-
 
 OWN_LOSS = ("word2vec-hierarchical", "word2vec-softmax", "bag-hierarchical")
 """Configurations whose loss is computed by code that no other one of their head runs: heavy checks meet them too."""

@@ -67,7 +67,7 @@ class AscendingNumbers(nn.Module):
         super().__init__()
         self.count, self.limit, self.step = count, limit, step
         self.register_buffer("bits", torch.zeros(packed_size(count, limit), dtype=torch.uint8))
-        self._read: tuple[object, torch.Tensor] | None = None
+        self._read: tuple[torch.Tensor, int, torch.Tensor] | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_read": None}  # a copy reads its own
@@ -87,9 +87,9 @@ class AscendingNumbers(nn.Module):
 
     def numbers(self) -> torch.Tensor:
         """Return them, int64, on the device of `bits`; not to be written to, for they are read only once."""
-        # torch counts each change in place; with the address that tells whether the numbers are still the same.
-        state = (self.bits.data_ptr(), self.bits._version, self.bits.device)
-        if self._read is None or self._read[0] != state:
+        # torch counts each change in place. The bits themselves are held: another tensor may get the same address.
+        version = 0 if self.bits.is_inference() else self.bits._version
+        if self._read is None or self._read[0] is not self.bits or self._read[1] != version:
             numbers = unpack(self.bits.cpu().numpy(), self.count, self.limit)
-            self._read = state, torch.from_numpy(numbers).to(self.bits.device)
-        return self._read[1]
+            self._read = self.bits, version, torch.from_numpy(numbers).to(self.bits.device)
+        return self._read[2]

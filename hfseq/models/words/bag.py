@@ -21,7 +21,7 @@ torch does, though stock `Trainer` works as well.
 Shapes: B batch, T time, D width, F features of all texts of a batch, R rows of the input matrix, L labels.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -45,10 +45,11 @@ from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
 from .ascending import AscendingNumbers
-from .bag_ngrams import path_scores, token_features
+from .bag_ngrams import id_hashes, path_scores, token_features
+from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused import text_features
-from .quantized_rows import QuantizedRows
+from .quantized_rows import QuantizedRows, whole_pieces
 from .tables import label_paths
 
 _MOST_ROWS = 100_000_000
@@ -130,13 +131,10 @@ class BagConfig(SequenceConfig):
         """Check that a row is not cut into more pieces than it has numbers."""
         if self.row_codes > self.hidden_size:
             raise ValueError(f"row_codes={self.row_codes} is more than hidden_size={self.hidden_size}")
-        if self.row_codes:
-            width = -(-self.hidden_size // self.row_codes)  # the last piece may be shorter, but not empty
-            if self.row_codes != (pieces := -(-self.hidden_size // width)):
-                raise ValueError(
-                    f"row_codes={self.row_codes}: hidden_size={self.hidden_size} is cut into pieces of {width}, which "
-                    f"are {pieces}: set row_codes={pieces}"
-                )
+        if self.row_codes and self.row_codes != (pieces := whole_pieces(self.hidden_size, self.row_codes)):
+            raise ValueError(
+                f"row_codes={self.row_codes} leaves pieces of hidden_size={self.hidden_size} empty: set {pieces}"
+            )
         if self.norm_codes and not self.row_codes:
             raise ValueError("norm_codes=True needs row_codes, which is 0")
 
@@ -144,6 +142,8 @@ class BagConfig(SequenceConfig):
         """Check that one label is chosen, where a path leads to one."""
         if self.hierarchical_softmax and self.problem_type not in (None, "single_label_classification"):
             raise ValueError(f"hierarchical_softmax=True finds one label, problem_type={self.problem_type!r} several")
+        if self.hierarchical_softmax and cast(int, self.num_labels) < 2:
+            raise ValueError(f"hierarchical_softmax=True needs 2 labels or more, got num_labels={self.num_labels}")
 
     def validate_tie_word_embeddings(self) -> None:
         """Refuse one matrix for features and labels."""
@@ -170,6 +170,10 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
     how_to_grow = "train a new bag on texts that have the new words."
     main_input_name = "input_ids"
 
+    def __init__(self, config: BagConfig) -> None:
+        super().__init__(config)
+        self._computed: dict[str, tuple[list[tuple[torch.Tensor, int]], Any]] = {}
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Draw rows within +-1 / D and set the labels' vectors to 0, as fastText does."""
@@ -185,6 +189,40 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             module.start_tables()
         elif isinstance(module, BagForSequenceClassification) and module.config.hierarchical_softmax:
             init.ones_(module.label_counts)
+
+    def _kept(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` computes from the tables, computed anew only after they changed."""
+        state = [(table, 0 if table.is_inference() else table._version) for table in self.buffers()]
+        held = self._computed.get(name)
+        # The tables themselves are held: the address of one that is gone may be that of the next.
+        if held is None or any(a is not b or v != w for (a, v), (b, w) in zip(held[0], state, strict=True)):
+            self._computed[name] = held = state, make()
+        return held[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_computed": {}}  # a copy computes its own
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint as every model does, and refuse tables that would lead out of its arrays."""
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.check_tables(is_strict=kwargs.get("strict", True))
+        return loaded
+
+    def check_tables(self, *, is_strict: bool = True) -> None:
+        """Refuse tables that would lead out of their arrays and, if strict, weights of rows that are no weights."""
+        tables = {name.rpartition(".")[2]: table for name, table in self.named_buffers() if not table.is_meta}
+        lists = {name.rpartition(".")[2]: part for name, part in self.named_modules() if hasattr(part, "numbers")}
+        wrong = find_wrong(tables, lists, self.config.ngram_buckets)
+        if wrong:
+            raise ValueError(f"The checkpoint's {', '.join(wrong)} hold numbers out of range: save it anew.")
+        weights = tables.get("row_weights")
+        if is_strict and weights is not None and not bool((weights.isfinite() & (weights >= 0)).all()):
+            raise ValueError(
+                "The checkpoint's row_weights hold NaN, infinite or negative numbers: save it anew, or pass "
+                "strict=False to load it as it is."
+            )
 
 
 class BagModel(BagPreTrainedModel):
@@ -224,7 +262,6 @@ class BagModel(BagPreTrainedModel):
             self.register_buffer("ngrams", torch.zeros(config.num_ngrams, dtype=torch.int32))
         if config.num_kept_buckets is not None:
             self.kept_buckets = AscendingNumbers(count=config.num_kept_buckets, limit=config.ngram_buckets, step=1)
-        self._tables: tuple[Any, TextTables] | None = None
         self.post_init()
 
     @torch.no_grad()
@@ -235,9 +272,6 @@ class BagModel(BagPreTrainedModel):
                 init.ones_(table)
             else:
                 init.zeros_(table)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_tables": None}  # a copy makes its own
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the vectors of words and buckets."""
@@ -257,6 +291,25 @@ class BagModel(BagPreTrainedModel):
                 "that it was made from."
             )
         self.inputs = value
+
+    def set_vocabulary(self, words: Sequence[str | None]) -> None:
+        """Say how the tokens are spelt, with units "tokens": character n-grams come from that.
+
+        Args:
+            words: Of each id, see `words_of`; None for one that is no word.
+        """
+        config = self.config
+        if config.units != "tokens":
+            raise ValueError(f"units={config.units!r}: such a bag reads its words from the text; leave this out.")
+        if len(words) != config.vocab_size:
+            raise ValueError(f"There are {len(words)} words, but config.vocab_size is {config.vocab_size}.")
+        if config.longest_ngram:
+            lengths = {"shortest": config.shortest_ngram, "longest": config.longest_ngram}
+            starts, found = character_ngrams(words, **lengths, buckets=config.ngram_buckets)
+            self.ngrams = found.to(self.device)
+            self.ngram_starts = AscendingNumbers(count=len(starts), limit=len(found) + 1).to(self.device)
+            self.ngram_starts.fill(starts)
+            config.num_ngrams = len(found)
 
     @model_call()
     @can_return_tuple
@@ -283,59 +336,61 @@ class BagModel(BagPreTrainedModel):
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
         batch, steps = given.shape[:2]
-        if attention_mask is None:
-            attention_mask = torch.ones(batch, steps, dtype=torch.long, device=given.device)
-        real = mask_of_inputs(attention_mask, batch, steps).bool()
+        real = None if attention_mask is None else mask_of_inputs(attention_mask, batch, steps)
+        if real is None or bool(real.all()):
+            real, lengths = None, torch.full((batch,), steps, device=given.device)
+        else:
+            real = real.bool()
+            lengths = real.sum(1)
         # 2. Add up what occurs in each text.
         if inputs_embeds is not None:
-            count = real.sum(1, keepdim=True).clamp(min=1)
-            hidden = (inputs_embeds * real[..., None]).sum(1) / count
+            vectors = inputs_embeds if real is None else inputs_embeds * real[..., None]
+            hidden = vectors.sum(1) / lengths.clamp(min=1)[:, None]
         else:
             ids = cast(torch.Tensor, input_ids)
             check_input_ids(ids, self.config.vocab_size)
-            hidden = self.mean(*self.features(ids[real].long(), real.sum(1)), batch)
+            ids = ids.reshape(-1) if real is None else ids[real]
+            hidden = self.mean(*self.features(ids.long(), lengths))
         return BaseModelOutputWithPooling(last_hidden_state=hidden[:, None], pooler_output=hidden)
 
     def features(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """List what occurs in texts whose ids lie end to end: the number of the text and the row, (F,) each."""
+        """List what occurs in texts whose ids lie end to end: the rows, (F,), and where each text's begin, (B,)."""
+        if self.config.units == "bytes":
+            return self._text_features(ids, lengths)
+        return self._token_features(ids, lengths, word_ngrams=self.config.word_ngrams)
+
+    def _token_features(
+        self, ids: torch.Tensor, lengths: torch.Tensor, *, word_ngrams: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         config = self.config
-        if config.units == "bytes":
-            owners, rows = self._text_features(ids, lengths)
-        else:
-            tables = (self.ngram_starts.numbers(), self.ngrams) if config.longest_ngram else None
-            options = {"words": config.words_with_rows, "word_ngrams": config.word_ngrams}
-            owners, rows = token_features(
-                ids, torch.repeat_interleave(lengths), buckets=config.ngram_buckets, tables=tables, **options
-            )
-            owners, rows = self._kept(owners, rows)
-        return owners, rows
-
-    def mean(self, owners: torch.Tensor, rows: torch.Tensor, batch: int) -> torch.Tensor:
-        """Return the weighted mean (B, D) of the rows of each text."""
-        weights = self.row_weights[rows] if self.config.weighting == "tfidf" else None
-        sizes = (
-            torch.bincount(owners, weights, minlength=batch)
-            if weights is not None
-            else torch.bincount(owners, minlength=batch)
+        return token_features(
+            ids,
+            lengths,
+            words=config.words_with_rows,
+            hashes=self._hashes(ids.device) if word_ngrams > 1 else None,
+            word_ngrams=word_ngrams,
+            buckets=config.ngram_buckets,
+            tables=(self.ngram_starts.numbers(), self.ngrams) if config.longest_ngram else None,
+            kept=self.kept_buckets.numbers() if config.num_kept_buckets is not None else None,
         )
-        if isinstance(self.inputs, nn.Embedding) and weights is None:
-            starts = sizes.cumsum(0) - sizes
-            return F.embedding_bag(rows, self.inputs.weight, starts, mode="mean")
-        vectors = self.inputs(rows)
-        vectors = vectors if weights is None else vectors * weights[:, None]
-        sums = vectors.new_zeros(batch, vectors.shape[1]).index_add(0, owners, vectors)
-        return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)[:, None]
 
-    def _kept(self, owners: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # Leave out the buckets that lost their row, and renumber the others.
-        if self.config.num_kept_buckets is None:
-            return owners, rows
-        words, kept = self.config.words_with_rows, self.kept_buckets.numbers()
-        places = torch.searchsorted(kept, rows - words)
-        found = kept[places.clamp(max=len(kept) - 1)] == rows - words if len(kept) else torch.zeros_like(rows).bool()
-        is_word = rows < words
-        stays = is_word | found
-        return owners[stays], torch.where(is_word, rows, words + places)[stays]
+    def mean(self, rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+        """Return the weighted mean (B, D) of the rows of each text, zeros for a text without any."""
+        if isinstance(self.inputs, nn.Embedding):
+            vectors, places = self.inputs.weight, rows
+        else:
+            vectors, places = self.inputs(rows), torch.arange(len(rows), device=rows.device)
+        if self.config.weighting == "count":
+            return F.embedding_bag(places, vectors, starts, mode="mean")
+        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=self.row_weights[rows])
+        sizes = F.embedding_bag(rows, self.row_weights[:, None], starts, mode="sum")
+        return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)
+
+    def _hashes(self, device: torch.device) -> torch.Tensor:
+        # Hashing the ids of each text anew would take longer than the rest of a forward.
+        return self._kept(
+            f"hashes on {device}", lambda: id_hashes(torch.arange(self.config.vocab_size, device=device))
+        )
 
     def _text_features(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         # Splitting and hashing bytes is work for the CPU, wherever the vectors are.
@@ -344,8 +399,29 @@ class BagModel(BagPreTrainedModel):
         texts = np.where(texts < BYTES, texts, ord(" ")).astype(np.uint8)
         starts = np.concatenate([[0], np.cumsum(lengths.cpu().numpy())])
         begins, rows = text_features(texts, starts, self.text_tables, self.text_options)
-        owners = torch.repeat_interleave(torch.from_numpy(np.diff(begins)))
-        return owners.to(ids.device), torch.from_numpy(rows.astype(np.int64)).to(ids.device)
+        found = (torch.from_numpy(part.astype(np.int64)).to(ids.device) for part in (rows, begins[:-1]))
+        return next(found), next(found)
+
+    def bucket_rows(self) -> np.ndarray:
+        """Return the place of each bucket among those that were kept, -1 where it was not, int32; empty if all are."""
+        if self.config.num_kept_buckets is None:
+            return np.zeros(0, dtype=np.int32)
+        places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
+        kept = self.kept_buckets.numbers().cpu().numpy()
+        places[kept] = np.arange(len(kept))
+        return places
+
+    def word_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """List what each id of units "tokens" stands for.
+
+        Returns:
+            int64, (V + 1,): where the rows of each id begin in the next; int32: its own row and those of its character
+            n-grams; int32, (V,): its hash, which those of word n-grams are made of.
+        """
+        ids = torch.arange(self.config.vocab_size, device=self.device)
+        rows, starts = self._token_features(ids, torch.ones_like(ids), word_ngrams=1)
+        begins = np.append(starts.cpu().numpy(), len(rows))
+        return begins, rows.cpu().numpy().astype(np.int32), id_hashes(ids).cpu().numpy().astype(np.int32)
 
     @property
     def text_options(self) -> TextOptions:
@@ -363,19 +439,12 @@ class BagModel(BagPreTrainedModel):
     @property
     def text_tables(self) -> TextTables:
         """The dictionary of a bag of bytes, ready to be looked up."""
-        tables = [self.word_bytes, self.word_starts.bits]
-        tables += [] if self.config.num_kept_buckets is None else [self.kept_buckets.bits]
-        state = tuple((table.data_ptr(), table._version) for table in tables)
-        if self._tables is None or self._tables[0] != state:
-            kept = self.kept_buckets.numbers().cpu().numpy() if self.config.num_kept_buckets is not None else None
-            words = self.word_bytes.cpu().numpy(), self.word_starts.numbers().cpu().numpy()
-            self._tables = state, text_tables(*words, kept_buckets=kept, buckets=self.config.ngram_buckets)
-        return self._tables[1]
+        return self._kept("text tables", self._make_text_tables)
 
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load a checkpoint as every model does, and check its tables."""
-        return checked(super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs))
+    def _make_text_tables(self) -> TextTables:
+        kept = self.kept_buckets.numbers().cpu().numpy() if self.config.num_kept_buckets is not None else None
+        words = self.word_bytes.cpu().numpy(), self.word_starts.numbers().cpu().numpy()
+        return text_tables(*words, kept_buckets=kept, buckets=self.config.ngram_buckets)
 
 
 class BagForSequenceClassification(BagPreTrainedModel):
@@ -433,6 +502,8 @@ class BagForSequenceClassification(BagPreTrainedModel):
         logits = self.scores(outputs.pooler_output)
         loss = None
         if labels is not None:
+            if self.config.hierarchical_softmax:  # its paths lead to one label, whatever the labels look like
+                self.config.problem_type = "single_label_classification"
             loss = sequence_loss(logits, labels, problem_type_of(self.config, labels), num_items_in_batch)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
@@ -441,46 +512,14 @@ class BagForSequenceClassification(BagPreTrainedModel):
         scores = self.classifier(hidden)
         if not self.config.hierarchical_softmax:
             return scores
-        paths = [torch.from_numpy(part).to(scores.device) for part in self.paths()]
+        paths = self._kept(
+            f"paths on {scores.device}", lambda: [torch.from_numpy(part).to(scores.device) for part in self.paths()]
+        )
         return path_scores(scores, (paths[0], paths[1], paths[2]))
 
     def paths(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the labels' ways in the Huffman tree of their counts, see `label_paths`."""
         return label_paths(self.label_counts.cpu().numpy())
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load a checkpoint as every model does, and check its tables."""
-        return checked(super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs))
-
-
-def checked(loaded: Any) -> Any:
-    """Refuse a checkpoint whose tables would lead out of its arrays."""
-    model = loaded[0] if isinstance(loaded, tuple) else loaded
-    bag = model.base_model
-    config, wrong = bag.config, []
-    tables = {name: table.numpy(force=True) for name, table in bag.named_buffers(recurse=False)}
-    for name, listed in bag.named_children():
-        if isinstance(listed, AscendingNumbers):
-            try:
-                tables[name] = listed.numbers().numpy(force=True)
-            except ValueError:
-                wrong.append(name)
-    for starts, held in (("ngram_starts", "ngrams"), ("word_starts", "word_bytes")):
-        if starts in tables:
-            places = tables[starts]
-            if places[0] != 0 or places[-1] > len(tables[held]):
-                wrong.append(starts)
-    for name in {"ngrams", "kept_buckets"} & tables.keys():
-        if ((tables[name] < 0) | (tables[name] >= config.ngram_buckets)).any():
-            wrong.append(name)
-    if "kept_buckets" in tables and (np.diff(tables["kept_buckets"]) <= 0).any():
-        wrong.append("kept_buckets")
-    if "row_weights" in tables and not (np.isfinite(tables["row_weights"]) & (tables["row_weights"] >= 0)).all():
-        wrong.append("row_weights")
-    if wrong:
-        raise ValueError(f"The checkpoint's {', '.join(wrong)} hold numbers out of range: save it anew.")
-    return loaded
 
 
 __all__ = ["BagConfig", "BagForSequenceClassification", "BagModel"]

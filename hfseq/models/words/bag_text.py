@@ -1,4 +1,5 @@
 from typing import Any, NamedTuple
+
 import numpy as np
 
 
