@@ -9,8 +9,9 @@ import numpy as np
 
 from ...models.words.quantized_rows import CENTROIDS
 
-SAMPLED_ROWS = 65_536  # rows that k-means looks at, as fastText: more change the centroids by little
-ROUNDS = 25
+SAMPLED_ROWS = 32_768  # that k-means looks at: 128 a centroid; more change the centroids by little
+ROUNDS = 20
+_LEAST_WEIGHT = 1e-6  # as a share of the mean: rows that nothing tells of still get a centroid near them
 _BLOCK = 2048  # rows whose distances to all centroids stay in a cache
 
 
@@ -35,21 +36,31 @@ class Quantized(NamedTuple):
         return rows * self.norm_centroids[self.norm_codes][:, None]
 
 
-def quantize(rows: np.ndarray, pieces: int, *, norms: bool, seed: int) -> Quantized:
-    """Write rows in `pieces` bytes each, and in one more for their length if `norms`."""
+def quantize(
+    rows: np.ndarray, pieces: int, *, norms: bool, weights: np.ndarray | None = None, seed: int = 0
+) -> Quantized:
+    """Write rows in `pieces` bytes each, and in one more for their length if `norms`.
+
+    Args:
+        weights: (R,), how much each row counts; None: all alike.
+    """
     rng = np.random.default_rng(seed)
+    sample, shares = _sample(len(rows), weights, rng)
     norm_codes = norm_centroids = None
     if norms:
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         rows = rows / np.where(lengths > 0, lengths, 1)
         lengths = lengths.astype(np.float32)
-        norm_centroids = means(lengths, rng)
+        norm_centroids = means(lengths[sample], rng, shares)
         norm_codes = nearest(lengths, norm_centroids)
         norm_centroids = norm_centroids[:, 0]
     width = -(-rows.shape[1] // pieces)
     padded = np.zeros((len(rows), pieces * width), dtype=np.float32)
     padded[:, : rows.shape[1]] = rows
-    found = [_piece(padded[:, width * number : width * (number + 1)], rng) for number in range(pieces)]
+    found = []
+    for points in np.split(padded, pieces, axis=1):
+        centroids = means(points[sample], rng, shares)
+        found.append((nearest(points, centroids), centroids))
     return Quantized(
         codes=np.stack([codes for codes, _ in found], axis=1),
         centroids=np.stack([centroids for _, centroids in found]),
@@ -58,15 +69,21 @@ def quantize(rows: np.ndarray, pieces: int, *, norms: bool, seed: int) -> Quanti
     )
 
 
-def _piece(points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    centroids = means(points, rng)
-    return nearest(points, centroids), centroids
+def _sample(count: int, weights: np.ndarray | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    # Which rows k-means looks at, and how much each counts. Of many rows those that count more are drawn more often.
+    if weights is None or not weights.any():
+        weights = np.ones(count)
+    if count <= SAMPLED_ROWS:
+        return np.arange(count), weights / weights.mean() + _LEAST_WEIGHT
+    return np.sort(rng.choice(count, SAMPLED_ROWS, p=weights / weights.sum())), np.ones(SAMPLED_ROWS)
 
 
-def means(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Find 256 centroids (256, d) of points (N, d); exact where there are no more distinct points than that."""
-    if len(points) > SAMPLED_ROWS:
-        points = points[np.sort(rng.choice(len(points), SAMPLED_ROWS, replace=False))]
+def means(points: np.ndarray, rng: np.random.Generator, weights: np.ndarray) -> np.ndarray:
+    """Find 256 centroids (256, d) of points (N, d); exact where there are no more distinct points than that.
+
+    Args:
+        weights: (N,), above 0: how much each point counts.
+    """
     points = np.ascontiguousarray(points, dtype=np.float32)
     distinct = _distinct(points)
     if len(distinct) <= CENTROIDS:
@@ -80,7 +97,7 @@ def means(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     centroids = distinct[np.sort(chosen)]
     for _ in range(ROUNDS):
         owners = nearest(points, centroids).astype(np.int64)
-        moved = _centres(points, owners, centroids)
+        moved = _centres(points, weights, owners, centroids)
         if np.array_equal(moved, centroids):
             break
         centroids = moved
@@ -94,14 +111,15 @@ def _distinct(points: np.ndarray) -> np.ndarray:
     return ordered[np.concatenate([np.ones(min(len(ordered), 1), dtype=bool), differs])]
 
 
-def _centres(points: np.ndarray, owners: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+def _centres(points: np.ndarray, weights: np.ndarray, owners: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     # The mean of each centroid's points; one without points goes to a point that is badly served.
-    counts = np.bincount(owners, minlength=CENTROIDS)
-    sums = [np.bincount(owners, column, minlength=CENTROIDS) for column in points.T]
-    moved = (np.stack(sums, axis=1) / np.maximum(counts, 1)[:, None]).astype(np.float32)
-    empty = np.flatnonzero(counts == 0)
+    totals = np.bincount(owners, weights, minlength=CENTROIDS)
+    sums = [np.bincount(owners, column * weights, minlength=CENTROIDS) for column in points.T]
+    empty = np.flatnonzero(totals == 0)
+    totals[empty] = 1
+    moved = (np.stack(sums, axis=1) / totals[:, None]).astype(np.float32)
     if len(empty):
-        gaps = ((points - centroids[owners]) ** 2).sum(axis=1)
+        gaps = ((points - centroids[owners]) ** 2).sum(axis=1) * weights
         moved[empty] = points[np.argsort(-gaps, kind="stable")[: len(empty)]]
     return moved[np.argsort(moved[:, 0], kind="stable")] if points.shape[1] == 1 else moved
 
