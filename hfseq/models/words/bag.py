@@ -48,8 +48,9 @@ from .ascending import AscendingNumbers
 from .bag_ngrams import id_hashes, path_scores, token_features
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
-from .fused import text_features
-from .quantized_rows import QuantizedRows, whole_pieces
+from .ascending import AscendingNumbers
+from .fused_words import text_features
+from .quantized_rows import QuantizedRows
 from .tables import label_paths
 
 _MOST_ROWS = 100_000_000
@@ -273,6 +274,15 @@ class BagModel(BagPreTrainedModel):
             else:
                 init.zeros_(table)
 
+    @torch.no_grad()
+    def fill_table(self, name: str, values: np.ndarray | torch.Tensor) -> None:
+        """Write one of the tables, whether it is packed or not."""
+        table = getattr(self, name)
+        if isinstance(table, AscendingNumbers):
+            table.fill(values)
+        else:
+            table.copy_(torch.as_tensor(values))
+
     def get_input_embeddings(self) -> nn.Module:
         """Return the vectors of words and buckets."""
         return self.inputs
@@ -444,7 +454,7 @@ class BagModel(BagPreTrainedModel):
     def _make_text_tables(self) -> TextTables:
         kept = self.kept_buckets.numbers().cpu().numpy() if self.config.num_kept_buckets is not None else None
         words = self.word_bytes.cpu().numpy(), self.word_starts.numbers().cpu().numpy()
-        return text_tables(*words, kept_buckets=kept, buckets=self.config.ngram_buckets)
+        return text_tables(*words, kept)
 
 
 class BagForSequenceClassification(BagPreTrainedModel):

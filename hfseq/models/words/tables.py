@@ -148,28 +148,49 @@ def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int
         starts: int64, (words + 1,): where the n-grams of each word begin in the next.
         found: int64: numbers below `buckets`.
     """
-    # Bytes of all words in one array: numpy then finds the n-grams of one length of a whole vocabulary at once.
     encoded = [f"<{word}>".encode("utf-8", "surrogatepass") for word in words]
+    starts = np.concatenate([[0], np.cumsum([len(word) for word in encoded], dtype=np.int64)]).astype(np.int64)
     text = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    begins = np.flatnonzero((text & 0xC0) != 0x80)  # the first byte of each character
-    lengths = np.array([len(word) for word in encoded], dtype=np.int64)
-    word_ends = np.cumsum(lengths)
-    owner = np.searchsorted(word_ends, begins, side="right")
-    ends = np.concatenate([begins[1:], [len(text)]]) if len(begins) else begins
-    last_character = np.searchsorted(begins, word_ends) - 1  # of each word, as a number of `begins`
-    kinds = []
-    for size in range(shortest, longest + 1):
-        first = np.arange(len(begins) - size + 1) if len(begins) >= size else np.arange(0)
-        first = first[first + size - 1 <= last_character[owner[first]]]
-        if size == 1:  # an end mark alone says nothing
-            first = first[(text[begins[first]] != ord("<")) & (text[begins[first]] != ord(">"))]
-        kinds.append((owner[first], _fnv(text, begins[first], ends[first + size - 1])))
+    owners, _, hashes = hashed_ngrams(text, starts, shortest=shortest, longest=longest)
     # From "by length" to "by word".
-    owners = np.concatenate([owner_ for owner_, _ in kinds])
-    hashes = np.concatenate([hash_ for _, hash_ in kinds])
     order = np.argsort(owners, kind="stable")
     counts = np.bincount(owners, minlength=len(words))
     return np.concatenate([[0], np.cumsum(counts)]), (hashes[order] % np.uint32(buckets)).astype(np.int64)
+
+
+def hashed_ngrams(
+    text: np.ndarray, starts: np.ndarray, *, shortest: int, longest: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hash the character n-grams of words, all of one length after all of the length before.
+
+    Args:
+        text: uint8: the UTF-8 of the words with the marks of their ends, one after another.
+        starts: int64, (words + 1,): where each begins.
+        shortest: Characters of the shortest n-gram, end marks counted.
+        longest: Characters of the longest.
+
+    Returns:
+        owners: int64: the word of each n-gram.
+        begins: int64: its first byte.
+        hashes: uint32.
+    """
+    # Bytes of all words in one array: numpy then finds the n-grams of one length of a whole vocabulary at once.
+    begins = np.flatnonzero((text & 0xC0) != 0x80)  # the first byte of each character
+    owner = np.searchsorted(starts[1:], begins, side="right")
+    ends = np.concatenate([begins[1:], [len(text)]]) if len(begins) else begins
+    first_character = np.searchsorted(begins, starts[:-1])  # of each word, as a number of `begins`
+    last_character = np.searchsorted(begins, starts[1:]) - 1
+    none = np.zeros(0, dtype=np.int64)
+    kinds = [(none, none, none.astype(np.uint32))]
+    for size in range(max(shortest, 1), longest + 1):
+        first = np.arange(len(begins) - size + 1) if len(begins) >= size else np.arange(0)
+        first = first[first + size - 1 <= last_character[owner[first]]]
+        if size == 1:  # an end mark alone says nothing
+            word = owner[first]
+            first = first[(first != first_character[word]) & (first != last_character[word])]
+        kinds.append((owner[first], begins[first], fnv_hashes(text, begins[first], ends[first + size - 1])))
+    owners, firsts, hashes = (np.concatenate(parts) for parts in zip(*kinds, strict=True))
+    return owners, firsts, hashes
 
 
 def out_of_range(tables: dict[str, np.ndarray], rows: int) -> list[str]:
@@ -189,8 +210,8 @@ def out_of_range(tables: dict[str, np.ndarray], rows: int) -> list[str]:
     return wrong
 
 
-def _fnv(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Hash the bytes between each begin and end by FNV-1a."""
+def fnv_hashes(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Hash the bytes between each begin and end by FNV-1a: uint32."""
     values = np.full(len(begins), _FNV_OFFSET, dtype=np.uint32)
     for offset in range(int((ends - begins).max(initial=0))):
         inside = begins + offset < ends

@@ -6,14 +6,18 @@ A model starts from random weights, from word vectors (section `embeddings`) or 
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from ...data.text import DataSettings
 from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import NO_LIMIT, TextSettings, TextTokenizerSettings, most_tokens
-from ...settings import option
+from ...settings import fields_of, option
+from ...training.arguments import SequenceTrainingArguments
+from ...training.words.bag_trainer import BagTrainingArguments
 
 TASK: Final = "text-classification"
+_OF_VOCABULARY = ("units", "lowercase", "num_ngrams", "num_words", "num_word_bytes")  # of a bag; from the tokenizer
+_OF_FILES = ("ends_texts", "label_prefix", "num_kept_buckets", "row_codes", "norm_codes")  # fastText's; made smaller
 _KEPT_OF_TOKENIZER = ("max_length", "padding_side")  # with a language model's tokenizer
 
 
@@ -56,12 +60,15 @@ class TextClassificationSettings(TextSettings):
     data: LabelledTexts
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
-    model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings")
+    model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings", *_OF_VOCABULARY, *_OF_FILES)
+    training: dict[str, Any] = fields_of(
+        {"": SequenceTrainingArguments, "bag": BagTrainingArguments}, chosen_by="model"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.transfer.from_pretrained is None:
-            check_length(self.tokenizer.max_length, most_tokens(self.model))
+            check_length(cast(int, self.tokenizer.max_length), most_tokens(self.model))
             return
         if self.embeddings.from_pretrained is not None:
             replacing = f"embeddings.from_pretrained={self.embeddings.from_pretrained!r} would replace the embeddings"

@@ -10,7 +10,7 @@ from datasets import Dataset
 from ...data.sources import column_values
 from ...models.heads.classification import check_classes
 from ...models.words.bag import BYTES, BagForSequenceClassification, BagModel
-from ...models.words.fused import split_texts, word_rows
+from ...models.words.fused_words import split_texts, word_rows
 
 _CHUNK = 4_096  # texts whose features are listed at once
 

@@ -98,21 +98,34 @@ class BagTrainer(SequenceTrainer):
         return len(cast(Any, self.train_dataset))
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train, as `Trainer` does. The inverse document frequencies are those of the texts trained on."""
+        """Train, as `Trainer` does. A new bag takes its document frequencies and label counts from these texts."""
         if not self.args.num_train_epochs:
             epochs = math.ceil(_STEPS / max(self.num_texts, 1))
             self.args.num_train_epochs = float(min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS))
         self._engine = self._averaging = None
-        corpus = BagCorpus.of(cast(Any, self.train_dataset), self.bag.model)
-        if self.bag.config.weighting == "tfidf":
-            fit_row_weights(self.bag.model, corpus)
-        self._corpus = corpus
+        self._corpus = BagCorpus.of(cast(Any, self.train_dataset), self.bag.model)
+        self._fit_counts()
         try:
             return super().train(*args, **kwargs)
         finally:
             for parameter in self.bag.parameters():  # no more a part of the engine's padded rows
                 parameter.data = parameter.data.contiguous()
             self._engine = None
+
+    def _fit_counts(self) -> None:
+        """Count features and labels for a new bag; one that has met texts keeps its counts."""
+        weights = dict(self.bag.model.named_buffers(recurse=False)).get("row_weights")
+        if weights is not None and bool((weights == 1).all()):
+            fit_row_weights(self.bag.model, self._corpus)
+        if self.bag.config.hierarchical_softmax and bool((self.bag.label_counts == 1).all()):
+            labels = self._targets().labels
+            counts = np.bincount(labels, minlength=self.bag.num_labels)
+            self.bag.label_counts.copy_(torch.from_numpy(counts))
+
+    def _targets(self) -> BagTargets:
+        dataset = cast(Any, self.train_dataset)
+        problem_type = problem_type_of(self.bag.config, torch.tensor(dataset["labels"][:1]))
+        return BagTargets.of(dataset, self.bag, problem_type)
 
     def make_engine(self) -> BagEngine:
         """Build the engine that the arguments describe."""
@@ -122,9 +135,7 @@ class BagTrainer(SequenceTrainer):
             kind = "numba" if on_cpu and has_numba() else "torch"
         if kind == "numba" and not on_cpu:
             raise ValueError(f"engine='numba' runs on the CPU, not on {self.args.device}; add use_cpu=True.")
-        dataset = cast(Any, self.train_dataset)
-        problem_type = problem_type_of(self.bag.config, torch.tensor(dataset["labels"][:1]))
-        targets = BagTargets.of(dataset, self.bag, problem_type)
+        targets, problem_type = self._targets(), cast(str, self.bag.config.problem_type)
         made: Callable[..., BagEngine] = NumbaBagEngine if kind == "numba" else TorchBagEngine
         own = (
             {"num_threads": self.args.num_threads} if kind == "numba" else {"texts_per_step": self.args.texts_per_step}

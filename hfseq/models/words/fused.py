@@ -1,1 +1,0 @@
-from .bag_text import text_features as text_features
