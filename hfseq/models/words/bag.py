@@ -48,9 +48,8 @@ from .ascending import AscendingNumbers
 from .bag_ngrams import id_hashes, path_scores, token_features
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
-from .ascending import AscendingNumbers
 from .fused_words import text_features
-from .quantized_rows import QuantizedRows
+from .quantized_rows import QuantizedRows, whole_pieces
 from .tables import label_paths
 
 _MOST_ROWS = 100_000_000

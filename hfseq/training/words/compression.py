@@ -246,13 +246,15 @@ class _Compression:
             fits, too_many = (middle, too_many) if self._size(middle, codes) <= size else (fits, middle)
         return fits
 
+    @torch.no_grad()
     def made(
         self, kept: KeptRows, codes: tuple[int, bool], retrain: Retrain | None = None
     ) -> BagForSequenceClassification:
         """Prune, train again, quantize, and fit the labels' vectors."""
         wide, target = pruned(self.narrow, kept), self.narrow
         if retrain is not None:
-            retrain(wide)
+            with torch.enable_grad():
+                retrain(wide)
             target = wide.eval()
         weights = self.importance[kept.rows] if self.train is not None else None
         small = quantized(wide, *codes, weights=weights, seed=self.seed)
@@ -271,6 +273,7 @@ class _Compression:
         logger.info("%s", trial)
         return trial
 
+    @torch.no_grad()
     def _error(self, small: BagForSequenceClassification, kept: KeptRows) -> float:
         texts = self.tune or (None if self.train is None else self.train.some(self.seed))
         if texts is not None:
@@ -281,6 +284,7 @@ class _Compression:
             found[torch.from_numpy(kept.rows)] = small.model.inputs(torch.arange(len(kept.rows)))
         return float((found - wanted).square().sum() / wanted.square().sum())
 
+    @torch.no_grad()
     def score(self, model: BagForSequenceClassification) -> float | None:
         """Return the score of a model on the rows that were given for it."""
         if self.tune is None or self.labels is None or self.problem_type is None:
