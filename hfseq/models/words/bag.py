@@ -45,7 +45,7 @@ from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
 from .ascending import AscendingNumbers
-from .bag_ngrams import id_hashes, path_scores, token_features
+from .bag_ngrams import TokenOptions, TokenTables, bucket_rows, id_hashes, path_scores, token_features
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused_words import text_features
@@ -213,7 +213,9 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def check_tables(self, *, is_strict: bool = True) -> None:
         """Refuse tables that would lead out of their arrays and, if strict, weights of rows that are no weights."""
         tables = {name.rpartition(".")[2]: table for name, table in self.named_buffers() if not table.is_meta}
-        lists = {name.rpartition(".")[2]: part for name, part in self.named_modules() if hasattr(part, "numbers")}
+        lists = {
+            name.rpartition(".")[2]: part for name, part in self.named_modules() if isinstance(part, AscendingNumbers)
+        }
         wrong = find_wrong(tables, lists, self.config.ngram_buckets)
         if wrong:
             raise ValueError(f"The checkpoint's {', '.join(wrong)} hold numbers out of range: save it anew.")
@@ -238,30 +240,39 @@ class BagModel(BagPreTrainedModel):
         kept_buckets: K, each once: the buckets that have a row, if not all have.
     """
 
-    row_weights: torch.Tensor
-    ngrams: torch.Tensor
-    word_bytes: torch.Tensor
+    row_weights: torch.Tensor | None
+    ngram_starts: AscendingNumbers | None
+    ngrams: torch.Tensor | None
+    word_bytes: torch.Tensor | None
+    word_starts: AscendingNumbers | None
+    kept_buckets: AscendingNumbers | None
 
     def __init__(self, config: BagConfig) -> None:
         super().__init__(config)
         config = self.config
         rows, width = config.num_rows, config.hidden_size
         if config.row_codes:
-            self.inputs: nn.Module = QuantizedRows(
-                rows=rows, width=width, pieces=config.row_codes, has_norms=config.norm_codes
+            pieces = config.row_codes
+            self.inputs: nn.Embedding | QuantizedRows = QuantizedRows(
+                rows=rows, width=width, pieces=pieces, has_norms=config.norm_codes
             )
         else:
             self.inputs = nn.Embedding(rows, width)
-        if config.weighting == "tfidf":
-            self.register_buffer("row_weights", torch.ones(rows))
-        if config.units == "bytes":
-            self.register_buffer("word_bytes", torch.zeros(config.num_word_bytes, dtype=torch.uint8))
-            self.word_starts = AscendingNumbers(count=config.num_words + 1, limit=config.num_word_bytes + 1)
-        elif config.longest_ngram:
-            self.ngram_starts = AscendingNumbers(count=config.vocab_size + 1, limit=config.num_ngrams + 1)
-            self.register_buffer("ngrams", torch.zeros(config.num_ngrams, dtype=torch.int32))
-        if config.num_kept_buckets is not None:
-            self.kept_buckets = AscendingNumbers(count=config.num_kept_buckets, limit=config.ngram_buckets, step=1)
+        is_text, kept = config.units == "bytes", config.num_kept_buckets
+        has_characters = config.longest_ngram > 0 and not is_text
+        tables = {
+            "row_weights": torch.ones(rows) if config.weighting == "tfidf" else None,
+            "ngrams": torch.zeros(config.num_ngrams, dtype=torch.int32) if has_characters else None,
+            "word_bytes": torch.zeros(config.num_word_bytes, dtype=torch.uint8) if is_text else None,
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table)
+        self.ngram_starts = AscendingNumbers(config.vocab_size + 1, config.num_ngrams + 1) if has_characters else None
+        self.word_starts = AscendingNumbers(config.num_words + 1, config.num_word_bytes + 1) if is_text else None
+        self.kept_buckets = None if kept is None else AscendingNumbers(kept, config.ngram_buckets, step=1)
+        self._token_options = (
+            None if is_text else TokenOptions(config.vocab_size, config.word_ngrams, config.ngram_buckets)
+        )
         self.post_init()
 
     @torch.no_grad()
@@ -316,7 +327,7 @@ class BagModel(BagPreTrainedModel):
             lengths = {"shortest": config.shortest_ngram, "longest": config.longest_ngram}
             starts, found = character_ngrams(words, **lengths, buckets=config.ngram_buckets)
             self.ngrams = found.to(self.device)
-            self.ngram_starts = AscendingNumbers(count=len(starts), limit=len(found) + 1).to(self.device)
+            self.ngram_starts = AscendingNumbers(len(starts), len(found) + 1).to(self.device)
             self.ngram_starts.fill(starts)
             config.num_ngrams = len(found)
 
@@ -345,80 +356,86 @@ class BagModel(BagPreTrainedModel):
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
         batch, steps = given.shape[:2]
-        real = None if attention_mask is None else mask_of_inputs(attention_mask, batch, steps)
-        if real is None or bool(real.all()):
-            real, lengths = None, torch.full((batch,), steps, device=given.device)
-        else:
-            real = real.bool()
-            lengths = real.sum(1)
+        if attention_mask is not None:
+            attention_mask = mask_of_inputs(attention_mask, batch, steps)
         # 2. Add up what occurs in each text.
         if inputs_embeds is not None:
-            vectors = inputs_embeds if real is None else inputs_embeds * real[..., None]
-            hidden = vectors.sum(1) / lengths.clamp(min=1)[:, None]
+            real = given.new_ones(batch, steps) if attention_mask is None else attention_mask.bool().to(given.dtype)
+            hidden = (given * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)
         else:
-            ids = cast(torch.Tensor, input_ids)
-            check_input_ids(ids, self.config.vocab_size)
-            ids = ids.reshape(-1) if real is None else ids[real]
-            hidden = self.mean(*self.features(ids.long(), lengths))
+            ids = self._checked(given)
+            if attention_mask is None or bool(attention_mask.all()):
+                hidden = self.mean(*self.features(ids.reshape(-1), np.full(batch, steps)))
+            else:
+                is_real = attention_mask.bool().numpy(force=True)
+                hidden = self.mean(*self.features(ids[is_real], is_real.sum(1)))
         return BaseModelOutputWithPooling(last_hidden_state=hidden[:, None], pooler_output=hidden)
 
-    def features(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """List what occurs in texts whose ids lie end to end: the rows, (F,), and where each text's begin, (B,)."""
-        if self.config.units == "bytes":
-            return self._text_features(ids, lengths)
-        return self._token_features(ids, lengths, word_ngrams=self.config.word_ngrams)
+    def _checked(self, input_ids: torch.Tensor) -> np.ndarray:
+        # Read without sign, a negative id is the largest of all: one look at the ids finds both kinds of wrong ones.
+        size = self.config.vocab_size
+        ids = input_ids.numpy(force=True)
+        if ids.dtype == np.int64 and ids.size > 0 and ids.view(np.uint64).max() < size:
+            return ids
+        check_input_ids(input_ids.cpu(), size)
+        return ids.astype(np.int64)
 
-    def _token_features(
-        self, ids: torch.Tensor, lengths: torch.Tensor, *, word_ngrams: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        config = self.config
-        return token_features(
-            ids,
-            lengths,
-            words=config.words_with_rows,
-            hashes=self._hashes(ids.device) if word_ngrams > 1 else None,
-            word_ngrams=word_ngrams,
-            buckets=config.ngram_buckets,
-            tables=(self.ngram_starts.numbers(), self.ngrams) if config.longest_ngram else None,
-            kept=self.kept_buckets.numbers() if config.num_kept_buckets is not None else None,
-        )
+    def features(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """List what occurs in texts whose ids lie end to end: where each text's rows begin, (B + 1,), and the rows."""
+        if self._token_options is not None:
+            return token_features(ids, lengths, self.token_tables, self._token_options)
+        # Padding that no mask covers is no byte of a text: it counts as the space between words.
+        texts = np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        return text_features(texts, starts, self.text_tables, self.text_options)
 
-    def mean(self, rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    def mean(self, begins: np.ndarray, rows: np.ndarray) -> torch.Tensor:
         """Return the weighted mean (B, D) of the rows of each text, zeros for a text without any."""
-        if isinstance(self.inputs, nn.Embedding):
-            vectors, places = self.inputs.weight, rows
+        inputs, weights = self.inputs, self.row_weights
+        device = inputs.weight.device if isinstance(inputs, nn.Embedding) else inputs.codes.device
+        found = torch.from_numpy(rows.astype(np.int64, copy=False)).to(device)
+        if len(begins) == 2:  # plain look-ups take half the time of `embedding_bag`
+            vectors = inputs.weight.index_select(0, found) if isinstance(inputs, nn.Embedding) else inputs(found)
+            if weights is None:
+                return vectors.mean(0, keepdim=True) if len(rows) else vectors.sum(0, keepdim=True)
+            counting = weights.index_select(0, found)[None]
+            return counting @ vectors / counting.sum().clamp(min=torch.finfo(counting.dtype).tiny)
+        starts = torch.from_numpy(begins[:-1].astype(np.int64, copy=False)).to(device)
+        if isinstance(inputs, nn.Embedding):
+            vectors, places = inputs.weight, found
         else:
-            vectors, places = self.inputs(rows), torch.arange(len(rows), device=rows.device)
-        if self.config.weighting == "count":
+            vectors, places = inputs(found), torch.arange(len(rows), device=device)
+        if weights is None:
             return F.embedding_bag(places, vectors, starts, mode="mean")
-        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=self.row_weights[rows])
-        sizes = F.embedding_bag(rows, self.row_weights[:, None], starts, mode="sum")
+        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=weights[found])
+        sizes = F.embedding_bag(found, weights[:, None], starts, mode="sum")
         return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)
 
-    def _hashes(self, device: torch.device) -> torch.Tensor:
-        # Hashing the ids of each text anew would take longer than the rest of a forward.
-        return self._kept(
-            f"hashes on {device}", lambda: id_hashes(torch.arange(self.config.vocab_size, device=device))
-        )
+    @property
+    def token_tables(self) -> TokenTables:
+        """What is looked up for texts of tokens, on the CPU."""
+        return self._kept("token tables", self._make_token_tables)
 
-    def _text_features(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # Splitting and hashing bytes is work for the CPU, wherever the vectors are.
-        texts = ids.cpu().numpy()
-        # Padding that no mask covers is no byte of a text: it counts as the space between words.
-        texts = np.where(texts < BYTES, texts, ord(" ")).astype(np.uint8)
-        starts = np.concatenate([[0], np.cumsum(lengths.cpu().numpy())])
-        begins, rows = text_features(texts, starts, self.text_tables, self.text_options)
-        found = (torch.from_numpy(part.astype(np.int64)).to(ids.device) for part in (rows, begins[:-1]))
-        return next(found), next(found)
+    def _make_token_tables(self) -> TokenTables:
+        starts, kept = (None if part is None else part.numbers() for part in (self.ngram_starts, self.kept_buckets))
+        ngrams = None if self.ngrams is None else self.ngrams.numpy(force=True)
+        config = self.config
+        hashes = id_hashes(config.vocab_size if config.word_ngrams > 1 else 0)
+        return TokenTables(hashes, starts, ngrams, None if kept is None else bucket_rows(kept, config.ngram_buckets))
 
-    def bucket_rows(self) -> np.ndarray:
-        """Return the place of each bucket among those that were kept, -1 where it was not, int32; empty if all are."""
-        if self.config.num_kept_buckets is None:
-            return np.zeros(0, dtype=np.int32)
-        places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
-        kept = self.kept_buckets.numbers().cpu().numpy()
-        places[kept] = np.arange(len(kept))
-        return places
+    @property
+    def device(self) -> torch.device:
+        """Where the vectors are; a quantized bag has no parameter that transformers' own property could ask."""
+        return self._numbers.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the vectors' numbers."""
+        return self._numbers.dtype
+
+    @property
+    def _numbers(self) -> torch.Tensor:
+        return self.inputs.weight if isinstance(self.inputs, nn.Embedding) else self.inputs.centroids
 
     def word_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """List what each id of units "tokens" stands for.
@@ -427,10 +444,10 @@ class BagModel(BagPreTrainedModel):
             int64, (V + 1,): where the rows of each id begin in the next; int32: its own row and those of its character
             n-grams; int32, (V,): its hash, which those of word n-grams are made of.
         """
-        ids = torch.arange(self.config.vocab_size, device=self.device)
-        rows, starts = self._token_features(ids, torch.ones_like(ids), word_ngrams=1)
-        begins = np.append(starts.cpu().numpy(), len(rows))
-        return begins, rows.cpu().numpy().astype(np.int32), id_hashes(ids).cpu().numpy().astype(np.int32)
+        size = self.config.vocab_size
+        options = cast(TokenOptions, self._token_options)._replace(word_ngrams=1)
+        begins, rows = token_features(np.arange(size), np.ones(size, dtype=np.int64), self.token_tables, options)
+        return begins, rows.astype(np.int32), id_hashes(size).astype(np.int32)
 
     @property
     def text_options(self) -> TextOptions:
@@ -451,9 +468,9 @@ class BagModel(BagPreTrainedModel):
         return self._kept("text tables", self._make_text_tables)
 
     def _make_text_tables(self) -> TextTables:
-        kept = self.kept_buckets.numbers().cpu().numpy() if self.config.num_kept_buckets is not None else None
-        words = self.word_bytes.cpu().numpy(), self.word_starts.numbers().cpu().numpy()
-        return text_tables(*words, kept)
+        kept = None if self.kept_buckets is None else self.kept_buckets.numbers()
+        words, starts = cast(torch.Tensor, self.word_bytes), cast(AscendingNumbers, self.word_starts)
+        return text_tables(words.numpy(force=True), starts.numbers(), kept)
 
 
 class BagForSequenceClassification(BagPreTrainedModel):

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ...models.heads.classification import sequence_loss
-from ...models.words.bag import BagForSequenceClassification
-from .bag_corpus import BagCorpus, BagTargets, owners_of
+from ...models.words.bag import BagForSequenceClassification, BagModel
+from ...models.words.bag_ngrams import bucket_rows
+from .bag_corpus import BagCorpus, BagTargets
 
 Rates = tuple[float, float]  # learning rates at the beginning and at the end
 
@@ -78,7 +79,7 @@ class NumbaBagEngine:
             word_starts=corpus.word_starts,
             word_rows=corpus.word_rows,
             hashes=corpus.hashes,
-            bucket_rows=bag.bucket_rows(),
+            bucket_rows=_bucket_rows(bag),
             row_weights=bag.row_weights.numpy() if weighted else np.zeros(0, np.float32),
             words=config.words_with_rows,
             buckets=max(config.ngram_buckets, 1),
@@ -134,6 +135,13 @@ class NumbaBagEngine:
         return total / max(count, 1)
 
 
+def _bucket_rows(bag: BagModel) -> np.ndarray:
+    """Return the place of each bucket among those that were kept, -1 for the others; empty if all are."""
+    if bag.kept_buckets is None:
+        return np.zeros(0, dtype=np.int32)
+    return bucket_rows(bag.kept_buckets.numpy(force=True), bag.config.ngram_buckets).astype(np.int32)
+
+
 class TorchBagEngine:
     """Steps over a few texts at once, on any device that torch knows."""
 
@@ -167,8 +175,8 @@ class TorchBagEngine:
     def _step(self, texts: np.ndarray, rate: float) -> Tensor:
         bag, rows_of = self.model.model, self.model.model.inputs.get_parameter("weight")
         with torch.no_grad():
-            rows, starts = self.corpus.features(bag, texts)
-            hidden = bag.mean(rows, starts)
+            begins, found = self.corpus.features(bag, texts)
+            hidden = bag.mean(begins, found)
         hidden.requires_grad_()
         labels = self.labels[torch.from_numpy(texts).to(self.device)]
         loss = sequence_loss(self.model.scores(hidden), labels, self.problem_type, 1)
@@ -180,7 +188,8 @@ class TorchBagEngine:
             for parameter, gradient in zip(parameters, gradients[1:], strict=True):
                 parameter -= rate * gradient
             # By hand: the gradient of a matrix of a million rows would be as large, and zero nearly everywhere.
-            owners = owners_of(rows, starts)
+            rows = torch.from_numpy(found.astype(np.int64)).to(self.device)
+            owners = torch.repeat_interleave(torch.from_numpy(np.diff(begins)).to(self.device))
             weights = bag.row_weights[rows] if bag.config.weighting == "tfidf" else hidden.new_ones(len(rows))
             totals = hidden.new_zeros(len(texts)).index_add(0, owners, weights)
             shares = weights / totals.clamp(min=torch.finfo(hidden.dtype).tiny)[owners]
