@@ -103,7 +103,10 @@ def test_a_saved_model_answers_the_same_to_the_bit(name, tmp_path):
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path)
     texts = list(ANSWERS[name]["predictions"])
     assert again.predict(texts, k=-1) == model.predict(texts, k=-1)
-    both = [made(**AutoTokenizer.from_pretrained(tmp_path)(texts, padding=True, return_tensors="pt")) for made in (model, again)]
+    both = [
+        made(**AutoTokenizer.from_pretrained(tmp_path)(texts, padding=True, return_tensors="pt"))
+        for made in (model, again)
+    ]
     assert torch.equal(both[0].logits, both[1].logits)
     classify = pipeline("text-classification", model=str(tmp_path), top_k=None)
     for text, found in zip(texts, classify(texts), strict=True):

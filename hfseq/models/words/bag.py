@@ -37,6 +37,7 @@ from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids,
 from ..calls import model_call
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
+from .ascending import AscendingNumbers
 from .bag_config import BYTES as BYTES
 from .bag_config import BagConfig
 from .bag_ngrams import TokenOptions, TokenTables, id_hashes, path_scores, token_features
@@ -69,7 +70,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             init.zeros_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, QuantizedRows):
+        elif isinstance(module, QuantizedRows | AscendingNumbers):
             module.start()
         elif isinstance(module, BagModel):
             module.start_tables()
@@ -78,7 +79,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what `make` computes from the tables, computed anew only after they changed."""
-        state = [(table, 0 if table.is_inference() else table._version) for table in self.buffers(recurse=False)]
+        state = [(table, 0 if table.is_inference() else table._version) for table in self.buffers()]
         held = self._computed.get(name)
         # The tables themselves are held: the address of one that is gone may be that of the next.
         if held is None or any(a is not b or v != w for (a, v), (b, w) in zip(held[0], state, strict=True)):
@@ -99,7 +100,10 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def check_tables(self, *, is_strict: bool = True) -> None:
         """Refuse tables that would lead out of their arrays and, if strict, weights of rows that are no weights."""
         tables = {name.rpartition(".")[2]: table for name, table in self.named_buffers() if not table.is_meta}
-        wrong = find_wrong(tables, self.config.ngram_buckets)
+        lists = {
+            name.rpartition(".")[2]: part for name, part in self.named_modules() if isinstance(part, AscendingNumbers)
+        }
+        wrong = find_wrong(tables, lists, self.config.ngram_buckets)
         if wrong:
             raise ValueError(f"The checkpoint's {', '.join(wrong)} hold numbers out of range: save it anew.")
         weights = tables.get("row_weights")
@@ -116,19 +120,19 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     Attributes:
         inputs: The vectors of words, then of the buckets of n-grams.
         row_weights: (R,), what each feature counts, with TF-IDF.
-        ngram_starts: (V + 1,), units "tokens" with character n-grams: where each word's begin in `ngrams`.
+        ngram_starts: V + 1, units "tokens" with character n-grams: where each word's begin in `ngrams`.
         ngrams: int32: their buckets.
         word_bytes: uint8, units "bytes": the words of the dictionary, end to end.
-        word_starts: (words + 1,): where each begins.
-        kept_buckets: int32, (K,), ascending: the buckets that have a row, if not all have.
+        word_starts: words + 1: where each begins.
+        kept_buckets: K, each once: the buckets that have a row, if not all have.
     """
 
     row_weights: torch.Tensor | None
-    ngram_starts: torch.Tensor | None
+    ngram_starts: AscendingNumbers | None
     ngrams: torch.Tensor | None
     word_bytes: torch.Tensor | None
-    word_starts: torch.Tensor | None
-    kept_buckets: torch.Tensor | None
+    word_starts: AscendingNumbers | None
+    kept_buckets: AscendingNumbers | None
 
     def __init__(self, config: BagConfig) -> None:
         super().__init__(config)
@@ -145,14 +149,14 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         has_characters = config.longest_ngram > 0 and not is_text
         tables = {
             "row_weights": torch.ones(rows) if config.weighting == "tfidf" else None,
-            "ngram_starts": torch.zeros(config.vocab_size + 1, dtype=torch.long) if has_characters else None,
             "ngrams": torch.zeros(config.num_ngrams, dtype=torch.int32) if has_characters else None,
             "word_bytes": torch.zeros(config.num_word_bytes, dtype=torch.uint8) if is_text else None,
-            "word_starts": torch.zeros(config.num_words + 1, dtype=torch.long) if is_text else None,
-            "kept_buckets": None if kept is None else torch.arange(kept, dtype=torch.int32),
         }
         for name, table in tables.items():
             self.register_buffer(name, table)
+        self.ngram_starts = AscendingNumbers(config.vocab_size + 1, config.num_ngrams + 1) if has_characters else None
+        self.word_starts = AscendingNumbers(config.num_words + 1, config.num_word_bytes + 1) if is_text else None
+        self.kept_buckets = None if kept is None else AscendingNumbers(kept, config.ngram_buckets, step=1)
         self._token_options = (
             None if is_text else TokenOptions(config.vocab_size, config.word_ngrams, config.ngram_buckets)
         )
@@ -164,10 +168,17 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         for name, table in self.named_buffers(recurse=False):
             if name == "row_weights":
                 init.ones_(table)
-            elif name == "kept_buckets":
-                init.copy_(table, torch.arange(len(table), dtype=table.dtype))
             else:
                 init.zeros_(table)
+
+    @torch.no_grad()
+    def fill_table(self, name: str, values: np.ndarray | torch.Tensor) -> None:
+        """Write one of the tables, whether it is packed or not."""
+        table = getattr(self, name)
+        if isinstance(table, AscendingNumbers):
+            table.fill(values)
+        else:
+            table.copy_(torch.as_tensor(values))
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the vectors of words and buckets."""
@@ -202,7 +213,9 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         if config.longest_ngram:
             lengths = {"shortest": config.shortest_ngram, "longest": config.longest_ngram}
             starts, found = character_ngrams(words, **lengths, buckets=config.ngram_buckets)
-            self.ngram_starts, self.ngrams = starts.to(self.device), found.to(self.device)
+            self.ngrams = found.to(self.device)
+            self.ngram_starts = AscendingNumbers(len(starts), len(found) + 1).to(self.device)
+            self.ngram_starts.fill(starts)
             config.num_ngrams = len(found)
 
     @model_call()
@@ -297,9 +310,8 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         return self._kept("token tables", self._make_token_tables)
 
     def _make_token_tables(self) -> TokenTables:
-        starts, ngrams = (
-            None if table is None else table.numpy(force=True) for table in (self.ngram_starts, self.ngrams)
-        )
+        starts = None if self.ngram_starts is None else self.ngram_starts.numbers()
+        ngrams = None if self.ngrams is None else self.ngrams.numpy(force=True)
         hashes = id_hashes(self.config.vocab_size if self.config.word_ngrams > 1 else 0)
         return TokenTables(hashes, starts, ngrams, self.bucket_rows())
 
@@ -322,7 +334,7 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         if self.kept_buckets is None:
             return np.zeros(0, dtype=np.int32)
         places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
-        kept = self.kept_buckets.cpu().numpy()
+        kept = self.kept_buckets.numbers()
         places[kept] = np.arange(len(kept))
         return places
 
@@ -357,9 +369,9 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         return self._kept("text tables", self._make_text_tables)
 
     def _make_text_tables(self) -> TextTables:
-        kept = None if self.kept_buckets is None else self.kept_buckets.cpu().numpy()
-        words, starts = (cast(torch.Tensor, table).cpu().numpy() for table in (self.word_bytes, self.word_starts))
-        return text_tables(words, starts, kept)
+        kept = None if self.kept_buckets is None else self.kept_buckets.numbers().astype(np.int32)
+        words, starts = cast(torch.Tensor, self.word_bytes), cast(AscendingNumbers, self.word_starts)
+        return text_tables(words.numpy(force=True), starts.numbers(), kept)
 
 
 class BagForSequenceClassification(LabelsTextsMixin, BagPreTrainedModel):

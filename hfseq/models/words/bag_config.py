@@ -5,6 +5,7 @@ from typing import Literal, cast
 from huggingface_hub.dataclasses import strict
 
 from ..configs import SequenceConfig, bounded
+from .quantized_rows import whole_pieces
 
 _MOST_ROWS = 100_000_000
 BYTES = 256  # the ids of the bytes; padding has the next one
@@ -85,6 +86,10 @@ class BagConfig(SequenceConfig):
         """Check that a row is not cut into more pieces than it has numbers."""
         if self.row_codes > self.hidden_size:
             raise ValueError(f"row_codes={self.row_codes} is more than hidden_size={self.hidden_size}")
+        if self.row_codes and self.row_codes != (pieces := whole_pieces(self.hidden_size, self.row_codes)):
+            raise ValueError(
+                f"row_codes={self.row_codes} leaves pieces of hidden_size={self.hidden_size} empty: set {pieces}"
+            )
         if self.norm_codes and not self.row_codes:
             raise ValueError("norm_codes=True needs row_codes, which is 0")
 

@@ -55,12 +55,18 @@ class LabelsTextsMixin:
         most = k if k > 0 else self.config.num_labels
         if not texts:
             return []
-        flat = torch.frombuffer(bytearray(b"".join(texts) or b" "), dtype=torch.uint8).long().to(self.classifier.weight.device)
+        flat = (
+            torch.frombuffer(bytearray(b"".join(texts) or b" "), dtype=torch.uint8)
+            .long()
+            .to(self.classifier.weight.device)
+        )
         lengths = torch.tensor([len(text) for text in texts], device=flat.device)
         rows, starts = self.model.features(flat[: int(lengths.sum())], lengths)
         scores = self.scores(self.model.mean(rows, starts)).float()
         several = self.config.problem_type == "multi_label_classification"
-        chances, labels = (scores.sigmoid() if several else scores.softmax(-1)).sort(dim=-1, descending=True, stable=True)
+        chances, labels = (scores.sigmoid() if several else scores.softmax(-1)).sort(
+            dim=-1, descending=True, stable=True
+        )
         sizes = torch.diff(starts, append=starts.new_tensor([len(rows)])).tolist()
         pairs = zip(labels[:, :most].tolist(), chances[:, :most].tolist(), sizes, strict=True)
         return [
@@ -103,7 +109,9 @@ class GivesVectorsMixin:
         encoded = self._encoded(text)
         if self.config.ends_texts:
             flat = torch.tensor(list(encoded), dtype=torch.long, device=self.word_bytes.device)
-            return self.mean(*self.features(flat, torch.tensor([len(flat)], device=self.word_bytes.device)))[0].numpy(force=True)
+            return self.mean(*self.features(flat, torch.tensor([len(flat)], device=self.word_bytes.device)))[0].numpy(
+                force=True
+            )
         vectors = [self._word_vector(word) for word in encoded.split()]
         units = [vector / length for vector in vectors if (length := np.linalg.norm(vector)) > 0]
         return np.mean(units, axis=0) if units else np.zeros(self.config.hidden_size, dtype=np.float32)
@@ -129,7 +137,9 @@ def _lowered(text: str) -> bytes:
 
 def _check_bytes(config: Any, method: str, instead: str) -> None:
     if config.units != "bytes":
-        raise ValueError(f"units={config.units!r}: {method} splits the bytes of a text, and this bag reads token ids; use {instead}.")
+        raise ValueError(
+            f"units={config.units!r}: {method} splits the bytes of a text, and this bag reads token ids; use {instead}."
+        )
 
 
 class _Held(NamedTuple):
