@@ -54,9 +54,7 @@ def _faiss(vectors: np.ndarray) -> Search:
 
 
 def _too_few(library: str, count: int) -> RuntimeError:
-    return RuntimeError(
-        f"{library} reached fewer than {count} rows from a query: take backend='exact' or a smaller k."
-    )
+    return RuntimeError(f"{library} reached fewer than {count} rows: take a smaller k, or backend='exact'.")
 
 
 APPROXIMATE: dict[str, Callable[[np.ndarray], Search]] = {"hnswlib": _hnswlib, "faiss": _faiss}

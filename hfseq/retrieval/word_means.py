@@ -96,10 +96,8 @@ def check_direction(direction: np.ndarray, width: int) -> np.ndarray:
     axis = np.asarray(direction, dtype=np.float32)
     length = float(np.linalg.norm(axis))
     if axis.shape != (width,) or not 0 < length < np.inf:
-        given = f"of shape {axis.shape} and length {length:g}"
-        raise ValueError(
-            f"direction must be ({width},) finite numbers as common_direction gives them, got one {given}."
-        )
+        given = f"one of shape {axis.shape} and length {length:g}"
+        raise ValueError(f"direction must be what common_direction gives, ({width},), got {given}.")
     return axis / length
 
 
