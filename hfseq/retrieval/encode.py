@@ -22,7 +22,6 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModel,
-    AutoModelForSequenceClassification,
     Pipeline,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -33,7 +32,7 @@ from ..models.base import load_with_weights_checked
 from ..models.heads.pooling import SequencePooling
 from ..models.words.similarity import divide_rows
 from ..models.words.word2vec import Word2VecModel
-from ..registry import FAMILIES
+from ..registry import AUTO_CLASSES, FAMILIES
 from ..settings import check_known
 from ..tokenization.files import load_tokenizer
 from ..training.batching import PaddingCollator
@@ -82,7 +81,7 @@ def encode(
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} has no room for a text: use 1 or more.")
     strings = text_list(texts)
-    loaded, tokenizer = with_tokenizer(model, tokenizer, _auto_class(model, pooling))
+    loaded, tokenizer = with_tokenizer(model, tokenizer)
     _check_weighting(loaded, pooling, weighting, direction)
     with evaluating(loaded):
         if isinstance(loaded, Word2VecModel):
@@ -117,16 +116,16 @@ def common_direction(
 
 
 def with_tokenizer(
-    model: Source, tokenizer: PreTrainedTokenizerBase | None = None, auto: Any = AutoModel
+    model: Source, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a model and its tokenizer, loaded by an Auto class where a folder or a Hub id is given."""
+    """Return a model and its tokenizer, loaded where a folder or a Hub id is given."""
     if isinstance(model, Pipeline):
         tokenizer = model.tokenizer if tokenizer is None else tokenizer
         model = cast(PreTrainedModel, model.model)
     elif isinstance(model, str | os.PathLike):
         # Checked first: word vectors load the tokenizer beside them.
         tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
-        model = load_with_weights_checked(auto, model)
+        model = load_with_weights_checked(_auto_class(model), model)
     if not isinstance(model, PreTrainedModel):
         raise TypeError(f"model is a {type(model).__name__}: give a model, a pipeline, a folder or a Hub id.")
     tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
@@ -210,13 +209,14 @@ def _family(model: PreTrainedModel) -> str | None:
     return next((name for name, row in rows if row.config.model_type == model.config.model_type), None)
 
 
-def _auto_class(model: Source, pooling: str) -> Any:
-    """Choose the Auto class for a folder or Hub id: attention pooling is part of a classifier's head."""
-    if pooling == "attention" and isinstance(model, str | os.PathLike):
-        config = AutoConfig.from_pretrained(model, trust_remote_code=False)
-        if any(name.endswith("ForSequenceClassification") for name in config.architectures or ()):
-            return AutoModelForSequenceClassification
-    return AutoModel
+def _auto_class(source: str | os.PathLike[str]) -> Any:
+    """Choose the Auto class that loads the whole of a checkpoint of ours: attention pooling is part of its head."""
+    try:
+        names = AutoConfig.from_pretrained(source, trust_remote_code=False).architectures or ()
+    except (OSError, ValueError):
+        return AutoModel  # whose loading tells what is wrong
+    heads = [(task, head) for row in FAMILIES.values() for task, head in row.heads.items()]
+    return next((AUTO_CLASSES[task] for task, head in heads if head.__name__ in names), AutoModel)
 
 
 def _check_weighting(model: PreTrainedModel, pooling: str, weighting: str, direction: np.ndarray | None) -> None:

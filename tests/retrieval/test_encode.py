@@ -70,9 +70,11 @@ def test_every_family_gives_vectors_that_no_batch_changes(case):
 
 def test_models_that_count_are_refused(tmp_path):
     for label in ("ngram-kneser-ney", "hmm-tagger-viterbi"):
-        case = make_case(label, tmp_path)
+        case = make_case(label, tmp_path / label)
         with pytest.raises(ValueError, match="counts and has no hidden states to make a vector of: take a recurrent"):
             encode(case.model(), TEXTS, tokenizer=case.tokenizer())
+        with pytest.raises(ValueError, match="counts and has no hidden states"):
+            encode(case.saved(), TEXTS)
 
 
 # Sources
@@ -134,7 +136,7 @@ def test_attention_that_nobody_learnt_is_refused(label, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         encode(case.model(), TEXTS, tokenizer=case.tokenizer(), pooling="attention")
     if label == "lstm-language-plain":
-        with pytest.raises(ValueError, match="this LSTMModel has not learnt one"):
+        with pytest.raises(ValueError, match=message):
             encode(case.saved(), TEXTS, pooling="attention")
 
 
