@@ -105,8 +105,8 @@ def _sif_weights(model: Word2VecModel) -> np.ndarray:
     """Return a / (a + p(w)) for each id (V,); a word that was never counted has the weight 1."""
     counts = model.counts.cpu().numpy().astype(np.float64)
     words = counts[len(SPECIAL_TOKENS) :]
-    steps = np.unique(np.diff(words))
-    if len(words) > 1 and len(steps) == 1 and steps[0] in (0, -1):
+    # Vectors from a file have such counts: all 1, or N, N - 1 ... 1.
+    if len(words) > 1 and ((words == words[0]).all() or (words == np.arange(len(words), 0, -1)).all()):
         fault = "This model's counts only tell the order of its words, so SIF cannot weight them"
         raise ValueError(f"{fault}: set_vocabulary(tokenizer, counts) gives it counts, or train it with hfseq.")
     return _SMOOTHING / (_SMOOTHING + counts / counts.sum())
