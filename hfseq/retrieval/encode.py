@@ -121,7 +121,7 @@ def with_tokenizer(
     """Return a model and its tokenizer, loaded where a folder or a Hub id is given."""
     if isinstance(model, Pipeline):
         tokenizer = model.tokenizer if tokenizer is None else tokenizer
-        model = cast(PreTrainedModel, model.model)
+        model = model.model
     elif isinstance(model, str | os.PathLike):
         # Checked first: word vectors load the tokenizer beside them.
         tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer

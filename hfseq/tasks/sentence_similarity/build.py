@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...cards.table import markdown_table
 from ...evaluation.scores import compute_score
@@ -25,6 +26,7 @@ from ...retrieval.encode import common_direction, encode, with_tokenizer
 from .settings import CompareSettings
 
 Alike: TypeAlias = Callable[[list[str], list[str]], np.ndarray]
+Loaded: TypeAlias = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 _WORD = re.compile(r"\w+")
 
@@ -53,8 +55,14 @@ def peer_rows(reference: list[str], pairs: Dataset) -> Iterator[Row]:
 
 def encoder_rows(settings: CompareSettings, reference: list[str], pairs: Dataset) -> Iterator[Row]:
     """Measure the cosines of the vectors of each model."""
+    loaded: dict[str, Loaded] = {}  # a model that is there under several names is loaded once
     for name, encoder in settings.encoders.items():
-        yield _measured(name, _cosines(name, encoder, settings.batch_size, reference), pairs, is_peer=False)
+        source = encoder["model"]
+        if source not in loaded:
+            loaded[source] = _load(name, source)
+        options: dict[str, Any] = {key: value for key, value in encoder.items() if key != "model"}
+        options |= {"batch_size": settings.batch_size, "normalize": True}
+        yield _measured(name, _cosines(*loaded[source], options, reference), pairs, is_peer=False)
 
 
 def reference_texts(train: Dataset) -> list[str]:
@@ -95,15 +103,19 @@ def _measured(name: str, alike: Alike, pairs: Dataset, *, is_peer: bool) -> Row:
     return Row(name=name, is_peer=is_peer, spearman=spearman, ms_per_sentence=1000 * seconds / (2 * len(first)))
 
 
-def _cosines(name: str, encoder: dict[str, str], batch_size: int, reference: list[str]) -> Alike:
+def _load(name: str, source: str) -> Loaded:
     try:
-        model, tokenizer = with_tokenizer(encoder["model"])
+        return with_tokenizer(source)
     except (OSError, ValueError) as error:
-        given = f"compare.encoders: {name!r} has model={encoder['model']!r}, which is not loaded"
+        given = f"compare.encoders: {name!r} has model={source!r}, which is not loaded"
         raise ValueError(f"{given}. A folder must hold a finished run. {error}") from error
-    options: dict[str, Any] = {key: value for key, value in encoder.items() if key != "model"}
-    options |= {"tokenizer": tokenizer, "batch_size": batch_size, "normalize": True}
-    if encoder.get("weighting") == "sif":
+
+
+def _cosines(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, options: dict[str, Any], reference: list[str]
+) -> Alike:
+    options = {**options, "tokenizer": tokenizer}
+    if options.get("weighting") == "sif":
         options["direction"] = common_direction(model, reference, tokenizer=tokenizer)
 
     def alike(first: list[str], second: list[str]) -> np.ndarray:
