@@ -52,6 +52,9 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .models.conversion import load_torch as load_torch
     from .models.conversion import to_keras as to_keras
     from .models.conversion import to_torch as to_torch
+    from .retrieval.encode import common_direction as common_direction
+    from .retrieval.encode import encode as encode
+    from .retrieval.search_index import SearchIndex as SearchIndex
     from .tokenization import prompt_tokenizer as prompt_tokenizer
     from .tokenization import train_tokenizer as train_tokenizer
     from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
@@ -79,6 +82,8 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "insight.contexts": "ContextComparison compare_contexts",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",
+    "retrieval.encode": "common_direction encode",
+    "retrieval.search_index": "SearchIndex",
     "tokenization": "prompt_tokenizer train_tokenizer",
     "training.arguments": "SequenceTrainingArguments",
     "training.streams.trainer": "StreamTrainer StreamTrainingArguments",
