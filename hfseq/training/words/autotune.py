@@ -220,17 +220,19 @@ class Axis:
 def axes_of(model: Mapping[str, Any], training: Mapping[str, Any], num_texts: int) -> list[Axis]:
     """List what a search may choose beside the options that are given."""
     given = {**model, **training}
-    usual = {name: BagConfig.__dataclass_fields__[name].default for name in _VALUES if name not in _OF_TRAINING}
-    usual["learning_rate"] = BagTrainingArguments.__dataclass_fields__["learning_rate"].default
-    axes = [_ordered(name, values, usual[name]) for name, values in _VALUES.items() if name not in given]
+    axes = [
+        _ordered(name, values, getattr(BagTrainingArguments if name in _OF_TRAINING else BagConfig, name))
+        for name, values in _VALUES.items()
+        if name not in given
+    ]
     if not given.keys() & {*_CHARACTERS}:
         lengths = [dict(zip(_CHARACTERS, pair, strict=True)) for pair in ((3, 0), (2, 4), (3, 6))]
         axes.append(Axis(lengths, start=0, is_ordered=False))
     if "weighting" not in given:
         axes.append(Axis([{"weighting": "count"}, {"weighting": "tfidf"}], start=0))
-    if not given.get("num_train_epochs") and given.get("max_steps", -1) <= 0:
+    if "num_train_epochs" not in given and given.get("max_steps", -1) <= 0:
         epochs = usual_epochs(num_texts)
-        axes.append(_ordered("num_train_epochs", [max(1.0, round(share * epochs)) for share in _EPOCHS], epochs))
+        axes.append(_ordered("num_train_epochs", [max(1, round(share * epochs)) for share in _EPOCHS], int(epochs)))
     if given.get("ngram_buckets") == 0:  # there is no room for n-grams
         axes = [axis for axis in axes if not axis.values[0].keys() & {"word_ngrams", *_CHARACTERS}]
     return axes
@@ -292,7 +294,7 @@ class Proposals:
         return options
 
     def _setting(self, options: Options, name: str) -> Any:
-        return {**self.given, **options}.get(name, BagConfig.__dataclass_fields__[name].default)
+        return {**self.given, **options}.get(name, getattr(BagConfig, name))
 
     def _fits(self, options: Options) -> bool:
         if self._most_numbers is None:
@@ -309,7 +311,7 @@ class _Bench:
     ) -> None:
         self.make_bag, self.model, self.training = make_bag, model, training
         self.train_dataset, self.eval_dataset = train_dataset, eval_dataset
-        bag = make_bag(**{**model, "hidden_size": 1})  # for what all have in common
+        bag = make_bag(**{"hidden_size": 1, **model})  # for what all have in common
         self.words = bag.config.words_with_rows
         self.problem_type = problem_type_of(bag.config, torch.tensor(train_dataset["labels"][:1]))
 
