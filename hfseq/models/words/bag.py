@@ -44,11 +44,12 @@ from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
+from .ascending import AscendingNumbers
 from .bag_ngrams import id_hashes, path_scores, token_features
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused_words import text_features
-from .quantized_rows import QuantizedRows
+from .quantized_rows import QuantizedRows, whole_pieces
 from .tables import label_paths
 
 _MOST_ROWS = 100_000_000
@@ -130,6 +131,10 @@ class BagConfig(SequenceConfig):
         """Check that a row is not cut into more pieces than it has numbers."""
         if self.row_codes > self.hidden_size:
             raise ValueError(f"row_codes={self.row_codes} is more than hidden_size={self.hidden_size}")
+        if self.row_codes and self.row_codes != (pieces := whole_pieces(self.hidden_size, self.row_codes)):
+            raise ValueError(
+                f"row_codes={self.row_codes} leaves pieces of hidden_size={self.hidden_size} empty: set {pieces}"
+            )
         if self.norm_codes and not self.row_codes:
             raise ValueError("norm_codes=True needs row_codes, which is 0")
 
@@ -178,7 +183,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             init.zeros_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, QuantizedRows):
+        elif isinstance(module, QuantizedRows | AscendingNumbers):
             module.start()
         elif isinstance(module, BagModel):
             module.start_tables()
@@ -187,7 +192,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what `make` computes from the tables, computed anew only after they changed."""
-        state = [(table, 0 if table.is_inference() else table._version) for table in self.buffers(recurse=False)]
+        state = [(table, 0 if table.is_inference() else table._version) for table in self.buffers()]
         held = self._computed.get(name)
         # The tables themselves are held: the address of one that is gone may be that of the next.
         if held is None or any(a is not b or v != w for (a, v), (b, w) in zip(held[0], state, strict=True)):
@@ -208,7 +213,8 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def check_tables(self, *, is_strict: bool = True) -> None:
         """Refuse tables that would lead out of their arrays and, if strict, weights of rows that are no weights."""
         tables = {name.rpartition(".")[2]: table for name, table in self.named_buffers() if not table.is_meta}
-        wrong = find_wrong(tables, self.config.ngram_buckets)
+        lists = {name.rpartition(".")[2]: part for name, part in self.named_modules() if hasattr(part, "numbers")}
+        wrong = find_wrong(tables, lists, self.config.ngram_buckets)
         if wrong:
             raise ValueError(f"The checkpoint's {', '.join(wrong)} hold numbers out of range: save it anew.")
         weights = tables.get("row_weights")
@@ -225,19 +231,16 @@ class BagModel(BagPreTrainedModel):
     Attributes:
         inputs: The vectors of words, then of the buckets of n-grams.
         row_weights: (R,), what each feature counts, with TF-IDF.
-        ngram_starts: (V + 1,), units "tokens" with character n-grams: where each word's begin in `ngrams`.
+        ngram_starts: V + 1, units "tokens" with character n-grams: where each word's begin in `ngrams`.
         ngrams: int32: their buckets.
         word_bytes: uint8, units "bytes": the words of the dictionary, end to end.
-        word_starts: (words + 1,): where each begins.
-        kept_buckets: int32, (K,), ascending: the buckets that have a row, if not all have.
+        word_starts: words + 1: where each begins.
+        kept_buckets: K, each once: the buckets that have a row, if not all have.
     """
 
     row_weights: torch.Tensor
-    ngram_starts: torch.Tensor
     ngrams: torch.Tensor
     word_bytes: torch.Tensor
-    word_starts: torch.Tensor
-    kept_buckets: torch.Tensor
 
     def __init__(self, config: BagConfig) -> None:
         super().__init__(config)
@@ -253,12 +256,12 @@ class BagModel(BagPreTrainedModel):
             self.register_buffer("row_weights", torch.ones(rows))
         if config.units == "bytes":
             self.register_buffer("word_bytes", torch.zeros(config.num_word_bytes, dtype=torch.uint8))
-            self.register_buffer("word_starts", torch.zeros(config.num_words + 1, dtype=torch.long))
+            self.word_starts = AscendingNumbers(count=config.num_words + 1, limit=config.num_word_bytes + 1)
         elif config.longest_ngram:
-            self.register_buffer("ngram_starts", torch.zeros(config.vocab_size + 1, dtype=torch.long))
+            self.ngram_starts = AscendingNumbers(count=config.vocab_size + 1, limit=config.num_ngrams + 1)
             self.register_buffer("ngrams", torch.zeros(config.num_ngrams, dtype=torch.int32))
         if config.num_kept_buckets is not None:
-            self.register_buffer("kept_buckets", torch.arange(config.num_kept_buckets, dtype=torch.int32))
+            self.kept_buckets = AscendingNumbers(count=config.num_kept_buckets, limit=config.ngram_buckets, step=1)
         self.post_init()
 
     @torch.no_grad()
@@ -267,10 +270,17 @@ class BagModel(BagPreTrainedModel):
         for name, table in self.named_buffers(recurse=False):
             if name == "row_weights":
                 init.ones_(table)
-            elif name == "kept_buckets":
-                init.copy_(table, torch.arange(len(table), dtype=table.dtype))
             else:
                 init.zeros_(table)
+
+    @torch.no_grad()
+    def fill_table(self, name: str, values: np.ndarray | torch.Tensor) -> None:
+        """Write one of the tables, whether it is packed or not."""
+        table = getattr(self, name)
+        if isinstance(table, AscendingNumbers):
+            table.fill(values)
+        else:
+            table.copy_(torch.as_tensor(values))
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the vectors of words and buckets."""
@@ -305,7 +315,9 @@ class BagModel(BagPreTrainedModel):
         if config.longest_ngram:
             lengths = {"shortest": config.shortest_ngram, "longest": config.longest_ngram}
             starts, found = character_ngrams(words, **lengths, buckets=config.ngram_buckets)
-            self.ngram_starts, self.ngrams = starts.to(self.device), found.to(self.device)
+            self.ngrams = found.to(self.device)
+            self.ngram_starts = AscendingNumbers(count=len(starts), limit=len(found) + 1).to(self.device)
+            self.ngram_starts.fill(starts)
             config.num_ngrams = len(found)
 
     @model_call()
@@ -367,8 +379,8 @@ class BagModel(BagPreTrainedModel):
             hashes=self._hashes(ids.device) if word_ngrams > 1 else None,
             word_ngrams=word_ngrams,
             buckets=config.ngram_buckets,
-            tables=(self.ngram_starts, self.ngrams) if config.longest_ngram else None,
-            kept=self.kept_buckets if config.num_kept_buckets is not None else None,
+            tables=(self.ngram_starts.numbers(), self.ngrams) if config.longest_ngram else None,
+            kept=self.kept_buckets.numbers() if config.num_kept_buckets is not None else None,
         )
 
     def mean(self, rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
@@ -404,7 +416,7 @@ class BagModel(BagPreTrainedModel):
         if self.config.num_kept_buckets is None:
             return np.zeros(0, dtype=np.int32)
         places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
-        kept = self.kept_buckets.cpu().numpy()
+        kept = self.kept_buckets.numbers().cpu().numpy()
         places[kept] = np.arange(len(kept))
         return places
 
@@ -439,8 +451,8 @@ class BagModel(BagPreTrainedModel):
         return self._kept("text tables", self._make_text_tables)
 
     def _make_text_tables(self) -> TextTables:
-        kept = self.kept_buckets.cpu().numpy() if self.config.num_kept_buckets is not None else None
-        words = self.word_bytes.cpu().numpy(), self.word_starts.cpu().numpy()
+        kept = self.kept_buckets.numbers().cpu().numpy() if self.config.num_kept_buckets is not None else None
+        words = self.word_bytes.cpu().numpy(), self.word_starts.numbers().cpu().numpy()
         return text_tables(*words, kept)
 
 
