@@ -40,6 +40,7 @@ from ..heads.classification import problem_type_of, sequence_loss
 from .bag_config import BYTES as BYTES
 from .bag_config import BagConfig
 from .bag_ngrams import TokenOptions, TokenTables, id_hashes, path_scores, token_features
+from .bag_predict import GivesVectorsMixin, LabelsTextsMixin
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused_words import text_features
@@ -109,7 +110,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             )
 
 
-class BagModel(BagPreTrainedModel):
+class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     """The mean of a text's features: one vector a text.
 
     Attributes:
@@ -361,7 +362,7 @@ class BagModel(BagPreTrainedModel):
         return text_tables(words, starts, kept)
 
 
-class BagForSequenceClassification(BagPreTrainedModel):
+class BagForSequenceClassification(LabelsTextsMixin, BagPreTrainedModel):
     """One label, several labels or numbers for a text, from the mean of its features.
 
     Attributes:
