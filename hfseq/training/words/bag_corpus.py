@@ -134,7 +134,7 @@ def fit_row_weights(bag: BagModel, corpus: BagCorpus) -> None:
     frequencies = corpus.frequencies(bag, once_a_text=True)
     weights = np.log((1 + len(corpus)) / (1 + frequencies))
     weights[frequencies == 0] = 0
-    bag.row_weights.copy_(torch.from_numpy(weights))
+    bag.get_buffer("row_weights").copy_(torch.from_numpy(weights))
 
 
 @dataclass(frozen=True)
