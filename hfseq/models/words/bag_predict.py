@@ -127,7 +127,9 @@ def _lowered(text: str) -> bytes:
 
 def _check_bytes(config: Any, method: str, instead: str) -> None:
     if config.units != "bytes":
-        raise ValueError(f"units={config.units!r}: {method} splits the bytes of a text, and this bag reads token ids; use {instead}.")
+        raise ValueError(
+            f"units={config.units!r}: {method} splits the bytes of a text, and this bag reads token ids; use {instead}."
+        )
 
 
 class _Held(NamedTuple):

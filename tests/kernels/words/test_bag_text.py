@@ -118,12 +118,17 @@ def test_pruned_buckets_leave_no_row(made):
     tables = plain.text_tables(*flat(["a"]), np.zeros(0, dtype=np.int32))
     options = plain.TextOptions(2, 3, 2, 100)
     assert made.text_features(*flat(["a b"]), tables, options)[1].tolist() == [0]
-    assert made.text_vectors(*flat(["b", ""]), tables, options, np.ones((1, 2), np.float32)).tolist() == [[0, 0], [0, 0]]
+    assert made.text_vectors(*flat(["b", ""]), tables, options, np.ones((1, 2), np.float32)).tolist() == [
+        [0, 0],
+        [0, 0],
+    ]
 
 
 @BOTH
 def test_words_are_counted_in_the_order_they_come(made):
-    numbers, starts, words, word_starts, counts = made.split_texts(*flat(["b a", "", "__label__x a\n b"]), True, b"__label__")
+    numbers, starts, words, word_starts, counts = made.split_texts(
+        *flat(["b a", "", "__label__x a\n b"]), True, b"__label__"
+    )
     assert numbers.tolist() == [0, 1, 2, 2, 1, 0, 2] and starts.tolist() == [0, 3, 4, 7]
     assert bytes(words) == b"ba</s>" and word_starts.tolist() == [0, 1, 2, 6] and counts.tolist() == [2, 2, 3]
 
