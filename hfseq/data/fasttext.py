@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from ..models.artifacts import UnsafeArtifactError
+from ..models.words.ascending import pack
 from ..models.words.bag import BYTES, BagConfig, BagForSequenceClassification, BagModel
 from ..models.words.bag_text import Codes
 from ..tokenization import train_tokenizer
@@ -169,9 +170,10 @@ def _config(file: FastTextFile) -> BagConfig:
 
 def _input_weights(file: FastTextFile) -> dict[str, torch.Tensor]:
     starts = np.concatenate([[0], np.cumsum([len(word) for word in file.words])]).astype(np.int64)
-    weights = {"word_starts": _tensor(starts), "word_bytes": _tensor(np.frombuffer(b"".join(file.words), np.uint8))}
+    packed = {"word_starts.bits": _tensor(pack(starts, int(starts[-1]) + 1))}
+    weights = packed | {"word_bytes": _tensor(np.frombuffer(b"".join(file.words), np.uint8))}
     if file.kept_buckets is not None:
-        weights["kept_buckets"] = _tensor(file.kept_buckets)
+        weights["kept_buckets.bits"] = _tensor(pack(file.kept_buckets, file.arguments.bucket))
     if not isinstance(file.inputs, Codes):
         return weights | {"inputs.weight": _tensor(file.inputs)}
     weights |= {"inputs.codes": _tensor(file.inputs.codes), "inputs.centroids": _tensor(file.inputs.centroids)}

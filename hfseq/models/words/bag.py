@@ -22,11 +22,10 @@ Shapes: B batch, T time, D width, F features of all texts of a batch, R rows of 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from huggingface_hub.dataclasses import strict
 from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
@@ -34,128 +33,20 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import (
-    SequencePreTrainedModel,
-    at_least_one_token,
-    check_input_ids,
-    mask_of_inputs,
-)
+from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, mask_of_inputs
 from ..calls import model_call
-from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
-from .bag_ngrams import TokenOptions, TokenTables, bucket_rows, id_hashes, path_scores, token_features
+from .ascending import AscendingNumbers
+from .bag_config import BYTES as BYTES
+from .bag_config import BagConfig
+from .bag_ngrams import TokenOptions, TokenTables, id_hashes, path_scores, token_features
 from .bag_predict import GivesVectorsMixin, LabelsTextsMixin
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused_words import text_features
 from .quantized_rows import QuantizedRows
 from .tables import label_paths
-
-_MOST_ROWS = 100_000_000
-BYTES = 256  # the ids of the bytes; padding has the next one
-
-
-@strict
-class BagConfig(SequenceConfig):
-    """Configuration of a bag of words and n-grams.
-
-    Args:
-        vocab_size: Ids that `input_ids` may hold; 257 for bytes.
-        units: "tokens": a word is a token. "bytes": the model splits the text's bytes into words itself.
-        hidden_size: D, width of a feature's vector.
-        word_ngrams: Words of the longest run that has a vector; 1: single words alone.
-        shortest_ngram: Characters of the shortest n-gram of a word, marks of the word's ends counted.
-        longest_ngram: Characters of the longest; 0: none.
-        ngram_buckets: Vectors that all n-grams share by a hash; 0 for none.
-        weighting: What a feature counts: "count": 1 each time it occurs, "tfidf": its inverse document frequency.
-        hierarchical_softmax: Score labels along the paths of a Huffman tree: for thousands of them.
-        bias: Whether the scores of labels have a bias.
-        num_ngrams: Units "tokens": n-grams of all the vocabulary's words together; filled in with the vocabulary.
-        num_words: Units "bytes": words of the dictionary; filled in, as the next.
-        num_word_bytes: Their bytes.
-        lowercase: Units "bytes": whether the tokenizer lower-cases.
-        ends_texts: Units "bytes": whether a text ends with the word `</s>`.
-        label_prefix: Units "bytes": words that begin so, and are not in the dictionary, are left out.
-        num_kept_buckets: Buckets that still have a vector, in a model made smaller; None: all.
-        row_codes: Bytes that stand for a vector in a quantized model; 0: its numbers themselves.
-        norm_codes: Whether a byte more stands for a vector's length.
-    """
-
-    model_type = "hfseq_bag"
-
-    vocab_size: int = bounded(30_000, 1, _MOST_ROWS)
-    units: Literal["tokens", "bytes"] = "tokens"
-    hidden_size: int = bounded(64, 1, 65_536)
-    word_ngrams: int = bounded(2, 1, 10)
-    shortest_ngram: int = bounded(3, 1, 100)
-    longest_ngram: int = bounded(0, 0, 100)
-    ngram_buckets: int = bounded(200_000, 0, _MOST_ROWS)
-    weighting: Literal["count", "tfidf"] = "count"
-    hierarchical_softmax: bool = False
-    bias: bool = True
-    num_ngrams: int = bounded(0, 0, 100 * _MOST_ROWS)
-    num_words: int = bounded(0, 0, _MOST_ROWS)
-    num_word_bytes: int = bounded(0, 0, 100 * _MOST_ROWS)
-    lowercase: bool = False
-    ends_texts: bool = True
-    label_prefix: str = "__label__"
-    num_kept_buckets: int | None = bounded(None, 0, _MOST_ROWS)
-    row_codes: int = bounded(0, 0, 65_536)
-    norm_codes: bool = False
-    pad_token_id: int | None = 0
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
-
-    def validate_ngrams(self) -> None:
-        """Check that the lengths are in order, and that n-grams have buckets."""
-        if self.longest_ngram and self.shortest_ngram > self.longest_ngram:
-            raise ValueError(f"shortest_ngram={self.shortest_ngram} is longer than longest_ngram={self.longest_ngram}")
-        for name, given in (("word_ngrams", self.word_ngrams > 1), ("longest_ngram", self.longest_ngram > 0)):
-            if given and not self.ngram_buckets:
-                raise ValueError(f"{name}={getattr(self, name)} needs ngram_buckets, which is 0")
-        if self.num_kept_buckets is not None and self.num_kept_buckets > self.ngram_buckets:
-            raise ValueError(f"num_kept_buckets={self.num_kept_buckets} is more than {self.ngram_buckets=}")
-
-    def validate_units(self) -> None:
-        """Check that what belongs to tokens is not given for bytes, and the other way round."""
-        if self.units == "bytes":
-            if self.vocab_size != BYTES + 1:
-                raise ValueError(f"vocab_size={self.vocab_size}: units='bytes' has {BYTES + 1}, the bytes and padding")
-            if self.num_ngrams:
-                raise ValueError(f"num_ngrams={self.num_ngrams} belongs to units='tokens'")
-        elif self.num_words or self.num_word_bytes:
-            raise ValueError(f"num_words={self.num_words} belongs to units='bytes': tokens have vocab_size")
-
-    def validate_quantization(self) -> None:
-        """Check that a row is not cut into more pieces than it has numbers."""
-        if self.row_codes > self.hidden_size:
-            raise ValueError(f"row_codes={self.row_codes} is more than hidden_size={self.hidden_size}")
-        if self.norm_codes and not self.row_codes:
-            raise ValueError("norm_codes=True needs row_codes, which is 0")
-
-    def validate_loss(self) -> None:
-        """Check that one label is chosen, where a path leads to one."""
-        if self.hierarchical_softmax and self.problem_type not in (None, "single_label_classification"):
-            raise ValueError(f"hierarchical_softmax=True finds one label, problem_type={self.problem_type!r} several")
-        if self.hierarchical_softmax and cast(int, self.num_labels) < 2:
-            raise ValueError(f"hierarchical_softmax=True needs 2 labels or more, got num_labels={self.num_labels}")
-
-    def validate_tie_word_embeddings(self) -> None:
-        """Refuse one matrix for features and labels."""
-        if getattr(self, "tie_word_embeddings", False):
-            raise ValueError("tie_word_embeddings=True: features and labels of a bag are not the same things")
-
-    @property
-    def words_with_rows(self) -> int:
-        """How many words have a row of the input matrix; those of n-grams follow."""
-        return self.vocab_size if self.units == "tokens" else self.num_words
-
-    @property
-    def num_rows(self) -> int:
-        """R, the rows of the input matrix."""
-        kept = self.ngram_buckets if self.num_kept_buckets is None else self.num_kept_buckets
-        return self.words_with_rows + kept
 
 
 class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
@@ -179,7 +70,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             init.zeros_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, QuantizedRows):
+        elif isinstance(module, QuantizedRows | AscendingNumbers):
             module.start()
         elif isinstance(module, BagModel):
             module.start_tables()
@@ -188,7 +79,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what `make` computes from the tables, computed anew only after they changed."""
-        state = [(table, 0 if table.is_inference() else table._version) for table in self.buffers(recurse=False)]
+        state = [(table, 0 if table.is_inference() else table._version) for table in self.buffers()]
         held = self._computed.get(name)
         # The tables themselves are held: the address of one that is gone may be that of the next.
         if held is None or any(a is not b or v != w for (a, v), (b, w) in zip(held[0], state, strict=True)):
@@ -209,7 +100,10 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def check_tables(self, *, is_strict: bool = True) -> None:
         """Refuse tables that would lead out of their arrays and, if strict, weights of rows that are no weights."""
         tables = {name.rpartition(".")[2]: table for name, table in self.named_buffers() if not table.is_meta}
-        wrong = find_wrong(tables, self.config.ngram_buckets)
+        lists = {
+            name.rpartition(".")[2]: part for name, part in self.named_modules() if isinstance(part, AscendingNumbers)
+        }
+        wrong = find_wrong(tables, lists, self.config.ngram_buckets)
         if wrong:
             raise ValueError(f"The checkpoint's {', '.join(wrong)} hold numbers out of range: save it anew.")
         weights = tables.get("row_weights")
@@ -226,19 +120,19 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     Attributes:
         inputs: The vectors of words, then of the buckets of n-grams.
         row_weights: (R,), what each feature counts, with TF-IDF.
-        ngram_starts: (V + 1,), units "tokens" with character n-grams: where each word's begin in `ngrams`.
+        ngram_starts: V + 1, units "tokens" with character n-grams: where each word's begin in `ngrams`.
         ngrams: int32: their buckets.
         word_bytes: uint8, units "bytes": the words of the dictionary, end to end.
-        word_starts: (words + 1,): where each begins.
-        kept_buckets: int32, (K,), ascending: the buckets that have a row, if not all have.
+        word_starts: words + 1: where each begins.
+        kept_buckets: K, each once: the buckets that have a row, if not all have.
     """
 
     row_weights: torch.Tensor | None
-    ngram_starts: torch.Tensor | None
+    ngram_starts: AscendingNumbers | None
     ngrams: torch.Tensor | None
     word_bytes: torch.Tensor | None
-    word_starts: torch.Tensor | None
-    kept_buckets: torch.Tensor | None
+    word_starts: AscendingNumbers | None
+    kept_buckets: AscendingNumbers | None
 
     def __init__(self, config: BagConfig) -> None:
         super().__init__(config)
@@ -255,14 +149,14 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         has_characters = config.longest_ngram > 0 and not is_text
         tables = {
             "row_weights": torch.ones(rows) if config.weighting == "tfidf" else None,
-            "ngram_starts": torch.zeros(config.vocab_size + 1, dtype=torch.long) if has_characters else None,
             "ngrams": torch.zeros(config.num_ngrams, dtype=torch.int32) if has_characters else None,
             "word_bytes": torch.zeros(config.num_word_bytes, dtype=torch.uint8) if is_text else None,
-            "word_starts": torch.zeros(config.num_words + 1, dtype=torch.long) if is_text else None,
-            "kept_buckets": None if kept is None else torch.arange(kept, dtype=torch.int32),
         }
         for name, table in tables.items():
             self.register_buffer(name, table)
+        self.ngram_starts = AscendingNumbers(config.vocab_size + 1, config.num_ngrams + 1) if has_characters else None
+        self.word_starts = AscendingNumbers(config.num_words + 1, config.num_word_bytes + 1) if is_text else None
+        self.kept_buckets = None if kept is None else AscendingNumbers(kept, config.ngram_buckets, step=1)
         self._token_options = (
             None if is_text else TokenOptions(config.vocab_size, config.word_ngrams, config.ngram_buckets)
         )
@@ -274,10 +168,17 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         for name, table in self.named_buffers(recurse=False):
             if name == "row_weights":
                 init.ones_(table)
-            elif name == "kept_buckets":
-                init.copy_(table, torch.arange(len(table), dtype=table.dtype))
             else:
                 init.zeros_(table)
+
+    @torch.no_grad()
+    def fill_table(self, name: str, values: np.ndarray | torch.Tensor) -> None:
+        """Write one of the tables, whether it is packed or not."""
+        table = getattr(self, name)
+        if isinstance(table, AscendingNumbers):
+            table.fill(values)
+        else:
+            table.copy_(torch.as_tensor(values))
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the vectors of words and buckets."""
@@ -312,7 +213,9 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         if config.longest_ngram:
             lengths = {"shortest": config.shortest_ngram, "longest": config.longest_ngram}
             starts, found = character_ngrams(words, **lengths, buckets=config.ngram_buckets)
-            self.ngram_starts, self.ngrams = starts.to(self.device), found.to(self.device)
+            self.ngrams = found.to(self.device)
+            self.ngram_starts = AscendingNumbers(len(starts), len(found) + 1).to(self.device)
+            self.ngram_starts.fill(starts)
             config.num_ngrams = len(found)
 
     @model_call()
@@ -359,40 +262,46 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         # Read without sign, a negative id is the largest of all: one look at the ids finds both kinds of wrong ones.
         size = self.config.vocab_size
         ids = input_ids.numpy(force=True)
-        if ids.dtype == np.int64 and 0 < ids.size and ids.view(np.uint64).max() < size:
+        if ids.dtype == np.int64 and ids.size > 0 and ids.view(np.uint64).max() < size:
             return ids
         check_input_ids(input_ids.cpu(), size)
         return ids.astype(np.int64)
 
-    def features(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """List what occurs in texts whose ids lie end to end: where each text's rows begin, (B + 1,), and the rows."""
-        if self._token_options is not None:
-            return token_features(ids, lengths, self.token_tables, self._token_options)
-        # Padding that no mask covers is no byte of a text: it counts as the space between words.
-        texts = np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        return text_features(texts, starts, self.text_tables, self.text_options)
+    def features(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """List what occurs in texts: the rows, (F,), and where each text's begin, (B,), both where the vectors are.
 
-    def mean(self, begins: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+        Args:
+            ids: int64, the tokens or bytes of all texts, end to end.
+            lengths: (B,), how many each text has.
+        """
+        if self._token_options is not None:
+            begins, rows = token_features(ids, lengths, self.token_tables, self._token_options)
+        else:
+            # Padding that no mask covers is no byte of a text: it counts as the space between words.
+            texts = np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
+            starts = np.concatenate([[0], np.cumsum(lengths)])
+            begins, rows = text_features(texts, starts, self.text_tables, self.text_options)
+        device = self._numbers.device
+        found = torch.from_numpy(rows.astype(np.int64, copy=False)).to(device)
+        return found, torch.from_numpy(begins[:-1].astype(np.int64, copy=False)).to(device)
+
+    def mean(self, rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean (B, D) of the rows of each text, zeros for a text without any."""
         inputs, weights = self.inputs, self.row_weights
-        device = inputs.weight.device if isinstance(inputs, nn.Embedding) else inputs.codes.device
-        found = torch.from_numpy(rows.astype(np.int64, copy=False)).to(device)
-        if len(begins) == 2:  # plain look-ups take half the time of `embedding_bag`
-            vectors = inputs.weight.index_select(0, found) if isinstance(inputs, nn.Embedding) else inputs(found)
+        if len(starts) == 1:  # plain look-ups take half the time of `embedding_bag`
+            vectors = inputs.weight.index_select(0, rows) if isinstance(inputs, nn.Embedding) else inputs(rows)
             if weights is None:
                 return vectors.mean(0, keepdim=True) if len(rows) else vectors.sum(0, keepdim=True)
-            counting = weights.index_select(0, found)[None]
+            counting = weights.index_select(0, rows)[None]
             return counting @ vectors / counting.sum().clamp(min=torch.finfo(counting.dtype).tiny)
-        starts = torch.from_numpy(begins[:-1].astype(np.int64, copy=False)).to(device)
         if isinstance(inputs, nn.Embedding):
-            vectors, places = inputs.weight, found
+            vectors, places = inputs.weight, rows
         else:
-            vectors, places = inputs(found), torch.arange(len(rows), device=device)
+            vectors, places = inputs(rows), torch.arange(len(rows), device=rows.device)
         if weights is None:
             return F.embedding_bag(places, vectors, starts, mode="mean")
-        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=weights[found])
-        sizes = F.embedding_bag(found, weights[:, None], starts, mode="sum")
+        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=weights[rows])
+        sizes = F.embedding_bag(rows, weights[:, None], starts, mode="sum")
         return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)
 
     @property
@@ -401,13 +310,10 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         return self._kept("token tables", self._make_token_tables)
 
     def _make_token_tables(self) -> TokenTables:
-        starts, ngrams, kept = (
-            None if table is None else table.numpy(force=True)
-            for table in (self.ngram_starts, self.ngrams, self.kept_buckets)
-        )
-        config = self.config
-        hashes = id_hashes(config.vocab_size if config.word_ngrams > 1 else 0)
-        return TokenTables(hashes, starts, ngrams, None if kept is None else bucket_rows(kept, config.ngram_buckets))
+        starts = None if self.ngram_starts is None else self.ngram_starts.numbers()
+        ngrams = None if self.ngrams is None else self.ngrams.numpy(force=True)
+        hashes = id_hashes(self.config.vocab_size if self.config.word_ngrams > 1 else 0)
+        return TokenTables(hashes, starts, ngrams, self.bucket_rows())
 
     @property
     def device(self) -> torch.device:
@@ -423,6 +329,15 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     def _numbers(self) -> torch.Tensor:
         return self.inputs.weight if isinstance(self.inputs, nn.Embedding) else self.inputs.centroids
 
+    def bucket_rows(self) -> np.ndarray:
+        """Return the place of each bucket among those that were kept, -1 where it was not, int32; empty if all are."""
+        if self.kept_buckets is None:
+            return np.zeros(0, dtype=np.int32)
+        places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
+        kept = self.kept_buckets.numbers()
+        places[kept] = np.arange(len(kept))
+        return places
+
     def word_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """List what each id of units "tokens" stands for.
 
@@ -430,10 +345,10 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
             int64, (V + 1,): where the rows of each id begin in the next; int32: its own row and those of its character
             n-grams; int32, (V,): its hash, which those of word n-grams are made of.
         """
-        size = self.config.vocab_size
+        ids = np.arange(self.config.vocab_size)
         options = cast(TokenOptions, self._token_options)._replace(word_ngrams=1)
-        begins, rows = token_features(np.arange(size), np.ones(size, dtype=np.int64), self.token_tables, options)
-        return begins, rows.astype(np.int32), id_hashes(size).astype(np.int32)
+        begins, rows = token_features(ids, np.ones_like(ids), self.token_tables, options)
+        return begins, rows.astype(np.int32), id_hashes(len(ids)).view(np.int64).astype(np.int32)
 
     @property
     def text_options(self) -> TextOptions:
@@ -454,9 +369,9 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         return self._kept("text tables", self._make_text_tables)
 
     def _make_text_tables(self) -> TextTables:
-        kept = None if self.kept_buckets is None else self.kept_buckets.cpu().numpy()
-        words = (cast(torch.Tensor, table).cpu().numpy() for table in (self.word_bytes, self.word_starts))
-        return text_tables(*words, kept)
+        kept = None if self.kept_buckets is None else self.kept_buckets.numbers().astype(np.int32)
+        words, starts = cast(torch.Tensor, self.word_bytes), cast(AscendingNumbers, self.word_starts)
+        return text_tables(words.numpy(force=True), starts.numbers(), kept)
 
 
 class BagForSequenceClassification(LabelsTextsMixin, BagPreTrainedModel):

@@ -164,7 +164,7 @@ def code_vectors(
 def split_texts(
     texts: np.ndarray, text_starts: np.ndarray, ends_texts: bool, label_prefix: bytes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Number the words of texts, in the order in which they first come.
+    """Give the words of texts numbers, in the order in which they first come.
 
     Args:
         texts: uint8: the texts, one after another.

@@ -41,13 +41,8 @@ class BagCorpus:
     @classmethod
     def of(cls, dataset: Dataset, bag: BagModel) -> "BagCorpus":
         """Read the column `input_ids`, or for a bag of bytes the column `text`, for a bag that has its vocabulary."""
-        config = bag.config
-        if config.units == "bytes" and "input_ids" not in dataset.column_names:
-            ids, starts = text_bytes(dataset, is_lower=config.lowercase)
-        else:
-            ids, starts = token_ids(dataset)
-            check_input_ids(torch.from_numpy(ids)[None], config.vocab_size)
-        if config.units == "tokens":
+        ids, starts = ids_for(bag, dataset)
+        if bag.config.units == "tokens":
             return cls(ids, starts, ids.astype(np.int32), starts, *bag.word_table())
         texts = ids if ids.dtype == np.uint8 else np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
         options = bag.text_options
@@ -84,6 +79,16 @@ class BagCorpus:
                 rows = np.unique(owners * size + rows) % size
             found += np.bincount(rows, minlength=size)
         return found
+
+
+def ids_for(bag: BagModel, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the texts as the bag reads them, end to end: ids or bytes; and where each begins."""
+    config = bag.config
+    if config.units == "bytes" and "input_ids" not in dataset.column_names:
+        return text_bytes(dataset, is_lower=config.lowercase)
+    ids, starts = token_ids(dataset)
+    check_input_ids(torch.from_numpy(ids)[None], config.vocab_size)
+    return ids, starts
 
 
 def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -53,7 +53,7 @@ def new_bag(
     with OwnDraws(seed):
         model = BagForSequenceClassification(BagConfig(**options))
     for name, table in tables.items():
-        model.model.get_buffer(name).copy_(table)
+        model.model.fill_table(name, table)
     return model
 
 
