@@ -1,4 +1,4 @@
-"""What a bag of bytes can do without a tokenizer: label texts, and give vectors of words and sentences, as fastText."""
+"""What a bag of bytes can do without a tokenizer: label texts, and give vectors of words and sentences."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -127,9 +127,8 @@ def _lowered(text: str) -> bytes:
 
 def _check_bytes(config: Any, method: str, instead: str) -> None:
     if config.units != "bytes":
-        raise ValueError(
-            f"units={config.units!r}: {method} splits the bytes of a text, and this bag reads token ids; use {instead}."
-        )
+        fault = f"{method} splits the bytes of a text, and this bag reads token ids"
+        raise ValueError(f"units={config.units!r}: {fault}; use {instead}.")
 
 
 class _Held(NamedTuple):
