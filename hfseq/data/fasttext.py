@@ -163,6 +163,7 @@ def _config(file: FastTextFile) -> BagConfig:
         label_prefix=_LABEL_PREFIX if is_classifier else "",
         row_codes=codes.codes.shape[1] if codes else 0,
         norm_codes=bool(codes and len(codes.norm_codes)),
+        weighting="count",
         bias=False,
         **labels,
     )

@@ -55,13 +55,13 @@ class LabelsTextsMixin:
         most = k if k > 0 else self.config.num_labels
         if not texts:
             return []
-        flat = np.frombuffer(b"".join(texts), dtype=np.uint8)
-        begins, rows = self.model.features(flat, np.array([len(text) for text in texts]))
-        scores = self.scores(self.model.mean(begins, rows)).float()
+        flat, lengths = np.frombuffer(b"".join(texts), dtype=np.uint8), np.array([len(text) for text in texts])
+        rows, starts = self.model.features(flat.astype(np.int64), lengths)
+        scores = self.scores(self.model.mean(rows, starts)).float()
         several = self.config.problem_type == "multi_label_classification"
         every = scores.sigmoid() if several else scores.softmax(-1)
         chances, labels = every.sort(dim=-1, descending=True, stable=True)
-        sizes = np.diff(begins).tolist()
+        sizes = torch.diff(starts, append=starts.new_tensor([len(rows)])).tolist()
         pairs = zip(labels[:, :most].tolist(), chances[:, :most].tolist(), sizes, strict=True)
         return [
             [(label, chance) for label, chance in zip(*row, strict=True) if size and chance >= threshold]
@@ -101,7 +101,7 @@ class GivesVectorsMixin:
         _check_bytes(self.config, "get_sentence_vector", "hfseq.encode(model, texts)")
         encoded = self._encoded(text)
         if self.config.ends_texts:
-            flat = np.frombuffer(encoded, dtype=np.uint8)
+            flat = np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)
             return self.mean(*self.features(flat, np.array([len(flat)])))[0].float().numpy(force=True)
         vectors = [self._word_vector(word) for word in encoded.split()]
         units = [vector / length for vector in vectors if (length := np.linalg.norm(vector)) > 0]
