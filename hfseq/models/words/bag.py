@@ -22,11 +22,10 @@ Shapes: B batch, T time, D width, F features of all texts of a batch, R rows of 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from huggingface_hub.dataclasses import strict
 from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
@@ -34,132 +33,20 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import (
-    SequencePreTrainedModel,
-    at_least_one_token,
-    check_input_ids,
-    mask_of_inputs,
-)
+from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, mask_of_inputs
 from ..calls import model_call
-from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
 from .ascending import AscendingNumbers
-from .bag_ngrams import TokenOptions, TokenTables, bucket_rows, id_hashes, path_scores, token_features
+from .bag_config import BYTES as BYTES
+from .bag_config import BagConfig
+from .bag_ngrams import TokenOptions, TokenTables, id_hashes, path_scores, token_features
+from .bag_predict import GivesVectorsMixin, LabelsTextsMixin
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused_words import text_features
-from .quantized_rows import QuantizedRows, whole_pieces
+from .quantized_rows import QuantizedRows
 from .tables import label_paths
-
-_MOST_ROWS = 100_000_000
-BYTES = 256  # the ids of the bytes; padding has the next one
-
-
-@strict
-class BagConfig(SequenceConfig):
-    """Configuration of a bag of words and n-grams.
-
-    Args:
-        vocab_size: Ids that `input_ids` may hold; 257 for bytes.
-        units: "tokens": a word is a token. "bytes": the model splits the text's bytes into words itself.
-        hidden_size: D, width of a feature's vector.
-        word_ngrams: Words of the longest run that has a vector; 1: single words alone.
-        shortest_ngram: Characters of the shortest n-gram of a word, marks of the word's ends counted.
-        longest_ngram: Characters of the longest; 0: none.
-        ngram_buckets: Vectors that all n-grams share by a hash; 0 for none.
-        weighting: What a feature counts: "count": 1 each time it occurs, "tfidf": its inverse document frequency.
-        hierarchical_softmax: Score labels along the paths of a Huffman tree: for thousands of them.
-        bias: Whether the scores of labels have a bias.
-        num_ngrams: Units "tokens": n-grams of all the vocabulary's words together; filled in with the vocabulary.
-        num_words: Units "bytes": words of the dictionary; filled in, as the next.
-        num_word_bytes: Their bytes.
-        lowercase: Units "bytes": whether the tokenizer lower-cases.
-        ends_texts: Units "bytes": whether a text ends with the word `</s>`.
-        label_prefix: Units "bytes": words that begin so, and are not in the dictionary, are left out.
-        num_kept_buckets: Buckets that still have a vector, in a model made smaller; None: all.
-        row_codes: Bytes that stand for a vector in a quantized model; 0: its numbers themselves.
-        norm_codes: Whether a byte more stands for a vector's length.
-    """
-
-    model_type = "hfseq_bag"
-
-    vocab_size: int = bounded(30_000, 1, _MOST_ROWS)
-    units: Literal["tokens", "bytes"] = "tokens"
-    hidden_size: int = bounded(64, 1, 65_536)
-    word_ngrams: int = bounded(2, 1, 10)
-    shortest_ngram: int = bounded(3, 1, 100)
-    longest_ngram: int = bounded(0, 0, 100)
-    ngram_buckets: int = bounded(200_000, 0, _MOST_ROWS)
-    weighting: Literal["count", "tfidf"] = "count"
-    hierarchical_softmax: bool = False
-    bias: bool = True
-    num_ngrams: int = bounded(0, 0, 100 * _MOST_ROWS)
-    num_words: int = bounded(0, 0, _MOST_ROWS)
-    num_word_bytes: int = bounded(0, 0, 100 * _MOST_ROWS)
-    lowercase: bool = False
-    ends_texts: bool = True
-    label_prefix: str = "__label__"
-    num_kept_buckets: int | None = bounded(None, 0, _MOST_ROWS)
-    row_codes: int = bounded(0, 0, 65_536)
-    norm_codes: bool = False
-    pad_token_id: int | None = 0
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
-
-    def validate_ngrams(self) -> None:
-        """Check that the lengths are in order, and that n-grams have buckets."""
-        if self.longest_ngram and self.shortest_ngram > self.longest_ngram:
-            raise ValueError(f"shortest_ngram={self.shortest_ngram} is longer than longest_ngram={self.longest_ngram}")
-        for name, given in (("word_ngrams", self.word_ngrams > 1), ("longest_ngram", self.longest_ngram > 0)):
-            if given and not self.ngram_buckets:
-                raise ValueError(f"{name}={getattr(self, name)} needs ngram_buckets, which is 0")
-        if self.num_kept_buckets is not None and self.num_kept_buckets > self.ngram_buckets:
-            raise ValueError(f"num_kept_buckets={self.num_kept_buckets} is more than {self.ngram_buckets=}")
-
-    def validate_units(self) -> None:
-        """Check that what belongs to tokens is not given for bytes, and the other way round."""
-        if self.units == "bytes":
-            if self.vocab_size != BYTES + 1:
-                raise ValueError(f"vocab_size={self.vocab_size}: units='bytes' has {BYTES + 1}, the bytes and padding")
-            if self.num_ngrams:
-                raise ValueError(f"num_ngrams={self.num_ngrams} belongs to units='tokens'")
-        elif self.num_words or self.num_word_bytes:
-            raise ValueError(f"num_words={self.num_words} belongs to units='bytes': tokens have vocab_size")
-
-    def validate_quantization(self) -> None:
-        """Check that a row is not cut into more pieces than it has numbers."""
-        if self.row_codes > self.hidden_size:
-            raise ValueError(f"row_codes={self.row_codes} is more than hidden_size={self.hidden_size}")
-        if self.row_codes and self.row_codes != (pieces := whole_pieces(self.hidden_size, self.row_codes)):
-            raise ValueError(
-                f"row_codes={self.row_codes} leaves pieces of hidden_size={self.hidden_size} empty: set {pieces}"
-            )
-        if self.norm_codes and not self.row_codes:
-            raise ValueError("norm_codes=True needs row_codes, which is 0")
-
-    def validate_loss(self) -> None:
-        """Check that one label is chosen, where a path leads to one."""
-        if self.hierarchical_softmax and self.problem_type not in (None, "single_label_classification"):
-            raise ValueError(f"hierarchical_softmax=True finds one label, problem_type={self.problem_type!r} several")
-        if self.hierarchical_softmax and cast(int, self.num_labels) < 2:
-            raise ValueError(f"hierarchical_softmax=True needs 2 labels or more, got num_labels={self.num_labels}")
-
-    def validate_tie_word_embeddings(self) -> None:
-        """Refuse one matrix for features and labels."""
-        if getattr(self, "tie_word_embeddings", False):
-            raise ValueError("tie_word_embeddings=True: features and labels of a bag are not the same things")
-
-    @property
-    def words_with_rows(self) -> int:
-        """How many words have a row of the input matrix; those of n-grams follow."""
-        return self.vocab_size if self.units == "tokens" else self.num_words
-
-    @property
-    def num_rows(self) -> int:
-        """R, the rows of the input matrix."""
-        kept = self.ngram_buckets if self.num_kept_buckets is None else self.num_kept_buckets
-        return self.words_with_rows + kept
 
 
 class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
@@ -227,7 +114,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             )
 
 
-class BagModel(BagPreTrainedModel):
+class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     """The mean of a text's features: one vector a text.
 
     Attributes:
@@ -380,35 +267,41 @@ class BagModel(BagPreTrainedModel):
         check_input_ids(input_ids.cpu(), size)
         return ids.astype(np.int64)
 
-    def features(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """List what occurs in texts whose ids lie end to end: where each text's rows begin, (B + 1,), and the rows."""
-        if self._token_options is not None:
-            return token_features(ids, lengths, self.token_tables, self._token_options)
-        # Padding that no mask covers is no byte of a text: it counts as the space between words.
-        texts = np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        return text_features(texts, starts, self.text_tables, self.text_options)
+    def features(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """List what occurs in texts: the rows, (F,), and where each text's begin, (B,), both where the vectors are.
 
-    def mean(self, begins: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+        Args:
+            ids: int64, the tokens or bytes of all texts, end to end.
+            lengths: (B,), how many each text has.
+        """
+        if self._token_options is not None:
+            begins, rows = token_features(ids, lengths, self.token_tables, self._token_options)
+        else:
+            # Padding that no mask covers is no byte of a text: it counts as the space between words.
+            texts = np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
+            starts = np.concatenate([[0], np.cumsum(lengths)])
+            begins, rows = text_features(texts, starts, self.text_tables, self.text_options)
+        device = self._numbers.device
+        found = torch.from_numpy(rows.astype(np.int64, copy=False)).to(device)
+        return found, torch.from_numpy(begins[:-1].astype(np.int64, copy=False)).to(device)
+
+    def mean(self, rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean (B, D) of the rows of each text, zeros for a text without any."""
         inputs, weights = self.inputs, self.row_weights
-        device = inputs.weight.device if isinstance(inputs, nn.Embedding) else inputs.codes.device
-        found = torch.from_numpy(rows.astype(np.int64, copy=False)).to(device)
-        if len(begins) == 2:  # plain look-ups take half the time of `embedding_bag`
-            vectors = inputs.weight.index_select(0, found) if isinstance(inputs, nn.Embedding) else inputs(found)
+        if len(starts) == 1:  # plain look-ups take half the time of `embedding_bag`
+            vectors = inputs.weight.index_select(0, rows) if isinstance(inputs, nn.Embedding) else inputs(rows)
             if weights is None:
                 return vectors.mean(0, keepdim=True) if len(rows) else vectors.sum(0, keepdim=True)
-            counting = weights.index_select(0, found)[None]
+            counting = weights.index_select(0, rows)[None]
             return counting @ vectors / counting.sum().clamp(min=torch.finfo(counting.dtype).tiny)
-        starts = torch.from_numpy(begins[:-1].astype(np.int64, copy=False)).to(device)
         if isinstance(inputs, nn.Embedding):
-            vectors, places = inputs.weight, found
+            vectors, places = inputs.weight, rows
         else:
-            vectors, places = inputs(found), torch.arange(len(rows), device=device)
+            vectors, places = inputs(rows), torch.arange(len(rows), device=rows.device)
         if weights is None:
             return F.embedding_bag(places, vectors, starts, mode="mean")
-        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=weights[found])
-        sizes = F.embedding_bag(found, weights[:, None], starts, mode="sum")
+        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=weights[rows])
+        sizes = F.embedding_bag(rows, weights[:, None], starts, mode="sum")
         return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)
 
     @property
@@ -417,11 +310,10 @@ class BagModel(BagPreTrainedModel):
         return self._kept("token tables", self._make_token_tables)
 
     def _make_token_tables(self) -> TokenTables:
-        starts, kept = (None if part is None else part.numbers() for part in (self.ngram_starts, self.kept_buckets))
+        starts = None if self.ngram_starts is None else self.ngram_starts.numbers()
         ngrams = None if self.ngrams is None else self.ngrams.numpy(force=True)
-        config = self.config
-        hashes = id_hashes(config.vocab_size if config.word_ngrams > 1 else 0)
-        return TokenTables(hashes, starts, ngrams, None if kept is None else bucket_rows(kept, config.ngram_buckets))
+        hashes = id_hashes(self.config.vocab_size if self.config.word_ngrams > 1 else 0)
+        return TokenTables(hashes, starts, ngrams, self.bucket_rows())
 
     @property
     def device(self) -> torch.device:
@@ -437,6 +329,15 @@ class BagModel(BagPreTrainedModel):
     def _numbers(self) -> torch.Tensor:
         return self.inputs.weight if isinstance(self.inputs, nn.Embedding) else self.inputs.centroids
 
+    def bucket_rows(self) -> np.ndarray:
+        """Return the place of each bucket among those that were kept, -1 where it was not, int32; empty if all are."""
+        if self.kept_buckets is None:
+            return np.zeros(0, dtype=np.int32)
+        places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
+        kept = self.kept_buckets.numbers()
+        places[kept] = np.arange(len(kept))
+        return places
+
     def word_table(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """List what each id of units "tokens" stands for.
 
@@ -444,10 +345,10 @@ class BagModel(BagPreTrainedModel):
             int64, (V + 1,): where the rows of each id begin in the next; int32: its own row and those of its character
             n-grams; int32, (V,): its hash, which those of word n-grams are made of.
         """
-        size = self.config.vocab_size
+        ids = np.arange(self.config.vocab_size)
         options = cast(TokenOptions, self._token_options)._replace(word_ngrams=1)
-        begins, rows = token_features(np.arange(size), np.ones(size, dtype=np.int64), self.token_tables, options)
-        return begins, rows.astype(np.int32), id_hashes(size).astype(np.int32)
+        begins, rows = token_features(ids, np.ones_like(ids), self.token_tables, options)
+        return begins, rows.astype(np.int32), id_hashes(len(ids)).view(np.int64).astype(np.int32)
 
     @property
     def text_options(self) -> TextOptions:
@@ -468,12 +369,12 @@ class BagModel(BagPreTrainedModel):
         return self._kept("text tables", self._make_text_tables)
 
     def _make_text_tables(self) -> TextTables:
-        kept = None if self.kept_buckets is None else self.kept_buckets.numbers()
+        kept = None if self.kept_buckets is None else self.kept_buckets.numbers().astype(np.int32)
         words, starts = cast(torch.Tensor, self.word_bytes), cast(AscendingNumbers, self.word_starts)
         return text_tables(words.numpy(force=True), starts.numbers(), kept)
 
 
-class BagForSequenceClassification(BagPreTrainedModel):
+class BagForSequenceClassification(LabelsTextsMixin, BagPreTrainedModel):
     """One label, several labels or numbers for a text, from the mean of its features.
 
     Attributes:

@@ -37,13 +37,13 @@ class TokenTables(NamedTuple):
         hashes: uint64, of each id, see `id_hashes`.
         ngram_starts: (V + 1,), where each word's character n-grams begin in the next; None without any.
         ngrams: Their buckets.
-        bucket_rows: int64, of each bucket its place behind the words, -1 for one that lost its row; None if all have.
+        bucket_rows: Of each bucket its place behind the words, -1 for one that lost its row; empty if all have one.
     """
 
     hashes: np.ndarray
     ngram_starts: np.ndarray | None
     ngrams: np.ndarray | None
-    bucket_rows: np.ndarray | None
+    bucket_rows: np.ndarray
 
 
 def id_hashes(size: int) -> np.ndarray:
@@ -53,13 +53,6 @@ def id_hashes(size: int) -> np.ndarray:
     for shift in (0, 8, 16, 24):
         values = (values ^ ((ids >> np.uint32(shift)) & np.uint32(0xFF))) * _PRIME
     return values.view(np.int32).astype(np.int64).view(np.uint64)
-
-
-def bucket_rows(kept: np.ndarray, buckets: int) -> np.ndarray:
-    """Number the buckets that have a row: (buckets,), -1 for the others."""
-    rows = np.full(buckets, -1, dtype=np.int64)
-    rows[kept] = np.arange(len(kept))
-    return rows
 
 
 def token_features(
@@ -80,7 +73,7 @@ def token_features(
         kinds.append(_character_ngrams(ids, owner, tables.ngram_starts, tables.ngrams))
     if options.word_ngrams > 1:
         kinds += _word_ngrams(tables.hashes[ids], owner, options)
-    if tables.bucket_rows is not None:
+    if len(tables.bucket_rows):
         kinds = [_with_rows(found, text, tables.bucket_rows) for found, text in kinds]
     rows = np.concatenate([ids, *(found + options.words for found, _ in kinds)]) if kinds else ids
     if owner is None:

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from ...models.heads.classification import sequence_loss
-from ...models.words.bag import BagForSequenceClassification, BagModel
-from ...models.words.bag_ngrams import bucket_rows
+from ...models.words.bag import BagForSequenceClassification
 from .bag_corpus import BagCorpus, BagTargets
 
 Rates = tuple[float, float]  # learning rates at the beginning and at the end
@@ -79,7 +78,7 @@ class NumbaBagEngine:
             word_starts=corpus.word_starts,
             word_rows=corpus.word_rows,
             hashes=corpus.hashes,
-            bucket_rows=_bucket_rows(bag),
+            bucket_rows=bag.bucket_rows(),
             row_weights=bag.row_weights.numpy() if weighted else np.zeros(0, np.float32),
             words=config.words_with_rows,
             buckets=max(config.ngram_buckets, 1),
@@ -133,13 +132,6 @@ class NumbaBagEngine:
             raise errors[0]
         total, count = progress.losses.sum(0).tolist()
         return total / max(count, 1)
-
-
-def _bucket_rows(bag: BagModel) -> np.ndarray:
-    """Return the place of each bucket among those that were kept, -1 for the others; empty if all are."""
-    if bag.kept_buckets is None:
-        return np.zeros(0, dtype=np.int32)
-    return bucket_rows(bag.kept_buckets.numpy(force=True), bag.config.ngram_buckets).astype(np.int32)
 
 
 class TorchBagEngine:
