@@ -198,7 +198,7 @@ def test_rows_that_no_text_has_are_dropped_and_change_nothing_in_texts():
 
 def test_the_rows_that_matter_stay():
     model, rows = bag(word_ngrams=2), texts(50)
-    _, features = model.model.features(np.array(rows[0]["input_ids"]), np.array([12]))
+    features, _ = model.model.features(np.array(rows[0]["input_ids"]), np.array([12]))
     chosen = features[-1]
     with torch.no_grad():
         model.model.inputs.weight[chosen] *= 100
@@ -249,8 +249,8 @@ def test_character_ngrams_of_buckets_that_are_gone_leave_their_table():
     assert 0 < small.config.num_ngrams < model.config.num_ngrams
     assert set(small.model.ngrams.tolist()) <= kept
     row = np.array(texts(1)[0]["input_ids"])
-    found = small.model.features(row, np.array([len(row)]))[1]
-    wanted = [bucket - WORDS for bucket in model.model.features(row, np.array([len(row)]))[1].tolist()]
+    found = small.model.features(row, np.array([len(row)]))[0]
+    wanted = [bucket - WORDS for bucket in model.model.features(row, np.array([len(row)]))[0].tolist()]
     numbers = small.model.kept_buckets.numbers().tolist()
     assert sorted(numbers[place - WORDS] for place in found.tolist() if place >= WORDS) == sorted(
         bucket for bucket in wanted if bucket in kept
