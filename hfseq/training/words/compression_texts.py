@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 
 from ...models.words.bag import BagForSequenceClassification, BagModel
-from .bag_corpus import ids_for, owners_of
+from .bag_corpus import ids_for
 
 _CHUNK = 4_096  # texts whose features are listed at once
 _SOME = 30_000  # texts that the labels' vectors are fitted on: far more than a label has numbers
@@ -64,9 +64,9 @@ def row_importance(bag: BagModel, texts: TextRows | None) -> tuple[np.ndarray, n
     squares, seen = np.zeros(count), np.zeros(count, dtype=bool)
     weights = np.ones(count) if bag.row_weights is None else bag.row_weights.double().numpy()
     for found, starts in texts.features(bag):
-        owners, rows = owners_of(found, starts).numpy(), found.numpy()
-        weight = weights[rows]
-        totals = np.bincount(owners, weight, minlength=len(starts))
+        rows, sizes = found.numpy(), np.diff(np.append(starts.numpy(), len(found)))
+        owners, weight = np.repeat(np.arange(len(sizes)), sizes), weights[rows]
+        totals = np.bincount(owners, weight, minlength=len(sizes))
         shares = weight / np.maximum(totals, np.finfo(np.float32).tiny)[owners]
         squares += np.bincount(rows, shares**2, minlength=count)
         seen[rows] = True
