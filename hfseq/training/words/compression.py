@@ -57,6 +57,11 @@ class CompressionSettings:
     retrain: bool = option(True, "train the rows that are kept once more, before they are quantized")
 
     @property
+    def is_on(self) -> bool:
+        """Whether anything is asked for."""
+        return (self.target_mb, self.kept_rows, self.row_codes) != (None, None, None)
+
+    @property
     def options(self) -> dict[str, Any]:
         """What `compress_bag` takes."""
         return {key: value for key, value in dataclasses.asdict(self).items() if key != "retrain"}
@@ -94,7 +99,7 @@ class CompressionReport:
 
     def __str__(self) -> str:
         code = f"{self.row_codes} bytes{' and one for its length' if self.norm_codes else ''}"
-        told = f"{self.mb_before:.2f} -> {self.mb:.2f} MB: {self.rows} of {self.rows_before} rows, {code} a row"
+        told = f"{self.mb_before:.3g} -> {self.mb:.3g} MB: {self.rows} of {self.rows_before} rows, {code} a row"
         if self.score is None or self.score_before is None:
             return told
         return f"{told}; {self.score_name} {self.score_before:.4f} -> {self.score:.4f}"

@@ -199,7 +199,7 @@ def test_rows_that_no_text_has_are_dropped_and_change_nothing_in_texts():
 def test_the_rows_that_matter_stay():
     model, rows = bag(word_ngrams=2), texts(50)
     features, _ = model.model.features(np.array(rows[0]["input_ids"]), np.array([12]))
-    chosen = features[-1]
+    chosen = int(features[-1])
     with torch.no_grad():
         model.model.inputs.weight[chosen] *= 100
     small, _ = compress_bag(model, rows, kept_rows=WORDS + 3)
