@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from safetensors import safe_open
 
 import hfseq
@@ -111,6 +112,19 @@ def test_quantized_rows_are_read_as_they_were_written():
     state = {name: torch.from_numpy(value) for name, value in found._asdict().items()}
     module.load_state_dict(state)
     assert_same(module(torch.arange(300)), found.rows(5))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm_codes": True}, "norm_codes=True needs row_codes"),
+        ({"row_codes": 7}, "row_codes=7 is more than hidden_size=6"),
+        ({"row_codes": 4}, "row_codes=4 leaves pieces of hidden_size=6 empty: set 3"),
+    ],
+)
+def test_codes_that_fit_no_row_are_refused(options, message):
+    with pytest.raises(StrictDataclassClassValidationError, match=message):
+        BagConfig(hidden_size=6, **options)
 
 
 def test_directions_are_dealt_to_pieces_in_turn():
