@@ -66,5 +66,6 @@ def _facts(tuned: Tuned) -> TuningFacts:
         metric=tuned.metric,
         score=cast(float, winner.score),
         given_score=first.score,
+        target_mb=tuned.target_mb,
         settings=winner.options,
     )
