@@ -63,11 +63,11 @@ class AscendingNumbers(nn.Module):
 
     bits: torch.Tensor
 
-    def __init__(self, *, count: int, limit: int, step: int = 0) -> None:
+    def __init__(self, count: int, limit: int, *, step: int = 0) -> None:
         super().__init__()
         self.count, self.limit, self.step = count, limit, step
         self.register_buffer("bits", torch.zeros(packed_size(count, limit), dtype=torch.uint8))
-        self._read: tuple[torch.Tensor, int, torch.Tensor] | None = None
+        self._read: tuple[torch.Tensor, int, np.ndarray] | None = None
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_read": None}  # a copy reads its own
@@ -85,11 +85,12 @@ class AscendingNumbers(nn.Module):
             raise ValueError(f"{self.count} numbers are needed, got shape {numbers.shape}.")
         self.bits.copy_(torch.from_numpy(pack(numbers, self.limit)))
 
-    def numbers(self) -> torch.Tensor:
-        """Return them, int64, on the device of `bits`; not to be written to, for they are read only once."""
+    def numbers(self) -> np.ndarray:
+        """Return them, int64; they are unpacked once, so nobody may write to them."""
         # torch counts each change in place. The bits themselves are held: another tensor may get the same address.
         version = 0 if self.bits.is_inference() else self.bits._version
         if self._read is None or self._read[0] is not self.bits or self._read[1] != version:
-            numbers = unpack(self.bits.cpu().numpy(), self.count, self.limit)
-            self._read = self.bits, version, torch.from_numpy(numbers).to(self.bits.device)
+            numbers = unpack(self.bits.numpy(force=True), self.count, self.limit)
+            numbers.flags.writeable = False
+            self._read = self.bits, version, numbers
         return self._read[2]

@@ -53,7 +53,7 @@ def find_wrong(tables: dict[str, torch.Tensor], lists: dict[str, AscendingNumber
     wrong = []
     for name, listed in lists.items():
         try:
-            tables = tables if listed.bits.is_meta else tables | {name: listed.numbers()}
+            tables = tables if listed.bits.is_meta else tables | {name: torch.from_numpy(listed.numbers().copy())}
         except ValueError:
             wrong.append(name)
     for starts, held in (("ngram_starts", "ngrams"), ("word_starts", "word_bytes")):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...models.words.ascending import AscendingNumbers
 from ...models.words.bag import BagConfig, BagForSequenceClassification, BagModel
 from ...models.words.quantized_rows import QuantizedRows
 from .quantizing import quantize
@@ -45,7 +46,7 @@ class KeptRows:
         if bag.config.units == "tokens":
             forced[:words] = True
         elif words:
-            sizes = np.diff(bag.word_starts.numbers().numpy())
+            sizes = np.diff(_listed(bag.word_starts))
             cost[:words] += sizes + 1
             forced[:words] = [word == _END for word in _words(bag)]
         order = np.argsort(-np.where(forced, np.inf, importance / cost), kind="stable")
@@ -57,12 +58,12 @@ class KeptRows:
         config, rows = bag.config, np.sort(rows)
         words = rows[rows < config.words_with_rows]
         places = rows[len(words) :] - config.words_with_rows
-        numbers = places if config.num_kept_buckets is None else bag.kept_buckets.numbers().numpy()[places]
+        numbers = places if config.num_kept_buckets is None else _listed(bag.kept_buckets)[places]
         ngrams = None
         if config.units == "tokens" and config.longest_ngram:
             stays = np.zeros(config.ngram_buckets, dtype=bool)
             stays[numbers] = True
-            ngrams = stays[bag.ngrams.numpy()]
+            ngrams = stays[bag.get_buffer("ngrams").numpy()]
         return cls(rows, words if config.units == "bytes" else None, numbers, ngrams)
 
     def config(self, bag: BagModel, **changes: Any) -> BagConfig:
@@ -71,7 +72,7 @@ class KeptRows:
         changes["num_kept_buckets"] = None if len(self.buckets) == config.ngram_buckets else len(self.buckets)
         if self.words is not None:
             changes["num_words"] = len(self.words)
-            changes["num_word_bytes"] = int(np.diff(bag.word_starts.numbers().numpy())[self.words].sum())
+            changes["num_word_bytes"] = int(np.diff(_listed(bag.word_starts))[self.words].sum())
         if self.ngrams is not None:
             changes["num_ngrams"] = int(self.ngrams.sum())
         for name, value in changes.items():
@@ -81,25 +82,27 @@ class KeptRows:
     @torch.no_grad()
     def fill(self, target: BagModel, bag: BagModel) -> None:
         """Copy the tables of these rows."""
-        if target.config.num_kept_buckets is not None:
+        if target.kept_buckets is not None:
             target.kept_buckets.fill(self.buckets)
-        if bag.config.weighting == "tfidf":
-            target.row_weights.copy_(bag.row_weights[torch.from_numpy(self.rows)])
+        if bag.row_weights is not None:
+            target.fill_table("row_weights", bag.row_weights[torch.from_numpy(self.rows)])
         if self.words is not None:
             words = _words(bag)
             stay = [words[index] for index in self.words]
-            target.word_bytes.copy_(torch.frombuffer(bytearray(b"".join(stay)) or bytearray(1), dtype=torch.uint8)[
-                : len(target.word_bytes)
-            ])  # fmt: skip
-            target.word_starts.fill(np.concatenate([[0], np.cumsum([len(word) for word in stay], dtype=np.int64)]))
+            target.fill_table("word_bytes", np.frombuffer(b"".join(stay), dtype=np.uint8).copy())
+            target.fill_table("word_starts", np.cumsum([0, *map(len, stay)]))
         if self.ngrams is not None:
-            target.ngrams.copy_(bag.ngrams[torch.from_numpy(self.ngrams)])
             before = np.concatenate([[0], np.cumsum(self.ngrams)])
-            target.ngram_starts.fill(before[bag.ngram_starts.numbers().numpy()])
+            target.fill_table("ngrams", bag.get_buffer("ngrams")[torch.from_numpy(self.ngrams)])
+            target.fill_table("ngram_starts", before[_listed(bag.ngram_starts)])
+
+
+def _listed(numbers: AscendingNumbers | None) -> np.ndarray:
+    return np.zeros(1, dtype=np.int64) if numbers is None else numbers.numbers()
 
 
 def _words(bag: BagModel) -> list[bytes]:
-    held, starts = bag.word_bytes.numpy().tobytes(), bag.word_starts.numbers().tolist()
+    held, starts = bag.get_buffer("word_bytes").numpy().tobytes(), _listed(bag.word_starts).tolist()
     return [held[begin:end] for begin, end in zip(starts, starts[1:], strict=False)]
 
 

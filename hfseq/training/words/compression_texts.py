@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 
 from ...models.words.bag import BagForSequenceClassification, BagModel
-from .bag_corpus import owners_of, token_ids
+from .bag_corpus import ids_for
 
 _CHUNK = 4_096  # texts whose features are listed at once
 _SOME = 30_000  # texts that the labels' vectors are fitted on: far more than a label has numbers
@@ -24,16 +24,10 @@ class TextRows:
 
     @classmethod
     def of(cls, dataset: Dataset, bag: BagModel) -> "TextRows":
-        """Read the column `input_ids`."""
-        ids, starts = token_ids(dataset)
-        if len(starts) == 1:
+        """Read the column `input_ids`, or for a bag of bytes the column `text`."""
+        if len(dataset) == 0:
             raise ValueError("There are no texts: give some, or None.")
-        if len(ids) and not 0 <= ids.min() <= ids.max() < bag.config.vocab_size:
-            raise ValueError(
-                f"input ids {ids.min()} to {ids.max()} are outside 0 to {bag.config.vocab_size - 1}: tokenize the "
-                "texts with the model's own tokenizer."
-            )
-        return cls(ids, starts)
+        return cls(*ids_for(bag, dataset))
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -50,8 +44,7 @@ class TextRows:
         """List what occurs in the texts, some at once: the rows, and where those of each text begin."""
         for begin in range(0, len(self), _CHUNK):
             starts = self.starts[begin : begin + _CHUNK + 1]
-            ids = torch.from_numpy(self.ids[starts[0] : starts[-1]].astype(np.int64))
-            yield bag.features(ids, torch.from_numpy(np.diff(starts)))
+            yield bag.features(self.ids[starts[0] : starts[-1]].astype(np.int64), np.diff(starts))
 
     @torch.no_grad()
     def hidden(self, bag: BagModel) -> torch.Tensor:
@@ -69,13 +62,14 @@ def row_importance(bag: BagModel, texts: TextRows | None) -> tuple[np.ndarray, n
     if texts is None:
         return np.ones(count), np.ones(count, dtype=bool)
     squares, seen = np.zeros(count), np.zeros(count, dtype=bool)
-    for rows, starts in texts.features(bag):
-        owners = owners_of(rows, starts)
-        weights = bag.row_weights[rows] if bag.config.weighting == "tfidf" else torch.ones(len(rows))
-        totals = torch.zeros(len(starts)).index_add(0, owners, weights)
-        shares = (weights / totals.clamp(min=torch.finfo(totals.dtype).tiny)[owners]).numpy()
-        squares += np.bincount(rows.numpy(), shares.astype(np.float64) ** 2, minlength=count)
-        seen[rows.numpy()] = True
+    weights = np.ones(count) if bag.row_weights is None else bag.row_weights.double().numpy()
+    for found, starts in texts.features(bag):
+        rows, sizes = found.numpy(), np.diff(np.append(starts.numpy(), len(found)))
+        owners, weight = np.repeat(np.arange(len(sizes)), sizes), weights[rows]
+        totals = np.bincount(owners, weight, minlength=len(sizes))
+        shares = weight / np.maximum(totals, np.finfo(np.float32).tiny)[owners]
+        squares += np.bincount(rows, shares**2, minlength=count)
+        seen[rows] = True
     return squares, seen
 
 
