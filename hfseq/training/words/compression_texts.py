@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from ...models.ragged import place_owners
 from ...models.words.bag import BagForSequenceClassification, BagModel
 from .bag_corpus import ids_for
 
@@ -64,9 +65,9 @@ def row_importance(bag: BagModel, texts: TextRows | None) -> tuple[np.ndarray, n
     squares, seen = np.zeros(count), np.zeros(count, dtype=bool)
     weights = np.ones(count) if bag.row_weights is None else bag.row_weights.double().numpy()
     for found, starts in texts.features(bag):
-        rows, sizes = found.numpy(), np.diff(np.append(starts.numpy(), len(found)))
-        owners, weight = np.repeat(np.arange(len(sizes)), sizes), weights[rows]
-        totals = np.bincount(owners, weight, minlength=len(sizes))
+        owners, rows = (part.numpy() for part in (place_owners(starts, len(found)), found))
+        weight = weights[rows]
+        totals = np.bincount(owners, weight, minlength=len(starts))
         shares = weight / np.maximum(totals, np.finfo(np.float32).tiny)[owners]
         squares += np.bincount(rows, shares**2, minlength=count)
         seen[rows] = True
