@@ -7,8 +7,10 @@ same seed and number of trials find the same settings. A budget of minutes tries
 the record says how many, so that a search with so many `trials` repeats it.
 """
 
+import gc
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -172,7 +174,7 @@ def autotune_bag(
         raise ValueError("autotune needs validation rows, and there are none.")
     proposals = Proposals(axes_of(model, training, len(train_dataset)), model, int(training.get("seed", 42)))
     began = monotonic()
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, _quick_collections():
         fixed = {**training, **_TRIAL, "output_dir": folder}
         bench = _Bench(make_bag, (train_dataset, eval_dataset), model, fixed, target_mb)
         tuned = Tuned(bench.metric(search.metric), proposals.seed, target_mb)
@@ -189,6 +191,19 @@ def autotune_bag(
     if tuned.winner.score is None:
         raise ValueError(f"autotune tried {len(tuned.trials)} settings in vain: {tuned.trials[0].failure}")
     return tuned
+
+
+@contextmanager
+def _quick_collections() -> Iterator[None]:
+    """Keep what lives already out of garbage collections: Trainer's, one a training, took longer than small trials."""
+    if gc.get_freeze_count():  # the caller's own
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _has_time(search: AutotuneSettings, tried: int, seconds: float) -> bool:
