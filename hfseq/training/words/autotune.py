@@ -238,10 +238,11 @@ def axes_of(model: Mapping[str, Any], training: Mapping[str, Any], num_texts: in
         if name not in given
     ]
     if not given.keys() & {*_CHARACTERS}:
-        lengths = [dict(zip(_CHARACTERS, pair, strict=True)) for pair in ((3, 0), (2, 4), (3, 6))]
-        axes.append(Axis(lengths, start=0, is_ordered=False))
+        usual = {name: getattr(BagConfig, name) for name in _CHARACTERS}
+        others = [dict(zip(_CHARACTERS, pair, strict=True)) for pair in ((3, 0), (2, 4), (3, 6))]
+        axes.append(Axis([usual, *(other for other in others if other != usual)], start=0, is_ordered=False))
     if "weighting" not in given:
-        axes.append(Axis([{"weighting": "tfidf"}, {"weighting": "count"}], start=0))
+        axes.append(_ordered("weighting", ("count", "tfidf"), BagConfig.weighting))
     if "num_train_epochs" not in given and given.get("max_steps", -1) <= 0:
         epochs = usual_epochs(num_texts)
         axes.append(_ordered("num_train_epochs", [max(1, round(share * epochs)) for share in _EPOCHS], int(epochs)))
