@@ -121,7 +121,7 @@ def test_the_winner_trained_anew_has_the_score_of_the_record(data, tmp_path):
 def test_the_order_of_words_is_found_to_count(data):
     tuned = searched(data, 8, training=QUIET, model={"hidden_size": 8, "longest_ngram": 0, "ngram_buckets": 1000})
     assert tuned.model["word_ngrams"] > 1
-    assert tuned.winner.score > 0.8
+    assert tuned.winner.score > 0.65  # words alone tell nothing
 
 
 # The budget
