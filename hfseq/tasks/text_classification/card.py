@@ -48,11 +48,12 @@ def _longest(facts: CardFacts) -> list[str]:
 def tuning_line(tuning: TuningFacts) -> str:
     """Say what a search tried, and what won."""
     score = SCORES[tuning.metric]
-    given = "a training that diverged" if tuning.given_score is None else number(tuning.given_score, score)
+    given = "no model" if tuning.given_score is None else number(tuning.given_score, score)
     reached = f"{title(score)} {number(tuning.score, score)}, with the settings as given {given}"
+    size = "" if tuning.target_mb is None else f", compressed to {tuning.target_mb:g} MB"
     won = ", ".join(f"{name} {value}" for name, value in tuning.settings.items())
     return (
-        f"the best of {tuning.tried} tried in {tuning.minutes:.1f} minutes on the validation rows: {reached}. "
+        f"the best of {tuning.tried} tried in {tuning.minutes:.1f} minutes on the validation rows{size}: {reached}. "
         f"Chosen: {won}. With seed {tuning.seed}, autotune.trials={tuning.tried} tries the same again."
     )
 

@@ -18,7 +18,8 @@ class TuningFacts:
     seed: int
     metric: str  # a name in SCORES
     score: float  # of the settings that won
-    given_score: float | None  # of those given; None: their training diverged
+    given_score: float | None  # of those given; None: they gave no model, as the training diverged, say
+    target_mb: float | None  # to which each model was compressed before it was judged
     settings: dict[str, Any]
 
     def validate_metric(self) -> None:
