@@ -276,7 +276,10 @@ def test_facts_survive_json(tmp_path):
     facts.save(tmp_path / "facts.json")
     assert CardFacts.load(tmp_path / "facts.json") == facts
     saved, golden = (json.loads(path.read_text("utf-8")) for path in (tmp_path / "facts.json", PATH))
-    assert saved == golden | {"kind": "classifier"}  # the golden facts are older than the kinds
+    # The golden facts are older than the kinds, than what bags count and than confused labels.
+    younger = {"kind": "classifier", "same_labels": [], "confusions": []}
+    younger["architecture"] = golden["architecture"] | {"features": None}
+    assert saved == golden | younger
 
 
 def test_a_whole_number_is_a_number(tmp_path):

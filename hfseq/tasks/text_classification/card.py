@@ -6,7 +6,7 @@ from typing import Any
 from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, smallness
 from ...cards.table import ResultsTable, labelled_columns
-from .facts import CardFacts
+from .facts import CardFacts, Confusion
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
 
@@ -26,6 +26,7 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
         "answer": widgets[0]["output"][:1],
         "examples": example_tables(facts.examples, right, wrong, _example),
         "score_name": score,
+        "confusions": [_confusion(row) for row in facts.confusions],
         "choice": choice,
         "limits": [
             made(facts, "for"),
@@ -43,6 +44,10 @@ def _longest(facts: CardFacts) -> list[str]:
 
 def _example(row: Example) -> list[str]:
     return [cell(row.text), code(row.predicted), code(row.expected), f"{row.score:.2f}"]
+
+
+def _confusion(row: Confusion) -> str:
+    return " | ".join((code(row.expected), code(row.predicted), f"{row.texts:,} of {row.of:,}"))
 
 
 def _shown_metrics(facts: CardFacts) -> list[str]:
