@@ -24,8 +24,9 @@ from ...training.arguments import SequenceTrainingArguments
 from ...training.trainer import SequenceTrainer
 from ...training.words.bag_trainer import BagTrainer, BagTrainingArguments
 from ...training.words.bag_vocabulary import new_bag
+from .card import tuning_line
 from .confusion import group_ids, most_confused
-from .facts import SAME_LABELS, CardFacts, Confusion
+from .facts import SAME_LABELS, CardFacts, Confusion, TuningFacts
 from .rivals import rivals
 from .settings import (
     TASK,
@@ -120,7 +121,7 @@ def _new_bag(
     del section["type"]
     model = new_bag(
         tokenizer,
-        task.dataset["train"]["text"][:],
+        task.dataset["train"],
         seed=int(settings.training.get("seed", 42)),
         min_count=words.min_count or 2,
         max_words=words.vocab_size,
@@ -153,7 +154,14 @@ def _from_language_model(
 
 
 def card_facts(
-    settings: TextClassificationSettings, task: TextTask, split: str, folder: Path, *, logits: np.ndarray, run: SeedRun
+    settings: TextClassificationSettings,
+    task: TextTask,
+    split: str,
+    folder: Path,
+    *,
+    logits: np.ndarray,
+    run: SeedRun,
+    tuning: TuningFacts | None = None,
 ) -> CardFacts:
     """Gather what the card says of the run and of the saved model, whose outputs on the split are `logits`."""
     card, rows = settings.card, task.dataset[split]
@@ -176,6 +184,7 @@ def card_facts(
         examples=Examples() if card.data_restriction else _examples(task, rows, logits),
         widgets=widget_entries(pipe, card.ask),
         comparisons=[*beside, *card.published()],
+        tuning=tuning,
     )
 
 
@@ -183,6 +192,8 @@ def report_lines(facts: CardFacts) -> Iterator[str]:
     """Say of the finished model what it answers, how good and how fast it is."""
     for widget in facts.widgets:
         yield f"{widget.text!r:60} -> {widget.output[0].label} ({widget.output[0].score:.2f})"
+    if facts.tuning is not None:
+        yield f"settings: {tuning_line(facts.tuning)}"
     yield split_line(facts.data.evaluated_split, facts.runs[0].metrics)
     yield speed_line(facts.speed)
 

@@ -2,13 +2,31 @@
 
 from collections.abc import Collection
 from dataclasses import field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from ...cards.facts import FREE, MEASURED, LabelledFacts, Widget, checked
 from ...evaluation.scores import SCORES, Score
 from ...evaluation.trainer_metrics import PROBLEMS
+from ...settings import check_known
 
 SAME_LABELS: Final = "accuracy_same_labels"  # the accuracy where labels of a group count as one
+
+
+@checked
+class TuningFacts:
+    """What a search for settings tried on the validation rows, and the settings that won."""
+
+    tried: int
+    minutes: float
+    seed: int
+    metric: str  # a name in SCORES
+    score: float  # of the settings that won
+    given_score: float | None  # of those given; None: their training diverged
+    settings: dict[str, Any]
+
+    def validate_metric(self) -> None:
+        """Check that the score has a name."""
+        check_known(self.metric, SCORES, "tuning", kind="metric")
 
 
 @checked
@@ -31,6 +49,7 @@ class CardFacts(LabelledFacts):
     widgets: list[Widget] = field(metadata=FREE | MEASURED)
     same_labels: list[list[str]] = field(default_factory=list)  # groups of labels that count as one in SAME_LABELS
     confusions: list[Confusion] = field(default_factory=list, metadata=FREE | MEASURED)  # the most frequent first
+    tuning: TuningFacts | None = field(default=None, metadata=MEASURED)
 
     def known_metrics(self) -> Collection[str]:
         """Return the names of all scores, and of that of groups of labels where there are some."""
