@@ -55,13 +55,8 @@ class LabelsTextsMixin:
         most = k if k > 0 else self.config.num_labels
         if not texts:
             return []
-        flat = (
-            torch.frombuffer(bytearray(b"".join(texts) or b" "), dtype=torch.uint8)
-            .long()
-            .to(self.classifier.weight.device)
-        )
-        lengths = torch.tensor([len(text) for text in texts], device=flat.device)
-        rows, starts = self.model.features(flat[: int(lengths.sum())], lengths)
+        flat, lengths = np.frombuffer(b"".join(texts), dtype=np.uint8), np.array([len(text) for text in texts])
+        rows, starts = self.model.features(flat.astype(np.int64), lengths)
         scores = self.scores(self.model.mean(rows, starts)).float()
         several = self.config.problem_type == "multi_label_classification"
         chances, labels = (scores.sigmoid() if several else scores.softmax(-1)).sort(
@@ -108,10 +103,8 @@ class GivesVectorsMixin:
         _check_bytes(self.config, "get_sentence_vector", "hfseq.encode(model, texts)")
         encoded = self._encoded(text)
         if self.config.ends_texts:
-            flat = torch.tensor(list(encoded), dtype=torch.long, device=self.word_bytes.device)
-            return self.mean(*self.features(flat, torch.tensor([len(flat)], device=self.word_bytes.device)))[0].numpy(
-                force=True
-            )
+            flat = np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)
+            return self.mean(*self.features(flat, np.array([len(flat)])))[0].numpy(force=True)
         vectors = [self._word_vector(word) for word in encoded.split()]
         units = [vector / length for vector in vectors if (length := np.linalg.norm(vector)) > 0]
         return np.mean(units, axis=0) if units else np.zeros(self.config.hidden_size, dtype=np.float32)

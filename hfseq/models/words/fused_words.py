@@ -35,8 +35,10 @@ def predict_kernels() -> Any | None:
     """Import `hfseq.kernels.words.bag_predict` at first use; return None without it."""
     if text_kernels() is None:
         return None
-    from hfseq.kernels.words import bag_predict
-
+    try:
+        from hfseq.kernels.words import bag_predict
+    except (ImportError, OSError):
+        return None
     return bag_predict
 
 

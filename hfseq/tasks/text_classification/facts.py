@@ -40,6 +40,20 @@ class Confusion:
 
 
 @checked
+class CompressionFacts:
+    """How a bag was made small, and what that did to its score on the validation rows."""
+
+    mb_before: float
+    mb: float
+    rows_before: int
+    rows: int
+    row_bytes: int
+    metric: str | None
+    score_before: float | None
+    score: float | None
+
+
+@checked
 class CardFacts(LabelledFacts):
     """All that a card says about one text classifier."""
 
@@ -50,6 +64,7 @@ class CardFacts(LabelledFacts):
     same_labels: list[list[str]] = field(default_factory=list)  # groups of labels that count as one in SAME_LABELS
     confusions: list[Confusion] = field(default_factory=list, metadata=FREE | MEASURED)  # the most frequent first
     tuning: TuningFacts | None = field(default=None, metadata=MEASURED)
+    compression: CompressionFacts | None = field(default=None, metadata=MEASURED)
 
     def known_metrics(self) -> Collection[str]:
         """Return the names of all scores, and of that of groups of labels where there are some."""
