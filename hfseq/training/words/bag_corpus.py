@@ -1,5 +1,6 @@
 """Texts and labels as the engines of bags read them: numbers of words, and what each word stands for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
