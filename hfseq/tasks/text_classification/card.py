@@ -7,7 +7,7 @@ from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, number, smallness, title
 from ...cards.table import ResultsTable, labelled_columns
 from ...evaluation.scores import SCORES
-from .facts import CardFacts, CompressionFacts, TuningFacts
+from .facts import CardFacts, CompressionFacts, Confusion, TuningFacts
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
 
@@ -27,6 +27,7 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
         "answer": widgets[0]["output"][:1],
         "examples": example_tables(facts.examples, right, wrong, _example),
         "score_name": score,
+        "confusions": [_confusion(row) for row in facts.confusions],
         "choice": choice,
         "tuning": None if facts.tuning is None else tuning_line(facts.tuning),
         "compression": None if facts.compression is None else compression_line(facts.compression),
@@ -77,6 +78,10 @@ def _chosen_there(facts: CardFacts) -> list[str]:
 
 def _example(row: Example) -> list[str]:
     return [cell(row.text), code(row.predicted), code(row.expected), f"{row.score:.2f}"]
+
+
+def _confusion(row: Confusion) -> str:
+    return " | ".join((code(row.expected), code(row.predicted), f"{row.texts:,} of {row.of:,}"))
 
 
 def _shown_metrics(facts: CardFacts) -> list[str]:
