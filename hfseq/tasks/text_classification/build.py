@@ -26,6 +26,7 @@ from ...tokenization.files import load_tokenizer
 from .facts import CardFacts
 from .settings import (
     TASK,
+    ClassifierParts,
     LabelledTexts,
     TextClassificationSettings,
     TokenizerSettings,
@@ -84,9 +85,7 @@ def make_tokens(task: TextTask, tokenizer: PreTrainedTokenizerFast, settings: To
     return DatasetDict({name: tokenize_dataset(rows, tokenizer, settings.max_length) for name, rows in splits})
 
 
-def make_model(
-    settings: TextClassificationSettings, task: TextTask, tokenizer: PreTrainedTokenizerFast
-) -> PreTrainedModel:
+def make_model(settings: ClassifierParts, task: TextTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the classifier of the `model` section for these labels and this vocabulary."""
     options = label_options(task.label_names)
     options |= {"problem_type": task.problem_type, "freeze_embeddings": settings.embeddings.freeze}

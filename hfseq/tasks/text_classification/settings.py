@@ -6,9 +6,10 @@ A model starts from random weights, from word vectors (section `embeddings`) or 
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from ...data.text import DataSettings
+from ...data.vectors import EmbeddingSettings
 from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import NO_LIMIT, TextSettings, TextTokenizerSettings, most_tokens
 from ...settings import option
@@ -47,6 +48,14 @@ class TransferSettings:
     def __post_init__(self) -> None:
         if self.revision is not None and self.from_pretrained is None:
             raise ValueError(f"revision={self.revision!r} of what? Give from_pretrained as well, or leave it out.")
+
+
+class ClassifierParts(Protocol):
+    """What a classifier is built from: sections that the recipe has, and each network of a ladder."""
+
+    model: dict[str, Any]
+    embeddings: EmbeddingSettings
+    transfer: TransferSettings
 
 
 @dataclass
