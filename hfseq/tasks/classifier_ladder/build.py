@@ -101,10 +101,14 @@ def climb(settings: ClassifierLadderSettings, prepared: Prepared, folder: Path) 
             rung = _simple_rung(_TITLES[name], makers[name], prepared, home)
         else:
             rung = _network_rung(settings, name, prepared, home, folder / "training" / name)
-        ahead = (lower.name for lower in rungs if lower.metrics["accuracy"] > rung.metrics["accuracy"])
-        rung.behind = next(ahead, None)
+        rung.behind = simplest_ahead(rung, rungs)
         rungs.append(rung)
         yield rung
+
+
+def simplest_ahead(rung: ClassifierRung, below: Sequence[ClassifierRung]) -> str | None:
+    """Name the simplest of the rungs below that is more often right; None: it was worth the climb."""
+    return next((lower.name for lower in below if lower.metrics["accuracy"] > rung.metrics["accuracy"]), None)
 
 
 def _simple_rung(title: str, make: Callable[[], SimpleClassifier], prepared: Prepared, home: Path) -> ClassifierRung:
