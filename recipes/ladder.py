@@ -33,25 +33,30 @@ def main() -> None:
     folder = Path(settings.training["output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
 
-    # 3. Data and tokens: the same for every rung
-    prepared = ladder.prepare(settings)
+    # 3. Data
+    data = ladder.load(settings)
 
-    # 4. Make and measure, from rung to rung
+    # 4. Tokens: the same for every rung
+    prepared = ladder.prepare(settings, data)
+
+    # 5. Make and measure, from rung to rung
     rungs = []
     for rung in ladder.climb(settings, prepared, folder):
         rungs.append(rung)
         print(ladder.line(rung), flush=True)
 
-    # 5. Table
+    # 6. Table
     table = ladder.table(rungs)
     save_ladder(rungs, table, folder, launch_command(sys.argv))
     print(table)
 
-    # 6. Picture
+    # 7. Picture
     try:
         ladder.plot(rungs, folder / "ladder.png")
     except ImportError as error:  # the ladder is worth its table without a picture
         print(f"no picture: {error}")
+
+    # 8. Use: each rung lies in a folder of its own
     print(f"table, picture and checkpoints in {folder}")
 
 

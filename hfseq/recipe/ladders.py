@@ -13,15 +13,17 @@ class Ladder:
 
     Attributes:
         settings: The class of its settings, whose section `training` names the folder.
-        prepare: settings -> data and tokens, the same for every rung.
+        load: settings -> the data.
+        prepare: (settings, data) -> what every rung learns from: the data and its tokens.
         climb: (settings, what was prepared, folder) -> the rungs, each as soon as it is measured.
         line: What to say of a rung that has just been measured.
         table: The rungs in Markdown.
         plot: Draw the rungs to a file; needs matplotlib.
     """
 
-    settings: type
-    prepare: Callable[[Any], Any]
+    settings: type[Any]
+    load: Callable[[Any], Any]
+    prepare: Callable[[Any, Any], Any]
     climb: Callable[[Any, Any, Path], Iterator[Any]]
     line: Callable[[Any], str]
     table: Callable[[Sequence[Any]], str]

@@ -74,13 +74,18 @@ class Prepared:
         return np.asarray(self.task.dataset[split]["labels"][:])
 
 
-def prepare(settings: ClassifierLadderSettings) -> Prepared:
-    """Load texts and labels, and make the tokens that all rungs but TF-IDF read."""
+def load_one_label(settings: ClassifierLadderSettings) -> TextTask:
+    """Load texts and labels, and refuse those that are not one label a text."""
     task = load(settings.data)
     if task.problem_type != "single_label_classification":
         problem = f"the labels of data.label_column={settings.data.label_column!r} make it {task.problem_type}"
         raise ValueError(f"The ladder of classifiers compares models of one label a text, but {problem}.")
     check_metric_for_best_model(settings.training.get("metric_for_best_model"), task.problem_type)
+    return task
+
+
+def prepare(settings: ClassifierLadderSettings, task: TextTask) -> Prepared:
+    """Make the tokens that all rungs but TF-IDF read."""
     tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)
     tokens = make_tokens(task, tokenizer, settings.tokenizer)
     return Prepared(task, evaluated_split(task.dataset), tokenizer, tokens)
@@ -213,6 +218,7 @@ def plot_classifiers(rungs: Sequence[ClassifierRung], path: str | Path) -> None:
 
 CLASSIFIERS = Ladder(
     settings=ClassifierLadderSettings,
+    load=load_one_label,
     prepare=prepare,
     climb=climb,
     line=classifier_line,

@@ -69,7 +69,7 @@ class TfIdfRegression:
 
     def predict(self, texts: list[str]) -> np.ndarray:
         """Return the likeliest label for each text."""
-        return self.regression.predict(self.features.transform(texts))
+        return np.asarray(self.regression.predict(self.features.transform(texts)))
 
     def save(self, folder: Path) -> None:
         """Write the words, their weights, and those of the labels."""
@@ -106,7 +106,7 @@ class AveragedVectors:
 
     def predict(self, texts: list[str]) -> np.ndarray:
         """Return the likeliest label for each text."""
-        return self.regression.predict(self.mean_vectors(texts))
+        return np.asarray(self.regression.predict(self.mean_vectors(texts)))
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer, the vectors, and the weights of the labels."""
@@ -125,6 +125,6 @@ def _save(folder: Path, regression: LogisticRegression, **tensors: np.ndarray) -
 
 def token_lists(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast) -> list[list[str]]:
     """Cut texts as the tokenizer does, for word vectors of its tokens; unknown ones are left out."""
-    names, unknown = tokenizer.convert_ids_to_tokens(range(len(tokenizer))), tokenizer.unk_token_id
+    names, unknown = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer)))), tokenizer.unk_token_id
     rows = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     return [[names[index] for index in ids if index != unknown] for ids in rows]

@@ -141,16 +141,21 @@ def plot_ladder(rungs: Sequence[Rung], path: str | Path) -> None:
     plot_bars(bars, f"{metric.replace('_', ' ')} (brown: counted, blue: trained by gradient; less is better)", path)
 
 
-def _prepare(settings: LadderSettings) -> Prepared:
-    dataset = load_documents(settings.data)
+def _prepare(settings: LadderSettings, dataset: DatasetDict) -> Prepared:
     tokenizer = make_tokenizer(dataset, settings.tokenizer)
     return dataset, {name: make_text(rows, tokenizer, settings.tokenizer) for name, rows in dataset.items()}, tokenizer
 
 
+def _climb(settings: LadderSettings, prepared: Prepared, folder: Path) -> Iterator[Rung]:
+    dataset, texts, tokenizer = prepared
+    return train_rungs(settings, dataset, texts, tokenizer, folder)
+
+
 LANGUAGE_MODELS = Ladder(
     settings=LadderSettings,
+    load=lambda settings: load_documents(settings.data),
     prepare=_prepare,
-    climb=lambda settings, prepared, folder: train_rungs(settings, *prepared, folder),
+    climb=_climb,
     line=lambda rung: f"{rung.name}: {rung.metrics}\n    {rung.sample!r}",
     table=ladder_table,
     plot=plot_ladder,

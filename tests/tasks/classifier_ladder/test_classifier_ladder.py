@@ -18,6 +18,7 @@ from hfseq.tasks.classifier_ladder.build import (
     classifier_line,
     classifier_table,
     climb,
+    load_one_label,
     plot_classifiers,
     prepare,
     simplest_ahead,
@@ -58,7 +59,7 @@ class Climbed:
 
     def __init__(self, folder, *options):
         self.folder, self.settings = folder, small_settings(folder, *options)
-        self.prepared = prepare(self.settings)
+        self.prepared = prepare(self.settings, load_one_label(self.settings))
         self.rungs = list(climb(self.settings, self.prepared, folder))
 
     @property
@@ -175,7 +176,7 @@ def test_given_word_vectors_are_averaged_and_begin_the_networks(tmp_path):
             *(*arguments, *options, "--rungs.names=[word-vectors, window]", f"--training.output_dir={tmp_path}"),
         ],
     )
-    prepared = prepare(made)
+    prepared = prepare(made, load_one_label(made))
     assert len(list(climb(made, prepared, tmp_path))) == 2
     rows = [prepared.tokenizer.convert_tokens_to_ids(word) for word in ("the", "turn")]
     averaged = load_file(tmp_path / "word-vectors/weights.safetensors")
@@ -325,9 +326,9 @@ def test_labels_of_another_kind_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match="one label a text, but the labels of data.label_column='label' make it regre"
     ):
-        prepare(made)
+        load_one_label(made)
     with pytest.raises(ValueError, match="metric_for_best_model='f1' is not measured"):
-        prepare(small_settings(tmp_path, "--training.metric_for_best_model=f1"))
+        load_one_label(small_settings(tmp_path, "--training.metric_for_best_model=f1"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
