@@ -24,10 +24,10 @@ from .models.counting import hmm, ngram
 from .models.recurrent import custom, gru, lstm, rnn
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import window
-from .models.words import word2vec
+from .models.words import bag, word2vec
 from .pipelines import WordVectorsPipeline
 
-MODULES = (rnn, lstm, gru, custom, window, transformer, transformer_seq2seq, ngram, hmm, word2vec)
+MODULES = (rnn, lstm, gru, custom, window, transformer, transformer_seq2seq, ngram, hmm, word2vec, bag)
 """One a family; the public names of each (`__all__`) are those of the package."""
 
 
@@ -134,6 +134,7 @@ FAMILIES = {
             {"token-classification": hmm.HMMForTokenClassification, "text-generation": hmm.HMMForCausalLM},
         ),
         Family(word2vec.Word2VecConfig, word2vec.Word2VecModel, {}),
+        Family(bag.BagConfig, bag.BagModel, {"text-classification": bag.BagForSequenceClassification}),
     )
 }
 

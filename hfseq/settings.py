@@ -132,10 +132,12 @@ class _Section:
     classes: Mapping[str, type]
     without: frozenset[str] = frozenset()
     is_open: bool = False
+    chosen_by: str | None = None  # the section whose key `type` names the class; None: this one, if it has several
 
     def keys(self, family: str) -> dict[str, Any]:
         keys = known_fields(self.classes[family], self.without)
-        return keys if family == "" else {"type": Literal[tuple(self.classes)], **keys}
+        has_type = family != "" and self.chosen_by is None
+        return {"type": Literal[tuple(self.classes)], **keys} if has_type else keys
 
 
 @dataclass(frozen=True)
@@ -155,13 +157,14 @@ def option(default: Any, help: str, was: str | None = None) -> Any:
     return field(default=default, metadata={"help": help, **renamed})
 
 
-def fields_of(source: type | Mapping[str, type], without: Iterable[str] = ()) -> Any:
+def fields_of(source: type | Mapping[str, type], without: Iterable[str] = (), *, chosen_by: str | None = None) -> Any:
     """Declare an open section: its keys are the fields of a class, or of the one that its key `type` names.
 
-    The recipe itself fills in the fields `without`, which the section may therefore not hold.
+    The recipe itself fills in the fields `without`, which the section may therefore not hold. With `chosen_by` it is
+    the key `type` of that other section which names the class; the class of "" is for all types without their own.
     """
     classes = {"": source} if isinstance(source, type) else dict(source)
-    open_section = {"classes": classes, "without": frozenset(without), "is_open": True}
+    open_section = {"classes": classes, "without": frozenset(without), "is_open": True, "chosen_by": chosen_by}
     return field(default_factory=dict, metadata={_OPEN: open_section})
 
 
@@ -336,7 +339,7 @@ def _yaml_errors(where: str, cure: str = _FILE_CURE) -> Iterator[None]:
 
 def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path) -> Any:
     entries = [entry for entry in all_entries if entry.section == section.name]
-    family = _family(section, entries, path)
+    family = _family(section, all_entries, path)
     keys = section.keys(family)
     for entry in entries:
         check_known(entry.key, keys, entry.where)
@@ -353,10 +356,12 @@ def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path)
         raise ValueError(f"{path}: section {section.name!r}: {error}") from error
 
 
-def _family(section: _Section, entries: list[_Entry], path: Path) -> str:
+def _family(section: _Section, all_entries: Iterable[_Entry], path: Path) -> str:
+    chooses = section.chosen_by or section.name
+    given = [entry for entry in all_entries if (entry.section, entry.key) == (chooses, "type")]
     if "" in section.classes:
-        return ""
-    given = [entry for entry in entries if entry.key == "type"]
+        chosen = str(given[-1].value) if given and section.chosen_by else ""
+        return chosen if chosen in section.classes else ""
     if not given:
         raise ValueError(f"{path}: section {section.name!r} lacks type: one of {', '.join(section.classes)}.")
     for entry in given:
@@ -428,7 +433,8 @@ def _parser(sections: Mapping[str, _Section], flags: Mapping[str, str | None]) -
 
 def _described(section: _Section, family: str) -> str:
     cls = section.classes[family]
-    title = section.name if family == "" else f"{section.name} (type: {family})"
+    key = f"{section.chosen_by}.type" if section.chosen_by else "type"
+    title = section.name if family == "" else f"{section.name} ({key}: {family})"
     keys = known_fields(cls, section.without)
     lines = [title + ": " + (inspect.getdoc(cls) or "").partition("\n")[0]]
     for item in dataclasses.fields(cls):

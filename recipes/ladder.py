@@ -4,9 +4,10 @@
     python recipes/ladder.py --config recipes/configs/ladder/classifiers_embedded.yaml
 
 The first climbs language models: unigram, bigram, 5-gram, hidden Markov, RNN, LSTM, GRU, transformer. A settings file
-with `rungs.of: classifiers` climbs classifiers: majority, TF-IDF regression, averaged word vectors, window network,
-RNN, LSTM, GRU, transformer. The table, the picture and a checkpoint of each rung are written to training.output_dir.
-`--help` lists every setting; those of classifiers, beside the --config of such a ladder.
+with `rungs.of: classifiers` climbs classifiers: majority, TF-IDF regression, bag of words, bag of n-grams, averaged
+word vectors, window network, RNN, LSTM, GRU, transformer. The table, the picture and a checkpoint of each rung are
+written to training.output_dir. `--help` lists every setting; those of classifiers, beside the --config of such a
+ladder.
 """
 
 import sys

@@ -27,21 +27,21 @@ from hfseq.settings import read_settings
 from hfseq.tasks.text_classification.build import (
     card_facts,
     load,
+    make_arguments,
     make_model,
     make_tokenizer,
     make_tokens,
+    make_trainer,
     report_lines,
 )
 from hfseq.tasks.text_classification.settings import TextClassificationSettings
-from hfseq.training.arguments import SequenceTrainingArguments
-from hfseq.training.trainer import SequenceTrainer
 
 
 def main() -> None:
     """Run the recipe."""
     # 1. Settings: the YAML file, then what the command line changes
     settings = read_settings(TextClassificationSettings)
-    args = SequenceTrainingArguments(**settings.training)
+    args = make_arguments(settings)
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
     set_seed(args.seed)
 
@@ -60,9 +60,9 @@ def main() -> None:
     model = make_model(settings, task, tokenizer)
 
     # 5. Training
-    trainer = SequenceTrainer(
-        model=model,
-        args=args,
+    trainer = make_trainer(
+        model,
+        args,
         train_dataset=tokens["train"],
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,

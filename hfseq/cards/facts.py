@@ -87,6 +87,7 @@ class ArchitectureFacts(Network):
     bidirectional: bool
     pooling: str | None  # None for a tagger, which has no vector of a whole text
     max_length: int  # tokens of a text that the model was trained on; longer texts were cut
+    features: str | None = None  # of a bag: what it counts
 
 
 @checked

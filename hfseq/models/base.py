@@ -350,7 +350,7 @@ def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> 
     """Raise ValueError unless the checkpoint holds what the model needs, in finite numbers."""
     saved_class = next(iter(model.config.architectures or ()), None)
     same_class = saved_class is None or saved_class in [cls.__name__ for cls in type(model).__mro__]
-    body = {name for name, _ in model.base_model.named_children()}
+    body = {name.split(".")[0] for name in model.base_model.state_dict()}  # tables of its own too
     missing, unexpected = (
         {key for key in info[kind] if same_class or _is_body(key, body, model.base_model_prefix)}
         for kind in ("missing_keys", "unexpected_keys")

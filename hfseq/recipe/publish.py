@@ -51,7 +51,7 @@ def network_facts(config: PreTrainedConfig) -> dict[str, Any]:
     return {
         "family": family.name,
         "cell": config.cell if family.name == "custom" else family.title,
-        "num_hidden_layers": config.num_hidden_layers,
+        "num_hidden_layers": getattr(config, "num_hidden_layers", 0),
         "hidden_size": config.hidden_size,
         "embedding_size": getattr(config, "embedding_size", config.hidden_size),
     }

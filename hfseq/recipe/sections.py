@@ -38,8 +38,9 @@ class TokenizerSettings:
 
     def train(self, texts: Texts, **options: Any) -> PreTrainedTokenizerFast:
         """Train the tokenizer; `options` are others of `train_tokenizer`."""
-        options |= {"vocab_size": self.vocab_size, "min_frequency": self.min_count, "lowercase": self.lowercase}
-        return train_tokenizer(texts, self.kind, **options)
+        if self.kind != "byte":  # its ids are the bytes; size and count are those of a bag's dictionary
+            options |= {"vocab_size": self.vocab_size, "min_frequency": self.min_count}
+        return train_tokenizer(texts, self.kind, lowercase=self.lowercase, **options)
 
 
 @dataclass(kw_only=True)

@@ -15,6 +15,7 @@ from ..cards.measure import measure_speed
 from ..data.text import DataSettings
 from ..data.vectors import EmbeddingSettings, embedding_matrix
 from ..evaluation.scores import SCORES
+from ..models.words.bag import BagConfig
 from ..registry import FAMILIES
 from ..settings import fields_of, known_fields, option
 from ..tokenization import unknown_rate
@@ -24,6 +25,7 @@ from .sections import CardSettings, HubSettings, TokenizerSettings, resume_flag
 
 logger = logging.get_logger(__name__)
 
+UNCUT, USUAL_LENGTH = 1_000_000, 128  # tokens
 NO_LIMIT = "take model.position_embedding_type=rotary or sinusoidal, which have no such limit"
 
 
@@ -31,7 +33,7 @@ NO_LIMIT = "take model.position_embedding_type=rotary or sinusoidal, which have 
 class TextTokenizerSettings(TokenizerSettings):
     """How texts of a limited length become tokens."""
 
-    max_length: int = option(128, "longer texts are cut to so many tokens")
+    max_length: int | None = option(None, "longer texts are cut to so many tokens; null: 128, of a bag none is cut")
 
 
 @dataclass
@@ -48,6 +50,9 @@ class TextSettings:
 
     def __post_init__(self) -> None:
         self.card.check_metrics(SCORES)
+        if self.tokenizer.max_length is None:
+            is_bag = cast(Any, self).model["type"] == "bag"
+            self.tokenizer.max_length = UNCUT if is_bag else USUAL_LENGTH
 
 
 def most_tokens(model: Mapping[str, Any]) -> int | None:
@@ -65,14 +70,14 @@ def fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, 
     if source is None:
         return
     found = embedding_matrix(tokenizer, source, settings.format)
-    width, size = model.config.embedding_size, found.matrix.shape[1]
     key = "embedding_size" if "embedding_size" in known_fields(type(model.config)) else "hidden_size"
+    width, size = getattr(model.config, key), found.matrix.shape[1]
     if size != width:
         sizes = f"{size} numbers, the model's embeddings {width}"
         raise ValueError(f"The vectors in {source} have {sizes}. Set model.{key} to {size}.")
     weight = model.get_input_embeddings().get_parameter("weight")
-    with torch.no_grad():
-        weight[torch.from_numpy(found.known)] = torch.from_numpy(found.matrix[found.known])
+    with torch.no_grad():  # the rows of a vocabulary come first, where there are others, too
+        weight[: len(tokenizer)][torch.from_numpy(found.known)] = torch.from_numpy(found.matrix[found.known])
     logger.warning("%s covers %.1f %% of the vocabulary.", source, 100 * found.coverage)
 
 
@@ -84,21 +89,33 @@ def text_facts(
     return {
         "architecture": ArchitectureFacts(
             **network_facts(config),
-            bidirectional=config.bidirectional,
-            pooling=config.pooling if pipe.task == "text-classification" else None,
-            max_length=settings.tokenizer.max_length,
+            bidirectional=getattr(config, "bidirectional", False),
+            pooling=getattr(config, "pooling", None) if pipe.task == "text-classification" else None,
+            max_length=cast(int, settings.tokenizer.max_length),
+            features=_features(config) if isinstance(config, BagConfig) else None,
         ),
         "data": DataFacts(
             **settings.card.data_facts(),
             hub_id=settings.data.hub_id,
             splits={name: rows.num_rows for name, rows in dataset.items()},
             evaluated_split=split,
-            vocabulary_size=config.vocab_size,
+            vocabulary_size=config.words_with_rows if isinstance(config, BagConfig) else config.vocab_size,
             unknown_rate=unknown_rate(cast(PreTrainedTokenizerFast, pipe.tokenizer), texts),
         ),
         "speed": measure_speed(pipe, texts[:512]),
         "pretrained": None if vectors is None else Path(vectors).name,
     }
+
+
+def _features(config: BagConfig) -> str:
+    """Say in words what a bag counts."""
+    kinds = ["words"]
+    if config.longest_ngram:
+        kinds.append(f"their character n-grams of {config.shortest_ngram} to {config.longest_ngram}")
+    if config.word_ngrams > 1:
+        kinds.append(f"runs of up to {config.word_ngrams} words")
+    weights = "inverse document frequencies" if config.weighting == "tfidf" else "how often they occur"
+    return f"{', '.join(kinds)}, weighted by {weights}; {config.num_rows:,} vectors"
 
 
 def speed_line(speed: SpeedFacts) -> str:

@@ -11,6 +11,7 @@ They are pipelines of the `tokenizers` library in a `PreTrainedTokenizerFast`, s
 | `char`            | a code point                                    | the text, less unknowns | yes             |
 | `word_with_space` | a `word` with the space before it, other spaces | the text, less unknowns | yes             |
 | `whitespace`      | what stands between white space                 | a space and each token  | yes             |
+| `byte`            | a byte of UTF-8: nothing is learnt              | the text, always        | no              |
 
 The last two columns hold for `purpose="language-modeling"`. With `purpose="classification"` texts are brought to NFC,
 and `bpe` and `unigram` put a space before the first word, so that a list of words (`is_split_into_words=True`) gives
@@ -21,7 +22,10 @@ tagging take one of the others.
 text is the unknown token, and white space of any length counts as one space. A language model's tokens are decoded
 with the space before each, since a continuation is decoded by itself; `min_frequency=1` keeps every type.
 
-A special token in a text is one token, whatever the kind, and nothing is learnt from its spelling. `condition_tokens`
+`byte` is for a bag that splits texts itself (`BagConfig.units`): the ids are the very bytes, 0 to 255, and `<pad>` is
+256. It adds no token, composes no letter, and takes the spelling `<pad>` in a text for five bytes.
+
+A special token in a text is one token in all other kinds, and nothing is learnt from its spelling. `condition_tokens`
 adds some of your own, for labels that a text is written under: in `<happy> what a day` the model reads `<happy>`
 first. White space after them is dropped, and `skip_special_tokens=True` drops them.
 
@@ -36,14 +40,24 @@ decomposed letter (`e` and a combining accent), the library's offsets end before
 import copy
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from typing_extensions import TypedDict, Unpack
 
-from .kinds import KINDS, LANGUAGE_MODEL_KINDS, RAISE_IT, SPECIAL_TOKENS, Kind, Split, trained, word_splitter
+from .kinds import (
+    KINDS,
+    LANGUAGE_MODEL_KINDS,
+    RAISE_IT,
+    SPECIAL_TOKENS,
+    Kind,
+    Split,
+    bytes_alone,
+    trained,
+    word_splitter,
+)
 from .texts import Texts, batches, between, check_keywords, strings
 
 PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS
@@ -90,7 +104,8 @@ def train_tokenizer(
         **form: `lowercase`, `strip_accents`, `normalization`: see `TextForm`.
 
     Returns:
-        The tokenizer, with `<pad>`, `<unk>`, `<s>`, `</s>`, `<mask>` as ids 0 to 4, and the condition tokens next.
+        The tokenizer, with `<pad>`, `<unk>`, `<s>`, `</s>`, `<mask>` as ids 0 to 4, and the condition tokens next;
+        the kind `byte` has `<pad>` alone.
     """
     check_keywords(train_tokenizer, form, TextForm)
     is_language = purpose == "language-modeling"
@@ -103,13 +118,15 @@ def train_tokenizer(
     if max_length is not None and max_length < (shortest := 3 if is_language else 2):
         raise ValueError(f"max_length={max_length} leaves no room for text; use {shortest} or more, or None")
     normalizer = _normalizer(kind, purpose, **form)
+    limits = {"model_max_length": max_length, "padding_side": padding_side, "truncation_side": "right"}
+    if kind == "byte":
+        return _byte_tokenizer(normalizer, limits)
     pieces = between(special, strings(texts, text_column))
     sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency or 2}
     tokenizer = trained(kind, pieces, special, normalizer, spaced=not is_language, **sizes)
     _check_learned(tokenizer, kind, vocab_size, len(special))
     marks = {"bos_token": BOS, "eos_token": EOS, "add_bos_token": is_language, "add_eos_token": True}
     others = {"mask_token": MASK, "extra_special_tokens": special[len(SPECIAL_TOKENS) :]}
-    limits = {"model_max_length": max_length, "padding_side": padding_side, "truncation_side": "right"}
     return _wrapped(tokenizer, **marks, **others, **limits)
 
 
@@ -151,14 +168,15 @@ def _check_options(kind: Kind, purpose: Purpose, vocab_size: int, num_special: i
     if purpose == "language-modeling" and kind not in LANGUAGE_MODEL_KINDS:
         fault = f"kind={kind!r} does not keep spaces, so a language model could not write text with it"
         raise ValueError(f"{fault}; use one of {', '.join(map(repr, LANGUAGE_MODEL_KINDS))}")
-    smallest = num_special + (256 if kind == "bpe" else 1)
+    smallest = num_special + (256 if kind in ("bpe", "byte") else 1)
     if vocab_size < smallest:
-        contents = "256 bytes" if kind == "bpe" else "one entry"
+        contents = "256 bytes" if kind in ("bpe", "byte") else "one entry"
         raise ValueError(
             f"vocab_size={vocab_size} is too small: special tokens and {contents} need {smallest} or more"
         )
-    if min_frequency is not None and (kind == "unigram" or min_frequency < 1):
-        cure = "kind='unigram' has no such threshold, leave it out" if kind == "unigram" else "use 1 or more"
+    without = kind in ("unigram", "byte")
+    if min_frequency is not None and (without or min_frequency < 1):
+        cure = f"kind={kind!r} has no such threshold, leave it out" if without else "use 1 or more"
         raise ValueError(f"min_frequency={min_frequency}: {cure} (a recipe calls it tokenizer.min_count)")
 
 
@@ -170,7 +188,11 @@ def _normalizer(
     if kind == "bpe" and purpose == "language-modeling" and altered:
         cure = "leave out lowercase, strip_accents and normalization, or prepare the texts before training"
         raise ValueError(f"kind='bpe' gives a language model's text back byte for byte: {cure}")
-    is_composed = strip_accents or normalization == "nfc" or (normalization, purpose) == ("auto", "classification")
+    is_composed = (
+        strip_accents
+        or normalization == "nfc"
+        or ((normalization, purpose) == ("auto", "classification") and kind != "byte")
+    )
     steps: list[normalizers.Normalizer] = []
     if strip_accents:
         steps += [normalizers.NFD(), normalizers.Replace(Regex(_ACCENTS), "")]
@@ -183,7 +205,18 @@ def _normalizer(
     return normalizers.Sequence(steps) if steps else None
 
 
+def _byte_tokenizer(normalizer: normalizers.Normalizer | None, options: Mapping[str, Any]) -> PreTrainedTokenizerFast:
+    # `split_special_tokens`: no text has padding in it, so what is spelled like it is text.
+    made = _wrapped(bytes_alone(normalizer), unk_token=None, split_special_tokens=True, **options)
+    assert made.pad_token_id == 256
+    return made
+
+
 def _special_tokens(kind: Kind, condition_tokens: Sequence[str]) -> list[AddedToken]:
+    if kind == "byte":
+        if condition_tokens:
+            raise ValueError(f"condition_tokens={condition_tokens!r}: kind='byte' has bytes alone; leave them out")
+        return [AddedToken(PAD, normalized=False, special=True)]
     if isinstance(condition_tokens, str):
         raise ValueError(f"condition_tokens={condition_tokens!r} is one string; wrap it in a list")
     names = [*SPECIAL_TOKENS, *condition_tokens]
@@ -231,8 +264,7 @@ def _wrapped(tokenizer: Tokenizer, **options: Any) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
-        unk_token=UNK,
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
-        **options,
+        **{"unk_token": UNK} | options,
     )

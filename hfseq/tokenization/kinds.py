@@ -9,7 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from .texts import batches
 
-Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace"]
+Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace", "byte"]
 Split: TypeAlias = Literal["whitespace", "word"]
 _Special: TypeAlias = list[Any]  # AddedTokens, or their spelling
 _Normalizer: TypeAlias = normalizers.Normalizer | None
@@ -42,6 +42,21 @@ def trained(
     if parts.join is not None:
         tokenizer.decoder = parts.join
     parts.train(tokenizer, texts, special, sizes)
+    return tokenizer
+
+
+def bytes_alone(normalizer: _Normalizer) -> Tokenizer:
+    """Make the kind whose ids are the bytes of a text, 0 to 255, with `<pad>` as 256."""
+    # The library writes a byte as a character that can be seen: those of Latin-1 that can stand for themselves, the
+    # others are numbered from U+0100 on.
+    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in seen]
+    characters = {byte: chr(byte) for byte in seen} | {byte: chr(0x100 + i) for i, byte in enumerate(hidden)}
+    # No cache: it would keep whole texts.
+    tokenizer = Tokenizer(models.BPE({characters[byte]: byte for byte in range(256)}, [], cache_capacity=0))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 
 

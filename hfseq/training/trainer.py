@@ -92,12 +92,12 @@ class SequenceTrainer(WholeCheckpointTrainer):
         )
         return self._dealt_loader(self._remove_unused_columns(dataset, description="training"), sampler)
 
-    def _dealt_loader(self, dataset: Any, sampler: Sampler) -> DataLoader:
+    def _dealt_loader(self, dataset: Any, sampler: Sampler, collate: Any = None) -> DataLoader:
         options: dict[str, Any] = {name: getattr(self.args, f"dataloader_{name}") for name in _LOADER}
         # Its own generator: else a resumed run would draw from the restored global one and leave the track.
         options["generator"] = torch.Generator().manual_seed(self.args.seed)
         loader: DataLoader = DataLoader(
-            dataset, batch_sampler=cast(Any, sampler), collate_fn=self.data_collator, **options
+            dataset, batch_sampler=cast(Any, sampler), collate_fn=collate or self.data_collator, **options
         )
         # num_processes=1: the sampler has dealt the rows out already.
         return prepare_data_loader(

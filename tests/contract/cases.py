@@ -69,6 +69,9 @@ class Case:
     labels: ClassVar[list[int]] = [0, 1, 2, 0, 1]  # of the rows of `batch`
     misfit: ClassVar[dict[str, int]] = {"num_labels": 7}  # what a checkpoint of the small model is too small for
     foreign_label: ClassVar[tuple[int, str]] = 3, "label 3 is outside 0 to 2"
+    poolings: ClassVar[list[dict[str, str]]] = [
+        {"pooling": pooling} for pooling in ("last", "mean", "max", "mean_max", "attention")
+    ]
     typo: ClassVar[tuple[str, str]] = "hiden_size", "hidden_size"
     foreign_name: ClassVar[tuple[str, str]] = "hidden_dim", "hidden_size"
     wrong_values: ClassVar[dict[str, list[Any]]] = {
@@ -85,7 +88,8 @@ class Case:
     @property
     def traits(self) -> set[str]:
         """What the model has that some promises are about: see `contract.CHECKS`."""
-        traits = {"body", "loss", "head", "classifier", "layers", "cache", "reads on", "recurrence"}
+        traits = {"body", "loss", "head", "classifier", "several labels"}
+        traits |= {"layers", "cache", "reads on", "recurrence"}
         return traits | {"weights", "embeddings"}
 
     @property
@@ -125,6 +129,10 @@ class Case:
     def answers(self, outputs: Any) -> torch.Tensor:
         """What the model is for, of its outputs."""
         return outputs.logits
+
+    def vectors(self, hidden: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of a text's `last_hidden_state`: what belongs to its real tokens, and what must be zeros."""
+        return hidden[real], hidden[~real]
 
     def reply(self, model: PreTrainedModel) -> torch.Tensor:
         """What it answers to the rows of `batch`; one that was loaded comes to their device."""

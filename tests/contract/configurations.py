@@ -38,6 +38,13 @@ WORD_VECTORS = {
     "softmax": {"loss": "softmax"},
     "vectors-only": {"with_outputs": False, "ngram_buckets": 7},
 }
+BAGS = {
+    "plain": {},
+    "words-alone": {"word_ngrams": 1, "ngram_buckets": 0, "bias": False},
+    "characters-tfidf": {"shortest_ngram": 2, "longest_ngram": 3, "word_ngrams": 3, "weighting": "tfidf"},
+    "hierarchical": {"hierarchical_softmax": True},
+    "kept": {"num_kept_buckets": 20},
+}
 ROWS = [(name, task) for name, family in FAMILIES.items() for task in family.heads]
 RECURRENT = ("rnn", "lstm", "gru", "custom")
 CASES = {
@@ -97,9 +104,9 @@ CASES |= {
 }
 CASES |= {label: (label.split("-")[0], "text-classification", options) for label, options in SWITCHES.items()}
 CASES |= {f"word2vec-{label}": ("word2vec", "feature-extraction", options) for label, options in WORD_VECTORS.items()}
+CASES |= {f"bag-{label}": ("bag", "text-classification", options) for label, options in BAGS.items()}
 
-
-OWN_LOSS = ("word2vec-hierarchical", "word2vec-softmax")
+OWN_LOSS = ("word2vec-hierarchical", "word2vec-softmax", "bag-hierarchical")
 """Configurations whose loss is computed by code that no other one of their head runs: heavy checks meet them too."""
 
 

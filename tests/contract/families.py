@@ -86,6 +86,75 @@ class WordVectorCase(Case):
         return [({}, self.rows())]
 
 
+@dataclass
+class BagCase(Case):
+    """Bags of tokens: vectors of features, no layers, and one vector a text."""
+
+    small: ClassVar[dict[str, Any]] = {"hidden_size": 6, "num_labels": 3, "ngram_buckets": 50}
+    no_dropout: ClassVar[dict[str, float]] = {}
+    poolings: ClassVar[list[dict[str, str]]] = [{}]
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12],
+        "vocab_size": [-1, 10**18],
+        "units": ["words", "bytes"],
+        "word_ngrams": [0, 11, "2"],
+        "ngram_buckets": [-1, 10**12],
+        "longest_ngram": [-1, 1],
+        "weighting": ["bm25"],
+        "num_kept_buckets": [51, -1],
+        "row_codes": [7],
+        "norm_codes": [True],
+        "num_words": [3],
+        "pad_token_id": [14, -1],
+        "problem_type": ["ranking"],
+        "tie_word_embeddings": [True],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        traits = {"body", "loss", "head", "classifier", "weights", "embeddings"}
+        return traits if self.options.get("hierarchical_softmax") else traits | {"several labels"}
+
+    @property
+    def oversize(self) -> dict[str, Any]:
+        config = self.config()
+        return {"vocab_size": 10**7 - (config.num_rows - config.vocab_size)}  # rows of words and buckets together
+
+    def vectors(self, hidden: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return hidden, hidden[:0] if real.any() else hidden
+
+    def config(self, **options: Any) -> Any:
+        given = {**self.options, **options}
+        table = {"num_ngrams": 3 * self.vocab_size} if given.get("longest_ngram") else {}
+        return super().config(**table, **options)
+
+    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Before training the labels' vectors are 0, and no gradient reaches the rows; and a word has its n-grams."""
+        nn.init.normal_(model.classifier.weight, std=0.5)
+        nn.init.normal_(model.model.inputs.weight, std=0.5)
+        tables = dict(model.model.named_buffers(recurse=False))
+        if "ngrams" in tables:
+            tables["ngram_starts"].copy_(torch.arange(self.vocab_size + 1) * 3)
+            tables["ngrams"].copy_(torch.arange(len(tables["ngrams"])) % 50)
+        if "row_weights" in tables:
+            tables["row_weights"].copy_(torch.linspace(0.5, 2, len(tables["row_weights"])))
+        if "label_counts" in dict(model.named_buffers(recurse=False)):
+            model.label_counts.copy_(torch.arange(1, 1 + len(model.label_counts)))
+        return model
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        if name == "model.inputs.weight":
+            return 0.05 < tensor.std().item() < 0.2 and tensor.abs().max().item() <= 1 / 6
+        if name in ("model.row_weights", "label_counts"):
+            return bool((tensor == 1).all())
+        if name == "model.kept_buckets":
+            return torch.equal(tensor, torch.arange(len(tensor), dtype=tensor.dtype))
+        return not tensor.any()
+
+    def trainings(self) -> list[tuple[dict[str, Any], Dataset]]:
+        return super().trainings() if "several labels" in self.traits else super().trainings()[:1]
+
+
 class HiddenMarkovCase:
     """What a hidden Markov model has differently: states in the place of layers, and nothing below its head."""
 
@@ -298,6 +367,7 @@ KINDS: dict[str, type[Case]] = {
     "feature-extraction": WordVectorCase,
 }
 OWN_KINDS: dict[tuple[str, str], type[Case]] = {
+    ("bag", "text-classification"): BagCase,
     ("hmm", "token-classification"): HiddenMarkovTaggerCase,
     ("hmm", "text-generation"): HiddenMarkovLanguageCase,
     ("ngram", "text-generation"): NGramCase,

@@ -61,6 +61,18 @@ def sequence_loss(
     return loss_function(logits, targets, reduction="sum") / num_items_in_batch
 
 
+def problem_type_of(config: PreTrainedConfig, labels: torch.Tensor) -> str:
+    """Return the config's, or transformers' guess from the labels, kept in the config for pipelines."""
+    if config.problem_type is None:
+        if config.num_labels == 1:
+            config.problem_type = "regression"
+        elif labels.is_floating_point():
+            config.problem_type = "multi_label_classification"
+        else:
+            config.problem_type = "single_label_classification"
+    return cast(str, config.problem_type)
+
+
 def check_classes(labels: torch.Tensor, logits: torch.Tensor) -> None:
     """Refuse a class id that does not exist."""
     rows, num_labels = logits.shape
@@ -144,7 +156,7 @@ class SequenceClassificationMixin(PreTrainedModel):
         # 4. Compare with the right ones.
         loss = None
         if labels is not None:
-            loss = sequence_loss(logits, labels, self._problem_type(labels), num_items_in_batch)
+            loss = sequence_loss(logits, labels, problem_type_of(self.config, labels), num_items_in_batch)
         # 5. Show what was attended to: in the layers, and in the end by the pooling.
         attentions = (*(outputs.attentions or ()), *(() if weights is None else (weights,)))
         return SequenceClassifierOutput(
@@ -153,14 +165,3 @@ class SequenceClassificationMixin(PreTrainedModel):
             hidden_states=outputs.hidden_states,
             attentions=attentions if output_attentions and attentions else None,
         )
-
-    def _problem_type(self, labels: torch.Tensor) -> str:
-        """Return the config's, or transformers' guess from the labels, kept in the config for pipelines."""
-        if self.config.problem_type is None:
-            if self.num_labels == 1:
-                self.config.problem_type = "regression"
-            elif labels.is_floating_point():
-                self.config.problem_type = "multi_label_classification"
-            else:
-                self.config.problem_type = "single_label_classification"
-        return self.config.problem_type

@@ -71,20 +71,69 @@ def huffman_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
         (left_count, left), (right_count, right) = heapq.heappop(heap), heapq.heappop(heap)
         parent[[left, right]], is_left[left] = node, 1.0
         heapq.heappush(heap, (left_count + right_count, node))
+    on_path, nodes, turns = _climbed(parent, is_left)
+    lengths = np.zeros(len(counts), dtype=np.int64)
+    lengths[words] = on_path.sum(1)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    return starts, nodes, turns
+
+
+def label_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the way to each label of a text in a Huffman tree, as `huffman_paths`, but in fastText's tree.
+
+    Equal counts are joined in another order there, and a label that never occurs has a path too; a label's number is
+    its place in `counts`.
+    """
+    leaves = len(counts)
+    order = np.argsort(-counts, kind="stable")
+    parent, turns = np.zeros(2 * leaves, dtype=np.int64), np.zeros(2 * leaves, dtype=np.float32)
+    sums = np.full(2 * leaves, 10**15, dtype=np.int64)
+    sums[:leaves] = counts[order]
+    leaf, node = leaves - 1, leaves
+    for inner in range(leaves, 2 * leaves - 1):
+        pair = []
+        for _ in range(2):
+            is_leaf = leaf >= 0 and sums[leaf] < sums[node]
+            pair.append(leaf if is_leaf else node)
+            leaf, node = leaf - is_leaf, node + (not is_leaf)
+        sums[inner], parent[pair], turns[pair[1]] = sums[pair].sum(), inner, 1.0
+    on_path, nodes, found = _climbed(parent, turns)
+    # From the order of counts back to that of labels.
+    lengths = on_path.sum(1)
+    starts = np.zeros(leaves + 1, dtype=np.int64)
+    starts[1:][order] = lengths
+    starts = np.cumsum(starts)
+    own = np.concatenate([[0], np.cumsum(lengths)])
+    back = np.empty(leaves, dtype=np.int64)
+    back[order] = np.arange(leaves)
+    places = [np.arange(own[place], own[place + 1]) for place in back]
+    picked = np.concatenate(places) if places else np.zeros(0, dtype=np.int64)
+    return starts, nodes[picked], found[picked]
+
+
+def _climbed(parent: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Walk from every leaf of a binary tree to its root.
+
+    Args:
+        parent: int64, (2 leaves,): of each leaf, then of each inner node, the last of which is the root.
+        turns: float32, (2 leaves,): the label of the way from a node's parent to it.
+
+    Returns:
+        bool, (leaves, depth): which steps from the root belong to a leaf's path; then, of all paths end to end, the
+        inner nodes (int32, numbered from 0) and the turns (float32).
+    """
+    leaves = len(parent) // 2
     root = 2 * leaves - 2
     # All leaves climb at once, and fall out where they reach the root.
     place, climbed = np.arange(leaves), []
     while (place != root).any():
         below = place != root
-        climbed.append((np.where(below, parent[place], -1), is_left[place]))
+        climbed.append((np.where(below, parent[place], -1), turns[place]))
         place = np.where(below, parent[place], root)
     nodes = np.stack([up for up, _ in climbed[::-1]], axis=1) if climbed else np.zeros((leaves, 0), dtype=np.int64)
     labels = np.stack([turn for _, turn in climbed[::-1]], axis=1) if climbed else np.zeros((leaves, 0))
     on_path = nodes >= 0
-    lengths = np.zeros(len(counts), dtype=np.int64)
-    lengths[words] = on_path.sum(1)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    return starts, (nodes[on_path] - leaves).astype(np.int32), labels[on_path].astype(np.float32)
+    return on_path, (nodes[on_path] - leaves).astype(np.int32), labels[on_path].astype(np.float32)
 
 
 def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,28 +148,49 @@ def ngram_buckets(words: list[str], *, shortest: int, longest: int, buckets: int
         starts: int64, (words + 1,): where the n-grams of each word begin in the next.
         found: int64: numbers below `buckets`.
     """
-    # Bytes of all words in one array: numpy then finds the n-grams of one length of a whole vocabulary at once.
     encoded = [f"<{word}>".encode("utf-8", "surrogatepass") for word in words]
+    starts = np.concatenate([[0], np.cumsum([len(word) for word in encoded], dtype=np.int64)]).astype(np.int64)
     text = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    begins = np.flatnonzero((text & 0xC0) != 0x80)  # the first byte of each character
-    lengths = np.array([len(word) for word in encoded], dtype=np.int64)
-    word_ends = np.cumsum(lengths)
-    owner = np.searchsorted(word_ends, begins, side="right")
-    ends = np.concatenate([begins[1:], [len(text)]]) if len(begins) else begins
-    last_character = np.searchsorted(begins, word_ends) - 1  # of each word, as a number of `begins`
-    kinds = []
-    for size in range(shortest, longest + 1):
-        first = np.arange(len(begins) - size + 1) if len(begins) >= size else np.arange(0)
-        first = first[first + size - 1 <= last_character[owner[first]]]
-        if size == 1:  # an end mark alone says nothing
-            first = first[(text[begins[first]] != ord("<")) & (text[begins[first]] != ord(">"))]
-        kinds.append((owner[first], _fnv(text, begins[first], ends[first + size - 1])))
+    owners, _, hashes = hashed_ngrams(text, starts, shortest=shortest, longest=longest)
     # From "by length" to "by word".
-    owners = np.concatenate([owner_ for owner_, _ in kinds])
-    hashes = np.concatenate([hash_ for _, hash_ in kinds])
     order = np.argsort(owners, kind="stable")
     counts = np.bincount(owners, minlength=len(words))
     return np.concatenate([[0], np.cumsum(counts)]), (hashes[order] % np.uint32(buckets)).astype(np.int64)
+
+
+def hashed_ngrams(
+    text: np.ndarray, starts: np.ndarray, *, shortest: int, longest: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hash the character n-grams of words, all of one length after all of the length before.
+
+    Args:
+        text: uint8: the UTF-8 of the words with the marks of their ends, one after another.
+        starts: int64, (words + 1,): where each begins.
+        shortest: Characters of the shortest n-gram, end marks counted.
+        longest: Characters of the longest.
+
+    Returns:
+        owners: int64: the word of each n-gram.
+        begins: int64: its first byte.
+        hashes: uint32.
+    """
+    # Bytes of all words in one array: numpy then finds the n-grams of one length of a whole vocabulary at once.
+    begins = np.flatnonzero((text & 0xC0) != 0x80)  # the first byte of each character
+    owner = np.searchsorted(starts[1:], begins, side="right")
+    ends = np.concatenate([begins[1:], [len(text)]]) if len(begins) else begins
+    first_character = np.searchsorted(begins, starts[:-1])  # of each word, as a number of `begins`
+    last_character = np.searchsorted(begins, starts[1:]) - 1
+    none = np.zeros(0, dtype=np.int64)
+    kinds = [(none, none, none.astype(np.uint32))]
+    for size in range(max(shortest, 1), longest + 1):
+        first = np.arange(len(begins) - size + 1) if len(begins) >= size else np.arange(0)
+        first = first[first + size - 1 <= last_character[owner[first]]]
+        if size == 1:  # an end mark alone says nothing
+            word = owner[first]
+            first = first[(first != first_character[word]) & (first != last_character[word])]
+        kinds.append((owner[first], begins[first], fnv_hashes(text, begins[first], ends[first + size - 1])))
+    owners, firsts, hashes = (np.concatenate(parts) for parts in zip(*kinds, strict=True))
+    return owners, firsts, hashes
 
 
 def out_of_range(tables: dict[str, np.ndarray], rows: int) -> list[str]:
@@ -140,8 +210,8 @@ def out_of_range(tables: dict[str, np.ndarray], rows: int) -> list[str]:
     return wrong
 
 
-def _fnv(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Hash the bytes between each begin and end by FNV-1a."""
+def fnv_hashes(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Hash the bytes between each begin and end by FNV-1a: uint32."""
     values = np.full(len(begins), _FNV_OFFSET, dtype=np.uint32)
     for offset in range(int((ends - begins).max(initial=0))):
         inside = begins + offset < ends

@@ -1,12 +1,13 @@
 """The ladder of classifiers: from the commonest label to attention, on one data set, each with what it costs.
 
-    majority -> TF-IDF regression -> averaged word vectors -> window -> RNN -> LSTM -> GRU -> transformer
+    majority -> TF-IDF regression -> bag of words -> bag of n-grams -> averaged word vectors
+             -> window -> RNN -> LSTM -> GRU -> transformer
 
 Every rung is measured on the same texts: accuracy, macro F1, minutes of training, MB of all files that it needs to
 answer, and the median time for one text on one CPU core, with everything from the text to the label. A rung that is
 behind a simpler one says so: then the simpler one is the better choice here.
 
-The networks are trained by the parts of `recipes/text_classification.py`, and each is an ordinary checkpoint.
+Bags and networks are trained by the parts of `recipes/text_classification.py`, and each is an ordinary checkpoint.
 """
 
 import time
@@ -30,17 +31,18 @@ from ...evaluation.trainer_metrics import check_metric_for_best_model, classific
 from ...recipe.ladders import Bar, Ladder, plot_bars
 from ...recipe.runs import evaluated_split
 from ...registry import FAMILIES
-from ...training.arguments import SequenceTrainingArguments
-from ...training.trainer import SequenceTrainer
 from ...training.words.trainer import train_word2vec
-from ..text_classification.build import load, make_model, make_tokenizer, make_tokens
+from ..text_classification.build import load, make_arguments, make_model, make_tokenizer, make_tokens, make_trainer
 from ..text_classification.settings import TASK
-from .settings import ClassifierLadderSettings
+from .settings import ClassifierLadderSettings, ModelParts
 from .simple import AveragedVectors, Majority, SimpleClassifier, TfIdfRegression, token_lists
 
 _NETWORK, _SIMPLE = "#1f6fb4", "#7a5b00"
 _METRICS = ("accuracy", "f1_macro")
-_TITLES = {"majority": "majority", "tf-idf": "TF-IDF regression", "word-vectors": "averaged word vectors"}
+_TITLES = {
+    **{"majority": "majority", "tf-idf": "TF-IDF regression", "word-vectors": "averaged word vectors"},
+    **{"bag": "bag of words", "bag-ngrams": "bag of n-grams", "window": "window network"},
+}
 
 
 @dataclass(kw_only=True)
@@ -105,7 +107,8 @@ def climb(settings: ClassifierLadderSettings, prepared: Prepared, folder: Path) 
         if name in makers:
             rung = _simple_rung(_TITLES[name], makers[name], prepared, home)
         else:
-            rung = _network_rung(settings, name, prepared, home, folder / "training" / name)
+            parts = settings.parts_of(name, str(folder / "training" / name))
+            rung = _trained_rung(parts, _TITLES.get(name) or FAMILIES[name].title, prepared, home)
         rung.behind = simplest_ahead(rung, rungs)
         rungs.append(rung)
         yield rung
@@ -148,15 +151,12 @@ def _averaged_vectors(settings: ClassifierLadderSettings, prepared: Prepared, fo
     )
 
 
-def _network_rung(
-    settings: ClassifierLadderSettings, name: str, prepared: Prepared, home: Path, checkpoints: Path
-) -> ClassifierRung:
-    args = SequenceTrainingArguments(**{**settings.training_of(name), "output_dir": str(checkpoints)})
+def _trained_rung(parts: ModelParts, title: str, prepared: Prepared, home: Path) -> ClassifierRung:
+    args, task, tokens = make_arguments(parts), prepared.task, prepared.tokens
     set_seed(args.seed)
-    task, tokens = prepared.task, prepared.tokens
-    trainer = SequenceTrainer(
-        model=make_model(settings.parts_of(name), task, prepared.tokenizer),
-        args=args,
+    trainer = make_trainer(
+        make_model(parts, task, prepared.tokenizer),
+        args,
         train_dataset=tokens["train"],
         eval_dataset=tokens["validation"],
         processing_class=prepared.tokenizer,
@@ -168,8 +168,8 @@ def _network_rung(
         part.save_pretrained(home)
     pipe = pipeline(TASK, model=str(home), device="cpu", trust_remote_code=False)
     return ClassifierRung(
-        name=FAMILIES[name].title if name != "window" else "window network",
-        is_network=True,
+        name=title,
+        is_network=parts.model["type"] != "bag",
         metrics={metric: metrics[metric] for metric in _METRICS},
         minutes=trainer.training_seconds / 60,
         file_mb=_folder_mb(home),

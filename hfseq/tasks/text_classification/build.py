@@ -23,6 +23,10 @@ from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
 from ...registry import FAMILIES
 from ...tokenization.files import load_tokenizer
+from ...training.arguments import SequenceTrainingArguments
+from ...training.trainer import SequenceTrainer
+from ...training.words.bag_trainer import BagTrainer, BagTrainingArguments
+from ...training.words.bag_vocabulary import new_bag
 from .facts import CardFacts
 from .settings import (
     TASK,
@@ -87,11 +91,41 @@ def make_tokens(task: TextTask, tokenizer: PreTrainedTokenizerFast, settings: To
 
 def make_model(settings: ClassifierParts, task: TextTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the classifier of the `model` section for these labels and this vocabulary."""
-    options = label_options(task.label_names)
-    options |= {"problem_type": task.problem_type, "freeze_embeddings": settings.embeddings.freeze}
+    options = {**label_options(task.label_names), "problem_type": task.problem_type}
+    if settings.model["type"] == "bag":
+        return _new_bag(settings, task, tokenizer, options)
+    options["freeze_embeddings"] = settings.embeddings.freeze
     if settings.transfer.from_pretrained is not None:
         return _from_language_model({**settings.model, **options}, settings.transfer, tokenizer)
     model = build_model(TASK, settings.model, **options, **token_options(tokenizer))
+    fill_embeddings(model, tokenizer, settings.embeddings)
+    return model
+
+
+def make_arguments(settings: ClassifierParts) -> SequenceTrainingArguments:
+    """Build the training arguments, which a bag has its own of."""
+    is_bag = settings.model["type"] == "bag"
+    return (BagTrainingArguments if is_bag else SequenceTrainingArguments)(**settings.training)
+
+
+def make_trainer(model: PreTrainedModel, args: SequenceTrainingArguments, **options: Any) -> SequenceTrainer:
+    """Build what trains the model: for a bag, `BagTrainer`."""
+    return (BagTrainer if isinstance(args, BagTrainingArguments) else SequenceTrainer)(model, args, **options)
+
+
+def _new_bag(
+    settings: ClassifierParts, task: TextTask, tokenizer: PreTrainedTokenizerFast, options: dict[str, Any]
+) -> PreTrainedModel:
+    section, words = {**settings.model, **options}, settings.tokenizer
+    del section["type"]
+    model = new_bag(
+        tokenizer,
+        task.dataset["train"]["text"][:],
+        seed=int(settings.training.get("seed", 42)),
+        min_count=words.min_count or 2,
+        max_words=words.vocab_size,
+        **section,
+    )
     fill_embeddings(model, tokenizer, settings.embeddings)
     return model
 

@@ -29,10 +29,16 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
         "choice": choice,
         "limits": [
             made(facts, "for"),
-            f"Trained on texts of at most {facts.architecture.max_length} tokens; longer ones are unmeasured.",
+            *_longest(facts),
             smallness(facts, facts.pretrained, f"{learnt_from}: it knows little of the world."),
         ],
     }
+
+
+def _longest(facts: CardFacts) -> list[str]:
+    if facts.architecture.features is not None:
+        return ["The order of words counts inside n-grams alone."]
+    return [f"Trained on texts of at most {facts.architecture.max_length} tokens; longer ones are unmeasured."]
 
 
 def _example(row: Example) -> list[str]:

@@ -6,15 +6,20 @@ A model starts from random weights, from word vectors (section `embeddings`) or 
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, cast
 
 from ...data.text import DataSettings
 from ...data.vectors import EmbeddingSettings
 from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import NO_LIMIT, TextSettings, TextTokenizerSettings, most_tokens
-from ...settings import option
+from ...settings import fields_of, option
+from ...training.arguments import SequenceTrainingArguments
+from ...training.words.bag_trainer import BagTrainingArguments
 
 TASK: Final = "text-classification"
+_OF_VOCABULARY = ("units", "lowercase", "num_ngrams", "num_words", "num_word_bytes")  # of a bag; from the tokenizer
+_OF_FILES = ("ends_texts", "label_prefix", "num_kept_buckets", "row_codes", "norm_codes")  # fastText's; made smaller
+NOT_CHOSEN = ("tie_word_embeddings", *_OF_VOCABULARY, *_OF_FILES)  # fields of configs that no settings file says
 _KEPT_OF_TOKENIZER = ("max_length", "padding_side")  # with a language model's tokenizer
 
 
@@ -51,9 +56,11 @@ class TransferSettings:
 
 
 class ClassifierParts(Protocol):
-    """What a classifier is built from: sections that the recipe has, and each network of a ladder."""
+    """What a classifier is built from and trained with: the recipe has these sections, and each rung of a ladder."""
 
+    tokenizer: TokenizerSettings
     model: dict[str, Any]
+    training: dict[str, Any]
     embeddings: EmbeddingSettings
     transfer: TransferSettings
 
@@ -65,12 +72,15 @@ class TextClassificationSettings(TextSettings):
     data: LabelledTexts
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
-    model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings")
+    model: dict[str, Any] = config_section(trained_families(TASK), *NOT_CHOSEN)
+    training: dict[str, Any] = fields_of(
+        {"": SequenceTrainingArguments, "bag": BagTrainingArguments}, chosen_by="model"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.transfer.from_pretrained is None:
-            check_length(self.tokenizer.max_length, most_tokens(self.model))
+            check_length(cast(int, self.tokenizer.max_length), most_tokens(self.model))
             return
         if self.embeddings.from_pretrained is not None:
             replacing = f"embeddings.from_pretrained={self.embeddings.from_pretrained!r} would replace the embeddings"

@@ -35,14 +35,13 @@ from ...settings import check_known, option
 from ..arguments import SEVERAL_PROCESSES, check_num_processes, refuse
 from ..checkpoints import agreed_checkpoint, checkpoints_in, clear_unfinished, last_of, publish, written_beside
 from ..draws import OwnDraws
+from .averaging import ParameterAveraging
 from .engines import CorpusSlice, Engine, NumbaEngine, TorchEngine, chosen_engine, steady_block
 
 logger = logging.get_logger(__name__)
 
 STATE_FILE = "trainer_state.json"
 _NOT_TRAINED_WITH = ("output_dir", "disable_tqdm", "save_total_limit")
-# A row that a process met this often between two averages counts half as sum, half as mean.
-_SETTLED_AFTER = 1000.0
 
 
 @strict
@@ -163,7 +162,8 @@ class Word2VecTrainer:
         engine = self.make_engine()
         averaging = None
         if self._is_shared:
-            averaging = _ParameterAveraging(engine, self.model, len(self.corpus), self.processes.num_processes)
+            occurrences, count = _occurrences(self.model), self.processes.num_processes
+            averaging = ParameterAveraging(engine.matrices, occurrences, count)
         total = self.corpus.raw_words * self.args.num_train_epochs
         quiet = self.args.disable_tqdm or not self.processes.is_main_process
         bar = tqdm(desc="word2vec", total=total, initial=self._words_done, unit="word", unit_scale=True, disable=quiet)
@@ -216,7 +216,7 @@ class Word2VecTrainer:
             stop = min(stop, position + self._ids(self.args.average_words) * self.processes.num_processes)
         return stop, self.args.output_dir is not None and (stop == length or stop % save == 0)
 
-    def _train_slice(self, engine: Engine, averaging: "_ParameterAveraging | None", bar: tqdm) -> None:
+    def _train_slice(self, engine: Engine, averaging: ParameterAveraging | None, bar: tqdm) -> None:
         stop, is_saved = self._next_stop()
         start, length = self.state.position, len(self.corpus)
         count, index = self.processes.num_processes, self.processes.process_index
@@ -237,7 +237,7 @@ class Word2VecTrainer:
         finally:
             self.state.seconds += time.perf_counter() - began
         if averaging is not None:
-            averaging.average(stop - start)
+            averaging.average((stop - start) / length)
         self.state.log_history.append(watch.entry(time.perf_counter() - began, stop))
         self.state.position = stop
         if stop == length:
@@ -338,40 +338,18 @@ class _Progress:
         }
 
 
-class _ParameterAveraging:
-    """Make one model of those that several processes have trained apart.
-
-    A rare row moves by the sum of the processes' movements, as if they had moved it one after another; a frequent row,
-    which each process had settled by itself, by their mean: the sum would overshoot.
-    """
-
-    def __init__(self, engine: Engine, model: Word2VecModel, corpus_length: int, num_processes: int) -> None:
-        self.engine, self.length, self.count = engine, corpus_length, num_processes
-        counts: np.ndarray = model.counts.cpu().numpy().astype(np.float64)
-        inputs, outputs = np.zeros(len(model.inputs.weight)), counts
-        inputs[: len(counts)] = counts
-        if model.config.ngram_buckets:
-            starts, ngrams = model.ngram_starts.cpu().numpy(), model.ngrams.cpu().numpy()
-            inputs += np.bincount(ngrams, weights=np.repeat(counts, np.diff(starts)), minlength=len(inputs))
-        if model.config.loss == "hierarchical-softmax":
-            starts, nodes, _ = model.paths()
-            outputs = np.bincount(nodes, weights=np.repeat(counts, np.diff(starts)), minlength=len(counts))
-        self.occurrences = torch.from_numpy(inputs), torch.from_numpy(outputs)
-        for matrix in engine.matrices():  # models made apart may differ
-            shared = matrix.contiguous()
-            torch.distributed.broadcast(shared, src=0)
-            matrix.copy_(shared)
-        self.before = [matrix.clone() for matrix in engine.matrices()]
-
-    def average(self, ids: int) -> None:
-        for matrix, before, occurrences in zip(self.engine.matrices(), self.before, self.occurrences, strict=True):
-            moved = (matrix - before).contiguous()
-            torch.distributed.all_reduce(moved)
-            met = occurrences * (ids / self.length / self.count)  # by each process since the last time
-            settled = met / (met + _SETTLED_AFTER)
-            share = (1 - settled) + settled / self.count
-            before += moved * share[:, None].to(moved)
-            matrix.copy_(before)
+def _occurrences(model: Word2VecModel) -> tuple[torch.Tensor, torch.Tensor]:
+    """Count how often the corpus touches each row of the two matrices."""
+    counts: np.ndarray = model.counts.cpu().numpy().astype(np.float64)
+    inputs, outputs = np.zeros(len(model.inputs.weight)), counts
+    inputs[: len(counts)] = counts
+    if model.config.ngram_buckets:
+        starts, ngrams = model.ngram_starts.cpu().numpy(), model.ngrams.cpu().numpy()
+        inputs += np.bincount(ngrams, weights=np.repeat(counts, np.diff(starts)), minlength=len(inputs))
+    if model.config.loss == "hierarchical-softmax":
+        starts, nodes, _ = model.paths()
+        outputs = np.bincount(nodes, weights=np.repeat(counts, np.diff(starts)), minlength=len(counts))
+    return torch.from_numpy(inputs), torch.from_numpy(outputs)
 
 
 # What a user of gensim types, of what is not the config's.

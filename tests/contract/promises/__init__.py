@@ -53,7 +53,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     refusals.foreign_ids_are_named: None,
     refusals.inputs_that_are_no_batch_are_named: None,
     refusals.foreign_labels_are_named: "loss",
-    refusals.labels_of_several_classes_are_checked: "classifier",
+    refusals.labels_of_several_classes_are_checked: "several labels",
     training.stock_trainer_changes_every_parameter: "loss",
     training.the_same_seed_gives_the_same_run: "loss",
     training.accumulation_is_exact: "loss",

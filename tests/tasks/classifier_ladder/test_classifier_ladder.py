@@ -33,6 +33,8 @@ CONFIG = str(ROOT / "recipes/configs/ladder/classifiers_embedded.yaml")
 SMALL = [
     "--data.max_rows=60",
     "--word_vectors.hidden_size=8",
+    "--bag.hidden_size=8",
+    "--bag.ngram_buckets=500",
     "--network.hidden_size=8",
     "--network.embedding_size=8",
     "--window.hidden_size=8",
@@ -42,8 +44,11 @@ SMALL = [
     "--training.disable_tqdm=true",
     "--training.use_cpu=true",
 ]
-NAMES = ["majority", "tf-idf", "word-vectors", "window"]
-TITLES = ["majority", "TF-IDF regression", "averaged word vectors", "window network"]
+NAMES = ["majority", "tf-idf", "bag", "bag-ngrams", "word-vectors", "window"]
+TITLES = [
+    *("majority", "TF-IDF regression", "bag of words", "bag of n-grams", "averaged word vectors"),
+    "window network",
+]
 
 
 def settings(*options):
@@ -79,7 +84,7 @@ def climbed(tmp_path_factory):
 
 def test_each_rung_is_there_in_its_order_with_what_it_costs(climbed):
     assert [rung.name for rung in climbed.rungs] == TITLES
-    assert [rung.is_network for rung in climbed.rungs] == [False, False, False, True]
+    assert [rung.is_network for rung in climbed.rungs] == [False] * 5 + [True]
     for rung, name in zip(climbed.rungs, NAMES, strict=True):
         assert 0 < rung.metrics["accuracy"] < 1 and 0 < rung.metrics["f1_macro"] < 1
         assert rung.minutes > 0 and rung.ms_per_text > 0
@@ -133,14 +138,15 @@ def test_what_is_saved_of_word_vectors_answers_as_it_was_measured(climbed):
         mean = saved["vectors"][ids].double().mean(0) if ids else saved["vectors"][0].double() * 0
         scores = saved["weight"].double() @ mean + saved["bias"].double()
         predictions.append(saved["classes"][scores.argmax()].item())
-    assert climbed.rungs[2].metrics == measured(np.array(predictions), climbed.labels)
+    assert climbed.rungs[4].metrics == measured(np.array(predictions), climbed.labels)
 
 
-def test_a_network_is_a_checkpoint_that_answers_as_it_was_measured(climbed):
-    pipe = pipeline("text-classification", model=str(climbed.folder / "window"))
+@pytest.mark.parametrize("name", ["bag", "bag-ngrams", "window"])
+def test_what_is_trained_is_a_checkpoint_that_answers_as_it_was_measured(climbed, name):
+    pipe = pipeline("text-classification", model=str(climbed.folder / name))
     names = climbed.prepared.task.label_names
     predictions = np.array([names.index(answer["label"]) for answer in pipe(climbed.texts)])
-    assert climbed.rungs[3].metrics == measured(predictions, climbed.labels)
+    assert climbed.rungs[NAMES.index(name)].metrics == measured(predictions, climbed.labels)
 
 
 def test_a_network_is_the_one_that_the_recipe_of_classifiers_trains(climbed, monkeypatch, tmp_path):
@@ -158,7 +164,7 @@ def test_the_same_seed_gives_the_same_word_vectors(climbed, tmp_path):
     files = [home / "word-vectors/weights.safetensors" for home in (climbed.folder, tmp_path)]
     ours, theirs = map(load_file, files)
     assert all(ours[name].equal(theirs[name]) for name in ours)
-    assert again.rungs[0].metrics == climbed.rungs[2].metrics
+    assert again.rungs[0].metrics == climbed.rungs[4].metrics
 
 
 def test_given_word_vectors_are_averaged_and_begin_the_networks(tmp_path):
@@ -189,11 +195,26 @@ def test_given_word_vectors_are_averaged_and_begin_the_networks(tmp_path):
 
 def test_a_transformer_is_trained_as_its_own_section_says():
     made = settings()
-    assert made.training_of("gru") == made.training_of("window") == made.training
-    assert made.training_of("transformer") == made.training | made.transformer_training
+    lstm, transformer = (made.parts_of(name, "here") for name in ("lstm", "transformer"))
+    assert lstm.training == made.parts_of("window", "here").training == made.training | {"output_dir": "here"}
+    assert transformer.training == made.training | made.transformer_training | {"output_dir": "here"}
     assert made.transformer_training["learning_rate"] == 3e-3 != made.training["learning_rate"]
-    assert made.parts_of("lstm").model == {"type": "lstm", **made.network}
-    assert made.parts_of("transformer").model == {"type": "transformer", **made.transformer}
+    assert lstm.model == {"type": "lstm", **made.network}
+    assert transformer.model == {"type": "transformer", **made.transformer}
+
+
+def test_a_bag_has_its_own_update_and_the_seed_of_all():
+    made = settings("--training.seed=7", "--training.use_cpu=true", "--bag_training.learning_rate=0.3")
+    words, ngrams = (made.parts_of(name, "here") for name in ("bag", "bag-ngrams"))
+    own = {"seed": 7, "use_cpu": True, "output_dir": "here", **made.bag_training}
+    assert words.training == ngrams.training == own and own["learning_rate"] == 0.3
+    assert ngrams.model == {"type": "bag", **made.bag} and made.bag["word_ngrams"] == 3
+    assert words.model == ngrams.model | {"word_ngrams": 1, "longest_ngram": 0, "ngram_buckets": 0}
+
+
+def test_texts_are_as_long_as_in_the_recipe_unless_the_file_says():
+    assert settings().tokenizer.max_length == 64
+    assert settings("--tokenizer.max_length=null").tokenizer.max_length == 128
 
 
 def test_all_rungs_are_climbed_unless_some_are_named():
@@ -302,6 +323,8 @@ def test_help_tells_of_the_ladder_of_the_file(config, section, monkeypatch, caps
         ("--network.hiden_size=8", "unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("--network.tie_word_embeddings=true", "unknown key 'tie_word_embeddings'"),
         ("--network.type=gru", "unknown key 'type'"),
+        ("--bag.row_codes=2", "unknown key 'row_codes'"),
+        ("--bag_training.seed=1", "unknown key 'seed'"),
         ("--window.bidirectional=true", "unknown key 'bidirectional'"),
         ("--transformer_training.output_dir=elsewhere", "unknown key 'output_dir'"),
         ("--word_vectors_training.output_dir=elsewhere", "unknown key 'output_dir'"),

@@ -356,13 +356,13 @@ def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpu
     trainer = make_trainer(corpus, engine="torch", block_size=16, tokens_per_step=9, device="cpu")
     engine = trainer.make_engine()
     monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, src: tensor.fill_(7.0))  # as the first has it
-    averaging = word_training._ParameterAveraging(engine, trainer.model, len(corpus), 2)
+    averaging = word_training.ParameterAveraging(engine.matrices, word_training._occurrences(trainer.model), 2)
     assert all((matrix == 7).all() for matrix in engine.matrices())
     inputs, outputs = engine.matrices()
     start = inputs.clone()
     inputs += 1.0
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))  # the other moved alike
-    averaging.average(len(corpus))
+    averaging.average(1.0)
     moved = (inputs - start)[:, 0]
     met = trainer.model.counts / 2
     expected = 2 * (1000 / (met + 1000) + met / (met + 1000) / 2)

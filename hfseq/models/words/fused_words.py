@@ -1,0 +1,70 @@
+"""The one door to the kernels of words, which may be absent: no numba, or this file exported without its package.
+
+Code exported to the Hub can meet another release of hfseq than it came from; `INTERFACE` must be equal on both sides,
+or numpy does the work, as it does everywhere else.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .bag_text import Codes, TextOptions, TextTables
+from .bag_text import code_vectors as plain_code_vectors
+from .bag_text import split_texts as plain_split_texts
+from .bag_text import text_features as plain_text_features
+from .bag_text import text_vectors as plain_text_vectors
+from .bag_text import word_rows as plain_word_rows
+
+INTERFACE = 1
+
+
+@lru_cache(maxsize=1)
+def text_kernels() -> Any | None:
+    """Import `hfseq.kernels.words.bag_text` at first use (numba takes a second); return None without it."""
+    try:
+        from hfseq.kernels.words import bag_text
+    # OSError: the library of LLVM does not load.
+    except (ImportError, OSError):
+        return None
+    return bag_text if bag_text.INTERFACE == INTERFACE else None
+
+
+def text_features(
+    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions
+) -> tuple[np.ndarray, np.ndarray]:
+    """List the rows of each text, see the function of `bag_text.py`."""
+    kernels = text_kernels()
+    return (kernels.text_features if kernels else plain_text_features)(texts, text_starts, tables, options)
+
+
+def text_vectors(
+    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions, matrix: np.ndarray
+) -> np.ndarray:
+    """Return the mean of the rows of each text, see the function of `bag_text.py`."""
+    kernels = text_kernels()
+    return (kernels.text_vectors if kernels else plain_text_vectors)(texts, text_starts, tables, options, matrix)
+
+
+def code_vectors(
+    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions, codes: Codes, width: int
+) -> np.ndarray:
+    """Return the mean of the rows of each text, of a matrix in codes, see the function of `bag_text.py`."""
+    kernels = text_kernels()
+    return (kernels.code_vectors if kernels else plain_code_vectors)(texts, text_starts, tables, options, codes, width)
+
+
+def split_texts(
+    texts: np.ndarray, text_starts: np.ndarray, ends_texts: bool, label_prefix: bytes
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Number the words of texts, see the function of `bag_text.py`."""
+    kernels = text_kernels()
+    return (kernels.split_texts if kernels else plain_split_texts)(texts, text_starts, ends_texts, label_prefix)
+
+
+def word_rows(
+    word_bytes: np.ndarray, word_starts: np.ndarray, tables: TextTables, options: TextOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List the rows of each word, see the function of `bag_text.py`."""
+    kernels = text_kernels()
+    return (kernels.word_rows if kernels else plain_word_rows)(word_bytes, word_starts, tables, options)

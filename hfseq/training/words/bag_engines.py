@@ -1,0 +1,188 @@
+"""The two engines that train bags: a numba loop on a CPU, and steps in torch on any device.
+
+Both do the same updates, plain SGD as fastText's: each text moves its features' rows and the labels' vectors. The loop
+goes text by text, by several threads at once; torch computes a few texts from the same state of the matrices.
+"""
+
+import os
+import threading
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...models.heads.classification import sequence_loss
+from ...models.words.bag import BagForSequenceClassification
+from .bag_corpus import BagCorpus, BagTargets, owners_of
+
+Rates = tuple[float, float]  # learning rates at the beginning and at the end
+
+
+class BagEngine(Protocol):
+    """What moves a model's matrices in place."""
+
+    def run(self, texts: np.ndarray, rates: Rates) -> float:
+        """Take a step for each of these texts, in this order, and return the mean loss."""
+
+    def matrices(self) -> tuple[Tensor, ...]:
+        """Return the rows of features, those of labels, and the biases if there are any, as they are now."""
+
+
+def loss_of(model: BagForSequenceClassification, problem_type: str) -> str:
+    """Name the loss of a model."""
+    if model.config.hierarchical_softmax:
+        return "hierarchical-softmax"
+    names = {"multi_label_classification": "one-vs-all", "regression": "regression"}
+    return names.get(problem_type, "softmax")
+
+
+def has_numba() -> bool:
+    """Tell whether the numba engine runs here."""
+    try:
+        from ...kernels.words import bag_engine  # noqa: F401 (asked for its ImportError)
+    except (ImportError, OSError):  # OSError: LLVM's library does not load
+        return False
+    return True
+
+
+class NumbaBagEngine:
+    """Threads over shared matrices, without locks (hogwild); deterministic with one thread."""
+
+    def __init__(
+        self,
+        model: BagForSequenceClassification,
+        corpus: BagCorpus,
+        targets: BagTargets,
+        *,
+        problem_type: str,
+        num_threads: int | None,
+    ) -> None:
+        if not has_numba():
+            raise ValueError('engine="numba" needs numba: pip install "hfseq[fast]", or take the engine "torch".')
+        from ...kernels.words import bag_engine as kernels
+
+        bag, config = model.model, model.config
+        self.kernels, self.dimension, self.model = kernels, config.hidden_size, model
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = num_threads or cores
+        self.corpus = corpus.numbers, corpus.text_starts
+        self.inputs = self._taken(bag.inputs.get_parameter("weight"))
+        self.outputs = self._taken(model.classifier.weight)
+        self.biases = np.zeros(len(self.outputs), dtype=np.float32)
+        if config.bias:
+            self.biases[:] = model.classifier.bias.detach().numpy()
+            model.classifier.bias.data = torch.from_numpy(self.biases)
+        weighted = config.weighting == "tfidf"
+        self.tables = kernels.FeatureTables(
+            word_starts=corpus.word_starts,
+            word_rows=corpus.word_rows,
+            hashes=corpus.hashes,
+            bucket_rows=bag.bucket_rows(),
+            row_weights=bag.row_weights.numpy() if weighted else np.zeros(0, np.float32),
+            words=config.words_with_rows,
+            buckets=max(config.ngram_buckets, 1),
+            word_ngrams=config.word_ngrams,
+        )
+        paths = kernels.Paths(*model.paths()) if config.hierarchical_softmax else kernels.Paths.none()
+        self.labels = kernels.Targets(targets.starts, targets.labels, targets.values), paths
+        longest = int(np.diff(paths.starts).max(initial=0)) if config.hierarchical_softmax else model.num_labels
+        sizes = {"most_features": corpus.most_features(config.word_ngrams), "most_scores": longest}
+        loss = loss_of(model, problem_type)
+        self.loops = [kernels.BagLoop(dimension=self.dimension, loss=loss, **sizes) for _ in range(self.threads)]
+        # Compiled now, so that the first slice does not look slow.
+        self.run(np.zeros(0, dtype=np.int64), (0.0, 0.0))
+
+    def _taken(self, weight: Tensor) -> np.ndarray:
+        """Copy the rows for the loop; the model's parameter then views the copy, so that there are not two."""
+        rows = self.kernels.aligned(weight.shape[0], self.kernels.padded(self.dimension))
+        rows[:, : self.dimension] = weight.detach().float().numpy()
+        weight.data = torch.from_numpy(rows)[:, : self.dimension]
+        return rows
+
+    def matrices(self) -> tuple[Tensor, ...]:
+        """Return views of the rows without their padding."""
+        inputs, outputs = (torch.from_numpy(matrix)[:, : self.dimension] for matrix in (self.inputs, self.outputs))
+        return (inputs, outputs, torch.from_numpy(self.biases)) if self.model.config.bias else (inputs, outputs)
+
+    def run(self, texts: np.ndarray, rates: Rates) -> float:
+        """Let each thread take its own part of the texts."""
+        progress = self.kernels.Progress.of(self.threads)
+        matrices, all_rates = (self.inputs, self.outputs, self.biases), (*rates, float(self.model.config.bias))
+        errors: list[BaseException] = []
+
+        def work(thread: int, part: np.ndarray) -> None:
+            options: Any = {"rates": all_rates, "progress": progress, "thread": thread}
+            try:
+                self.loops[thread].run(part, self.corpus, self.tables, self.labels, matrices, **options)
+            except BaseException as error:  # raised again below, in the caller's thread
+                errors.append(error)
+                progress.halt[0] = 1
+
+        parts = [np.ascontiguousarray(part) for part in np.array_split(texts, self.threads)]
+        workers = [threading.Thread(target=work, args=each, daemon=True) for each in enumerate(parts[1:], start=1)]
+        for worker in workers:
+            worker.start()
+        try:
+            work(0, parts[0])
+        finally:  # also after Ctrl-C: the threads finish the text they are at
+            for worker in workers:
+                worker.join()
+        if errors:
+            raise errors[0]
+        total, count = progress.losses.sum(0).tolist()
+        return total / max(count, 1)
+
+
+class TorchBagEngine:
+    """Steps over a few texts at once, on any device that torch knows."""
+
+    def __init__(
+        self,
+        model: BagForSequenceClassification,
+        corpus: BagCorpus,
+        targets: BagTargets,
+        *,
+        problem_type: str,
+        texts_per_step: int,
+    ) -> None:
+        self.model, self.corpus, self.texts_per_step = model, corpus, texts_per_step
+        self.problem_type, self.device = problem_type, model.device
+        self.labels = targets.column.to(self.device)
+
+    def matrices(self) -> tuple[Tensor, ...]:
+        """Return the model's own."""
+        classifier = self.model.classifier
+        parameters = (self.model.model.inputs.get_parameter("weight"), *classifier.parameters())
+        return tuple(parameter.detach() for parameter in parameters)
+
+    def run(self, texts: np.ndarray, rates: Rates) -> float:
+        """Step through the texts; the learning rate goes along a line."""
+        losses = torch.zeros((), device=self.device)
+        for begin in range(0, len(texts), self.texts_per_step):
+            rate = rates[0] + (rates[1] - rates[0]) * begin / len(texts)
+            losses += self._step(texts[begin : begin + self.texts_per_step], rate)
+        return float(losses) / max(len(texts), 1)
+
+    def _step(self, texts: np.ndarray, rate: float) -> Tensor:
+        bag, rows_of = self.model.model, self.model.model.inputs.get_parameter("weight")
+        with torch.no_grad():
+            rows, starts = self.corpus.features(bag, texts)
+            hidden = bag.mean(rows, starts)
+        hidden.requires_grad_()
+        labels = self.labels[torch.from_numpy(texts).to(self.device)]
+        loss = sequence_loss(self.model.scores(hidden), labels, self.problem_type, 1)
+        if self.problem_type == "regression":
+            loss = loss / 2  # whose gradient is the error
+        parameters = list(self.model.classifier.parameters())
+        gradients = torch.autograd.grad(loss, [hidden, *parameters])
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients[1:], strict=True):
+                parameter -= rate * gradient
+            # By hand: the gradient of a matrix of a million rows would be as large, and zero nearly everywhere.
+            owners = owners_of(rows, starts)
+            weights = bag.row_weights[rows] if bag.config.weighting == "tfidf" else hidden.new_ones(len(rows))
+            totals = hidden.new_zeros(len(texts)).index_add(0, owners, weights)
+            shares = weights / totals.clamp(min=torch.finfo(hidden.dtype).tiny)[owners]
+            rows_of.index_add_(0, rows, -rate * shares[:, None] * gradients[0][owners])
+        return loss.detach()
