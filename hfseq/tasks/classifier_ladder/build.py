@@ -31,6 +31,7 @@ from ...evaluation.trainer_metrics import check_metric_for_best_model, classific
 from ...recipe.ladders import Bar, Ladder, plot_bars
 from ...recipe.runs import evaluated_split
 from ...registry import FAMILIES
+from ...training.arguments import SequenceTrainingArguments
 from ...training.words.trainer import train_word2vec
 from ..text_classification.build import load, make_arguments, make_model, make_tokenizer, make_tokens, make_trainer
 from ..text_classification.settings import TASK
@@ -100,15 +101,17 @@ def climb(settings: ClassifierLadderSettings, prepared: Prepared, folder: Path) 
         "tf-idf": TfIdfRegression,
         "word-vectors": partial(_averaged_vectors, settings, prepared, folder / "training" / "word-vectors"),
     }
+    parts = {name: settings.parts_of(name, str(folder / "training" / name)) for name in settings.rungs.trained()}
+    # All at once: what is wrong is told before anything is trained.
+    arguments = {name: make_arguments(part) for name, part in parts.items()}
     rungs: list[ClassifierRung] = []
     for name in settings.rungs.in_order():
-        home = folder / name
+        home, title = folder / name, _TITLES.get(name) or FAMILIES[name].title
         home.mkdir(parents=True, exist_ok=True)
         if name in makers:
-            rung = _simple_rung(_TITLES[name], makers[name], prepared, home)
+            rung = _simple_rung(title, makers[name], prepared, home)
         else:
-            parts = settings.parts_of(name, str(folder / "training" / name))
-            rung = _trained_rung(parts, _TITLES.get(name) or FAMILIES[name].title, prepared, home)
+            rung = _trained_rung(title, parts[name], arguments[name], prepared, home)
         rung.behind = simplest_ahead(rung, rungs)
         rungs.append(rung)
         yield rung
@@ -151,8 +154,10 @@ def _averaged_vectors(settings: ClassifierLadderSettings, prepared: Prepared, fo
     )
 
 
-def _trained_rung(parts: ModelParts, title: str, prepared: Prepared, home: Path) -> ClassifierRung:
-    args, task, tokens = make_arguments(parts), prepared.task, prepared.tokens
+def _trained_rung(
+    title: str, parts: ModelParts, args: SequenceTrainingArguments, prepared: Prepared, home: Path
+) -> ClassifierRung:
+    task, tokens = prepared.task, prepared.tokens
     set_seed(args.seed)
     trainer = make_trainer(
         make_model(parts, task, prepared.tokenizer),

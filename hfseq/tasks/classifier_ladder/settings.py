@@ -7,6 +7,8 @@ A bag has its own update: `bag_training` says how, and of `training` it keeps wh
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from huggingface_hub.errors import StrictDataclassError
+
 from ...data.vectors import EmbeddingSettings
 from ...models.recurrent.backbone import RecurrentConfig
 from ...models.transformer.transformer import TransformerConfig
@@ -15,6 +17,7 @@ from ...models.words.bag import BagConfig
 from ...models.words.word2vec import Word2VecConfig
 from ...recipe.sections import config_section
 from ...recipe.texts import USUAL_LENGTH, most_tokens
+from ...registry import FAMILIES
 from ...settings import check_known, fields_of
 from ...training.arguments import SequenceTrainingArguments
 from ...training.words.bag_trainer import BagTrainingArguments
@@ -32,6 +35,7 @@ _LEFT_OUT = (
     *NOT_CHOSEN,
     *("adaptive_softmax_cutoffs", "use_cache", "activation_regularization", "temporal_activation_regularization"),
 )
+WITHOUT_GRADIENT: Final = ("majority", "tf-idf", "word-vectors")
 _WORDS_ALONE: Final = {"word_ngrams": 1, "longest_ngram": 0, "ngram_buckets": 0}
 _NOT_OF_UPDATES: Final = ("seed", "use_cpu", "disable_tqdm", "report_to")
 
@@ -52,6 +56,10 @@ class RungSettings:
     def in_order(self) -> list[str]:
         """Return the names from the simplest upwards."""
         return [name for name in RUNGS if name in self.names]
+
+    def trained(self) -> list[str]:
+        """Return those of them that are models of this package."""
+        return [name for name in self.in_order() if name not in WITHOUT_GRADIENT]
 
 
 @dataclass
@@ -94,6 +102,19 @@ class ClassifierLadderSettings:
         if self.embeddings.from_pretrained is not None and (self.word_vectors or self.word_vectors_training):
             given = f"embeddings.from_pretrained={self.embeddings.from_pretrained!r} gives the word vectors"
             raise ValueError(f"{given}: leave out word_vectors and word_vectors_training, which describe others.")
+        self._check_models()
+
+    def _check_models(self) -> None:
+        """Refuse what fits no model before the first rung is climbed, not minutes later."""
+        Word2VecConfig(**self.word_vectors)
+        Word2VecTrainingArguments(**self.word_vectors_training)
+        for name in self.rungs.trained():
+            section = self.parts_of(name, "").model
+            config = FAMILIES[section.pop("type")].config
+            try:
+                config(**section)
+            except StrictDataclassError as error:
+                raise ValueError(f"The rung {name!r} cannot be built: {error}") from error
 
     def parts_of(self, name: str, folder: str) -> ModelParts:
         """Return what a bag or a network is built from and trained with, its checkpoints in a folder."""

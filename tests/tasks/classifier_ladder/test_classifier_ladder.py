@@ -332,6 +332,13 @@ def test_help_tells_of_the_ladder_of_the_file(config, section, monkeypatch, caps
             "--transformer.position_embedding_type=learned --transformer.max_position_embeddings=10",
             "tokenizer.max_length=64 lets texts be longer than the 10 learned positions",
         ),
+        (
+            "--transformer.num_attention_heads=3",
+            "(?s)rung 'transformer' cannot be built: .*num_attention_heads=3 does not divide",
+        ),
+        ("--bag.ngram_buckets=0", "word_ngrams=3 needs ngram_buckets, which is 0"),
+        ("--window.left=-1", "(?s)rung 'window' cannot be built: .*left"),
+        ("--word_vectors_training.num_threads=0", "num_threads=0 must be 1 or more"),
         ("--training.output_dir=''", "training.output_dir is not given"),
         ("--data.name=null", "no data: give data.name"),
     ],
@@ -339,6 +346,14 @@ def test_help_tells_of_the_ladder_of_the_file(config, section, monkeypatch, caps
 def test_bad_settings_are_refused_before_anything_is_read(options, message):
     with pytest.raises(ValueError, match=message):
         settings(*shlex.split(options))
+
+
+def test_wrong_training_is_refused_before_the_first_rung(climbed, tmp_path):
+    made = small_settings(
+        tmp_path, "--rungs.names=[majority, transformer]", "--transformer_training.clip_grad_value=-1"
+    )
+    with pytest.raises(ValueError, match="clip_grad_value"):
+        next(climb(made, climbed.prepared, tmp_path))
 
 
 def test_labels_of_another_kind_are_refused(tmp_path):
