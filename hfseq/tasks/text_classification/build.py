@@ -120,7 +120,7 @@ def _new_bag(
     del section["type"]
     model = new_bag(
         tokenizer,
-        task.dataset["train"]["text"][:],
+        task.dataset["train"],
         seed=int(settings.training.get("seed", 42)),
         min_count=words.min_count or 2,
         max_words=words.vocab_size,

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from datasets import Dataset
+from tokenizers.normalizers import Lowercase
 
 from ...data.sources import column_values
+from ...models.base import check_input_ids
 from ...models.heads.classification import check_classes
 from ...models.words.bag import BYTES, BagForSequenceClassification, BagModel
 from ...models.words.fused_words import split_texts, word_rows
@@ -20,9 +23,10 @@ class BagCorpus:
     """Texts as sequences of words.
 
     Attributes:
-        ids: int64, the `input_ids` of all texts end to end; `id_starts` (texts + 1,) tells where each begins.
+        ids: The ids of all texts end to end; `id_starts` (texts + 1,) tells where each begins.
         numbers: int32, the words of all texts end to end; `text_starts` (texts + 1,) tells where each begins.
-        word_rows: int32, the rows of each word: its own, and those of its character n-grams; `word_starts` (words + 1,).
+        word_starts: int64, (words + 1,): where the rows of each word begin in the next.
+        word_rows: int32: its own row, and those of its character n-grams.
         hashes: int32, (words,), of which the rows of word n-grams follow.
     """
 
@@ -36,21 +40,14 @@ class BagCorpus:
 
     @classmethod
     def of(cls, dataset: Dataset, bag: BagModel) -> "BagCorpus":
-        """Read the column `input_ids`, for a bag that has its vocabulary."""
-        ids, starts = token_ids(dataset)
-        if len(ids) and not 0 <= ids.min() <= ids.max() < bag.config.vocab_size:
-            wrong = ids[(ids < 0) | (ids >= bag.config.vocab_size)][0]
-            raise ValueError(
-                f"input id {wrong} is outside 0 to {bag.config.vocab_size - 1} (config.vocab_size="
-                f"{bag.config.vocab_size}): tokenize the texts with the model's own tokenizer."
-            )
+        """Read the column `input_ids`, or for a bag of bytes the column `text`, for a bag that has its vocabulary."""
+        ids, starts = ids_for(bag, dataset)
         if bag.config.units == "tokens":
-            table = bag.word_table()
-            return cls(ids, starts, ids.astype(np.int32), starts, *table)
-        texts = np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
+            return cls(ids, starts, ids.astype(np.int32), starts, *bag.word_table())
+        texts = ids if ids.dtype == np.uint8 else np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
         options = bag.text_options
         numbers, text_starts, *words = split_texts(texts, starts, options.ends_texts, options.label_prefix)
-        return cls(ids, starts, numbers, text_starts, *word_rows(*words[:2], bag.text_tables, options))
+        return cls(texts, starts, numbers, text_starts, *word_rows(words[0], words[1], bag.text_tables, options))
 
     def __len__(self) -> int:
         return len(self.text_starts) - 1
@@ -65,30 +62,33 @@ class BagCorpus:
         rows = np.concatenate([[0], np.cumsum(np.diff(self.word_starts)[self.numbers])])[self.text_starts]
         return int((np.diff(rows) + (word_ngrams - 1) * np.diff(self.text_starts)).max(initial=0))
 
-    def features(self, bag: BagModel, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """List what occurs in some texts, by torch: the rows, and where those of each text begin."""
+    def features(self, bag: BagModel, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """List what occurs in some texts: where the rows of each begin, and the rows, see `BagModel.features`."""
         starts, lengths = self.id_starts[texts], self.id_starts[texts + 1] - self.id_starts[texts]
         place = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        device = next(bag.parameters(), torch.empty(0)).device
-        return bag.features(torch.from_numpy(self.ids[place]).to(device), torch.from_numpy(lengths).to(device))
+        return bag.features(self.ids[place].astype(np.int64), lengths)
 
     def frequencies(self, bag: BagModel, *, once_a_text: bool) -> np.ndarray:
         """Count how often each row occurs in all texts, or in how many texts it does."""
-        found = np.zeros(bag.config.num_rows, dtype=np.int64)
+        size = bag.config.num_rows
+        found = np.zeros(size, dtype=np.int64)
         for begin in range(0, len(self), _CHUNK):
-            texts = np.arange(begin, min(begin + _CHUNK, len(self)))
-            rows, starts = self.features(bag, texts)
+            begins, rows = self.features(bag, np.arange(begin, min(begin + _CHUNK, len(self))))
             if once_a_text:
-                owners = owners_of(rows, starts)
-                rows = torch.unique(owners * bag.config.num_rows + rows) % bag.config.num_rows
-            found += np.bincount(rows.cpu().numpy(), minlength=len(found))
+                owners = np.repeat(np.arange(len(begins) - 1), np.diff(begins))
+                rows = np.unique(owners * size + rows) % size
+            found += np.bincount(rows, minlength=size)
         return found
 
 
-def owners_of(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-    """Return the number of the text that each row belongs to; `starts`: where the rows of each text begin."""
-    ends = torch.cat([starts[1:], starts.new_tensor([len(rows)])])
-    return torch.repeat_interleave(ends - starts)
+def ids_for(bag: BagModel, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the texts as the bag reads them, end to end: ids or bytes; and where each begins."""
+    config = bag.config
+    if config.units == "bytes" and "input_ids" not in dataset.column_names:
+        return text_bytes(dataset, is_lower=config.lowercase)
+    ids, starts = token_ids(dataset)
+    check_input_ids(torch.from_numpy(ids)[None], config.vocab_size)
+    return ids, starts
 
 
 def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +97,32 @@ def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
     ids = pc.list_flatten(column).to_numpy(zero_copy_only=False).astype(np.int64)
     return ids, np.concatenate([[0], np.cumsum(lengths)])
+
+
+def text_bytes(dataset: Dataset, *, is_lower: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bytes of the column `text` end to end, uint8, and where each text begins.
+
+    Args:
+        is_lower: Whether the bag's tokenizer lower-cases.
+    """
+    column = column_values(dataset, "text")
+    if is_lower:
+        lower = Lowercase()
+        column = pa.chunked_array([[lower.normalize_str(text) for text in column.to_pylist()]], pa.large_string())
+    column = pc.cast(column, pa.large_binary())
+    lengths = pc.binary_length(column).to_numpy().astype(np.int64)
+    # Arrow holds the texts as we need them, one behind the other.
+    parts = [_bytes_of(chunk) for chunk in column.chunks]
+    texts = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.uint8), *parts])
+    return texts, np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _bytes_of(chunk: pa.Array) -> np.ndarray:
+    _, offsets, values = chunk.buffers()
+    if not len(chunk) or values is None:
+        return np.zeros(0, dtype=np.uint8)
+    ends = np.frombuffer(offsets, dtype=np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return np.frombuffer(values, dtype=np.uint8)[ends[0] : ends[-1]]
 
 
 def fit_row_weights(bag: BagModel, corpus: BagCorpus) -> None:
