@@ -30,6 +30,7 @@ from .facts import SAME_LABELS, CardFacts, Confusion
 from .rivals import rivals
 from .settings import (
     TASK,
+    ClassifierParts,
     LabelledTexts,
     TextClassificationSettings,
     TokenizerSettings,
@@ -88,9 +89,7 @@ def make_tokens(task: TextTask, tokenizer: PreTrainedTokenizerFast, settings: To
     return DatasetDict({name: tokenize_dataset(rows, tokenizer, settings.max_length) for name, rows in splits})
 
 
-def make_model(
-    settings: TextClassificationSettings, task: TextTask, tokenizer: PreTrainedTokenizerFast
-) -> PreTrainedModel:
+def make_model(settings: ClassifierParts, task: TextTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the classifier of the `model` section for these labels and this vocabulary."""
     options = {**label_options(task.label_names), "problem_type": task.problem_type}
     if settings.model["type"] == "bag":
@@ -103,7 +102,7 @@ def make_model(
     return model
 
 
-def make_arguments(settings: TextClassificationSettings) -> SequenceTrainingArguments:
+def make_arguments(settings: ClassifierParts) -> SequenceTrainingArguments:
     """Build the training arguments, which a bag has its own of."""
     is_bag = settings.model["type"] == "bag"
     return (BagTrainingArguments if is_bag else SequenceTrainingArguments)(**settings.training)
@@ -115,7 +114,7 @@ def make_trainer(model: PreTrainedModel, args: SequenceTrainingArguments, **opti
 
 
 def _new_bag(
-    settings: TextClassificationSettings, task: TextTask, tokenizer: PreTrainedTokenizerFast, options: dict[str, Any]
+    settings: ClassifierParts, task: TextTask, tokenizer: PreTrainedTokenizerFast, options: dict[str, Any]
 ) -> PreTrainedModel:
     section, words = {**settings.model, **options}, settings.tokenizer
     del section["type"]

@@ -6,9 +6,10 @@ A model starts from random weights, from word vectors (section `embeddings`) or 
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
 from ...data.text import DataSettings
+from ...data.vectors import EmbeddingSettings
 from ...recipe.sections import CardSettings, config_section, trained_families
 from ...recipe.texts import NO_LIMIT, TextSettings, TextTokenizerSettings, most_tokens
 from ...settings import fields_of, option
@@ -21,6 +22,7 @@ TASK: Final = "text-classification"
 _OF_VOCABULARY = ("units", "lowercase", "num_ngrams", "num_words", "num_word_bytes")  # of a bag; from the tokenizer
 _OF_FILES = ("ends_texts", "label_prefix", "num_kept_buckets", "row_codes", "norm_codes")  # fastText's; made smaller
 Rivals: TypeAlias = Literal["words", "characters"]
+NOT_CHOSEN = ("tie_word_embeddings", *_OF_VOCABULARY, *_OF_FILES)  # fields of configs that no settings file says
 _KEPT_OF_TOKENIZER = ("max_length", "padding_side")  # with a language model's tokenizer
 
 
@@ -80,6 +82,16 @@ class ClassifierCardSettings(CardSettings):
         return super()._words() | {f"card.same_labels, name {place}": name for place, name in names}
 
 
+class ClassifierParts(Protocol):
+    """What a classifier is built from and trained with: the recipe has these sections, and each rung of a ladder."""
+
+    tokenizer: TokenizerSettings
+    model: dict[str, Any]
+    training: dict[str, Any]
+    embeddings: EmbeddingSettings
+    transfer: TransferSettings
+
+
 @dataclass
 class TextClassificationSettings(TextSettings):
     """All settings of the recipe, a section each."""
@@ -90,7 +102,7 @@ class TextClassificationSettings(TextSettings):
     transfer: TransferSettings = field(default_factory=TransferSettings)
     autotune: AutotuneSettings = field(default_factory=AutotuneSettings)
     compression: CompressionSettings = field(default_factory=CompressionSettings)
-    model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings", *_OF_VOCABULARY, *_OF_FILES)
+    model: dict[str, Any] = config_section(trained_families(TASK), *NOT_CHOSEN)
     training: dict[str, Any] = fields_of(
         {"": SequenceTrainingArguments, "bag": BagTrainingArguments}, chosen_by="model"
     )
