@@ -2,16 +2,19 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..settings import check_known, option
+from ..tokenization.kinds import ids_are_bytes
+from .label_files import LabelFiles
 from .sources import SplitSettings, column_values, cut_splits, load_splits, take_columns
 
 logger = logging.getLogger(__name__)
@@ -53,10 +56,17 @@ class TextTask:
 
 def load_text_dataset(settings: DataSettings) -> TextTask:
     """Load texts and labels, check every row, and cut a validation split where there is none."""
-    dataset = DatasetDict({split: _texts(rows, split, settings) for split, rows in load_splits(settings).items()})
-    task = _with_labels(dataset, settings)
+    files = LabelFiles()
+    task = labelled_texts(files.settled(load_splits(settings, read_other=files.read)), settings)
     cut_splits(task.dataset, settings, settings.max_rows)
     return task
+
+
+def labelled_texts(splits: Mapping[str, Dataset], settings: DataSettings) -> TextTask:
+    """Check every row of these splits, and tell what the labels are."""
+    return _with_labels(
+        DatasetDict({split: _texts(rows, split, settings) for split, rows in splits.items()}), settings
+    )
 
 
 def _texts(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
@@ -69,8 +79,34 @@ def _texts(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
 
 def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
     """Turn `text` into `input_ids`, at most `max_length` with the special tokens, and `length`; the rest stays."""
+    if ids_are_bytes(tokenizer):
+        return _as_bytes(dataset, cast(PreTrainedTokenizerFast, tokenizer), max_length)
     options = {"tokenizer": tokenizer, "max_length": max_length}
     return dataset.map(_tokenize, batched=True, fn_kwargs=options, remove_columns=["text"], desc="Tokenizing")
+
+
+def _as_bytes(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int | None) -> Dataset:
+    """Do the same for the kind `byte`: Arrow has the ids already, as the bytes of its strings."""
+    texts = column_values(dataset, "text")
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if normalizer is not None:
+        texts = pa.chunked_array(
+            [pa.array([normalizer.normalize_str(text) for text in texts.to_pylist()], pa.string())]
+        )
+    chunks = [_bytes_of(chunk, max_length) for chunk in texts.cast(pa.large_binary()).chunks]
+    ids = pa.chunked_array(chunks, pa.large_list(pa.uint8()))
+    columns = {"input_ids": ids, "length": pc.list_value_length(ids).cast(pa.int64())}
+    for name, column in columns.items():
+        dataset = dataset.add_column(name, cast(Any, column))
+    return dataset.remove_columns("text")
+
+
+def _bytes_of(chunk: pa.LargeBinaryArray, max_length: int | None) -> pa.LargeListArray:
+    _, offsets, content = chunk.buffers()
+    starts = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+    values = pa.Array.from_buffers(pa.uint8(), starts[-1], [None, content])
+    ids = pa.LargeListArray.from_arrays(pa.array(starts), values)
+    return ids if max_length is None else pc.list_slice(ids, 0, max_length)
 
 
 def _tokenize(

@@ -155,7 +155,8 @@ def list_outputs(text, targets, paths, base, rows, turns):
 def train_texts(order, corpus, tables, targets, paths, matrices, rates, progress, thread, scratch):
     """Take one step for each text of `order`, in that order; the learning rate goes from rates[0] to rates[1].
 
-    rates[2] is that of the biases, as a share: 0 where there are none. `scratch` has two lists of features, for the next text's rows are fetched while this one's are used.
+    rates[2] is that of the biases, as a share: 0 where there are none. `scratch` has two lists of features: the next
+    text's rows are fetched while this one's are used.
     """
     inputs, outputs, biases = matrices
     done, halt, losses = progress
@@ -206,3 +207,18 @@ def path_node(text, targets, paths, index):
     if LOSS != PATHS:
         return np.int64(index)
     return np.int64(paths[1][paths[0][targets[1][targets[0][text]]] + index])
+
+
+@njit(**FLAGS, cache=True)
+def count_features(corpus, tables, found, last, scratch):
+    """Count the features of all texts; with `last`, (rows,), each once a text: it holds the last text that had it."""
+    sources, weights = scratch
+    for text in range(corpus[1].shape[0] - 1):
+        count = list_features(text, corpus, tables, np.int64(0), sources, weights)
+        for index in range(count):
+            row = sources[index] // ROW
+            if last.shape[0] > 0:
+                if last[row] == text:
+                    continue
+                last[row] = text
+            found[row] += 1

@@ -57,7 +57,7 @@ def code_vectors(
 def split_texts(
     texts: np.ndarray, text_starts: np.ndarray, ends_texts: bool, label_prefix: bytes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Number the words of texts, see the function of `bag_text.py`."""
+    """Give numbers to the words of texts, see the function of `bag_text.py`."""
     kernels = text_kernels()
     return (kernels.split_texts if kernels else plain_split_texts)(texts, text_starts, ends_texts, label_prefix)
 

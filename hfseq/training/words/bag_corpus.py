@@ -1,6 +1,8 @@
 """Texts and labels as the engines of bags read them: numbers of words, and what each word stands for."""
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -8,6 +10,7 @@ import torch
 from datasets import Dataset
 
 from ...data.sources import column_values
+from ...models.base import IGNORED
 from ...models.heads.classification import check_classes
 from ...models.words.bag import BYTES, BagForSequenceClassification, BagModel
 from ...models.words.fused_words import split_texts, word_rows
@@ -20,9 +23,9 @@ class BagCorpus:
     """Texts as sequences of words.
 
     Attributes:
-        ids: int64, the `input_ids` of all texts end to end; `id_starts` (texts + 1,) tells where each begins.
+        ids: The `input_ids` of all texts end to end, of any type; `id_starts` (texts + 1,) tells where each begins.
         numbers: int32, the words of all texts end to end; `text_starts` (texts + 1,) tells where each begins.
-        word_rows: int32, the rows of each word: its own, and those of its character n-grams; `word_starts` (words + 1,).
+        word_rows: int32, rows of each word, its own and those of its character n-grams; `word_starts` (words + 1,).
         hashes: int32, (words,), of which the rows of word n-grams follow.
     """
 
@@ -38,7 +41,7 @@ class BagCorpus:
     def of(cls, dataset: Dataset, bag: BagModel) -> "BagCorpus":
         """Read the column `input_ids`, for a bag that has its vocabulary."""
         ids, starts = token_ids(dataset)
-        if len(ids) and not 0 <= ids.min() <= ids.max() < bag.config.vocab_size:
+        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < bag.config.vocab_size:
             wrong = ids[(ids < 0) | (ids >= bag.config.vocab_size)][0]
             raise ValueError(
                 f"input id {wrong} is outside 0 to {bag.config.vocab_size - 1} (config.vocab_size="
@@ -47,7 +50,7 @@ class BagCorpus:
         if bag.config.units == "tokens":
             table = bag.word_table()
             return cls(ids, starts, ids.astype(np.int32), starts, *table)
-        texts = np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
+        texts = ids if ids.dtype == np.uint8 else np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
         options = bag.text_options
         numbers, text_starts, *words = split_texts(texts, starts, options.ends_texts, options.label_prefix)
         return cls(ids, starts, numbers, text_starts, *word_rows(*words[:2], bag.text_tables, options))
@@ -70,10 +73,32 @@ class BagCorpus:
         starts, lengths = self.id_starts[texts], self.id_starts[texts + 1] - self.id_starts[texts]
         place = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
         device = next(bag.parameters(), torch.empty(0)).device
-        return bag.features(torch.from_numpy(self.ids[place]).to(device), torch.from_numpy(lengths).to(device))
+        ids = torch.from_numpy(self.ids[place].astype(np.int64))
+        return bag.features(ids.to(device), torch.from_numpy(lengths).to(device))
+
+    def feature_tables(self, bag: BagModel, kernels: Any) -> Any:
+        """Return what lists the features of a text in machine code."""
+        config = bag.config
+        return kernels.FeatureTables(
+            word_starts=self.word_starts,
+            word_rows=self.word_rows,
+            hashes=self.hashes,
+            bucket_rows=bag.bucket_rows(),
+            row_weights=bag.row_weights.numpy() if config.weighting == "tfidf" else np.zeros(0, np.float32),
+            words=config.words_with_rows,
+            buckets=max(config.ngram_buckets, 1),
+            word_ngrams=config.word_ngrams,
+        )
 
     def frequencies(self, bag: BagModel, *, once_a_text: bool) -> np.ndarray:
         """Count how often each row occurs in all texts, or in how many texts it does."""
+        kernels = bag_kernels()
+        if kernels is not None:
+            sizes = bag.config.hidden_size, self.most_features(bag.config.word_ngrams)
+            tables = self.feature_tables(bag, kernels)
+            return kernels.frequencies(
+                self.numbers, self.text_starts, tables, *sizes, rows=bag.config.num_rows, once_a_text=once_a_text
+            )
         found = np.zeros(bag.config.num_rows, dtype=np.int64)
         for begin in range(0, len(self), _CHUNK):
             texts = np.arange(begin, min(begin + _CHUNK, len(self)))
@@ -85,6 +110,16 @@ class BagCorpus:
         return found
 
 
+@cache
+def bag_kernels() -> Any | None:
+    """Import the machine code for bags; None without numba."""
+    try:
+        from ...kernels.words import bag_engine
+    except (ImportError, OSError):  # OSError: LLVM's library does not load
+        return None
+    return bag_engine
+
+
 def owners_of(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
     """Return the number of the text that each row belongs to; `starts`: where the rows of each text begin."""
     ends = torch.cat([starts[1:], starts.new_tensor([len(rows)])])
@@ -92,10 +127,10 @@ def owners_of(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
 
 
 def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the column `input_ids` end to end, int64, and where each row of it begins."""
+    """Return the column `input_ids` end to end, and where each row of it begins."""
     column = column_values(dataset, "input_ids")
-    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
-    ids = pc.list_flatten(column).to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = pc.list_value_length(column).to_numpy().astype(np.int64)
+    ids = pc.list_flatten(column).to_numpy()
     return ids, np.concatenate([[0], np.cumsum(lengths)])
 
 
@@ -131,6 +166,11 @@ class BagTargets:
     def of(cls, dataset: Dataset, model: BagForSequenceClassification, problem_type: str) -> "BagTargets":
         """Read the column `labels` as the problem takes it."""
         column = torch.tensor(dataset["labels"][:])
+        if problem_type == "multi_label_classification" and not bool(((column == 0) | (column == 1)).all()):
+            wrong = column[(column != 0) & (column != 1)][0].item()
+            raise ValueError(
+                f"{problem_type} takes labels of 0 and 1, got {wrong:g}; transformers.Trainer takes parts."
+            )
         if problem_type != "single_label_classification" and column.numel() != len(column) * model.num_labels:
             raise ValueError(
                 f"{problem_type} needs {model.num_labels} numbers a text (config.num_labels), the column 'labels' is "
@@ -146,4 +186,6 @@ class BagTargets:
             starts = np.concatenate([[0], np.cumsum(np.bincount(texts.numpy(), minlength=size))])
             return cls(starts.astype(np.int64), labels.numpy().astype(np.int32), nothing, column)
         check_classes(column, torch.empty(size, model.num_labels))
-        return cls(np.arange(size + 1), column.numpy().astype(np.int32), nothing, column)
+        has_label = column != IGNORED
+        starts = np.concatenate([[0], np.cumsum(has_label.numpy())]).astype(np.int64)
+        return cls(starts, column[has_label].numpy().astype(np.int32), nothing, column)

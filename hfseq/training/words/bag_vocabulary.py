@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from ...models.words.bag import BYTES, BagConfig, BagForSequenceClassification
+from ...models.words.bag import BagConfig, BagForSequenceClassification
 from ...models.words.bag_tables import character_ngrams, words_of
 from ...models.words.fused_words import split_texts
+from ...tokenization.kinds import ids_are_bytes
 from ..draws import OwnDraws
 
 
@@ -32,7 +33,7 @@ def new_bag(
         max_words: Bags of bytes: most words of the dictionary; the most frequent ones stay.
         **options: Fields of `BagConfig`.
     """
-    is_bytes = tokenizer.pad_token_id == BYTES and len(tokenizer) == BYTES + 1
+    is_bytes = ids_are_bytes(tokenizer)
     options |= {"vocab_size": len(tokenizer), "units": "bytes" if is_bytes else "tokens"}
     options |= {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     if is_bytes:
