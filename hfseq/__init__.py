@@ -32,6 +32,7 @@ from .registry import FAMILIES as FAMILIES
 if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds both lists equal
     from .data.corpus import WordCorpus as WordCorpus
     from .data.embedded.load import load_embedded as load_embedded
+    from .data.fasttext import load_fasttext as load_fasttext
     from .data.phrases import Phrases as Phrases
     from .data.sentence_transformers import export_sentence_transformers as export_sentence_transformers
     from .data.sentence_transformers import export_text_encoder as export_text_encoder
@@ -51,6 +52,9 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .models.conversion import load_torch as load_torch
     from .models.conversion import to_keras as to_keras
     from .models.conversion import to_torch as to_torch
+    from .retrieval.encode import common_direction as common_direction
+    from .retrieval.encode import encode as encode
+    from .retrieval.search_index import SearchIndex as SearchIndex
     from .tokenization import prompt_tokenizer as prompt_tokenizer
     from .tokenization import train_tokenizer as train_tokenizer
     from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
@@ -60,6 +64,9 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .training.trainer import SequenceTrainer as SequenceTrainer
     from .training.words.bag_trainer import BagTrainer as BagTrainer
     from .training.words.bag_trainer import BagTrainingArguments as BagTrainingArguments
+    from .training.words.compression import CompressionReport as CompressionReport
+    from .training.words.compression import CompressionSettings as CompressionSettings
+    from .training.words.compression import compress_bag as compress_bag
     from .training.words.train_bag import train_bag as train_bag
     from .training.words.trainer import Word2VecTrainer as Word2VecTrainer
     from .training.words.trainer import Word2VecTrainingArguments as Word2VecTrainingArguments
@@ -68,6 +75,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
 _LAZY_MODULES = {  # each imported when one of its names is first used
     "data.corpus": "WordCorpus",
     "data.embedded.load": "load_embedded",
+    "data.fasttext": "load_fasttext",
     "data.phrases": "Phrases",
     "data.sentence_transformers": "export_sentence_transformers export_text_encoder",
     "evaluation.language": "Scores TextScore score score_ids",
@@ -77,6 +85,8 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "insight.contexts": "ContextComparison compare_contexts",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",
+    "retrieval.encode": "common_direction encode",
+    "retrieval.search_index": "SearchIndex",
     "tokenization": "prompt_tokenizer train_tokenizer",
     "training.arguments": "SequenceTrainingArguments",
     "training.streams.trainer": "StreamTrainer StreamTrainingArguments",
@@ -84,6 +94,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "training.trainer": "SequenceTrainer",
     "training.words.bag_trainer": "BagTrainer BagTrainingArguments",
     "training.words.train_bag": "train_bag",
+    "training.words.compression": "CompressionReport CompressionSettings compress_bag",
     "training.words.trainer": "Word2VecTrainer Word2VecTrainingArguments train_word2vec",
 }
 _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in names.split()}

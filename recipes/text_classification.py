@@ -35,6 +35,7 @@ from hfseq.tasks.text_classification.build import (
     report_lines,
 )
 from hfseq.tasks.text_classification.settings import TextClassificationSettings
+from hfseq.tasks.text_classification.tuning import tune
 
 
 def main() -> None:
@@ -56,13 +57,14 @@ def main() -> None:
         tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer, settings.transfer)
         tokens = make_tokens(task, tokenizer, settings.tokenizer)
 
-    # 4. Model
+    # 4. Model, whose settings are searched for first where `autotune` has a budget
+    settings, tuning = tune(settings, task, tokenizer, tokens, folder, is_resumed=checkpoint is not None)
     model = make_model(settings, task, tokenizer)
 
     # 5. Training
     trainer = make_trainer(
         model,
-        args,
+        make_arguments(settings),
         train_dataset=tokens["train"],
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,
@@ -79,7 +81,7 @@ def main() -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
-    facts = card_facts(settings, task, split, folder, logits=logits, run=run)
+    facts = card_facts(settings, task, split, folder, logits=logits, run=run, tuning=tuning)
 
     # 8. Publish, and use
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")

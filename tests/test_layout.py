@@ -14,7 +14,8 @@ IN_THE_ROOT = {"__init__", "__main__", "cli", "hub", "pipelines", "plots", "regi
 
 # From the ground up; a dotted name parts a module from its room. The package itself ("") imports all and is imported
 # by nothing in it. `tokenization` makes tokenizers from words, of which models may have one; `tokenization.files`
-# checks what was downloaded, as `models.artifacts` does.
+# checks what was downloaded, as `models.artifacts` does. `retrieval` makes vectors of texts and finds the nearest: it
+# pads batches as training does, and `insight` looks at what it loads.
 ORDER = (
     *(
         "version",
@@ -27,7 +28,7 @@ ORDER = (
         "registry",
         "hub",
     ),
-    *("evaluation", "data", "generation", "insight", "plots", "training", "cards", "recipe", "tasks", ""),
+    *("evaluation", "data", "generation", "training", "retrieval", "insight", "plots", "cards", "recipe", "tasks", ""),
 )
 
 # (module, target): why the import goes up. It stands inside a function, so that neither is needed to import the other.

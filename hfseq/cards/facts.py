@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from huggingface_hub.dataclasses import strict
@@ -312,6 +313,9 @@ def _refuse_constant(constant: str) -> None:
 
 def _build(hint: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into the type `hint`; the types of plain values are left to @strict."""
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    if get_origin(hint) is UnionType and len(parts) == 1 and value is not None:  # facts that may be left out
+        return _build(parts[0], value, where)
     if is_dataclass(hint):
         return _build_dataclass(hint, value, where)
     if get_origin(hint) in (list, Sequence) and isinstance(value, list):

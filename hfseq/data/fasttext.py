@@ -10,16 +10,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
 
 from ..models.artifacts import UnsafeArtifactError
+from ..models.words.ascending import pack
+from ..models.words.bag import BYTES, BagConfig, BagForSequenceClassification, BagModel
 from ..models.words.bag_text import Codes
+from ..tokenization import train_tokenizer
 
 _MAGIC = 793712314
 _VERSIONS = (11, 12)
 _LOSSES = {1: "hs", 2: "ns", 3: "softmax", 4: "ova"}
 _KINDS = {1: "cbow", 2: "skipgram", 3: "supervised"}
 _CENTROIDS = 256
-_LONGEST_NGRAM = 100  # characters or words; a text of n bytes has up to n times as many n-grams
+_LABEL_PREFIX = "__label__"  # a file does not tell another one, and fastText then takes this one too
+# What a BagConfig takes; a text has up to maxn n-grams for each of its characters.
+_MOST = {"dim": 65_536, "bucket": 100_000_000, "minn": 100, "maxn": 100, "wordNgrams": 10}
+_MOST_COUNTS = 10**15  # of all labels; fastText's tree of labels begins with it as infinity
 _CURE = "download it again, or have fastText save it anew"
 
 
@@ -39,6 +47,11 @@ class FastTextArguments(NamedTuple):
     maxn: int
     lrUpdateRate: int
     t: float
+
+    @property
+    def has_ngrams(self) -> bool:
+        """Whether there are n-grams of characters or of words."""
+        return self.maxn > 0 or self.wordNgrams > 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +104,94 @@ def read_fasttext(path: str | Path) -> FastTextFile:
     return FastTextFile(arguments, dictionary.words, dictionary.counts, labels, label_counts, kept, inputs, outputs)
 
 
+def load_fasttext(path: str | Path) -> tuple[BagForSequenceClassification | BagModel, PreTrainedTokenizerFast]:
+    """Load a model of fastText, `.bin` or `.ftz`, with the tokenizer that feeds it.
+
+    Both are ordinary: `save_pretrained` keeps them, and `pipeline("text-classification", model=model,
+    tokenizer=tokenizer)` classifies. Labels are spelled as in the file, such as `__label__en`.
+
+    Args:
+        path: A classifier, or word vectors (skip-gram or CBOW), also quantised or pruned.
+
+    Returns:
+        The classifier, or for word vectors a `BagModel` (their output matrix is of no use without its training), and
+        the tokenizer, whose tokens are the bytes of a text.
+
+    Raises:
+        UnsafeArtifactError: If the file is malformed.
+    """
+    file = read_fasttext(path)
+    is_classifier = file.arguments.model == "supervised"
+    config, weights = _config(file), _input_weights(file)
+    tokenizer = train_tokenizer((), "byte")
+    if not is_classifier:
+        return _with_weights(BagModel, config, weights), tokenizer
+    weights = {f"model.{name}": tensor for name, tensor in weights.items()}
+    outputs = file.outputs
+    if isinstance(outputs, Codes):
+        outputs = outputs.rows(np.arange(len(outputs.codes)), file.arguments.dim)
+    if config.hierarchical_softmax:
+        outputs = outputs[:-1]  # a tree has one inner node less than labels
+        weights["label_counts"] = torch.from_numpy(file.label_counts)
+    weights["classifier.weight"] = _tensor(outputs)
+    return _with_weights(BagForSequenceClassification, config, weights), tokenizer
+
+
+def _config(file: FastTextFile) -> BagConfig:
+    arguments, labels = file.arguments, {}
+    is_classifier = arguments.model == "supervised"
+    if is_classifier:
+        names = [label.decode("utf-8", "backslashreplace") for label in file.labels]
+        several = arguments.loss in ("ova", "ns")
+        problem_type = "multi_label_classification" if several else "single_label_classification"
+        labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+        labels |= {"problem_type": problem_type, "hierarchical_softmax": arguments.loss == "hs"}
+    codes = file.inputs if isinstance(file.inputs, Codes) else None
+    return BagConfig(
+        vocab_size=BYTES + 1,
+        pad_token_id=BYTES,
+        units="bytes",
+        hidden_size=arguments.dim,
+        word_ngrams=max(arguments.wordNgrams, 1),
+        shortest_ngram=max(arguments.minn, 1),
+        longest_ngram=arguments.maxn,
+        ngram_buckets=arguments.bucket if arguments.has_ngrams else 0,
+        num_words=len(file.words),
+        num_word_bytes=sum(map(len, file.words)),
+        num_kept_buckets=None if file.kept_buckets is None else len(file.kept_buckets),
+        ends_texts=is_classifier,
+        label_prefix=_LABEL_PREFIX if is_classifier else "",
+        row_codes=codes.codes.shape[1] if codes else 0,
+        norm_codes=bool(codes and len(codes.norm_codes)),
+        bias=False,
+        **labels,
+    )
+
+
+def _input_weights(file: FastTextFile) -> dict[str, torch.Tensor]:
+    starts = np.concatenate([[0], np.cumsum([len(word) for word in file.words])]).astype(np.int64)
+    packed = {"word_starts.bits": _tensor(pack(starts, int(starts[-1]) + 1))}
+    weights = packed | {"word_bytes": _tensor(np.frombuffer(b"".join(file.words), np.uint8))}
+    if file.kept_buckets is not None:
+        weights["kept_buckets.bits"] = _tensor(pack(file.kept_buckets, file.arguments.bucket))
+    if not isinstance(file.inputs, Codes):
+        return weights | {"inputs.weight": _tensor(file.inputs)}
+    weights |= {"inputs.codes": _tensor(file.inputs.codes), "inputs.centroids": _tensor(file.inputs.centroids)}
+    if len(file.inputs.norm_codes):
+        weights["inputs.norm_codes"] = _tensor(file.inputs.norm_codes)
+        weights["inputs.norm_centroids"] = _tensor(file.inputs.norms)
+    return weights
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array) if array.flags.writeable else array.copy())
+
+
+def _with_weights(kind: Any, config: BagConfig, weights: dict[str, torch.Tensor]) -> Any:
+    # Not made and then filled: millions of rows would be drawn at random first.
+    return kind.from_pretrained(None, config=config, state_dict=weights)
+
+
 class _Reader:
     """Takes one thing after another from a file; every error names the file and the place."""
 
@@ -139,14 +240,16 @@ def _read_arguments(reader: _Reader) -> FastTextArguments:
     *first, loss, model, bucket, shortest, longest, rate, t = reader.numbers("12id", "the settings of the training")
     reader.check(loss in _LOSSES, f"the loss is {loss}, not one of {_LOSSES}")
     reader.check(model in _KINDS, f"the kind of model is {model}, not one of {_KINDS}")
-    if version == 11 and _KINDS[model] == "supervised":
-        longest = 0  # those did not use the n-grams of characters that they name
+    # Classifiers of the old version did not use the n-grams of characters that they name.
+    if (version == 11 and _KINDS[model] == "supervised") or shortest > longest > 0:
+        longest = 0
     arguments = FastTextArguments(*first, _LOSSES[loss], _KINDS[model], bucket, shortest, longest, rate, t)
-    reader.check(arguments.dim > 0, f"the dimension is {arguments.dim}")
-    reader.check(bucket >= 0, f"the number of buckets is {bucket}")
-    for name in ("minn", "maxn", "wordNgrams"):
+    for name, most in _MOST.items():
         value = getattr(arguments, name)
-        reader.check(0 <= value <= _LONGEST_NGRAM, f"{name} is {value}, not one of 0 to {_LONGEST_NGRAM}")
+        reader.check(value >= 0, f"{name} is {value}, less than 0")
+        reader.check(value <= most, f"{name} is {value}, and more than {most} is not read")
+    reader.check(arguments.dim > 0, "the dimension is 0")
+    reader.check(bucket > 0 or not arguments.has_ngrams, "there are n-grams, but no buckets for them")
     return arguments
 
 
@@ -171,6 +274,7 @@ def _read_dictionary(reader: _Reader, arguments: FastTextArguments) -> _Dictiona
     reader.check(fits, f"{size} entries of the dictionary and {kept} buckets do not fit into the bytes that are left")
     entries, counts = _read_entries(reader, size, words)
     reader.check(len(set(entries)) == size, "an entry of the dictionary is there twice")
+    reader.check(bool(counts[words:].sum(dtype=np.float64) < _MOST_COUNTS), "the counts of labels are too large")
     pruned = None
     if kept >= 0:
         pruned = reader.array((kept, 2), "<i4", "the buckets that are left")
@@ -252,7 +356,7 @@ def _ordered(
 ) -> tuple[np.ndarray | None, np.ndarray | Codes]:
     """Return the kept buckets in ascending order, and the matrix with its rows in the same order."""
     words, rows = len(dictionary.words), _height(inputs)
-    buckets = arguments.bucket if arguments.maxn > 0 or arguments.wordNgrams > 1 else 0
+    buckets = arguments.bucket if arguments.has_ngrams else 0
     if dictionary.pruned is None:
         fault = f"the input matrix has {rows} rows; {words} words and {buckets} buckets need {words + buckets}"
         reader.check(rows >= words + buckets and (buckets == 0 or rows == words + buckets), fault)

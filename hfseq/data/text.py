@@ -86,27 +86,40 @@ def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_l
 
 
 def _as_bytes(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int | None) -> Dataset:
-    """Do the same for the kind `byte`: Arrow has the ids already, as the bytes of its strings."""
-    texts = column_values(dataset, "text")
-    normalizer = tokenizer.backend_tokenizer.normalizer
-    if normalizer is not None:
-        texts = pa.chunked_array(
-            [pa.array([normalizer.normalize_str(text) for text in texts.to_pylist()], pa.string())]
-        )
-    chunks = [_bytes_of(chunk, max_length) for chunk in texts.cast(pa.large_binary()).chunks]
-    ids = pa.chunked_array(chunks, pa.large_list(pa.uint8()))
-    columns = {"input_ids": ids, "length": pc.list_value_length(ids).cast(pa.int64())}
-    for name, column in columns.items():
-        dataset = dataset.add_column(name, cast(Any, column))
+    """Do the same for the kind `byte`, whose ids Arrow has already."""
+    texts, starts = text_bytes(dataset, tokenizer.backend_tokenizer.normalizer)
+    ids: Any = pa.LargeListArray.from_arrays(pa.array(starts), pa.array(texts))
+    if max_length is not None:
+        ids = pc.list_slice(ids, 0, max_length)
+    dataset = dataset.add_column("input_ids", ids).add_column("length", pc.list_value_length(ids).cast(pa.int64()))
     return dataset.remove_columns("text")
 
 
-def _bytes_of(chunk: pa.LargeBinaryArray, max_length: int | None) -> pa.LargeListArray:
-    _, offsets, content = chunk.buffers()
-    starts = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
-    values = pa.Array.from_buffers(pa.uint8(), starts[-1], [None, content])
-    ids = pa.LargeListArray.from_arrays(pa.array(starts), values)
-    return ids if max_length is None else pc.list_slice(ids, 0, max_length)
+def text_bytes(dataset: Dataset, normalizer: Any | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bytes of the column `text` end to end, uint8, and where each text begins.
+
+    Args:
+        dataset: Has the column.
+        normalizer: That of the tokenizer, such as lower-casing.
+    """
+    column = column_values(dataset, "text")
+    if normalizer is not None:
+        spelt = [normalizer.normalize_str(text) for text in column.to_pylist()]
+        column = pa.chunked_array([spelt], pa.large_string())
+    column = pc.cast(column, pa.large_binary())
+    lengths = pc.binary_length(column).to_numpy().astype(np.int64)
+    # Arrow holds the texts as we need them, one behind the other.
+    parts = [_bytes_of(chunk) for chunk in column.chunks]
+    texts = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.uint8), *parts])
+    return texts, np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _bytes_of(chunk: pa.Array) -> np.ndarray:
+    _, offsets, values = chunk.buffers()
+    if not len(chunk) or values is None:
+        return np.zeros(0, dtype=np.uint8)
+    ends = np.frombuffer(offsets, dtype=np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return np.frombuffer(values, dtype=np.uint8)[ends[0] : ends[-1]]
 
 
 def _tokenize(

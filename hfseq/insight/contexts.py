@@ -34,14 +34,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
-from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..evaluation.language import evaluating
-from ..models.base import load_with_weights_checked
-from ..tokenization.files import load_tokenizer
+from ..retrieval.encode import backbone_of, with_tokenizer
 
 _SHOWN_AROUND = 30  # characters of a sentence that `ContextComparison` prints on each side of the word
 # Thai, Lao, Burmese, Khmer, kana and Han are written without spaces: there a word need not stand alone.
@@ -102,18 +100,10 @@ def compare_contexts(
 def _loaded(
     model: PreTrainedModel | str | os.PathLike[str], tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    if isinstance(model, str | os.PathLike):
-        tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
-        model = load_with_weights_checked(AutoModel, model)
-    tokenizer = getattr(model, "tokenizer", None) if tokenizer is None else tokenizer
-    if tokenizer is None:
-        raise ValueError(f"This {type(model).__name__} comes without its tokenizer: pass tokenizer=.")
+    model, tokenizer = with_tokenizer(model, tokenizer)
     if not tokenizer.is_fast:
         raise ValueError(f"{type(tokenizer).__name__} does not say which characters a token is: pass a fast one.")
-    backbone = cast(PreTrainedModel, model.base_model)
-    if getattr(backbone.config, "is_encoder_decoder", False):
-        backbone = cast(PreTrainedModel, backbone.get_encoder())
-    return backbone, tokenizer
+    return backbone_of(model), tokenizer
 
 
 def _vector(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, word: str, sentence: str) -> np.ndarray:

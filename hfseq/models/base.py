@@ -476,7 +476,7 @@ def check_range(name: str, values: torch.Tensor, size: int, hint: str = "", *, i
     if not can_be_checked(values) or values.numel() == 0:
         return
     low, high = values.aminmax()
-    if low >= 0 and high < size:
+    if int(low) >= 0 and int(high) < size:  # numbers, not tensors: two operations of torch less
         return
     wrong = values[(values < 0) | (values >= size)]
     wrong = wrong if ignored is None else wrong[wrong != ignored]

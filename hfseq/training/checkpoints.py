@@ -191,6 +191,10 @@ def _flush(path: Path) -> None:
             os.close(descriptor)
 
 
+class DivergedError(ValueError):
+    """A training led to numbers that are none."""
+
+
 class WholeCheckpointTrainer(Trainer):
     """`Trainer` whose checkpoints are whole or not there, and which stops when it diverges."""
 
@@ -216,7 +220,7 @@ class WholeCheckpointTrainer(Trainer):
 
     def _stop_diverged(self, step: int, what: str) -> NoReturn:
         kept = last_of(checkpoints_in(str(self.args.output_dir)))
-        raise ValueError(
+        raise DivergedError(
             f"The training diverged: {what} at step {step}, with the learning rate {self._get_learning_rate():g} "
             f"(learning_rate={self.args.learning_rate:g}). Lower learning_rate, or warm up (warmup_steps), or clip "
             f"the gradient (max_grad_norm), and start anew. {kept}"

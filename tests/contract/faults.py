@@ -13,7 +13,7 @@ from hfseq.models.heads import classification as heads
 from hfseq.models.recurrent import backbone as recurrence
 from hfseq.models.recurrent import loop, state
 from hfseq.models.transformer import attention, transformer
-from hfseq.models.words import word2vec
+from hfseq.models.words import bag, word2vec
 from tests.contract import cases
 from tests.contract.configurations import promises
 from tests.contract.promises import padding, platform, reading_on, refusals, saving, training
@@ -74,6 +74,15 @@ def deaf_to_the_mask(model, input_ids=None, attention_mask=None, **kwargs):
     return original_lookup(model, input_ids, **kwargs)
 
 
+def bag_deaf_to_the_mask(model, input_ids=None, attention_mask=None, **kwargs):
+    """Counts padding among the words."""
+    return original_bag(model, input_ids, **kwargs)
+
+
+def detached_mean(model, begins, rows):
+    return original_mean(model, begins, rows).detach()
+
+
 def look_everywhere(config, *arguments, **options):
     """Attends to padding."""
 
@@ -101,6 +110,8 @@ original_heads = attention.MultiHeadAttention._heads
 original_embed = word2vec.Word2VecModel.embed
 original_language_loss = language.CausalLMMixin._loss
 original_word_loss = word2vec.Word2VecModel._loss
+original_bag = bag.BagModel.forward
+original_mean = bag.BagModel.mean
 original_lookup = word2vec.Word2VecModel.forward
 original_loss = heads.sequence_loss
 original_order = loop.TokenOrder.__init__
@@ -284,6 +295,41 @@ WORD_VECTOR_FAULTS = {
     refusals.foreign_labels_are_named: (word2vec.Word2VecModel, "_loss", silent_loss),
 }
 
+# Those of a bag.
+BAG_FAULTS = {
+    platform.auto_classes_load_it: (AutoModel, "from_pretrained", lambda folder: nn.Identity()),
+    platform.feature_pipeline_answers_any_text: (bag.BagModel, "forward", bag_deaf_to_the_mask),
+    platform.pipeline_answers_any_text: (bag.BagModel, "forward", bag_deaf_to_the_mask),
+    platform.transformers_sees_whether_it_generates: (PreTrainedModel, "can_generate", classmethod(lambda cls: True)),
+    platform.keywords_of_forward_are_declared: (bag.BagModel, "forward", bag_deaf_to_the_mask),
+    platform.embeddings_are_exchanged_or_refused: (
+        bag.BagModel,
+        "set_input_embeddings",
+        lambda model, embeddings: None,
+    ),
+    saving.missing_weights_are_initialised_by_our_rules: (
+        bag.BagPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    saving.an_empty_state_dict_initialises_everything: (
+        bag.BagPreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    training.stock_trainer_changes_every_parameter: (bag.BagModel, "mean", detached_mean),
+    training.every_parameter_gets_a_gradient: (bag.BagModel, "mean", detached_mean),
+    padding.padding_and_batch_size_change_no_vector: (bag.BagModel, "forward", bag_deaf_to_the_mask),
+    padding.padding_and_batch_size_change_no_answer: (bag.BagModel, "forward", bag_deaf_to_the_mask),
+    padding.padded_content_gets_no_gradient: (bag.BagModel, "forward", bag_deaf_to_the_mask),
+    training.the_same_seed_gives_the_same_run: (bag, "sequence_loss", noisy_loss),
+    training.accumulation_is_exact: (bag, "sequence_loss", loss_of_the_batch_alone),
+    refusals.wrong_config_values_are_refused: (FAMILIES["bag"].config, "__setattr__", object.__setattr__),
+    refusals.foreign_ids_are_named: (bag, "check_input_ids", lambda ids, vocab_size: None),
+    refusals.foreign_labels_are_named: (bag, "sequence_loss", silent_loss),
+    refusals.labels_of_several_classes_are_checked: (bag, "sequence_loss", silent_loss),
+}
+
 # And those of a transformer.
 TRANSFORMER_FAULTS = {
     platform.auto_classes_load_it: (AutoModel, "from_pretrained", lambda folder: nn.Identity()),
@@ -366,6 +412,9 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
 PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]
 PLANTED += [
     ("word2vec-ngrams", check, WORD_VECTOR_FAULTS.get(check, FAULTS[check])) for check in promises("word2vec-ngrams")
+]
+PLANTED += [
+    ("bag-characters-tfidf", check, BAG_FAULTS.get(check, FAULTS[check])) for check in promises("bag-characters-tfidf")
 ]
 PLANTED += [
     ("transformer-text-generation-plain", check, TRANSFORMER_FAULTS.get(check, FAULTS[check]))

@@ -37,6 +37,8 @@ else:
     raise AssertionError("hfseq is not blocked")
 """
 
+PARTS = {"transformer": {"attention.py", "layers.py"}, "bag": {"bag_ngrams.py", "bag_tables.py", "tables.py"}}
+
 
 def test_code_travels_and_runs_where_hfseq_is_not(hub, api, repo_id, checkpoint, run_python, tmp_path):
     models = {
@@ -48,7 +50,7 @@ def test_code_travels_and_runs_where_hfseq_is_not(hub, api, repo_id, checkpoint,
     }
     for name, model in models.items():
         files = push(model, f"{repo_id}-{name}", tokenizer=make_tokenizer(), card=CARD, with_code=True).files
-        parts = {"attention.py", "layers.py"} if name == "transformer" else {"cells.py", "loop.py"}
+        parts = PARTS.get(name, {"cells.py", "loop.py"})
         assert (
             {f"{name}.py", "base.py", "artifacts.py", "fused.py", *parts}
             <= set(files)

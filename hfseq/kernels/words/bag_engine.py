@@ -139,4 +139,5 @@ class BagLoop:
             rates: Learning rates at the beginning and the end, and the share of it that biases have.
         """
         rates_ = np.array(rates, dtype=np.float32)
-        self.compiled(order, corpus, tables, labels[0], labels[1], matrices, rates_, progress, thread, self.scratch)
+        report = (progress, thread)
+        self.compiled(order, corpus, tables, labels[0], labels[1], matrices, rates_, report, self.scratch)

@@ -152,14 +152,15 @@ def list_outputs(text, targets, paths, base, rows, turns):
 
 
 @njit(**FLAGS, cache=True)
-def train_texts(order, corpus, tables, targets, paths, matrices, rates, progress, thread, scratch):
+def train_texts(order, corpus, tables, targets, paths, matrices, rates, report, scratch):
     """Take one step for each text of `order`, in that order; the learning rate goes from rates[0] to rates[1].
 
-    rates[2] is that of the biases, as a share: 0 where there are none. `scratch` has two lists of features: the next
-    text's rows are fetched while this one's are used.
+    rates[2] is that of the biases, as a share: 0 where there are none. `report` is the progress of all threads and
+    this one's number. `scratch` has two lists of features, for the next text's rows are fetched while this one's are
+    used.
     """
     inputs, outputs, biases = matrices
-    done, halt, losses = progress
+    (done, halt, losses), thread = report
     sources, weights, rows, turns, scores, vectors = scratch
     label_starts, labels, values = targets
     base_in, base_out = np.int64(inputs.ctypes.data), np.int64(outputs.ctypes.data)

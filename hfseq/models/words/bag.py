@@ -22,11 +22,10 @@ Shapes: B batch, T time, D width, F features of all texts of a batch, R rows of 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from huggingface_hub.dataclasses import strict
 from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
@@ -34,127 +33,20 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import (
-    SequencePreTrainedModel,
-    at_least_one_token,
-    check_input_ids,
-    mask_of_inputs,
-)
+from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, mask_of_inputs
 from ..calls import model_call
-from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
-from .bag_ngrams import id_hashes, path_scores, token_features
+from .ascending import AscendingNumbers
+from .bag_config import BYTES as BYTES
+from .bag_config import BagConfig
+from .bag_ngrams import TokenOptions, TokenTables, id_hashes, path_scores, token_features
+from .bag_predict import GivesVectorsMixin, LabelsTextsMixin
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused_words import text_features
 from .quantized_rows import QuantizedRows
 from .tables import label_paths
-
-_MOST_ROWS = 100_000_000
-BYTES = 256  # the ids of the bytes; padding has the next one
-
-
-@strict
-class BagConfig(SequenceConfig):
-    """Configuration of a bag of words and n-grams.
-
-    Args:
-        vocab_size: Ids that `input_ids` may hold; 257 for bytes.
-        units: "tokens": a word is a token. "bytes": the model splits the text's bytes into words itself.
-        hidden_size: D, width of a feature's vector.
-        word_ngrams: Words of the longest run that has a vector; 1: single words alone.
-        shortest_ngram: Characters of the shortest n-gram of a word, marks of the word's ends counted.
-        longest_ngram: Characters of the longest; 0: none.
-        ngram_buckets: Vectors that all n-grams share by a hash; 0 for none.
-        weighting: What a feature counts: "count": 1 each time it occurs, "tfidf": its inverse document frequency.
-        hierarchical_softmax: Score labels along the paths of a Huffman tree: for thousands of them.
-        bias: Whether the scores of labels have a bias.
-        num_ngrams: Units "tokens": n-grams of all the vocabulary's words together; filled in with the vocabulary.
-        num_words: Units "bytes": words of the dictionary; filled in, as the next.
-        num_word_bytes: Their bytes.
-        lowercase: Units "bytes": whether the tokenizer lower-cases.
-        ends_texts: Units "bytes": whether a text ends with the word `</s>`.
-        label_prefix: Units "bytes": words that begin so, and are not in the dictionary, are left out.
-        num_kept_buckets: Buckets that still have a vector, in a model made smaller; None: all.
-        row_codes: Bytes that stand for a vector in a quantized model; 0: its numbers themselves.
-        norm_codes: Whether a byte more stands for a vector's length.
-    """
-
-    model_type = "hfseq_bag"
-
-    vocab_size: int = bounded(30_000, 1, _MOST_ROWS)
-    units: Literal["tokens", "bytes"] = "tokens"
-    hidden_size: int = bounded(64, 1, 65_536)
-    word_ngrams: int = bounded(2, 1, 10)
-    shortest_ngram: int = bounded(3, 1, 100)
-    longest_ngram: int = bounded(0, 0, 100)
-    ngram_buckets: int = bounded(200_000, 0, _MOST_ROWS)
-    weighting: Literal["count", "tfidf"] = "count"
-    hierarchical_softmax: bool = False
-    bias: bool = True
-    num_ngrams: int = bounded(0, 0, 100 * _MOST_ROWS)
-    num_words: int = bounded(0, 0, _MOST_ROWS)
-    num_word_bytes: int = bounded(0, 0, 100 * _MOST_ROWS)
-    lowercase: bool = False
-    ends_texts: bool = True
-    label_prefix: str = "__label__"
-    num_kept_buckets: int | None = bounded(None, 0, _MOST_ROWS)
-    row_codes: int = bounded(0, 0, 65_536)
-    norm_codes: bool = False
-    pad_token_id: int | None = 0
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
-
-    def validate_ngrams(self) -> None:
-        """Check that the lengths are in order, and that n-grams have buckets."""
-        if self.longest_ngram and self.shortest_ngram > self.longest_ngram:
-            raise ValueError(f"shortest_ngram={self.shortest_ngram} is longer than longest_ngram={self.longest_ngram}")
-        for name, given in (("word_ngrams", self.word_ngrams > 1), ("longest_ngram", self.longest_ngram > 0)):
-            if given and not self.ngram_buckets:
-                raise ValueError(f"{name}={getattr(self, name)} needs ngram_buckets, which is 0")
-        if self.num_kept_buckets is not None and self.num_kept_buckets > self.ngram_buckets:
-            raise ValueError(f"num_kept_buckets={self.num_kept_buckets} is more than {self.ngram_buckets=}")
-
-    def validate_units(self) -> None:
-        """Check that what belongs to tokens is not given for bytes, and the other way round."""
-        if self.units == "bytes":
-            if self.vocab_size != BYTES + 1:
-                raise ValueError(f"vocab_size={self.vocab_size}: units='bytes' has {BYTES + 1}, the bytes and padding")
-            if self.num_ngrams:
-                raise ValueError(f"num_ngrams={self.num_ngrams} belongs to units='tokens'")
-        elif self.num_words or self.num_word_bytes:
-            raise ValueError(f"num_words={self.num_words} belongs to units='bytes': tokens have vocab_size")
-
-    def validate_quantization(self) -> None:
-        """Check that a row is not cut into more pieces than it has numbers."""
-        if self.row_codes > self.hidden_size:
-            raise ValueError(f"row_codes={self.row_codes} is more than hidden_size={self.hidden_size}")
-        if self.norm_codes and not self.row_codes:
-            raise ValueError("norm_codes=True needs row_codes, which is 0")
-
-    def validate_loss(self) -> None:
-        """Check that one label is chosen, where a path leads to one."""
-        if self.hierarchical_softmax and self.problem_type not in (None, "single_label_classification"):
-            raise ValueError(f"hierarchical_softmax=True finds one label, problem_type={self.problem_type!r} several")
-        if self.hierarchical_softmax and cast(int, self.num_labels) < 2:
-            raise ValueError(f"hierarchical_softmax=True needs 2 labels or more, got num_labels={self.num_labels}")
-
-    def validate_tie_word_embeddings(self) -> None:
-        """Refuse one matrix for features and labels."""
-        if getattr(self, "tie_word_embeddings", False):
-            raise ValueError("tie_word_embeddings=True: features and labels of a bag are not the same things")
-
-    @property
-    def words_with_rows(self) -> int:
-        """How many words have a row of the input matrix; those of n-grams follow."""
-        return self.vocab_size if self.units == "tokens" else self.num_words
-
-    @property
-    def num_rows(self) -> int:
-        """R, the rows of the input matrix."""
-        kept = self.ngram_buckets if self.num_kept_buckets is None else self.num_kept_buckets
-        return self.words_with_rows + kept
 
 
 class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
@@ -178,7 +70,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             init.zeros_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, QuantizedRows):
+        elif isinstance(module, QuantizedRows | AscendingNumbers):
             module.start()
         elif isinstance(module, BagModel):
             module.start_tables()
@@ -187,7 +79,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
 
     def _kept(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what `make` computes from the tables, computed anew only after they changed."""
-        state = [(table, 0 if table.is_inference() else table._version) for table in self.buffers(recurse=False)]
+        state = [(table, 0 if table.is_inference() else table._version) for table in self.buffers()]
         held = self._computed.get(name)
         # The tables themselves are held: the address of one that is gone may be that of the next.
         if held is None or any(a is not b or v != w for (a, v), (b, w) in zip(held[0], state, strict=True)):
@@ -208,7 +100,10 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def check_tables(self, *, is_strict: bool = True) -> None:
         """Refuse tables that would lead out of their arrays and, if strict, weights of rows that are no weights."""
         tables = {name.rpartition(".")[2]: table for name, table in self.named_buffers() if not table.is_meta}
-        wrong = find_wrong(tables, self.config.ngram_buckets)
+        lists = {
+            name.rpartition(".")[2]: part for name, part in self.named_modules() if isinstance(part, AscendingNumbers)
+        }
+        wrong = find_wrong(tables, lists, self.config.ngram_buckets)
         if wrong:
             raise ValueError(f"The checkpoint's {', '.join(wrong)} hold numbers out of range: save it anew.")
         weights = tables.get("row_weights")
@@ -219,46 +114,52 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
             )
 
 
-class BagModel(BagPreTrainedModel):
+class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     """The mean of a text's features: one vector a text.
 
     Attributes:
         inputs: The vectors of words, then of the buckets of n-grams.
         row_weights: (R,), what each feature counts, with TF-IDF.
-        ngram_starts: (V + 1,), units "tokens" with character n-grams: where each word's begin in `ngrams`.
+        ngram_starts: V + 1, units "tokens" with character n-grams: where each word's begin in `ngrams`.
         ngrams: int32: their buckets.
         word_bytes: uint8, units "bytes": the words of the dictionary, end to end.
-        word_starts: (words + 1,): where each begins.
-        kept_buckets: int32, (K,), ascending: the buckets that have a row, if not all have.
+        word_starts: words + 1: where each begins.
+        kept_buckets: K, each once: the buckets that have a row, if not all have.
     """
 
-    row_weights: torch.Tensor
-    ngram_starts: torch.Tensor
-    ngrams: torch.Tensor
-    word_bytes: torch.Tensor
-    word_starts: torch.Tensor
-    kept_buckets: torch.Tensor
+    row_weights: torch.Tensor | None
+    ngram_starts: AscendingNumbers | None
+    ngrams: torch.Tensor | None
+    word_bytes: torch.Tensor | None
+    word_starts: AscendingNumbers | None
+    kept_buckets: AscendingNumbers | None
 
     def __init__(self, config: BagConfig) -> None:
         super().__init__(config)
         config = self.config
         rows, width = config.num_rows, config.hidden_size
         if config.row_codes:
-            self.inputs: nn.Module = QuantizedRows(
-                rows=rows, width=width, pieces=config.row_codes, has_norms=config.norm_codes
+            pieces = config.row_codes
+            self.inputs: nn.Embedding | QuantizedRows = QuantizedRows(
+                rows=rows, width=width, pieces=pieces, has_norms=config.norm_codes
             )
         else:
             self.inputs = nn.Embedding(rows, width)
-        if config.weighting == "tfidf":
-            self.register_buffer("row_weights", torch.ones(rows))
-        if config.units == "bytes":
-            self.register_buffer("word_bytes", torch.zeros(config.num_word_bytes, dtype=torch.uint8))
-            self.register_buffer("word_starts", torch.zeros(config.num_words + 1, dtype=torch.long))
-        elif config.longest_ngram:
-            self.register_buffer("ngram_starts", torch.zeros(config.vocab_size + 1, dtype=torch.long))
-            self.register_buffer("ngrams", torch.zeros(config.num_ngrams, dtype=torch.int32))
-        if config.num_kept_buckets is not None:
-            self.register_buffer("kept_buckets", torch.arange(config.num_kept_buckets, dtype=torch.int32))
+        is_text, kept = config.units == "bytes", config.num_kept_buckets
+        has_characters = config.longest_ngram > 0 and not is_text
+        tables = {
+            "row_weights": torch.ones(rows) if config.weighting == "tfidf" else None,
+            "ngrams": torch.zeros(config.num_ngrams, dtype=torch.int32) if has_characters else None,
+            "word_bytes": torch.zeros(config.num_word_bytes, dtype=torch.uint8) if is_text else None,
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table)
+        self.ngram_starts = AscendingNumbers(config.vocab_size + 1, config.num_ngrams + 1) if has_characters else None
+        self.word_starts = AscendingNumbers(config.num_words + 1, config.num_word_bytes + 1) if is_text else None
+        self.kept_buckets = None if kept is None else AscendingNumbers(kept, config.ngram_buckets, step=1)
+        self._token_options = (
+            None if is_text else TokenOptions(config.vocab_size, config.word_ngrams, config.ngram_buckets)
+        )
         self.post_init()
 
     @torch.no_grad()
@@ -267,10 +168,17 @@ class BagModel(BagPreTrainedModel):
         for name, table in self.named_buffers(recurse=False):
             if name == "row_weights":
                 init.ones_(table)
-            elif name == "kept_buckets":
-                init.copy_(table, torch.arange(len(table), dtype=table.dtype))
             else:
                 init.zeros_(table)
+
+    @torch.no_grad()
+    def fill_table(self, name: str, values: np.ndarray | torch.Tensor) -> None:
+        """Write one of the tables, whether it is packed or not."""
+        table = getattr(self, name)
+        if isinstance(table, AscendingNumbers):
+            table.fill(values)
+        else:
+            table.copy_(torch.as_tensor(values))
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the vectors of words and buckets."""
@@ -305,7 +213,9 @@ class BagModel(BagPreTrainedModel):
         if config.longest_ngram:
             lengths = {"shortest": config.shortest_ngram, "longest": config.longest_ngram}
             starts, found = character_ngrams(words, **lengths, buckets=config.ngram_buckets)
-            self.ngram_starts, self.ngrams = starts.to(self.device), found.to(self.device)
+            self.ngrams = found.to(self.device)
+            self.ngram_starts = AscendingNumbers(len(starts), len(found) + 1).to(self.device)
+            self.ngram_starts.fill(starts)
             config.num_ngrams = len(found)
 
     @model_call()
@@ -333,78 +243,98 @@ class BagModel(BagPreTrainedModel):
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
         batch, steps = given.shape[:2]
-        real = None if attention_mask is None else mask_of_inputs(attention_mask, batch, steps)
-        if real is None or bool(real.all()):
-            real, lengths = None, torch.full((batch,), steps, device=given.device)
-        else:
-            real = real.bool()
-            lengths = real.sum(1)
+        if attention_mask is not None:
+            attention_mask = mask_of_inputs(attention_mask, batch, steps)
         # 2. Add up what occurs in each text.
         if inputs_embeds is not None:
-            vectors = inputs_embeds if real is None else inputs_embeds * real[..., None]
-            hidden = vectors.sum(1) / lengths.clamp(min=1)[:, None]
+            real = given.new_ones(batch, steps) if attention_mask is None else attention_mask.bool().to(given.dtype)
+            hidden = (given * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)
         else:
-            ids = cast(torch.Tensor, input_ids)
-            check_input_ids(ids, self.config.vocab_size)
-            ids = ids.reshape(-1) if real is None else ids[real]
-            hidden = self.mean(*self.features(ids.long(), lengths))
+            ids = self._checked(given)
+            if attention_mask is None or bool(attention_mask.all()):
+                hidden = self.mean(*self.features(ids.reshape(-1), np.full(batch, steps)))
+            else:
+                is_real = attention_mask.bool().numpy(force=True)
+                hidden = self.mean(*self.features(ids[is_real], is_real.sum(1)))
         return BaseModelOutputWithPooling(last_hidden_state=hidden[:, None], pooler_output=hidden)
 
-    def features(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """List what occurs in texts whose ids lie end to end: the rows, (F,), and where each text's begin, (B,)."""
-        if self.config.units == "bytes":
-            return self._text_features(ids, lengths)
-        return self._token_features(ids, lengths, word_ngrams=self.config.word_ngrams)
+    def _checked(self, input_ids: torch.Tensor) -> np.ndarray:
+        # Read without sign, a negative id is the largest of all: one look at the ids finds both kinds of wrong ones.
+        size = self.config.vocab_size
+        ids = input_ids.numpy(force=True)
+        if ids.dtype == np.int64 and ids.size > 0 and ids.view(np.uint64).max() < size:
+            return ids
+        check_input_ids(input_ids.cpu(), size)
+        return ids.astype(np.int64)
 
-    def _token_features(
-        self, ids: torch.Tensor, lengths: torch.Tensor, *, word_ngrams: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        config = self.config
-        return token_features(
-            ids,
-            lengths,
-            words=config.words_with_rows,
-            hashes=self._hashes(ids.device) if word_ngrams > 1 else None,
-            word_ngrams=word_ngrams,
-            buckets=config.ngram_buckets,
-            tables=(self.ngram_starts, self.ngrams) if config.longest_ngram else None,
-            kept=self.kept_buckets if config.num_kept_buckets is not None else None,
-        )
+    def features(self, ids: np.ndarray, lengths: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """List what occurs in texts: the rows, (F,), and where each text's begin, (B,), both where the vectors are.
+
+        Args:
+            ids: int64, the tokens or bytes of all texts, end to end.
+            lengths: (B,), how many each text has.
+        """
+        if self._token_options is not None:
+            begins, rows = token_features(ids, lengths, self.token_tables, self._token_options)
+        else:
+            # Padding that no mask covers is no byte of a text: it counts as the space between words.
+            texts = np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
+            starts = np.concatenate([[0], np.cumsum(lengths)])
+            begins, rows = text_features(texts, starts, self.text_tables, self.text_options)
+        device = self._numbers.device
+        found = torch.from_numpy(rows.astype(np.int64, copy=False)).to(device)
+        return found, torch.from_numpy(begins[:-1].astype(np.int64, copy=False)).to(device)
 
     def mean(self, rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean (B, D) of the rows of each text, zeros for a text without any."""
-        if isinstance(self.inputs, nn.Embedding):
-            vectors, places = self.inputs.weight, rows
+        inputs, weights = self.inputs, self.row_weights
+        if len(starts) == 1:  # plain look-ups take half the time of `embedding_bag`
+            vectors = inputs.weight.index_select(0, rows) if isinstance(inputs, nn.Embedding) else inputs(rows)
+            if weights is None:
+                return vectors.mean(0, keepdim=True) if len(rows) else vectors.sum(0, keepdim=True)
+            counting = weights.index_select(0, rows)[None]
+            return counting @ vectors / counting.sum().clamp(min=torch.finfo(counting.dtype).tiny)
+        if isinstance(inputs, nn.Embedding):
+            vectors, places = inputs.weight, rows
         else:
-            vectors, places = self.inputs(rows), torch.arange(len(rows), device=rows.device)
-        if self.config.weighting == "count":
+            vectors, places = inputs(rows), torch.arange(len(rows), device=rows.device)
+        if weights is None:
             return F.embedding_bag(places, vectors, starts, mode="mean")
-        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=self.row_weights[rows])
-        sizes = F.embedding_bag(rows, self.row_weights[:, None], starts, mode="sum")
+        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=weights[rows])
+        sizes = F.embedding_bag(rows, weights[:, None], starts, mode="sum")
         return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)
 
-    def _hashes(self, device: torch.device) -> torch.Tensor:
-        # Hashing the ids of each text anew would take longer than the rest of a forward.
-        return self._kept(
-            f"hashes on {device}", lambda: id_hashes(torch.arange(self.config.vocab_size, device=device))
-        )
+    @property
+    def token_tables(self) -> TokenTables:
+        """What is looked up for texts of tokens, on the CPU."""
+        return self._kept("token tables", self._make_token_tables)
 
-    def _text_features(self, ids: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        # Splitting and hashing bytes is work for the CPU, wherever the vectors are.
-        texts = ids.cpu().numpy()
-        # Padding that no mask covers is no byte of a text: it counts as the space between words.
-        texts = np.where(texts < BYTES, texts, ord(" ")).astype(np.uint8)
-        starts = np.concatenate([[0], np.cumsum(lengths.cpu().numpy())])
-        begins, rows = text_features(texts, starts, self.text_tables, self.text_options)
-        found = (torch.from_numpy(part.astype(np.int64)).to(ids.device) for part in (rows, begins[:-1]))
-        return next(found), next(found)
+    def _make_token_tables(self) -> TokenTables:
+        starts = None if self.ngram_starts is None else self.ngram_starts.numbers()
+        ngrams = None if self.ngrams is None else self.ngrams.numpy(force=True)
+        hashes = id_hashes(self.config.vocab_size if self.config.word_ngrams > 1 else 0)
+        return TokenTables(hashes, starts, ngrams, self.bucket_rows())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the vectors are; a quantized bag has no parameter that transformers' own property could ask."""
+        return self._numbers.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the vectors' numbers."""
+        return self._numbers.dtype
+
+    @property
+    def _numbers(self) -> torch.Tensor:
+        return self.inputs.weight if isinstance(self.inputs, nn.Embedding) else self.inputs.centroids
 
     def bucket_rows(self) -> np.ndarray:
         """Return the place of each bucket among those that were kept, -1 where it was not, int32; empty if all are."""
-        if self.config.num_kept_buckets is None:
+        if self.kept_buckets is None:
             return np.zeros(0, dtype=np.int32)
         places = np.full(self.config.ngram_buckets, -1, dtype=np.int32)
-        kept = self.kept_buckets.cpu().numpy()
+        kept = self.kept_buckets.numbers()
         places[kept] = np.arange(len(kept))
         return places
 
@@ -415,10 +345,10 @@ class BagModel(BagPreTrainedModel):
             int64, (V + 1,): where the rows of each id begin in the next; int32: its own row and those of its character
             n-grams; int32, (V,): its hash, which those of word n-grams are made of.
         """
-        ids = torch.arange(self.config.vocab_size, device=self.device)
-        rows, starts = self._token_features(ids, torch.ones_like(ids), word_ngrams=1)
-        begins = np.append(starts.cpu().numpy(), len(rows))
-        return begins, rows.cpu().numpy().astype(np.int32), id_hashes(ids).cpu().numpy().astype(np.int32)
+        ids = np.arange(self.config.vocab_size)
+        options = cast(TokenOptions, self._token_options)._replace(word_ngrams=1)
+        begins, rows = token_features(ids, np.ones_like(ids), self.token_tables, options)
+        return begins, rows.astype(np.int32), id_hashes(len(ids)).view(np.int64).astype(np.int32)
 
     @property
     def text_options(self) -> TextOptions:
@@ -439,12 +369,12 @@ class BagModel(BagPreTrainedModel):
         return self._kept("text tables", self._make_text_tables)
 
     def _make_text_tables(self) -> TextTables:
-        kept = self.kept_buckets.cpu().numpy() if self.config.num_kept_buckets is not None else None
-        words = self.word_bytes.cpu().numpy(), self.word_starts.cpu().numpy()
-        return text_tables(*words, kept)
+        kept = None if self.kept_buckets is None else self.kept_buckets.numbers().astype(np.int32)
+        words, starts = cast(torch.Tensor, self.word_bytes), cast(AscendingNumbers, self.word_starts)
+        return text_tables(words.numpy(force=True), starts.numbers(), kept)
 
 
-class BagForSequenceClassification(BagPreTrainedModel):
+class BagForSequenceClassification(LabelsTextsMixin, BagPreTrainedModel):
     """One label, several labels or numbers for a text, from the mean of its features.
 
     Attributes:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from .ascending import AscendingNumbers
 from .tables import ngram_buckets
 
 _MOST_COUNTED = 10**15  # `label_paths` calls nodes that are not there yet so frequent
@@ -41,18 +42,24 @@ def character_ngrams(
     return torch.from_numpy(np.cumsum(sizes)), torch.from_numpy(found.astype(np.int32))
 
 
-def find_wrong(tables: dict[str, torch.Tensor], buckets: int) -> list[str]:
+def find_wrong(tables: dict[str, torch.Tensor], lists: dict[str, AscendingNumbers], buckets: int) -> list[str]:
     """Name the tables of a bag that would lead out of its arrays.
 
     Args:
         tables: The buffers of a model and its bag, by name.
+        lists: What else they hold, packed.
         buckets: `config.ngram_buckets`.
     """
     wrong = []
+    for name, listed in lists.items():
+        try:
+            tables = tables if listed.bits.is_meta else tables | {name: torch.from_numpy(listed.numbers().copy())}
+        except ValueError:
+            wrong.append(name)
     for starts, held in (("ngram_starts", "ngrams"), ("word_starts", "word_bytes")):
         if starts in tables:
             places = tables[starts]
-            if places[0] != 0 or places[-1] > len(tables[held]) or bool((places.diff() < 0).any()):
+            if places[0] != 0 or places[-1] > len(tables[held]):
                 wrong.append(starts)
     for name in ("ngrams", "kept_buckets"):
         if name in tables and bool(((tables[name] < 0) | (tables[name] >= buckets)).any()):

@@ -30,6 +30,16 @@ def text_kernels() -> Any | None:
     return bag_text if bag_text.INTERFACE == INTERFACE else None
 
 
+@lru_cache(maxsize=1)
+def predict_kernels() -> Any | None:
+    """Import `hfseq.kernels.words.bag_predict` at first use; return None without it."""
+    if text_kernels() is None:
+        return None
+    from hfseq.kernels.words import bag_predict
+
+    return bag_predict
+
+
 def text_features(
     texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions
 ) -> tuple[np.ndarray, np.ndarray]:

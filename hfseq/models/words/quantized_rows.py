@@ -13,6 +13,11 @@ from transformers import initialization as init
 CENTROIDS = 256
 
 
+def whole_pieces(width: int, pieces: int) -> int:
+    """Return into how many pieces a row is cut that should have `pieces`: the last may be shorter, none is empty."""
+    return -(-width // -(-width // pieces))
+
+
 class QuantizedRows(nn.Module):
     """The rows of an `nn.Embedding`, in bytes; they are looked up, not trained.
 

@@ -27,7 +27,8 @@ from ...training.arguments import SequenceTrainingArguments
 from ...training.trainer import SequenceTrainer
 from ...training.words.bag_trainer import BagTrainer, BagTrainingArguments
 from ...training.words.bag_vocabulary import new_bag
-from .facts import CardFacts
+from .card import tuning_line
+from .facts import CardFacts, TuningFacts
 from .settings import (
     TASK,
     LabelledTexts,
@@ -121,7 +122,7 @@ def _new_bag(
     del section["type"]
     model = new_bag(
         tokenizer,
-        task.dataset["train"]["text"][:],
+        task.dataset["train"],
         seed=int(settings.training.get("seed", 42)),
         min_count=words.min_count or 2,
         max_words=words.vocab_size,
@@ -154,7 +155,14 @@ def _from_language_model(
 
 
 def card_facts(
-    settings: TextClassificationSettings, task: TextTask, split: str, folder: Path, *, logits: np.ndarray, run: SeedRun
+    settings: TextClassificationSettings,
+    task: TextTask,
+    split: str,
+    folder: Path,
+    *,
+    logits: np.ndarray,
+    run: SeedRun,
+    tuning: TuningFacts | None = None,
 ) -> CardFacts:
     """Gather what the card says of the run and of the saved model, whose outputs on the split are `logits`."""
     card, rows = settings.card, task.dataset[split]
@@ -171,6 +179,7 @@ def card_facts(
         examples=Examples() if card.data_restriction else _examples(task, rows, logits),
         widgets=widget_entries(pipe, card.ask),
         comparisons=[*_baselines(task, split), *card.published()],
+        tuning=tuning,
     )
 
 
@@ -178,6 +187,8 @@ def report_lines(facts: CardFacts) -> Iterator[str]:
     """Say of the finished model what it answers, how good and how fast it is."""
     for widget in facts.widgets:
         yield f"{widget.text!r:60} -> {widget.output[0].label} ({widget.output[0].score:.2f})"
+    if facts.tuning is not None:
+        yield f"settings: {tuning_line(facts.tuning)}"
     yield split_line(facts.data.evaluated_split, facts.runs[0].metrics)
     yield speed_line(facts.speed)
 

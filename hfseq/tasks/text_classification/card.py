@@ -4,9 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from ...cards.facts import Example
-from ...cards.parts import cell, code, example_tables, made, network_view, smallness
+from ...cards.parts import cell, code, example_tables, made, network_view, number, smallness, title
 from ...cards.table import ResultsTable, labelled_columns
-from .facts import CardFacts
+from ...evaluation.scores import SCORES
+from .facts import CardFacts, TuningFacts
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
 
@@ -27,9 +28,11 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
         "examples": example_tables(facts.examples, right, wrong, _example),
         "score_name": score,
         "choice": choice,
+        "tuning": None if facts.tuning is None else tuning_line(facts.tuning),
         "limits": [
             made(facts, "for"),
             *_longest(facts),
+            *_chosen_there(facts),
             smallness(facts, facts.pretrained, f"{learnt_from}: it knows little of the world."),
         ],
     }
@@ -39,6 +42,24 @@ def _longest(facts: CardFacts) -> list[str]:
     if facts.architecture.features is not None:
         return ["The order of words counts inside n-grams alone."]
     return [f"Trained on texts of at most {facts.architecture.max_length} tokens; longer ones are unmeasured."]
+
+
+def tuning_line(tuning: TuningFacts) -> str:
+    """Say what a search tried, and what won."""
+    score = SCORES[tuning.metric]
+    given = "a training that diverged" if tuning.given_score is None else number(tuning.given_score, score)
+    reached = f"{title(score)} {number(tuning.score, score)}, with the settings as given {given}"
+    won = ", ".join(f"{name} {value}" for name, value in tuning.settings.items())
+    return (
+        f"the best of {tuning.tried} tried in {tuning.minutes:.1f} minutes on the validation rows: {reached}. "
+        f"Chosen: {won}. With seed {tuning.seed}, autotune.trials={tuning.tried} tries the same again."
+    )
+
+
+def _chosen_there(facts: CardFacts) -> list[str]:
+    if facts.tuning is None or facts.data.evaluated_split != "validation":
+        return []
+    return ["Its settings were chosen on the rows that it is measured on: expect less on others."]
 
 
 def _example(row: Example) -> list[str]:

@@ -1,10 +1,29 @@
 """The facts of a card of a text classifier."""
 
 from dataclasses import field
-from typing import Literal
+from typing import Any, Literal
 
 from ...cards.facts import FREE, MEASURED, LabelledFacts, Widget, checked
+from ...evaluation.scores import SCORES
 from ...evaluation.trainer_metrics import PROBLEMS
+from ...settings import check_known
+
+
+@checked
+class TuningFacts:
+    """What a search for settings tried on the validation rows, and the settings that won."""
+
+    tried: int
+    minutes: float
+    seed: int
+    metric: str  # a name in SCORES
+    score: float  # of the settings that won
+    given_score: float | None  # of those given; None: their training diverged
+    settings: dict[str, Any]
+
+    def validate_metric(self) -> None:
+        """Check that the score has a name."""
+        check_known(self.metric, SCORES, "tuning", kind="metric")
 
 
 @checked
@@ -15,6 +34,7 @@ class CardFacts(LabelledFacts):
     task: str  # the pipeline's task
     problem_type: str
     widgets: list[Widget] = field(metadata=FREE | MEASURED)
+    tuning: TuningFacts | None = field(default=None, metadata=MEASURED)
 
     def validate_names(self) -> None:
         """Check that the problem is known and that there is something to show."""

@@ -13,6 +13,7 @@ from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import NO_LIMIT, TextSettings, TextTokenizerSettings, most_tokens
 from ...settings import fields_of, option
 from ...training.arguments import SequenceTrainingArguments
+from ...training.words.autotune import AutotuneSettings
 from ...training.words.bag_trainer import BagTrainingArguments
 
 TASK: Final = "text-classification"
@@ -60,6 +61,7 @@ class TextClassificationSettings(TextSettings):
     data: LabelledTexts
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
+    autotune: AutotuneSettings = field(default_factory=AutotuneSettings)
     model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings", *_OF_VOCABULARY, *_OF_FILES)
     training: dict[str, Any] = fields_of(
         {"": SequenceTrainingArguments, "bag": BagTrainingArguments}, chosen_by="model"
@@ -67,6 +69,12 @@ class TextClassificationSettings(TextSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.autotune.is_on and self.model["type"] != "bag":
+            budget = f"minutes={self.autotune.minutes}, trials={self.autotune.trials}"
+            raise ValueError(
+                f"autotune ({budget}) searches for the settings of a bag, not of model.type={self.model['type']!r}: "
+                "leave the section out."
+            )
         if self.transfer.from_pretrained is None:
             check_length(cast(int, self.tokenizer.max_length), most_tokens(self.model))
             return

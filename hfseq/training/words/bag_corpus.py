@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 from datasets import Dataset
+from tokenizers.normalizers import Lowercase
 
 from ...data.sources import column_values
-from ...models.base import IGNORED
+from ...data.text import text_bytes
+from ...models.base import IGNORED, check_input_ids
 from ...models.heads.classification import check_classes
 from ...models.words.bag import BYTES, BagForSequenceClassification, BagModel
 from ...models.words.fused_words import split_texts, word_rows
@@ -23,9 +25,10 @@ class BagCorpus:
     """Texts as sequences of words.
 
     Attributes:
-        ids: The `input_ids` of all texts end to end, of any type; `id_starts` (texts + 1,) tells where each begins.
+        ids: The ids of all texts end to end; `id_starts` (texts + 1,) tells where each begins.
         numbers: int32, the words of all texts end to end; `text_starts` (texts + 1,) tells where each begins.
-        word_rows: int32, rows of each word, its own and those of its character n-grams; `word_starts` (words + 1,).
+        word_starts: int64, (words + 1,): where the rows of each word begin in the next.
+        word_rows: int32: its own row, and those of its character n-grams.
         hashes: int32, (words,), of which the rows of word n-grams follow.
     """
 
@@ -39,21 +42,14 @@ class BagCorpus:
 
     @classmethod
     def of(cls, dataset: Dataset, bag: BagModel) -> "BagCorpus":
-        """Read the column `input_ids`, for a bag that has its vocabulary."""
-        ids, starts = token_ids(dataset)
-        if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < bag.config.vocab_size:
-            wrong = ids[(ids < 0) | (ids >= bag.config.vocab_size)][0]
-            raise ValueError(
-                f"input id {wrong} is outside 0 to {bag.config.vocab_size - 1} (config.vocab_size="
-                f"{bag.config.vocab_size}): tokenize the texts with the model's own tokenizer."
-            )
+        """Read the column `input_ids`, or for a bag of bytes the column `text`, for a bag that has its vocabulary."""
+        ids, starts = ids_for(bag, dataset)
         if bag.config.units == "tokens":
-            table = bag.word_table()
-            return cls(ids, starts, ids.astype(np.int32), starts, *table)
+            return cls(ids, starts, ids.astype(np.int32), starts, *bag.word_table())
         texts = ids if ids.dtype == np.uint8 else np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
         options = bag.text_options
         numbers, text_starts, *words = split_texts(texts, starts, options.ends_texts, options.label_prefix)
-        return cls(ids, starts, numbers, text_starts, *word_rows(*words[:2], bag.text_tables, options))
+        return cls(texts, starts, numbers, text_starts, *word_rows(words[0], words[1], bag.text_tables, options))
 
     def __len__(self) -> int:
         return len(self.text_starts) - 1
@@ -68,13 +64,11 @@ class BagCorpus:
         rows = np.concatenate([[0], np.cumsum(np.diff(self.word_starts)[self.numbers])])[self.text_starts]
         return int((np.diff(rows) + (word_ngrams - 1) * np.diff(self.text_starts)).max(initial=0))
 
-    def features(self, bag: BagModel, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """List what occurs in some texts, by torch: the rows, and where those of each text begin."""
+    def features(self, bag: BagModel, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """List what occurs in some texts: where the rows of each begin, and the rows, see `BagModel.features`."""
         starts, lengths = self.id_starts[texts], self.id_starts[texts + 1] - self.id_starts[texts]
         place = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        device = next(bag.parameters(), torch.empty(0)).device
-        ids = torch.from_numpy(self.ids[place].astype(np.int64))
-        return bag.features(ids.to(device), torch.from_numpy(lengths).to(device))
+        return bag.features(self.ids[place].astype(np.int64), lengths)
 
     def feature_tables(self, bag: BagModel, kernels: Any) -> Any:
         """Return what lists the features of a text in machine code."""
@@ -99,14 +93,14 @@ class BagCorpus:
             return kernels.frequencies(
                 self.numbers, self.text_starts, tables, *sizes, rows=bag.config.num_rows, once_a_text=once_a_text
             )
-        found = np.zeros(bag.config.num_rows, dtype=np.int64)
+        size = bag.config.num_rows
+        found = np.zeros(size, dtype=np.int64)
         for begin in range(0, len(self), _CHUNK):
-            texts = np.arange(begin, min(begin + _CHUNK, len(self)))
-            rows, starts = self.features(bag, texts)
+            begins, rows = self.features(bag, np.arange(begin, min(begin + _CHUNK, len(self))))
             if once_a_text:
-                owners = owners_of(rows, starts)
-                rows = torch.unique(owners * bag.config.num_rows + rows) % bag.config.num_rows
-            found += np.bincount(rows.cpu().numpy(), minlength=len(found))
+                owners = np.repeat(np.arange(len(begins) - 1), np.diff(begins))
+                rows = np.unique(owners * size + rows) % size
+            found += np.bincount(rows, minlength=size)
         return found
 
 
@@ -120,10 +114,16 @@ def bag_kernels() -> Any | None:
     return bag_engine
 
 
-def owners_of(rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-    """Return the number of the text that each row belongs to; `starts`: where the rows of each text begin."""
-    ends = torch.cat([starts[1:], starts.new_tensor([len(rows)])])
-    return torch.repeat_interleave(ends - starts)
+def ids_for(bag: BagModel, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the texts as the bag reads them, end to end: ids or bytes; and where each begins."""
+    config = bag.config
+    if config.units == "bytes" and "input_ids" not in dataset.column_names:
+        return text_bytes(dataset, Lowercase() if config.lowercase else None)
+    ids, starts = token_ids(dataset)
+    if ids.dtype != np.uint8 or config.units == "tokens":
+        ids = ids.astype(np.int64)
+        check_input_ids(torch.from_numpy(ids)[None], config.vocab_size)
+    return ids, starts
 
 
 def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -49,6 +49,11 @@ _FIXED: dict[str, tuple[Any, str]] = {
 }
 
 
+def usual_epochs(num_texts: int) -> float:
+    """Return how many times so many texts are read if nobody says: fewer texts more often."""
+    return float(min(max(math.ceil(_STEPS / max(num_texts, 1)), _FEWEST_EPOCHS), _MOST_EPOCHS))
+
+
 @dataclass
 class BagTrainingArguments(SequenceTrainingArguments):
     """`SequenceTrainingArguments` for bags: their own update, and defaults that are right for it."""
@@ -108,8 +113,7 @@ class BagTrainer(SequenceTrainer):
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train, as `Trainer` does. A new bag takes its document frequencies and label counts from these texts."""
         if not self.args.num_train_epochs:
-            epochs = math.ceil(_STEPS / max(self.num_texts, 1))
-            self.args.num_train_epochs = float(min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS))
+            self.args.num_train_epochs = usual_epochs(self.num_texts)
         self._engine = self._averaging = None
         self._corpus = BagCorpus.of(cast(Any, self.train_dataset), self.bag.model)
         self._fit_counts()

@@ -96,7 +96,7 @@ def train_bag(
     names = dict(enumerate(task.label_names))
     configured |= {"id2label": names, "label2id": {name: number for number, name in names.items()}}
     seed = training.get("seed", BagTrainingArguments.__dataclass_fields__["seed"].default)
-    texts = task.dataset["train"]["text"][:]
+    texts = task.dataset["train"]
     model = new_bag(tokenizer, texts, seed=seed, problem_type=task.problem_type, **vocabulary, **configured)
     with _folder(training) as folder:
         defaults = {"output_dir": folder, "eval_strategy": "no" if validation is None else "epoch"}

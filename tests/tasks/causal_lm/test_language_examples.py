@@ -1,35 +1,17 @@
 """The page about language models does what it says, and the examples hold for every family."""
 
 import copy
-import doctest
-import re
 import time
-from pathlib import Path
 
 import pytest
 import torch
 from transformers import pipeline
 
 import hfseq
+from tests.pages import blocks_of, play
 
-PAGE = (Path(__file__).parents[3] / "docs" / "language.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+BLOCKS = blocks_of("language.md")
 FAMILIES = ["RNN", "LSTM", "GRU"]
-
-
-def play(blocks, scope):
-    """Runs blocks of the page one after the other; those with prompts must also print what stands in them."""
-    runner = doctest.DocTestRunner(verbose=False)
-    for number, block in enumerate(blocks):
-        if block.startswith(">>>"):
-            test = doctest.DocTestParser().get_doctest(block, scope, f"block {number}", "language.md", None)
-            failures = []
-            runner.run(test, out=failures.append, clear_globs=False)
-            scope.update(test.globs)  # the parser copies the names it is given
-            assert not failures, "".join(failures)
-        else:
-            exec(block, scope)
-    return scope
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +31,7 @@ def helpers():
 def test_the_page_says_what_its_code_prints(page):
     assert sum(block.startswith(">>>") for block in BLOCKS) >= 7
     assert len(page["names"]) == len(set(page["names"])) > 30
-    with pytest.raises(AssertionError, match=r"1 \+ 1\n +Expected:\n +3\n +Got:\n +2"):
+    with pytest.raises(AssertionError, match=r"1 \+ 1\nExpected:\n +3\nGot:\n +2"):
         play([">>> 1 + 1\n3\n"], {})
 
 

@@ -1,0 +1,1 @@
+"""How well the vectors of two sentences tell whether they mean the same."""
