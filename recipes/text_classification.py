@@ -34,6 +34,7 @@ from hfseq.tasks.text_classification.build import (
     make_trainer,
     report_lines,
 )
+from hfseq.tasks.text_classification.compressing import compress
 from hfseq.tasks.text_classification.settings import TextClassificationSettings
 from hfseq.tasks.text_classification.tuning import tune
 
@@ -72,6 +73,7 @@ def main() -> None:
     )
     trainer.train(resume_from_checkpoint=checkpoint)
     minutes = trainer.training_seconds / 60
+    compression = compress(settings, trainer, tokens)
 
     # 6. Evaluation
     logits, metrics = trainer.score(tokens[split])
@@ -81,7 +83,7 @@ def main() -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
-    facts = card_facts(settings, task, split, folder, logits=logits, run=run, tuning=tuning)
+    facts = card_facts(settings, task, split, folder, logits=logits, run=run, tuning=tuning, compression=compression)
 
     # 8. Publish, and use
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")

@@ -17,7 +17,7 @@ from ..models.artifacts import UnsafeArtifactError
 from ..models.words.ascending import pack
 from ..models.words.bag import BYTES, BagConfig, BagForSequenceClassification, BagModel
 from ..models.words.bag_text import Codes
-from ..tokenization import train_tokenizer
+from ..tokenization import byte_tokenizer
 
 _MAGIC = 793712314
 _VERSIONS = (11, 12)
@@ -123,7 +123,7 @@ def load_fasttext(path: str | Path) -> tuple[BagForSequenceClassification | BagM
     file = read_fasttext(path)
     is_classifier = file.arguments.model == "supervised"
     config, weights = _config(file), _input_weights(file)
-    tokenizer = train_tokenizer((), "byte")
+    tokenizer = byte_tokenizer()
     if not is_classifier:
         return _with_weights(BagModel, config, weights), tokenizer
     weights = {f"model.{name}": tensor for name, tensor in weights.items()}
@@ -163,6 +163,7 @@ def _config(file: FastTextFile) -> BagConfig:
         label_prefix=_LABEL_PREFIX if is_classifier else "",
         row_codes=codes.codes.shape[1] if codes else 0,
         norm_codes=bool(codes and len(codes.norm_codes)),
+        weighting="count",
         bias=False,
         **labels,
     )

@@ -16,3 +16,8 @@ def ragged_places(starts: torch.Tensor, sizes: torch.Tensor) -> tuple[torch.Tens
     owner = torch.repeat_interleave(sizes)
     within = torch.arange(len(owner), device=sizes.device) - (sizes.cumsum(0) - sizes)[owner]
     return owner, starts[owner] + within
+
+
+def place_owners(starts: torch.Tensor, places: int) -> torch.Tensor:
+    """Number the range of each place, (places,): ranges lie end to end and begin at `starts`, (R,)."""
+    return torch.repeat_interleave(torch.diff(starts, append=starts.new_tensor([places])))

@@ -40,7 +40,7 @@ decomposed letter (`e` and a combining accent), the library's offsets end before
 import copy
 import difflib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers
@@ -120,7 +120,9 @@ def train_tokenizer(
     normalizer = _normalizer(kind, purpose, **form)
     limits = {"model_max_length": max_length, "padding_side": padding_side, "truncation_side": "right"}
     if kind == "byte":
-        return _byte_tokenizer(normalizer, limits)
+        for _ in strings(texts, text_column):  # nothing is learnt, but what is no text is no text for any kind
+            pass
+        return byte_tokenizer(normalizer, **limits)
     pieces = between(special, strings(texts, text_column))
     sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency or 2}
     tokenizer = trained(kind, pieces, special, normalizer, spaced=not is_language, **sizes)
@@ -128,6 +130,12 @@ def train_tokenizer(
     marks = {"bos_token": BOS, "eos_token": EOS, "add_bos_token": is_language, "add_eos_token": True}
     others = {"mask_token": MASK, "extra_special_tokens": special[len(SPECIAL_TOKENS) :]}
     return _wrapped(tokenizer, **marks, **others, **limits)
+
+
+def byte_tokenizer(normalizer: normalizers.Normalizer | None = None, **options: Any) -> PreTrainedTokenizerFast:
+    """Make the tokenizer of the kind `byte`, which needs no texts; `options` are those of a tokenizer of transformers."""
+    # `split_special_tokens`: no text has padding in it, so what is spelled like it is text.
+    return _wrapped(bytes_alone(normalizer), unk_token=None, split_special_tokens=True, **options)
 
 
 def prompt_tokenizer(tokenizer: PreTrainedTokenizerFast, *, add_bos: bool = True) -> PreTrainedTokenizerFast:
@@ -167,6 +175,8 @@ def _check_choice(name: str, value: object, choices: Sequence[object]) -> None:
 def _check_options(kind: Kind, purpose: Purpose, vocab_size: int, num_special: int, min_frequency: int | None) -> None:
     if purpose == "language-modeling" and kind not in LANGUAGE_MODEL_KINDS:
         fault = f"kind={kind!r} does not keep spaces, so a language model could not write text with it"
+        if kind == "byte":
+            fault = f"kind={kind!r} marks no end of a text, which a language model has to write"
         raise ValueError(f"{fault}; use one of {', '.join(map(repr, LANGUAGE_MODEL_KINDS))}")
     smallest = num_special + (256 if kind in ("bpe", "byte") else 1)
     if vocab_size < smallest:
@@ -203,13 +213,6 @@ def _normalizer(
     if lowercase:
         steps.append(normalizers.Lowercase())
     return normalizers.Sequence(steps) if steps else None
-
-
-def _byte_tokenizer(normalizer: normalizers.Normalizer | None, options: Mapping[str, Any]) -> PreTrainedTokenizerFast:
-    # `split_special_tokens`: no text has padding in it, so what is spelled like it is text.
-    made = _wrapped(bytes_alone(normalizer), unk_token=None, split_special_tokens=True, **options)
-    assert made.pad_token_id == 256
-    return made
 
 
 def _special_tokens(kind: Kind, condition_tokens: Sequence[str]) -> list[AddedToken]:

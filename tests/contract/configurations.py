@@ -40,9 +40,9 @@ WORD_VECTORS = {
 }
 BAGS = {
     "plain": {},
-    "words-alone": {"word_ngrams": 1, "ngram_buckets": 0, "bias": False},
+    "words-alone": {"word_ngrams": 1, "ngram_buckets": 0, "bias": False, "weighting": "count"},
     "characters-tfidf": {"shortest_ngram": 2, "longest_ngram": 3, "word_ngrams": 3, "weighting": "tfidf"},
-    "hierarchical": {"hierarchical_softmax": True},
+    "hierarchical": {"hierarchical_softmax": True, "weighting": "count"},
     "kept": {"num_kept_buckets": 20},
 }
 ROWS = [(name, task) for name, family in FAMILIES.items() for task in family.heads]

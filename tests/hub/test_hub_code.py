@@ -37,7 +37,10 @@ else:
     raise AssertionError("hfseq is not blocked")
 """
 
-PARTS = {"transformer": {"attention.py", "layers.py"}, "bag": {"bag_ngrams.py", "bag_tables.py", "tables.py"}}
+PARTS = {
+    "transformer": {"attention.py", "layers.py", "fused.py"},
+    "bag": {"bag_config.py", "bag_ngrams.py", "bag_tables.py", "fused_words.py", "tables.py"},
+}
 
 
 def test_code_travels_and_runs_where_hfseq_is_not(hub, api, repo_id, checkpoint, run_python, tmp_path):
@@ -50,11 +53,9 @@ def test_code_travels_and_runs_where_hfseq_is_not(hub, api, repo_id, checkpoint,
     }
     for name, model in models.items():
         files = push(model, f"{repo_id}-{name}", tokenizer=make_tokenizer(), card=CARD, with_code=True).files
-        parts = PARTS.get(name, {"cells.py", "loop.py"})
+        parts = PARTS.get(name, {"cells.py", "loop.py", "fused.py"})
         assert (
-            {f"{name}.py", "base.py", "artifacts.py", "fused.py", *parts}
-            <= set(files)
-            == remote_files(api, f"{repo_id}-{name}")
+            {f"{name}.py", "base.py", "artifacts.py", *parts} <= set(files) == remote_files(api, f"{repo_id}-{name}")
         )
     push(checkpoint, f"{repo_id}-plain")
     hub.log.clear()

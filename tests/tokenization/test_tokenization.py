@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from hfseq.tokenization import KINDS, LANGUAGE_MODEL_KINDS, SPECIAL_TOKENS, train_tokenizer, unknown_rate
+from hfseq.tokenization.files import check_tokenizer_folder
 from tests.rounds import for_each
 
 FAMILY, THUMB, FLAGS, HEART, KEYCAP = "👩‍👩‍👧", "👍🏽", "🇳🇴🇩🇰", "❤️", "1️⃣"
@@ -33,7 +34,10 @@ CORPUS = [
     "tabs\tand\n\nlines  twice",
 ] * 2
 WORD_LIST_KINDS = ("word", "wordpiece", "unigram", "bpe", "whitespace")
-CASES = [(kind, "classification") for kind in KINDS] + [(kind, "language-modeling") for kind in LANGUAGE_MODEL_KINDS]
+LEARNED = [kind for kind in KINDS if kind != "byte"]  # that one has `<pad>` alone: see the end of this file
+CASES = [(kind, "classification") for kind in LEARNED] + [
+    (kind, "language-modeling") for kind in LANGUAGE_MODEL_KINDS
+]
 
 
 def decomposed(text):
@@ -498,3 +502,53 @@ def test_normalizers_hold_for_any_text():
             text = any_text(12, seed)
             offsets = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
             assert all(0 <= start <= end <= len(text) for start, end in offsets)
+
+
+# Bytes
+
+SPELT = [
+    "",
+    " ",
+    "a  b\n",
+    "S\u00f8ren \u65e5\u672c \U0001f389",
+    "e\u0301 is not composed",
+    "<pad> <s> </s> <unk>",
+    "\0\x7f\xad",
+]
+
+
+@pytest.mark.parametrize("text", SPELT)
+def test_ids_of_the_kind_byte_are_the_bytes(text, tmp_path):
+    tokenizer = train_tokenizer(["a"], "byte")
+    tokenizer.save_pretrained(tmp_path)
+    check_tokenizer_folder(tmp_path)
+    for made in (tokenizer, AutoTokenizer.from_pretrained(tmp_path), pickle.loads(pickle.dumps(tokenizer))):
+        assert made(text)["input_ids"] == list(text.encode())
+        assert made.decode(made(text)["input_ids"]) == text
+
+
+def test_the_kind_byte_pads_with_an_id_that_is_no_byte():
+    tokenizer = train_tokenizer(["a"], "byte", max_length=3)
+    batch = tokenizer(["abcdef", "a"], padding=True, truncation=True)
+    assert batch["input_ids"] == [[97, 98, 99], [97, 256, 256]] and batch["attention_mask"][1] == [1, 0, 0]
+    assert len(tokenizer) == 257 and tokenizer.pad_token_id == 256
+    assert tokenizer.unk_token is tokenizer.bos_token is tokenizer.eos_token is None
+
+
+def test_the_kind_byte_lowers_letters_if_asked():
+    tokenizer = train_tokenizer(["a"], "byte", lowercase=True)
+    assert tokenizer.decode(tokenizer("\u00c6RLIG Ja")["input_ids"]) == "\u00e6rlig ja"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"vocab_size": 256}, "vocab_size=256 is too small: special tokens and 256 bytes need 257 or more"),
+        ({"min_frequency": 1}, "min_frequency=1: kind='byte' has no such threshold"),
+        ({"condition_tokens": ["<happy>"]}, "kind='byte' has bytes alone; leave them out"),
+        ({"purpose": "language-modeling"}, "kind='byte' marks no end of a text"),
+    ],
+)
+def test_options_that_the_kind_byte_cannot_have_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        train_tokenizer(["a"], "byte", **options)

@@ -115,8 +115,8 @@ class Predictor:
         starts = np.zeros(len(texts) + 1, dtype=np.int64)
         np.cumsum([len(text) for text in texts], out=starts[1:])
         flat = np.frombuffer(b"".join(texts), dtype=np.uint8)
-        most = most if most > 0 else max(self.most, FEW + 1)
-        room = min(most, self.most) if most <= FEW else self.most
+        most = min(most, self.most) if most > 0 else self.most
+        room = most if most <= FEW else self.most
         labels, chances, counts = loops().predict_many(self.state, flat, starts, room, np.float32(threshold))
         if most > FEW:
             labels = np.argsort(-chances, axis=1, kind="stable")[:, :most]

@@ -332,7 +332,7 @@ def grown(array):
 
 @njit(**FLAGS, cache=True)
 def number_words(texts, starts, ends, ending_bytes, prefix):  # noqa: C901 (in parts, the tables that grow move about)
-    """Give numbers to words as they come: numbers, starts, and begin, end and count of each distinct word.
+    """Give the words of texts numbers as they come: numbers, starts, and begin, end and count of each distinct word.
 
     The word `</s>` that ends a text begins at -1.
     """

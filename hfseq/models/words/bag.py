@@ -5,7 +5,7 @@
 
     softmax                one label of a text:        p = softmax(U h + b)
     one-vs-all             several labels:             p_l = sigmoid(u_l . h + b_l)
-    hierarchical softmax   one label of very many:     p_l = product over the nodes on l's path of sigmoid(+-u_node . h)
+    hierarchical softmax   one label of very many:     p_l = product over l's path's nodes of sigmoid(+-u_node . h)
     regression             numbers:                    U h + b
 
 There are too many n-grams to list: a hash sends each to one of `ngram_buckets` vectors, which they share.
@@ -220,7 +220,7 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
 
     @model_call()
     @can_return_tuple
-    def forward(  # type: ignore[misc]  # transformers lists parameters too
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,

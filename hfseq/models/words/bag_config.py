@@ -41,12 +41,12 @@ class BagConfig(SequenceConfig):
 
     vocab_size: int = bounded(30_000, 1, _MOST_ROWS)
     units: Literal["tokens", "bytes"] = "tokens"
-    hidden_size: int = bounded(64, 1, 65_536)
+    hidden_size: int = bounded(32, 1, 65_536)
     word_ngrams: int = bounded(2, 1, 10)
     shortest_ngram: int = bounded(3, 1, 100)
     longest_ngram: int = bounded(0, 0, 100)
     ngram_buckets: int = bounded(200_000, 0, _MOST_ROWS)
-    weighting: Literal["count", "tfidf"] = "count"
+    weighting: Literal["count", "tfidf"] = "tfidf"
     hierarchical_softmax: bool = False
     bias: bool = True
     num_ngrams: int = bounded(0, 0, 100 * _MOST_ROWS)

@@ -1,4 +1,4 @@
-"""What a bag of bytes can do without a tokenizer: label texts, and give vectors of words and sentences, as fastText."""
+"""What a bag of bytes can do without a tokenizer: label texts, and give vectors of words and sentences."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -55,18 +55,12 @@ class LabelsTextsMixin:
         most = k if k > 0 else self.config.num_labels
         if not texts:
             return []
-        flat = (
-            torch.frombuffer(bytearray(b"".join(texts) or b" "), dtype=torch.uint8)
-            .long()
-            .to(self.classifier.weight.device)
-        )
-        lengths = torch.tensor([len(text) for text in texts], device=flat.device)
-        rows, starts = self.model.features(flat[: int(lengths.sum())], lengths)
+        flat, lengths = np.frombuffer(b"".join(texts), dtype=np.uint8), np.array([len(text) for text in texts])
+        rows, starts = self.model.features(flat.astype(np.int64), lengths)
         scores = self.scores(self.model.mean(rows, starts)).float()
         several = self.config.problem_type == "multi_label_classification"
-        chances, labels = (scores.sigmoid() if several else scores.softmax(-1)).sort(
-            dim=-1, descending=True, stable=True
-        )
+        every = scores.sigmoid() if several else scores.softmax(-1)
+        chances, labels = every.sort(dim=-1, descending=True, stable=True)
         sizes = torch.diff(starts, append=starts.new_tensor([len(rows)])).tolist()
         pairs = zip(labels[:, :most].tolist(), chances[:, :most].tolist(), sizes, strict=True)
         return [
@@ -83,9 +77,8 @@ class GivesVectorsMixin:
     """`get_word_vector` and `get_sentence_vector`, for a bag."""
 
     config: Any
-    mean: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    features: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-    word_bytes: torch.Tensor
+    mean: Callable[[np.ndarray, np.ndarray], torch.Tensor]
+    features: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
     text_tables: TextTables
     text_options: TextOptions
 
@@ -108,10 +101,8 @@ class GivesVectorsMixin:
         _check_bytes(self.config, "get_sentence_vector", "hfseq.encode(model, texts)")
         encoded = self._encoded(text)
         if self.config.ends_texts:
-            flat = torch.tensor(list(encoded), dtype=torch.long, device=self.word_bytes.device)
-            return self.mean(*self.features(flat, torch.tensor([len(flat)], device=self.word_bytes.device)))[0].numpy(
-                force=True
-            )
+            flat = np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)
+            return self.mean(*self.features(flat, np.array([len(flat)])))[0].float().numpy(force=True)
         vectors = [self._word_vector(word) for word in encoded.split()]
         units = [vector / length for vector in vectors if (length := np.linalg.norm(vector)) > 0]
         return np.mean(units, axis=0) if units else np.zeros(self.config.hidden_size, dtype=np.float32)
@@ -121,9 +112,8 @@ class GivesVectorsMixin:
 
     def _word_vector(self, word: bytes) -> np.ndarray:
         starts = np.array([0, len(word)], dtype=np.int64)
-        _, rows, _ = word_rows(np.frombuffer(word, dtype=np.uint8), starts, self.text_tables, self.text_options)
-        found = torch.from_numpy(rows.astype(np.int64)).to(self.word_bytes.device)
-        return self.mean(found, found.new_zeros(1))[0].float().numpy(force=True)
+        begins, rows, _ = word_rows(np.frombuffer(word, dtype=np.uint8), starts, self.text_tables, self.text_options)
+        return self.mean(begins, rows)[0].float().numpy(force=True)
 
 
 def _plain(text: str) -> bytes:
@@ -137,9 +127,8 @@ def _lowered(text: str) -> bytes:
 
 def _check_bytes(config: Any, method: str, instead: str) -> None:
     if config.units != "bytes":
-        raise ValueError(
-            f"units={config.units!r}: {method} splits the bytes of a text, and this bag reads token ids; use {instead}."
-        )
+        fault = f"{method} splits the bytes of a text, and this bag reads token ids"
+        raise ValueError(f"units={config.units!r}: {fault}; use {instead}.")
 
 
 class _Held(NamedTuple):

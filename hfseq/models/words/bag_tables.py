@@ -1,6 +1,7 @@
 """The tables of a bag: what a checkpoint's must be, and the character n-grams of a tokenizer's tokens."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ def words_of(tokenizer: PreTrainedTokenizerBase, size: int) -> list[str | None]:
     characters, and a letter that a byte-level tokenizer cuts into bytes counts as several.
     """
     special = set(tokenizer.all_special_ids)
-    known = min(size, len(tokenizer))
-    words = tokenizer.convert_ids_to_tokens(list(range(known))) + [None] * (size - known)
+    words = cast(list[str | None], tokenizer.convert_ids_to_tokens(list(range(min(size, len(tokenizer))))))
+    words += [None] * (size - len(words))
     return [None if number in special else word for number, word in enumerate(words)]
 
 

@@ -46,7 +46,7 @@ class TextTables(NamedTuple):
         word_bytes: uint8: the words of the dictionary, one after another.
         word_starts: int64, (W + 1,): where each begins.
         slots: int32, a power of two: a hash table of the words; -1 is a free place.
-        kept_buckets: int32, ascending: the buckets that have a row, in the order of rows; of no use without pruning.
+        kept_buckets: int32, ascending: the buckets that have a row, in the order of their rows, if some were pruned.
         bucket_slots: int32, (a power of two, 2): a hash table of those: a bucket, or -1 for a free place, and its row;
             without any place if no bucket was pruned.
     """
@@ -164,7 +164,7 @@ def code_vectors(
 def split_texts(
     texts: np.ndarray, text_starts: np.ndarray, ends_texts: bool, label_prefix: bytes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Give numbers to the words of texts, in the order in which they first come.
+    """Give the words of texts numbers, in the order in which they first come.
 
     Args:
         texts: uint8: the texts, one after another.

@@ -35,8 +35,10 @@ def predict_kernels() -> Any | None:
     """Import `hfseq.kernels.words.bag_predict` at first use; return None without it."""
     if text_kernels() is None:
         return None
-    from hfseq.kernels.words import bag_predict
-
+    try:
+        from hfseq.kernels.words import bag_predict
+    except (ImportError, OSError):
+        return None
     return bag_predict
 
 
@@ -67,7 +69,7 @@ def code_vectors(
 def split_texts(
     texts: np.ndarray, text_starts: np.ndarray, ends_texts: bool, label_prefix: bytes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Give numbers to the words of texts, see the function of `bag_text.py`."""
+    """Give the words of texts numbers, see the function of `bag_text.py`."""
     kernels = text_kernels()
     return (kernels.split_texts if kernels else plain_split_texts)(texts, text_starts, ends_texts, label_prefix)
 

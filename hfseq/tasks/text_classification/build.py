@@ -27,8 +27,8 @@ from ...training.arguments import SequenceTrainingArguments
 from ...training.trainer import SequenceTrainer
 from ...training.words.bag_trainer import BagTrainer, BagTrainingArguments
 from ...training.words.bag_vocabulary import new_bag
-from .card import tuning_line
-from .facts import CardFacts, TuningFacts
+from .card import compression_line, tuning_line
+from .facts import CardFacts
 from .settings import (
     TASK,
     LabelledTexts,
@@ -162,9 +162,13 @@ def card_facts(
     *,
     logits: np.ndarray,
     run: SeedRun,
-    tuning: TuningFacts | None = None,
+    **made: Any,
 ) -> CardFacts:
-    """Gather what the card says of the run and of the saved model, whose outputs on the split are `logits`."""
+    """Gather what the card says of the run and of the saved model, whose outputs on the split are `logits`.
+
+    Args:
+        **made: `tuning` and `compression`, where there were any.
+    """
     card, rows = settings.card, task.dataset[split]
     pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
     shared = text_facts(settings, task.dataset, rows["text"][:], split, pipe)
@@ -179,7 +183,7 @@ def card_facts(
         examples=Examples() if card.data_restriction else _examples(task, rows, logits),
         widgets=widget_entries(pipe, card.ask),
         comparisons=[*_baselines(task, split), *card.published()],
-        tuning=tuning,
+        **made,
     )
 
 
@@ -189,6 +193,8 @@ def report_lines(facts: CardFacts) -> Iterator[str]:
         yield f"{widget.text!r:60} -> {widget.output[0].label} ({widget.output[0].score:.2f})"
     if facts.tuning is not None:
         yield f"settings: {tuning_line(facts.tuning)}"
+    if facts.compression is not None:
+        yield f"made small: {compression_line(facts.compression)}"
     yield split_line(facts.data.evaluated_split, facts.runs[0].metrics)
     yield speed_line(facts.speed)
 

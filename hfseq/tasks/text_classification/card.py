@@ -7,7 +7,7 @@ from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, number, smallness, title
 from ...cards.table import ResultsTable, labelled_columns
 from ...evaluation.scores import SCORES
-from .facts import CardFacts, TuningFacts
+from .facts import CardFacts, CompressionFacts, TuningFacts
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
 
@@ -29,6 +29,7 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
         "score_name": score,
         "choice": choice,
         "tuning": None if facts.tuning is None else tuning_line(facts.tuning),
+        "compression": None if facts.compression is None else compression_line(facts.compression),
         "limits": [
             made(facts, "for"),
             *_longest(facts),
@@ -54,6 +55,17 @@ def tuning_line(tuning: TuningFacts) -> str:
         f"the best of {tuning.tried} tried in {tuning.minutes:.1f} minutes on the validation rows: {reached}. "
         f"Chosen: {won}. With seed {tuning.seed}, autotune.trials={tuning.tried} tries the same again."
     )
+
+
+def compression_line(small: CompressionFacts) -> str:
+    """Say how a model was made small, and at what cost."""
+    rows = f"{small.rows:,} of {small.rows_before:,} vectors, {small.row_bytes} bytes each"
+    told = f"from {small.mb_before:.2f} MB to {small.mb:.2f} MB ({rows})"
+    if small.metric is None or small.score is None or small.score_before is None:
+        return f"{told}."
+    score = SCORES[small.metric]
+    scores = f"{number(small.score_before, score)} before, {number(small.score, score)} after"
+    return f"{told}; {title(score)} on the validation rows: {scores}."
 
 
 def _chosen_there(facts: CardFacts) -> list[str]:

@@ -27,6 +27,20 @@ class TuningFacts:
 
 
 @checked
+class CompressionFacts:
+    """How a bag was made small, and what that did to its score on the validation rows."""
+
+    mb_before: float
+    mb: float
+    rows_before: int
+    rows: int
+    row_bytes: int
+    metric: str | None
+    score_before: float | None
+    score: float | None
+
+
+@checked
 class CardFacts(LabelledFacts):
     """All that a card says about one text classifier."""
 
@@ -35,6 +49,7 @@ class CardFacts(LabelledFacts):
     problem_type: str
     widgets: list[Widget] = field(metadata=FREE | MEASURED)
     tuning: TuningFacts | None = field(default=None, metadata=MEASURED)
+    compression: CompressionFacts | None = field(default=None, metadata=MEASURED)
 
     def validate_names(self) -> None:
         """Check that the problem is known and that there is something to show."""

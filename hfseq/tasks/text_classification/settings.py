@@ -15,6 +15,7 @@ from ...settings import fields_of, option
 from ...training.arguments import SequenceTrainingArguments
 from ...training.words.autotune import AutotuneSettings
 from ...training.words.bag_trainer import BagTrainingArguments
+from ...training.words.compression import CompressionSettings
 
 TASK: Final = "text-classification"
 _OF_VOCABULARY = ("units", "lowercase", "num_ngrams", "num_words", "num_word_bytes")  # of a bag; from the tokenizer
@@ -62,6 +63,7 @@ class TextClassificationSettings(TextSettings):
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
     autotune: AutotuneSettings = field(default_factory=AutotuneSettings)
+    compression: CompressionSettings = field(default_factory=CompressionSettings)
     model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings", *_OF_VOCABULARY, *_OF_FILES)
     training: dict[str, Any] = fields_of(
         {"": SequenceTrainingArguments, "bag": BagTrainingArguments}, chosen_by="model"
@@ -74,6 +76,10 @@ class TextClassificationSettings(TextSettings):
             raise ValueError(
                 f"autotune ({budget}) searches for the settings of a bag, not of model.type={self.model['type']!r}: "
                 "leave the section out."
+            )
+        if self.compression.is_on and self.model["type"] != "bag":
+            raise ValueError(
+                f"compression makes bags small, not a model of model.type={self.model['type']!r}: leave the section out."
             )
         if self.transfer.from_pretrained is None:
             check_length(cast(int, self.tokenizer.max_length), most_tokens(self.model))

@@ -229,7 +229,7 @@ def axes_of(model: Mapping[str, Any], training: Mapping[str, Any], num_texts: in
         lengths = [dict(zip(_CHARACTERS, pair, strict=True)) for pair in ((3, 0), (2, 4), (3, 6))]
         axes.append(Axis(lengths, start=0, is_ordered=False))
     if "weighting" not in given:
-        axes.append(Axis([{"weighting": "count"}, {"weighting": "tfidf"}], start=0))
+        axes.append(Axis([{"weighting": "tfidf"}, {"weighting": "count"}], start=0))
     if "num_train_epochs" not in given and given.get("max_steps", -1) <= 0:
         epochs = usual_epochs(num_texts)
         axes.append(_ordered("num_train_epochs", [max(1, round(share * epochs)) for share in _EPOCHS], int(epochs)))

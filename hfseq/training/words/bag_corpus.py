@@ -14,6 +14,7 @@ from ...data.sources import column_values
 from ...data.text import text_bytes
 from ...models.base import IGNORED, check_input_ids
 from ...models.heads.classification import check_classes
+from ...models.ragged import place_owners
 from ...models.words.bag import BYTES, BagForSequenceClassification, BagModel
 from ...models.words.fused_words import split_texts, word_rows
 
@@ -64,8 +65,8 @@ class BagCorpus:
         rows = np.concatenate([[0], np.cumsum(np.diff(self.word_starts)[self.numbers])])[self.text_starts]
         return int((np.diff(rows) + (word_ngrams - 1) * np.diff(self.text_starts)).max(initial=0))
 
-    def features(self, bag: BagModel, texts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """List what occurs in some texts: where the rows of each begin, and the rows, see `BagModel.features`."""
+    def features(self, bag: BagModel, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """List what occurs in some texts: the rows, and where those of each text begin, see `BagModel.features`."""
         starts, lengths = self.id_starts[texts], self.id_starts[texts + 1] - self.id_starts[texts]
         place = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
         return bag.features(self.ids[place].astype(np.int64), lengths)
@@ -96,11 +97,10 @@ class BagCorpus:
         size = bag.config.num_rows
         found = np.zeros(size, dtype=np.int64)
         for begin in range(0, len(self), _CHUNK):
-            begins, rows = self.features(bag, np.arange(begin, min(begin + _CHUNK, len(self))))
+            rows, starts = self.features(bag, np.arange(begin, min(begin + _CHUNK, len(self))))
             if once_a_text:
-                owners = np.repeat(np.arange(len(begins) - 1), np.diff(begins))
-                rows = np.unique(owners * size + rows) % size
-            found += np.bincount(rows, minlength=size)
+                rows = torch.unique(place_owners(starts, len(rows)) * size + rows) % size
+            found += np.bincount(rows.numpy(force=True), minlength=size)
         return found
 
 
@@ -143,7 +143,7 @@ def fit_row_weights(bag: BagModel, corpus: BagCorpus) -> None:
     frequencies = corpus.frequencies(bag, once_a_text=True)
     weights = np.log((1 + len(corpus)) / (1 + frequencies))
     weights[frequencies == 0] = 0
-    bag.row_weights.copy_(torch.from_numpy(weights))
+    bag.get_buffer("row_weights").copy_(torch.from_numpy(weights))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...models.base import IGNORED
 from ...models.heads.classification import sequence_loss
+from ...models.ragged import place_owners
 from ...models.words.bag import BagForSequenceClassification
 from .bag_corpus import BagCorpus, BagTargets, bag_kernels
 
@@ -152,8 +153,8 @@ class TorchBagEngine:
     def _step(self, texts: np.ndarray, rate: float) -> Tensor:
         bag, rows_of = self.model.model, self.model.model.inputs.get_parameter("weight")
         with torch.no_grad():
-            begins, found = self.corpus.features(bag, texts)
-            hidden = bag.mean(begins, found)
+            rows, starts = self.corpus.features(bag, texts)
+            hidden = bag.mean(rows, starts)
         hidden.requires_grad_()
         labels = self.labels[torch.from_numpy(texts).to(self.device)]
         loss = sequence_loss(self.model.scores(hidden), labels, self.problem_type, 1)
@@ -165,9 +166,8 @@ class TorchBagEngine:
             for parameter, gradient in zip(parameters, gradients[1:], strict=True):
                 parameter -= rate * gradient
             # By hand: the gradient of a matrix of a million rows would be as large, and zero nearly everywhere.
-            rows = torch.from_numpy(found.astype(np.int64)).to(self.device)
-            owners = torch.repeat_interleave(torch.from_numpy(np.diff(begins)).to(self.device))
-            weights = bag.row_weights[rows] if bag.config.weighting == "tfidf" else hidden.new_ones(len(rows))
+            owners = place_owners(starts, len(rows))
+            weights = hidden.new_ones(len(rows)) if bag.row_weights is None else bag.row_weights[rows]
             totals = hidden.new_zeros(len(texts)).index_add(0, owners, weights)
             shares = weights / totals.clamp(min=torch.finfo(hidden.dtype).tiny)[owners]
             rows_of.index_add_(0, rows, -rate * shares[:, None] * gradients[0][owners])

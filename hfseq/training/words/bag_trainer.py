@@ -135,6 +135,10 @@ class BagTrainer(SequenceTrainer):
             for parameter, rows in held:
                 parameter.data = rows
 
+    def take(self, model: BagForSequenceClassification) -> None:
+        """Go on with another model, which is evaluated and saved in the place of the trained one."""
+        self.bag = self.model = self.model_wrapped = model.eval()
+
     def _fit_counts(self) -> None:
         """Count features and labels for a new bag; one that has met texts keeps its counts."""
         weights = dict(self.bag.model.named_buffers(recurse=False)).get("row_weights")

@@ -57,6 +57,11 @@ class CompressionSettings:
     retrain: bool = option(True, "train the rows that are kept once more, before they are quantized")
 
     @property
+    def is_on(self) -> bool:
+        """Whether anything is asked for."""
+        return (self.target_mb, self.kept_rows, self.row_codes) != (None, None, None)
+
+    @property
     def options(self) -> dict[str, Any]:
         """What `compress_bag` takes."""
         return {key: value for key, value in dataclasses.asdict(self).items() if key != "retrain"}

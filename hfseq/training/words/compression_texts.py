@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from ...models.ragged import place_owners
 from ...models.words.bag import BagForSequenceClassification, BagModel
 from .bag_corpus import ids_for
 
@@ -40,8 +41,8 @@ class TextRows:
         parts = [self.ids[self.starts[text] : self.starts[text + 1]] for text in chosen]
         return TextRows(np.concatenate(parts), np.concatenate([[0], np.cumsum([len(part) for part in parts])]))
 
-    def features(self, bag: BagModel) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """List what occurs in the texts, some at once: where the rows of each text begin, and the rows."""
+    def features(self, bag: BagModel) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """List what occurs in the texts, some at once: the rows, and where those of each text begin."""
         for begin in range(0, len(self), _CHUNK):
             starts = self.starts[begin : begin + _CHUNK + 1]
             yield bag.features(self.ids[starts[0] : starts[-1]].astype(np.int64), np.diff(starts))
@@ -49,7 +50,7 @@ class TextRows:
     @torch.no_grad()
     def hidden(self, bag: BagModel) -> torch.Tensor:
         """Return the vectors of the texts, (texts, D)."""
-        return torch.cat([bag.mean(starts, rows) for starts, rows in self.features(bag)])
+        return torch.cat([bag.mean(rows, starts) for rows, starts in self.features(bag)])
 
 
 @torch.no_grad()
@@ -63,9 +64,10 @@ def row_importance(bag: BagModel, texts: TextRows | None) -> tuple[np.ndarray, n
         return np.ones(count), np.ones(count, dtype=bool)
     squares, seen = np.zeros(count), np.zeros(count, dtype=bool)
     weights = np.ones(count) if bag.row_weights is None else bag.row_weights.double().numpy()
-    for begins, rows in texts.features(bag):
-        owners, weight = np.repeat(np.arange(len(begins) - 1), np.diff(begins)), weights[rows]
-        totals = np.bincount(owners, weight, minlength=len(begins) - 1)
+    for found, starts in texts.features(bag):
+        owners, rows = (part.numpy() for part in (place_owners(starts, len(found)), found))
+        weight = weights[rows]
+        totals = np.bincount(owners, weight, minlength=len(starts))
         shares = weight / np.maximum(totals, np.finfo(np.float32).tiny)[owners]
         squares += np.bincount(rows, shares**2, minlength=count)
         seen[rows] = True

@@ -1,9 +1,12 @@
-"""Make the small models of this folder and write down what fastText says of them; needs `fasttext-wheel` and numpy 1 (the training of
-`fasttext-numpy2-wheel` 0.9.2 reads memory that nobody has set, and mostly ends in NaN).
+"""Make the small models of this folder and write down what fastText says of them.
+
+This needs `fasttext-wheel` and numpy 1: the training of `fasttext-numpy2-wheel` 0.9.2 takes in memory that nobody has
+set, and mostly ends in NaN.
 
     python tests/golden/fasttext/make.py
 
-Not run by the tests: another release of fastText may train other numbers. `answers.json` belongs to the files beside it.
+Not run by the tests: another release of fastText may train other numbers. `answers.json` belongs to the files beside
+it.
 """
 
 import json
@@ -73,8 +76,8 @@ def labelled(name):
         return "\n".join(f"__label__{i} {SENTENCES[i % 10]} n{i % 7}" for i in range(260))
     if name == "hierarchical.bin":  # counts that are equal, for the order of the tree
         labels = ["a", "b", "c", "d", "e", "a", "b", "f", "g", "a"]
-        return "\n".join(f"__label__{label} {text}" for label, text in zip(labels, SENTENCES))
-    return "\n".join(f"__label__{label} {text}" for label, text in zip(LABELS, SENTENCES))
+        return "\n".join(f"__label__{label} {text}" for label, text in zip(labels, SENTENCES, strict=True))
+    return "\n".join(f"__label__{label} {text}" for label, text in zip(LABELS, SENTENCES, strict=True))
 
 
 def answers(model, texts, is_classifier):
@@ -86,7 +89,7 @@ def answers(model, texts, is_classifier):
         found["predictions"] = {}
         for text in texts:
             labels, scores = model.predict(text, k=-1)
-            found["predictions"][text] = dict(zip(labels, numbers(scores)))
+            found["predictions"][text] = dict(zip(labels, numbers(scores), strict=True))
     return found
 
 
