@@ -361,7 +361,11 @@ def test_a_section_may_have_the_keys_that_the_type_of_another_chooses(tmp_path, 
     save_settings(saved, path)
     assert read_settings(Trained, ["--config", str(path)]) == saved
     for text, override, message in (
-        (large, "--training.threads=3", "--training.threads=3: training.threads goes with model.type: small. Allowed: "),
+        (
+            large,
+            "--training.threads=3",
+            "--training.threads=3: training.threads goes with model.type: small. Allowed: ",
+        ),
         (large, "--training.threads=3", "Allowed: rate, momentum."),
         (small, "--training.momentum=1", "--training.momentum=1: unknown key 'momentum'. Allowed: threads, rate."),
         (small, "--training.thread=1", "unknown key 'thread'; did you mean 'threads'? Allowed: threads, rate."),

@@ -177,6 +177,11 @@ class BagTrainer(SequenceTrainer):
         )
         return self._dealt_loader(_Numbers(self.num_texts), sampler, lambda rows: {"texts": torch.tensor(rows)})
 
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log without the norm of a gradient: there is none."""
+        logs.pop("grad_norm", None)
+        super().log(logs, *args, **kwargs)
+
     def floating_point_ops(self, inputs: Any) -> int:
         """Return 0: nobody counts those of an engine."""
         return 0

@@ -57,7 +57,7 @@ def test_both_engines_take_the_same_steps(loss):
         model = bags.random_bag(loss, weighting="tfidf", word_ngrams=3, kept=True)
         rows = bags.random_rows(model.config.problem_type, rows=40)
         engine = bags.make_engine(model, rows, kind=kind)
-        told = [engine.run(np.random.default_rng(0).permutation(40), (0.2, 0.05)) for _ in range(2)]
+        told = [engine.run(np.random.default_rng(0).permutation(40), (0.05, 0.01)) for _ in range(2)]
         matrices[kind] = [*(matrix.clone() for matrix in engine.matrices()), torch.tensor(told)]
     # Rates inside of a run are rounded otherwise: float32 against Python's.
     assert_same(matrices["numba"], matrices["torch"], 1e-4)

@@ -34,7 +34,7 @@ def test_every_engine_learns(tmp_path, engine):
     assert accuracy(trainer) < 0.5
     trainer.train()
     losses = losses_of(trainer)
-    assert losses[-1] < 0.3 < losses[0] and accuracy(trainer) > 0.95
+    assert losses[-1] < losses[0] / 5 and accuracy(trainer) > 0.95
     assert all(parameter.is_contiguous() for parameter in trainer.bag.parameters())
     assert not any("grad_norm" in entry for entry in trainer.state.log_history)  # nothing has a gradient
 
@@ -90,8 +90,9 @@ def test_the_best_model_comes_back_and_patience_ends(tmp_path):
 
 def test_evaluating_in_between_changes_nothing(tmp_path):
     rows = learnable(100, seed=1)
-    plain, watched = make_trainer(tmp_path), make_trainer(
-        tmp_path, eval_dataset=rows, eval_strategy="steps", eval_steps=1
+    plain, watched = (
+        make_trainer(tmp_path),
+        make_trainer(tmp_path, eval_dataset=rows, eval_strategy="steps", eval_steps=1),
     )
     for trainer in (plain, watched):
         trainer.train()
