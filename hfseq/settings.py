@@ -342,6 +342,7 @@ def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path)
     family = _family(section, all_entries, path)
     keys = section.keys(family)
     for entry in entries:
+        _check_chosen(section, entry, keys)
         check_known(entry.key, keys, entry.where)
     # Every value is checked, also one of the file that the command line replaces.
     values = {entry.key: _converted(entry, keys[entry.key]) for entry in entries}
@@ -354,6 +355,16 @@ def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path)
         return section.classes[""](**values)
     except ValueError as error:
         raise ValueError(f"{path}: section {section.name!r}: {error}") from error
+
+
+def _check_chosen(section: _Section, entry: _Entry, keys: Iterable[str]) -> None:
+    """Tell a key that another type has from one that none has."""
+    if section.chosen_by is None or entry.key in keys:
+        return
+    types = [name for name in section.classes if name and entry.key in section.keys(name)]
+    if types:
+        chosen, own = f"{section.chosen_by}.type", f"{entry.section}.{entry.key}"
+        raise ValueError(f"{entry.where}: {own} goes with {chosen}: {', '.join(types)}. Allowed: {', '.join(keys)}.")
 
 
 def _family(section: _Section, all_entries: Iterable[_Entry], path: Path) -> str:
