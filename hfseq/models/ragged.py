@@ -19,5 +19,5 @@ def ragged_places(starts: torch.Tensor, sizes: torch.Tensor) -> tuple[torch.Tens
 
 
 def place_owners(starts: torch.Tensor, places: int) -> torch.Tensor:
-    """Number the range of each place, (places,): ranges lie end to end and begin at `starts`, (R,)."""
+    """Return the number of the range of each place, (places,): ranges lie end to end and begin at `starts`, (R,)."""
     return torch.repeat_interleave(torch.diff(starts, append=starts.new_tensor([places])))

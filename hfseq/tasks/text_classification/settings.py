@@ -116,9 +116,8 @@ class TextClassificationSettings(TextSettings):
                 "leave the section out."
             )
         if self.compression.is_on and self.model["type"] != "bag":
-            raise ValueError(
-                f"compression makes bags small, not a model of model.type={self.model['type']!r}: leave the section out."
-            )
+            fault = f"compression makes bags small, not a model of model.type={self.model['type']!r}"
+            raise ValueError(f"{fault}: leave the section out.")
         if self.transfer.from_pretrained is None:
             check_length(cast(int, self.tokenizer.max_length), most_tokens(self.model))
             return

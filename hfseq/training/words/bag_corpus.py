@@ -72,7 +72,7 @@ class BagCorpus:
         return bag.features(self.ids[_places(starts, lengths)[0]].astype(np.int64), lengths)
 
     def thinned(self, texts: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Leave a random share of the words of some texts out, as `numbers` and `text_starts`; other texts are empty."""
+        """Leave a random share of some texts' words out, as `numbers` and `text_starts`; other texts are empty."""
         texts = np.sort(texts)
         places, owners = _places(self.text_starts[texts], np.diff(self.text_starts)[texts])
         kept = np.random.default_rng(seed).random(len(places)) >= share

@@ -104,7 +104,12 @@ def train_bag(
             defaults["save_strategy"] = "no"
         args = BagTrainingArguments(**defaults | training)
         check_metric_for_best_model(args.metric_for_best_model, task.problem_type)
-        tokens = {split: tokenize_dataset(rows, tokenizer) for split, rows in task.dataset.items()}
+        # A bag of bytes learns from the texts themselves: a table of their bytes would be eight times as large.
+        as_they_are = ("train",) if model.config.units == "bytes" else ()
+        tokens = {
+            split: rows if split in as_they_are else tokenize_dataset(rows, tokenizer)
+            for split, rows in task.dataset.items()
+        }
         trainer = BagTrainer(
             model,
             args,
