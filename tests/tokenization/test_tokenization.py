@@ -35,9 +35,7 @@ CORPUS = [
 ] * 2
 WORD_LIST_KINDS = ("word", "wordpiece", "unigram", "bpe", "whitespace")
 LEARNED = [kind for kind in KINDS if kind != "byte"]  # that one has `<pad>` alone: see the end of this file
-CASES = [(kind, "classification") for kind in LEARNED] + [
-    (kind, "language-modeling") for kind in LANGUAGE_MODEL_KINDS
-]
+CASES = [(kind, "classification") for kind in LEARNED] + [(kind, "language-modeling") for kind in LANGUAGE_MODEL_KINDS]
 
 
 def decomposed(text):
