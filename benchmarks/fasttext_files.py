@@ -18,7 +18,8 @@ def measure_predictions(path: str, texts: list[str]) -> dict[str, float]:
     """Return microseconds a text, the least of some rounds: each text by itself, and all as one list."""
     import fasttext
 
-    theirs, (ours, _) = fasttext.load_model(path), load_fasttext(path)
+    theirs: Any = fasttext.load_model(path)
+    ours: Any = load_fasttext(path)[0]
     lines = [" ".join(text.split("\n")) for text in texts]
     work: dict[str, Callable[[], Any]] = {
         "ours, single": lambda: [ours.predict(line) for line in lines],
