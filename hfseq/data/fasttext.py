@@ -138,7 +138,8 @@ def load_fasttext(path: str | Path) -> tuple[BagForSequenceClassification | BagM
 
 
 def _config(file: FastTextFile) -> BagConfig:
-    arguments, labels = file.arguments, {}
+    arguments = file.arguments
+    labels: dict[str, Any] = {}
     is_classifier = arguments.model == "supervised"
     if is_classifier:
         names = [label.decode("utf-8", "backslashreplace") for label in file.labels]
@@ -244,7 +245,8 @@ def _read_arguments(reader: _Reader) -> FastTextArguments:
     # Classifiers of the old version did not use the n-grams of characters that they name.
     if (version == 11 and _KINDS[model] == "supervised") or shortest > longest > 0:
         longest = 0
-    arguments = FastTextArguments(*first, _LOSSES[loss], _KINDS[model], bucket, shortest, longest, rate, t)
+    values = [*first, _LOSSES[loss], _KINDS[model], bucket, shortest, longest, rate, t]
+    arguments = FastTextArguments._make(values)
     for name, most in _MOST.items():
         value = getattr(arguments, name)
         reader.check(value >= 0, f"{name} is {value}, less than 0")
@@ -285,14 +287,14 @@ def _read_dictionary(reader: _Reader, arguments: FastTextArguments) -> _Dictiona
 
 def _read_entries(reader: _Reader, size: int, words: int) -> tuple[list[bytes], np.ndarray]:
     """Read the words, then the labels; no copy of the file is made on the way."""
-    buffer, place = memoryview(reader.data), reader.place
+    buffer, place = reader.data, reader.place
     # Each entry ends with NUL, count and type, and only a count can hold a NUL in between.
     entries, counts = [], np.zeros(size, dtype=np.int64)
     block, origin = b"", place
     for number in range(size):
         end = block.find(b"\0", place - origin)
         while end < 0 and origin + len(block) < len(buffer):
-            block = bytes(buffer[place : place + max(1 << 16, 2 * (origin + len(block) - place))])
+            block = buffer[place : place + max(1 << 16, 2 * (origin + len(block) - place))].tobytes()
             origin = place
             end = block.find(b"\0")
         reader.place = place
@@ -340,6 +342,9 @@ def _read_centroids(reader: _Reader, width: int, parts: int | None, what: str) -
     is_right = is_right and 0 < last <= size and (found_parts - 1) * size + last == width
     fault = f"{what} are {found_parts} parts of {size} and {last} numbers, which do not make up {parts} of {width}"
     reader.check(is_right, fault)
+    size = last if found_parts == 1 else size
+    fault = f"{what} have parts of {size} numbers, where {width} in {found_parts} parts are read only as even ones"
+    reader.check(size == -(-width // found_parts), fault)
     flat = reader.array((width * _CENTROIDS,), "<f4", what)
     whole = (found_parts - 1) * _CENTROIDS * size
     centroids = np.zeros((found_parts, _CENTROIDS, size), dtype=np.float32)

@@ -133,7 +133,7 @@ def train_tokenizer(
 
 
 def byte_tokenizer(normalizer: normalizers.Normalizer | None = None, **options: Any) -> PreTrainedTokenizerFast:
-    """Make the tokenizer of the kind `byte`, which needs no texts; `options` are those of any tokenizer."""
+    """Make the tokenizer of the kind `byte`, which needs no texts; `options` are those of any in transformers."""
     # `split_special_tokens`: no text has padding in it, so what is spelled like it is text.
     return _wrapped(bytes_alone(normalizer), unk_token=None, split_special_tokens=True, **options)
 

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from .bag_text import TextOptions, TextTables
 from .fused_words import predict_kernels, word_rows
 
 Labels = list[tuple[str, float]]
@@ -77,10 +76,6 @@ class GivesVectorsMixin:
     """`get_word_vector` and `get_sentence_vector`, for a bag."""
 
     config: Any
-    mean: Callable[[np.ndarray, np.ndarray], torch.Tensor]
-    features: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-    text_tables: TextTables
-    text_options: TextOptions
 
     @torch.no_grad()
     def get_word_vector(self, word: str) -> np.ndarray:
@@ -102,7 +97,8 @@ class GivesVectorsMixin:
         encoded = self._encoded(text)
         if self.config.ends_texts:
             flat = np.frombuffer(encoded, dtype=np.uint8).astype(np.int64)
-            return self.mean(*self.features(flat, np.array([len(flat)])))[0].float().numpy(force=True)
+            bag: Any = self
+            return bag.mean(*bag.features(flat, np.array([len(flat)])))[0].float().numpy(force=True)
         vectors = [self._word_vector(word) for word in encoded.split()]
         units = [vector / length for vector in vectors if (length := np.linalg.norm(vector)) > 0]
         return np.mean(units, axis=0) if units else np.zeros(self.config.hidden_size, dtype=np.float32)
@@ -111,10 +107,12 @@ class GivesVectorsMixin:
         return _lowered(text) if self.config.lowercase else _plain(text)
 
     def _word_vector(self, word: bytes) -> np.ndarray:
+        bag: Any = self
         starts = np.array([0, len(word)], dtype=np.int64)
-        _, found, _ = word_rows(np.frombuffer(word, dtype=np.uint8), starts, self.text_tables, self.text_options)
-        rows = torch.from_numpy(found.astype(np.int64)).to(self.device)
-        return self.mean(rows, rows.new_zeros(1))[0].float().numpy(force=True)
+        flat = np.frombuffer(word, dtype=np.uint8)
+        _, rows, _ = word_rows(flat, starts, bag.text_tables, bag.text_options)
+        found = torch.from_numpy(rows.astype(np.int64)).to(bag.device)
+        return bag.mean(found, found.new_zeros(1))[0].float().numpy(force=True)
 
 
 def _plain(text: str) -> bytes:
