@@ -17,7 +17,7 @@ from transformers import (
 from hfseq.models.words.ascending import unpack
 from hfseq.registry import Family
 from hfseq.tokenization import vocabulary_tokenizer
-from tests.contract.cases import WORDS, Case, LanguageModelCase, TaggerCase, texts, tokenizer
+from tests.contract.cases import VOCABULARY, WORDS, Case, LanguageModelCase, TaggerCase, texts, tokenizer
 from tests.devices import DEVICE
 
 
@@ -325,6 +325,37 @@ class MaskedLanguageCase(TransformerCase, TaggerCase):
         return rows.add_column("labels", rows["input_ids"][:])
 
 
+class WindowCase:
+    """What a window network has differently: no state, and a text before and behind a word instead of a direction."""
+
+    no_dropout: ClassVar[dict[str, float]] = Case.no_dropout
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12],
+        "embedding_size": [0, "64"],
+        "num_hidden_layers": [0, 10**6],
+        "left": [-1, 10**4, 1.5, True],
+        "right": [-1, "2"],
+        "hidden_act": ["sigmoid", None],
+        "hidden_dropout": [1.5, "0.1"],
+        "pooling": ["first"],
+        "bidirectional": [True],
+        "pad_token_id": [len(VOCABULARY)],
+        "problem_type": ["ranking"],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return super().traits - {"cache", "reads on", "recurrence"}
+
+
+class WindowClassifierCase(WindowCase, Case):
+    """A label for a text, from the maximum over its windows."""
+
+
+class WindowTaggerCase(WindowCase, TaggerCase):
+    """A label for a word, from the words around it."""
+
+
 class Seq2SeqCase(TransformerLanguageCase):
     """A text from a text: here, its copy."""
 
@@ -354,6 +385,8 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("hmm", "token-classification"): HiddenMarkovTaggerCase,
     ("hmm", "text-generation"): HiddenMarkovLanguageCase,
     ("ngram", "text-generation"): NGramCase,
+    ("window", "text-classification"): WindowClassifierCase,
+    ("window", "token-classification"): WindowTaggerCase,
     ("transformer", "text-classification"): TransformerClassifierCase,
     ("transformer", "token-classification"): TransformerTaggerCase,
     ("transformer", "text-generation"): TransformerLanguageCase,
