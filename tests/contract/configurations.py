@@ -44,7 +44,7 @@ BAGS = {
     "characters-tfidf": {"shortest_ngram": 2, "longest_ngram": 3, "word_ngrams": 3, "weighting": "tfidf"},
     "hierarchical": {"hierarchical_softmax": True, "weighting": "count"},
     "kept": {"num_kept_buckets": 20},
-    "quantized": {"num_kept_buckets": 20, "row_codes": 3, "norm_codes": True},
+    "quantized": {"num_kept_buckets": 20, "row_codes": 3, "norm_codes": True, "weighting": "tfidf"},
 }
 ROWS = [(name, task) for name, family in FAMILIES.items() for task in family.heads]
 RECURRENT = ("rnn", "lstm", "gru", "custom")

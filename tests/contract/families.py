@@ -143,6 +143,9 @@ class BagCase(Case):
         if "ngrams" in tables:
             model.model.ngram_starts.fill(torch.arange(self.vocab_size + 1) * 3)
             tables["ngrams"].copy_(torch.arange(len(tables["ngrams"])) % 50)
+        if "weight_levels" in tables:
+            tables["weight_levels"].copy_(torch.linspace(0.5, 2, 256))
+            tables["weight_codes"].copy_(torch.arange(len(tables["weight_codes"])) * 7 % 256)
         if "row_weights" in tables:
             tables["row_weights"].copy_(torch.linspace(0.5, 2, len(tables["row_weights"])))
         if "label_counts" in dict(model.named_buffers(recurse=False)):
@@ -152,7 +155,7 @@ class BagCase(Case):
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         if name == "model.inputs.weight":
             return 0.05 < tensor.std().item() < 0.2 and tensor.abs().max().item() <= 1 / 6
-        if name in ("model.row_weights", "label_counts", "model.inputs.norm_centroids"):
+        if name in ("model.row_weights", "model.weight_levels", "label_counts", "model.inputs.norm_centroids"):
             return bool((tensor == 1).all())
         if name == "model.inputs.centroids":
             return 0.8 < tensor.std().item() < 1.2

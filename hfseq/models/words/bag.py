@@ -45,7 +45,7 @@ from .bag_predict import GivesVectorsMixin, LabelsTextsMixin
 from .bag_tables import character_ngrams, find_wrong
 from .bag_text import TextOptions, TextTables, text_tables
 from .fused_words import text_features
-from .quantized_rows import QuantizedRows
+from .quantized_rows import CENTROIDS, QuantizedRows
 from .tables import label_paths
 
 
@@ -107,7 +107,7 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
         if wrong:
             raise ValueError(f"The checkpoint's {', '.join(wrong)} hold numbers out of range: save it anew.")
         # `from_pretrained` looks at parameters; these are none.
-        least = {"row_weights": 0.0, "centroids": -torch.inf, "norm_centroids": -torch.inf}
+        least = {"row_weights": 0.0, "weight_levels": 0.0, "centroids": -torch.inf, "norm_centroids": -torch.inf}
         broken = [
             name
             for name, smallest in least.items()
@@ -125,7 +125,9 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
 
     Attributes:
         inputs: The vectors of words, then of the buckets of n-grams.
-        row_weights: (R,), what each feature counts, with TF-IDF.
+        row_weights: (R,), what each feature counts, with TF-IDF; in a quantized bag the next two.
+        weight_levels: (256,): what features may count.
+        weight_codes: uint8, (R,): which of these each does.
         ngram_starts: V + 1, units "tokens" with character n-grams: where each word's begin in `ngrams`.
         ngrams: int32: their buckets.
         word_bytes: uint8, units "bytes": the words of the dictionary, end to end.
@@ -134,6 +136,8 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     """
 
     row_weights: torch.Tensor | None
+    weight_levels: torch.Tensor | None
+    weight_codes: torch.Tensor | None
     ngram_starts: AscendingNumbers | None
     ngrams: torch.Tensor | None
     word_bytes: torch.Tensor | None
@@ -152,9 +156,12 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         else:
             self.inputs = nn.Embedding(rows, width)
         is_text, kept = config.units == "bytes", config.num_kept_buckets
+        has_weights = config.weighting == "tfidf"
         has_characters = config.longest_ngram > 0 and not is_text
         tables = {
-            "row_weights": torch.ones(rows) if config.weighting == "tfidf" else None,
+            "row_weights": torch.ones(rows) if has_weights and not config.row_codes else None,
+            "weight_levels": torch.ones(CENTROIDS) if has_weights and config.row_codes else None,
+            "weight_codes": torch.zeros(rows, dtype=torch.uint8) if has_weights and config.row_codes else None,
             "ngrams": torch.zeros(config.num_ngrams, dtype=torch.int32) if has_characters else None,
             "word_bytes": torch.zeros(config.num_word_bytes, dtype=torch.uint8) if is_text else None,
         }
@@ -172,7 +179,7 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
     def start_tables(self) -> None:
         """Give the tables that a checkpoint lacks the values of a bag without words."""
         for name, table in self.named_buffers(recurse=False):
-            if name == "row_weights":
+            if name in ("row_weights", "weight_levels"):
                 init.ones_(table)
             else:
                 init.zeros_(table)
@@ -293,7 +300,7 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
 
     def mean(self, rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean (B, D) of the rows of each text, zeros for a text without any."""
-        inputs, weights = self.inputs, self.row_weights
+        inputs, weights = self.inputs, self.weights
         if len(starts) == 1:  # plain look-ups take half the time of `embedding_bag`
             vectors = inputs.weight.index_select(0, rows) if isinstance(inputs, nn.Embedding) else inputs(rows)
             if weights is None:
@@ -309,6 +316,14 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=weights[rows])
         sizes = F.embedding_bag(rows, weights[:, None], starts, mode="sum")
         return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)
+
+    @property
+    def weights(self) -> torch.Tensor | None:
+        """What each feature counts, (R,), with TF-IDF."""
+        levels, codes = self.weight_levels, self.weight_codes
+        if levels is None or codes is None:
+            return self.row_weights
+        return cast(torch.Tensor, self._kept("weights", lambda: levels[codes.long()]))
 
     @property
     def token_tables(self) -> TokenTables:

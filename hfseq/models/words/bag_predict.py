@@ -215,7 +215,7 @@ def _predictor(kernels: Any, classifier: Any) -> Any:
     if outputs.bias is not None:
         arrays["bias"] = outputs.bias.detach().numpy()
     if config.weighting == "tfidf":
-        arrays["weights"] = bag.row_weights.numpy()
+        arrays["weights"] = bag.weights.numpy()
     if config.row_codes:
         arrays |= {"matrix": bag.inputs.codes.numpy(), "centroids": bag.inputs.centroids.numpy()}
         numbers |= {"parts": config.row_codes, "part_size": bag.inputs.centroids.shape[2]}

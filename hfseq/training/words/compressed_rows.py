@@ -85,7 +85,13 @@ class KeptRows:
         if target.kept_buckets is not None:
             target.kept_buckets.fill(self.buckets)
         if bag.row_weights is not None:
-            target.fill_table("row_weights", bag.row_weights[torch.from_numpy(self.rows)])
+            weights = bag.row_weights[torch.from_numpy(self.rows)]
+            if target.row_weights is not None:
+                target.fill_table("row_weights", weights)
+            else:
+                found = quantize(weights[:, None].numpy(), 1, norms=False)
+                target.fill_table("weight_levels", found.centroids[0, :, 0])
+                target.fill_table("weight_codes", found.codes[:, 0])
         if self.words is not None:
             words = _words(bag)
             stay = [words[index] for index in self.words]

@@ -54,7 +54,7 @@ class CompressionSettings:
     kept_rows: int | None = option(None, "words and buckets that keep a row; null: all that were trained")
     row_codes: int | None = option(None, "bytes of a row; null: one for two numbers")
     norm_codes: bool | None = option(None, "one byte more for a row's length; null: yes")
-    retrain: bool = option(True, "train the rows that are kept once more, before they are quantized")
+    retrain: bool = option(False, "train the rows that are kept once more, before they are quantized; rarely a gain")
 
     @property
     def is_on(self) -> bool:

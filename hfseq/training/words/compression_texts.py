@@ -92,6 +92,6 @@ def fit_outputs(model: BagForSequenceClassification, hidden: torch.Tensor, wante
     squares = np.einsum("ni,nj->ij", vectors, vectors)
     squares += np.eye(len(squares)) * _RIDGE * np.trace(squares) / len(squares)
     change = torch.from_numpy(np.linalg.solve(squares, np.einsum("ni,nj->ij", vectors, missing)).T)
-    classifier.weight += change[:, : hidden.shape[1]].float()
+    classifier.weight.add_(change[:, : hidden.shape[1]].float())
     if classifier.bias is not None:
-        classifier.bias += change[:, -1].float()
+        classifier.bias.add_(change[:, -1].float())

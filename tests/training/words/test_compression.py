@@ -254,6 +254,15 @@ def test_it_loads_again_to_the_bit_with_whole_numbers(tmp_path):
     assert torch.equal(probabilities(loaded, texts(10)), probabilities(small, texts(10)))
 
 
+def test_weights_of_features_take_a_byte_and_stay_what_they_were():
+    model = bag(weighting="tfidf")
+    model.model.row_weights.copy_(torch.arange(len(model.model.row_weights)) % 50 / 10)
+    small, _ = compress_bag(model, texts(), kept_rows=WORDS + 30)
+    assert small.model.row_weights is None
+    kept = np.append(np.arange(WORDS), WORDS + small.model.kept_buckets.numbers())
+    assert_same(small.model.weights, model.model.row_weights[torch.from_numpy(kept)])
+
+
 def test_character_ngrams_of_buckets_that_are_gone_leave_their_table():
     model = bag(longest_ngram=3)
     words = [None] * 5 + [f"word{number}" for number in range(WORDS - 5)]
