@@ -78,11 +78,12 @@ def test_the_test_rows_are_not_looked_at(monkeypatch, tmp_path):
 
     def search(make_bag, *rows, **options):
         given.extend(rows[:2])
+        assert options["target_mb"] == 0.05  # judged as small as they are going to be
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tuning, "autotune_bag", search)
     with pytest.raises(KeyboardInterrupt):
-        RECIPE.run(monkeypatch, tmp_path / "run", config="bag_embedded", small=SMALL)
+        RECIPE.run(monkeypatch, tmp_path / "run", "--compression.target_mb=0.05", config="bag_embedded", small=SMALL)
     splits = load(RECIPE.settings(*SMALL, config="bag_embedded").data).dataset
     assert [rows["labels"][:] for rows in given] == [splits[name]["labels"][:] for name in ("train", "validation")]
     assert splits["validation"]["labels"][:] != splits["test"]["labels"][:]
