@@ -23,6 +23,7 @@ from .models.recurrent.lstm import *
 from .models.recurrent.rnn import *
 from .models.transformer.transformer import *
 from .models.transformer.transformer_seq2seq import *
+from .models.windows.window import *
 from .models.words.bag import *
 from .models.words.vectors import KeyedVectors as KeyedVectors
 from .models.words.word2vec import *

@@ -198,6 +198,21 @@ def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = 
     return settings_class(**values, **{name: vars(arguments)[name] for name in flags})
 
 
+def read_key(section: str, key: str, argv: Sequence[str] | None = None) -> Any:
+    """Return what the file of `--config` says of one key, or None: for a recipe that has several settings classes.
+
+    Which file and which other keys are wrong is left to `read_settings`, to which the answer leads.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    given = parser.parse_known_args(argv)[0].config
+    if given is None or not Path(given).is_file() or Path(given).stat().st_size > _LARGEST_FILE:
+        return None
+    content = read_yaml(Path(given).read_text(encoding="utf-8"), given)
+    values = content.get(section) if isinstance(content, dict) else None
+    return values.get(key) if isinstance(values, dict) else None
+
+
 def read_yaml(text: str, where: str) -> Any:
     """Read YAML of plain values, without references and types of its own; error messages say `where` it stands."""
     with _yaml_errors(where):

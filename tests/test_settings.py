@@ -9,7 +9,7 @@ import pytest
 from transformers import LlamaConfig, TrainingArguments
 
 from hfseq.cards.checks import check_card
-from hfseq.settings import check_known, fields_of, known_fields, option, read_settings, save_settings
+from hfseq.settings import check_known, fields_of, known_fields, option, read_key, read_settings, save_settings
 from tests.rounds import for_each
 
 
@@ -412,3 +412,19 @@ def test_a_field_that_is_neither_section_nor_flag_is_refused(tmp_path):
 
     with pytest.raises(TypeError, match="Odd.size is declared as .*fields_of"):
         read_settings(Odd, ["--config", "x.yaml"])
+
+
+def test_one_key_is_read_before_it_is_known_what_else_the_file_may_hold(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("model:\n  type: lstm\nunknown:\nlist: [1]\n", encoding="utf-8")
+    argv = ["--config", str(path), "--model.type=gru", "--resume"]
+    assert read_key("model", "type", argv) == "lstm"
+    for section, key in (("model", "size"), ("data", "type"), ("unknown", "type"), ("list", "type")):
+        assert read_key(section, key, argv) is None
+    for missing in ([], ["--config", str(tmp_path / "none.yaml")], ["--config", str(tmp_path)]):
+        assert read_key("model", "type", missing) is None
+    path.write_text("- 1\n", encoding="utf-8")
+    assert read_key("model", "type", argv) is None
+    path.write_text("a: [\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"settings.yaml"):
+        read_key("model", "type", argv)

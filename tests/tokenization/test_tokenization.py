@@ -214,7 +214,7 @@ def test_offsets_point_at_the_text_of_each_token(kind, purpose, text):
     assert pairs and [at for at, _ in pairs] == [said for _, said in pairs]
 
 
-@for_each("kind", KINDS)
+@for_each("kind", LEARNED)
 def test_offsets_point_at_the_text_before_lower_casing_and_nfkc(kind):
     tokenizer = trained(kind, lowercase=True, normalization="nfkc")
     text = "THE CAFÉ, ﬁne: ＭＡＴ ＤＯＧ sat"
@@ -224,7 +224,7 @@ def test_offsets_point_at_the_text_before_lower_casing_and_nfkc(kind):
         assert said in unicodedata.normalize("NFKC", at).lower()  # both letters of a ligature have its offsets
 
 
-@for_each("kind", KINDS)
+@for_each("kind", LEARNED)
 def test_decomposed_letters_give_the_ids_of_composed_ones_and_offsets_up_to_the_last_accent(kind):
     tokenizer = trained(kind)
     text = decomposed("The café isn't naïve; Zoë said")
@@ -314,7 +314,7 @@ def test_classification_keeps_the_text_too_except_for_its_first_space(kind):
         assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "char"])
+@pytest.mark.parametrize("kind", [kind for kind in LEARNED if kind != "char"])
 def test_a_mask_stands_for_a_word_and_its_space(kind):
     tokenizer = trained(kind)
     masked = tokenizer("The <mask> sat").input_ids

@@ -112,8 +112,9 @@ class GivesVectorsMixin:
 
     def _word_vector(self, word: bytes) -> np.ndarray:
         starts = np.array([0, len(word)], dtype=np.int64)
-        begins, rows, _ = word_rows(np.frombuffer(word, dtype=np.uint8), starts, self.text_tables, self.text_options)
-        return self.mean(begins, rows)[0].float().numpy(force=True)
+        _, found, _ = word_rows(np.frombuffer(word, dtype=np.uint8), starts, self.text_tables, self.text_options)
+        rows = torch.from_numpy(found.astype(np.int64)).to(self.device)
+        return self.mean(rows, rows.new_zeros(1))[0].float().numpy(force=True)
 
 
 def _plain(text: str) -> bytes:

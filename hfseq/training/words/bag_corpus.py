@@ -1,5 +1,6 @@
 """Texts and labels as the engines of bags read them: numbers of words, and what each word stands for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -68,8 +69,15 @@ class BagCorpus:
     def features(self, bag: BagModel, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """List what occurs in some texts: the rows, and where those of each text begin, see `BagModel.features`."""
         starts, lengths = self.id_starts[texts], self.id_starts[texts + 1] - self.id_starts[texts]
-        place = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        return bag.features(self.ids[place].astype(np.int64), lengths)
+        return bag.features(self.ids[_places(starts, lengths)[0]].astype(np.int64), lengths)
+
+    def thinned(self, texts: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Leave a random share of the words of some texts out, as `numbers` and `text_starts`; other texts are empty."""
+        texts = np.sort(texts)
+        places, owners = _places(self.text_starts[texts], np.diff(self.text_starts)[texts])
+        kept = np.random.default_rng(seed).random(len(places)) >= share
+        counts = np.bincount(texts[owners[kept]], minlength=len(self))
+        return self.numbers[places[kept]], np.concatenate([[0], np.cumsum(counts)])
 
     def feature_tables(self, bag: BagModel, kernels: Any) -> Any:
         """Return what lists the features of a text in machine code."""
@@ -102,6 +110,12 @@ class BagCorpus:
                 rows = torch.unique(place_owners(starts, len(rows)) * size + rows) % size
             found += np.bincount(rows.numpy(force=True), minlength=size)
         return found
+
+
+def _places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of all items of some runs, one run after another, and which run each belongs to."""
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    return (starts - (np.cumsum(lengths) - lengths))[owners] + np.arange(lengths.sum()), owners
 
 
 @cache

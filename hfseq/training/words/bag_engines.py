@@ -24,8 +24,8 @@ Rates = tuple[float, float]  # learning rates at the beginning and at the end
 class BagEngine(Protocol):
     """What moves a model's matrices in place."""
 
-    def run(self, texts: np.ndarray, rates: Rates) -> float:
-        """Take a step for each of these texts, in this order, and return the mean loss."""
+    def run(self, texts: np.ndarray, rates: Rates, number: int = 0) -> float:
+        """Take a step for each of these texts, in this order, and return the mean loss; `number` counts the calls."""
 
     def matrices(self) -> tuple[Tensor, ...]:
         """Return the rows of features, those of labels, and the biases if there are any, as they are now."""
@@ -50,6 +50,8 @@ class NumbaBagEngine:
         *,
         problem_type: str,
         num_threads: int | None,
+        word_dropout: float = 0.0,
+        seed: int = 0,
     ) -> None:
         kernels = bag_kernels()
         if kernels is None:
@@ -58,7 +60,7 @@ class NumbaBagEngine:
         self.kernels, self.dimension, self.model = kernels, config.hidden_size, model
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = num_threads or cores
-        self.corpus = corpus.numbers, corpus.text_starts
+        self.corpus, self.word_dropout, self.seed = corpus, word_dropout, seed
         self.inputs = self._taken(bag.inputs.get_parameter("weight"))
         self.outputs = self._taken(model.classifier.weight)
         self.biases = np.zeros(len(self.outputs), dtype=np.float32)
@@ -87,8 +89,11 @@ class NumbaBagEngine:
         inputs, outputs = (torch.from_numpy(matrix)[:, : self.dimension] for matrix in (self.inputs, self.outputs))
         return (inputs, outputs, torch.from_numpy(self.biases)) if self.model.config.bias else (inputs, outputs)
 
-    def run(self, texts: np.ndarray, rates: Rates) -> float:
+    def run(self, texts: np.ndarray, rates: Rates, number: int = 0) -> float:
         """Let each thread take its own part of the texts."""
+        words = self.corpus.numbers, self.corpus.text_starts
+        if self.word_dropout:  # other words each time, and the same again in a run that is resumed
+            words = self.corpus.thinned(texts, self.word_dropout, (self.seed, number))
         progress = self.kernels.Progress.of(self.threads)
         matrices, all_rates = (self.inputs, self.outputs, self.biases), (*rates, float(self.model.config.bias))
         errors: list[BaseException] = []
@@ -96,7 +101,7 @@ class NumbaBagEngine:
         def work(thread: int, part: np.ndarray) -> None:
             options: Any = {"rates": all_rates, "progress": progress, "thread": thread}
             try:
-                self.loops[thread].run(part, self.corpus, self.tables, self.labels, matrices, **options)
+                self.loops[thread].run(part, words, self.tables, self.labels, matrices, **options)
             except BaseException as error:  # raised again below, in the caller's thread
                 errors.append(error)
                 progress.halt[0] = 1
@@ -140,7 +145,7 @@ class TorchBagEngine:
         parameters = (self.model.model.inputs.get_parameter("weight"), *classifier.parameters())
         return tuple(parameter.detach() for parameter in parameters)
 
-    def run(self, texts: np.ndarray, rates: Rates) -> float:
+    def run(self, texts: np.ndarray, rates: Rates, number: int = 0) -> float:
         """Step through the texts; the learning rate goes along a line."""
         losses, counted = torch.zeros((), device=self.device), len(texts)
         if self.problem_type == "single_label_classification":

@@ -68,6 +68,7 @@ class BagTrainingArguments(SequenceTrainingArguments):
         "auto", "numba: a fast loop on the CPU; torch: any device; auto: numba where it is installed, on a CPU."
     )
     num_threads: int | None = option(None, "Engine numba; null: all cores. One is deterministic.")
+    word_dropout: float = option(0.0, "Engine numba: share of a text's words that are left out each time it is read.")
     texts_per_step: int = option(16, "Engine torch: texts that are computed from the same state.")
 
     fixed = SequenceTrainingArguments.fixed | _FIXED
@@ -82,6 +83,10 @@ class BagTrainingArguments(SequenceTrainingArguments):
             (
                 self.num_threads is not None and self.num_threads < 1,
                 f"num_threads={self.num_threads} must be 1 or more",
+            ),
+            (
+                not 0 <= self.word_dropout < 1,
+                f"word_dropout={self.word_dropout} must be at least 0 and less than 1",
             ),
             (self.texts_per_step < 1, f"texts_per_step={self.texts_per_step} must be 1 or more"),
             (self.num_train_epochs < 0, f"num_train_epochs={self.num_train_epochs} must be 0 or more"),
@@ -162,11 +167,14 @@ class BagTrainer(SequenceTrainer):
             kind = "numba" if on_cpu and bag_kernels() else "torch"
         if kind == "numba" and not on_cpu:
             raise ValueError(f"engine='numba' runs on the CPU, not on {self.args.device}; add use_cpu=True.")
+        if kind == "torch" and self.args.word_dropout:
+            raise ValueError(f"word_dropout={self.args.word_dropout} needs engine='numba', this run has 'torch'.")
         targets, problem_type = self._targets(), cast(str, self.bag.config.problem_type)
         made: Callable[..., BagEngine] = NumbaBagEngine if kind == "numba" else TorchBagEngine
-        own = (
-            {"num_threads": self.args.num_threads} if kind == "numba" else {"texts_per_step": self.args.texts_per_step}
-        )
+        args = self.args
+        own: dict[str, Any] = {"texts_per_step": args.texts_per_step}
+        if kind == "numba":
+            own = {"num_threads": args.num_threads, "word_dropout": args.word_dropout, "seed": self._data_seed}
         return made(self.bag, self._corpus, targets, problem_type=problem_type, **own)
 
     def get_train_dataloader(self) -> DataLoader:
@@ -193,7 +201,7 @@ class BagTrainer(SequenceTrainer):
             if self.args.world_size > 1:
                 self._averaging = ParameterAveraging(self._engine.matrices, self._occurrences(), self.args.world_size)
         texts = inputs["texts"].cpu().numpy()
-        loss = self._engine.run(texts, self._rates())
+        loss = self._engine.run(texts, self._rates(), self.state.global_step)
         if self._averaging is not None:
             self._averaging.average(len(texts) * self.args.world_size / self.num_texts)
         if not math.isfinite(loss):
