@@ -87,7 +87,7 @@ class BagCorpus:
             word_rows=self.word_rows,
             hashes=self.hashes,
             bucket_rows=bag.bucket_rows(),
-            row_weights=bag.row_weights.numpy(force=True) if config.weighting == "tfidf" else np.zeros(0, np.float32),
+            row_weights=np.zeros(0, np.float32) if bag.row_weights is None else bag.row_weights.numpy(force=True),
             words=config.words_with_rows,
             buckets=max(config.ngram_buckets, 1),
             word_ngrams=config.word_ngrams,

@@ -163,13 +163,12 @@ class TorchBagEngine:
         hidden.requires_grad_()
         labels = self.labels[torch.from_numpy(texts).to(self.device)]
         loss = sequence_loss(self.model.scores(hidden), labels, self.problem_type, 1)
-        if self.problem_type == "regression":
-            loss = loss / 2  # whose gradient is the error
         parameters = list(self.model.classifier.parameters())
-        gradients = torch.autograd.grad(loss, [hidden, *parameters])
+        # Half of the squared error has the error for its gradient.
+        gradients = torch.autograd.grad(loss / 2 if self.problem_type == "regression" else loss, [hidden, *parameters])
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients[1:], strict=True):
-                parameter -= rate * gradient
+                parameter.sub_(gradient, alpha=rate)
             # By hand: the gradient of a matrix of a million rows would be as large, and zero nearly everywhere.
             owners = place_owners(starts, len(rows))
             weights = hidden.new_ones(len(rows)) if bag.row_weights is None else bag.row_weights[rows]

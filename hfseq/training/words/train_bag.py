@@ -28,8 +28,10 @@ Labelled: TypeAlias = str | Path | Dataset | Iterable[tuple[str, Any]]
 _READING = ("text_column", "label_column", "label_names")
 _VOCABULARY = ("min_count", "max_words")
 # The fields of the config that follow from the texts, the labels and the tokenizer, or are of a smaller bag.
-_FOLLOW = ("vocab_size", "units", "num_ngrams", "num_words", "num_word_bytes", "num_kept_buckets", "row_codes")
-_FOLLOW += ("norm_codes", "pad_token_id", "bos_token_id", "eos_token_id")
+_FOLLOW = [
+    *("vocab_size", "units", "num_ngrams", "num_words", "num_word_bytes", "num_kept_buckets", "row_codes"),
+    *("norm_codes", "pad_token_id", "bos_token_id", "eos_token_id"),
+]
 _CONFIGURED = [
     item.name
     for item in dataclasses.fields(BagConfig)

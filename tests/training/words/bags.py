@@ -49,8 +49,9 @@ def random_bag(loss="softmax", *, kept=False, seed=0, **options):
         model.model.row_weights.copy_(torch.rand(model.config.num_rows, generator=generator) + 0.1)
     if model.config.hierarchical_softmax:
         model.label_counts.copy_(torch.tensor([9, 5, 3, 1]))
+    size = 0.3 if loss == "regression" else 1.0  # with larger ones its steps lead away
     for parameter in model.parameters():
-        parameter.data.normal_(generator=generator)
+        parameter.data.normal_(std=size, generator=generator)
     return model.eval()
 
 
