@@ -135,7 +135,9 @@ def identifier(path: Path, sentences: Path) -> list[dict[str, Any]]:
     labels, texts = rows_of(sentences)
     wanted, found = theirs.predict(texts)[0], ours.predict(texts)
     equal = sum(one[0] == other[0][0] for one, other in zip(wanted, found, strict=True))
-    print(f"{path.name}: {equal} of {len(texts)} labels are equal; accuracy {accuracy([o[0] for o in wanted], labels)} %")
+    print(
+        f"{path.name}: {equal} of {len(texts)} labels are equal; accuracy {accuracy([o[0] for o in wanted], labels)} %"
+    )
     return prediction(theirs, ours, texts, path.name, 1.0)
 
 
