@@ -95,7 +95,7 @@ def training(path: Path) -> list[dict[str, Any]]:
 
 def accuracy(predicted: list[str], labels: list[str]) -> float:
     """Return how many % are right."""
-    right = [one.removeprefix("__label__") == other.removeprefix("__label__") for one, other in zip(predicted, labels)]
+    right = [one.removeprefix("__label__") == other.removeprefix("__label__") for one, other in zip(predicted, labels, strict=True)]
     return round(100 * sum(right) / len(right), 2)
 
 
