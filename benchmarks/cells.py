@@ -19,7 +19,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from hfseq import CELLS
 from hfseq.models.recurrent.backbone import RecurrentLayer
 from hfseq.models.recurrent.fused import product_dtype
-from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
+from hfseq.models.recurrent.loop import RecurrentLoop
+from hfseq.models.token_order import TokenOrder
 
 PEER = "nn.LSTM"
 SHAPES = ((32, 50, 128), (64, 50, 256), (64, 50, 512))  # rows, steps, width

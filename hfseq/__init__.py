@@ -23,6 +23,7 @@ from .models.recurrent.lstm import *
 from .models.recurrent.rnn import *
 from .models.transformer.transformer import *
 from .models.transformer.transformer_seq2seq import *
+from .models.windows.window import *
 from .models.words.bag import *
 from .models.words.vectors import KeyedVectors as KeyedVectors
 from .models.words.word2vec import *
@@ -62,9 +63,12 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .training.streams.trainer import StreamTrainingArguments as StreamTrainingArguments
     from .training.streams.windows import TokenText as TokenText
     from .training.trainer import SequenceTrainer as SequenceTrainer
+    from .training.words.bag_trainer import BagTrainer as BagTrainer
+    from .training.words.bag_trainer import BagTrainingArguments as BagTrainingArguments
     from .training.words.compression import CompressionReport as CompressionReport
     from .training.words.compression import CompressionSettings as CompressionSettings
     from .training.words.compression import compress_bag as compress_bag
+    from .training.words.train_bag import train_bag as train_bag
     from .training.words.trainer import Word2VecTrainer as Word2VecTrainer
     from .training.words.trainer import Word2VecTrainingArguments as Word2VecTrainingArguments
     from .training.words.trainer import train_word2vec as train_word2vec
@@ -89,6 +93,8 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "training.streams.trainer": "StreamTrainer StreamTrainingArguments",
     "training.streams.windows": "TokenText",
     "training.trainer": "SequenceTrainer",
+    "training.words.bag_trainer": "BagTrainer BagTrainingArguments",
+    "training.words.train_bag": "train_bag",
     "training.words.compression": "CompressionReport CompressionSettings compress_bag",
     "training.words.trainer": "Word2VecTrainer Word2VecTrainingArguments train_word2vec",
 }

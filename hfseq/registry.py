@@ -23,10 +23,11 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .models.counting import hmm, ngram
 from .models.recurrent import custom, gru, lstm, rnn
 from .models.transformer import transformer, transformer_seq2seq
+from .models.windows import window
 from .models.words import bag, word2vec
 from .pipelines import WordVectorsPipeline
 
-MODULES = (rnn, lstm, gru, custom, transformer, transformer_seq2seq, ngram, hmm, word2vec, bag)
+MODULES = (rnn, lstm, gru, custom, window, transformer, transformer_seq2seq, ngram, hmm, word2vec, bag)
 """One a family; the public names of each (`__all__`) are those of the package."""
 
 
@@ -101,6 +102,14 @@ FAMILIES = {
                 "text-classification": custom.CustomForSequenceClassification,
                 "token-classification": custom.CustomForTokenClassification,
                 "text-generation": custom.CustomForCausalLM,
+            },
+        ),
+        Family(
+            window.WindowConfig,
+            window.WindowModel,
+            {
+                "text-classification": window.WindowForSequenceClassification,
+                "token-classification": window.WindowForTokenClassification,
             },
         ),
         Family(

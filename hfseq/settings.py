@@ -198,6 +198,21 @@ def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = 
     return settings_class(**values, **{name: vars(arguments)[name] for name in flags})
 
 
+def read_key(section: str, key: str, argv: Sequence[str] | None = None) -> Any:
+    """Return what the file of `--config` says of one key, or None: for a recipe that has several settings classes.
+
+    Which file and which other keys are wrong is left to `read_settings`, to which the answer leads.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    given = parser.parse_known_args(argv)[0].config
+    if given is None or not Path(given).is_file() or Path(given).stat().st_size > _LARGEST_FILE:
+        return None
+    content = read_yaml(Path(given).read_text(encoding="utf-8"), given)
+    values = content.get(section) if isinstance(content, dict) else None
+    return values.get(key) if isinstance(values, dict) else None
+
+
 def read_yaml(text: str, where: str) -> Any:
     """Read YAML of plain values, without references and types of its own; error messages say `where` it stands."""
     with _yaml_errors(where):
@@ -327,6 +342,7 @@ def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path)
     family = _family(section, all_entries, path)
     keys = section.keys(family)
     for entry in entries:
+        _check_chosen(section, entry, keys)
         check_known(entry.key, keys, entry.where)
     # Every value is checked, also one of the file that the command line replaces.
     values = {entry.key: _converted(entry, keys[entry.key]) for entry in entries}
@@ -339,6 +355,16 @@ def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path)
         return section.classes[""](**values)
     except ValueError as error:
         raise ValueError(f"{path}: section {section.name!r}: {error}") from error
+
+
+def _check_chosen(section: _Section, entry: _Entry, keys: Iterable[str]) -> None:
+    """Tell a key that another type has from one that none has."""
+    if section.chosen_by is None or entry.key in keys:
+        return
+    types = [name for name in section.classes if name and entry.key in section.keys(name)]
+    if types:
+        chosen, own = f"{section.chosen_by}.type", f"{entry.section}.{entry.key}"
+        raise ValueError(f"{entry.where}: {own} goes with {chosen}: {', '.join(types)}. Allowed: {', '.join(keys)}.")
 
 
 def _family(section: _Section, all_entries: Iterable[_Entry], path: Path) -> str:

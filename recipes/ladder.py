@@ -1,49 +1,63 @@
-"""The ladder of language models on one text: unigram, bigram, 5-gram, hidden Markov, RNN, LSTM, GRU, transformer.
+"""A ladder: models of one task, from the simplest upwards, on the same data, and what each of them costs.
 
     python recipes/ladder.py --config recipes/configs/ladder/embedded.yaml
+    python recipes/ladder.py --config recipes/configs/ladder/classifiers_embedded.yaml
 
-Each rung is scored on every token of the same split; the table, the picture and a checkpoint of each rung are written
-to training.output_dir. `--help` lists every setting.
+The first climbs language models: unigram, bigram, 5-gram, hidden Markov, RNN, LSTM, GRU, transformer. A settings file
+with `rungs.of: classifiers` climbs classifiers: majority, TF-IDF regression, bag of words, bag of n-grams, averaged
+word vectors, window network, RNN, LSTM, GRU, transformer. The table, the picture and a checkpoint of each rung are
+written to training.output_dir. `--help` lists every setting; those of classifiers, beside the --config of such a
+ladder.
 """
 
 import sys
 from pathlib import Path
 
-from hfseq.data.documents import load_documents
-from hfseq.recipe.language import make_text, make_tokenizer
+from hfseq.recipe.ladders import save_ladder
 from hfseq.recipe.publish import launch_command
-from hfseq.settings import read_settings
-from hfseq.tasks.ladder.build import ladder_table, plot_ladder, save_ladder, train_rungs
-from hfseq.tasks.ladder.settings import LadderSettings
+from hfseq.settings import check_known, read_key, read_settings
+from hfseq.tasks.classifier_ladder.build import CLASSIFIERS
+from hfseq.tasks.ladder.build import LANGUAGE_MODELS
+
+LADDERS = {"language_models": LANGUAGE_MODELS, "classifiers": CLASSIFIERS}
 
 
 def main() -> None:
     """Run the recipe."""
-    # 1. Settings: the YAML file, then what the command line changes
-    settings = read_settings(LadderSettings)
+    # 1. Which ladder
+    asked = read_key("rungs", "of") or "language_models"
+    check_known(asked, LADDERS, "rungs.of", kind="ladder")
+    ladder = LADDERS[asked]
+
+    # 2. Settings: the YAML file, then what the command line changes
+    settings = read_settings(ladder.settings)
     folder = Path(settings.training["output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
 
-    # 2. Data
-    dataset = load_documents(settings.data)
+    # 3. Data
+    data = ladder.load(settings)
 
-    # 3. Tokens: the same for every rung
-    tokenizer = make_tokenizer(dataset, settings.tokenizer)
-    texts = {name: make_text(rows, tokenizer, settings.tokenizer) for name, rows in dataset.items()}
+    # 4. Tokens: the same for every rung
+    prepared = ladder.prepare(settings, data)
 
-    # 4. Count, then train, from rung to rung
+    # 5. Make and measure, from rung to rung
     rungs = []
-    for rung in train_rungs(settings, dataset, texts, tokenizer, folder):
+    for rung in ladder.climb(settings, prepared, folder):
         rungs.append(rung)
-        print(f"{rung.name}: {rung.metrics}\n    {rung.sample!r}", flush=True)
+        print(ladder.line(rung), flush=True)
 
-    # 5. Table and picture
-    save_ladder(rungs, folder, launch_command(sys.argv))
-    print(ladder_table(rungs))
+    # 6. Table
+    table = ladder.table(rungs)
+    save_ladder(rungs, table, folder, launch_command(sys.argv))
+    print(table)
+
+    # 7. Picture
     try:
-        plot_ladder(rungs, folder / "ladder.png")
+        ladder.plot(rungs, folder / "ladder.png")
     except ImportError as error:  # the ladder is worth its table without a picture
         print(f"no picture: {error}")
+
+    # 8. Use: each rung lies in a folder of its own
     print(f"table, picture and checkpoints in {folder}")
 
 

@@ -35,6 +35,7 @@ from hfseq.tasks.text_classification.build import (
     report_lines,
 )
 from hfseq.tasks.text_classification.compressing import compress
+from hfseq.tasks.text_classification.confusion import check_groups
 from hfseq.tasks.text_classification.settings import TextClassificationSettings
 from hfseq.tasks.text_classification.tuning import tune
 
@@ -52,6 +53,7 @@ def main() -> None:
         task = load(settings.data)
         split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, task.problem_type)
+        check_groups(settings.card.same_labels, task)
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
         # 3. Tokens

@@ -9,7 +9,7 @@ import pytest
 from transformers import LlamaConfig, TrainingArguments
 
 from hfseq.cards.checks import check_card
-from hfseq.settings import check_known, fields_of, known_fields, option, read_settings, save_settings
+from hfseq.settings import check_known, fields_of, known_fields, option, read_key, read_settings, save_settings
 from tests.rounds import for_each
 
 
@@ -49,6 +49,28 @@ class Recipe:
     model: dict[str, Any] = fields_of({"small": Small, "large": Large}, without=["dtype"])
     training: dict[str, Any] = fields_of(TrainingArguments)
     resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint"})
+
+
+@dataclass
+class Quick:
+    """Its own way to train."""
+
+    threads: int = 1
+    rate: float = 0.5
+
+
+@dataclass
+class Slow:
+    """The usual way to train."""
+
+    rate: float = 0.1
+    momentum: float = 0.9
+
+
+@dataclass
+class Trained:
+    model: dict[str, Any] = fields_of({"small": Small, "large": Large})
+    training: dict[str, Any] = fields_of({"": Slow, "small": Quick}, chosen_by="model")
 
 
 GOOD = """\
@@ -324,6 +346,44 @@ def test_saved_settings_read_back_equal(read, tmp_path, text):
     assert read_settings(Recipe, ["--config", str(tmp_path / "saved.yaml")]) == settings
 
 
+def test_a_section_may_have_the_keys_that_the_type_of_another_chooses(tmp_path, capsys):
+    path = tmp_path / "recipe.yaml"
+
+    def read(text: str, *overrides: str) -> Trained:
+        path.write_text(text, encoding="utf-8")
+        return read_settings(Trained, ["--config", str(path), *overrides])
+
+    small, large = "model: {type: small}\n", "model: {type: large}\n"
+    assert read(small + "training: {threads: 2, rate: 1}\n").training == {"threads": 2, "rate": 1.0}
+    assert read("training: {momentum: 0.5}\n" + large).training == {"momentum": 0.5}
+    assert read(large, "--training.threads=3", "--model.type=small").training == {"threads": 3}  # the last type counts
+    saved = read(small, "--training.threads=2")
+    save_settings(saved, path)
+    assert read_settings(Trained, ["--config", str(path)]) == saved
+    for text, override, message in (
+        (
+            large,
+            "--training.threads=3",
+            "--training.threads=3: training.threads goes with model.type: small. Allowed: ",
+        ),
+        (large, "--training.threads=3", "Allowed: rate, momentum."),
+        (small, "--training.momentum=1", "--training.momentum=1: unknown key 'momentum'. Allowed: threads, rate."),
+        (small, "--training.thread=1", "unknown key 'thread'; did you mean 'threads'? Allowed: threads, rate."),
+        (small, "--training.threads=x", 'training.threads is "x" but takes int'),
+        (small, "--training.type=small", "unknown key 'type'"),
+        ("training: {rate: 1}\n", "--training.rate=2", "section 'model' lacks type: one of small, large"),
+        ("model: {type: smal}\n", "--training.rate=2", "unknown model type 'smal'; did you mean 'small'?"),
+    ):
+        with pytest.raises(ValueError) as error:
+            read(text, override)
+        assert message in str(error.value)
+    with pytest.raises(SystemExit):
+        read_settings(Trained, ["--help"])
+    told = capsys.readouterr().out
+    for line in ("training: The usual way", "training (model.type: small): Its own way", "  threads: int = 1"):
+        assert line in told
+
+
 def test_a_flag_is_of_one_launch_and_not_saved(read, tmp_path):
     settings = read(GOOD, "--resume")
     save_settings(settings, tmp_path / "saved.yaml")
@@ -352,3 +412,19 @@ def test_a_field_that_is_neither_section_nor_flag_is_refused(tmp_path):
 
     with pytest.raises(TypeError, match="Odd.size is declared as .*fields_of"):
         read_settings(Odd, ["--config", "x.yaml"])
+
+
+def test_one_key_is_read_before_it_is_known_what_else_the_file_may_hold(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("model:\n  type: lstm\nunknown:\nlist: [1]\n", encoding="utf-8")
+    argv = ["--config", str(path), "--model.type=gru", "--resume"]
+    assert read_key("model", "type", argv) == "lstm"
+    for section, key in (("model", "size"), ("data", "type"), ("unknown", "type"), ("list", "type")):
+        assert read_key(section, key, argv) is None
+    for missing in ([], ["--config", str(tmp_path / "none.yaml")], ["--config", str(tmp_path)]):
+        assert read_key("model", "type", missing) is None
+    path.write_text("- 1\n", encoding="utf-8")
+    assert read_key("model", "type", argv) is None
+    path.write_text("a: [\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"settings.yaml"):
+        read_key("model", "type", argv)

@@ -1,8 +1,8 @@
 """The checks of a model card: words before the training, facts before the rendering, the text before it is written.
 
 What a person or the data wrote may hold any word ("call my nan"). Such facts are marked `FREE`, and a template shows
-them under "Examples", in a block of Python, in the line "Data" (`_data.md`) or as marks in code, `<label>`. Only the
-rest of a card is searched for values that are missing.
+them under "Examples" and "Confused labels", in a block of Python, in the line "Data" (`_data.md`) or as marks in code,
+`<label>`. Only the rest of a card is searched for values that are missing.
 """
 
 import math
@@ -26,7 +26,9 @@ _MISSING_VALUE = re.compile(r"(?<![\w.-])(?:None|NaN|nan|inf)(?![\w-]|\.\w)")
 _MACHINE_PATH = re.compile(r"(?<![\w.])(?:/(?:home|root|Users|tmp)/|[A-Z]:\\)\S*")
 _LINK = re.compile(r"\]\(([^)\s]*)\)")
 _ADDRESS = re.compile(r"https://[\w-]+(\.[\w-]+)+")
-_FREE_PARTS = re.compile(r"^## Examples\n.*?(?=^## |\Z)|^```python\n.*?^```$", re.DOTALL | re.MULTILINE)
+_FREE_PARTS = re.compile(
+    r"^## (?:Examples|Confused labels)\n.*?(?=^## |\Z)|^```python\n.*?^```$", re.DOTALL | re.MULTILINE
+)
 _CODE = re.compile(r"^```\w*\n.*?^```$", re.DOTALL | re.MULTILINE)
 _VALUES = re.compile(r"^(?:- \*\*(?!Data:)[\w ]+:\*\* .*|\| [^|]+ \| [^|]+ \|)$", re.MULTILINE)
 _MARK = re.compile(r"`<[^`]*>`")
@@ -62,7 +64,7 @@ def check_facts(facts: Facts) -> None:
 def check_card(text: str) -> None:
     """Refuse a card that a reader could not use, and name every defect.
 
-    The sentences asked, the labels and the rows under "Examples" may hold any words.
+    The sentences asked, the labels and the rows under "Examples" and "Confused labels" may hold any words.
     """
     parts = re.match(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
     if parts is None:

@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,19 @@ def seconds_for(pipe: Pipeline, inputs: str | list[str], **options: Any) -> floa
     return time.perf_counter() - start
 
 
+def median_ms(answer: Callable[[str], Any], texts: Sequence[str]) -> float:
+    """Time a function of one text on one CPU thread: the median call in milliseconds, after a few to warm up."""
+    if not texts:
+        raise ValueError("speed is measured with texts; it got none.")
+    seconds = []
+    with one_thread():
+        for index in range(_WARM_UP_CALLS + _TIMED_CALLS):
+            start = time.perf_counter()
+            answer(texts[index % len(texts)])
+            seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds[_WARM_UP_CALLS:])
+
+
 def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) -> SpeedFacts:
     """Time a pipeline on one CPU thread: the median call with one text, and the median pass in batches.
 
@@ -99,15 +112,12 @@ def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) ->
     """
     if pipe.device.type != "cpu":
         raise ValueError(f"the card tells the speed of one CPU core, but the pipeline is on {pipe.device}; move it.")
-    if not texts:
-        raise ValueError("measure_speed needs texts to time; it got none.")
     rows = list(texts)
-    turns = [rows[index % len(rows)] for index in range(_WARM_UP_CALLS + _TIMED_CALLS)]
+    ms_per_text = median_ms(lambda text: pipe(text, batch_size=1), rows)
     with one_thread():
-        calls = [seconds_for(pipe, text, batch_size=1) for text in turns][_WARM_UP_CALLS:]
         passes = [seconds_for(pipe, rows, batch_size=batch_size) for _ in range(_TIMED_PASSES)]
     return SpeedFacts(
-        ms_per_text=1000 * statistics.median(calls),
+        ms_per_text=ms_per_text,
         texts_per_second=len(rows) / statistics.median(passes),
         batch_size=batch_size,
     )

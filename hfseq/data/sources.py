@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
 from ..models.packed_files import check_plain, not_in_encoding, reading
@@ -27,6 +27,7 @@ FORMATS: Formats = {
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
 }
+_TEXT = ".txt"  # a format that says nothing of what is inside
 _DEEPEST = 100  # lists and objects of JSON inside each other; no table needs as many
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
@@ -95,14 +96,15 @@ def read_splits(
 ) -> dict[str, Dataset]:
     """Read every split of the source, with the columns that it has.
 
-    In a folder a file is a split if it has a usual name or one of `names`; `read_other` reads files of other formats.
+    In a folder a file is a split if it has a usual name or one of `names`. `read_other` reads files of other formats,
+    and in a folder the .txt files of a split that has no others.
     Of a Hub dataset `streaming` downloads nothing before it is read; its splits are then `IterableDataset`s.
     """
     path = source.path
     if path is None:
         return load_embedded(seed=source.seed) if source.name == "embedded" else _read_hub(source, streaming)
     if isinstance(path, str) and existing_path(path).is_dir():
-        return _read_folder(existing_path(path), names, formats)
+        return _read_folder(existing_path(path), names, formats, read_other)
     named = {"train": path} if isinstance(path, str) else path
     files = {split: existing_path(file) for split, file in named.items()}
     return {
@@ -135,7 +137,9 @@ def _read_hub(source: SourceSettings, streaming: bool) -> dict[str, Dataset]:
         raise ValueError(f"{where}, data.config={source.config!r}: {error}") from error
 
 
-def _read_folder(folder: Path, names: Iterable[str], formats: Formats) -> dict[str, Dataset]:
+def _read_folder(
+    folder: Path, names: Iterable[str], formats: Formats, read_other: ReadFile | None
+) -> dict[str, Dataset]:
     """Read what `save_to_disk` wrote, or files that are named by their splits, as in a clone of a Hub dataset."""
     where = f"data.path={str(folder)!r}"
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
@@ -145,16 +149,25 @@ def _read_folder(folder: Path, names: Iterable[str], formats: Formats) -> dict[s
             raise ValueError(f"{where} holds a saved split without rows; save it without.") from error
         return saved if isinstance(saved, DatasetDict) else {"train": saved}
     wanted = {*names, *sum(_SPLIT_NAMES.values(), [])}
+    files = _files_of_splits(folder, wanted, formats)
+    others = {} if read_other is None else _files_of_splits(folder, wanted - set(files), [_TEXT])
+    if not files and not others:
+        held = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
+        trains = " ".join(f"train{suffix}" for suffix in (*formats, *([_TEXT] if read_other else [])))
+        raise ValueError(f"{where} holds no train file ({trains}) and no saved dataset; it holds {held}.")
+    found = {split: _read_files(parts, formats) for split, parts in files.items()}
+    if read_other is not None:
+        found |= {split: concatenate_datasets([read_other(part) for part in parts]) for split, parts in others.items()}
+    return found
+
+
+def _files_of_splits(folder: Path, wanted: Iterable[str], suffixes: Iterable[str]) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     for file in sorted([*folder.glob("*"), *folder.glob("data/*")]):
         match = _SPLIT_FILE.fullmatch(file.name)
-        if match is not None and match["split"] in wanted and match["suffix"] in formats:
+        if match is not None and match["split"] in wanted and match["suffix"] in suffixes:
             files.setdefault(match["split"], []).append(file)
-    if not files:
-        held = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
-        trains = " ".join(f"train{suffix}" for suffix in formats)
-        raise ValueError(f"{where} holds no train file ({trains}) and no saved dataset; it holds {held}.")
-    return {split: _read_files(parts, formats) for split, parts in files.items()}
+    return files
 
 
 def _read_files(files: list[Path], formats: Formats) -> Dataset:

@@ -2,16 +2,19 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..settings import check_known, option
+from ..tokenization.kinds import ids_are_bytes
+from .label_files import LabelFiles
 from .sources import SplitSettings, column_values, cut_splits, load_splits, take_columns
 
 logger = logging.getLogger(__name__)
@@ -53,10 +56,17 @@ class TextTask:
 
 def load_text_dataset(settings: DataSettings) -> TextTask:
     """Load texts and labels, check every row, and cut a validation split where there is none."""
-    dataset = DatasetDict({split: _texts(rows, split, settings) for split, rows in load_splits(settings).items()})
-    task = _with_labels(dataset, settings)
+    files = LabelFiles()
+    task = labelled_texts(files.settled(load_splits(settings, read_other=files.read)), settings)
     cut_splits(task.dataset, settings, settings.max_rows)
     return task
+
+
+def labelled_texts(splits: Mapping[str, Dataset], settings: DataSettings) -> TextTask:
+    """Check every row of these splits, and tell what the labels are."""
+    return _with_labels(
+        DatasetDict({split: _texts(rows, split, settings) for split, rows in splits.items()}), settings
+    )
 
 
 def _texts(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
@@ -69,8 +79,47 @@ def _texts(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
 
 def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
     """Turn `text` into `input_ids`, at most `max_length` with the special tokens, and `length`; the rest stays."""
+    if ids_are_bytes(tokenizer):
+        return _as_bytes(dataset, cast(PreTrainedTokenizerFast, tokenizer), max_length)
     options = {"tokenizer": tokenizer, "max_length": max_length}
     return dataset.map(_tokenize, batched=True, fn_kwargs=options, remove_columns=["text"], desc="Tokenizing")
+
+
+def _as_bytes(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int | None) -> Dataset:
+    """Do the same for the kind `byte`, whose ids Arrow has already."""
+    texts, starts = text_bytes(dataset, tokenizer.backend_tokenizer.normalizer)
+    ids: Any = pa.LargeListArray.from_arrays(pa.array(starts), pa.array(texts))
+    if max_length is not None:
+        ids = pc.list_slice(ids, 0, max_length)
+    dataset = dataset.add_column("input_ids", ids).add_column("length", pc.list_value_length(ids).cast(pa.int64()))
+    return dataset.remove_columns("text")
+
+
+def text_bytes(dataset: Dataset, normalizer: Any | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bytes of the column `text` end to end, uint8, and where each text begins.
+
+    Args:
+        dataset: Has the column.
+        normalizer: That of the tokenizer, such as lower-casing.
+    """
+    column = column_values(dataset, "text")
+    if normalizer is not None:
+        spelt = [normalizer.normalize_str(text) for text in column.to_pylist()]
+        column = pa.chunked_array([spelt], pa.large_string())
+    column = pc.cast(column, pa.large_binary())
+    lengths = pc.binary_length(column).to_numpy().astype(np.int64)
+    # Arrow holds the texts as we need them, one behind the other.
+    parts = [_bytes_of(chunk) for chunk in column.chunks]
+    texts = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.uint8), *parts])
+    return texts, np.concatenate([[0], np.cumsum(lengths)])
+
+
+def _bytes_of(chunk: pa.Array) -> np.ndarray:
+    _, offsets, values = chunk.buffers()
+    if not len(chunk) or values is None:
+        return np.zeros(0, dtype=np.uint8)
+    ends = np.frombuffer(offsets, dtype=np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return np.frombuffer(values, dtype=np.uint8)[ends[0] : ends[-1]]
 
 
 def _tokenize(

@@ -25,7 +25,7 @@ from .sections import CardSettings, HubSettings, TokenizerSettings, resume_flag
 
 logger = logging.get_logger(__name__)
 
-UNCUT, _USUAL_LENGTH = 1_000_000, 128  # tokens
+UNCUT, USUAL_LENGTH = 1_000_000, 128  # tokens
 NO_LIMIT = "take model.position_embedding_type=rotary or sinusoidal, which have no such limit"
 
 
@@ -52,7 +52,7 @@ class TextSettings:
         self.card.check_metrics(SCORES)
         if self.tokenizer.max_length is None:
             is_bag = cast(Any, self).model["type"] == "bag"
-            self.tokenizer.max_length = UNCUT if is_bag else _USUAL_LENGTH
+            self.tokenizer.max_length = UNCUT if is_bag else USUAL_LENGTH
 
 
 def most_tokens(model: Mapping[str, Any]) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerBase
 
 from .texts import batches
 
@@ -58,6 +59,11 @@ def bytes_alone(normalizer: _Normalizer) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
+
+
+def ids_are_bytes(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Tell whether a tokenizer is of the kind `byte`."""
+    return len(tokenizer) == 257 and tokenizer.pad_token_id == 256 and tokenizer.convert_ids_to_tokens(0) == chr(0x100)
 
 
 def word_splitter(split: Split) -> pre_tokenizers.PreTokenizer:

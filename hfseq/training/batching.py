@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
+
+from ..data.sources import column_values
 
 STRATEGIES = ("random", "sequential", "group_by_length")
 
@@ -26,7 +29,7 @@ def row_lengths(dataset: Dataset, length_column: str = "length") -> np.ndarray:
     """Count the tokens of each row, (rows,), or read the column of lengths where there is one."""
     if length_column in dataset.column_names:
         return np.asarray(dataset[length_column][:])  # [:] reads the column at once, not row by row
-    return np.fromiter((len(ids) for ids in dataset["input_ids"][:]), dtype=np.int64, count=len(dataset))
+    return pc.list_value_length(column_values(dataset, "input_ids")).to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -143,18 +146,23 @@ class UpdateSampler(Sampler[list[int]]):
         return updates
 
     def _cuts(self, lengths: np.ndarray) -> list[tuple[int, int]]:
-        # With a token budget the lengths are sorted, so that the cuts are the same in every epoch.
-        starts, longest = [0], 0
-        for row, length in enumerate(lengths.tolist()):
-            rows = row - starts[-1]
-            longest = max(longest, length)
-            budget = self.tokens_per_update
-            over_budget = budget is not None and rows >= len(self.shares) and (rows + 1) * longest > budget
-            if rows == self.rows_per_update or over_budget:
-                starts.append(row)
-                longest = length
+        starts = self._starts(lengths)
         if len(starts) > 1 and len(lengths) - starts[-1] < self.smallest_update:
             starts.pop()
             if self.tokens_per_update is not None and len(lengths) - starts[-1] >= 2 * len(self.shares):
                 starts.append(len(lengths) - len(self.shares))  # joined, all would be padded to the longest rows
         return list(zip(starts, [*starts[1:], len(lengths)], strict=True))
+
+    def _starts(self, lengths: np.ndarray) -> list[int]:
+        budget = self.tokens_per_update
+        if budget is None:
+            return [0, *range(self.rows_per_update, len(lengths), self.rows_per_update)]
+        # With a token budget the lengths are sorted, so that the cuts are the same in every epoch.
+        starts, longest = [0], 0
+        for row, length in enumerate(lengths.tolist()):
+            rows = row - starts[-1]
+            longest = max(longest, length)
+            if rows == self.rows_per_update or (rows >= len(self.shares) and (rows + 1) * longest > budget):
+                starts.append(row)
+                longest = length
+        return starts

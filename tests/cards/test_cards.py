@@ -276,7 +276,11 @@ def test_facts_survive_json(tmp_path):
     facts.save(tmp_path / "facts.json")
     assert CardFacts.load(tmp_path / "facts.json") == facts
     saved, golden = (json.loads(path.read_text("utf-8")) for path in (tmp_path / "facts.json", PATH))
-    assert saved == golden | {"kind": "classifier"}  # the golden facts are older than the kinds
+    assert saved.pop("kind") == "classifier"
+    # The golden facts are older than what later cards say as well: they have nothing of it.
+    younger = [value for name, value in saved.items() if name not in golden]
+    assert not any(younger) and saved["architecture"].pop("features") is None
+    assert {name: value for name, value in saved.items() if name in golden} == golden
 
 
 def test_a_whole_number_is_a_number(tmp_path):

@@ -88,7 +88,8 @@ class Case:
     @property
     def traits(self) -> set[str]:
         """What the model has that some promises are about: see `contract.CHECKS`."""
-        traits = {"body", "loss", "head", "classifier", "several labels", "layers", "cache", "recurrence"}
+        traits = {"body", "loss", "head", "classifier", "several labels"}
+        traits |= {"layers", "cache", "reads on", "recurrence"}
         return traits | {"weights", "embeddings"}
 
     @property
@@ -190,7 +191,8 @@ class TaggerCase(Case):
 
     @property
     def traits(self) -> set[str]:
-        return {"body", "loss", "head", "tokens", "tagger", "layers", "cache", "recurrence", "weights", "embeddings"}
+        traits = {"body", "loss", "head", "tokens", "tagger", "layers", "cache", "reads on", "recurrence"}
+        return traits | {"weights", "embeddings"}
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         return ids % 3
@@ -231,8 +233,8 @@ class LanguageModelCase(TaggerCase):
 
     @property
     def traits(self) -> set[str]:
-        traits = {"body", "loss", "head", "tokens", "language model", "state", "layers", "cache", "recurrence"}
-        return traits | {"weights", "embeddings"}
+        traits = {"body", "loss", "head", "tokens", "language model", "state", "layers", "cache", "reads on"}
+        return traits | {"recurrence", "weights", "embeddings"}
 
     def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
         """With biases, so that a state does not stay zero over padding that is read."""

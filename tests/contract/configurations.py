@@ -44,6 +44,7 @@ BAGS = {
     "characters-tfidf": {"shortest_ngram": 2, "longest_ngram": 3, "word_ngrams": 3, "weighting": "tfidf"},
     "hierarchical": {"hierarchical_softmax": True, "weighting": "count"},
     "kept": {"num_kept_buckets": 20},
+    "quantized": {"num_kept_buckets": 20, "row_codes": 3, "norm_codes": True},
 }
 ROWS = [(name, task) for name, family in FAMILIES.items() for task in family.heads]
 RECURRENT = ("rnn", "lstm", "gru", "custom")
@@ -86,6 +87,15 @@ CASES |= {
         {"norm_position": "post", "position_embedding_type": "rotary", "tie_word_embeddings": False},
     ),
 }
+WINDOWS = {
+    "plain": {},
+    "deep-lopsided": {
+        **{"num_hidden_layers": 2, "left": 3, "right": 0, "hidden_act": "relu"},
+        **{"pooling": "attention", "embedding_dropout": 0.1},
+    },
+}
+for task in FAMILIES["window"].heads:
+    CASES |= {f"window-{task}-{label}": ("window", task, options) for label, options in WINDOWS.items()}
 CASES |= {
     "hmm-tagger-viterbi": ("hmm", "token-classification", {}),
     "hmm-tagger-posterior": ("hmm", "token-classification", {"decoding": "posterior"}),

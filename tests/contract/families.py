@@ -17,7 +17,7 @@ from transformers import (
 from hfseq.models.words.ascending import unpack
 from hfseq.registry import Family
 from hfseq.tokenization import vocabulary_tokenizer
-from tests.contract.cases import WORDS, Case, LanguageModelCase, TaggerCase, texts, tokenizer
+from tests.contract.cases import VOCABULARY, WORDS, Case, LanguageModelCase, TaggerCase, texts, tokenizer
 from tests.devices import DEVICE
 
 
@@ -104,7 +104,7 @@ class BagCase(Case):
         "weighting": ["bm25"],
         "num_kept_buckets": [51, -1],
         "row_codes": [7],
-        "norm_codes": [True],
+        "norm_codes": ["yes"],
         "num_words": [3],
         "pad_token_id": [14, -1],
         "problem_type": ["ranking"],
@@ -132,8 +132,13 @@ class BagCase(Case):
     def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
         """Before training the labels' vectors are 0, and no gradient reaches the rows; and a word has its n-grams."""
         nn.init.normal_(model.classifier.weight, std=0.5)
-        if not model.config.row_codes:
-            nn.init.normal_(model.model.inputs.weight, std=0.5)
+        rows = model.model.inputs
+        if model.config.row_codes:
+            rows.codes.copy_(torch.arange(rows.codes.numel()).view_as(rows.codes) % 256)
+            rows.norm_codes.copy_(torch.arange(len(rows.norm_codes)) % 256)
+            rows.norm_centroids.copy_(torch.linspace(1, 3, len(rows.norm_centroids)))
+        else:
+            nn.init.normal_(rows.weight, std=0.5)
         tables = dict(model.model.named_buffers(recurse=False))
         if "ngrams" in tables:
             model.model.ngram_starts.fill(torch.arange(self.vocab_size + 1) * 3)
@@ -147,8 +152,10 @@ class BagCase(Case):
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         if name == "model.inputs.weight":
             return 0.05 < tensor.std().item() < 0.2 and tensor.abs().max().item() <= 1 / 6
-        if name in ("model.row_weights", "label_counts"):
+        if name in ("model.row_weights", "label_counts", "model.inputs.norm_centroids"):
             return bool((tensor == 1).all())
+        if name == "model.inputs.centroids":
+            return 0.8 < tensor.std().item() < 1.2
         if name.endswith(".bits"):
             listed = self.model().get_submodule(name.removesuffix(".bits"))
             found = unpack(tensor.cpu().numpy(), listed.count, listed.limit).tolist()
@@ -315,6 +322,37 @@ class MaskedLanguageCase(TransformerCase, TaggerCase):
         return rows.add_column("labels", rows["input_ids"][:])
 
 
+class WindowCase:
+    """What a window network has differently: no state, and a text before and behind a word instead of a direction."""
+
+    no_dropout: ClassVar[dict[str, float]] = Case.no_dropout
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12],
+        "embedding_size": [0, "64"],
+        "num_hidden_layers": [0, 10**6],
+        "left": [-1, 10**4, 1.5, True],
+        "right": [-1, "2"],
+        "hidden_act": ["sigmoid", None],
+        "hidden_dropout": [1.5, "0.1"],
+        "pooling": ["first"],
+        "bidirectional": [True],
+        "pad_token_id": [len(VOCABULARY)],
+        "problem_type": ["ranking"],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return super().traits - {"cache", "reads on", "recurrence"}
+
+
+class WindowClassifierCase(WindowCase, Case):
+    """A label for a text, from the maximum over its windows."""
+
+
+class WindowTaggerCase(WindowCase, TaggerCase):
+    """A label for a word, from the words around it."""
+
+
 class Seq2SeqCase(TransformerLanguageCase):
     """A text from a text: here, its copy."""
 
@@ -344,6 +382,8 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("hmm", "token-classification"): HiddenMarkovTaggerCase,
     ("hmm", "text-generation"): HiddenMarkovLanguageCase,
     ("ngram", "text-generation"): NGramCase,
+    ("window", "text-classification"): WindowClassifierCase,
+    ("window", "token-classification"): WindowTaggerCase,
     ("transformer", "text-classification"): TransformerClassifierCase,
     ("transformer", "token-classification"): TransformerTaggerCase,
     ("transformer", "text-generation"): TransformerLanguageCase,

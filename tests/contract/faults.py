@@ -7,7 +7,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, PreTrain
 from transformers.cache_utils import DynamicLayer
 
 from hfseq import FAMILIES
-from hfseq.models import base, calls, configs
+from hfseq.models import base, calls, configs, token_order
 from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import classification as heads
 from hfseq.models.recurrent import backbone as recurrence
@@ -21,7 +21,7 @@ from tests.contract.promises import padding, platform, reading_on, refusals, sav
 
 def padded_loop_over_everything(layer, hidden_states, order, cache=None):
     """The usual padded bidirectional layer: the backward direction runs over the padding first."""
-    everything = loop.TokenOrder(*hidden_states.shape[:2], None)
+    everything = token_order.TokenOrder(*hidden_states.shape[:2], None)
     directions = layer.forward_loop, layer.backward_loop
     return torch.cat([direction(hidden_states, everything)[0] for direction in directions], dim=-1)
 
@@ -114,7 +114,7 @@ original_bag = bag.BagModel.forward
 original_mean = bag.BagModel.mean
 original_lookup = word2vec.Word2VecModel.forward
 original_loss = heads.sequence_loss
-original_order = loop.TokenOrder.__init__
+original_order = token_order.TokenOrder.__init__
 original_loop = loop.RecurrentLoop.forward
 original_plain_load = PreTrainedModel.from_pretrained.__func__
 original_load = base.SequencePreTrainedModel.from_pretrained.__func__
@@ -157,7 +157,7 @@ FAULTS = {
     platform.feature_pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
     platform.pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
     platform.tagging_pipeline_answers_any_text: (recurrence.RecurrentLayer, "forward", padded_loop_over_everything),
-    platform.generation_pipeline_answers_any_text: (loop.TokenOrder, "__init__", blind_to_padding),
+    platform.generation_pipeline_answers_any_text: (token_order.TokenOrder, "__init__", blind_to_padding),
     platform.fill_mask_pipeline_answers_any_text: (transformer, "create_bidirectional_mask", look_everywhere),
     padding.padded_sources_change_no_target: (transformer, "create_bidirectional_mask", look_everywhere),
     saving.saving_writes_weights_and_no_code: (

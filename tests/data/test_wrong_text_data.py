@@ -99,8 +99,8 @@ def test_rows_without_labels_can_be_left_out(load):
 @for_each(
     ("files", "message"),
     [
-        ({"train.txt": "a"}, "holds no train file (train.parquet train.csv train.tsv train.json train.jsonl)"),
-        ({"train.txt": "a"}, "and no saved dataset; it holds train.txt."),
+        ({"train.doc": "a"}, "no train file (train.parquet train.csv train.tsv train.json train.jsonl train.txt)"),
+        ({"train.doc": "a"}, "and no saved dataset; it holds train.doc."),
         ({}, "it holds nothing."),
         ({"train.csv": ""}, "train.csv cannot be read as csv; is it empty or torn? No columns to parse"),
         ({"train.csv": "text,label\n"}, "train.csv cannot be read as csv; is it empty or torn?"),

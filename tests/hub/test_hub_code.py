@@ -40,6 +40,7 @@ else:
 PARTS = {
     "transformer": {"attention.py", "layers.py", "fused.py"},
     "bag": {"bag_config.py", "bag_ngrams.py", "bag_tables.py", "fused_words.py", "tables.py"},
+    "window": {"token_order.py"},
 }
 
 
@@ -53,7 +54,7 @@ def test_code_travels_and_runs_where_hfseq_is_not(hub, api, repo_id, checkpoint,
     }
     for name, model in models.items():
         files = push(model, f"{repo_id}-{name}", tokenizer=make_tokenizer(), card=CARD, with_code=True).files
-        parts = PARTS.get(name, {"cells.py", "loop.py", "fused.py"})
+        parts = PARTS.get(name, {"cells.py", "loop.py", "fused.py", "token_order.py"})
         assert (
             {f"{name}.py", "base.py", "artifacts.py", *parts} <= set(files) == remote_files(api, f"{repo_id}-{name}")
         )

@@ -21,6 +21,7 @@ from tests.training import trainers
 from tests.training.streams import stream_trainers
 from tests.training.streams.stream_trainers import distance, small_masked_model, small_model, text
 from tests.training.test_fine_tuning import Watch, deep_model
+from tests.training.words import bags
 from tests.training.words import test_word_training as words
 
 FINE_TUNING = {
@@ -154,7 +155,34 @@ def train_words(folder):
         model.save_pretrained(folder / "words")
 
 
+# BagTrainer
+
+
+def test_two_processes_train_one_bag(launched):
+    bag = AutoModelForSequenceClassification.from_pretrained(launched / "bag")
+    rows = bags.learnable(500, seed=1)
+    found = bag(input_ids=torch.tensor(rows["input_ids"][:])).logits.argmax(-1)
+    assert float((found == torch.tensor(rows["labels"][:])).float().mean()) > 0.95
+    new = bags.new_model()
+    assert not torch.equal(bag.model.row_weights, torch.ones(new.config.num_rows))
+
+
+def train_bags(folder):
+    # Made apart, with other weights: what the first process has counts.
+    model = bags.new_model(seed=torch.distributed.get_rank(), weighting="tfidf")
+    held_out = bags.learnable(100, seed=1)
+    trainer = bags.make_trainer(
+        folder / "bags", model=model, num_processes=2, num_train_epochs=5, eval_dataset=held_out, eval_strategy="epoch"
+    )
+    trainer.train()
+    for parameter in (*model.parameters(), model.model.row_weights):
+        weights = [None, None]
+        torch.distributed.all_gather_object(weights, parameter.detach())
+        assert torch.equal(*weights)
+    trainer.save_model(folder / "bag")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for train in (fine_tune, train_streams, resume_from_torn_checkpoints, train_words):
+    for train in (fine_tune, train_streams, resume_from_torn_checkpoints, train_words, train_bags):
         train(Path(sys.argv[1]))

@@ -29,7 +29,8 @@ from .sequence import DTYPES, Blocks, Gradients, Kept, Plan, Products, input_gra
 
 if TYPE_CHECKING:
     from ...models.recurrent.cells import Cell
-    from ...models.recurrent.loop import Packing, Weights
+    from ...models.recurrent.loop import Weights
+    from ...models.token_order import Packing
 
 INTERFACE = 1  # as in models/fused.py
 

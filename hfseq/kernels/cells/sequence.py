@@ -23,7 +23,8 @@ from .products import MANY_ROWS
 
 if TYPE_CHECKING:
     from ...models.recurrent.cells import Cell
-    from ...models.recurrent.loop import Packing, Weights
+    from ...models.recurrent.loop import Weights
+    from ...models.token_order import Packing
 
 INTERFACE = 1  # as in models/fused.py
 

@@ -1,9 +1,9 @@
 """Bags of words and n-grams on a CPU: the loop of `bag_loops.py` for one width, and the memory it works in."""
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -69,19 +69,46 @@ class Paths(NamedTuple):
 
 
 @cache
-def compiled_loop(dimension: int, loss: int) -> Callable[..., Any]:
-    """Return the loop for one width and loss; compiled at its first call, then kept on disk."""
+def loops(dimension: int, loss: int) -> ModuleType:
+    """Import the loops for one width and loss; each is compiled at its first call, then kept on disk."""
     text = _LOOPS.read_text(encoding="utf-8")
     assert text.count(_CONSTANTS) == 1
     names, _ = _CONSTANTS.split(" = ")
-    return import_source(text.replace(_CONSTANTS, f"{names} = {dimension}, {loss}"), rows).train_texts
+    return import_source(text.replace(_CONSTANTS, f"{names} = {dimension}, {loss}"), rows)
+
+
+def frequencies(
+    numbers: np.ndarray,
+    text_starts: np.ndarray,
+    tables: FeatureTables,
+    dimension: int,
+    most_features: int,
+    *,
+    rows: int,
+    once_a_text: bool,
+) -> np.ndarray:
+    """Count how often each row occurs in all texts, or in how many texts it does.
+
+    Args:
+        numbers: int32, words of all texts, end to end.
+        text_starts: int64, where each text begins.
+        tables: What lists the features of a text.
+        dimension: Width of a row, which the loops are made for.
+        most_features: Of any text.
+        rows: How many there are.
+        once_a_text: Whether a row counts once in a text.
+    """
+    found, last = np.zeros(rows, dtype=np.int64), np.full(rows if once_a_text else 0, -1, dtype=np.int64)
+    scratch = np.zeros(most_features + 1, dtype=np.int64), np.zeros(most_features + 1, dtype=np.float32)
+    loops(dimension, LOSSES["softmax"]).count_features((numbers, text_starts), tables, found, last, scratch)
+    return found
 
 
 class BagLoop:
     """A compiled loop with the scratch memory of one thread."""
 
     def __init__(self, *, dimension: int, loss: str, most_features: int, most_scores: int) -> None:
-        self.compiled = compiled_loop(dimension, LOSSES[loss])
+        self.compiled = loops(dimension, LOSSES[loss]).train_texts
         self.scratch = (
             np.zeros((2, most_features + 1), dtype=np.int64),
             np.zeros((2, most_features + 1), dtype=np.float32),

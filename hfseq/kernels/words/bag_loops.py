@@ -208,3 +208,18 @@ def path_node(text, targets, paths, index):
     if LOSS != PATHS:
         return np.int64(index)
     return np.int64(paths[1][paths[0][targets[1][targets[0][text]]] + index])
+
+
+@njit(**FLAGS, cache=True)
+def count_features(corpus, tables, found, last, scratch):
+    """Count the features of all texts; with `last`, (rows,), each once a text: it holds the last text that had it."""
+    sources, weights = scratch
+    for text in range(corpus[1].shape[0] - 1):
+        count = list_features(text, corpus, tables, np.int64(0), sources, weights)
+        for index in range(count):
+            row = sources[index] // ROW
+            if last.shape[0] > 0:
+                if last[row] == text:
+                    continue
+                last[row] = text
+            found[row] += 1

@@ -22,8 +22,9 @@ from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_
 from ..calls import CACHE_NAMES, BaseModelOutputWithPast, model_call, with_cache
 from ..configs import SequenceConfig, bounded, probability
 from ..heads.causal_lm import check_output_weights
+from ..token_order import TokenOrder
 from .cells import Cell
-from .loop import RecurrentLoop, TokenOrder
+from .loop import RecurrentLoop
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 
 

@@ -14,10 +14,9 @@ empty rows are all the same, and the state reached is the one after each row's l
 Shapes: B batch, T time, I input, H hidden, n real tokens, G gates of which S are split, P vectors.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property, partial
-from itertools import accumulate
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -25,6 +24,7 @@ from torch import nn
 from transformers import initialization as init
 
 from ..base import is_loaded
+from ..token_order import Packing, TokenOrder
 from .cells import Cell
 from .fused import gpu_kernels_for, is_avx512, kernels_for, product_dtype
 from .state import States
@@ -48,164 +48,8 @@ class Weights(NamedTuple):
     params: torch.Tensor | None
 
 
-class Packing:
-    """A ragged batch step by step: rows sorted by length, each step holding the rows that are still alive.
-
-    rows  a b c        steps  a1 b1 c1 | a2 b2 | a3        sizes  3 2 1        n = 6
-
-    Args:
-        lengths: (B) real tokens of each row, longest first.
-
-    Attributes:
-        sizes: For each step, how many rows are alive; they are the first ones.
-        first: How many rows have a token at all.
-        offsets: For each step, where it begins among the n tokens.
-        before: For each step, where the states it starts from begin, in a trace that has `first` initial states first.
-    """
-
-    def __init__(self, lengths: Sequence[int]) -> None:
-        longest, batch = (lengths[0] if lengths else 0), len(lengths)
-        self.sizes, alive = [], batch
-        for step in range(longest):
-            while lengths[alive - 1] <= step:
-                alive -= 1
-            self.sizes.append(alive)
-        self.lengths = lengths
-        self.first = self.sizes[0] if self.sizes else 0
-        self.offsets = list(accumulate(self.sizes, initial=0))[:-1]
-        self.before = [0, *(self.first + offset for offset in self.offsets)][:longest]
-        # Batches of one length need no look-up of places.
-        self.even = longest > 0 and lengths[-1] == longest
-
-    def previous(self, trace: torch.Tensor) -> torch.Tensor:
-        """Return the (n, H) states before each step, from a trace (first + n, H) that has the initial ones first."""
-        if self.even:
-            return trace[: len(trace) - self.first]
-        return trace.index_select(0, self._previous.to(trace.device))
-
-    @cached_property
-    def _previous(self) -> torch.Tensor:
-        steps = zip(self.before, self.sizes, strict=True)
-        return torch.tensor(
-            [place for start, size in steps for place in range(start, start + size)], dtype=torch.long, device="cpu"
-        )
-
-    def reached(self, trace: torch.Tensor, initial: torch.Tensor) -> torch.Tensor:
-        """Return the states (states, B, H) after each row's last token; of a row without one, the initial ones."""
-        if self.even:
-            return trace[:, len(trace[0]) - self.first :].clone()
-        states = initial.clone()
-        states[:, : self.first] = trace.index_select(1, self._last.to(trace.device))
-        return states
-
-    @cached_property
-    def _last(self) -> torch.Tensor:
-        places = [self.first + self.offsets[length - 1] + row for row, length in enumerate(self.lengths[: self.first])]
-        return torch.tensor(places, dtype=torch.long, device="cpu")
-
-
 Engine: TypeAlias = Callable[[Packing, torch.Tensor, torch.Tensor, Weights], tuple[torch.Tensor, torch.Tensor]]
 """(packing, inputs (n, I), states (states, B, H), weights) -> outputs (n, H) and the states reached."""
-
-
-class TokenOrder:
-    """Where each direction finds the real tokens of a batch; made once a batch, for all its layers.
-
-    Args:
-        batch: B.
-        steps: T.
-        attention_mask: (B, T); None: every token is real.
-    """
-
-    def __init__(self, batch: int, steps: int, attention_mask: torch.Tensor | None) -> None:
-        self.batch, self.steps = batch, steps
-        self._mask = attention_mask
-
-    @cached_property
-    def real(self) -> torch.Tensor | None:
-        """(B, T) where the real tokens are; None: everywhere."""
-        return None if self._mask is None else self._mask.bool()
-
-    @cached_property
-    def one_step(self) -> bool:
-        """Whether this is one real token a row: a step of generation."""
-        return self.steps == 1 and (self._mask is None or bool(self._mask.all()))
-
-    @cached_property
-    def lengths(self) -> torch.Tensor:
-        """(B) real tokens."""
-        assert self.real is not None
-        return self.real.sum(1)
-
-    @cached_property
-    def _rows(self) -> torch.Tensor:
-        """(B) rows, longest first."""
-        return torch.argsort(self.lengths, descending=True, stable=True)
-
-    @cached_property
-    def packing(self) -> Packing:
-        """The batch step by step."""
-        if self.real is None:
-            return Packing([self.steps] * self.batch)
-        return Packing(self.lengths[self._rows].tolist())
-
-    @cached_property
-    def forward(self) -> torch.Tensor:
-        """(B, T): row b meets position forward[b, k] at step k; the padding comes last."""
-        assert self.real is not None
-        real = self.real.long()
-        # Counted, not sorted: ONNX has no stable sort.
-        padded = self.lengths[:, None] + (1 - real).cumsum(1) - 1
-        rank = torch.where(self.real, real.cumsum(1) - 1, padded)
-        step = torch.arange(self.steps, device=rank.device).expand_as(rank)
-        return torch.empty_like(rank).scatter(1, rank, step)
-
-    @cached_property
-    def backward(self) -> torch.Tensor:
-        """(B, T): the same real tokens reversed, then the padding."""
-        step = torch.arange(self.steps, device=self.forward.device).expand_as(self.forward)
-        lengths = self.lengths[:, None]
-        return self.forward.gather(1, torch.where(step < lengths, lengths - 1 - step, step))
-
-    @cached_property
-    def _forward_places(self) -> torch.Tensor:
-        return self._packed_places(self.forward)
-
-    @cached_property
-    def _backward_places(self) -> torch.Tensor:
-        return self._packed_places(self.backward)
-
-    def _packed_places(self, order: torch.Tensor) -> torch.Tensor:
-        """Return the (n) places b T + t of the real tokens, step by step in this order."""
-        rows = self._rows
-        alive = torch.arange(self.steps, device=rows.device)[:, None] < self.lengths[rows]  # (T, B)
-        return (rows * self.steps + order[rows].t())[alive]
-
-    def pack(self, values: torch.Tensor, backward: bool) -> torch.Tensor:
-        """Map (B, T, I) to (n, I), step by step in the direction's reading order."""
-        if self.real is None:
-            values = values.flip(1) if backward else values
-            return values.transpose(0, 1).reshape(-1, values.shape[-1])
-        return values.reshape(-1, values.shape[-1]).index_select(
-            0, self._backward_places if backward else self._forward_places
-        )
-
-    def unpack(self, packed: torch.Tensor, backward: bool) -> torch.Tensor:
-        """Map (n, H) to (B, T, H), zero where there is padding."""
-        if self.real is None:
-            values = packed.view(self.steps, self.batch, -1).transpose(0, 1)
-            return values.flip(1) if backward else values
-        places = self._backward_places if backward else self._forward_places
-        values = packed.new_zeros(self.batch * self.steps, packed.shape[-1])
-        return values.index_copy(0, places, packed).view(self.batch, self.steps, -1)
-
-    def sort(self, states: torch.Tensor) -> torch.Tensor:
-        """Return (states, B, H) with the rows in packed order."""
-        return states if self.real is None else states.index_select(1, self._rows)
-
-    def unsort(self, states: torch.Tensor) -> torch.Tensor:
-        """Undo `sort`."""
-        return states if self.real is None else torch.empty_like(states).index_copy(1, self._rows, states)
 
 
 class RecurrentLoop(nn.Module):
@@ -415,14 +259,9 @@ class RecurrentLoop(nn.Module):
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
     ) -> tuple[torch.Tensor, States]:
         """Run torch's loop over each row's real tokens and then its padding, whose states are wrong."""
-        before = torch.stack(states)
-        if order.real is None:
-            outputs, reached = self._call_torch(inputs.flip(1) if self.backward else inputs, before, weights, None)
-            return (outputs.flip(1) if self.backward else outputs), reached.unbind()
-        index = (order.backward if self.backward else order.forward)[..., None]  # (B, T, 1)
-        outputs, reached = self._call_torch(inputs.gather(1, index.expand_as(inputs)), before, weights, None)
-        index = index.expand_as(outputs)
-        return torch.empty_like(outputs).scatter(1, index, outputs) * order.real[..., None], reached.unbind()
+        front = order.to_front(inputs, self.backward)
+        outputs, reached = self._call_torch(front, torch.stack(states), weights, None)
+        return order.put_back(outputs, self.backward), reached.unbind()
 
     def _traced(
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool

@@ -106,10 +106,16 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
         wrong = find_wrong(tables, lists, self.config.ngram_buckets)
         if wrong:
             raise ValueError(f"The checkpoint's {', '.join(wrong)} hold numbers out of range: save it anew.")
-        weights = tables.get("row_weights")
-        if is_strict and weights is not None and not bool((weights.isfinite() & (weights >= 0)).all()):
+        # `from_pretrained` looks at parameters; these are none.
+        least = {"row_weights": 0.0, "centroids": -torch.inf, "norm_centroids": -torch.inf}
+        broken = [
+            name
+            for name, smallest in least.items()
+            if name in tables and not bool((tables[name].isfinite() & (tables[name] >= smallest)).all())
+        ]
+        if is_strict and broken:
             raise ValueError(
-                "The checkpoint's row_weights hold NaN, infinite or negative numbers: save it anew, or pass "
+                f"The checkpoint's {', '.join(broken)} hold NaN, infinite or negative numbers: save it anew, or pass "
                 "strict=False to load it as it is."
             )
 
@@ -186,16 +192,16 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Take other vectors for the same words and buckets."""
+        if self.config.row_codes:
+            raise ValueError(
+                f"The rows of this bag are quantized (row_codes={self.config.row_codes}): load the bag "
+                "that it was made from."
+            )
         expected = (self.config.num_rows, self.config.hidden_size)
         if not isinstance(value, nn.Embedding) or value.weight.shape != expected:
             raise ValueError(
                 f"The vectors must be an nn.Embedding of shape {expected}, a row for each word and bucket, got "
                 f"{value if isinstance(value, nn.Module) else type(value)}: {self.how_to_grow}"
-            )
-        if self.config.row_codes:
-            raise ValueError(
-                f"The rows of this bag are quantized (row_codes={self.config.row_codes}): load the bag "
-                "that it was made from."
             )
         self.inputs = value
 

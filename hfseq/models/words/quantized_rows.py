@@ -52,10 +52,10 @@ class QuantizedRows(nn.Module):
             init.ones_(self.norm_centroids)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return the vectors (N, D) of rows (N,)."""
-        codes = self.codes[rows].long()  # (N, M)
-        pieces = self.centroids[torch.arange(codes.shape[1], device=codes.device), codes]  # (N, M, d)
-        vectors = pieces.flatten(1)[:, : self.width]
+        """Return the vectors (..., D) of rows (...)."""
+        codes = self.codes[rows].long()  # (..., M)
+        pieces = self.centroids[torch.arange(codes.shape[-1], device=codes.device).expand_as(codes), codes]
+        vectors = pieces.flatten(-2)[..., : self.width]
         if self.has_norms:
-            vectors = vectors * self.norm_centroids[self.norm_codes[rows].long()][:, None]
+            vectors = vectors * self.norm_centroids[self.norm_codes[rows].long()][..., None]
         return vectors

@@ -6,21 +6,22 @@ Every rung is a causal language model that `score_ids` scores on the same tokens
 transformer is scored with what fits into a window, where a recurrent model has read all that came before.
 """
 
-import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from datasets import DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ...cards.table import markdown_table
+from ...data.documents import load_documents
 from ...models.counting.hmm import HMMConfig, HMMForCausalLM
 from ...models.counting.ngram import NGramConfig, NGramForCausalLM
-from ...recipe.language import read_as_trained, score_split
+from ...recipe.ladders import Bar, Ladder, plot_bars
+from ...recipe.language import make_text, make_tokenizer, read_as_trained, score_split
 from ...recipe.runs import evaluated_split
 from ...recipe.sections import build_model, token_options
 from ...registry import FAMILIES
@@ -31,6 +32,7 @@ from .settings import NETWORKS, TASK, LadderSettings
 
 _COUNTED, _LEARNT = "#7a5b00", "#1f6fb4"
 _ORDER_NAMES = {1: "unigram", 2: "bigram", 3: "trigram"}
+Prepared: TypeAlias = tuple[DatasetDict, dict[str, TokenText], PreTrainedTokenizerFast]
 
 
 @dataclass(kw_only=True)
@@ -124,33 +126,37 @@ def ladder_table(rungs: Sequence[Rung]) -> str:
     return markdown_table(titles, rows)
 
 
-def save_ladder(rungs: Sequence[Rung], folder: Path, command: str) -> None:
-    """Write `ladder.json` and `ladder.md`."""
-    facts = {"command": command, "rungs": [asdict(rung) for rung in rungs]}
-    (folder / "ladder.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / "ladder.md").write_text(ladder_table(rungs) + "\n", encoding="utf-8")
-
-
 def plot_ladder(rungs: Sequence[Rung], path: str | Path) -> None:
     """Draw the rungs, a bar each, to a .png, .svg or .pdf file; needs matplotlib."""
-    if not rungs:
-        raise ValueError("there is no rung to draw.")
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("plot_ladder needs matplotlib: pip install 'hfseq[plots]'") from error
-    figure = Figure(figsize=(8, 0.55 * len(rungs) + 1.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes, metric = figure.subplots(), next(iter(rungs[0].metrics))
-    values = [rung.metrics[metric] for rung in rungs]
-    places = range(len(rungs))
-    bars = axes.barh(places, values, color=[_COUNTED if rung.is_counted else _LEARNT for rung in rungs])
-    labels = [f"{rung.metrics[metric]:.4g}  ({rung.parameters / 1e6:.2f} M, {rung.minutes:.1f} min)" for rung in rungs]
-    axes.bar_label(bars, labels=labels, padding=4, fontsize=9)
-    axes.set_yticks(list(places), [rung.name for rung in rungs])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.35 * max(values))
-    axes.set_xlabel(f"{metric.replace('_', ' ')} (brown: counted, blue: trained by gradient; less is better)")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=160)
+    metric = next((name for rung in rungs for name in rung.metrics), "")
+    bars = [
+        Bar(
+            rung.name,
+            rung.metrics[metric],
+            f"{rung.metrics[metric]:.4g}  ({rung.parameters / 1e6:.2f} M, {rung.minutes:.1f} min)",
+            _COUNTED if rung.is_counted else _LEARNT,
+        )
+        for rung in rungs
+    ]
+    plot_bars(bars, f"{metric.replace('_', ' ')} (brown: counted, blue: trained by gradient; less is better)", path)
+
+
+def _prepare(settings: LadderSettings, dataset: DatasetDict) -> Prepared:
+    tokenizer = make_tokenizer(dataset, settings.tokenizer)
+    return dataset, {name: make_text(rows, tokenizer, settings.tokenizer) for name, rows in dataset.items()}, tokenizer
+
+
+def _climb(settings: LadderSettings, prepared: Prepared, folder: Path) -> Iterator[Rung]:
+    dataset, texts, tokenizer = prepared
+    return train_rungs(settings, dataset, texts, tokenizer, folder)
+
+
+LANGUAGE_MODELS = Ladder(
+    settings=LadderSettings,
+    load=lambda settings: load_documents(settings.data),
+    prepare=_prepare,
+    climb=_climb,
+    line=lambda rung: f"{rung.name}: {rung.metrics}\n    {rung.sample!r}",
+    table=ladder_table,
+    plot=plot_ladder,
+)

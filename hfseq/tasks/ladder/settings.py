@@ -5,7 +5,7 @@ state to carry from window to window: it learns from windows that begin anywhere
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from ...data.documents import DocumentSettings
 from ...models.recurrent.backbone import RecurrentConfig
@@ -30,6 +30,7 @@ NETWORKS = [name for name in trained_families(TASK) if name != "custom"]
 class RungSettings:
     """Which rungs there are."""
 
+    of: Literal["language_models"] = option("language_models", "what is compared; other ladders have other settings")
     orders: list[int] = field(default_factory=lambda: [1, 2, 5], metadata={"help": "n-grams to count, Kneser-Ney"})
     num_states: int = option(50, "states of the hidden Markov model; 0: leave it out")
     num_iterations: int = option(20, "most iterations of Baum-Welch")

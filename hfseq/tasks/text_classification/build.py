@@ -1,24 +1,21 @@
 """The parts of `recipes/text_classification.py`: its data, tokens and model, and the facts of its card."""
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast, pipeline
 from transformers.utils import logging
 
 from ...cards.facts import Comparison, Examples, SeedRun
 from ...cards.measure import collect_examples, collect_regression_examples, widget_entries
 from ...data.text import TextTask, load_text_dataset, tokenize_dataset
-from ...recipe.publish import rival, run_facts, split_line
+from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
 from ...registry import FAMILIES
@@ -28,9 +25,12 @@ from ...training.trainer import SequenceTrainer
 from ...training.words.bag_trainer import BagTrainer, BagTrainingArguments
 from ...training.words.bag_vocabulary import new_bag
 from .card import compression_line, tuning_line
-from .facts import CardFacts
+from .confusion import group_ids, most_confused
+from .facts import SAME_LABELS, CardFacts, Confusion
+from .rivals import rivals
 from .settings import (
     TASK,
+    ClassifierParts,
     LabelledTexts,
     TextClassificationSettings,
     TokenizerSettings,
@@ -89,9 +89,7 @@ def make_tokens(task: TextTask, tokenizer: PreTrainedTokenizerFast, settings: To
     return DatasetDict({name: tokenize_dataset(rows, tokenizer, settings.max_length) for name, rows in splits})
 
 
-def make_model(
-    settings: TextClassificationSettings, task: TextTask, tokenizer: PreTrainedTokenizerFast
-) -> PreTrainedModel:
+def make_model(settings: ClassifierParts, task: TextTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the classifier of the `model` section for these labels and this vocabulary."""
     options = {**label_options(task.label_names), "problem_type": task.problem_type}
     if settings.model["type"] == "bag":
@@ -104,7 +102,7 @@ def make_model(
     return model
 
 
-def make_arguments(settings: TextClassificationSettings) -> SequenceTrainingArguments:
+def make_arguments(settings: ClassifierParts) -> SequenceTrainingArguments:
     """Build the training arguments, which a bag has its own of."""
     is_bag = settings.model["type"] == "bag"
     return (BagTrainingArguments if is_bag else SequenceTrainingArguments)(**settings.training)
@@ -116,7 +114,7 @@ def make_trainer(model: PreTrainedModel, args: SequenceTrainingArguments, **opti
 
 
 def _new_bag(
-    settings: TextClassificationSettings, task: TextTask, tokenizer: PreTrainedTokenizerFast, options: dict[str, Any]
+    settings: ClassifierParts, task: TextTask, tokenizer: PreTrainedTokenizerFast, options: dict[str, Any]
 ) -> PreTrainedModel:
     section, words = {**settings.model, **options}, settings.tokenizer
     del section["type"]
@@ -175,6 +173,12 @@ def card_facts(
     if (source := settings.transfer.from_pretrained) is not None:  # a Hub id in full, of a folder its last part
         name = Path(source).resolve().name if Path(source).exists() else source
         shared["pretrained"] = f"the body of the language model {name}"
+    beside: list[Comparison] = []
+    if task.problem_type == "single_label_classification":
+        measure = partial(_accuracies, task, rows, card.same_labels)
+        shared |= {"same_labels": card.same_labels, "confusions": _confusions(task, rows, logits)}
+        run = dataclasses.replace(run, metrics=_with_groups(run.metrics, measure(logits.argmax(-1))))
+        beside = rivals(task.dataset["train"], rows, card.rivals, measure)
     return CardFacts(
         **run_facts(card, pipe.model, folder, run),
         **shared,
@@ -182,7 +186,7 @@ def card_facts(
         problem_type=task.problem_type,
         examples=Examples() if card.data_restriction else _examples(task, rows, logits),
         widgets=widget_entries(pipe, card.ask),
-        comparisons=[*_baselines(task, split), *card.published()],
+        comparisons=[*beside, *card.published()],
         **made,
     )
 
@@ -214,21 +218,23 @@ def _examples(task: TextTask, rows: Dataset, logits: np.ndarray) -> Examples:
     return collect_examples(rows["text"], expected, names, certainty.tolist())
 
 
+def _accuracies(task: TextTask, rows: Dataset, groups: list[list[str]], predicted: np.ndarray) -> dict[str, float]:
+    """Return the accuracy of labels, and the one where those of a group count as one."""
+    labels, same = np.asarray(rows["labels"]), group_ids(task.label_names, groups)
+    found = {"accuracy": float((predicted == labels).mean())}
+    return found | ({SAME_LABELS: float((same[predicted] == same[labels]).mean())} if groups else {})
+
+
+def _with_groups(metrics: dict[str, float], found: dict[str, float]) -> dict[str, float]:
+    """Put the second accuracy behind the first, as people read them together."""
+    if SAME_LABELS not in found:
+        return metrics
+    return {"accuracy": metrics["accuracy"], SAME_LABELS: found[SAME_LABELS]} | metrics
+
+
+def _confusions(task: TextTask, rows: Dataset, logits: np.ndarray) -> list[Confusion]:
+    return most_confused(task.label_names, np.asarray(rows["labels"]), logits.argmax(-1))
+
+
 def _joined(task: TextTask, chosen: np.ndarray) -> str:
     return ", ".join(name for name, yes in zip(task.label_names, chosen, strict=True) if yes) or "none"
-
-
-def _baselines(task: TextTask, split: str) -> list[Comparison]:
-    if task.problem_type != "single_label_classification":
-        return []
-    # Whole columns: iterating over one of a Dataset reads it row by row.
-    train, rows = task.dataset["train"][:], task.dataset[split][:]
-    labels = np.asarray(rows["labels"])
-    commonest = Counter(train["labels"]).most_common(1)[0][0]
-    words = make_pipeline(CountVectorizer(token_pattern=r"\w+|[^\w\s]"), LogisticRegression(max_iter=300))
-    words.fit(train["text"], train["labels"])
-    bag = "Bag of words (logistic regression on word counts)"
-    return [
-        *rival("Most frequent class", {"accuracy": float((labels == commonest).mean())}),
-        *rival(bag, {"accuracy": float(words.score(rows["text"], labels))}),
-    ]

@@ -7,7 +7,7 @@ from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, number, smallness, title
 from ...cards.table import ResultsTable, labelled_columns
 from ...evaluation.scores import SCORES
-from .facts import CardFacts, CompressionFacts, TuningFacts
+from .facts import CardFacts, CompressionFacts, Confusion, TuningFacts
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
 
@@ -27,6 +27,7 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
         "answer": widgets[0]["output"][:1],
         "examples": example_tables(facts.examples, right, wrong, _example),
         "score_name": score,
+        "confusions": [_confusion(row) for row in facts.confusions],
         "choice": choice,
         "tuning": None if facts.tuning is None else tuning_line(facts.tuning),
         "compression": None if facts.compression is None else compression_line(facts.compression),
@@ -48,11 +49,12 @@ def _longest(facts: CardFacts) -> list[str]:
 def tuning_line(tuning: TuningFacts) -> str:
     """Say what a search tried, and what won."""
     score = SCORES[tuning.metric]
-    given = "a training that diverged" if tuning.given_score is None else number(tuning.given_score, score)
+    given = "no model" if tuning.given_score is None else number(tuning.given_score, score)
     reached = f"{title(score)} {number(tuning.score, score)}, with the settings as given {given}"
+    size = "" if tuning.target_mb is None else f", compressed to {tuning.target_mb:g} MB"
     won = ", ".join(f"{name} {value}" for name, value in tuning.settings.items())
     return (
-        f"the best of {tuning.tried} tried in {tuning.minutes:.1f} minutes on the validation rows: {reached}. "
+        f"the best of {tuning.tried} tried in {tuning.minutes:.1f} minutes on the validation rows{size}: {reached}. "
         f"Chosen: {won}. With seed {tuning.seed}, autotune.trials={tuning.tried} tries the same again."
     )
 
@@ -76,6 +78,10 @@ def _chosen_there(facts: CardFacts) -> list[str]:
 
 def _example(row: Example) -> list[str]:
     return [cell(row.text), code(row.predicted), code(row.expected), f"{row.score:.2f}"]
+
+
+def _confusion(row: Confusion) -> str:
+    return " | ".join((code(row.expected), code(row.predicted), f"{row.texts:,} of {row.of:,}"))
 
 
 def _shown_metrics(facts: CardFacts) -> list[str]:

@@ -1,12 +1,15 @@
 """The facts of a card of a text classifier."""
 
+from collections.abc import Collection
 from dataclasses import field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ...cards.facts import FREE, MEASURED, LabelledFacts, Widget, checked
-from ...evaluation.scores import SCORES
+from ...evaluation.scores import SCORES, Score
 from ...evaluation.trainer_metrics import PROBLEMS
 from ...settings import check_known
+
+SAME_LABELS: Final = "accuracy_same_labels"  # the accuracy where labels of a group count as one
 
 
 @checked
@@ -18,12 +21,23 @@ class TuningFacts:
     seed: int
     metric: str  # a name in SCORES
     score: float  # of the settings that won
-    given_score: float | None  # of those given; None: their training diverged
+    given_score: float | None  # of those given; None: they gave no model, as the training diverged, say
+    target_mb: float | None  # to which each model was compressed before it was judged
     settings: dict[str, Any]
 
     def validate_metric(self) -> None:
         """Check that the score has a name."""
         check_known(self.metric, SCORES, "tuning", kind="metric")
+
+
+@checked
+class Confusion:
+    """Texts of one label that were given another."""
+
+    expected: str
+    predicted: str
+    texts: int  # how many were
+    of: int  # all texts of the expected label
 
 
 @checked
@@ -48,8 +62,21 @@ class CardFacts(LabelledFacts):
     task: str  # the pipeline's task
     problem_type: str
     widgets: list[Widget] = field(metadata=FREE | MEASURED)
+    same_labels: list[list[str]] = field(default_factory=list)  # groups of labels that count as one in SAME_LABELS
+    confusions: list[Confusion] = field(default_factory=list, metadata=FREE | MEASURED)  # the most frequent first
     tuning: TuningFacts | None = field(default=None, metadata=MEASURED)
     compression: CompressionFacts | None = field(default=None, metadata=MEASURED)
+
+    def known_metrics(self) -> Collection[str]:
+        """Return the names of all scores, and of that of groups of labels where there are some."""
+        return (*super().known_metrics(), *([SAME_LABELS] if self.same_labels else []))
+
+    def score_of(self, metric: str) -> Score:
+        """Return how a score is named and shown."""
+        if metric != SAME_LABELS:
+            return super().score_of(metric)
+        groups = ", ".join("/".join(group) for group in self.same_labels)
+        return SCORES["accuracy"]._replace(title=f"Accuracy where {groups} count as one")
 
     def validate_names(self) -> None:
         """Check that the problem is known and that there is something to show."""

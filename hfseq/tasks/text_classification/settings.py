@@ -6,10 +6,11 @@ A model starts from random weights, from word vectors (section `embeddings`) or 
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
 from ...data.text import DataSettings
-from ...recipe.sections import config_section, trained_families
+from ...data.vectors import EmbeddingSettings
+from ...recipe.sections import CardSettings, config_section, trained_families
 from ...recipe.texts import NO_LIMIT, TextSettings, TextTokenizerSettings, most_tokens
 from ...settings import fields_of, option
 from ...training.arguments import SequenceTrainingArguments
@@ -20,6 +21,8 @@ from ...training.words.compression import CompressionSettings
 TASK: Final = "text-classification"
 _OF_VOCABULARY = ("units", "lowercase", "num_ngrams", "num_words", "num_word_bytes")  # of a bag; from the tokenizer
 _OF_FILES = ("ends_texts", "label_prefix", "num_kept_buckets", "row_codes", "norm_codes")  # fastText's; made smaller
+Rivals: TypeAlias = Literal["words", "characters"]
+NOT_CHOSEN = ("tie_word_embeddings", *_OF_VOCABULARY, *_OF_FILES)  # fields of configs that no settings file says
 _KEPT_OF_TOKENIZER = ("max_length", "padding_side")  # with a language model's tokenizer
 
 
@@ -55,16 +58,51 @@ class TransferSettings:
             raise ValueError(f"revision={self.revision!r} of what? Give from_pretrained as well, or leave it out.")
 
 
+@dataclass(kw_only=True)
+class ClassifierCardSettings(CardSettings):
+    """What the card of a classifier says and no run can measure, and what is measured for it."""
+
+    same_labels: list[list[str]] = field(
+        default_factory=list, metadata={"help": "groups of labels that count as one in a second accuracy: [[nb, nn]]"}
+    )
+    rivals: Rivals = option(
+        "words", "the simple systems beside it: regression of words; naive Bayes and language models of characters"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [name for group in self.same_labels for name in group]
+        if len(set(names)) < len(names) or any(len(group) < 2 for group in self.same_labels):
+            raise ValueError(
+                f"card.same_labels={self.same_labels} must be groups of two labels or more, each label in one of them."
+            )
+
+    def _words(self) -> dict[str, str]:
+        names = enumerate(name for group in self.same_labels for name in group)
+        return super()._words() | {f"card.same_labels, name {place}": name for place, name in names}
+
+
+class ClassifierParts(Protocol):
+    """What a classifier is built from and trained with: the recipe has these sections, and each rung of a ladder."""
+
+    tokenizer: TokenizerSettings
+    model: dict[str, Any]
+    training: dict[str, Any]
+    embeddings: EmbeddingSettings
+    transfer: TransferSettings
+
+
 @dataclass
 class TextClassificationSettings(TextSettings):
     """All settings of the recipe, a section each."""
 
     data: LabelledTexts
+    card: ClassifierCardSettings
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
     autotune: AutotuneSettings = field(default_factory=AutotuneSettings)
     compression: CompressionSettings = field(default_factory=CompressionSettings)
-    model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings", *_OF_VOCABULARY, *_OF_FILES)
+    model: dict[str, Any] = config_section(trained_families(TASK), *NOT_CHOSEN)
     training: dict[str, Any] = fields_of(
         {"": SequenceTrainingArguments, "bag": BagTrainingArguments}, chosen_by="model"
     )

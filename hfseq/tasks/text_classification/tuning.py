@@ -54,7 +54,8 @@ def _search(
     if settings.embeddings.from_pretrained is not None:  # the width is theirs
         given.setdefault("hidden_size", BagConfig.hidden_size)
     rows = tokens["train"], tokens["validation"]
-    return autotune_bag(make_bag, *rows, settings.autotune, model=given, training=settings.training)
+    options = {"model": given, "training": settings.training, "target_mb": settings.compression.target_mb}
+    return autotune_bag(make_bag, *rows, settings.autotune, **options)
 
 
 def _facts(tuned: Tuned) -> TuningFacts:
@@ -66,5 +67,6 @@ def _facts(tuned: Tuned) -> TuningFacts:
         metric=tuned.metric,
         score=cast(float, winner.score),
         given_score=first.score,
+        target_mb=tuned.target_mb,
         settings=winner.options,
     )

@@ -7,8 +7,10 @@ same seed and number of trials find the same settings. A budget of minutes tries
 the record says how many, so that a search with so many `trials` repeats it.
 """
 
+import gc
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,14 +29,14 @@ from ...models.heads.classification import problem_type_of, sequence_loss
 from ...models.words.bag import BagConfig, BagForSequenceClassification
 from ...settings import check_known, option
 from ..checkpoints import DivergedError
-from .bag_corpus import BagCorpus
 from .bag_trainer import BagTrainer, BagTrainingArguments, usual_epochs
+from .compression import compress_bag
+from .compression_texts import TextRows
 
 Options: TypeAlias = dict[str, Any]
 MakeBag: TypeAlias = Callable[..., BagForSequenceClassification]
 
 _FIRST_DRAWS = 5  # before the best so far is worth a closer look
-_CHUNK = 4_096  # validation rows that are measured at once
 _ATTEMPTS = 200  # to find settings that were not tried yet
 _OF_TRAINING: Final = ("learning_rate", "num_train_epochs")
 _CHARACTERS: Final = ("shortest_ngram", "longest_ngram")
@@ -60,21 +62,17 @@ class AutotuneSettings:
     minutes: float | None = option(None, "start no trial that would end later; null: no such limit")
     trials: int | None = option(None, "settings to try; null: no such limit. Both null: no search")
     metric: str | None = option(None, "what is to become best; null: accuracy, of a regression mse")
-    target_mb: float | None = option(None, "only models whose vectors take so many MB at most; null: of any size")
 
     def __post_init__(self) -> None:
-        for name in ("minutes", "trials", "target_mb"):
+        for name in ("minutes", "trials"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"autotune.{name}={value} must be more than 0; null sets no limit.")
         if self.metric is not None:
             known = dict.fromkeys(name for problem in PROBLEMS.values() for name in problem.scores)
             check_known(self.metric, known, "autotune.metric", kind="metric")
-        if not self.is_on and (self.metric, self.target_mb) != (None, None):
-            raise ValueError(
-                f"autotune: metric={self.metric} and target_mb={self.target_mb} without a budget search for nothing: "
-                "give minutes or trials."
-            )
+        if self.metric is not None and not self.is_on:
+            raise ValueError(f"autotune.metric={self.metric!r} without a budget: give minutes or trials, too.")
 
     @property
     def is_on(self) -> bool:
@@ -88,13 +86,15 @@ class Trial:
 
     Attributes:
         options: Of the model and of the training, those that the search chooses.
-        score: On the validation rows; None: the training diverged.
+        score: On the validation rows, after the compression if there is one; None: there is no such model.
         loss: Their mean loss, which decides between equal scores.
+        failure: Why there is none: the training diverged, or no compression makes it small enough.
     """
 
     options: Options
-    score: float | None
-    loss: float | None
+    score: float | None = None
+    loss: float | None = None
+    failure: str | None = None
 
 
 @dataclass
@@ -149,6 +149,7 @@ def autotune_bag(
     *,
     model: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    target_mb: float | None = None,
 ) -> Tuned:
     """Search for the settings of a bag that do best on validation rows.
 
@@ -164,6 +165,7 @@ def autotune_bag(
         search: The budget, and what is to become best.
         model: Options of `BagConfig` that were chosen by hand.
         training: Options of `BagTrainingArguments` that were chosen by hand; `seed` is that of the search, too.
+        target_mb: Judge each bag after `compress_bag` has made it as small as this.
     """
     model, training = dict(model or {}), dict(training or {})
     if not search.is_on:
@@ -172,11 +174,10 @@ def autotune_bag(
         raise ValueError("autotune needs validation rows, and there are none.")
     proposals = Proposals(axes_of(model, training, len(train_dataset)), model, int(training.get("seed", 42)))
     began = monotonic()
-    with TemporaryDirectory() as folder:
-        bench = _Bench(make_bag, train_dataset, eval_dataset, model, {**training, **_TRIAL, "output_dir": folder})
-        tuned = Tuned(bench.metric(search.metric), proposals.seed, search.target_mb)
-        if search.target_mb is not None:
-            proposals.keep_to(search.target_mb, bench.words)
+    with TemporaryDirectory() as folder, _quick_collections():
+        fixed = {**training, **_TRIAL, "output_dir": folder}
+        bench = _Bench(make_bag, (train_dataset, eval_dataset), model, fixed, target_mb)
+        tuned = Tuned(bench.metric(search.metric), proposals.seed, target_mb)
         is_quiet = bool(training.get("disable_tqdm"))
         with tqdm(desc="autotune", total=search.trials, unit="trial", disable=is_quiet) as bar:
             while _has_time(search, len(tuned.trials), monotonic() - began):
@@ -188,10 +189,21 @@ def autotune_bag(
                 bar.set_postfix({tuned.metric: tuned.winner.score})
     tuned.minutes = (monotonic() - began) / 60
     if tuned.winner.score is None:
-        raise DivergedError(
-            f"autotune tried {len(tuned.trials)} settings, and each training diverged: give a lower learning_rate."
-        )
+        raise ValueError(f"autotune tried {len(tuned.trials)} settings in vain: {tuned.trials[0].failure}")
     return tuned
+
+
+@contextmanager
+def _quick_collections() -> Iterator[None]:
+    """Keep what lives already out of garbage collections: Trainer's, one a training, took longer than small trials."""
+    if gc.get_freeze_count():  # the caller's own
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _has_time(search: AutotuneSettings, tried: int, seconds: float) -> bool:
@@ -226,10 +238,11 @@ def axes_of(model: Mapping[str, Any], training: Mapping[str, Any], num_texts: in
         if name not in given
     ]
     if not given.keys() & {*_CHARACTERS}:
-        lengths = [dict(zip(_CHARACTERS, pair, strict=True)) for pair in ((3, 0), (2, 4), (3, 6))]
-        axes.append(Axis(lengths, start=0, is_ordered=False))
+        usual = {name: getattr(BagConfig, name) for name in _CHARACTERS}
+        others = [dict(zip(_CHARACTERS, pair, strict=True)) for pair in ((3, 0), (2, 4), (3, 6))]
+        axes.append(Axis([usual, *(other for other in others if other != usual)], start=0, is_ordered=False))
     if "weighting" not in given:
-        axes.append(Axis([{"weighting": "tfidf"}, {"weighting": "count"}], start=0))
+        axes.append(_ordered("weighting", ("count", "tfidf"), BagConfig.weighting))
     if "num_train_epochs" not in given and given.get("max_steps", -1) <= 0:
         epochs = usual_epochs(num_texts)
         axes.append(_ordered("num_train_epochs", [max(1, round(share * epochs)) for share in _EPOCHS], int(epochs)))
@@ -250,12 +263,6 @@ class Proposals:
         self.axes, self.given, self.seed = axes, model, seed
         self._rng = np.random.default_rng(seed)
         self._tried: list[tuple[int, ...]] = []  # the places of each trial on the axes
-        self._most_numbers: float | None = None
-        self._words = 0
-
-    def keep_to(self, megabytes: float, words: int) -> None:
-        """Propose only bags of so many words whose vectors take so much room at most."""
-        self._most_numbers, self._words = megabytes * 1e6 / 4, words
 
     def next(self, tuned: Tuned) -> Options | None:
         """Propose settings that were not tried yet; None: there are no others."""
@@ -263,7 +270,7 @@ class Proposals:
         for attempt in range(_ATTEMPTS):
             places = self._places(tuned, is_first=not known and attempt == 0)
             options = self._options(places)
-            if options not in known and self._fits(options):
+            if options not in known:
                 self._tried.append(places)
                 return options
         return None
@@ -296,24 +303,22 @@ class Proposals:
     def _setting(self, options: Options, name: str) -> Any:
         return {**self.given, **options}.get(name, getattr(BagConfig, name))
 
-    def _fits(self, options: Options) -> bool:
-        if self._most_numbers is None:
-            return True
-        rows = self._words + self._setting(options, "ngram_buckets")
-        return bool(rows * self._setting(options, "hidden_size") <= self._most_numbers)
-
 
 class _Bench:
     """Trains and measures each trial alike."""
 
     def __init__(
-        self, make_bag: MakeBag, train_dataset: Dataset, eval_dataset: Dataset, model: Options, training: Options
+        self,
+        make_bag: MakeBag,
+        rows: tuple[Dataset, Dataset],
+        model: Options,
+        training: Options,
+        target_mb: float | None,
     ) -> None:
-        self.make_bag, self.model, self.training = make_bag, model, training
-        self.train_dataset, self.eval_dataset = train_dataset, eval_dataset
-        bag = make_bag(**{"hidden_size": 1, **model})  # for what all have in common
-        self.words = bag.config.words_with_rows
-        self.problem_type = problem_type_of(bag.config, torch.tensor(train_dataset["labels"][:1]))
+        self.make_bag, self.model, self.training, self.target_mb = make_bag, model, training, target_mb
+        self.train_rows, self.eval_rows = rows
+        config = make_bag(**{"hidden_size": 1, **model}).config
+        self.problem_type = problem_type_of(config, torch.tensor(self.train_rows["labels"][:1]))
 
     def metric(self, name: str | None) -> str:
         """Return the name of the metric, of the problem's scores the first one if none is given."""
@@ -331,21 +336,19 @@ class _Bench:
                 "it finds to the several."
             )
         bag = self.make_bag(**{**self.model, **{name: options[name] for name in options.keys() - chosen.keys()}})
-        trainer = BagTrainer(bag, args, train_dataset=self.train_dataset)
+        trainer = BagTrainer(bag, args, train_dataset=self.train_rows)
         trainer.remove_callback(PrinterCallback)
         try:
             trainer.train()
-        except DivergedError:
-            return Trial(options, None, None)
-        logits = logits_of(bag, self.eval_dataset)
-        labels = torch.tensor(self.eval_dataset["labels"][:])
+        except DivergedError as error:
+            return Trial(options, failure=str(error))
+        if self.target_mb is not None:
+            try:
+                bag, _ = compress_bag(bag, self.train_rows, self.eval_rows, target_mb=self.target_mb, seed=args.seed)
+            except ValueError as error:  # it is too large, whatever is left out
+                return Trial(options, failure=str(error))
+        with torch.no_grad():
+            logits = bag.scores(TextRows.of(self.eval_rows, bag.model).hidden(bag.model))
+        labels = torch.tensor(self.eval_rows["labels"][:])
         scores = classification_metrics(self.problem_type)(EvalPrediction(logits.numpy(), labels.numpy()))
         return Trial(options, scores[metric], float(sequence_loss(logits, labels, self.problem_type)))
-
-
-@torch.no_grad()
-def logits_of(bag: BagForSequenceClassification, dataset: Dataset) -> torch.Tensor:
-    """Return the logits (texts, labels) of a dataset, without padding."""
-    corpus, chunks = BagCorpus.of(dataset, bag.model), range(0, len(dataset), _CHUNK)
-    parts = (np.arange(begin, min(begin + _CHUNK, len(dataset))) for begin in chunks)
-    return torch.cat([bag.scores(bag.model.mean(*corpus.features(bag.model, texts))) for texts in parts])

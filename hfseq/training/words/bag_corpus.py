@@ -1,16 +1,19 @@
 """Texts and labels as the engines of bags read them: numbers of words, and what each word stands for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from tokenizers.normalizers import Lowercase
 
 from ...data.sources import column_values
-from ...models.base import check_input_ids
+from ...data.text import text_bytes
+from ...models.base import IGNORED, check_input_ids
 from ...models.heads.classification import check_classes
 from ...models.ragged import place_owners
 from ...models.words.bag import BYTES, BagForSequenceClassification, BagModel
@@ -66,11 +69,39 @@ class BagCorpus:
     def features(self, bag: BagModel, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """List what occurs in some texts: the rows, and where those of each text begin, see `BagModel.features`."""
         starts, lengths = self.id_starts[texts], self.id_starts[texts + 1] - self.id_starts[texts]
-        place = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
-        return bag.features(self.ids[place].astype(np.int64), lengths)
+        return bag.features(self.ids[_places(starts, lengths)[0]].astype(np.int64), lengths)
+
+    def thinned(self, texts: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Leave a random share of the words of some texts out, as `numbers` and `text_starts`; other texts are empty."""
+        texts = np.sort(texts)
+        places, owners = _places(self.text_starts[texts], np.diff(self.text_starts)[texts])
+        kept = np.random.default_rng(seed).random(len(places)) >= share
+        counts = np.bincount(texts[owners[kept]], minlength=len(self))
+        return self.numbers[places[kept]], np.concatenate([[0], np.cumsum(counts)])
+
+    def feature_tables(self, bag: BagModel, kernels: Any) -> Any:
+        """Return what lists the features of a text in machine code."""
+        config = bag.config
+        return kernels.FeatureTables(
+            word_starts=self.word_starts,
+            word_rows=self.word_rows,
+            hashes=self.hashes,
+            bucket_rows=bag.bucket_rows(),
+            row_weights=bag.row_weights.numpy(force=True) if config.weighting == "tfidf" else np.zeros(0, np.float32),
+            words=config.words_with_rows,
+            buckets=max(config.ngram_buckets, 1),
+            word_ngrams=config.word_ngrams,
+        )
 
     def frequencies(self, bag: BagModel, *, once_a_text: bool) -> np.ndarray:
         """Count how often each row occurs in all texts, or in how many texts it does."""
+        kernels = bag_kernels()
+        if kernels is not None:
+            sizes = bag.config.hidden_size, self.most_features(bag.config.word_ngrams)
+            tables = self.feature_tables(bag, kernels)
+            return kernels.frequencies(
+                self.numbers, self.text_starts, tables, *sizes, rows=bag.config.num_rows, once_a_text=once_a_text
+            )
         size = bag.config.num_rows
         found = np.zeros(size, dtype=np.int64)
         for begin in range(0, len(self), _CHUNK):
@@ -81,48 +112,40 @@ class BagCorpus:
         return found
 
 
+def _places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of all items of some runs, one run after another, and which run each belongs to."""
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    return (starts - (np.cumsum(lengths) - lengths))[owners] + np.arange(lengths.sum()), owners
+
+
+@cache
+def bag_kernels() -> Any | None:
+    """Import the machine code for bags; None without numba."""
+    try:
+        from ...kernels.words import bag_engine
+    except (ImportError, OSError):  # OSError: LLVM's library does not load
+        return None
+    return bag_engine
+
+
 def ids_for(bag: BagModel, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Return the texts as the bag reads them, end to end: ids or bytes; and where each begins."""
     config = bag.config
     if config.units == "bytes" and "input_ids" not in dataset.column_names:
-        return text_bytes(dataset, is_lower=config.lowercase)
+        return text_bytes(dataset, Lowercase() if config.lowercase else None)
     ids, starts = token_ids(dataset)
-    check_input_ids(torch.from_numpy(ids)[None], config.vocab_size)
+    if ids.dtype != np.uint8 or config.units == "tokens":
+        ids = ids.astype(np.int64)
+        check_input_ids(torch.from_numpy(ids)[None], config.vocab_size)
     return ids, starts
 
 
 def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the column `input_ids` end to end, int64, and where each row of it begins."""
+    """Return the column `input_ids` end to end, and where each row of it begins."""
     column = column_values(dataset, "input_ids")
-    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.int64)
-    ids = pc.list_flatten(column).to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = pc.list_value_length(column).to_numpy().astype(np.int64)
+    ids = pc.list_flatten(column).to_numpy()
     return ids, np.concatenate([[0], np.cumsum(lengths)])
-
-
-def text_bytes(dataset: Dataset, *, is_lower: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bytes of the column `text` end to end, uint8, and where each text begins.
-
-    Args:
-        is_lower: Whether the bag's tokenizer lower-cases.
-    """
-    column = column_values(dataset, "text")
-    if is_lower:
-        lower = Lowercase()
-        column = pa.chunked_array([[lower.normalize_str(text) for text in column.to_pylist()]], pa.large_string())
-    column = pc.cast(column, pa.large_binary())
-    lengths = pc.binary_length(column).to_numpy().astype(np.int64)
-    # Arrow holds the texts as we need them, one behind the other.
-    parts = [_bytes_of(chunk) for chunk in column.chunks]
-    texts = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.uint8), *parts])
-    return texts, np.concatenate([[0], np.cumsum(lengths)])
-
-
-def _bytes_of(chunk: pa.Array) -> np.ndarray:
-    _, offsets, values = chunk.buffers()
-    if not len(chunk) or values is None:
-        return np.zeros(0, dtype=np.uint8)
-    ends = np.frombuffer(offsets, dtype=np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
-    return np.frombuffer(values, dtype=np.uint8)[ends[0] : ends[-1]]
 
 
 def fit_row_weights(bag: BagModel, corpus: BagCorpus) -> None:
@@ -157,6 +180,11 @@ class BagTargets:
     def of(cls, dataset: Dataset, model: BagForSequenceClassification, problem_type: str) -> "BagTargets":
         """Read the column `labels` as the problem takes it."""
         column = torch.tensor(dataset["labels"][:])
+        if problem_type == "multi_label_classification" and not bool(((column == 0) | (column == 1)).all()):
+            wrong = column[(column != 0) & (column != 1)][0].item()
+            raise ValueError(
+                f"{problem_type} takes labels of 0 and 1, got {wrong:g}; transformers.Trainer takes parts."
+            )
         if problem_type != "single_label_classification" and column.numel() != len(column) * model.num_labels:
             raise ValueError(
                 f"{problem_type} needs {model.num_labels} numbers a text (config.num_labels), the column 'labels' is "
@@ -172,4 +200,6 @@ class BagTargets:
             starts = np.concatenate([[0], np.cumsum(np.bincount(texts.numpy(), minlength=size))])
             return cls(starts.astype(np.int64), labels.numpy().astype(np.int32), nothing, column)
         check_classes(column, torch.empty(size, model.num_labels))
-        return cls(np.arange(size + 1), column.numpy().astype(np.int32), nothing, column)
+        has_label = column != IGNORED
+        starts = np.concatenate([[0], np.cumsum(has_label.numpy())]).astype(np.int64)
+        return cls(starts, column[has_label].numpy().astype(np.int32), nothing, column)

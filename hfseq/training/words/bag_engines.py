@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...models.base import IGNORED
 from ...models.heads.classification import sequence_loss
 from ...models.ragged import place_owners
 from ...models.words.bag import BagForSequenceClassification
-from .bag_corpus import BagCorpus, BagTargets
+from .bag_corpus import BagCorpus, BagTargets, bag_kernels
 
 Rates = tuple[float, float]  # learning rates at the beginning and at the end
 
@@ -23,8 +24,8 @@ Rates = tuple[float, float]  # learning rates at the beginning and at the end
 class BagEngine(Protocol):
     """What moves a model's matrices in place."""
 
-    def run(self, texts: np.ndarray, rates: Rates) -> float:
-        """Take a step for each of these texts, in this order, and return the mean loss."""
+    def run(self, texts: np.ndarray, rates: Rates, number: int = 0) -> float:
+        """Take a step for each of these texts, in this order, and return the mean loss; `number` counts the calls."""
 
     def matrices(self) -> tuple[Tensor, ...]:
         """Return the rows of features, those of labels, and the biases if there are any, as they are now."""
@@ -38,15 +39,6 @@ def loss_of(model: BagForSequenceClassification, problem_type: str) -> str:
     return names.get(problem_type, "softmax")
 
 
-def has_numba() -> bool:
-    """Tell whether the numba engine runs here."""
-    try:
-        from ...kernels.words import bag_engine  # noqa: F401 (asked for its ImportError)
-    except (ImportError, OSError):  # OSError: LLVM's library does not load
-        return False
-    return True
-
-
 class NumbaBagEngine:
     """Threads over shared matrices, without locks (hogwild); deterministic with one thread."""
 
@@ -58,33 +50,24 @@ class NumbaBagEngine:
         *,
         problem_type: str,
         num_threads: int | None,
+        word_dropout: float = 0.0,
+        seed: int = 0,
     ) -> None:
-        if not has_numba():
+        kernels = bag_kernels()
+        if kernels is None:
             raise ValueError('engine="numba" needs numba: pip install "hfseq[fast]", or take the engine "torch".')
-        from ...kernels.words import bag_engine as kernels
-
         bag, config = model.model, model.config
         self.kernels, self.dimension, self.model = kernels, config.hidden_size, model
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = num_threads or cores
-        self.corpus = corpus.numbers, corpus.text_starts
+        self.corpus, self.word_dropout, self.seed = corpus, word_dropout, seed
         self.inputs = self._taken(bag.inputs.get_parameter("weight"))
         self.outputs = self._taken(model.classifier.weight)
         self.biases = np.zeros(len(self.outputs), dtype=np.float32)
         if config.bias:
             self.biases[:] = model.classifier.bias.detach().numpy()
             model.classifier.bias.data = torch.from_numpy(self.biases)
-        weighted = config.weighting == "tfidf"
-        self.tables = kernels.FeatureTables(
-            word_starts=corpus.word_starts,
-            word_rows=corpus.word_rows,
-            hashes=corpus.hashes,
-            bucket_rows=bag.bucket_rows(),
-            row_weights=bag.row_weights.numpy() if weighted else np.zeros(0, np.float32),
-            words=config.words_with_rows,
-            buckets=max(config.ngram_buckets, 1),
-            word_ngrams=config.word_ngrams,
-        )
+        self.tables = corpus.feature_tables(bag, kernels)
         paths = kernels.Paths(*model.paths()) if config.hierarchical_softmax else kernels.Paths.none()
         self.labels = kernels.Targets(targets.starts, targets.labels, targets.values), paths
         longest = int(np.diff(paths.starts).max(initial=0)) if config.hierarchical_softmax else model.num_labels
@@ -106,8 +89,11 @@ class NumbaBagEngine:
         inputs, outputs = (torch.from_numpy(matrix)[:, : self.dimension] for matrix in (self.inputs, self.outputs))
         return (inputs, outputs, torch.from_numpy(self.biases)) if self.model.config.bias else (inputs, outputs)
 
-    def run(self, texts: np.ndarray, rates: Rates) -> float:
+    def run(self, texts: np.ndarray, rates: Rates, number: int = 0) -> float:
         """Let each thread take its own part of the texts."""
+        words = self.corpus.numbers, self.corpus.text_starts
+        if self.word_dropout:  # other words each time, and the same again in a run that is resumed
+            words = self.corpus.thinned(texts, self.word_dropout, (self.seed, number))
         progress = self.kernels.Progress.of(self.threads)
         matrices, all_rates = (self.inputs, self.outputs, self.biases), (*rates, float(self.model.config.bias))
         errors: list[BaseException] = []
@@ -115,18 +101,20 @@ class NumbaBagEngine:
         def work(thread: int, part: np.ndarray) -> None:
             options: Any = {"rates": all_rates, "progress": progress, "thread": thread}
             try:
-                self.loops[thread].run(part, self.corpus, self.tables, self.labels, matrices, **options)
+                self.loops[thread].run(part, words, self.tables, self.labels, matrices, **options)
             except BaseException as error:  # raised again below, in the caller's thread
                 errors.append(error)
                 progress.halt[0] = 1
 
         parts = [np.ascontiguousarray(part) for part in np.array_split(texts, self.threads)]
-        workers = [threading.Thread(target=work, args=each, daemon=True) for each in enumerate(parts[1:], start=1)]
-        for worker in workers:
-            worker.start()
+        workers = [threading.Thread(target=work, args=each, daemon=True) for each in enumerate(parts)]
         try:
-            work(0, parts[0])
-        finally:  # also after Ctrl-C: the threads finish the text they are at
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        finally:  # also after Ctrl-C, which comes while this thread waits: the others finish a few texts
+            progress.halt[0] = 1
             for worker in workers:
                 worker.join()
         if errors:
@@ -157,13 +145,15 @@ class TorchBagEngine:
         parameters = (self.model.model.inputs.get_parameter("weight"), *classifier.parameters())
         return tuple(parameter.detach() for parameter in parameters)
 
-    def run(self, texts: np.ndarray, rates: Rates) -> float:
+    def run(self, texts: np.ndarray, rates: Rates, number: int = 0) -> float:
         """Step through the texts; the learning rate goes along a line."""
-        losses = torch.zeros((), device=self.device)
+        losses, counted = torch.zeros((), device=self.device), len(texts)
+        if self.problem_type == "single_label_classification":
+            counted = int((self.labels[torch.from_numpy(texts).to(self.device)] != IGNORED).sum())
         for begin in range(0, len(texts), self.texts_per_step):
             rate = rates[0] + (rates[1] - rates[0]) * begin / len(texts)
             losses += self._step(texts[begin : begin + self.texts_per_step], rate)
-        return float(losses) / max(len(texts), 1)
+        return float(losses) / max(counted, 1)
 
     def _step(self, texts: np.ndarray, rate: float) -> Tensor:
         bag, rows_of = self.model.model, self.model.model.inputs.get_parameter("weight")

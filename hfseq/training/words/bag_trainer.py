@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from transformers.trainer_utils import TrainOutput
+from transformers import TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 
 from ...models.heads.classification import problem_type_of
 from ...models.words.bag import BagForSequenceClassification
@@ -24,20 +25,26 @@ from ..arguments import SequenceTrainingArguments, refuse
 from ..batching import UpdateSampler
 from ..trainer import SequenceTrainer
 from .averaging import ParameterAveraging
-from .bag_corpus import BagCorpus, BagTargets, fit_row_weights
-from .bag_engines import BagEngine, NumbaBagEngine, TorchBagEngine, has_numba
+from .bag_corpus import BagCorpus, BagTargets, bag_kernels, fit_row_weights
+from .bag_engines import BagEngine, NumbaBagEngine, TorchBagEngine
 
 _STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 100_000, 5, 50
 _SLICES, _SMALLEST_SLICE = 20, 2_000  # of an epoch; texts
 
+_DEFAULTS = TrainingArguments.__dataclass_fields__
 _OWN_UPDATE = "a bag moves after each text, along its plain gradient"
 _FIXED: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("weight_decay", "label_smoothing_factor"), (0.0, _OWN_UPDATE)),
-    **dict.fromkeys(("bf16", "fp16", "gradient_checkpointing", "torch_compile"), (False, _OWN_UPDATE)),
+    **dict.fromkeys(
+        ("bf16", "fp16", "gradient_checkpointing", "torch_compile", "use_liger_kernel"), (False, _OWN_UPDATE)
+    ),
+    **dict.fromkeys(("optim_args", "neftune_noise_alpha", "deepspeed"), (None, _OWN_UPDATE)),
+    **dict.fromkeys(("bf16_full_eval", "fp16_full_eval"), (False, "the engine holds the weights, in float32")),
+    **{name: (_DEFAULTS[name].default, _OWN_UPDATE) for name in ("optim", "adam_beta1", "adam_beta2", "adam_epsilon")},
     **dict.fromkeys(("total_train_batch_tokens", "clip_grad_value"), (None, _OWN_UPDATE)),
     **dict.fromkeys(("layer_rate_decay", "unfreeze_every"), (None, "a bag has no layers")),
     "gradient_accumulation_steps": (1, _OWN_UPDATE),
-    "max_grad_norm": (1.0, _OWN_UPDATE),
+    "max_grad_norm": (0.0, _OWN_UPDATE),
     "train_sampling_strategy": ("random", "texts need no padding"),
 }
 
@@ -55,18 +62,20 @@ class BagTrainingArguments(SequenceTrainingArguments):
     num_train_epochs: float = option(
         0.0, "Times the texts are read; 0: as often as 100,000 texts take, 5 to 50 times."
     )
+    max_grad_norm: float = option(0.0, "Nothing is clipped.")
     per_device_eval_batch_size: int = option(256, "Texts of a batch in evaluation.")
     engine: Literal["auto", "numba", "torch"] = option(
         "auto", "numba: a fast loop on the CPU; torch: any device; auto: numba where it is installed, on a CPU."
     )
     num_threads: int | None = option(None, "Engine numba; null: all cores. One is deterministic.")
+    word_dropout: float = option(0.0, "Engine numba: share of a text's words that are left out each time it is read.")
     texts_per_step: int = option(16, "Engine torch: texts that are computed from the same state.")
 
     fixed = SequenceTrainingArguments.fixed | _FIXED
 
     def __post_init__(self) -> None:
         """Refuse what a bag would silently not do."""
-        default = SequenceTrainingArguments.__dataclass_fields__["per_device_train_batch_size"].default
+        default = _DEFAULTS["per_device_train_batch_size"].default
         given = (self.total_train_batch_size, self.per_device_train_batch_size) != (None, default)
         sizes = f"{self.total_train_batch_size}, per_device_train_batch_size={self.per_device_train_batch_size}"
         refuse(
@@ -74,6 +83,10 @@ class BagTrainingArguments(SequenceTrainingArguments):
             (
                 self.num_threads is not None and self.num_threads < 1,
                 f"num_threads={self.num_threads} must be 1 or more",
+            ),
+            (
+                not 0 <= self.word_dropout < 1,
+                f"word_dropout={self.word_dropout} must be at least 0 and less than 1",
             ),
             (self.texts_per_step < 1, f"texts_per_step={self.texts_per_step} must be 1 or more"),
             (self.num_train_epochs < 0, f"num_train_epochs={self.num_train_epochs} must be 0 or more"),
@@ -112,9 +125,20 @@ class BagTrainer(SequenceTrainer):
         try:
             return super().train(*args, **kwargs)
         finally:
+            self._engine = None
             for parameter in self.bag.parameters():  # no more a part of the engine's padded rows
                 parameter.data = parameter.data.contiguous()
-            self._engine = None
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Evaluate; the engine's padded rows are copied first, which torch would do for each batch."""
+        held = [(parameter, parameter.data) for parameter in self.bag.parameters()]
+        for parameter, rows in held:
+            parameter.data = rows.contiguous()
+        try:
+            return super().evaluation_loop(*args, **kwargs)
+        finally:
+            for parameter, rows in held:
+                parameter.data = rows
 
     def take(self, model: BagForSequenceClassification) -> None:
         """Go on with another model, which is evaluated and saved in the place of the trained one."""
@@ -140,14 +164,17 @@ class BagTrainer(SequenceTrainer):
         on_cpu = self.args.device.type == "cpu"
         kind = self.args.engine
         if kind == "auto":
-            kind = "numba" if on_cpu and has_numba() else "torch"
+            kind = "numba" if on_cpu and bag_kernels() else "torch"
         if kind == "numba" and not on_cpu:
             raise ValueError(f"engine='numba' runs on the CPU, not on {self.args.device}; add use_cpu=True.")
+        if kind == "torch" and self.args.word_dropout:
+            raise ValueError(f"word_dropout={self.args.word_dropout} needs engine='numba', this run has 'torch'.")
         targets, problem_type = self._targets(), cast(str, self.bag.config.problem_type)
         made: Callable[..., BagEngine] = NumbaBagEngine if kind == "numba" else TorchBagEngine
-        own = (
-            {"num_threads": self.args.num_threads} if kind == "numba" else {"texts_per_step": self.args.texts_per_step}
-        )
+        args = self.args
+        own: dict[str, Any] = {"texts_per_step": args.texts_per_step}
+        if kind == "numba":
+            own = {"num_threads": args.num_threads, "word_dropout": args.word_dropout, "seed": self._data_seed}
         return made(self.bag, self._corpus, targets, problem_type=problem_type, **own)
 
     def get_train_dataloader(self) -> DataLoader:
@@ -156,7 +183,12 @@ class BagTrainer(SequenceTrainer):
         sampler = UpdateSampler(
             np.ones(self.num_texts, dtype=np.int64), rows_per_update=size, seed=self._data_seed, shares=self._shares()
         )
-        return self._dealt_loader(range(self.num_texts), sampler, lambda rows: {"texts": torch.tensor(rows)})
+        return self._dealt_loader(_Numbers(self.num_texts), sampler, lambda rows: {"texts": torch.tensor(rows)})
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log without the norm of a gradient: there is none."""
+        logs.pop("grad_norm", None)
+        super().log(logs, *args, **kwargs)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Return 0: nobody counts those of an engine."""
@@ -169,7 +201,7 @@ class BagTrainer(SequenceTrainer):
             if self.args.world_size > 1:
                 self._averaging = ParameterAveraging(self._engine.matrices, self._occurrences(), self.args.world_size)
         texts = inputs["texts"].cpu().numpy()
-        loss = self._engine.run(texts, self._rates())
+        loss = self._engine.run(texts, self._rates(), self.state.global_step)
         if self._averaging is not None:
             self._averaging.average(len(texts) * self.args.world_size / self.num_texts)
         if not math.isfinite(loss):
@@ -190,3 +222,16 @@ class BagTrainer(SequenceTrainer):
         classifier = self.bag.classifier
         everywhere = torch.full((classifier.out_features,), float(self.num_texts)).double()
         return [inputs, *(everywhere for _ in classifier.parameters())]
+
+
+class _Numbers:
+    """Texts by their numbers, as a DataLoader reads them: all of a slice at once."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitems__(self, rows: list[int]) -> list[int]:
+        return rows

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from tokenizers.normalizers import Lowercase
 from transformers import PreTrainedTokenizerFast
 
-from ...models.words.bag import BYTES, BagConfig, BagForSequenceClassification
+from ...data.text import text_bytes
+from ...models.words.bag import BagConfig, BagForSequenceClassification
 from ...models.words.bag_tables import character_ngrams, words_of
 from ...models.words.fused_words import split_texts
+from ...tokenization.kinds import ids_are_bytes
 from ..draws import OwnDraws
-from .bag_corpus import text_bytes
 
 
 def new_bag(
@@ -33,7 +35,7 @@ def new_bag(
         max_words: Bags of bytes: most words of the dictionary; the most frequent ones stay.
         **options: Fields of `BagConfig`.
     """
-    is_bytes = tokenizer.pad_token_id == BYTES and len(tokenizer) == BYTES + 1
+    is_bytes = ids_are_bytes(tokenizer)
     options |= {"vocab_size": len(tokenizer), "units": "bytes" if is_bytes else "tokens"}
     options |= {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     if is_bytes:
@@ -61,7 +63,7 @@ def dictionary(
     texts: Dataset, config: BagConfig, *, min_count: int, max_words: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the words of texts, the most frequent first: their bytes end to end, and where each word begins."""
-    flat, text_starts = text_bytes(texts, is_lower=config.lowercase)
+    flat, text_starts = text_bytes(texts, Lowercase() if config.lowercase else None)
     _, _, word_bytes, starts, counts = split_texts(flat, text_starts, config.ends_texts, config.label_prefix.encode())
     order = np.argsort(-counts, kind="stable")
     order = order[counts[order] >= min_count][:max_words]

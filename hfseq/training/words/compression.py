@@ -99,7 +99,7 @@ class CompressionReport:
 
     def __str__(self) -> str:
         code = f"{self.row_codes} bytes{' and one for its length' if self.norm_codes else ''}"
-        told = f"{self.mb_before:.2f} -> {self.mb:.2f} MB: {self.rows} of {self.rows_before} rows, {code} a row"
+        told = f"{self.mb_before:.3g} -> {self.mb:.3g} MB: {self.rows} of {self.rows_before} rows, {code} a row"
         if self.score is None or self.score_before is None:
             return told
         return f"{told}; {self.score_name} {self.score_before:.4f} -> {self.score:.4f}"

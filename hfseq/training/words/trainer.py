@@ -31,12 +31,13 @@ from ...data.corpus import WordCorpus
 from ...data.raw_corpus import Source
 from ...models.words.tables import ngram_buckets
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
-from ...settings import check_known, option
+from ...settings import option
 from ..arguments import SEVERAL_PROCESSES, check_num_processes, refuse
 from ..checkpoints import agreed_checkpoint, checkpoints_in, clear_unfinished, last_of, publish, written_beside
 from ..draws import OwnDraws
 from .averaging import ParameterAveraging
 from .engines import CorpusSlice, Engine, NumbaEngine, TorchEngine, chosen_engine, steady_block
+from .options import check_options, parted
 
 logger = logging.get_logger(__name__)
 
@@ -377,13 +378,7 @@ def train_word2vec(source: Source, **options: Any) -> Word2VecModel:
     reading = ("split", "lowercase", "min_count", "max_words", "phrases", "text_column", "cache_dir")
     training = [item.name for item in dataclasses.fields(Word2VecTrainingArguments)]
     known = [*reading, *training, *_CONFIGURED]
-    for name in options:
-        meant = None if name in known else _OF_GENSIM.get(name) or Word2VecConfig.field_meant(name)
-        if meant is not None:
-            raise ValueError(f"train_word2vec: unknown option {name!r}; did you mean {meant!r}?")
-        check_known(name, known, "train_word2vec", kind="option")
-    for_args, for_corpus, for_config = (
-        {name: options[name] for name in names if name in options} for names in (training, reading, _CONFIGURED)
-    )
+    check_options("train_word2vec", options, known, elsewhere=_OF_GENSIM, config=Word2VecConfig)
+    for_args, for_corpus, for_config = parted(options, training, reading, _CONFIGURED)
     args, corpus = Word2VecTrainingArguments(**for_args), WordCorpus.read(source, **for_corpus)
     return Word2VecTrainer(Word2VecConfig(vocab_size=corpus.vocab_size, **for_config), corpus, args).train()

@@ -46,7 +46,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     reading_on.the_cache_has_both_names: "state",
     reading_on.the_config_says_whether_a_cache_is_returned: "cache",
     reading_on.given_tokens_have_the_probability_of_the_logits: "language model",
-    reading_on.state_split_equals_whole: "layers",
+    reading_on.state_split_equals_whole: "reads on",
     refusals.wrong_config_values_are_refused: None,
     refusals.keywords_that_are_no_field_are_refused: None,
     refusals.keywords_that_nobody_reads_are_refused: None,

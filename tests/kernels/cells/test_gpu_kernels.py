@@ -17,7 +17,8 @@ pytest.importorskip("triton")
 
 from hfseq.kernels.cells import gpu, gpu_source  # noqa: E402
 from hfseq.models.recurrent.cells import CELLS, Cell  # noqa: E402
-from hfseq.models.recurrent.loop import Packing, RecurrentLoop  # noqa: E402
+from hfseq.models.recurrent.loop import RecurrentLoop  # noqa: E402
+from hfseq.models.token_order import Packing  # noqa: E402
 from tests.closeness import difference  # noqa: E402
 
 STYLES = pytest.mark.parametrize("persistent", [False, True], ids=["alternating", "persistent"])

@@ -233,7 +233,8 @@ def test_another_process_finds_the_machine_code_on_disk(run_python, tmp_path):
         import torch
         from hfseq import CELLS
         from hfseq.kernels.cells import printer
-        from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
+        from hfseq.models.recurrent.loop import RecurrentLoop
+        from hfseq.models.token_order import TokenOrder
         cell = CELLS["rnn_tanh"]
         loop = RecurrentLoop(cell, input_size=2, hidden_size={HIDDEN})
         loop(torch.randn(2, 3, 2), TokenOrder(2, 3, None))

@@ -9,7 +9,8 @@ import torch
 from hfseq import CELLS
 from hfseq.kernels.cells import sequence
 from hfseq.models.recurrent import fused
-from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
+from hfseq.models.recurrent.loop import RecurrentLoop
+from hfseq.models.token_order import TokenOrder
 from tests.closeness import assert_same
 
 BUILT_IN = {name: cell for name, cell in CELLS.items() if cell.equation.__module__ == "hfseq.models.recurrent.cells"}

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from hfseq import LSTMConfig, RNNConfig
 from hfseq.kernels.cells import symbols
+from hfseq.models import token_order
 from hfseq.models.recurrent import fused
 from hfseq.models.recurrent import loop as loop_module
 from hfseq.models.recurrent.cells import Cell, gru_cell, lstm_cell, rnn_cell
@@ -83,17 +84,17 @@ def wrong_derivative(monkeypatch):
 
 
 def reversed_padding(monkeypatch):
-    monkeypatch.setattr(loop_module.TokenOrder, "backward", property(lambda order: order.forward.flip(1)))
+    monkeypatch.setattr(token_order.TokenOrder, "backward", property(lambda order: order.forward.flip(1)))
 
 
 def state_of_the_longest_row(monkeypatch):
     monkeypatch.setattr(
-        loop_module.Packing, "reached", lambda packing, trace, initial: trace[:, -1:].expand_as(initial)
+        token_order.Packing, "reached", lambda packing, trace, initial: trace[:, -1:].expand_as(initial)
     )
 
 
 def one_more_row_alive(monkeypatch):
-    monkeypatch.setattr(loop_module.Packing, "previous", lambda packing, trace: trace[packing.first :])
+    monkeypatch.setattr(token_order.Packing, "previous", lambda packing, trace: trace[packing.first :])
 
 
 @pytest.mark.parametrize("plant", [wrong_derivative, reversed_padding, state_of_the_longest_row, one_more_row_alive])
@@ -128,7 +129,7 @@ def test_gradcheck(name, route, monkeypatch):
         monkeypatch.setattr(fused, "kernels", lambda *_: None)
     cell = BUILT_IN[name] if route == "fused" else without_torch(BUILT_IN[name])
     loop = make_loop(cell, hidden_size=4)
-    order = loop_module.TokenOrder(3, 3, torch.tensor([[1, 1, 0], [0, 1, 1], [1, 1, 1]]))
+    order = token_order.TokenOrder(3, 3, torch.tensor([[1, 1, 0], [0, 1, 1], [1, 1, 1]]))
     torch.manual_seed(0)
     shapes = [(3, 3, 3), *[(3, 4)] * len(cell.states)]
     inputs, *states = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
@@ -160,7 +161,7 @@ def test_each_part_of_the_lstm_can_be_left_out(input_gate, forget_gate, output_g
         f = torch.sigmoid(a["f"] + p.get("f", 0) * c) if forget_gate else 1
         after = f * c + i * torch.tanh(a["g"])
         o = torch.sigmoid(a["o"] + p.get("o", 0) * after) if output_gate else 1
-        order = loop_module.TokenOrder(5, 1, None)
+        order = token_order.TokenOrder(5, 1, None)
         _, reached = ROUTES["without_kernels"](loop, token[:, None], order, (h, c))
     assert len(p) == (len(letters) - 1) * peephole
     for state, expected in zip(reached, (o * torch.tanh(after), after), strict=True):
@@ -227,7 +228,7 @@ def test_the_error_carousel_keeps_the_cell_and_its_gradient_over_200_steps(route
     h, c = torch.randn(2, 3, HIDDEN, dtype=dtype)
     c.requires_grad_()
     _, (_, kept) = ROUTES[route](
-        loop, torch.randn(3, 200, INPUT, dtype=dtype), loop_module.TokenOrder(3, 200, None), (h, c)
+        loop, torch.randn(3, 200, INPUT, dtype=dtype), token_order.TokenOrder(3, 200, None), (h, c)
     )
     assert_same(kept, c)
     kept.sum().backward()
@@ -242,7 +243,7 @@ def test_a_residual_carries_the_gradient_over_150_steps_where_the_vanilla_networ
         set_gates(loop, **({"f": 100.0} if residual == "forget" else {}))
         h = torch.zeros(2, HIDDEN, requires_grad=True)
         torch.manual_seed(0)
-        _, (reached,) = ROUTES[route](loop, torch.randn(2, 150, INPUT), loop_module.TokenOrder(2, 150, None), (h,))
+        _, (reached,) = ROUTES[route](loop, torch.randn(2, 150, INPUT), token_order.TokenOrder(2, 150, None), (h,))
         reached.sum().backward()
         size_of_gradient[residual] = h.grad.norm().item()
     assert size_of_gradient["none"] < 1e-12
@@ -253,7 +254,7 @@ def test_a_saturated_forget_gate_loses_what_the_residual_carries():
     loop = make_loop(rnn_cell("tanh", "forget"))
     set_gates(loop, f=-100.0)
     h = torch.randn(2, HIDDEN, dtype=torch.float64)
-    order, inputs = loop_module.TokenOrder(2, 1, None), torch.randn(2, 1, INPUT, dtype=torch.float64)
+    order, inputs = token_order.TokenOrder(2, 1, None), torch.randn(2, 1, INPUT, dtype=torch.float64)
     _, (reached,) = loop(inputs, order, (h,))
     update = torch.tanh(inputs[:, 0] @ loop.weight_ih[HIDDEN:].T + h @ loop.weight_hh[HIDDEN:].T + loop.bias[HIDDEN:])
     assert_same(reached, update, 1e-12)

@@ -10,7 +10,8 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from hfseq import CELLS, CustomConfig, CustomForSequenceClassification, register_cell
 from hfseq.models.recurrent.cells import Cell
-from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
+from hfseq.models.recurrent.loop import RecurrentLoop
+from hfseq.models.token_order import TokenOrder
 from tests.closeness import assert_same
 from tests.models.recurrent.loops import BATCHES, HIDDEN, ROUTES, TOLERANCES, assert_close, make_loop, run
 from tests.rounds import for_each

@@ -11,7 +11,8 @@ from torch import nn
 from hfseq import FAMILIES, LSTMConfig, LSTMForSequenceClassification
 from hfseq.kernels.cells import sequence
 from hfseq.models.recurrent import fused
-from hfseq.models.recurrent.loop import Packing, RecurrentLoop, TokenOrder
+from hfseq.models.recurrent.loop import RecurrentLoop
+from hfseq.models.token_order import Packing, TokenOrder
 from tests.closeness import assert_same, difference
 from tests.models.recurrent import textbook
 from tests.models.recurrent.loops import BATCHES, BUILT_IN, HIDDEN, INPUT, RAGGED, ROUTES, TOLERANCES, make_loop

@@ -11,7 +11,8 @@ from torch._subclasses import FakeTensorMode
 import hfseq
 from hfseq.kernels.cells import modules
 from hfseq.models.recurrent.cells import CELLS, Cell, register_cell
-from hfseq.models.recurrent.loop import RecurrentLoop, TokenOrder
+from hfseq.models.recurrent.loop import RecurrentLoop
+from hfseq.models.token_order import TokenOrder
 from tests.closeness import assert_same, difference
 from tests.rounds import for_each
 

@@ -7,9 +7,13 @@ from transformers import DataCollatorWithPadding
 from hfseq.cards.facts import SeedRun
 from hfseq.data.text import TextTask, tokenize_dataset
 from hfseq.evaluation.trainer_metrics import PROBLEMS, classification_metrics
-from hfseq.recipe.sections import CardSettings
 from hfseq.tasks.text_classification.build import card_facts, make_model, make_tokenizer
-from hfseq.tasks.text_classification.settings import LabelledTexts, TextClassificationSettings, TokenizerSettings
+from hfseq.tasks.text_classification.settings import (
+    ClassifierCardSettings,
+    LabelledTexts,
+    TextClassificationSettings,
+    TokenizerSettings,
+)
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
 
@@ -39,7 +43,7 @@ def small_settings(folder):
     """Settings of a small run that writes nothing but into an empty folder."""
     return TextClassificationSettings(
         data=LabelledTexts(name="embedded"),
-        card=CardSettings(
+        card=ClassifierCardSettings(
             model_id="hfseq/films",
             summary="Tells good films from bad ones.",
             data_name="Films",

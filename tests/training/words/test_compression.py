@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from safetensors import safe_open
 
 import hfseq
@@ -113,6 +114,19 @@ def test_quantized_rows_are_read_as_they_were_written():
     assert_same(module(torch.arange(300)), found.rows(5))
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"norm_codes": True}, "norm_codes=True needs row_codes"),
+        ({"row_codes": 7}, "row_codes=7 is more than hidden_size=6"),
+        ({"row_codes": 4}, "row_codes=4 leaves pieces of hidden_size=6 empty: set 3"),
+    ],
+)
+def test_codes_that_fit_no_row_are_refused(options, message):
+    with pytest.raises(StrictDataclassClassValidationError, match=message):
+        BagConfig(hidden_size=6, **options)
+
+
 def test_directions_are_dealt_to_pieces_in_turn():
     assert dealt(5, 2).tolist() == [0, 2, 4, 1, 3]
     assert dealt(4, 4).tolist() == [0, 1, 2, 3]
@@ -198,8 +212,8 @@ def test_rows_that_no_text_has_are_dropped_and_change_nothing_in_texts():
 
 def test_the_rows_that_matter_stay():
     model, rows = bag(word_ngrams=2), texts(50)
-    _, features = model.model.features(np.array(rows[0]["input_ids"]), np.array([12]))
-    chosen = features[-1]
+    features, _ = model.model.features(np.array(rows[0]["input_ids"]), np.array([12]))
+    chosen = int(features[-1])
     with torch.no_grad():
         model.model.inputs.weight[chosen] *= 100
     small, _ = compress_bag(model, rows, kept_rows=WORDS + 3)
@@ -249,8 +263,8 @@ def test_character_ngrams_of_buckets_that_are_gone_leave_their_table():
     assert 0 < small.config.num_ngrams < model.config.num_ngrams
     assert set(small.model.ngrams.tolist()) <= kept
     row = np.array(texts(1)[0]["input_ids"])
-    found = small.model.features(row, np.array([len(row)]))[1]
-    wanted = [bucket - WORDS for bucket in model.model.features(row, np.array([len(row)]))[1].tolist()]
+    found = small.model.features(row, np.array([len(row)]))[0]
+    wanted = [bucket - WORDS for bucket in model.model.features(row, np.array([len(row)]))[0].tolist()]
     numbers = small.model.kept_buckets.numbers().tolist()
     assert sorted(numbers[place - WORDS] for place in found.tolist() if place >= WORDS) == sorted(
         bucket for bucket in wanted if bucket in kept

@@ -1,0 +1,1 @@
+"""Networks that see a fixed window of words at a time."""

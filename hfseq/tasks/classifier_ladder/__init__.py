@@ -1,0 +1,1 @@
+"""Text classifiers of every kind on one data set."""
