@@ -96,7 +96,10 @@ def training(path: Path) -> list[dict[str, Any]]:
 
 def accuracy(predicted: list[str], labels: list[str]) -> float:
     """Return how many % are right."""
-    right = [one.removeprefix("__label__") == other.removeprefix("__label__") for one, other in zip(predicted, labels, strict=True)]
+    right = [
+        one.removeprefix("__label__") == other.removeprefix("__label__")
+        for one, other in zip(predicted, labels, strict=True)
+    ]
     return round(100 * sum(right) / len(right), 2)
 
 
@@ -132,7 +135,8 @@ def pipeline_speed(model: Any, texts: list[str]) -> None:
 
 def identifier(path: Path, sentences: Path) -> list[dict[str, Any]]:
     """Read fastText's language identifier, and compare labels and speed."""
-    theirs, ours = fasttext.load_model(str(path)), hfseq.load_fasttext(path)[0]
+    theirs: Any = fasttext.load_model(str(path))
+    ours: Any = hfseq.load_fasttext(path)[0]
     labels, texts = rows_of(sentences)
     wanted, found = theirs.predict(texts)[0], ours.predict(texts)
     equal = sum(one[0] == other[0][0] for one, other in zip(wanted, found, strict=True))

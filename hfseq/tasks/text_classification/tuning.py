@@ -55,9 +55,7 @@ def _search(
         given.setdefault("hidden_size", BagConfig.hidden_size)
     rows = tokens["train"], tokens["validation"]
     size = settings.compression.target_mb
-    return autotune_bag(
-        make_bag, *rows, settings.autotune, model=given, training=settings.training, target_mb=size
-    )
+    return autotune_bag(make_bag, *rows, settings.autotune, model=given, training=settings.training, target_mb=size)
 
 
 def _facts(tuned: Tuned) -> TuningFacts:
