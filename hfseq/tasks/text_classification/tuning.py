@@ -38,7 +38,10 @@ def tune(
         tuned = _search(settings, task, tokenizer, tokens)
         tuned.save(folder / RECORD)
     # What the settings say stays: a run may be resumed with more epochs, say.
-    chosen = {"model": {**tuned.model, **settings.model}, "training": {**tuned.training, **settings.training}}
+    chosen: dict[str, Any] = {
+        "model": {**tuned.model, **settings.model},
+        "training": {**tuned.training, **settings.training},
+    }
     return dataclasses.replace(settings, **chosen), _facts(tuned)
 
 
@@ -54,7 +57,11 @@ def _search(
     if settings.embeddings.from_pretrained is not None:  # the width is theirs
         given.setdefault("hidden_size", BagConfig.hidden_size)
     rows = tokens["train"], tokens["validation"]
-    options = {"model": given, "training": settings.training, "target_mb": settings.compression.target_mb}
+    options: dict[str, Any] = {
+        "model": given,
+        "training": settings.training,
+        "target_mb": settings.compression.target_mb,
+    }
     return autotune_bag(make_bag, *rows, settings.autotune, **options)
 
 
