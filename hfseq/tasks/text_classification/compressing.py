@@ -20,10 +20,11 @@ def compress(
     """Put a small model in the trainer's place, and return what the card says of it; None where nobody asks."""
     if not settings.compression.is_on or not isinstance(trainer, BagTrainer):
         return None
-    given = {**settings.training, **_WITHOUT_CHECKPOINTS, "early_stopping_patience": None}
-    args = BagTrainingArguments(**{**given, "output_dir": str(Path(str(trainer.args.output_dir)) / "compression")})
 
     def retrain(model: Any) -> None:
+        given = {**settings.training, **_WITHOUT_CHECKPOINTS, "early_stopping_patience": None}
+        # Made here alone: new arguments reset accelerate's state, which only a new trainer sets up again.
+        args = BagTrainingArguments(**{**given, "output_dir": str(Path(str(trainer.args.output_dir)) / "compression")})
         BagTrainer(model, args, train_dataset=tokens["train"], processing_class=trainer.processing_class).train()
 
     small, report = compress_bag(
