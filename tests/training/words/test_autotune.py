@@ -124,6 +124,15 @@ def test_the_order_of_words_is_found_to_count(data):
     assert tuned.winner.score > 0.65  # words alone tell nothing
 
 
+def test_bags_that_read_bytes_are_tuned_as_well(data):
+    train, validation = (Dataset.from_dict(texts(*each)) for each in ((100, 0), (40, 1)))
+    tokenizer = train_tokenizer(train["text"][:], "byte")
+    make_bag = partial(new_bag, tokenizer, train, seed=0, num_labels=2)
+    rows = (tokenize_dataset(each, tokenizer) for each in (train, validation))
+    tuned = searched((tokenizer, *rows), 3, make_bag=make_bag, target_mb=0.02)
+    assert tuned.winner.score >= tuned.trials[0].score
+
+
 # The budget
 
 
@@ -181,7 +190,7 @@ def test_each_is_judged_after_the_compression(data):
 
 
 def test_a_size_that_nothing_fits_is_refused_with_the_least(data):
-    with pytest.raises(ValueError, match=r"2 settings in vain: target_mb=0.0001 is too small: the least .*0.002 MB"):
+    with pytest.raises(ValueError, match=r"2 settings in vain: target_mb=0.0001 is too small: the least .* 0.00. MB"):
         searched(data, 2, target_mb=0.0001)
 
 
