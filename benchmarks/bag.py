@@ -18,6 +18,7 @@ is then asked again.
 import argparse
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def rows_of(path: Path) -> tuple[list[str], list[str]]:
 def training(path: Path) -> list[dict[str, Any]]:
     """Compare the seconds of an epoch, and of the whole way."""
     rivals: dict[str, Callable[[], Any]] = {
-        f"{name}, {epochs}": lambda train=train, epochs=epochs: train(path, epochs)
+        f"{name}, {epochs}": partial(train, path, epochs)
         for name, train in ((PEER, train_theirs), ("ours", train_ours))
         for epochs in (FEW, MORE)
     }
@@ -95,7 +96,10 @@ def training(path: Path) -> list[dict[str, Any]]:
 
 def accuracy(predicted: list[str], labels: list[str]) -> float:
     """Return how many % are right."""
-    right = [one.removeprefix("__label__") == other.removeprefix("__label__") for one, other in zip(predicted, labels)]
+    right = [
+        one.removeprefix("__label__") == other.removeprefix("__label__")
+        for one, other in zip(predicted, labels, strict=True)
+    ]
     return round(100 * sum(right) / len(right), 2)
 
 
@@ -131,7 +135,8 @@ def pipeline_speed(model: Any, texts: list[str]) -> None:
 
 def identifier(path: Path, sentences: Path) -> list[dict[str, Any]]:
     """Read fastText's language identifier, and compare labels and speed."""
-    theirs, (ours, _) = fasttext.load_model(str(path)), hfseq.load_fasttext(path)
+    theirs: Any = fasttext.load_model(str(path))
+    ours: Any = hfseq.load_fasttext(path)[0]
     labels, texts = rows_of(sentences)
     wanted, found = theirs.predict(texts)[0], ours.predict(texts)
     equal = sum(one[0] == other[0][0] for one, other in zip(wanted, found, strict=True))

@@ -53,7 +53,7 @@ def accuracy(answers: list[str], languages: list[str]) -> float:
 def main(folder: str, path: str) -> None:
     """Measure all of it."""
     pipe, peer = pipeline("text-classification", model=folder, device="cpu"), lid176()
-    model = pipe.model
+    model: Any = pipe.model
     known = {label.removeprefix("__label__") for label in peer.get_labels()}
     texts, languages = shared_rows(path, known)
     ours = [_SAME.get(row[0][0], row[0][0]) for row in model.predict(texts)]

@@ -23,7 +23,7 @@ class TokenizerSettings(TextTokenizerSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_length < 2:
+        if self.max_length is not None and self.max_length < 2:
             raise ValueError(f"max_length={self.max_length} must be at least 2: a word and the end of the text.")
 
 

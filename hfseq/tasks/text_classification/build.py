@@ -110,7 +110,8 @@ def make_arguments(settings: ClassifierParts) -> SequenceTrainingArguments:
 
 def make_trainer(model: PreTrainedModel, args: SequenceTrainingArguments, **options: Any) -> SequenceTrainer:
     """Build what trains the model: for a bag, `BagTrainer`."""
-    return (BagTrainer if isinstance(args, BagTrainingArguments) else SequenceTrainer)(model, args, **options)
+    kind: Any = BagTrainer if isinstance(args, BagTrainingArguments) else SequenceTrainer
+    return cast(SequenceTrainer, kind(model, args, **options))
 
 
 def _new_bag(
