@@ -19,6 +19,8 @@ from datasets import load_dataset
 from measure import median_ratio, take_turns, write_result
 from transformers import pipeline
 
+import hfseq  # noqa: F401 (registers its models with transformers)
+
 PEER, ROUNDS, TIMED = "lid.176.ftz, fasttext", 11, 1000  # sentences
 # One language under two names, ours first.
 _SAME = {"nb": "no"}

@@ -50,3 +50,13 @@ def test_real_data_exported_as_files_are_trained_on(data_folder, monkeypatch, tm
     assert len(config["id2label"]) == 7
     assert "PlayMusic" in config["label2id"]
     check_card((tmp_path / "run/README.md").read_text(encoding="utf-8"))
+
+
+def test_a_bag_is_made_small_without_learning_again(monkeypatch, tmp_path, capsys):
+    changes = ("--compression.row_codes=4", "--compression.norm_codes=false", "--compression.retrain=false")
+    small = (*QUIET, "--data.max_rows=96", "--model.hidden_size=8", "--model.ngram_buckets=500")
+    RECIPE.run(monkeypatch, tmp_path / "run", *changes, config="bag_embedded", small=small)
+    made = facts(tmp_path / "run")
+    assert made.compression.row_bytes == 4
+    assert made.compression.mb < made.compression.mb_before
+    assert f"test: accuracy {made.runs[0].metrics['accuracy']:.4f}" in capsys.readouterr().out
