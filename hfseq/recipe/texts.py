@@ -115,7 +115,7 @@ def _features(config: BagConfig) -> str:
     if config.word_ngrams > 1:
         kinds.append(f"runs of up to {config.word_ngrams} words")
     weights = "inverse document frequencies" if config.weighting == "tfidf" else "how often they occur"
-    return f"{', '.join(kinds)}, weighted by {weights}; {config.num_rows:,} vectors"
+    return f"{', '.join(kinds)}, weighted by {weights}"
 
 
 def speed_line(speed: SpeedFacts) -> str:

@@ -89,6 +89,12 @@ class BagPreTrainedModel(FixedVocabularyMixin, SequencePreTrainedModel):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_computed": {}}  # a copy computes its own
 
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """Count the parameters, and the numbers that the bytes of quantized rows stand for, which are not trained."""
+        count = int(super().num_parameters(only_trainable, exclude_embeddings))
+        coded = self.config.row_codes and not (only_trainable or exclude_embeddings)
+        return count + (self.config.num_rows * self.config.hidden_size if coded else 0)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
         """Load a checkpoint as every model does, and refuse tables that would lead out of its arrays."""
