@@ -191,7 +191,7 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 
 def _with_weights(kind: Any, config: BagConfig, weights: dict[str, torch.Tensor]) -> Any:
     # Not made and then filled: millions of rows would be drawn at random first.
-    return kind.from_pretrained(None, config=config, state_dict=weights)
+    return kind.from_pretrained(None, config=config, state_dict=weights, trust_remote_code=False)
 
 
 class _Reader:

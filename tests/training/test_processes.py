@@ -186,3 +186,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for train in (fine_tune, train_streams, resume_from_torn_checkpoints, train_words, train_bags):
         train(Path(sys.argv[1]))
+    # Together: threads of the connection that are left at the end of one process can abort it.
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
