@@ -11,8 +11,8 @@ Training: fastText reads its file anew in each epoch and first counts its words,
 rivals train twice, for few epochs and for more, and the difference is what the further epochs take; the whole way,
 from the file to the model, stands beside it. Prediction: a call with one text, and one with a list.
 
-fastText's binding for numpy 2 sometimes stops with "Encountered NaN", at the same settings that work the next time: it
-is then asked again.
+The peer is the package fasttext-wheel; one call of its `predict` is written for numpy 1 and mended here. In the package
+fasttext-numpy2-wheel the training stops with "Encountered NaN" at settings that work the next time: it is asked again.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fasttext
@@ -29,6 +30,9 @@ from measure import cpu_seconds, median_ratio, print_rows, take_turns, write_res
 from transformers import pipeline
 
 import hfseq
+
+# What `copy=False` said to numpy 1: no copy unless one is needed.
+fasttext.FastText.np = SimpleNamespace(**vars(np) | {"array": lambda values, copy=None: np.asarray(values)})
 
 PEER = "fastText"
 FEW, MORE = 5, 15  # epochs
