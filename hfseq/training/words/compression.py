@@ -28,6 +28,7 @@ from safetensors.torch import save
 from torch import nn
 from transformers.utils import logging
 
+from ...evaluation.scores import compute_score
 from ...evaluation.trainer_metrics import PROBLEMS
 from ...models.heads.classification import problem_type_of
 from ...models.words.bag import BagForSequenceClassification
@@ -55,6 +56,11 @@ class CompressionSettings:
     row_codes: int | None = option(None, "bytes of a row; null: one for two numbers")
     norm_codes: bool | None = option(None, "one byte more for a row's length; null: yes")
     retrain: bool = option(False, "train the rows that are kept once more, before they are quantized; rarely a gain")
+
+    def __post_init__(self) -> None:
+        if not self.is_on and (self.norm_codes is not None or self.retrain):
+            given = f"compression.norm_codes={self.norm_codes}, compression.retrain={self.retrain}"
+            raise ValueError(f"{given} without a size: give target_mb, kept_rows or row_codes, too.")
 
     @property
     def is_on(self) -> bool:
@@ -323,8 +329,6 @@ def _labels(rows: Dataset) -> torch.Tensor:
 
 def score_of(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> float:
     """Return the score that people quote for a kind of problem."""
-    from ...evaluation.scores import compute_score
-
     return compute_score(_SCORES[problem_type], *PROBLEMS[problem_type].read(logits, labels))
 
 
