@@ -142,7 +142,7 @@ class BagTrainer(SequenceTrainer):
 
     def take(self, model: BagForSequenceClassification) -> None:
         """Go on with another model, which is evaluated and saved in the place of the trained one."""
-        self.bag = self.model = self.model_wrapped = model.eval()
+        self.bag = self.model = self.model_wrapped = model.eval().to(self.args.device)
 
     def _fit_counts(self) -> None:
         """Count features and labels for a new bag; one that has met texts keeps its counts."""

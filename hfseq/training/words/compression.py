@@ -138,10 +138,12 @@ def compress_bag(
         seed: Of k-means.
 
     Returns:
-        The small model, whose probabilities or numbers mean the same. Its `hidden_size` may be smaller, and its texts'
-        vectors are others. And what was done.
+        The small model, on the CPU. Its probabilities or numbers mean the same; its `hidden_size` may be smaller, and
+        its texts' vectors are others. And what was done.
     """
     _check(model, target_mb, (kept_rows, row_codes, norm_codes))
+    if model.device.type != "cpu":
+        model = copy.deepcopy(model).cpu()
     bag = _Compression(model, train_rows, tune_rows, seed)
     trials: list[Trial] = []
     if target_mb is None:
@@ -266,7 +268,7 @@ class _Compression:
         if retrain is not None:
             with torch.enable_grad():
                 retrain(wide)
-            target = wide.eval()
+            target = wide = wide.eval().cpu()  # a trainer takes it to its own device
         weights = self.importance[kept.rows] if self.train is not None else None
         small = quantized(wide, *codes, weights=weights, seed=self.seed)
         if self.train is not None:
@@ -300,7 +302,7 @@ class _Compression:
         """Return the score of a model on the rows that were given for it."""
         if self.tune is None or self.labels is None or self.problem_type is None:
             return None
-        logits = model.scores(self.tune.hidden(model.model)).numpy()
+        logits = model.scores(self.tune.hidden(model.model)).float().numpy()
         return score_of(logits, self.labels.numpy(), self.problem_type)
 
     def report(self, small: BagForSequenceClassification, trials: list[Trial]) -> CompressionReport:
