@@ -116,7 +116,11 @@ class BagTrainer(SequenceTrainer):
         return len(cast(Any, self.train_dataset))
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train, as `Trainer` does. A new bag takes its document frequencies and label counts from these texts."""
+        """Train, as `Trainer` does.
+
+        A new bag takes its document frequencies and label counts from these texts; one that was trained before takes
+        the frequencies of features that are new to it.
+        """
         if not self.args.num_train_epochs:
             self.args.num_train_epochs = usual_epochs(self.num_texts)
         self._engine = self._averaging = None
@@ -145,9 +149,8 @@ class BagTrainer(SequenceTrainer):
         self.bag = self.model = self.model_wrapped = model.eval().to(self.args.device)
 
     def _fit_counts(self) -> None:
-        """Count features and labels for a new bag; one that has met texts keeps its counts."""
-        weights = dict(self.bag.model.named_buffers(recurse=False)).get("row_weights")
-        if weights is not None and bool((weights == 1).all()):
+        """Count features and labels for a new bag; one that has met texts keeps its counts, and adds new features."""
+        if self.bag.model.row_weights is not None:
             fit_row_weights(self.bag.model, self._corpus)
         if self.bag.config.hierarchical_softmax and bool((self.bag.label_counts == 1).all()):
             labels = self._targets().labels
