@@ -14,7 +14,7 @@ import numpy as np
 from .tables import fnv_hashes, hashed_ngrams
 
 END = b"</s>"
-WORD_NGRAM_FACTOR = 116049371
+WORD_NGRAM_FACTOR = 116049371  # fastText's
 # NUL is white space to fastText as well; `bytes.split` knows the other six.
 _SPACES = bytes.maketrans(b"\0", b" ")
 
