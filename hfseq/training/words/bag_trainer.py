@@ -152,7 +152,9 @@ class BagTrainer(SequenceTrainer):
         """Count features and labels for a new bag; one that has met texts keeps its counts, and adds new features."""
         if self.bag.model.row_weights is not None:
             fit_row_weights(self.bag.model, self._corpus)
-        if self.bag.config.hierarchical_softmax and bool((self.bag.label_counts == 1).all()):
+        # Counts of 1 may be those of texts; but the vectors of labels are 0 before the first of them.
+        is_new = not bool(self.bag.classifier.weight.any())
+        if self.bag.config.hierarchical_softmax and is_new and bool((self.bag.label_counts == 1).all()):
             labels = self._targets().labels
             counts = np.bincount(labels, minlength=self.bag.num_labels)
             self.bag.label_counts.copy_(torch.from_numpy(counts))
