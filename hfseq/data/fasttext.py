@@ -18,13 +18,13 @@ from ..models.words.ascending import pack
 from ..models.words.bag import BYTES, BagConfig, BagForSequenceClassification, BagModel
 from ..models.words.bag_text import Codes
 from ..tokenization import byte_tokenizer
+from .label_files import LABEL_PREFIX
 
 _MAGIC = 793712314
 _VERSIONS = (11, 12)
 _LOSSES = {1: "hs", 2: "ns", 3: "softmax", 4: "ova"}
 _KINDS = {1: "cbow", 2: "skipgram", 3: "supervised"}
 _CENTROIDS = 256
-_LABEL_PREFIX = "__label__"  # a file does not tell another one, and fastText then takes this one too
 # What a BagConfig takes; a text has up to maxn n-grams for each of its characters.
 _MOST = {"dim": 65_536, "bucket": 100_000_000, "minn": 100, "maxn": 100, "wordNgrams": 10}
 _MOST_COUNTS = 10**15  # of all labels; fastText's tree of labels begins with it as infinity
@@ -161,7 +161,7 @@ def _config(file: FastTextFile) -> BagConfig:
         num_word_bytes=sum(map(len, file.words)),
         num_kept_buckets=None if file.kept_buckets is None else len(file.kept_buckets),
         ends_texts=is_classifier,
-        label_prefix=_LABEL_PREFIX if is_classifier else "",
+        label_prefix=LABEL_PREFIX if is_classifier else "",  # a file tells no other, and fastText then takes this one
         row_codes=codes.codes.shape[1] if codes else 0,
         norm_codes=bool(codes and len(codes.norm_codes)),
         weighting="count",

@@ -69,6 +69,9 @@ def fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, 
     source = settings.from_pretrained
     if source is None:
         return
+    if isinstance(model.config, BagConfig) and model.config.units == "bytes":  # its rows are words, the tokens bytes
+        given = f"embeddings.from_pretrained={source!r} fills the rows of tokens"
+        raise ValueError(f"{given}, which are bytes with tokenizer.kind=byte: take the kind word, or leave it out.")
     found = embedding_matrix(tokenizer, source, settings.format)
     key = "embedding_size" if "embedding_size" in known_fields(type(model.config)) else "hidden_size"
     width, size = getattr(model.config, key), found.matrix.shape[1]

@@ -243,6 +243,23 @@ def test_predict_sees_new_weights_and_works_without_the_kernel(monkeypatch):
     assert model.predict(texts[0]) == model.predict(texts[:1])[0]
 
 
+def test_predict_answers_with_the_names_that_the_config_has_now():
+    model, _ = load_fasttext(FOLDER / "softmax.bin")  # one of its own, for it is changed
+    text = next(iter(ANSWERS["softmax.bin"]["predictions"]))
+    before = model.predict(text, k=-1)
+    model.config.id2label = {number: f"new {name}" for number, name in model.config.id2label.items()}
+    assert model.predict(text, k=-1) == [(f"new {name}", chance) for name, chance in before]
+    model.config.problem_type = "multi_label_classification"
+    assert sum(chance for _, chance in model.predict(text, k=-1)) != pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("texts", [b"a", ["a", None], [b"a"], 3])
+def test_predict_names_what_is_no_text(texts):
+    model, _ = loaded("softmax.bin")
+    with pytest.raises(TypeError, match=r"predict takes a string, or a list of strings, got"):
+        model.predict(texts)
+
+
 # Against fastText itself
 
 

@@ -31,24 +31,6 @@ def text_features(
     return starts, rows
 
 
-def text_vectors(
-    texts: np.ndarray, text_starts: np.ndarray, tables: Any, options: Any, matrix: np.ndarray
-) -> np.ndarray:
-    """Do what the twin does, without a list of the rows."""
-    _check_rows(len(matrix), tables, options)
-    means, _ = loops().dense_means(*_arguments(texts, text_starts, tables, options), _read_only(matrix, np.float32))
-    return means
-
-
-def code_vectors(
-    texts: np.ndarray, text_starts: np.ndarray, tables: Any, options: Any, codes: Any, width: int
-) -> np.ndarray:
-    """Do what the twin does, without a list of the rows."""
-    _check_rows(len(codes.codes), tables, options)
-    means, _ = loops().code_means(*_arguments(texts, text_starts, tables, options), _plain_codes(codes))
-    return means[:, :width]
-
-
 def split_texts(
     texts: np.ndarray, text_starts: np.ndarray, ends_texts: bool, label_prefix: bytes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -81,11 +63,6 @@ def _arguments(texts: np.ndarray, starts: np.ndarray, tables: Any, options: Any)
     return texts, starts, plain, sizes, options.ends_texts, _END, prefix
 
 
-def _plain_codes(codes: Any) -> tuple[np.ndarray, ...]:
-    dtypes = (np.uint8, np.float32, np.uint8, np.float32)
-    return tuple(_read_only(array, dtype) for array, dtype in zip(codes, dtypes, strict=True))
-
-
 def _read_only(array: np.ndarray, dtype: Any) -> np.ndarray:
     """Return a view that cannot be written: numba compiles anew for each mixture of arrays that can and cannot."""
     view = np.ascontiguousarray(array, dtype=dtype).view()
@@ -99,11 +76,3 @@ def _check_starts(texts: np.ndarray, starts: np.ndarray) -> None:
         raise ValueError(
             f"text_starts must rise from 0 to the {len(texts)} bytes of the texts, not {starts[[0, -1]]}."
         )
-
-
-def _check_rows(rows: int, tables: Any, options: Any) -> None:
-    with_ngrams = options.longest_ngram > 0 or options.word_ngrams > 1
-    kept = len(tables.kept_buckets) if len(tables.bucket_slots) else options.buckets
-    buckets = kept if with_ngrams else 0
-    if rows < (needed := len(tables.word_starts) - 1 + buckets):
-        raise ValueError(f"The matrix has {rows} rows; the words and the buckets of n-grams need {needed}.")

@@ -1,4 +1,4 @@
-"""The loops of `bag_text.py` in numba: from the bytes of texts to rows, their means and what a model says of them.
+"""The loops of `bag_text.py` in numba: from the bytes of texts to rows.
 
 `bag_text.py` reads this file as text and imports it from the folder where machine code is kept. All offsets into
 `texts` are taken from `starts`, which the callers have checked; nothing reads behind the end of a text, for a text may
@@ -221,64 +221,6 @@ def list_rows(texts, starts, tables, sizes, ends, ending_bytes, prefix):
         total += count
         found_starts[text + 1] = total
     return found_starts, found[:total].copy()
-
-
-@njit(**INSIDE)
-def add_dense(rows, count, matrix, mean):
-    """Write the mean of some rows."""
-    width = mean.shape[0]
-    for column in range(width):
-        mean[column] = np.float32(0)
-    for place in range(count):
-        row = rows[place]
-        for column in range(width):
-            mean[column] += matrix[row, column]
-    share = np.float32(1) / np.float32(max(count, 1))
-    for column in range(width):
-        mean[column] *= share
-
-
-@njit(**INSIDE)
-def add_codes(rows, count, codes, centroids, norm_codes, norms, mean):
-    """Write the mean of some rows that are in codes; `mean` may be longer than a row."""
-    parts, size = codes.shape[1], centroids.shape[2]
-    for column in range(mean.shape[0]):
-        mean[column] = np.float32(0)
-    for place in range(count):
-        row = rows[place]
-        norm = norms[norm_codes[row]] if norm_codes.shape[0] > 0 else np.float32(1)
-        for part in range(parts):
-            code = codes[row, part]
-            for offset in range(size):
-                mean[part * size + offset] += norm * centroids[part, code, offset]
-    share = np.float32(1) / np.float32(max(count, 1))
-    for column in range(mean.shape[0]):
-        mean[column] *= share
-
-
-@njit(**FLAGS, cache=True)
-def dense_means(texts, starts, tables, sizes, ends, ending_bytes, prefix, matrix):
-    """Return the mean of each text's rows, and how many these are."""
-    ending, work = prepare(starts, ending_bytes, ends, sizes, tables)
-    means = np.empty((starts.shape[0] - 1, matrix.shape[1]), dtype=np.float32)
-    counts = np.empty(starts.shape[0] - 1, dtype=np.int64)
-    for text in range(starts.shape[0] - 1):
-        counts[text] = rows_of_text(texts, starts[text], starts[text + 1], ending, prefix, sizes, tables, work)
-        add_dense(work[0], counts[text], matrix, means[text])
-    return means, counts
-
-
-@njit(**FLAGS, cache=True)
-def code_means(texts, starts, tables, sizes, ends, ending_bytes, prefix, matrix):
-    """Return the mean of each text's rows, of a matrix in codes, and how many these are."""
-    codes, centroids, norm_codes, norms = matrix
-    ending, work = prepare(starts, ending_bytes, ends, sizes, tables)
-    means = np.empty((starts.shape[0] - 1, codes.shape[1] * centroids.shape[2]), dtype=np.float32)
-    counts = np.empty(starts.shape[0] - 1, dtype=np.int64)
-    for text in range(starts.shape[0] - 1):
-        counts[text] = rows_of_text(texts, starts[text], starts[text + 1], ending, prefix, sizes, tables, work)
-        add_codes(work[0], counts[text], codes, centroids, norm_codes, norms, means[text])
-    return means, counts
 
 
 @njit(**FLAGS, cache=True)

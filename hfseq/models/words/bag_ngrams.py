@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-_OFFSET, _PRIME = np.uint32(2166136261), np.uint32(16777619)  # of the hash FNV-1a
-_NGRAM_FACTOR = np.uint64(116049371)  # fastText's
+from .bag_text import WORD_NGRAM_FACTOR
+from .tables import FNV_OFFSET, FNV_PRIME
+
+_NGRAM_FACTOR = np.uint64(WORD_NGRAM_FACTOR)
 
 
 class TokenOptions(NamedTuple):
@@ -49,9 +51,9 @@ class TokenTables(NamedTuple):
 def id_hashes(size: int) -> np.ndarray:
     """Hash the four bytes of each id below `size`; a 32-bit number with sign, widened to uint64 as fastText does."""
     ids = np.arange(size, dtype=np.uint32)
-    values = np.full(size, _OFFSET)
+    values = np.full(size, FNV_OFFSET)
     for shift in (0, 8, 16, 24):
-        values = (values ^ ((ids >> np.uint32(shift)) & np.uint32(0xFF))) * _PRIME
+        values = (values ^ ((ids >> np.uint32(shift)) & np.uint32(0xFF))) * FNV_PRIME
     return values.view(np.int32).astype(np.int64).view(np.uint64)
 
 

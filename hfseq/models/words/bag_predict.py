@@ -1,6 +1,6 @@
 """What a bag of bytes can do without a tokenizer: label texts, and give vectors of words and sentences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +41,7 @@ class LabelsTextsMixin:
             raise ValueError(f"k={k} must be 1 or more, or -1 for all labels.")
         names, predictor = held.names, held.predictor
         if not isinstance(texts, str):
-            many = [held.encoded(text) for text in texts]
+            many = _all_encoded(texts, held.encoded)
             rows = predictor.many(many, k, threshold) if predictor else self._plainly(many, k, threshold)
             return [[(names[label], chance) for label, chance in row] for row in rows]
         one = held.encoded(texts)
@@ -115,6 +115,15 @@ class GivesVectorsMixin:
         return bag.mean(found, found.new_zeros(1))[0].float().numpy(force=True)
 
 
+def _all_encoded(texts: Sequence[str], encoded: Callable[[str], bytes]) -> list[bytes]:
+    try:
+        return [encoded(text) for text in texts]
+    except (TypeError, AttributeError):  # asked only now: it would take as long as a short text
+        rows = None if isinstance(texts, bytes) or not isinstance(texts, Iterable) else list(texts)
+        wrong = texts if rows is None else next((row for row in rows if not isinstance(row, str)), None)
+        raise TypeError(f"predict takes a string, or a list of strings, got {wrong!r:.60}.") from None
+
+
 def _plain(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
@@ -135,7 +144,9 @@ class _Held(NamedTuple):
 
     Attributes:
         predictor: The kernel with this model; None if it cannot have it.
-        names: The labels.
+        names: The labels, `config.id2label` itself.
+        problem_type: That of the config.
+        settings: The attributes of the config, which are read faster there.
         encoded: Turns a text into bytes.
         tensors: Those that the kernel reads, each under its name among those of its module.
         addresses: Of the parameters, whose numbers may move to another place.
@@ -143,7 +154,9 @@ class _Held(NamedTuple):
     """
 
     predictor: Any
-    names: list[str]
+    names: dict[int, str]
+    problem_type: str | None
+    settings: dict[str, Any]
     encoded: Callable[[str], bytes]
     tensors: list[tuple[dict[str, Any], str, torch.Tensor]]
     addresses: list[tuple[torch.Tensor, int]]
@@ -151,6 +164,9 @@ class _Held(NamedTuple):
 
     def is_right(self) -> bool:
         """Tell whether the model still has these very tensors; the kernel sees a change of weights, not of tables."""
+        settings = self.settings
+        if settings["id2label"] is not self.names or settings["problem_type"] != self.problem_type:
+            return False
         for owner, name, tensor in self.tensors:
             if owner[name] is not tensor:
                 return False
@@ -177,7 +193,9 @@ def _held(classifier: Any) -> _Held:
     tables = [table for module in (classifier, bag) for table in module._buffers.values()]
     return _Held(
         _predictor(kernels, classifier) if kernels else None,
-        [config.id2label[number] for number in range(config.num_labels)],
+        config.id2label,
+        config.problem_type,
+        vars(config),
         _lowered if config.lowercase else _plain,
         tensors,
         [(tensor, tensor.data_ptr()) for tensor in plain if isinstance(tensor, nn.Parameter)],

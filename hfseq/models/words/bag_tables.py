@@ -60,7 +60,7 @@ def find_wrong(tables: dict[str, torch.Tensor], lists: dict[str, AscendingNumber
     for starts, held in (("ngram_starts", "ngrams"), ("word_starts", "word_bytes")):
         if starts in tables:
             places = tables[starts]
-            if places[0] != 0 or places[-1] > len(tables[held]):
+            if places[0] != 0 or places[-1] > len(tables[held]) or bool((places.diff() < 0).any()):
                 wrong.append(starts)
     for name in ("ngrams", "kept_buckets"):
         if name in tables and bool(((tables[name] < 0) | (tables[name] >= buckets)).any()):

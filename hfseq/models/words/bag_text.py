@@ -14,7 +14,7 @@ import numpy as np
 from .tables import fnv_hashes, hashed_ngrams
 
 END = b"</s>"
-WORD_NGRAM_FACTOR = 116049371
+WORD_NGRAM_FACTOR = 116049371  # fastText's
 # NUL is white space to fastText as well; `bytes.split` knows the other six.
 _SPACES = bytes.maketrans(b"\0", b" ")
 
@@ -123,14 +123,6 @@ def text_features(
     return np.cumsum(counts, dtype=np.int64), np.concatenate(texts_rows).astype(np.int32)
 
 
-def text_vectors(
-    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions, matrix: np.ndarray
-) -> np.ndarray:
-    """Return the mean of the rows of each text, float32, (texts, width); zeros for a text without any."""
-    starts, rows = text_features(texts, text_starts, tables, options)
-    return _means(starts, matrix[rows])
-
-
 class Codes(NamedTuple):
     """A matrix of rows in parts, each of which is one of 256 centroids (product quantisation).
 
@@ -151,14 +143,6 @@ class Codes(NamedTuple):
         parts = self.centroids[np.arange(self.codes.shape[1]), self.codes[rows]]
         vectors = parts.reshape(len(rows), self.codes.shape[1] * self.centroids.shape[2])[:, :width]
         return vectors * self.norms[self.norm_codes[rows], None] if len(self.norm_codes) else vectors
-
-
-def code_vectors(
-    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions, codes: Codes, width: int
-) -> np.ndarray:
-    """Return what `text_vectors` does, of a matrix in codes that has `width` columns."""
-    starts, rows = text_features(texts, text_starts, tables, options)
-    return _means(starts, codes.rows(rows, width))
 
 
 def split_texts(
@@ -293,10 +277,3 @@ def _labels(
     known = [begin < end and rows[begin] < dictionary for begin, end in zip(row_starts, row_starts[1:], strict=False)]
     words = _each(word_bytes, word_starts)
     return [word.startswith(options.label_prefix) and not own for word, own in zip(words, known, strict=True)]
-
-
-def _means(starts: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    counts = np.diff(starts)
-    sums = np.zeros((len(counts), vectors.shape[1]), dtype=np.float32)
-    np.add.at(sums, np.repeat(np.arange(len(counts)), counts), vectors)
-    return sums / np.maximum(counts, 1)[:, None].astype(np.float32)

@@ -9,11 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .bag_text import Codes, TextOptions, TextTables
-from .bag_text import code_vectors as plain_code_vectors
+from .bag_text import TextOptions, TextTables
 from .bag_text import split_texts as plain_split_texts
 from .bag_text import text_features as plain_text_features
-from .bag_text import text_vectors as plain_text_vectors
 from .bag_text import word_rows as plain_word_rows
 
 INTERFACE = 1
@@ -48,22 +46,6 @@ def text_features(
     """List the rows of each text, see the function of `bag_text.py`."""
     kernels = text_kernels()
     return (kernels.text_features if kernels else plain_text_features)(texts, text_starts, tables, options)
-
-
-def text_vectors(
-    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions, matrix: np.ndarray
-) -> np.ndarray:
-    """Return the mean of the rows of each text, see the function of `bag_text.py`."""
-    kernels = text_kernels()
-    return (kernels.text_vectors if kernels else plain_text_vectors)(texts, text_starts, tables, options, matrix)
-
-
-def code_vectors(
-    texts: np.ndarray, text_starts: np.ndarray, tables: TextTables, options: TextOptions, codes: Codes, width: int
-) -> np.ndarray:
-    """Return the mean of the rows of each text, of a matrix in codes, see the function of `bag_text.py`."""
-    kernels = text_kernels()
-    return (kernels.code_vectors if kernels else plain_code_vectors)(texts, text_starts, tables, options, codes, width)
 
 
 def split_texts(

@@ -5,7 +5,7 @@ import heapq
 import numpy as np
 
 _LEAST_SLOTS, _MOST_SLOTS, _SLOTS_A_WORD = 1 << 20, 1 << 25, 16
-_FNV_OFFSET, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
+FNV_OFFSET, FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
 
 
 def words_alone(counts: np.ndarray, special: int) -> np.ndarray:
@@ -212,10 +212,10 @@ def out_of_range(tables: dict[str, np.ndarray], rows: int) -> list[str]:
 
 def fnv_hashes(text: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Hash the bytes between each begin and end by FNV-1a: uint32."""
-    values = np.full(len(begins), _FNV_OFFSET, dtype=np.uint32)
+    values = np.full(len(begins), FNV_OFFSET, dtype=np.uint32)
     for offset in range(int((ends - begins).max(initial=0))):
         inside = begins + offset < ends
         # fastText reads bytes as signed. It would be another hash for letters beyond ASCII, so it is kept.
         signed = text[begins[inside] + offset].astype(np.int8).astype(np.uint32)
-        values[inside] = (values[inside] ^ signed) * _FNV_PRIME
+        values[inside] = (values[inside] ^ signed) * FNV_PRIME
     return values

@@ -109,15 +109,10 @@ class TextClassificationSettings(TextSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.autotune.is_on and self.model["type"] != "bag":
-            budget = f"minutes={self.autotune.minutes}, trials={self.autotune.trials}"
-            raise ValueError(
-                f"autotune ({budget}) searches for the settings of a bag, not of model.type={self.model['type']!r}: "
-                "leave the section out."
-            )
-        if self.compression.is_on and self.model["type"] != "bag":
-            fault = f"compression makes bags small, not a model of model.type={self.model['type']!r}"
-            raise ValueError(f"{fault}: leave the section out.")
+        if self.model["type"] == "bag":
+            self._check_bag()
+        else:
+            self._check_no_bag()
         if self.transfer.from_pretrained is None:
             check_length(cast(int, self.tokenizer.max_length), most_tokens(self.model))
             return
@@ -132,6 +127,26 @@ class TextClassificationSettings(TextSettings):
                     f"tokenizer.{item.name}={value!r}: the tokenizer comes from transfer.from_pretrained, and of that "
                     f"section only {' and '.join(_KEPT_OF_TOKENIZER)} still count. Leave {item.name} out."
                 )
+
+    def _check_bag(self) -> None:
+        """Refuse what is for networks alone."""
+        if self.transfer.from_pretrained is not None:
+            given = f"transfer.from_pretrained={self.transfer.from_pretrained!r} brings the body of a language model"
+            raise ValueError(f"{given}, which no bag has: leave it out, or take the model.type of that model.")
+        if self.embeddings.freeze:
+            raise ValueError("embeddings.freeze=True: the vectors of a bag are all that learns. Leave it out.")
+
+    def _check_no_bag(self) -> None:
+        """Refuse what is for bags alone."""
+        if self.autotune.is_on:
+            budget = f"minutes={self.autotune.minutes}, trials={self.autotune.trials}"
+            raise ValueError(
+                f"autotune ({budget}) searches for the settings of a bag, not of model.type={self.model['type']!r}: "
+                "leave the section out."
+            )
+        if self.compression.is_on:
+            fault = f"compression makes bags small, not a model of model.type={self.model['type']!r}"
+            raise ValueError(f"{fault}: leave the section out.")
 
 
 def check_length(max_length: int, limit: int | None) -> None:

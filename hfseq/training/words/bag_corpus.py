@@ -151,13 +151,17 @@ def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 def fit_row_weights(bag: BagModel, corpus: BagCorpus) -> None:
     """Weigh features by their inverse document frequency, log((1 + texts) / (1 + texts with it)).
 
-    A feature that no text has weighs nothing, for nothing was learnt of it. scikit-learn adds 1 to the logarithm: with
-    few texts that was up to 3 points worse on AG News (500 texts).
+    A feature that no text has weighs nothing, for nothing was learnt of it. In a bag that was trained before, only
+    features that weigh nothing yet get a weight: the others keep what they learnt with. scikit-learn adds 1 to the
+    logarithm: with few texts that was up to 3 points worse on AG News (500 texts).
     """
+    held = bag.get_buffer("row_weights")
+    is_new = bool((held == 1).all())
     frequencies = corpus.frequencies(bag, once_a_text=True)
     weights = np.log((1 + len(corpus)) / (1 + frequencies))
     weights[frequencies == 0] = 0
-    bag.get_buffer("row_weights").copy_(torch.from_numpy(weights))
+    fitted = torch.from_numpy(weights).to(held)
+    held.copy_(fitted if is_new else torch.where(held > 0, held, fitted))
 
 
 @dataclass(frozen=True)

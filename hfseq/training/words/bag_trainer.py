@@ -116,7 +116,11 @@ class BagTrainer(SequenceTrainer):
         return len(cast(Any, self.train_dataset))
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        """Train, as `Trainer` does. A new bag takes its document frequencies and label counts from these texts."""
+        """Train, as `Trainer` does.
+
+        A new bag takes its document frequencies and label counts from these texts; one that was trained before takes
+        the frequencies of features that are new to it.
+        """
         if not self.args.num_train_epochs:
             self.args.num_train_epochs = usual_epochs(self.num_texts)
         self._engine = self._averaging = None
@@ -142,14 +146,15 @@ class BagTrainer(SequenceTrainer):
 
     def take(self, model: BagForSequenceClassification) -> None:
         """Go on with another model, which is evaluated and saved in the place of the trained one."""
-        self.bag = self.model = self.model_wrapped = model.eval()
+        self.bag = self.model = self.model_wrapped = model.eval().to(self.args.device)
 
     def _fit_counts(self) -> None:
-        """Count features and labels for a new bag; one that has met texts keeps its counts."""
-        weights = dict(self.bag.model.named_buffers(recurse=False)).get("row_weights")
-        if weights is not None and bool((weights == 1).all()):
+        """Count features and labels for a new bag; one that has met texts keeps its counts, and adds new features."""
+        if self.bag.model.row_weights is not None:
             fit_row_weights(self.bag.model, self._corpus)
-        if self.bag.config.hierarchical_softmax and bool((self.bag.label_counts == 1).all()):
+        # Counts of 1 may be those of texts; but the vectors of labels are 0 before the first of them.
+        is_new = not bool(self.bag.classifier.weight.any())
+        if self.bag.config.hierarchical_softmax and is_new and bool((self.bag.label_counts == 1).all()):
             labels = self._targets().labels
             counts = np.bincount(labels, minlength=self.bag.num_labels)
             self.bag.label_counts.copy_(torch.from_numpy(counts))

@@ -28,6 +28,7 @@ from safetensors.torch import save
 from torch import nn
 from transformers.utils import logging
 
+from ...evaluation.scores import compute_score
 from ...evaluation.trainer_metrics import PROBLEMS
 from ...models.heads.classification import problem_type_of
 from ...models.words.bag import BagForSequenceClassification
@@ -55,6 +56,11 @@ class CompressionSettings:
     row_codes: int | None = option(None, "bytes of a row; null: one for two numbers")
     norm_codes: bool | None = option(None, "one byte more for a row's length; null: yes")
     retrain: bool = option(False, "train the rows that are kept once more, before they are quantized; rarely a gain")
+
+    def __post_init__(self) -> None:
+        if not self.is_on and (self.norm_codes is not None or self.retrain):
+            given = f"compression.norm_codes={self.norm_codes}, compression.retrain={self.retrain}"
+            raise ValueError(f"{given} without a size: give target_mb, kept_rows or row_codes, too.")
 
     @property
     def is_on(self) -> bool:
@@ -132,10 +138,12 @@ def compress_bag(
         seed: Of k-means.
 
     Returns:
-        The small model, whose probabilities or numbers mean the same. Its `hidden_size` may be smaller, and its texts'
-        vectors are others. And what was done.
+        The small model, on the CPU. Its probabilities or numbers mean the same; its `hidden_size` may be smaller, and
+        its texts' vectors are others. And what was done.
     """
     _check(model, target_mb, (kept_rows, row_codes, norm_codes))
+    if model.device.type != "cpu":
+        model = copy.deepcopy(model).cpu()
     bag = _Compression(model, train_rows, tune_rows, seed)
     trials: list[Trial] = []
     if target_mb is None:
@@ -260,7 +268,7 @@ class _Compression:
         if retrain is not None:
             with torch.enable_grad():
                 retrain(wide)
-            target = wide.eval()
+            target = wide = wide.eval().cpu()  # a trainer takes it to its own device
         weights = self.importance[kept.rows] if self.train is not None else None
         small = quantized(wide, *codes, weights=weights, seed=self.seed)
         if self.train is not None:
@@ -294,7 +302,7 @@ class _Compression:
         """Return the score of a model on the rows that were given for it."""
         if self.tune is None or self.labels is None or self.problem_type is None:
             return None
-        logits = model.scores(self.tune.hidden(model.model)).numpy()
+        logits = model.scores(self.tune.hidden(model.model)).float().numpy()
         return score_of(logits, self.labels.numpy(), self.problem_type)
 
     def report(self, small: BagForSequenceClassification, trials: list[Trial]) -> CompressionReport:
@@ -323,8 +331,6 @@ def _labels(rows: Dataset) -> torch.Tensor:
 
 def score_of(logits: np.ndarray, labels: np.ndarray, problem_type: str) -> float:
     """Return the score that people quote for a kind of problem."""
-    from ...evaluation.scores import compute_score
-
     return compute_score(_SCORES[problem_type], *PROBLEMS[problem_type].read(logits, labels))
 
 

@@ -40,15 +40,14 @@ def some_case(rng):
         ends_texts=rng.random() < 0.5,
         label_prefix=rng.choice([b"", b"__label__", b"a"]),
     )
-    rows = len(words[1]) - 1 + (buckets if kept is None else len(kept))
-    return plain.text_tables(*words, kept), options, rows
+    return plain.text_tables(*words, kept), options
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_kernel_and_twin_agree(seed):
     rng = random.Random(seed)
     texts = flat([some_text(rng) for _ in range(rng.randint(0, 12))])
-    tables, options, rows = some_case(rng)
+    tables, options = some_case(rng)
     for name, arguments in (
         ("split_texts", (options.ends_texts, options.label_prefix)),
         ("text_features", (tables, options)),
@@ -57,18 +56,6 @@ def test_kernel_and_twin_agree(seed):
         expected, found = (getattr(made, name)(*texts, *arguments) for made in (plain, fused))
         for one, other in zip(expected, found, strict=True):
             assert one.dtype == other.dtype and np.array_equal(one, other), name
-    numbers = np.random.default_rng(seed)
-    matrix = numbers.standard_normal((rows, 5), dtype=np.float32)
-    codes = plain.Codes(
-        numbers.integers(0, 256, (rows, 3), dtype=np.uint8),
-        numbers.standard_normal((3, 256, 2), dtype=np.float32),
-        numbers.integers(0, 256, rows if seed % 2 else 0, dtype=np.uint8),
-        numbers.random(256, dtype=np.float32),
-    )
-    for name, arguments in (("text_vectors", (matrix,)), ("code_vectors", (codes, 5))):
-        expected, found = (getattr(made, name)(*texts, tables, options, *arguments) for made in (plain, fused))
-        assert found.shape == expected.shape
-        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def fnv(word):
@@ -118,10 +105,6 @@ def test_pruned_buckets_leave_no_row(made):
     tables = plain.text_tables(*flat(["a"]), np.zeros(0, dtype=np.int32))
     options = plain.TextOptions(2, 3, 2, 100)
     assert made.text_features(*flat(["a b"]), tables, options)[1].tolist() == [0]
-    assert made.text_vectors(*flat(["b", ""]), tables, options, np.ones((1, 2), np.float32)).tolist() == [
-        [0, 0],
-        [0, 0],
-    ]
 
 
 @BOTH
@@ -145,6 +128,3 @@ def test_texts_that_do_not_fit_their_starts_are_refused():
     tables, options = plain.text_tables(*flat(["a"])), plain.TextOptions()
     with pytest.raises(ValueError, match="must rise from 0 to the 3 bytes"):
         fused.text_features(np.zeros(3, np.uint8), np.array([0, 5]), tables, options)
-    with pytest.raises(ValueError, match="The matrix has 1 rows; .* need 11"):
-        options = plain.TextOptions(longest_ngram=3, buckets=10)
-        fused.text_vectors(*flat(["a"]), tables, options, np.zeros((1, 2), np.float32))

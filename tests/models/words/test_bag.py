@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hfseq import BagConfig, BagForSequenceClassification, BagModel
-from hfseq.models.words.ascending import pack
+from hfseq.models.words.ascending import AscendingNumbers, pack
 from hfseq.models.words.bag_ngrams import id_hashes
-from hfseq.models.words.bag_tables import words_of
+from hfseq.models.words.bag_tables import find_wrong, words_of
 from hfseq.models.words.tables import label_paths
 from tests.closeness import assert_same
 from tests.contract.cases import VOCABULARY, tokenizer
@@ -367,6 +367,17 @@ def test_tables_that_lead_out_of_their_arrays_are_refused(tmp_path, damage, wron
     for strict in (True, False):
         with pytest.raises(ValueError, match=f"checkpoint's {wrong} hold numbers out of range"):
             BagForSequenceClassification.from_pretrained(tmp_path, strict=strict)
+
+
+@pytest.mark.parametrize("name", ["word_starts", "ngram_starts"])
+def test_starts_that_go_back_are_refused(name):
+    starts = AscendingNumbers(4, 9)
+    starts.fill([0, 2, 3, 8])
+    held = {"word_bytes": torch.zeros(8, dtype=torch.uint8), "ngrams": torch.zeros(8, dtype=torch.int32)}
+    assert find_wrong(held, {name: starts}, 10) == []
+    starts.bits[0] = 0b0100_0000  # the lowest bits of the four: 2 and 3 change places
+    assert starts.numbers().tolist() == [0, 3, 2, 8]
+    assert find_wrong(held, {name: starts}, 10) == [name]
 
 
 @for_each("value", [float("nan"), float("inf"), -1.0])

@@ -173,6 +173,13 @@ def test_vectors_of_another_width_are_answered_with_both_widths(settings, vector
         made(settings)
 
 
+def test_vectors_of_words_do_not_fill_a_bag_of_bytes(settings, vectors):
+    settings.embeddings, settings.tokenizer.kind = EmbeddingSettings(from_pretrained=vectors), "byte"
+    settings.model = {"type": "bag", "hidden_size": 4, "ngram_buckets": 100}
+    with pytest.raises(ValueError, match=r"are bytes with tokenizer.kind=byte: take the kind word, or leave it out"):
+        made(settings)
+
+
 @pytest.mark.parametrize("room", [{"max_position_embeddings": 15}, {}])
 def test_texts_longer_than_the_learned_positions_are_refused(settings, room):
     model = {"type": "transformer", "position_embedding_type": "learned", **room}

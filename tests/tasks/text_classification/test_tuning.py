@@ -92,6 +92,22 @@ def test_the_test_rows_are_not_looked_at(monkeypatch, tmp_path):
 def test_only_bags_are_tuned():
     with pytest.raises(ValueError, match=r"autotune \(minutes=None, trials=3\) searches .* not of model.type='lstm'"):
         RECIPE.settings("--autotune.trials=3", config="lstm_embedded")
+    with pytest.raises(ValueError, match="compression makes bags small, not a model of model.type='lstm'"):
+        RECIPE.settings("--compression.target_mb=1", config="lstm_embedded")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--transfer.from_pretrained=some/model", "body of a language model, which no bag has"),
+        ("--embeddings.freeze=true", "vectors of a bag are all that learns. Leave it out"),
+        ("--compression.norm_codes=true", "norm_codes=True, .* without a size: give target_mb, kept_rows or"),
+        ("--compression.retrain=true", "retrain=True without a size: give target_mb, kept_rows or row_codes"),
+    ],
+)
+def test_what_a_bag_would_not_read_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        RECIPE.settings(change, config="bag_embedded")
 
 
 def test_settings_chosen_on_the_measured_rows_are_a_limit():

@@ -170,6 +170,30 @@ def test_counts_are_taken_once_and_kept(tmp_path):
     assert torch.equal(bag.model.row_weights, weights) and torch.equal(bag.label_counts, counts)
 
 
+def test_a_trained_bag_learns_of_words_that_are_new_to_it(tmp_path):
+    quick = {"use_cpu": True, "disable_tqdm": True, "num_threads": 1, "num_train_epochs": 20}
+    model, _ = train_bag([("good film", "yes"), ("bad film", "no")] * 20, longest_ngram=4, **quick)
+    weights = model.model.row_weights.clone()
+    rows = Dataset.from_dict({"text": ["splendid", "dreadful"] * 50, "labels": [1, 0] * 50})
+    args = BagTrainingArguments(output_dir=str(tmp_path), save_strategy="no", **quick)
+    hfseq.BagTrainer(model, args, train_dataset=rows).train()
+    assert [model.predict(text)[0][0] for text in ("splendid", "dreadful")] == ["yes", "no"]
+    assert torch.equal(model.model.row_weights[weights > 0], weights[weights > 0])
+
+
+def test_a_tree_of_labels_that_were_met_once_stays(tmp_path):
+    quick = {"use_cpu": True, "disable_tqdm": True, "num_threads": 1, "num_train_epochs": 40}
+    model, _ = train_bag([(letter, letter) for letter in "abcd"], hierarchical_softmax=True, ngram_buckets=50, **quick)
+    before = model.predict("a", k=-1)
+    assert model.label_counts.tolist() == [1, 1, 1, 1]
+    rows = Dataset.from_dict({"text": list("abcd") + ["b"] * 30, "labels": [0, 1, 2, 3] + [1] * 30})
+    quick |= {"num_train_epochs": 1, "learning_rate": 1e-9}
+    args = BagTrainingArguments(output_dir=str(tmp_path), save_strategy="no", **quick)
+    hfseq.BagTrainer(model, args, train_dataset=rows).train()
+    assert model.label_counts.tolist() == [1, 1, 1, 1]
+    assert [label for label, _ in model.predict("a", k=-1)] == [label for label, _ in before]
+
+
 def test_few_texts_are_read_more_often(tmp_path):
     for rows, epochs in ((40, 50), (4000, 25)):
         trainer = make_trainer(tmp_path, rows=learnable(rows), num_train_epochs=0)

@@ -299,6 +299,14 @@ def test_what_retrains_gets_the_kept_rows_unquantized():
     assert report.score < report.score_before
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_bag_on_a_gpu_stays_there_and_its_small_one_is_on_the_cpu():
+    model = bag().cuda()
+    small, report = compress_bag(model, texts(), texts(seed=1), row_codes=2, retrain=lambda model: model.cuda())
+    assert (model.device.type, small.device.type) == ("cuda", "cpu")
+    assert report.score_before == compress_bag(bag(), texts(), texts(seed=1), row_codes=2)[1].score_before
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
