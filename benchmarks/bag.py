@@ -30,6 +30,7 @@ from measure import cpu_seconds, median_ratio, print_rows, take_turns, write_res
 from transformers import pipeline
 
 import hfseq
+from hfseq.tokenization import byte_tokenizer
 
 # What `copy=False` said to numpy 1: no copy unless one is needed.
 fasttext.FastText.np = SimpleNamespace(**vars(np) | {"array": lambda values, copy=None: np.asarray(values)})
@@ -129,7 +130,7 @@ def prediction(theirs: Any, ours: Any, texts: list[str], what: str, goal: float)
 
 def pipeline_speed(model: Any, texts: list[str]) -> None:
     """Print what a text takes through the pipeline, alone and in batches."""
-    pipe = pipeline("text-classification", model=model, tokenizer=hfseq.train_tokenizer([], kind="byte"), device="cpu")
+    pipe = pipeline("text-classification", model=model, tokenizer=byte_tokenizer(), device="cpu")
     some = texts[:500]
     pipe(some[:50])
     one = cpu_seconds(lambda: [pipe(text) for text in some])

@@ -5,8 +5,8 @@
     python benchmarks/bag_cuts.py --data.path=data/sst2 "--data.splits={train: train, test: test}"
 
 The cuts are those of `data.train_rows`, some rows of each class, with the seeds 0, 1 and 2; the test split is whole.
-What a person with a file of their own gets is a cut that nobody tuned on. The peers are scikit-learn's: a regression on
-the TF-IDF of words, and one on words and word pairs with C = 10 and logarithms of counts.
+What a person with a file of their own gets is a cut that nobody tuned on. The peers are scikit-learn's: a regression
+on the TF-IDF of words, and one on words and word pairs with C = 10 and logarithms of counts.
 """
 
 import statistics

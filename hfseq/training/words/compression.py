@@ -169,9 +169,12 @@ def _check(model: Any, target_mb: float | None, chosen: tuple[Any, ...]) -> None
             f"This bag is quantized already (row_codes={model.config.row_codes}): give the one it was made from."
         )
     if not bool(model.classifier.weight.any()):
-        raise ValueError("The labels' vectors of this bag are 0: train it before it is compressed.")
+        raise ValueError(
+            "The labels' vectors of this bag are 0: train it before it is compressed, on texts that differ from label "
+            "to label."
+        )
     if target_mb is not None:
-        if target_mb <= 0:
+        if not 0 < target_mb < float("inf"):
             raise ValueError(f"target_mb={target_mb} must be more than 0")
         if any(value is not None for value in chosen):
             raise ValueError(
