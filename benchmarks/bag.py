@@ -11,7 +11,7 @@ Training: fastText reads its file anew in each epoch and first counts its words,
 rivals train twice, for few epochs and for more, and the difference is what the further epochs take; the whole way,
 from the file to the model, stands beside it. Prediction: a call with one text, and one with a list.
 
-The peer is the package fasttext-wheel; one call of its `predict` is written for numpy 1 and mended here. In the package
+The peer is the package fasttext-wheel; one call of its `predict` is written for numpy 1 and mended here. In that of
 fasttext-numpy2-wheel the training stops with "Encountered NaN" at settings that work the next time: it is asked again.
 """
 
