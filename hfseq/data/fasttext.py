@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 from ..models.artifacts import UnsafeArtifactError
 from ..models.words.ascending import pack
 from ..models.words.bag import BYTES, BagConfig, BagForSequenceClassification, BagModel
-from ..models.words.bag_text import Codes
 from ..tokenization import byte_tokenizer
 from .label_files import LABEL_PREFIX
 
@@ -29,6 +28,28 @@ _CENTROIDS = 256
 _MOST = {"dim": 65_536, "bucket": 100_000_000, "minn": 100, "maxn": 100, "wordNgrams": 10}
 _MOST_COUNTS = 10**15  # of all labels; fastText's tree of labels begins with it as infinity
 _CURE = "download it again, or have fastText save it anew"
+
+
+class Codes(NamedTuple):
+    """A matrix of rows in parts, each of which is one of 256 centroids (product quantisation).
+
+    Attributes:
+        codes: uint8, (rows, parts).
+        centroids: float32, (parts, 256, numbers of a part); a last part that is shorter is filled up with zeros.
+        norm_codes: uint8, (rows,): which norm each row is multiplied with; empty for none.
+        norms: float32, (256,).
+    """
+
+    codes: np.ndarray
+    centroids: np.ndarray
+    norm_codes: np.ndarray
+    norms: np.ndarray
+
+    def rows(self, rows: np.ndarray, width: int) -> np.ndarray:
+        """Return the vectors of some rows, float32, (rows, width)."""
+        parts = self.centroids[np.arange(self.codes.shape[1]), self.codes[rows]]
+        vectors = parts.reshape(len(rows), self.codes.shape[1] * self.centroids.shape[2])[:, :width]
+        return vectors * self.norms[self.norm_codes[rows], None] if len(self.norm_codes) else vectors
 
 
 class FastTextArguments(NamedTuple):

@@ -149,7 +149,7 @@ class _Held(NamedTuple):
         settings: The attributes of the config, which are read faster there.
         encoded: Turns a text into bytes.
         tensors: Those that the kernel reads, each under its name among those of its module.
-        addresses: Of the parameters, whose numbers may move to another place.
+        addresses: Of the parameters, whose numbers may move to another place or become others.
         versions: Of the tables, of which the kernel has what was derived from them.
     """
 
@@ -159,7 +159,7 @@ class _Held(NamedTuple):
     settings: dict[str, Any]
     encoded: Callable[[str], bytes]
     tensors: list[tuple[dict[str, Any], str, torch.Tensor]]
-    addresses: list[tuple[torch.Tensor, int]]
+    addresses: list[tuple[torch.Tensor, tuple[int, torch.dtype]]]
     versions: list[tuple[torch.Tensor, int]]
 
     def is_right(self) -> bool:
@@ -170,8 +170,8 @@ class _Held(NamedTuple):
         for owner, name, tensor in self.tensors:
             if owner[name] is not tensor:
                 return False
-        for tensor, address in self.addresses:
-            if tensor.data_ptr() != address:
+        for tensor, place in self.addresses:
+            if (tensor.data_ptr(), tensor.dtype) != place:
                 return False
         for tensor, version in self.versions:  # noqa: SIM110 (a generator would take as long as the call)
             if tensor._version != version:
@@ -198,7 +198,7 @@ def _held(classifier: Any) -> _Held:
         vars(config),
         _lowered if config.lowercase else _plain,
         tensors,
-        [(tensor, tensor.data_ptr()) for tensor in plain if isinstance(tensor, nn.Parameter)],
+        [(each, (each.data_ptr(), each.dtype)) for each in plain if isinstance(each, nn.Parameter)],
         [(table, table._version) for table in tables if table is not None and not table.is_inference()],
     )
 

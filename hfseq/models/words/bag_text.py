@@ -123,28 +123,6 @@ def text_features(
     return np.cumsum(counts, dtype=np.int64), np.concatenate(texts_rows).astype(np.int32)
 
 
-class Codes(NamedTuple):
-    """A matrix of rows in parts, each of which is one of 256 centroids (product quantisation).
-
-    Attributes:
-        codes: uint8, (rows, parts).
-        centroids: float32, (parts, 256, numbers of a part); a last part that is shorter is filled up with zeros.
-        norm_codes: uint8, (rows,): which norm each row is multiplied with; empty for none.
-        norms: float32, (256,).
-    """
-
-    codes: np.ndarray
-    centroids: np.ndarray
-    norm_codes: np.ndarray
-    norms: np.ndarray
-
-    def rows(self, rows: np.ndarray, width: int) -> np.ndarray:
-        """Return the vectors of some rows, float32, (rows, width)."""
-        parts = self.centroids[np.arange(self.codes.shape[1]), self.codes[rows]]
-        vectors = parts.reshape(len(rows), self.codes.shape[1] * self.centroids.shape[2])[:, :width]
-        return vectors * self.norms[self.norm_codes[rows], None] if len(self.norm_codes) else vectors
-
-
 def split_texts(
     texts: np.ndarray, text_starts: np.ndarray, ends_texts: bool, label_prefix: bytes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -29,9 +29,9 @@ from ...models.heads.classification import problem_type_of, sequence_loss
 from ...models.words.bag import BagConfig, BagForSequenceClassification
 from ...settings import check_known, option
 from ..checkpoints import DivergedError
+from .bag_texts import BagTexts
 from .bag_trainer import BagTrainer, BagTrainingArguments, usual_epochs
 from .compression import compress_bag
-from .compression_texts import TextRows
 
 Options: TypeAlias = dict[str, Any]
 MakeBag: TypeAlias = Callable[..., BagForSequenceClassification]
@@ -348,7 +348,7 @@ class _Bench:
             except ValueError as error:  # it is too large, whatever is left out
                 return Trial(options, failure=str(error))
         with torch.no_grad():
-            logits = bag.scores(TextRows.of(self.eval_rows, bag.model).hidden(bag.model))
+            logits = bag.scores(BagTexts.of(self.eval_rows, bag.model).hidden(bag.model))
         labels = torch.tensor(self.eval_rows["labels"][:])
         scores = classification_metrics(self.problem_type)(EvalPrediction(logits.numpy(), labels.numpy()))
         return Trial(options, scores[metric], float(sequence_loss(logits, labels, self.problem_type)))

@@ -6,20 +6,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 from datasets import Dataset
-from tokenizers.normalizers import Lowercase
 
-from ...data.sources import column_values
-from ...data.text import text_bytes
-from ...models.base import IGNORED, check_input_ids
+from ...models.base import IGNORED
 from ...models.heads.classification import check_classes
 from ...models.ragged import place_owners
 from ...models.words.bag import BYTES, BagForSequenceClassification, BagModel
 from ...models.words.fused_words import split_texts, word_rows
-
-_CHUNK = 4_096  # texts whose features are listed at once
+from .bag_texts import BagTexts, run_places
 
 
 @dataclass(frozen=True)
@@ -27,15 +22,14 @@ class BagCorpus:
     """Texts as sequences of words.
 
     Attributes:
-        ids: The ids of all texts end to end; `id_starts` (texts + 1,) tells where each begins.
+        texts: Their ids or bytes.
         numbers: int32, the words of all texts end to end; `text_starts` (texts + 1,) tells where each begins.
         word_starts: int64, (words + 1,): where the rows of each word begin in the next.
         word_rows: int32: its own row, and those of its character n-grams.
         hashes: int32, (words,), of which the rows of word n-grams follow.
     """
 
-    ids: np.ndarray
-    id_starts: np.ndarray
+    texts: BagTexts
     numbers: np.ndarray
     text_starts: np.ndarray
     word_starts: np.ndarray
@@ -45,13 +39,14 @@ class BagCorpus:
     @classmethod
     def of(cls, dataset: Dataset, bag: BagModel) -> "BagCorpus":
         """Read the column `input_ids`, or for a bag of bytes the column `text`, for a bag that has its vocabulary."""
-        ids, starts = ids_for(bag, dataset)
+        texts = BagTexts.of(dataset, bag)
         if bag.config.units == "tokens":
-            return cls(ids, starts, ids.astype(np.int32), starts, *bag.word_table())
-        texts = ids if ids.dtype == np.uint8 else np.where(ids < BYTES, ids, ord(" ")).astype(np.uint8)
+            return cls(texts, texts.ids.astype(np.int32), texts.starts, *bag.word_table())
+        if texts.ids.dtype != np.uint8:
+            texts = BagTexts(np.where(texts.ids < BYTES, texts.ids, ord(" ")).astype(np.uint8), texts.starts)
         options = bag.text_options
-        numbers, text_starts, *words = split_texts(texts, starts, options.ends_texts, options.label_prefix)
-        return cls(texts, starts, numbers, text_starts, *word_rows(words[0], words[1], bag.text_tables, options))
+        numbers, starts, *words = split_texts(texts.ids, texts.starts, options.ends_texts, options.label_prefix)
+        return cls(texts, numbers, starts, *word_rows(words[0], words[1], bag.text_tables, options))
 
     def __len__(self) -> int:
         return len(self.text_starts) - 1
@@ -68,13 +63,12 @@ class BagCorpus:
 
     def features(self, bag: BagModel, texts: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """List what occurs in some texts: the rows, and where those of each text begin, see `BagModel.features`."""
-        starts, lengths = self.id_starts[texts], self.id_starts[texts + 1] - self.id_starts[texts]
-        return bag.features(self.ids[_places(starts, lengths)[0]].astype(np.int64), lengths)
+        return self.texts.chosen(texts).features(bag)
 
     def thinned(self, texts: np.ndarray, share: float, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Leave a random share of some texts' words out, as `numbers` and `text_starts`; other texts are empty."""
         texts = np.sort(texts)
-        places, owners = _places(self.text_starts[texts], np.diff(self.text_starts)[texts])
+        places, owners = run_places(self.text_starts[texts], np.diff(self.text_starts)[texts])
         kept = np.random.default_rng(seed).random(len(places)) >= share
         counts = np.bincount(texts[owners[kept]], minlength=len(self))
         return self.numbers[places[kept]], np.concatenate([[0], np.cumsum(counts)])
@@ -104,18 +98,11 @@ class BagCorpus:
             )
         size = bag.config.num_rows
         found = np.zeros(size, dtype=np.int64)
-        for begin in range(0, len(self), _CHUNK):
-            rows, starts = self.features(bag, np.arange(begin, min(begin + _CHUNK, len(self))))
+        for rows, starts in self.texts.chunks(bag):
             if once_a_text:
                 rows = torch.unique(place_owners(starts, len(rows)) * size + rows) % size
             found += np.bincount(rows.numpy(force=True), minlength=size)
         return found
-
-
-def _places(starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of all items of some runs, one run after another, and which run each belongs to."""
-    owners = np.repeat(np.arange(len(lengths)), lengths)
-    return (starts - (np.cumsum(lengths) - lengths))[owners] + np.arange(lengths.sum()), owners
 
 
 @cache
@@ -126,26 +113,6 @@ def bag_kernels() -> Any | None:
     except (ImportError, OSError):  # OSError: LLVM's library does not load
         return None
     return bag_engine
-
-
-def ids_for(bag: BagModel, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the texts as the bag reads them, end to end: ids or bytes; and where each begins."""
-    config = bag.config
-    if config.units == "bytes" and "input_ids" not in dataset.column_names:
-        return text_bytes(dataset, Lowercase() if config.lowercase else None)
-    ids, starts = token_ids(dataset)
-    if ids.dtype != np.uint8 or config.units == "tokens":
-        ids = ids.astype(np.int64)
-        check_input_ids(torch.from_numpy(ids)[None], config.vocab_size)
-    return ids, starts
-
-
-def token_ids(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Return the column `input_ids` end to end, and where each row of it begins."""
-    column = column_values(dataset, "input_ids")
-    lengths = pc.list_value_length(column).to_numpy().astype(np.int64)
-    ids = pc.list_flatten(column).to_numpy()
-    return ids, np.concatenate([[0], np.cumsum(lengths)])
 
 
 def fit_row_weights(bag: BagModel, corpus: BagCorpus) -> None:

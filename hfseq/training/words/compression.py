@@ -34,8 +34,9 @@ from ...models.heads.classification import problem_type_of
 from ...models.words.bag import BagForSequenceClassification
 from ...models.words.quantized_rows import whole_pieces
 from ...settings import option
+from .bag_texts import BagTexts
 from .compressed_rows import KeptRows, narrowed, pruned, quantized, saved_size
-from .compression_texts import TextRows, fit_outputs, row_importance
+from .compression_texts import fit_outputs, row_importance, some_texts
 
 logger = logging.get_logger(__name__)
 
@@ -204,8 +205,8 @@ class _Compression:
         self, model: BagForSequenceClassification, train_rows: Dataset | None, tune_rows: Dataset | None, seed: int
     ) -> None:
         self.model, self.seed = model, seed
-        self.train = None if train_rows is None else TextRows.of(train_rows, model.model)
-        self.tune = None if tune_rows is None else TextRows.of(tune_rows, model.model)
+        self.train = None if train_rows is None else _texts(train_rows, model)
+        self.tune = None if tune_rows is None else _texts(tune_rows, model)
         self.labels = None if tune_rows is None else _labels(tune_rows)
         self.problem_type = self._problem_type(train_rows)
         single = self.problem_type == "single_label_classification" and not model.config.hierarchical_softmax
@@ -275,7 +276,7 @@ class _Compression:
         weights = self.importance[kept.rows] if self.train is not None else None
         small = quantized(wide, *codes, weights=weights, seed=self.seed)
         if self.train is not None:
-            texts = self.train.some(self.seed)
+            texts = some_texts(self.train, self.seed)
             fit_outputs(small, texts.hidden(small.model), target.classifier(texts.hidden(target.model)))
         return small.eval()
 
@@ -291,7 +292,7 @@ class _Compression:
 
     @torch.no_grad()
     def _error(self, small: BagForSequenceClassification, kept: KeptRows) -> float:
-        texts = self.tune or (None if self.train is None else self.train.some(self.seed))
+        texts = self.tune or (None if self.train is None else some_texts(self.train, self.seed))
         if texts is not None:
             found, wanted = (each.classifier(texts.hidden(each.model)) for each in (small, self.narrow))
         else:
@@ -324,6 +325,12 @@ class _Compression:
             score=self.score(small),
             trials=tuple(trials),
         )
+
+
+def _texts(rows: Dataset, model: BagForSequenceClassification) -> BagTexts:
+    if len(rows) == 0:
+        raise ValueError("There are no texts: give some, or None.")
+    return BagTexts.of(rows, model.model)
 
 
 def _labels(rows: Dataset) -> torch.Tensor:

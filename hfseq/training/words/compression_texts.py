@@ -1,60 +1,25 @@
 """What the compression of a bag reads in texts: how much each row counts, and what the scores should be."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 import torch
-from datasets import Dataset
 
 from ...models.ragged import place_owners
 from ...models.words.bag import BagForSequenceClassification, BagModel
-from .bag_corpus import ids_for
+from .bag_texts import BagTexts
 
-_CHUNK = 4_096  # texts whose features are listed at once
 _SOME = 30_000  # texts that the labels' vectors are fitted on: far more than a label has numbers
 _RIDGE = 1e-6  # of the mean square of a text's vector: keeps what no text tells as it was
 
 
-@dataclass(frozen=True)
-class TextRows:
-    """Texts as ids end to end, (ids,), and where each begins, (texts + 1,)."""
-
-    ids: np.ndarray
-    starts: np.ndarray
-
-    @classmethod
-    def of(cls, dataset: Dataset, bag: BagModel) -> "TextRows":
-        """Read the column `input_ids`, or for a bag of bytes the column `text`."""
-        if len(dataset) == 0:
-            raise ValueError("There are no texts: give some, or None.")
-        return cls(*ids_for(bag, dataset))
-
-    def __len__(self) -> int:
-        return len(self.starts) - 1
-
-    def some(self, seed: int) -> "TextRows":
-        """Return a part of the texts if there are very many."""
-        if len(self) <= _SOME:
-            return self
-        chosen = np.sort(np.random.default_rng(seed).choice(len(self), _SOME, replace=False))
-        parts = [self.ids[self.starts[text] : self.starts[text + 1]] for text in chosen]
-        return TextRows(np.concatenate(parts), np.concatenate([[0], np.cumsum([len(part) for part in parts])]))
-
-    def features(self, bag: BagModel) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """List what occurs in the texts, some at once: the rows, and where those of each text begin."""
-        for begin in range(0, len(self), _CHUNK):
-            starts = self.starts[begin : begin + _CHUNK + 1]
-            yield bag.features(self.ids[starts[0] : starts[-1]].astype(np.int64), np.diff(starts))
-
-    @torch.no_grad()
-    def hidden(self, bag: BagModel) -> torch.Tensor:
-        """Return the vectors of the texts, (texts, D)."""
-        return torch.cat([bag.mean(rows, starts) for rows, starts in self.features(bag)])
+def some_texts(texts: BagTexts, seed: int) -> BagTexts:
+    """Return a part of the texts if there are very many."""
+    if len(texts) <= _SOME:
+        return texts
+    return texts.chosen(np.sort(np.random.default_rng(seed).choice(len(texts), _SOME, replace=False)))
 
 
 @torch.no_grad()
-def row_importance(bag: BagModel, texts: TextRows | None) -> tuple[np.ndarray, np.ndarray]:
+def row_importance(bag: BagModel, texts: BagTexts | None) -> tuple[np.ndarray, np.ndarray]:
     """Return how much the square of each row's error counts in that of the scores, (R,), and whether it was seen.
 
     A row that is a share s of a text's vector moves its score by s times its error.
@@ -64,7 +29,7 @@ def row_importance(bag: BagModel, texts: TextRows | None) -> tuple[np.ndarray, n
         return np.ones(count), np.ones(count, dtype=bool)
     squares, seen = np.zeros(count), np.zeros(count, dtype=bool)
     weights = np.ones(count) if bag.row_weights is None else bag.row_weights.double().numpy()
-    for found, starts in texts.features(bag):
+    for found, starts in texts.chunks(bag):
         owners, rows = (part.numpy() for part in (place_owners(starts, len(found)), found))
         weight = weights[rows]
         totals = np.bincount(owners, weight, minlength=len(starts))
