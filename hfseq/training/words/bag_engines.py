@@ -4,8 +4,6 @@ Both do the same updates, plain SGD as fastText's: each text moves its features'
 goes text by text, by several threads at once; torch computes a few texts from the same state of the matrices.
 """
 
-import os
-import threading
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +15,7 @@ from ...models.heads.classification import sequence_loss
 from ...models.ragged import place_owners
 from ...models.words.bag import BagForSequenceClassification
 from .bag_corpus import BagCorpus, BagTargets, bag_kernels
+from .hogwild import run_threads, taken_rows, usable_cores
 
 Rates = tuple[float, float]  # learning rates at the beginning and at the end
 
@@ -58,11 +57,10 @@ class NumbaBagEngine:
             raise ValueError('engine="numba" needs numba: pip install "hfseq[fast]", or take the engine "torch".')
         bag, config = model.model, model.config
         self.kernels, self.dimension, self.model = kernels, config.hidden_size, model
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.threads = num_threads or cores
+        self.threads = num_threads or usable_cores()
         self.corpus, self.word_dropout, self.seed = corpus, word_dropout, seed
-        self.inputs = self._taken(bag.inputs.get_parameter("weight"))
-        self.outputs = self._taken(model.classifier.weight)
+        self.inputs = taken_rows(kernels, bag.inputs.get_parameter("weight"))
+        self.outputs = taken_rows(kernels, model.classifier.weight)
         self.biases = np.zeros(len(self.outputs), dtype=np.float32)
         if config.bias:
             self.biases[:] = model.classifier.bias.detach().numpy()
@@ -77,13 +75,6 @@ class NumbaBagEngine:
         # Compiled now, so that the first slice does not look slow.
         self.run(np.zeros(0, dtype=np.int64), (0.0, 0.0))
 
-    def _taken(self, weight: Tensor) -> np.ndarray:
-        """Copy the rows for the loop; the model's parameter then views the copy, so that there are not two."""
-        rows = self.kernels.aligned(weight.shape[0], self.kernels.padded(self.dimension))
-        rows[:, : self.dimension] = weight.detach().float().numpy()
-        weight.data = torch.from_numpy(rows)[:, : self.dimension]
-        return rows
-
     def matrices(self) -> tuple[Tensor, ...]:
         """Return views of the rows without their padding."""
         inputs, outputs = (torch.from_numpy(matrix)[:, : self.dimension] for matrix in (self.inputs, self.outputs))
@@ -96,29 +87,13 @@ class NumbaBagEngine:
             words = self.corpus.thinned(texts, self.word_dropout, (self.seed, number))
         progress = self.kernels.Progress.of(self.threads)
         matrices, all_rates = (self.inputs, self.outputs, self.biases), (*rates, float(self.model.config.bias))
-        errors: list[BaseException] = []
-
-        def work(thread: int, part: np.ndarray) -> None:
-            options: Any = {"rates": all_rates, "progress": progress, "thread": thread}
-            try:
-                self.loops[thread].run(part, words, self.tables, self.labels, matrices, **options)
-            except BaseException as error:  # raised again below, in the caller's thread
-                errors.append(error)
-                progress.halt[0] = 1
-
         parts = [np.ascontiguousarray(part) for part in np.array_split(texts, self.threads)]
-        workers = [threading.Thread(target=work, args=each, daemon=True) for each in enumerate(parts)]
-        try:
-            for worker in workers:
-                worker.start()
-            for worker in workers:
-                worker.join()
-        finally:  # also after Ctrl-C, which comes while this thread waits: the others finish a few texts
-            progress.halt[0] = 1
-            for worker in workers:
-                worker.join()
-        if errors:
-            raise errors[0]
+
+        def work(thread: int) -> None:
+            options: Any = {"rates": all_rates, "progress": progress, "thread": thread}
+            self.loops[thread].run(parts[thread], words, self.tables, self.labels, matrices, **options)
+
+        run_threads(work, self.threads, progress.halt)
         total, count = progress.losses.sum(0).tolist()
         return total / max(count, 1)
 

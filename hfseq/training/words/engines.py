@@ -5,8 +5,6 @@ an input vector). What differs is how many tokens are computed from the same sta
 the CPU, by several threads at once; on a GPU a step of a thousand or more.
 """
 
-import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -19,6 +17,7 @@ from torch.nn import functional as F
 from ...models.ragged import ragged_places
 from ...models.words.tables import keep_probabilities, noise_distribution, noise_table, words_alone
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
+from .hogwild import run_threads, taken_rows, usable_cores
 
 Watch = Callable[[int, float, float], None]
 """It takes, several times a second: the ids read in this slice, the sum of the sampled losses, the pairs in it."""
@@ -117,11 +116,9 @@ class NumbaEngine:
                 raise ValueError(f"{name}={value} must be a power of two from {low} to {high}")
         config, tables = model.config, _Tables(model)
         self.kernels, self.dimension = kernels, config.hidden_size
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.threads = num_threads or cores
-        width = kernels.padded(self.dimension)
-        self.inputs = self._taken(model.inputs.weight, width)
-        self.outputs = self._taken(model.needed_outputs("training").weight, width)
+        self.threads = num_threads or usable_cores()
+        self.inputs = taken_rows(kernels, model.inputs.weight)
+        self.outputs = taken_rows(kernels, model.needed_outputs("training").weight)
         self.tables = kernels.Tables(
             tables.keep, tables.noise, tables.ngram_starts, tables.ngrams.astype(np.int32), *tables.paths
         )
@@ -144,13 +141,6 @@ class NumbaEngine:
         nothing = kernels.Part(_readonly(np.zeros(1, dtype=np.int32)), 0, 0, 0, np.uint64(0), (1.0, 1.0), 0.0, 1.0)
         self.loops[0].run(nothing, self.tables, self.inputs, self.outputs, kernels.Progress.of(self.threads))
 
-    def _taken(self, weight: Tensor, width: int) -> np.ndarray:
-        """Copy the rows for the loops; the model's parameter then views the copy, so that there are not two."""
-        rows = self.kernels.aligned(weight.shape[0], width)
-        rows[:, : self.dimension] = weight.detach().float().cpu().numpy()
-        weight.data = torch.from_numpy(rows)[:, : self.dimension]
-        return rows
-
     def matrices(self) -> tuple[Tensor, Tensor]:
         """Return views of the rows without their padding."""
         inputs, outputs = (torch.from_numpy(matrix)[:, : self.dimension] for matrix in (self.inputs, self.outputs))
@@ -162,32 +152,17 @@ class NumbaEngine:
         seeds = np.random.SeedSequence(corpus_slice.seed).generate_state(self.threads, dtype=np.uint64)
         edges = np.linspace(corpus_slice.start, corpus_slice.stop, self.threads + 1).astype(np.int64).tolist()
         schedule = corpus_slice.rates, float(corpus_slice.before), float(corpus_slice.total)
-        errors: list[BaseException] = []
         corpus = _readonly(ids)  # one type for all arrays of ids, lest each be compiled for
 
         def work(thread: int) -> None:
             part = self.kernels.Part(corpus, edges[thread], edges[thread + 1], thread, seeds[thread], *schedule)
-            try:
-                self.loops[thread].run(part, self.tables, self.inputs, self.outputs, progress)
-            except BaseException as error:  # raised again below, in the caller's thread
-                errors.append(error)
-                progress.halt[0] = 1
+            self.loops[thread].run(part, self.tables, self.inputs, self.outputs, progress)
 
-        workers = [threading.Thread(target=work, args=(thread,), daemon=True) for thread in range(self.threads)]
-        for worker in workers:
-            worker.start()
-        try:
-            for worker in workers:
-                while worker.is_alive():
-                    worker.join(0.1)
-                    watch(int(progress.done.sum()), *progress.losses.sum(0).tolist())
-        finally:  # also after Ctrl-C: the threads finish the block they are at
-            progress.halt[0] = 1
-            for worker in workers:
-                worker.join()
-        if errors:
-            raise errors[0]
-        watch(int(progress.done.sum()), *progress.losses.sum(0).tolist())
+        def look() -> None:
+            watch(int(progress.done.sum()), *progress.losses.sum(0).tolist())
+
+        run_threads(work, self.threads, progress.halt, look)
+        look()
 
 
 def _readonly(ids: np.ndarray) -> np.ndarray:
