@@ -11,6 +11,7 @@ ladder.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hfseq.recipe.ladders import save_ladder
@@ -22,15 +23,15 @@ from hfseq.tasks.ladder.build import LANGUAGE_MODELS
 LADDERS = {"language_models": LANGUAGE_MODELS, "classifiers": CLASSIFIERS}
 
 
-def main() -> None:
-    """Run the recipe."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the recipe with the words of a command line; None: with those of this process."""
     # 1. Which ladder
-    asked = read_key("rungs", "of") or "language_models"
+    asked = read_key("rungs", "of", argv) or "language_models"
     check_known(asked, LADDERS, "rungs.of", kind="ladder")
     ladder = LADDERS[asked]
 
     # 2. Settings: the YAML file, then what the command line changes
-    settings = read_settings(ladder.settings)
+    settings = read_settings(ladder.settings, argv)
     folder = Path(settings.training["output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -7,6 +7,7 @@ written to compare.output_dir. `--help` lists every setting.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hfseq.data.pairs import load_pairs
@@ -24,10 +25,10 @@ from hfseq.tasks.sentence_similarity.build import (
 from hfseq.tasks.sentence_similarity.settings import SentenceSimilaritySettings
 
 
-def main() -> None:
-    """Run the recipe."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the recipe with the words of a command line; None: with those of this process."""
     # 1. Settings: the YAML file, then what the command line changes
-    settings = read_settings(SentenceSimilaritySettings)
+    settings = read_settings(SentenceSimilaritySettings, argv)
     folder = Path(settings.compare.output_dir)
 
     # 2. Data: the pairs that are scored, and sentences that none of them is

@@ -15,6 +15,7 @@ A classifier that starts from a language model of `recipes/language_modeling.py`
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers.trainer_utils import set_seed
@@ -40,10 +41,10 @@ from hfseq.tasks.text_classification.settings import TextClassificationSettings
 from hfseq.tasks.text_classification.tuning import tune
 
 
-def main() -> None:
-    """Run the recipe."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the recipe with the words of a command line; None: with those of this process."""
     # 1. Settings: the YAML file, then what the command line changes
-    settings = read_settings(TextClassificationSettings)
+    settings = read_settings(TextClassificationSettings, argv)
     args = make_arguments(settings)
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
     set_seed(args.seed)

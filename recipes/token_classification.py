@@ -11,6 +11,7 @@ Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each othe
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import DataCollatorForTokenClassification
@@ -37,10 +38,10 @@ from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
 
 
-def main() -> None:
-    """Run the recipe."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the recipe with the words of a command line; None: with those of this process."""
     # 1. Settings: the YAML file, then what the command line changes
-    settings = read_settings(TaggingSettings)
+    settings = read_settings(TaggingSettings, argv)
     args = SequenceTrainingArguments(**settings.training)
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
     set_seed(args.seed)

@@ -12,6 +12,7 @@ Two processes, each of which reads half of every slice of the text:
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hfseq.data.running_text import open_source
@@ -24,10 +25,10 @@ from hfseq.tasks.word_vectors.settings import WordVectorsSettings
 from hfseq.training.words.trainer import Word2VecTrainer, Word2VecTrainingArguments
 
 
-def main() -> None:
-    """Run the recipe."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the recipe with the words of a command line; None: with those of this process."""
     # 1. Settings: the YAML file, then what the command line changes
-    settings = read_settings(WordVectorsSettings)
+    settings = read_settings(WordVectorsSettings, argv)
     args = Word2VecTrainingArguments(**settings.training)
     folder = Path(str(args.output_dir))
     processes = args.join_processes()

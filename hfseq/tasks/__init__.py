@@ -25,6 +25,7 @@ class Task:
     """One kind of task; its folder is that of its facts."""
 
     name: str  # that of its folder
+    command: str  # what follows `hfseq train`
     recipe: str  # the name of its script in recipes/
     settings_name: str  # that of the class in settings.py
     facts: type[Facts]  # what its cards say; the value of `kind` tells its files from those of other tasks
@@ -46,12 +47,17 @@ class Task:
         return self.facts.__module__.rpartition(".")[0]
 
 
-_CLASSIFICATION = "text_classification"
+# The columns: name, command, recipe, settings, facts, view of the facts, table.
+_CLASSIFICATION = ("text_classification", "text-classification", "text_classification")
+_TAGGING = ("tagging", "token-classification", "token_classification")
+_WORDS = ("word_vectors", "word-vectors", "word2vec")
+_CAUSAL = ("causal_lm", "language-modeling", "language_modeling")
+_MASKED = ("masked_lm", "masked-language-modeling", "masked_language_modeling")
 _ROWS = (
-    Task(_CLASSIFICATION, _CLASSIFICATION, "TextClassificationSettings", CardFacts, classifier_view, CLASSIFIER_TABLE),
-    Task("tagging", "token_classification", "TaggingSettings", TaggerFacts, tagger_view, TAGGER_TABLE),
-    Task("word_vectors", "word2vec", "WordVectorsSettings", WordVectorFacts, word_vectors_view, WORD_VECTORS_TABLE),
-    Task("causal_lm", "language_modeling", "CausalLMSettings", LanguageModelFacts, language_view, LANGUAGE_TABLE),
-    Task("masked_lm", "masked_language_modeling", "MaskedLMSettings", MaskedModelFacts, masked_view, MASKED_TABLE),
+    Task(*_CLASSIFICATION, "TextClassificationSettings", CardFacts, classifier_view, CLASSIFIER_TABLE),
+    Task(*_TAGGING, "TaggingSettings", TaggerFacts, tagger_view, TAGGER_TABLE),
+    Task(*_WORDS, "WordVectorsSettings", WordVectorFacts, word_vectors_view, WORD_VECTORS_TABLE),
+    Task(*_CAUSAL, "CausalLMSettings", LanguageModelFacts, language_view, LANGUAGE_TABLE),
+    Task(*_MASKED, "MaskedLMSettings", MaskedModelFacts, masked_view, MASKED_TABLE),
 )
 TASKS = {task.name: task for task in _ROWS}  # every task, by name

@@ -16,7 +16,15 @@ from tests.tasks.base import RECIPES, Recipe
 from tests.tasks.toy.card import TOY_TABLE, toy_view
 from tests.tasks.toy.facts import ToyFacts
 
-ROW = Task(name="toy", recipe="letters", settings_name="ToySettings", facts=ToyFacts, view=toy_view, table=TOY_TABLE)
+ROW = Task(
+    name="toy",
+    command="toy",
+    recipe="letters",
+    settings_name="ToySettings",
+    facts=ToyFacts,
+    view=toy_view,
+    table=TOY_TABLE,
+)
 TOY = Recipe(ROW, home="tests/tasks/toy")
 
 
