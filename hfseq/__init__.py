@@ -33,7 +33,6 @@ from .registry import FAMILIES as FAMILIES
 if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds both lists equal
     from .data.corpus import WordCorpus as WordCorpus
     from .data.embedded.load import load_embedded as load_embedded
-    from .data.fasttext import load_fasttext as load_fasttext
     from .data.phrases import Phrases as Phrases
     from .data.sentence_transformers import export_sentence_transformers as export_sentence_transformers
     from .data.sentence_transformers import export_text_encoder as export_text_encoder
@@ -41,6 +40,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .evaluation.language import TextScore as TextScore
     from .evaluation.language import score as score
     from .evaluation.language import score_ids as score_ids
+    from .formats.fasttext import load_fasttext as load_fasttext
     from .generation.fused import fused_generate as fused_generate
     from .generation.generative_classifier import GenerativeClassifier as GenerativeClassifier
     from .hub import pull as pull
@@ -76,7 +76,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
 _LAZY_MODULES = {  # each imported when one of its names is first used
     "data.corpus": "WordCorpus",
     "data.embedded.load": "load_embedded",
-    "data.fasttext": "load_fasttext",
+    "formats.fasttext": "load_fasttext",
     "data.phrases": "Phrases",
     "data.sentence_transformers": "export_sentence_transformers export_text_encoder",
     "evaluation.language": "Scores TextScore score score_ids",

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "hfseq"
 
-IN_THE_ROOT = {"__init__", "__main__", "cli", "hub", "pipelines", "plots", "registry", "settings", "version"}
+IN_THE_ROOT = {"__init__", "__main__", "cli", "extras", "hub", "pipelines", "plots", "registry", "settings", "version"}
 
 # From the ground up; a dotted name parts a module from its room. The package itself ("") imports all and is imported
 # by nothing in it. `tokenization` makes tokenizers from words, of which models may have one; `tokenization.files`
@@ -19,6 +19,7 @@ IN_THE_ROOT = {"__init__", "__main__", "cli", "hub", "pipelines", "plots", "regi
 ORDER = (
     *(
         "version",
+        "extras",
         "settings",
         "kernels",
         "tokenization",
@@ -28,13 +29,26 @@ ORDER = (
         "registry",
         "hub",
     ),
-    *("evaluation", "data", "generation", "training", "retrieval", "insight", "plots", "cards", "recipe", "tasks", ""),
+    *(
+        "formats",
+        "evaluation",
+        "data",
+        "generation",
+        "training",
+        "retrieval",
+        "insight",
+        "plots",
+        "cards",
+        "recipe",
+        "tasks",
+        "",
+    ),
 )
 
 # (module, target): why the import goes up. It stands inside a function, so that neither is needed to import the other.
 UPWARD = {
     ("models.words.vectors", "insight.plots"): "vectors.plot() draws; who never calls it needs no matplotlib",
-    ("models.words.stored_vectors", "data.vector_files"): "vectors are read and written by methods, as in gensim",
+    ("models.words.stored_vectors", "formats.vector_files"): "vectors are read and written by methods, as in gensim",
     ("cards.render", "tasks"): "a card is rendered from a file of facts, whose kind names the task",
 }
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, List, Value
 
+from ..formats.fasttext import LABEL_PREFIX
 from ..models.packed_files import open_packed, reading
 from ..settings import check_known
 from .sources import FORMATS, column_values
 
-LABEL_PREFIX = "__label__"
 SUFFIXES = (".txt", ".train", ".valid", ".test")  # those of fastText's tutorials
 _LISTS = {"text": Value("string"), "label": List(Value("string"))}
 _SPACES = bytes.maketrans(b"\0", b" ")  # NUL is white space to fastText as well; `bytes.split` knows the others

@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..formats.vector_files import checked_rows
 from ..models.words.vectors import KeyedVectors
-from .vector_files import checked_rows
 
 logger = logging.getLogger(__name__)
 

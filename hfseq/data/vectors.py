@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerBase
 
+from ..formats.vector_files import Format, read_word_vectors
 from ..settings import option
 from ..tokenization.files import check_tokenizer
-from .vector_files import Format, read_word_vectors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILE_SUFFIXES = {".bin", ".bz2", ".gz", ".kv", ".model", ".txt", ".vec", ".xz"}

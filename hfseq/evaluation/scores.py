@@ -11,6 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from ..extras import need
+
+need("train")
+
 import evaluate
 import numpy as np
 from datasets import Features, List, Value

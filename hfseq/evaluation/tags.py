@@ -11,6 +11,10 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
+from ..extras import need
+
+need("train")
+
 import numpy as np
 import torch
 from datasets import List, Value

@@ -1,1 +1,5 @@
 """What every recipe shares: runs, settings, publishing."""
+
+from ..extras import need
+
+need("train")

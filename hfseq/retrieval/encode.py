@@ -35,7 +35,7 @@ from ..models.words.word2vec import Word2VecModel
 from ..registry import AUTO_CLASSES, FAMILIES
 from ..settings import check_known
 from ..tokenization.files import load_tokenizer
-from ..training.batching import PaddingCollator
+from ..tokenization.padding import PaddingCollator
 from .word_means import WordMeans, check_direction, first_direction
 
 Source: TypeAlias = PreTrainedModel | Pipeline | str | os.PathLike[str]

@@ -6,6 +6,10 @@ from importlib import import_module
 from importlib.resources import files
 from typing import Any, cast
 
+from ..extras import need
+
+need("train")
+
 from ..cards.facts import Facts
 from ..cards.table import ResultsTable
 from .causal_lm.card import LANGUAGE_TABLE, language_view

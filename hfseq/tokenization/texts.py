@@ -2,20 +2,23 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from datasets import Dataset, IterableDataset
 from tokenizers import AddedToken
 
-Texts: TypeAlias = Iterable[str] | Dataset | IterableDataset
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+Texts: TypeAlias = "Iterable[str] | Dataset | IterableDataset"
 
 
 def strings(texts: Texts, text_column: str) -> Iterator[str]:
     """Yield the texts one by one; refuse everything that is not a string."""
-    if isinstance(texts, Dataset | IterableDataset):
-        texts = rows_of_column(texts, text_column)
+    if _is_dataset(texts):
+        texts = rows_of_column(cast(Any, texts), text_column)
     if isinstance(texts, str | Mapping):
         cure = "wrap it in a list" if isinstance(texts, str) else "pass one of its splits or columns"
         raise TypeError(f"texts is one {type(texts).__name__}, not a sequence of strings; {cure}")
@@ -37,7 +40,13 @@ def check_keywords(function: Callable[..., Any], given: Mapping[str, Any], optio
         raise TypeError(f"{fault}; it takes {', '.join(known)}.")
 
 
-def rows_of_column(dataset: Dataset | IterableDataset, text_column: str) -> Iterator[Any]:
+def _is_dataset(texts: Any) -> bool:
+    # Who holds a dataset has imported the library; making a tokenizer of a list does not need it.
+    library = sys.modules.get("datasets")
+    return library is not None and isinstance(texts, library.Dataset | library.IterableDataset)
+
+
+def rows_of_column(dataset: "Dataset | IterableDataset", text_column: str) -> Iterator[Any]:
     """Yield a column row by row."""
     if dataset.column_names is not None and text_column not in dataset.column_names:
         raise ValueError(f"text_column={text_column!r} is not among the columns {dataset.column_names}")

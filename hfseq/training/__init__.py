@@ -1,1 +1,5 @@
 """Trainers, and what they need."""
+
+from ..extras import need
+
+need("train")

@@ -6,14 +6,11 @@ is learned: 1 process x 32 rows, 2 x 16 and 4 accumulation steps x 8 take the sa
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import torch
 from datasets import Dataset
 from torch.utils.data import Sampler
-from transformers import PreTrainedTokenizerBase
 
 from ..data.sources import column_values
 
@@ -55,30 +52,6 @@ class Shares:
                 f"{count} {what} cannot be dealt to {self.num_processes} processes x {self.accumulation_steps} "
                 f"accumulation steps. {cure or f'Raise total_train_batch_size to {len(self)} or more.'}"
             )
-
-
-class PaddingCollator:
-    """Make the padded batch of `DataCollatorWithPadding`, which walks over every id in Python and is slow."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        if tokenizer.pad_token_id is None:
-            raise ValueError("This tokenizer has no pad_token: rows of different lengths cannot make a batch.")
-        self.pad_token_id, self.padding_side = tokenizer.pad_token_id, tokenizer.padding_side
-
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Pad `input_ids` and `attention_mask` (B, T), and stack what else the rows have; `label` is `labels`."""
-        lengths = [len(row["input_ids"]) for row in rows]
-        longest = max(lengths)
-        input_ids = np.full((len(rows), longest), self.pad_token_id, dtype=np.int64)
-        attention_mask = np.zeros_like(input_ids)
-        for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-            own = slice(length) if self.padding_side == "right" else slice(longest - length, None)
-            input_ids[index, own] = row["input_ids"]
-            attention_mask[index, own] = row.get("attention_mask", 1)
-        batch = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
-        for name in rows[0].keys() - batch.keys():
-            batch["labels" if name in ("label", "label_ids") else name] = torch.tensor([row[name] for row in rows])
-        return batch
 
 
 class UpdateSampler(Sampler[list[int]]):

@@ -17,8 +17,9 @@ from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput
 
 from ..models.heads.causal_lm import next_tokens
+from ..tokenization.padding import PaddingCollator
 from .arguments import SequenceTrainingArguments
-from .batching import PaddingCollator, Shares, UpdateSampler, row_lengths
+from .batching import Shares, UpdateSampler, row_lengths
 from .callbacks import ClipGradValue, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates

@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerFast
 
 import hfseq
 from hfseq.data import vectors
-from hfseq.data.vector_files import write_word_vectors
 from hfseq.data.vectors import embedding_matrix
+from hfseq.formats.vector_files import write_word_vectors
 from hfseq.models.words.vectors import KeyedVectors
 
 GLOVE = "the 1 2 3\ncat -0.5 1e-3 .25\n"

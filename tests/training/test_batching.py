@@ -7,7 +7,8 @@ from datasets import Dataset
 from transformers import DataCollatorWithPadding
 
 from hfseq import SequenceTrainer, SequenceTrainingArguments
-from hfseq.training.batching import SMALLEST_UPDATE, STRATEGIES, PaddingCollator, Shares, UpdateSampler, row_lengths
+from hfseq.tokenization.padding import PaddingCollator
+from hfseq.training.batching import SMALLEST_UPDATE, STRATEGIES, Shares, UpdateSampler, row_lengths
 from tests.contract.cases import tokenizer
 from tests.rounds import for_each
 from tests.training.trainers import small_model

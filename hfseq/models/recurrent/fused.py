@@ -17,11 +17,11 @@ INTERFACE = 1
 def kernels() -> Any | None:
     """Import `hfseq.kernels.cells.sequence` at first use (numba takes a second); return None without it."""
     try:
-        from hfseq.kernels.cells import sequence
-    # OSError: the library of LLVM does not load.
-    except (ImportError, OSError):
+        from hfseq import extras
+    except ImportError:
         return None
-    return sequence if sequence.INTERFACE == INTERFACE else None
+    sequence = extras.kernels("cells.sequence", "Recurrent layers run several times slower")
+    return sequence if sequence is not None and sequence.INTERFACE == INTERFACE else None
 
 
 def kernels_for(*tensors: torch.Tensor | None) -> Any | None:

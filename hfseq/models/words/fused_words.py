@@ -21,11 +21,11 @@ INTERFACE = 1
 def text_kernels() -> Any | None:
     """Import `hfseq.kernels.words.bag_text` at first use (numba takes a second); return None without it."""
     try:
-        from hfseq.kernels.words import bag_text
-    # OSError: the library of LLVM does not load.
-    except (ImportError, OSError):
+        from hfseq import extras
+    except ImportError:
         return None
-    return bag_text if bag_text.INTERFACE == INTERFACE else None
+    bag_text = extras.kernels("words.bag_text", "Bags of words read texts many times slower")
+    return bag_text if bag_text is not None and bag_text.INTERFACE == INTERFACE else None
 
 
 @lru_cache(maxsize=1)
@@ -33,11 +33,9 @@ def predict_kernels() -> Any | None:
     """Import `hfseq.kernels.words.bag_predict` at first use; return None without it."""
     if text_kernels() is None:
         return None
-    try:
-        from hfseq.kernels.words import bag_predict
-    except (ImportError, OSError):
-        return None
-    return bag_predict
+    from hfseq import extras  # it is there: `text_kernels` came from it
+
+    return extras.kernels("words.bag_predict", "Bags of words predict many times slower")
 
 
 def text_features(

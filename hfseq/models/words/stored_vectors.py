@@ -19,7 +19,7 @@ class StoredVectors(VectorTable):
 
     @classmethod
     def from_file(cls: type[Table], path: str | Path, **options: Any) -> Table:
-        """Read a file of any format that `hfseq.data.vector_files.read_word_vectors` knows.
+        """Read a file of any format that `hfseq.formats.vector_files.read_word_vectors` knows.
 
         Args:
             **options: those of `read_word_vectors`, such as `limit` and `vocabulary`.
@@ -100,7 +100,7 @@ class StoredVectors(VectorTable):
                 )
         try:
             # Imported here: code exported with a model has no reader or writer of files, and needs none.
-            from hfseq.data.vector_files import write_word_vectors
+            from hfseq.formats.vector_files import write_word_vectors
         except ImportError as error:
             raise ImportError("writing word vectors needs the whole package: pip install hfseq") from error
         write_word_vectors(
@@ -171,7 +171,7 @@ class StoredVectors(VectorTable):
 
 def _read(path: str | Path, **options: Any) -> Any:
     try:
-        from hfseq.data.vector_files import read_word_vectors
+        from hfseq.formats.vector_files import read_word_vectors
     except ImportError as error:
         raise ImportError("reading word vectors needs the whole package: pip install hfseq") from error
     try:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 
+from ...extras import kernels
 from ...models.base import IGNORED
 from ...models.heads.classification import check_classes
 from ...models.ragged import place_owners
@@ -108,11 +109,7 @@ class BagCorpus:
 @cache
 def bag_kernels() -> Any | None:
     """Import the machine code for bags; None without numba."""
-    try:
-        from ...kernels.words import bag_engine
-    except (ImportError, OSError):  # OSError: LLVM's library does not load
-        return None
-    return bag_engine
+    return kernels("words.bag_engine", "Bags of words train many times slower")
 
 
 def fit_row_weights(bag: BagModel, corpus: BagCorpus) -> None:

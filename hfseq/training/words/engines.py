@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...extras import kernels
 from ...models.ragged import ragged_places
 from ...models.words.tables import keep_probabilities, noise_distribution, noise_table, words_alone
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
@@ -79,11 +80,7 @@ def steady_block(model: Word2VecModel, learning_rate: float) -> int:
 
 
 def _has_numba() -> bool:
-    try:
-        from ...kernels.words import engine as word2vec  # noqa: F401 (asked for its ImportError)
-    except (ImportError, OSError):  # OSError: LLVM's library does not load
-        return False
-    return True
+    return kernels("words.engine", "Word vectors train up to 60 times slower") is not None
 
 
 class _Tables:
@@ -109,21 +106,21 @@ class NumbaEngine:
         if not _has_numba():
             engine = "exact" if exact else "block"
             raise ValueError(f'{engine=} needs numba: pip install "hfseq[fast]", or take the engine "torch".')
-        from ...kernels.words import engine as kernels
+        from ...kernels.words import engine as loops
 
         for name, value, low, high in (("shared_negatives", shared, 8, 256), ("block_size", block, 1, 64)):
             if not low <= value <= high or value & (value - 1):
                 raise ValueError(f"{name}={value} must be a power of two from {low} to {high}")
         config, tables = model.config, _Tables(model)
-        self.kernels, self.dimension = kernels, config.hidden_size
+        self.kernels, self.dimension = loops, config.hidden_size
         self.threads = num_threads or usable_cores()
-        self.inputs = taken_rows(kernels, model.inputs.weight)
-        self.outputs = taken_rows(kernels, model.needed_outputs("training").weight)
-        self.tables = kernels.Tables(
+        self.inputs = taken_rows(loops, model.inputs.weight)
+        self.outputs = taken_rows(loops, model.needed_outputs("training").weight)
+        self.tables = loops.Tables(
             tables.keep, tables.noise, tables.ngram_starts, tables.ngrams.astype(np.int32), *tables.paths
         )
         hierarchical = config.loss == "hierarchical-softmax"
-        options = kernels.LoopOptions(
+        options = loops.LoopOptions(
             dimension=self.dimension,
             window=config.window,
             shrink=config.shrink_window,
@@ -136,10 +133,10 @@ class NumbaEngine:
             most_parts=1 + int(np.diff(tables.ngram_starts).max()),
             longest_path=int(np.diff(tables.paths[0]).max(initial=0)),
         )
-        self.loops = [kernels.Loop(options) for _ in range(self.threads)]
+        self.loops = [loops.Loop(options) for _ in range(self.threads)]
         # Compiled now, so that the first slice does not look slow.
-        nothing = kernels.Part(_readonly(np.zeros(1, dtype=np.int32)), 0, 0, 0, np.uint64(0), (1.0, 1.0), 0.0, 1.0)
-        self.loops[0].run(nothing, self.tables, self.inputs, self.outputs, kernels.Progress.of(self.threads))
+        nothing = loops.Part(_readonly(np.zeros(1, dtype=np.int32)), 0, 0, 0, np.uint64(0), (1.0, 1.0), 0.0, 1.0)
+        self.loops[0].run(nothing, self.tables, self.inputs, self.outputs, loops.Progress.of(self.threads))
 
     def matrices(self) -> tuple[Tensor, Tensor]:
         """Return views of the rows without their padding."""

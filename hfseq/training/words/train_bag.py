@@ -13,10 +13,11 @@ from typing import Any, TypeAlias, cast
 from datasets import Dataset
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
-from ...data.label_files import LABEL_PREFIX, LabelFiles
+from ...data.label_files import LabelFiles
 from ...data.sources import FORMATS, read_splits
 from ...data.text import DataSettings, TextTask, labelled_texts, tokenize_dataset
 from ...evaluation.trainer_metrics import check_metric_for_best_model, classification_metrics
+from ...formats.fasttext import LABEL_PREFIX
 from ...models.words.bag import BagConfig, BagForSequenceClassification
 from ...tokenization import train_tokenizer
 from .bag_trainer import BagTrainer, BagTrainingArguments

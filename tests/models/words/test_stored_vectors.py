@@ -111,7 +111,7 @@ def test_what_is_missing_is_named(table, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gensim.models", None)
     with pytest.raises(ImportError, match="pip install gensim"):
         table.to_gensim()
-    monkeypatch.setitem(sys.modules, "hfseq.data.vector_files", None)
+    monkeypatch.setitem(sys.modules, "hfseq.formats.vector_files", None)
     for ask in (table.save_word2vec_format, KeyedVectors.from_file, table.intersect_word2vec_format):
         with pytest.raises(ImportError, match="pip install hfseq"):
             ask(tmp_path / "vectors")

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 from hfseq import load_fasttext
-from hfseq.data.fasttext import read_fasttext
+from hfseq.formats.fasttext import read_fasttext
 from hfseq.models.artifacts import UnsafeArtifactError
 from tests.closeness import assert_same
 

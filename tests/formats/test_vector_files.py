@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from hfseq.data import vector_files
-from hfseq.data.vector_files import read_word_vectors, write_word_vectors
+from hfseq.formats import vector_files
+from hfseq.formats.vector_files import read_word_vectors, write_word_vectors
 from hfseq.models import packed_files
 from tests.rounds import for_each
 

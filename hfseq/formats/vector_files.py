@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import IO, Literal, get_args
 
 import numpy as np
-import pyarrow
-import pyarrow.compute
 
+from ..extras import need
 from ..models.packed_files import LONGEST_LINE, TornFileError, open_packed, reading, too_long
 
 logger = logging.getLogger(__name__)
@@ -411,6 +410,10 @@ def _names(words: Sequence[str], prefix: str) -> list[bytes]:
 
 def _as_text(rows: np.ndarray) -> list[bytes]:
     """Write each float32 as its shortest text, a line for each row."""
+    need("train", "pyarrow")  # here, for reading needs none
+    import pyarrow
+    import pyarrow.compute
+
     numbers = pyarrow.compute.cast(pyarrow.array(rows.ravel()), pyarrow.string())
     ends = pyarrow.array(np.arange(0, rows.size + 1, rows.shape[1], dtype=np.int32))
     lines = pyarrow.compute.binary_join(pyarrow.ListArray.from_arrays(ends, numbers), " ").to_pylist()

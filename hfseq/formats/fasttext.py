@@ -17,7 +17,8 @@ from ..models.artifacts import UnsafeArtifactError
 from ..models.words.ascending import pack
 from ..models.words.bag import BYTES, BagConfig, BagForSequenceClassification, BagModel
 from ..tokenization import byte_tokenizer
-from .label_files import LABEL_PREFIX
+
+LABEL_PREFIX = "__label__"  # what a label begins with, unless fastText is told another
 
 _MAGIC = 793712314
 _VERSIONS = (11, 12)
