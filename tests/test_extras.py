@@ -34,8 +34,8 @@ import hfseq
 from transformers import pipeline
 """
 
-TRAINING = """WordCorpus load_embedded Phrases SequenceTrainer SequenceTrainingArguments StreamTrainer TokenText BagTrainer
-    train_bag compress_bag Word2VecTrainer train_word2vec export_sentence_transformers"""
+TRAINING = """WordCorpus load_embedded Phrases SequenceTrainer SequenceTrainingArguments StreamTrainer TokenText
+    BagTrainer train_bag compress_bag Word2VecTrainer train_word2vec export_sentence_transformers"""
 ROOMS = "data training cards recipe tasks evaluation.scores evaluation.tags data.text training.trainer recipe.publish"
 
 
@@ -64,13 +64,14 @@ def saved(name, model, tokenizer):
     return folder
 
 hmm = hfseq.HMMConfig(vocab_size=size, pad_token_id=0)
+bag = hfseq.BagConfig(vocab_size=size, hidden_size=8)
 net = dict(hidden_size=8, vocab_size=max(size, len(speech)), pad_token_id=0)
 for task, model, tokenizer, text in (
     ("text-classification", hfseq.LSTMForSequenceClassification(hfseq.LSTMConfig(**net)), words, "a b"),
     ("token-classification", hfseq.GRUForTokenClassification(hfseq.GRUConfig(**net)), words, "a b"),
     ("text-generation", hfseq.LSTMForCausalLM(hfseq.LSTMConfig(**net)), speech, "a b"),
     ("token-classification", hfseq.HMMForTokenClassification(hmm), words, "a"),
-    ("text-classification", hfseq.BagForSequenceClassification(hfseq.BagConfig(vocab_size=size, hidden_size=8)), words, "a"),
+    ("text-classification", hfseq.BagForSequenceClassification(bag), words, "a"),
 ):
     answer = pipeline(task, model=saved(type(model).__name__, model, tokenizer), device="cpu")(text)
     assert answer, task
