@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..evaluation.scores import Score
+from .checks import NO_LANGUAGE
 from .facts import Example, Examples, Facts, NetworkFacts, SeedRun
 
 
@@ -115,7 +116,7 @@ def made(facts: Facts, preposition: str) -> str:
 
 def in_language(facts: Facts) -> str:
     """Name the language of the texts, or say that nobody did."""
-    return f"in the language `{facts.language}`" if facts.language else "in a language that was not stated"
+    return f"in the language `{facts.language}`" if facts.language else NO_LANGUAGE
 
 
 def smallness(facts: Facts, start: str | None, trained_on: str) -> str:

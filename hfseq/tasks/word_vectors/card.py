@@ -88,12 +88,13 @@ def _sum(analogy: Analogy) -> str:
 
 def _limits(facts: WordVectorFacts) -> list[str]:
     corpus = facts.corpus
+    domain = corpus.domain or "texts that were not described"
     period = f", {corpus.period}" if corpus.period else ""
     spelled = "has a vector of its spelling alone, not of its use"
     vector = spelled if facts.architecture.buckets else "has no vector"
     limits = [
-        f"Learnt from {corpus.domain or 'texts that were not described'}{period} {in_language(facts)}: it knows no other use of words, and "
-        "none that came later.",
+        f"Learnt from {domain}{period} {in_language(facts)}: it knows no other use of words, "
+        "and none that came later.",
         "One vector a word, whatever its sense: words that are spelled alike share theirs.",
         f"A word outside the vocabulary of {corpus.vocabulary:,} words, too rare or never seen, {vector}.",
     ]
