@@ -36,7 +36,7 @@ def launch_command(argv: Sequence[str]) -> str:
 def run_facts(card: CardSettings, model: PreTrainedModel, folder: Path, run: SeedRun) -> dict[str, Any]:
     """Gather the facts that every card has: a person's words, the run, and the size of the model saved in a folder."""
     return {
-        **card.facts(),
+        **card.facts(folder),
         "parameters": model.num_parameters(),
         "file_mb": model_size_mb(folder),
         "runs": [run],
@@ -67,11 +67,23 @@ def split_line(split: str, metrics: Mapping[str, float]) -> str:
     return f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
+def check_published(facts: Facts) -> None:
+    """Refuse to publish a card that lacks what a reader on the Hub must know, before any request."""
+    said = {
+        "summary": facts.summary,
+        "language": facts.language,
+        **{f"data_{name}": getattr(facts.source, name) for name in ("name", "license", "domain")},
+    }
+    if missing := [f"--card.{name}=..." for name, value in said.items() if value is None]:
+        raise ValueError(f"The card to publish lacks words that nobody said; give {', '.join(missing)}.")
+
+
 def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) -> list[str]:
     """Write facts and card beside the saved model, push it if asked to, and return what to print: `lines` and more."""
     facts.save(folder / "facts.json")
     write_card(folder, facts)
     if hub.repo_id is not None:
+        check_published(facts)
         result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code)
         lines = [f"pushed to {result.url}", *lines]
     minutes = facts.runs[0].minutes
