@@ -42,6 +42,7 @@ BAGS = {
     "plain": {},
     "words-alone": {"word_ngrams": 1, "ngram_buckets": 0, "bias": False, "weighting": "count"},
     "characters-tfidf": {"shortest_ngram": 2, "longest_ngram": 3, "word_ngrams": 3, "weighting": "tfidf"},
+    "by-length": {"word_ngrams": 3, "weighting": "tfidf_l2"},
     "hierarchical": {"hierarchical_softmax": True, "weighting": "count"},
     "kept": {"num_kept_buckets": 20},
     "quantized": {"num_kept_buckets": 20, "row_codes": 3, "norm_codes": True, "weighting": "tfidf"},

@@ -24,6 +24,7 @@ from ...training.arguments import SequenceTrainingArguments
 from ...training.trainer import SequenceTrainer
 from ...training.words.bag_trainer import BagTrainer, BagTrainingArguments
 from ...training.words.bag_vocabulary import new_bag
+from ...training.words.regression import regression_options
 from .card import compression_line, tuning_line
 from .confusion import group_ids, most_confused
 from .facts import SAME_LABELS, CardFacts, Confusion
@@ -119,6 +120,8 @@ def _new_bag(
 ) -> PreTrainedModel:
     section, words = {**settings.model, **options}, settings.tokenizer
     del section["type"]
+    if settings.training.get("solver") == "regression":
+        section = regression_options(task.dataset["train"], section)
     model = new_bag(
         tokenizer,
         task.dataset["train"],
