@@ -321,7 +321,8 @@ def _last_tokens(cache: Cache, config: MixtureConfig) -> RecurrentStateLayer:
     layer = cache.layers[-1]
     if len(cache.layers) != config.num_hidden_layers or not isinstance(layer, RecurrentStateLayer):
         raise ValueError(
-            f"The cache has {len(cache.layers)} layers, the last a {type(layer).__name__}: it comes from another model."
+            f"The cache has {len(cache.layers)} layers, the last a {type(layer).__name__}: it comes from another kind "
+            "of model."
         )
     return layer
 

@@ -438,7 +438,8 @@ def refuse_damaged_tables(model: NGramForCausalLM, source: Any, kwargs: dict[str
     fault = model._fault() if counted else None
     if fault is not None:
         raise ValueError(
-            f"The n-gram tables of {source!r} are damaged: {fault}. Fit and save the model again, or download it again."
+            f"The n-gram tables of {source!r} are damaged: {fault}. Fit and save the model again, or download it "
+            "again."
         )
 
 
