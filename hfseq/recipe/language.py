@@ -84,7 +84,6 @@ class LanguageSettings:
             raise ValueError(f"{short}: raise it, or leave it out, and it is the window.")
         check_condition(self.data, self.carry)
 
-
     def _follow_budget(self, minutes: float) -> None:
         """Fill in what the minutes and the kind of the data decide."""
         if self.data.documents == "rows" and _is_plain_text(self.data.path):
