@@ -281,7 +281,8 @@ def mixture_text(model: MixtureForCausalLM) -> str:
 
 def _training(trainer: StreamTrainer) -> TrainingFacts:
     args = trainer.args
-    by_steps = args.max_steps > 0 and trainer.state.epoch is not None
+    # Steps or the clock may end a training in the middle of an epoch.
+    by_steps = (args.max_steps > 0 or args.max_minutes is not None) and trainer.state.epoch is not None
     return TrainingFacts(
         carry=args.carry,
         window=args.window,

@@ -124,7 +124,7 @@ def test_one_running_text_of_characters(monkeypatch, tmp_path, capsys):
     assert run.metrics["bits_per_character"] == pytest.approx(run.metrics["nats_per_token"] * share / math.log(2))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run")
     assert tokenizer.decode(tokenizer("KING:")["input_ids"]) == "KING:"  # nothing is added
-    assert "--- 'KING:', seed 0:\nKING:" in capsys.readouterr().out
+    assert "--- prompt 'KING:', seed 0:\nKING:" in capsys.readouterr().out
     # no mark that was never trained is asked for
     assert score(AutoModelForCausalLM.from_pretrained(tmp_path / "run"), tokenizer, "KING:").num_tokens == 4
 
