@@ -28,7 +28,16 @@ from .models.artifacts import CONFIG_NAME, INDEX_NAME, TOKENIZER_NAME, WEIGHTS_N
 from .registry import AUTO_CLASSES, FAMILIES
 from .tokenization.files import check_tokenizer_folder
 
-__all__ = ["BehindError", "ConflictError", "HubError", "PushResult", "UnsafeArtifactError", "VerificationError", "pull", "push"]
+__all__ = [
+    "BehindError",
+    "ConflictError",
+    "HubError",
+    "PushResult",
+    "UnsafeArtifactError",
+    "VerificationError",
+    "pull",
+    "push",
+]
 
 logger = logging.getLogger(__name__)
 
