@@ -1,9 +1,13 @@
 """Whether a model is better than the simple systems measured on the same rows, in the words of a terminal."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from .facts import SAME_RUN, Comparison, Facts
 from .parts import number, title
+
+_LEVEL: Final = 0.003
+"""Systems this near are level: 0.3 points of a percentage, 0.3 % of another score."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,16 @@ def simple_peers(facts: Facts) -> list[Comparison]:
 
 
 def behind(facts: Facts) -> list[Behind]:
-    """Return the simple systems that are better than the model in its main score, the best one first."""
+    """Return the simple systems that are better than the model in its main score, the best one first.
+
+    A system that is better by 0.3 points or less is level with it: the same regression with another solver, or with a
+    text more or less in the test split, differs by as much.
+    """
     found = []
     for row in simple_peers(facts):
-        own, sign = facts.mean(row.metric), _sign(facts, row.metric)
-        if sign * row.value > sign * own:
+        own, score = facts.mean(row.metric), facts.score_of(row.metric)
+        apart = _LEVEL if score.is_percentage else _LEVEL * abs(row.value)
+        if _sign(facts, row.metric) * (row.value - own) > apart:
             found.append(Behind(row.name, row.metric, row.value, own))
     return sorted(found, key=lambda row: -_sign(facts, row.metric) * row.value)
 

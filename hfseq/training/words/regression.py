@@ -34,7 +34,7 @@ logger = logging.get_logger(__name__)
 STRENGTHS = (1.0, 10.0)
 """The values of C that are tried, each with weights of texts whose mean length is 1."""
 
-_MOST_STEPS = 500
+_MOST_STEPS, _TOLERANCE = 500, 1e-4
 _HELD_OUT = 0.1  # of the texts, where no validation texts are given
 _ROOM, _FEWEST_BUCKETS, _MOST_BUCKETS = 16, 1 << 16, 1 << 23  # buckets for an n-gram that occurs
 
@@ -155,8 +155,9 @@ class _Problem:
         return self._classes(features, targets, strength)
 
     def _logistic(self, features: csr_matrix, targets: np.ndarray, strength: float) -> Any:
-        options = {"fit_intercept": self.has_bias, "class_weight": self.class_weights, "max_iter": _MOST_STEPS}
-        return LogisticRegression(C=strength, **options).fit(features, targets)
+        options = {"fit_intercept": self.has_bias, "class_weight": self.class_weights}
+        steps = {"max_iter": _MOST_STEPS, "tol": _TOLERANCE}
+        return LogisticRegression(C=strength, **options, **steps).fit(features, targets)
 
     def _weights(self, fitted: Any) -> Weights:
         rows = np.atleast_2d(fitted.coef_)

@@ -125,7 +125,7 @@ def train_bag(
             compute_metrics=classification_metrics(task.problem_type),
         )
         trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    return model.eval(), tokenizer
+    return trainer.bag.eval(), tokenizer  # a regression puts another bag in the place of the given one
 
 
 def _folder(training: dict[str, Any]) -> Any:

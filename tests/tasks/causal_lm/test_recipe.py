@@ -187,7 +187,7 @@ def test_measures_are_those_of_all_tokens_with_the_state_carried_as_in_training(
 
 
 def test_the_finished_run_is_pushed(hub, api, repo_id, monkeypatch, tmp_path, capsys):
-    RECIPE.run(monkeypatch, tmp_path, f"--hub.repo_id={repo_id}")
+    RECIPE.run(monkeypatch, tmp_path, f"--hub.repo_id={repo_id}", "--hub.force=true")
     assert "pushed to http" in capsys.readouterr().out
     pulled = pipeline("text-generation", model=hfseq.pull(repo_id))
     set_seed(0)
