@@ -41,7 +41,7 @@ from ..recurrent.custom import CustomConfig, CustomForCausalLM
 from ..recurrent.gru import GRUConfig, GRUForCausalLM
 from ..recurrent.lstm import LSTMConfig, LSTMForCausalLM
 from ..recurrent.rnn import RNNConfig, RNNForCausalLM
-from ..recurrent.state import RECURRENT_LAYER_TYPE, RecurrentStateLayer
+from ..recurrent.state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 from ..transformer.transformer import TransformerConfig, TransformerForCausalLM
 from .ngram import NGramConfig, NGramForCausalLM, refuse_damaged_tables, tokens_to_the_front
 
@@ -153,7 +153,7 @@ class MixtureForCausalLM(NextTokenMixin, FixedVocabularyMixin, SequencePreTraine
     def __init__(self, config: MixtureConfig) -> None:
         super().__init__(config)
         network = config.network_config()
-        self.network = _NETWORKS[network.model_type][1](network)
+        self.network: Any = _NETWORKS[network.model_type][1](network)
         self.ngrams = NGramForCausalLM(config.ngram_config())
         self.post_init()
 
@@ -194,11 +194,11 @@ class MixtureForCausalLM(NextTokenMixin, FixedVocabularyMixin, SequencePreTraine
     @property
     def device(self) -> torch.device:
         """Device of the network."""
-        return self.network.device
+        return cast(torch.device, self.network.device)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the network's embeddings."""
-        return self.network.get_input_embeddings()
+        return cast(nn.Module, self.network.get_input_embeddings())
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Exchange the network's embeddings."""
@@ -287,8 +287,9 @@ class MixtureForCausalLM(NextTokenMixin, FixedVocabularyMixin, SequencePreTraine
             column = read[:, width - 1 :, None] - torch.arange(width - 1, -1, -1, device=ids.device)  # (B, 1 + T, n-1)
             kept = words[:, None].expand(-1, column.shape[1], -1).gather(2, column.clamp(min=0)) + 1
             kept = kept.masked_fill(column <= 0, 0)
-            before = [(kept[:, t],) for t in range(input_ids.shape[1])] if layer.record_past else None
-            layer.keep((kept[:, -1],), num_new_tokens=input_ids.shape[1], before=before)
+            before: list[States] = [(kept[:, t],) for t in range(input_ids.shape[1])]
+            new = input_ids.shape[1]
+            layer.keep((kept[:, -1],), num_new_tokens=new, before=before if layer.record_past else None)
         return [rows[:, width:] for rows in self.ngrams.contexts_of(ids, mask)]
 
     @classmethod
