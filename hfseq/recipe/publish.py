@@ -13,7 +13,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ..cards.facts import SAME_RUN, Comparison, Facts, SeedRun
 from ..cards.measure import environment, model_size_mb
 from ..cards.render import write_card
-from ..hub import push
+from ..cards.verdict import verdict_lines
+from ..hub import FACTS_NAME, push
 from ..registry import FAMILIES
 from ..training.arguments import SEVERAL_PROCESSES
 from .sections import CardSettings, HubSettings
@@ -79,12 +80,15 @@ def check_published(facts: Facts) -> None:
 
 
 def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) -> list[str]:
-    """Write facts and card beside the saved model, push it if asked to, and return what to print: `lines` and more."""
-    facts.save(folder / "facts.json")
+    """Write facts and card beside the saved model, push it if asked to, and return what to print: `lines` and more.
+
+    What is behind a simple system is not pushed unless `hub.force`; the verdict on it comes last, where it is seen.
+    """
+    facts.save(folder / FACTS_NAME)
     write_card(folder, facts)
     if hub.repo_id is not None:
         check_published(facts)
-        result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code)
+        result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code, force=hub.force)
         lines = [f"pushed to {result.url}", *lines]
-    minutes = facts.runs[0].minutes
-    return [*lines, f"{facts.file_mb:.2f} MB, {minutes:.1f} minutes of training; model and card in {folder}"]
+    size, minutes = f"{facts.file_mb:.2f} MB", f"{facts.runs[0].minutes:.1f} minutes of training"
+    return [*lines, f"{size}, {minutes}; model and card in {folder}", *verdict_lines(facts)]

@@ -65,6 +65,9 @@ class SequenceTrainingArguments(TrainingArguments):
         None, "For a pretrained body: begin with the head, add a layer each so many epochs; 1 in ULMFiT."
     )
     num_processes: int | None = option(None, "Processes that this run must have; another number is an error.")
+    max_minutes: float | None = option(
+        None, "Stop after so many minutes over all launches; the learning rate falls with them, or with the steps."
+    )
 
     fixed = _FIXED
 

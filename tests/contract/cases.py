@@ -107,6 +107,11 @@ class Case:
         """What a config of a few lines may claim beside small weights."""
         return {"vocab_size": 10**7}
 
+    @property
+    def grown_width(self) -> int:
+        """How wide the answers of a model with the sizes of `misfit` are."""
+        return next(iter(self.misfit.values()))
+
     def config(self, **options: Any) -> Any:
         """The configuration of a small model."""
         return self.family.config(**{"vocab_size": self.vocab_size, **self.small, **self.options, **options})
