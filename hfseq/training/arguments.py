@@ -111,8 +111,8 @@ class SequenceTrainingArguments(TrainingArguments):
             ),
             (
                 self.class_weights is not None and self.label_smoothing_factor > 0,
-                f"class_weights={self.class_weights!r} and label_smoothing_factor={self.label_smoothing_factor} are two "
-                "losses: leave one of them out.",
+                f"class_weights={self.class_weights!r} and label_smoothing_factor={self.label_smoothing_factor} are "
+                "two losses: leave one of them out.",
             ),
             (
                 (self.layer_rate_decay or 0) > 1,

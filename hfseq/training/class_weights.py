@@ -53,7 +53,8 @@ class WeightedLoss:
         problem_type = problem_type_of(model.config, first) if first.dim() == 1 else "several labels a row"
         if problem_type != "single_label_classification":
             raise ValueError(
-                f"class_weights='balanced' is for classifiers with one label a text, not for {problem_type}: leave it out."
+                f"class_weights='balanced' is for classifiers with one label a text, not for {problem_type}: "
+                "leave it out."
             )
         return cls(balanced_weights(np.asarray(dataset["labels"][:]), model.config.num_labels))
 

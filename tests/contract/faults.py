@@ -10,10 +10,10 @@ from hfseq import FAMILIES
 from hfseq.models import base, calls, configs, token_order
 from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import classification as heads
+from hfseq.models.heads.wide import WideNgrams
 from hfseq.models.recurrent import backbone as recurrence
 from hfseq.models.recurrent import loop, state
 from hfseq.models.transformer import attention, transformer
-from hfseq.models.heads.wide import WideNgrams
 from hfseq.models.words import bag, word2vec
 from tests.contract import cases
 from tests.contract.configurations import promises

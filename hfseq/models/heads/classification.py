@@ -155,7 +155,7 @@ class SequenceClassificationMixin(PreTrainedModel):
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         if self.wide is not None and input_ids is None:
             raise ValueError(
-                f"wide_ngrams={self.config.wide_ngrams}: this model looks runs of token ids up, which vectors have not. "
+                f"wide_ngrams={self.config.wide_ngrams}: this model looks runs of token ids up, not vectors. "
                 "Give input_ids, or take a model with wide_ngrams=0."
             )
         if output_attentions is None:

@@ -49,7 +49,7 @@ class RecurrentConfig(SequenceConfig):
         dropout_kind: "element" draws anew at every step; "locked" keeps one mask for a whole text.
         pooling: How a text's outputs become one vector, see `SequencePooling`.
         classifier_dropout: Dropout before the classifier.
-        wide_ngrams: Tokens of the longest run that has a weight of its own beside the network, see `WideNgrams`; 0: none.
+        wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the embeddings.

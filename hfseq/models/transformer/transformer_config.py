@@ -38,7 +38,7 @@ class TransformerConfig(SequenceConfig):
             needs, the second for `TransformerForCausalLM`, the first for all others.
         pooling: How a text's outputs become one vector, see `SequencePooling`.
         classifier_dropout: Dropout before the classifier.
-        wide_ngrams: Tokens of the longest run that has a weight of its own beside the network, see `WideNgrams`; 0: none.
+        wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the words' vectors, and of learned positions; None: D^-0.5.

@@ -53,7 +53,7 @@ class WindowConfig(SequenceConfig):
         hidden_dropout: Dropout on the embeddings and on every layer's output.
         pooling: How a text's outputs become one vector, see `SequencePooling`.
         classifier_dropout: Dropout before the classifier.
-        wide_ngrams: Tokens of the longest run that has a weight of its own beside the network, see `WideNgrams`; 0: none.
+        wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the embeddings.
