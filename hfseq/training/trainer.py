@@ -82,7 +82,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
             fit_wide(self.model, self.train_dataset)
             if self.args.class_weights is not None:
                 self.compute_loss_func = WeightedLoss.balanced(self.model, self.train_dataset)
-        return cast(TrainOutput, super().train(*args, **kwargs))
+        return super().train(*args, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader:
         """Load this process's batches of `UpdateSampler`."""
