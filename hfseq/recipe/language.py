@@ -30,7 +30,8 @@ from ..training.streams.windows import TokenText
 from .publish import network_facts, run_facts, split_line
 from .sections import CardSettings, HubSettings, TokenizerSettings, build_model, resume_flag, token_options
 
-NOT_OF_LANGUAGE_MODELS = ("bidirectional", "pooling", "classifier_dropout")  # fields that mean nothing for them
+# Fields that mean nothing for them.
+NOT_OF_LANGUAGE_MODELS = ("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets")
 LONGEST_NGRAM = 10  # of NGramConfig
 _TOLD_BY_NAME = ("type", "cell", "num_hidden_layers", "hidden_size", "embedding_size", "tie_word_embeddings")
 

@@ -14,14 +14,16 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
-from transformers.trainer_utils import PredictionOutput
+from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from ..models.heads.causal_lm import next_tokens
 from .arguments import SequenceTrainingArguments
 from .batching import PaddingCollator, Shares, UpdateSampler, row_lengths
 from .callbacks import ClipGradValue, TimeLimit, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
+from .class_weights import WeightedLoss
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
+from .wide import fit_wide
 
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 
@@ -77,6 +79,14 @@ class SequenceTrainer(WholeCheckpointTrainer):
     def _shares(self, accumulation_steps: int | None = None) -> Shares:
         steps = accumulation_steps or self.args.gradient_accumulation_steps
         return Shares(self.args.world_size, self.args.process_index, steps)
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train; document frequencies of a new wide part and weights of classes come from the training rows."""
+        if isinstance(self.train_dataset, Dataset):
+            fit_wide(self.model, self.train_dataset)
+            if self.args.class_weights is not None:
+                self.compute_loss_func = WeightedLoss.balanced(self.model, self.train_dataset)
+        return cast(TrainOutput, super().train(*args, **kwargs))
 
     def get_train_dataloader(self) -> DataLoader:
         """Load this process's batches of `UpdateSampler`."""

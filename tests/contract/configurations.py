@@ -11,6 +11,7 @@ from tests.contract.promises import CHECKS
 CONFIGURATIONS = {
     "plain": {},
     "two-layers": {"num_hidden_layers": 2, "pooling": "mean_max", "dropout_kind": "locked", "embedding_dropout": 0.1},
+    "wide": {"wide_ngrams": 3, "wide_buckets": 50},
     "two-layers-both-directions": {"num_hidden_layers": 2, "bidirectional": True, "pooling": "attention"},
 }
 SWITCHES = {  # of one family each: other parameters than the plain cell has, or another way through the kernels

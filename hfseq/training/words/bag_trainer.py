@@ -101,6 +101,11 @@ class BagTrainingArguments(SequenceTrainingArguments):
             (self.texts_per_step < 1, f"texts_per_step={self.texts_per_step} must be 1 or more"),
             (self.num_train_epochs < 0, f"num_train_epochs={self.num_train_epochs} must be 0 or more"),
             *self._without_steps(),
+            (
+                self.class_weights is not None and self.solver == "steps",
+                f"class_weights={self.class_weights!r}: the steps of a bag weigh all texts alike; add "
+                "solver='regression', or leave it out.",
+            ),
         )
         super().__post_init__()
 
@@ -158,7 +163,8 @@ class BagTrainer(SequenceTrainer):
         """Put the bag that a regression has filled in the place of the given one."""
         started = time.perf_counter()
         validation = cast(Any, self.eval_dataset)
-        self.fitted = fit_regression(self.bag, cast(Any, self.train_dataset), validation, seed=self.args.seed)
+        options: dict[str, Any] = {"seed": self.args.seed, "class_weights": self.args.class_weights}
+        self.fitted = fit_regression(self.bag, cast(Any, self.train_dataset), validation, **options)
         self.take(self.fitted.model)
         self._seconds = time.perf_counter() - started
         metrics = {"train_runtime": self._seconds, "train_loss": self.fitted.loss}

@@ -103,7 +103,9 @@ def test_labels_that_no_text_has_are_improbable():
     ids = torch.tensor([[2, 9, 10], [4, 9, 10]])
     assert made(ids).logits.argmax(1).tolist() == [1, 3]
     assert (made(ids).logits.softmax(1)[:, [0, 2]] < 0.01).all()
-    several = Dataset.from_dict({"input_ids": [[1, 2], [3], [1]], "labels": [[1.0, 1, 0, 1], [0, 1, 0, 0], [1, 1, 0, 1]]})
+    several = Dataset.from_dict(
+        {"input_ids": [[1, 2], [3], [1]], "labels": [[1.0, 1, 0, 1], [0, 1, 0, 0], [1, 1, 0, 1]]}
+    )
     made = fit_regression(new_model("one-vs-all", **FIXED), several, several).model
     logits = made(torch.tensor([[1, 3]])).logits[0]
     assert logits[1] > 1 and logits[2] < -1
