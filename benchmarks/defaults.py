@@ -119,7 +119,8 @@ def table(results: dict[Job, dict[str, Any]]) -> str:
     groups: dict[tuple[str, int | None, str], list[dict[str, Any]]] = {}
     for job, row in results.items():
         groups.setdefault((job.data, job.rows, job.model), []).append(row)
-    lines, apart = [], {}
+    lines: list[tuple[str, ...]] = []
+    apart: dict[str, list[float]] = {}
     for (data, rows, model), runs in groups.items():
         own = 100 * statistics.mean(row["score"] for row in runs)
         peer = 100 * statistics.mean(max(row["peers"].values()) for row in runs)

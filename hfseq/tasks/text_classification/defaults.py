@@ -57,7 +57,8 @@ def _counts(task: TextTask) -> RowCounts:
 
 
 def _tokenizer(settings: TextClassificationSettings, family: str, rows: RowCounts) -> TokenizerSettings:
-    said, filled = settings.tokenizer, {}
+    said = settings.tokenizer
+    filled: dict[str, Any] = {}
     if said.max_length is None:
         filled["max_length"] = max_length(family, rows)
     has_own = settings.transfer.from_pretrained is not None  # a language model's tokenizer is as it is
