@@ -207,18 +207,12 @@ def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = 
     path = None if arguments.config is None else Path(arguments.config)
     entries = [] if path is None else [*_file_entries(path, sections)]
     entries += _override_entries(others, sections, flags)
-    if path is None:
-        _check_complete(sections, entries)
+    given = {(entry.section, entry.key) for entry in entries}
+    required = [(name, key) for name, section in sections.items() for key in section.required()]
+    if path is None and (missing := [f"--{name}.{key}" for name, key in required if (name, key) not in given]):
+        raise ValueError(f"Required and not given: {', '.join(missing)}. Give them, or a file with --config FILE.")
     values = {name: _section_value(section, entries, path) for name, section in sections.items()}
     return settings_class(**values, **{name: vars(arguments)[name] for name in flags})
-
-
-def _check_complete(sections: Mapping[str, _Section], entries: Iterable[_Entry]) -> None:
-    """Name every key that is required and that no file says, as there is none."""
-    given = {(entry.section, entry.key) for entry in entries}
-    required = [(section.name, key) for section in sections.values() for key in section.required()]
-    if missing := [f"--{section}.{key}" for section, key in required if (section, key) not in given]:
-        raise ValueError(f"Required and not given: {', '.join(missing)}. Give them, or a file with --config FILE.")
 
 
 def read_key(section: str, key: str, argv: Sequence[str] | None = None) -> Any:
