@@ -8,7 +8,7 @@ import importlib
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 DONE, FAILED, WRONG_WORDS, REFUSED = 0, 1, 2, 3
 
@@ -70,14 +70,14 @@ def _run(options: argparse.Namespace) -> int | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    width = {"formatter_class": lambda prog: argparse.HelpFormatter(prog, max_help_position=24, width=100)}
+    width: Any = {"formatter_class": lambda prog: argparse.HelpFormatter(prog, max_help_position=24, width=100)}
     parser = _Words(
         prog="hfseq", description="Classic sequence models as Hugging Face models.", epilog=_EXITS, **width
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Words(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
-    made = {
+    made: dict[str, argparse.ArgumentParser] = {
         name: commands.add_parser(name, help=text, description=text, parents=[shared], allow_abbrev=False, **width)
         for name, text in _HELP.items()
     }

@@ -4,14 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .models import load_pipeline
 from .predict import answers
 from .sources import is_local
-
-if TYPE_CHECKING:
-    from transformers import Pipeline
 
 _UNKNOWN = -1  # the id of a label that the model does not have: no answer is it
 
@@ -37,7 +34,7 @@ def _source(options: argparse.Namespace) -> dict[str, Any]:
     return {place: options.data, "splits": {"train": options.split, "validation": options.split}, **chosen}
 
 
-def _classes(pipe: "Pipeline", source: dict[str, Any]) -> dict[str, float]:
+def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.text import DataSettings, load_text_dataset
     from ..evaluation.scores import compute_score
     from ..evaluation.trainer_metrics import PROBLEMS
@@ -58,7 +55,7 @@ def _classes(pipe: "Pipeline", source: dict[str, Any]) -> dict[str, float]:
     return {name: compute_score(name, predicted, expected) for name in PROBLEMS[problem].scores}
 
 
-def _many(pipe: "Pipeline", names: Sequence[str], labels: Sequence[Any], found: Sequence[Any]) -> tuple[Any, Any]:
+def _many(pipe: Any, names: Sequence[str], labels: Sequence[Any], found: Sequence[Any]) -> tuple[Any, Any]:
     own = list(pipe.model.config.id2label.values())
     every = [*own, *(name for name in names if name not in own)]
     _known_labels(pipe, names)
@@ -67,7 +64,7 @@ def _many(pipe: "Pipeline", names: Sequence[str], labels: Sequence[Any], found: 
     return tuple([[int(name in row) for name in every] for row in rows] for rows in (told, said))  # type: ignore[return-value]
 
 
-def _known_labels(pipe: "Pipeline", names: Sequence[str]) -> list[int]:
+def _known_labels(pipe: Any, names: Sequence[str]) -> list[int]:
     """Return the model's id of each label of the data, by its name; numbers without names are ids."""
     ids = pipe.model.config.label2id
     if not set(names) & set(ids) and all(name.isdigit() and int(name) < len(ids) for name in names):
@@ -78,7 +75,7 @@ def _known_labels(pipe: "Pipeline", names: Sequence[str]) -> list[int]:
     return [ids.get(name, _UNKNOWN) for name in names]
 
 
-def _tags(pipe: "Pipeline", source: dict[str, Any]) -> dict[str, float]:
+def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     import torch
 
     from ..data.tagged import TaggedSettings, load_tagged, tokenize_words
@@ -89,7 +86,7 @@ def _tags(pipe: "Pipeline", source: dict[str, Any]) -> dict[str, float]:
     task = load_tagged(TaggedSettings(**source))
     _known_labels(pipe, task.label_names)
     model: Any = pipe.model
-    rows = tokenize_words(task.dataset["train"], pipe.tokenizer, task.label_names, max_length=None)  # type: ignore[arg-type]
+    rows = tokenize_words(task.dataset["train"], pipe.tokenizer, task.label_names, max_length=None)
     predicted = []
     for row in rows:
         with torch.no_grad():
@@ -100,11 +97,11 @@ def _tags(pipe: "Pipeline", source: dict[str, Any]) -> dict[str, float]:
     return {name: score_tags(name, task.tags("train"), predicted) for name in scores}
 
 
-def _texts(pipe: "Pipeline", source: dict[str, Any]) -> dict[str, float]:
+def _texts(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.documents import TEXT, DocumentSettings, load_documents
     from ..evaluation.language import score
 
-    found = score(pipe.model, pipe.tokenizer, load_documents(DocumentSettings(**source))["train"][TEXT][:])  # type: ignore[arg-type]
+    found = score(pipe.model, pipe.tokenizer, load_documents(DocumentSettings(**source))["train"][TEXT][:])
     return {name: getattr(found, name) for name in ("nats_per_token", "perplexity", "bits_per_character")}
 
 
