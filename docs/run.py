@@ -104,7 +104,8 @@ def prepare(folder: Path) -> None:
     _table(folder / "my.csv", ("text", "label"), rows)
     _table(folder / "my_folder" / "train.csv", ("sentence", "topic"), rows[:300])
     _table(folder / "my_folder" / "test.csv", ("sentence", "topic"), rows[300:])
-    lines = "\n".join(texts) + "\n"
+    circles = ["king queen man woman", "monday friday one two", "the river bank paid interest"] * 200
+    lines = "\n".join(texts + circles) + "\n"
     for name in ("my.txt", "corpus.txt", "questions.txt"):
         (folder / name).write_text(lines, encoding="utf-8")
     for name, part in (("my.train.conll", rows[:300]), ("my.test.conll", rows[300:])):
