@@ -22,7 +22,6 @@ import re
 import shlex
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -109,7 +108,8 @@ def prepare(folder: Path) -> None:
     for name in ("my.txt", "corpus.txt", "questions.txt"):
         (folder / name).write_text(lines, encoding="utf-8")
     for name, part in (("my.train.conll", rows[:300]), ("my.test.conll", rows[300:])):
-        sentences = ["".join(f"{word}\t{tag}\n" for word, tag in zip(row["tokens"], row["tags"])) for row in part]
+        pairs = [zip(row["tokens"], row["tags"], strict=True) for row in part]
+        sentences = ["".join(f"{word}\t{tag}\n" for word, tag in sentence) for sentence in pairs]
         (folder / name).write_text("\n".join(sentences), encoding="utf-8")
     labelled = "\n".join(f"__label__{row['label']} {row['text']}" for row in rows) + "\n"
     (folder / "train.txt").write_text(labelled, encoding="utf-8")
@@ -169,9 +169,8 @@ def _python(pipe: Connection) -> None:
             pipe.send(True)
 
 
-def run_page(page: Path, folder: Path) -> tuple[list[str], list[str]]:
-    """Return the blocks of a page that failed and those that are not run, with reasons."""
-    prepare(folder)
+def run_page(page: Path, folder: Path) -> list[str]:
+    """Return the blocks of a page that failed, with what they printed."""
     os.chdir(folder)
     os.environ["PATH"] = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     log = folder / "log.txt"
@@ -179,17 +178,16 @@ def run_page(page: Path, folder: Path) -> tuple[list[str], list[str]]:
     python = _FORK.Process(target=_logged, args=(log, _python, theirs), daemon=True)
     python.start()
     theirs.close()
-    failed, skipped = [], []
+    failed = []
     for block in blocks_of(page.read_text(encoding="utf-8")):
         if block.skipped is not None:
-            skipped.append(f"{block.first_line} ({block.skipped})")
             continue
         log.write_text("", encoding="utf-8")
         if not _run(block, log, ours):
             failed.append(f"{block.first_line}\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
     ours.send(None)
     python.join()
-    return failed, skipped
+    return failed
 
 
 def _run(block: Block, log: Path, pipe: Connection) -> bool:
@@ -208,24 +206,32 @@ def _run(block: Block, log: Path, pipe: Connection) -> bool:
     return True
 
 
-def _report(page: Path) -> bool:
-    start, name = time.monotonic(), page.relative_to(ROOT)
-    with tempfile.TemporaryDirectory() as folder:
-        receive, send = _FORK.Pipe()
-
-        def act() -> None:
-            send.send(run_page(page, Path(folder)))
-
-        child = _FORK.Process(target=act)
-        child.start()
-        send.close()
-        try:
-            failed, skipped = receive.recv()
-        except EOFError:
-            failed, skipped = ["the page ended early"], []
+def _in_fork(act: Callable[..., Any], *words: Any) -> Any:
+    """Return what a function gives in a process of its own; None if it ended early."""
+    receive, send = _FORK.Pipe()
+    child = _FORK.Process(target=lambda: send.send(act(*words)))
+    child.start()
+    send.close()
+    try:
+        return receive.recv()
+    except EOFError:
+        return None
+    finally:
         child.join()
-    count = len(blocks_of(page.read_text(encoding="utf-8")))
-    print(f"{name}: {count - len(skipped)} of {count} blocks run, {len(failed)} failed, {time.monotonic() - start:.0f} s")
+
+
+def report(page: Path, files: Path) -> bool:
+    """Run a page beside a copy of these files, print what was run, and return whether nothing failed."""
+    start, blocks = time.monotonic(), blocks_of(page.read_text(encoding="utf-8"))
+    failed, skipped = [], [f"{block.first_line} ({block.skipped})" for block in blocks if block.skipped is not None]
+    if len(blocks) > len(skipped):
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(files, folder, symlinks=True, dirs_exist_ok=True)
+            failed = _in_fork(run_page, page, Path(folder))
+        if failed is None:
+            failed = ["the page ended early"]
+    count = f"{len(blocks) - len(skipped)} of {len(blocks)} blocks run"
+    print(f"{page.relative_to(ROOT)}: {count}, {len(failed)} failed, {time.monotonic() - start:.0f} s")
     for line in skipped:
         print(f"    not run: {line}")
     for text in failed:
@@ -254,7 +260,10 @@ def main() -> int:
     os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     for module in ("hfseq", "torch", "hfseq.tasks.text_classification.build", "tests.pages"):
         importlib.import_module(module)
-    return 1 if requests + [page for page in arguments.pages if not _report(page.resolve())] else 0
+    with tempfile.TemporaryDirectory() as folder:
+        _in_fork(prepare, Path(folder))
+        failed = [page for page in arguments.pages if not report(page.resolve(), Path(folder))]
+    return 1 if requests or failed else 0
 
 
 if __name__ == "__main__":

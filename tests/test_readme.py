@@ -3,6 +3,7 @@
 Their code and commands are run by `make docs` (docs/run.py), README's example in Python here as well.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -44,10 +45,8 @@ def test_the_best_results_have_a_peer_and_say_what_is_behind():
 def test_the_defaults_stand_beside_the_peer(monkeypatch, tmp_path):
     monkeypatch.setattr(render, "DEFAULTS", tmp_path / "defaults.json")
     assert render.defaults_table() == "The defaults have not been measured yet."
-    lines = [
-        '{"data": "SST-2", "rows": 2000, "seed": %d, "model": "gru", "score": %s, "peer": 0.72}' % pair
-        for pair in ((0, 0.71), (1, 0.70))
-    ]
+    run = {"data": "SST-2", "rows": 2000, "model": "gru", "peer": 0.72}
+    lines = [json.dumps(run | {"seed": seed, "score": score}) for seed, score in ((0, 0.71), (1, 0.70))]
     render.DEFAULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert render.defaults_table().splitlines()[-1] == "| SST-2 | 2,000 | gru | 0, 1 | 70.5 | 72.0 | -1.5 |"
 
@@ -164,12 +163,13 @@ def test_the_runner_sees_what_fails_and_what_is_requested(run_python, tmp_path):
 from pathlib import Path
 from docs import run
 run.ROOT = Path({str(tmp_path)!r})
-run.prepare = lambda folder: None
+files = run.ROOT / "files"
+files.mkdir()
 page = run.ROOT / "planted.md"
 page.write_text({PAGE.replace("OMP_NUM_THREADS=1 hfseq info", "false")!r})
-print(run._report(page))
+print(run.report(page, files))
 page.write_text("```bash\\ntrue\\n```\\n```python\\nx = 1\\n```\\n```python\\nassert x == 1\\n```")
-print(run._report(page))
+print(run.report(page, files))
 """
     result = run_python(code, PYTHONPATH=str(ROOT))
     first, second = result.stdout.split("False\n")

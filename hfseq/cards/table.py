@@ -83,7 +83,8 @@ class ResultsTable:
         return (
             f"{markdown_table([title for title, _ in self.columns], rows)}\n\n"
             "The commands of the first seed, row by row; the other seeds differ in `--training.seed` and\n"
-            f"`--training.output_dir` alone:\n\n<!-- not run: minutes each, most of them on real data -->\n```bash\n{commands}\n```"
+            f"`--training.output_dir` alone:\n\n"
+            f"<!-- not run: minutes each, most of them on real data -->\n```bash\n{commands}\n```"
         )
 
 
@@ -107,7 +108,7 @@ def _lead(facts: Facts, peer: Comparison) -> float:
 
 
 def best_table(cards: Iterable[Facts]) -> str:
-    """Write README's table: the best model of each data set and score, its simple peer, and what is behind its peer."""
+    """Write README's table: the best model of each data set and score beside its simple peer, and what is behind."""
     measured = [(facts, peer) for facts in cards if (peer := simple_peer(facts)) is not None]
     best: dict[tuple[str, str, str], tuple[Facts, Comparison]] = {}
     for facts, peer in measured:
