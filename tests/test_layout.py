@@ -28,7 +28,20 @@ ORDER = (
         "registry",
         "hub",
     ),
-    *("evaluation", "data", "generation", "training", "retrieval", "insight", "plots", "cards", "recipe", "tasks", ""),
+    *(
+        "evaluation",
+        "data",
+        "generation",
+        "training",
+        "retrieval",
+        "insight",
+        "plots",
+        "cards",
+        "recipe",
+        "tasks",
+        "commands",
+        "",
+    ),
 )
 
 # (module, target): why the import goes up. It stands inside a function, so that neither is needed to import the other.

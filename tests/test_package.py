@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 def wheel(tmp_path_factory):
     """The wheel, built from a copy of what belongs to the package."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for path in [ROOT / "pyproject.toml", ROOT / "README.md", *(ROOT / "hfseq").rglob("*")]:
+    for path in [ROOT / "pyproject.toml", ROOT / "setup.py", ROOT / "README.md", *ROOT.glob("[hr]*/**/*")]:
         if path.is_file() and path.suffix != ".pyc":
             copy = source / path.relative_to(ROOT)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +42,8 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_what_the_package_needs_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
+    recipes = {"hfseq/recipes/text_classification.py", "hfseq/recipes/configs/text_classification/gru_embedded.yaml"}
+    assert recipes <= set(names)
     assert {"hfseq/py.typed", "hfseq/tasks/text_classification/card.md", "hfseq/models/recurrent/lstm.py"} <= set(
         names
     )
