@@ -63,7 +63,7 @@ lint: $(VENV)/.ready
 
 docs: $(VENV)/.ready          ## the site, strictly, in build/docs; then what stands in README and docs/ is run, offline
 	$(RUN) $(PIP) -c constraints.txt -e ".[docs]"
-	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 	$(RUN) docs/run.py --site build/docs
 
 format: $(VENV)/.ready

@@ -117,6 +117,13 @@ def test_the_reference_has_every_public_name():
     assert sorted(listed) == sorted(public)
 
 
+def test_the_site_is_built_strictly():
+    (line,) = re.findall(r"mkdocs build.*", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert line == "mkdocs build --strict"  # with --quiet mkdocs counts no warnings, and nothing is strict
+    levels = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["validation"]["links"]
+    assert set(levels.values()) == {"warn"}
+
+
 # docs/run.py
 
 
