@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM ?= false
 PIP    := -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test test-all test-cpus test-newest test-versions test-versions-lowest test-versions-newest
-.PHONY: test-gpu lint format bench clean
+.PHONY: test-gpu lint docs format bench clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -60,6 +60,11 @@ lint: $(VENV)/.ready
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+docs: $(VENV)/.ready          ## the site, strictly, in build/docs; then what stands in README and docs/ is run, offline
+	$(RUN) $(PIP) -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+	$(RUN) docs/run.py --site build/docs
 
 format: $(VENV)/.ready
 	$(RUN) -m ruff check --fix .

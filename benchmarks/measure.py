@@ -146,7 +146,7 @@ PER_CPU_SECOND = "speed ratio per CPU second, one thread, median of interleaved 
 def write_result(
     name: str, *, command: str, peer: str, rows: list[dict[str, Any]], unit: str = PER_CPU_SECOND, **more: Any
 ) -> None:
-    """Print the rows and keep them in results/NAME.json, from which README's table is made.
+    """Print the rows and keep them in results/NAME.json, from which the table of docs/benchmarks.md is made.
 
     Args:
         command: The one that gives these numbers.

@@ -1,11 +1,12 @@
-"""Model cards and README tables from measured facts.
+"""Model cards, and the tables of README and docs/, from measured facts.
 
     python model_cards/render.py merge runs/lstm_snips_seed0 runs/lstm_snips_seed1 runs/lstm_snips_seed2
-    python model_cards/render.py readme
+    python model_cards/render.py tables
 
 `merge` joins the runs of one configuration that differ in their seed into facts/NAME.json and renders NAME.md; the
-first run is the one whose weights would be published. `readme` writes the tables between the markers of README.md from
-facts/ and benchmarks/results/, and the line `# Expected:` of the configurations. Both know every kind of model.
+first run is the one whose weights would be published. `tables` writes the tables between the markers of README.md,
+docs/results.md and docs/benchmarks.md from facts/ and benchmarks/results/, and the line `# Expected:` of the
+configurations. Both know every kind of model.
 """
 
 import argparse
@@ -13,19 +14,22 @@ import dataclasses
 import json
 import re
 import shlex
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hfseq.cards.facts import Facts
 from hfseq.cards.render import load_facts, render_card, task_of
-from hfseq.cards.table import markdown_table, minutes_text
+from hfseq.cards.table import best_table, markdown_table, minutes_text
 from hfseq.tasks import TASKS
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 README = ROOT / "README.md"
+DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
+DEFAULTS = RESULTS / "defaults.json"
 OF_ONE_RUN = ("--training.seed=", "--training.output_dir=")
 
 
@@ -63,6 +67,8 @@ def benchmark_table() -> str:
     """Write a row for each measured ratio."""
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
+        if path == DEFAULTS:
+            continue
         result = json.loads(path.read_text(encoding="utf-8"))
         for row in result["rows"]:
             peer, ratio = row.get("peer", result["peer"]), f"**{row['ratio']:.2f}**"
@@ -70,22 +76,51 @@ def benchmark_table() -> str:
     return markdown_table(["claim", "peer", "goal", "ratio", "command"], rows)
 
 
+def defaults_table() -> str:
+    """Write what the defaults of `hfseq train` reach, from a line of JSON for each run of benchmarks/defaults.py."""
+    if not DEFAULTS.exists():
+        return "The defaults have not been measured yet."
+    runs = [json.loads(line) for line in DEFAULTS.read_text(encoding="utf-8").splitlines()]
+    places: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        places.setdefault((run["data"], f"{run['rows']:,}", run["model"]), []).append(run)
+    rows = []
+    for place, found in places.items():
+        score, peer = (statistics.mean(run[name] for run in found) for name in ("score", "peer"))
+        seeds = ", ".join(str(run["seed"]) for run in found)
+        rows.append([*place, seeds, f"{100 * score:.1f}", f"{100 * peer:.1f}", f"{100 * (score - peer):+.1f}"])
+    return markdown_table(["data", "rows", "model", "seeds", "score", "TF-IDF regression", "difference"], rows)
+
+
 def published() -> list[Facts]:
     """Read the facts of every card."""
     return [load_facts(path) for path in sorted((HERE / "facts").glob("*.json"))]
 
 
-def readme_with_tables(text: str) -> str:
-    """Return README's text with its tables, and the commands that made their rows, made anew between their markers."""
+def result_tables() -> dict[str, str]:
+    """Return the table of each task, by the name between whose markers it stands."""
     every = published()
-    tables = {
+    return {
         task.table.name: task.table.render(facts for facts in every if isinstance(facts, task.facts))
         for task in TASKS.values()
-    } | {"benchmarks": benchmark_table()}
+    }
+
+
+def pages() -> dict[Path, dict[str, str]]:
+    """Return which tables each page has."""
+    return {
+        README: {"best results": best_table(published())},
+        DOCS / "results.md": result_tables() | {"defaults": defaults_table()},
+        DOCS / "benchmarks.md": {"benchmarks": benchmark_table()},
+    }
+
+
+def with_tables(page: str, text: str, tables: Mapping[str, str]) -> str:
+    """Return the text of a page with its tables, and the commands that made their rows, anew between their markers."""
     for name, made in tables.items():
         start, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
         if text.count(start) != 1 or text.count(end) != 1:
-            raise ValueError(f"README.md needs the line {start.strip()!r} and, after it, {end!r}, once each.")
+            raise ValueError(f"{page} needs the line {start.strip()!r} and, after it, {end!r}, once each.")
         before, rest = text.split(start)
         text = before + start + made + "\n" + end + rest.split(end)[1]
     return text
@@ -114,12 +149,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("merge").add_argument("folders", nargs="+", type=Path)
-    commands.add_parser("readme")
+    commands.add_parser("tables")
     arguments = parser.parse_args()
     if arguments.command == "merge":
         save(merge(arguments.folders))
     else:
-        README.write_text(readme_with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+        for page, tables in pages().items():
+            page.write_text(with_tables(page.name, page.read_text(encoding="utf-8"), tables), encoding="utf-8")
         for path, facts in configurations().items():
             path.write_text(with_expectation(path.read_text(encoding="utf-8"), facts), encoding="utf-8")
 

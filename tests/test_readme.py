@@ -1,35 +1,69 @@
-"""README says only what is so: its code runs, its tables are those of the measured facts, its files exist."""
+"""README and docs/ say only what is so: their tables are those of the measured facts, their files and links exist.
 
+Their code and commands are run by `make docs` (docs/run.py), README's example in Python here as well.
+"""
+
+import json
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from docs import run as runner
 from model_cards import render
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
 
 
 def test_the_tables_are_made_from_the_measured_facts():
-    assert render.readme_with_tables(TEXT) == TEXT, "run: python model_cards/render.py readme"
-    stale = TEXT.replace("<!-- recipes: begin -->\n", "<!-- recipes: begin -->\n| a | row | nobody | measured |\n")
-    assert render.readme_with_tables(stale) == TEXT
-    with pytest.raises(ValueError, match="recipes: begin"):
-        render.readme_with_tables("no markers")
+    assert {page.name for page in render.pages()} == {"README.md", "results.md", "benchmarks.md"}
+    for page, tables in render.pages().items():
+        text = TEXTS[page]
+        assert render.with_tables(page.name, text, tables) == text, "run: python model_cards/render.py tables"
+        name = next(iter(tables))
+        stale = text.replace(f"<!-- {name}: begin -->\n", f"<!-- {name}: begin -->\n| a | row | nobody | measured |\n")
+        assert render.with_tables(page.name, stale, tables) == text
+        with pytest.raises(ValueError, match=f"{page.name} needs the line '<!-- {name}: begin"):
+            render.with_tables(page.name, "no markers", tables)
+
+
+def test_the_best_results_have_a_peer_and_say_what_is_behind():
+    table = render.best_table(render.published())
+    rows = [line for line in table.splitlines() if line.startswith("| ") and "model_cards" in line]
+    assert len(rows) >= 8
+    assert sum("**behind**" in row for row in rows) == sum("bag-langid" in row for row in rows) == 1
+    behind = table.splitlines()[-1]
+    assert behind.startswith("Behind their simple peer") and "transformer-sst2 (81.4 against 81.9)" in behind
+    assert "transformer-tiny-shakespeare (1.688 against 1.561)" in behind and "gru" not in behind
+    assert "skipgram" not in table  # nothing simpler was measured beside it
+
+
+def test_the_defaults_stand_beside_the_peer(monkeypatch, tmp_path):
+    monkeypatch.setattr(render, "DEFAULTS", tmp_path / "defaults.json")
+    assert render.defaults_table() == "The defaults have not been measured yet."
+    run = {"data": "SST-2", "rows": 2000, "model": "gru", "peer": 0.72}
+    lines = [json.dumps(run | {"seed": seed, "score": score}) for seed, score in ((0, 0.71), (1, 0.70))]
+    render.DEFAULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert render.defaults_table().splitlines()[-1] == "| SST-2 | 2,000 | gru | 0, 1 | 70.5 | 72.0 | -1.5 |"
 
 
 def test_each_configuration_says_what_was_measured():
     assert len(render.configurations()) >= 12
     for path, facts in render.configurations().items():
         text = path.read_text(encoding="utf-8")
-        assert render.with_expectation(text, facts) == text, "run: python model_cards/render.py readme"
+        assert render.with_expectation(text, facts) == text, "run: python model_cards/render.py tables"
         with pytest.raises(ValueError, match="# Expected: "):
             render.with_expectation(text.replace("# Expected", "# Hoped"), facts)
 
 
-def test_the_python_example_runs(run_python):
-    (example,) = [block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "train_tokenizer" in block]
+def test_readme_is_one_page_and_its_python_example_runs(run_python):
+    assert len(TEXTS[README].splitlines()) <= 250
+    (example,) = [block.code for block in runner.blocks_of(TEXTS[README]) if "train_tokenizer" in block.code]
+    assert len(example.splitlines()) <= 25
     # The weights are the same to the bit; they lie elsewhere in memory, where BLAS may add in another order.
     shown = """
 weights = zip(model.state_dict().values(), again.state_dict().values(), strict=True)
@@ -37,71 +71,115 @@ print(all(torch.equal(one, other) for one, other in weights))
 print(torch.allclose(model.eval()(**batch).logits, again(**batch).logits, atol=1e-6))
 """
     result = run_python(example + shown)
-    assert result.stdout.split() == ["True", "True"], result.stderr
-
-
-def test_the_examples_about_cells_run(run_python):
-    blocks = [
-        b for b in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "register_cell" in b or "load_torch" in b
-    ]
-    assert len(blocks) == 2
-    result = run_python(
-        "import torch\nimport hfseq\n" + "\n".join(blocks) + "\nprint(model.layers[0].forward_loop.cell)"
-    )
-    assert "'i', 'f', 'g', 'o'" in result.stdout, result.stderr
-
-
-WORDS = ("train_word2vec", "WordCorpus", "from_file", "plot_words")
-
-
-def test_the_examples_about_word_vectors_run(run_python):
-    blocks = [b for b in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if any(word in b for word in WORDS)]
-    assert len(blocks) == 4
-    files = """
-from pathlib import Path
-circles = ["king queen man woman", "monday friday one two", "the river bank paid interest"]
-Path("corpus.txt").write_text("\\n".join(circles * 2000))
-import hfseq  # and what `make demo` leaves
-tokenizer = hfseq.train_tokenizer(["please set an alarm", "is the alarm set"], min_frequency=1)
-tokenizer.save_pretrained("runs/lstm_embedded")
-hfseq.LSTMForSequenceClassification(hfseq.LSTMConfig(vocab_size=len(tokenizer))).save_pretrained("runs/lstm_embedded")
-"""
-    result = run_python(files + "\n".join(blocks))
-    assert "         1       1  the [bank] paid interest" in result.stdout, result.stderr
-    (row,) = [line for line in result.stdout.splitlines() if line.endswith("is the alarm [set]")]
-    assert float(row.split()[1]) < 0.99  # in a recurrent model the words before make the vector
+    assert result.stdout.split() == ["tensor([1,", "0])", "True", "True"], result.stderr
 
 
 def test_every_file_and_folder_named_exists():
-    paths = set(re.findall(r"(?:hfseq|recipes|tests|model_cards|benchmarks)/[\w/.-]*\w", TEXT))
-    paths -= {path for path in paths if re.search(r"[A-Z]{4}", path)}  # NAME, MODEL_DATA and CONFIG stand for others
-    assert len(paths) > 10
-    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+    missing = []
+    for page, text in TEXTS.items():
+        paths = set(re.findall(r"(?<![\w/])(?:hfseq|recipes|tests|model_cards|benchmarks|docs)/[\w/.-]*\w", text))
+        paths = {path for path in paths if not re.search(r"[A-Z]{4}", path)}  # NAME, CONFIG stand for others
+        missing += [f"{page.name}: {path}" for path in sorted(paths) if not (ROOT / path).exists()]
+    assert missing == []
 
 
-def test_every_configuration_measured_has_a_card():
+def test_every_link_leads_to_a_file_and_a_heading():
+    def anchors(page):
+        prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+        return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+    dead, count = [], 0
+    for page, text in TEXTS.items():
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+        for path, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", prose):
+            target, count = (page.parent / path).resolve() if path else page, count + 1
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                dead.append(f"{page.name}: {path}#{anchor}")
+    assert count > 100 and dead == []
+
+
+def test_every_configuration_measured_has_a_card_and_every_page_a_place():
     cards = {path.stem for path in (ROOT / "model_cards").glob("*.md")}
     assert cards == {path.stem for path in (ROOT / "model_cards" / "facts").glob("*.json")}
-    assert all(f"model_cards/{card}.md" in TEXT for card in cards)
+    assert all(f"model_cards/{card}.md" in TEXTS[ROOT / "docs" / "results.md"] for card in cards)
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    named = set(re.findall(r"[\w/]+\.md", str(nav)))
+    assert named == {page.relative_to(ROOT / "docs").as_posix() for page in PAGES[2:]} | {
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    }
 
 
-def test_the_examples_about_language_models_run(run_python):
-    (section,) = re.findall(r"\n## Language models\n(.*?)\n## ", TEXT, re.DOTALL)
-    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert len(blocks) == 7
-    files = """
-from pathlib import Path
-import hfseq  # and what the first command of the section leaves
-lines = ["remind me to call a taxi, please", "what time is it?", "will it rain in the morning?"] * 20
-Path("my.txt").write_text("\\n".join(lines))
-tokenizer = hfseq.train_tokenizer(lines, "word_with_space", purpose="language-modeling", min_frequency=1)
-hfseq.prompt_tokenizer(tokenizer).save_pretrained("runs/lstm_embedded_language")
-special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-model = hfseq.LSTMForCausalLM(hfseq.LSTMConfig(vocab_size=len(tokenizer), hidden_size=16, **special))
-model.generation_config.update(do_sample=True, max_new_tokens=20, suppress_tokens=[0, 1, 2, 4])
-model.save_pretrained("runs/lstm_embedded_language")
+def test_the_reference_has_every_public_name():
+    listed = re.findall(r"^::: hfseq\.(\w+)$", TEXTS[ROOT / "docs" / "api.md"], re.MULTILINE)
+    public = (ROOT / "tests" / "golden" / "public_names.txt").read_text(encoding="utf-8").split()
+    assert sorted(listed) == sorted(public)
+
+
+def test_the_site_is_built_strictly():
+    (line,) = re.findall(r"mkdocs build.*", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert line == "mkdocs build --strict"  # with --quiet mkdocs counts no warnings, and nothing is strict
+    levels = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["validation"]["links"]
+    assert set(levels.values()) == {"warn"}
+
+
+# docs/run.py
+
+
+PAGE = """
+<!-- not run: it needs an account -->
+```python
+raise SystemExit
+```
+
+<!-- run with: --training.max_steps=3 -->
+```bash
+python recipes/x.py --config y.yaml \\
+    "--card.ask=[a; b]"  # a remark & more
+hfseq predict runs/x
+OMP_NUM_THREADS=1 hfseq info runs/x
+```
+
+```python
+>>> 1 + 1
+3
+```
 """
-    shown = "\nprint(states.tolist(), classifier.num_labels, tagger.num_labels)"
-    result = run_python(files + "\n".join(blocks) + shown)
-    assert result.stdout.splitlines()[-1] == "[[0, 1, 0]] 3 5", result.stderr
-    assert "[{'label': 'de'" in result.stdout
+
+
+def test_what_the_runner_of_pages_runs():
+    skipped, commands, shown = runner.blocks_of(PAGE)
+    assert skipped.skipped == "it needs an account" and commands.skipped is shown.skipped is None
+    assert list(runner.commands_of(commands)) == [
+        ["python", "recipes/x.py", "--config", "y.yaml", "--card.ask=[a; b]", "--training.max_steps=3"],
+        ["hfseq", "predict", "runs/x"],
+        "OMP_NUM_THREADS=1 hfseq info runs/x",
+    ]
+
+
+def test_the_runner_sees_what_fails_and_what_is_requested(run_python, tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "index.html").write_text(
+        '<a href="https://x.org">a link</a><script src="https://cdn.org/a.js"></script>', encoding="utf-8"
+    )
+    (found,) = runner.requests_of(site)
+    assert found == 'index.html: <script src="https://cdn.org/a.js">'
+    code = f"""
+from pathlib import Path
+from docs import run
+run.ROOT = Path({str(tmp_path)!r})
+files = run.ROOT / "files"
+files.mkdir()
+page = run.ROOT / "planted.md"
+page.write_text({PAGE.replace("OMP_NUM_THREADS=1 hfseq info", "false")!r})
+print(run.report(page, files))
+page.write_text("```bash\\ntrue\\n```\\n```python\\nx = 1\\n```\\n```python\\nassert x == 1\\n```")
+print(run.report(page, files))
+"""
+    result = run_python(code, PYTHONPATH=str(ROOT))
+    first, second = result.stdout.split("False\n")
+    assert "2 of 3 blocks run, 2 failed" in first and "raise SystemExit (it needs an account)" in first
+    assert "Expected:\n    3\nGot:\n    2" in first, result.stderr
+    assert "3 of 3 blocks run, 0 failed" in second and second.endswith("True\n"), result.stderr

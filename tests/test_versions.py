@@ -141,10 +141,11 @@ def test_every_target_of_make_that_is_called_exists():
     assert {path.name for path in WORKFLOWS} == {"ci.yml", "release.yml", "versions.yml"}
     called = {path.name: targets("\n".join(runs(yaml.safe_load(path.read_bytes())))) for path in WORKFLOWS}
     called["run"] = targets((ROOT / ".ci" / "run").read_text(encoding="utf-8"))
-    called["README.md"] = targets("\n".join(re.findall(r"```bash\n(.*?)```", README, re.DOTALL)))
-    assert called["ci.yml"] == called["run"] == {"lint", "test", "test-newest"}
+    pages = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    called["pages"] = targets("\n".join(re.findall(r"```bash\n(.*?)```", pages, re.DOTALL)))
+    assert called["ci.yml"] == called["run"] == {"lint", "test", "test-newest", "docs"}
     assert called["versions.yml"] == {"test-versions"} and called["release.yml"] == set()
-    assert called["README.md"] >= {"demo", "test", "test-all", "test-newest", "test-versions", "lint", "bench"}
+    assert called["pages"] >= {"demo", "docs", "test", "test-all", "test-newest", "test-versions", "lint", "bench"}
     assert [name for names in called.values() for name in names if not makefile_has(name)] == []
     assert not makefile_has("tests") and not makefile_has("est")
 

@@ -27,7 +27,7 @@ NETWORK_AND_DATA: tuple[Column, ...] = (
     ("model", lambda facts: _size(facts.architecture)),
     ("data, tokens", lambda facts: f"{facts.data.name or UNNAMED}, {facts.tokens.kind}"),
     SPLIT,
-)  # the first columns of README's tables of language models
+)  # the first columns of the tables of language models
 
 
 def shown_metrics(kind: str) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""README's tables of measured models: columns, those that several tables have, and how rows are written."""
+"""The tables of measured models in README and docs/: columns, those that several tables have, how rows are written."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .facts import SAME_RUN, Facts
+from .facts import SAME_RUN, Comparison, Facts
 from .parts import UNNAMED, mean_text, number, title
 
 Column = tuple[str, Callable[[Any], str]]  # title, and what a card's facts say below it
@@ -46,7 +46,7 @@ MINUTES: Column = ("minutes", minutes_text)
 MEGABYTES: Column = ("MB", lambda facts: f"{facts.file_mb:.1f}")
 MS_A_TEXT: Column = ("ms a text", lambda facts: f"{facts.speed.ms_per_text:.1f}")
 TEXTS_A_SECOND: Column = ("texts/s", lambda facts: f"{facts.speed.texts_per_second:,.0f}")
-CARD: Column = ("card", lambda facts: f"[{facts.name}](model_cards/{facts.name}.md)")
+CARD: Column = ("card", lambda facts: f"[{facts.name}](../model_cards/{facts.name}.md)")  # as seen from docs/
 
 
 def labelled_columns(rival: str) -> tuple[Column, ...]:
@@ -67,9 +67,9 @@ def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 @dataclass(frozen=True)
 class ResultsTable:
-    """The table of README that has a row for each card of a task."""
+    """The table of docs/results.md that has a row for each card of a task."""
 
-    name: str  # what the rows are, e.g. "taggers"; README has the table between the markers of this name
+    name: str  # what the rows are, e.g. "taggers"; the page has the table between the markers of this name
     columns: Sequence[Column]
     expectation: Callable[[Any], str] = first_result  # what a run is expected to score, from the facts of one card
 
@@ -83,5 +83,50 @@ class ResultsTable:
         return (
             f"{markdown_table([title for title, _ in self.columns], rows)}\n\n"
             "The commands of the first seed, row by row; the other seeds differ in `--training.seed` and\n"
-            f"`--training.output_dir` alone:\n\n```bash\n{commands}\n```"
+            f"`--training.output_dir` alone:\n\n"
+            f"<!-- not run: minutes each, most of them on real data -->\n```bash\n{commands}\n```"
         )
+
+
+def simple_peer(facts: Facts) -> Comparison | None:
+    """Return the best of the simple systems that the run measured beside its own, by the score that people quote."""
+    score = facts.score_of(facts.metric_names[0]) if facts.metric_names else None
+    rows = [
+        row
+        for row in facts.comparisons
+        if row.source == SAME_RUN and row.metric == facts.metric_names[0] and not row.name.startswith("The same")
+    ]
+    if score is None or not rows:
+        return None
+    return (max if score.greater_is_better else min)(rows, key=lambda row: row.value)
+
+
+def _lead(facts: Facts, peer: Comparison) -> float:
+    """How far the mean of the runs is ahead of the peer; negative where it is behind."""
+    ours = statistics.mean(run.metrics[peer.metric] for run in facts.runs)
+    return ours - peer.value if facts.score_of(peer.metric).greater_is_better else peer.value - ours
+
+
+def best_table(cards: Iterable[Facts]) -> str:
+    """Write README's table: the best model of each data set and score beside its simple peer, and what is behind."""
+    measured = [(facts, peer) for facts in cards if (peer := simple_peer(facts)) is not None]
+    best: dict[tuple[str, str, str], tuple[Facts, Comparison]] = {}
+    for facts, peer in measured:
+        place = (facts.kind, facts.source.name, peer.metric)
+        if place not in best or _lead(facts, peer) > _lead(*best[place]):
+            best[place] = facts, peer
+    rows = []
+    for facts, peer in sorted(best.values(), key=lambda pair: (pair[0].source.name, pair[1].metric)):
+        score = facts.score_of(peer.metric)
+        theirs = f"{number(peer.value, score)} ({peer.name})"
+        card = f"[{facts.name}](model_cards/{facts.name}.md)"
+        ahead = "ahead" if _lead(facts, peer) > 0 else "**behind**"
+        rows.append([facts.source.name, title(score), result_text(facts, peer.metric), theirs, ahead, card])
+    table = markdown_table(["data", "score", "best model, mean ± sd (seeds)", "simple peer", "", "card"], rows)
+    behind = [
+        f"{facts.name} ({number(statistics.mean(run.metrics[peer.metric] for run in facts.runs), score)} against "
+        f"{number(peer.value, score)})"
+        for facts, peer in measured
+        if _lead(facts, peer) < 0 and (score := facts.score_of(peer.metric))
+    ]
+    return f"{table}\n\nBehind their simple peer, of {len(measured)} models measured: {', '.join(behind) or 'none'}."

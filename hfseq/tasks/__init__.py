@@ -34,7 +34,7 @@ class Task:
     settings_name: str  # that of the class in settings.py
     facts: type[Facts]  # what its cards say; the value of `kind` tells its files from those of other tasks
     view: Callable[[Any], dict[str, Any]]  # facts -> the variables of the card's template
-    table: ResultsTable  # README's table of its measured models
+    table: ResultsTable  # of its measured models, in docs/results.md
 
     @property
     def template(self) -> str:

@@ -1,4 +1,4 @@
-"""One card out of several runs, and README's table of recipes."""
+"""One card out of several runs, and the table of results."""
 
 import dataclasses
 import re

@@ -39,7 +39,7 @@ def trained(files, tmp_path_factory):
     return folder
 
 
-def test_help_lists_the_tasks_and_fits_on_a_screen_in_no_time(capsys):
+def test_help_lists_the_tasks_and_fits_on_a_screen(capsys):
     assert set(cli.TASKS) == {task.command for task in TASKS.values()}
     for words in (["--help"], ["train", "--help"]):
         with pytest.raises(SystemExit) as stopped:
@@ -47,9 +47,6 @@ def test_help_lists_the_tasks_and_fits_on_a_screen_in_no_time(capsys):
         assert stopped.value.code == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) <= 24 and max(map(len, lines)) <= 100
-    code = "import sys; sys.orig_argv = ['python', '-m', 'hfseq']; import hfseq.cli; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
 
 
 def test_the_card_shows_the_command_and_the_sentences(trained):

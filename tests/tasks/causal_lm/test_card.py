@@ -1,4 +1,4 @@
-"""Cards of language models: the golden card, facts that are refused, what follows from them, README's table.
+"""Cards of language models: the golden card, facts that are refused, what follows from them, the table of results.
 
 After a change of the template, `python -m tests.tasks.causal_lm.test_card --write` renders the golden card anew.
 """
@@ -276,7 +276,7 @@ def test_the_table_has_a_row_and_a_command_for_each_card():
     assert row == (
         "| LSTM 2 x 128 | Golden Plays, char | test | Nats per token | 1.504 ± 0.003 (0, 1) "
         "| 1.900 (5-gram (Kneser-Ney)) | 512,070 | 3.2 | 2.1 | 0.46 "
-        "| [invented-plays](model_cards/invented-plays.md) |"
+        "| [invented-plays](../model_cards/invented-plays.md) |"
     )
     assert head.count("|") == row.count("|")
     assert golden_facts().command in others

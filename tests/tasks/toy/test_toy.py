@@ -69,7 +69,7 @@ def test_its_run_leaves_a_card_and_can_be_resumed(plain, monkeypatch, tmp_path):
         check_card(card.replace("model-index:", "results:"))
 
 
-def test_its_runs_make_one_card_and_a_row_of_the_readme(plain, monkeypatch, tmp_path):
+def test_its_runs_make_one_card_and_a_row_of_the_results(plain, monkeypatch, tmp_path):
     TOY.run(monkeypatch, tmp_path / "other", "--training.seed=1")
     (tmp_path / "facts").mkdir()
     monkeypatch.setattr(render, "HERE", tmp_path)
@@ -78,9 +78,10 @@ def test_its_runs_make_one_card_and_a_row_of_the_readme(plain, monkeypatch, tmp_
     merged = load_facts(tmp_path / "facts" / "letters.json")
     assert type(merged) is ToyFacts and [run.seed for run in merged.runs] == [0, 1]
     check_card((tmp_path / "letters.md").read_text(encoding="utf-8"))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    with pytest.raises(ValueError, match="README.md needs the line '<!-- toys: begin -->'"):
-        render.readme_with_tables(readme)
-    made = render.readme_with_tables(readme + "<!-- toys: begin -->\n<!-- toys: end -->\n")
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="results.md needs the line '<!-- toys: begin -->'"):
+        render.with_tables("results.md", page, render.result_tables())
+    page += "<!-- toys: begin -->\n<!-- toys: end -->\n"
+    made = render.with_tables("results.md", page, render.result_tables())
     assert "\n| Drawn words | Accuracy (%) | " in made.split("<!-- toys: begin -->")[1]
     assert "# Expected: accuracy " in render.with_expectation("# Expected: ?\n", merged)

@@ -1,4 +1,4 @@
-"""Cards of word vectors: the golden card, facts that are refused, limits that follow from them, README's table.
+"""Cards of word vectors: the golden card, facts that are refused, limits that follow from them, the table of results.
 
 After a change of the template, `python -m tests.tasks.word_vectors.test_card --write` renders the golden card anew.
 """
@@ -304,17 +304,11 @@ def test_the_table_has_a_row_and_a_command_for_each_card():
     head, _, row, *others = table.splitlines()
     assert row == (
         "| skip-gram, negative-sampling (0, 1) | Golden Articles | 100 | 29.9 ± 0.3 | 0.658 ± 0.006 | - | - | - | 1.3 "
-        "| 806,172 | 4.8 | [invented-words](model_cards/invented-words.md) |"
+        "| 806,172 | 4.8 | [invented-words](../model_cards/invented-words.md) |"
     )
     assert head.count("|") == row.count("|")
     assert golden_facts().command in others
     assert TASKS["word_vectors"].table.render([]) == "No word vectors have been measured yet."
-
-
-README = "".join(
-    f"<!-- {name}: begin -->\n<!-- {name}: end -->\n"
-    for name in ("recipes", "word vectors", "taggers", "language models", "masked language models", "benchmarks")
-)
 
 
 def test_each_kind_has_its_table_and_its_configuration(tmp_path, monkeypatch):
@@ -323,11 +317,11 @@ def test_each_kind_has_its_table_and_its_configuration(tmp_path, monkeypatch):
     render.save(golden_facts())
     render.save(CardFacts.load(GOLDEN / "card_classifier.json"))
     assert (tmp_path / "invented-words.md").read_bytes() == (GOLDEN / "card_words.md").read_bytes()
-    recipes, words = re.findall(r"begin -->\n(.*?)<!--", render.readme_with_tables(README), re.DOTALL)[:2]
-    assert "| LSTM | Golden Headlines |" in recipes
-    assert "invented-words" not in recipes
-    assert "| Golden Articles |" in words
-    assert "Headlines" not in words
+    tables = render.result_tables()
+    assert "| LSTM | Golden Headlines |" in tables["recipes"]
+    assert "invented-words" not in tables["recipes"]
+    assert "| Golden Articles |" in tables["word vectors"]
+    assert "Headlines" not in tables["word vectors"]
     [path] = [path for path, facts in render.configurations().items() if isinstance(facts, WordVectorFacts)]
     assert path == render.ROOT / shlex.split(COMMAND)[3]
 
