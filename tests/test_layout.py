@@ -50,7 +50,10 @@ ORDER = (
 UPWARD = {
     ("models.words.vectors", "insight.plots"): "vectors.plot() draws; who never calls it needs no matplotlib",
     ("models.words.stored_vectors", "formats.vector_files"): "vectors are read and written by methods, as in gensim",
-    ("hub", "cards.render"): "`push` reads whether the facts beside a model say that it is behind, where there are any",
+    (
+        "hub",
+        "cards.render",
+    ): "`push` reads whether the facts beside a model say that it is behind",
     ("hub", "cards.verdict"): "the same",
     ("cards.render", "tasks"): "a card is rendered from a file of facts, whose kind names the task",
 }

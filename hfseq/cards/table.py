@@ -112,16 +112,16 @@ def best_table(cards: Iterable[Facts]) -> str:
     measured = [(facts, peer) for facts in cards if (peer := simple_peer(facts)) is not None]
     best: dict[tuple[str, str, str], tuple[Facts, Comparison]] = {}
     for facts, peer in measured:
-        place = (facts.kind, facts.source.name, peer.metric)
+        place = (facts.kind, facts.source.name or UNNAMED, peer.metric)
         if place not in best or _lead(facts, peer) > _lead(*best[place]):
             best[place] = facts, peer
     rows = []
-    for facts, peer in sorted(best.values(), key=lambda pair: (pair[0].source.name, pair[1].metric)):
+    for facts, peer in sorted(best.values(), key=lambda pair: (pair[0].source.name or UNNAMED, pair[1].metric)):
         score = facts.score_of(peer.metric)
         theirs = f"{number(peer.value, score)} ({peer.name})"
         card = f"[{facts.name}](model_cards/{facts.name}.md)"
         ahead = "ahead" if _lead(facts, peer) > 0 else "**behind**"
-        rows.append([facts.source.name, title(score), result_text(facts, peer.metric), theirs, ahead, card])
+        rows.append([facts.source.name or UNNAMED, title(score), result_text(facts, peer.metric), theirs, ahead, card])
     table = markdown_table(["data", "score", "best model, mean ± sd (seeds)", "simple peer", "", "card"], rows)
     behind = [
         f"{facts.name} ({number(statistics.mean(run.metrics[peer.metric] for run in facts.runs), score)} against "

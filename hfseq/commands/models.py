@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..registry import FAMILIES, register
+from ..registry import FAMILIES
 
 if TYPE_CHECKING:
     from transformers import Pipeline, PreTrainedConfig
@@ -21,7 +21,6 @@ def load_config(model: str) -> "PreTrainedConfig":
     """Read the config of a folder or a Hub id."""
     from transformers import AutoConfig
 
-    register()
     return AutoConfig.from_pretrained(model, trust_remote_code=False)
 
 

@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..registry import register
 from ..settings import check_known
 from ..tasks import TASKS, Task
-from ..version import check_transformers
 from .sources import config_names, is_local, recipes_folder
 
 _MINUTES = 5
@@ -24,8 +22,6 @@ _USUAL = {"token-classification": "lstm", "language-modeling": "lstm", "masked-l
 
 def run(options: argparse.Namespace) -> int | None:
     """Train as the words say, and return the exit code of the launcher, where one was needed."""
-    check_transformers()
-    register()
     if options.processes > 1:
         return _launch(options.words, options.processes)
     task = next(task for task in TASKS.values() if task.command == options.task)

@@ -55,7 +55,7 @@ def make_model(settings: CausalLMSettings, tokenizer: PreTrainedTokenizerFast) -
 
 def finished_model(settings: CausalLMSettings, trainer: StreamTrainer, texts: dict[str, TokenText]) -> PreTrainedModel:
     """Return the trained network, or its mixture with n-grams, which is saved in the network's place."""
-    network = trainer.accelerator.unwrap_model(trainer.model)
+    network = cast(PreTrainedModel, trainer.accelerator.unwrap_model(trainer.model))
     if not settings.mixed_order:
         return network
     train, held_out = (read_as_trained(texts[name], settings.carry) for name in ("train", "validation"))

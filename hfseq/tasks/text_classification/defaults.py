@@ -67,4 +67,5 @@ def _tokenizer(settings: TextClassificationSettings, family: str, rows: RowCount
         values = vocabulary_defaults(family, rows)
         # A value that is the usual one counts as not said.
         filled |= {name: value for name, value in values.items() if getattr(said, name) == getattr(usual, name)}
-    return dataclasses.replace(said, **filled)
+    changed: TokenizerSettings = dataclasses.replace(said, **filled)
+    return changed
