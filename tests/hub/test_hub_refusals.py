@@ -1,5 +1,6 @@
 """What never leaves the machine, and what `push` and `pull` refuse and why."""
 
+import dataclasses
 import json
 
 import pytest
@@ -7,6 +8,7 @@ from huggingface_hub import CommitOperationAdd
 
 from hfseq.hub import ConflictError, HubError, UnsafeArtifactError, pull, push
 from hfseq.tokenization.files import load_tokenizer
+from tests.cards.test_render import golden
 from tests.hub.checkpoints import (
     BAD_CHECKPOINTS,
     CHECKPOINT_FILES,
@@ -36,8 +38,9 @@ def test_the_folder_of_a_finished_run_is_pushed_without_what_the_run_left(hub, a
         for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "training_args.bin"):
             (checkpoint / step / name).write_bytes(b"SECRET")
     (checkpoint / "runs").mkdir()
-    for name in ("training_args.bin", "settings.yaml", "facts.json", "runs/events.out.tfevents"):
+    for name in ("training_args.bin", "settings.yaml", "runs/events.out.tfevents"):
         (checkpoint / name).write_bytes(b"SECRET")
+    dataclasses.replace(golden(), summary="SECRET").save(checkpoint / "facts.json")  # `push` reads the verdict in it
     result = push(checkpoint, repo_id)
     assert set(result.files) == remote_files(api, repo_id) == CHECKPOINT_FILES
     assert not any(b"SECRET" in entry["body"] for entry in hub.log)

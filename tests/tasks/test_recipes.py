@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 import hfseq
 from hfseq.cards.render import check_card, render_card
+from hfseq.cards.verdict import verdict_lines
 from hfseq.registry import FAMILIES
 from hfseq.settings import read_settings
 from hfseq.tasks import TASKS
@@ -49,7 +50,8 @@ def test_a_recipe_leaves_a_model_with_card_facts_and_settings(recipe, plain):
     assert shlex.split(made.command) == ["python", recipe.path, *arguments]
     first, *_ = made.metric_names or [None]
     assert first is None or f"\n{made.data.evaluated_split}: {first} {made.runs[0].metrics[first]:.4f}" in printed
-    assert printed.endswith(f"{made.runs[0].minutes:.1f} minutes of training; model and card in {folder}\n")
+    last = [f"{made.runs[0].minutes:.1f} minutes of training; model and card in {folder}", *verdict_lines(made)]
+    assert printed.endswith("\n".join(last) + "\n")
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(recipe, plain, monkeypatch, tmp_path):
