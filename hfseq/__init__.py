@@ -14,6 +14,7 @@ check_transformers()  # first: with an older transformers the models would fail,
 
 from . import registry
 from .models.counting.hmm import *
+from .models.counting.mixture import *
 from .models.counting.ngram import *
 from .models.recurrent.cells import CELLS as CELLS
 from .models.recurrent.cells import register_cell as register_cell

@@ -28,11 +28,21 @@ from .models.artifacts import CONFIG_NAME, INDEX_NAME, TOKENIZER_NAME, WEIGHTS_N
 from .registry import AUTO_CLASSES, FAMILIES
 from .tokenization.files import check_tokenizer_folder
 
-__all__ = ["ConflictError", "HubError", "PushResult", "UnsafeArtifactError", "VerificationError", "pull", "push"]
+__all__ = [
+    "BehindError",
+    "ConflictError",
+    "HubError",
+    "PushResult",
+    "UnsafeArtifactError",
+    "VerificationError",
+    "pull",
+    "push",
+]
 
 logger = logging.getLogger(__name__)
 
 CARD_NAME = "README.md"
+FACTS_NAME = "facts.json"
 WEIGHT_FILES = (WEIGHTS_NAME, INDEX_NAME, "model-?????-of-?????.safetensors")
 TOKENIZER_FILES = (
     *(TOKENIZER_NAME, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
@@ -47,6 +57,10 @@ STATUS_CAUSES = {
     403: "the token may not do this: it is read-only, or has no access to this gated or foreign repository",
     404: "the repository or the revision does not exist, or the token may not see it",
 }
+
+
+class BehindError(ValueError):
+    """A simple system is better than the model on the same rows, as its own facts say; `force` pushes it anyway."""
 
 
 class HubError(OSError):
@@ -81,6 +95,7 @@ def push(
     commit_message: str = "Upload checkpoint",
     parent_commit: str | None = None,
     with_code: bool = False,
+    force: bool = False,
     token: str | bool | None = None,
 ) -> PushResult:
     """Push a checkpoint, a folder or a model, in one commit, and check that it arrived.
@@ -97,7 +112,10 @@ def push(
             any other head is refused.
         with_code: Whether the code of the model goes along, so that it loads with `trust_remote_code=True` where its
             package is not installed.
+        force: Whether a model goes that is behind a simple system measured in the same run.
     """
+    if not force and not isinstance(source, PreTrainedModel):
+        _refuse_behind(Path(source))
     with tempfile.TemporaryDirectory() as staging:
         folder = _stage(source, Path(staging), tokenizer, card)
         if with_code:
@@ -138,6 +156,18 @@ def pull(
     artifacts.check_tokenizer_ids(folder)
     check_tokenizer_folder(folder)
     return folder
+
+
+def _refuse_behind(folder: Path) -> None:
+    if not (folder / FACTS_NAME).is_file():
+        return
+    from .cards.render import load_facts  # here, since cards draw in all tasks
+    from .cards.verdict import behind_line
+
+    line = behind_line(load_facts(folder / FACTS_NAME))
+    if line is not None:
+        cure = "Train longer or another model, or push it all the same with force=True (--hub.force=true, --force)."
+        raise BehindError(f"{folder}: {line} {cure}")
 
 
 def _stage(

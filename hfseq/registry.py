@@ -20,14 +20,14 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from .models.counting import hmm, ngram
+from .models.counting import hmm, mixture, ngram
 from .models.recurrent import custom, gru, lstm, rnn
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import window
 from .models.words import bag, word2vec
 from .pipelines import WordVectorsPipeline
 
-MODULES = (rnn, lstm, gru, custom, window, transformer, transformer_seq2seq, ngram, hmm, word2vec, bag)
+MODULES = (rnn, lstm, gru, custom, window, transformer, transformer_seq2seq, ngram, mixture, hmm, word2vec, bag)
 """One a family; the public names of each (`__all__`) are those of the package."""
 
 
@@ -128,6 +128,7 @@ FAMILIES = {
             {"text2text-generation": transformer_seq2seq.TransformerForConditionalGeneration},
         ),
         Family(ngram.NGramConfig, None, {"text-generation": ngram.NGramForCausalLM}),
+        Family(mixture.MixtureConfig, None, {"text-generation": mixture.MixtureForCausalLM}),
         Family(
             hmm.HMMConfig,
             None,

@@ -21,7 +21,7 @@ from hfseq.recipe.language import make_text, make_tokenizer, score_split
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
-from hfseq.tasks.causal_lm.build import card_facts, make_model, report_lines
+from hfseq.tasks.causal_lm.build import card_facts, finished_model, make_model, report_lines
 from hfseq.tasks.causal_lm.settings import CausalLMSettings
 from hfseq.training.streams.trainer import StreamTrainer, StreamTrainingArguments
 
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         dataset = load_documents(settings.data)
+        settings.follow(dataset)
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
     # 3. Tokens
@@ -58,13 +59,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer.save_model()
     if not trainer.is_world_process_zero():
         return
+    model = finished_model(settings, trainer, texts)
 
     # 6. Evaluation: the test first, if there is one
     splits = [name for name in ("test", "validation") if name in texts]
     metrics = {
-        name: score_split(
-            trainer.model, texts[name], dataset[name], carry=settings.carry, kind=settings.tokenizer.kind
-        )
+        name: score_split(model, texts[name], dataset[name], carry=settings.carry, kind=settings.tokenizer.kind)
         for name in splits
     }
 

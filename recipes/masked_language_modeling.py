@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         dataset = load_documents(settings.data)
+        settings.follow(dataset)
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
     # 3. Tokens

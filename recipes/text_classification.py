@@ -12,6 +12,10 @@ A classifier that starts from a language model of `recipes/language_modeling.py`
 
     python recipes/text_classification.py --config ... --transfer.from_pretrained=runs/lstm_lm
 
+With a time in place of settings (what is not said follows the data; `auto` keeps the best of several models):
+
+    python recipes/text_classification.py --config ... --model.type=auto --budget.minutes=5
+
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """
 
@@ -21,10 +25,12 @@ from pathlib import Path
 from transformers.trainer_utils import set_seed
 
 from hfseq.cards.facts import SeedRun
+from hfseq.data.text import TextTask
 from hfseq.evaluation.trainer_metrics import check_metric_for_best_model, classification_metrics
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.settings import read_settings
+from hfseq.tasks.text_classification.auto import Trained, train_best
 from hfseq.tasks.text_classification.build import (
     card_facts,
     load,
@@ -37,6 +43,7 @@ from hfseq.tasks.text_classification.build import (
 )
 from hfseq.tasks.text_classification.compressing import compress
 from hfseq.tasks.text_classification.confusion import check_groups
+from hfseq.tasks.text_classification.defaults import save_resolved
 from hfseq.tasks.text_classification.settings import TextClassificationSettings
 from hfseq.tasks.text_classification.tuning import tune
 
@@ -47,7 +54,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = read_settings(TextClassificationSettings, argv)
     args = make_arguments(settings)
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
-    set_seed(args.seed)
 
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
@@ -57,7 +63,34 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_groups(settings.card.same_labels, task)
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
-        # 3. Tokens
+    # 3. to 5. One model, or with `model.type: auto` several, of which the best on validation is kept
+    trained = train_best(train, settings, task, folder, checkpoint)
+    trainer, tokens, settings = trained.trainer, trained.tokens, trained.settings
+    compression = compress(settings, trainer, tokens)
+
+    # 6. Evaluation
+    logits, metrics = trainer.score(tokens[split])
+    trainer.save_model(str(folder))
+    if not trainer.is_world_process_zero():
+        return
+    save_resolved(settings, trainer, folder)
+
+    # 7. Card
+    run = SeedRun(seed=args.seed, metrics=metrics, minutes=trained.minutes)
+    made = {"tuning": trained.tuning, "compression": compression, "candidates": trained.candidates}
+    facts = card_facts(settings, task, split, folder, logits=logits, run=run, **made)
+
+    # 8. Publish, and use
+    print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
+
+
+def train(settings: TextClassificationSettings, task: TextTask, folder: Path, checkpoint: str | None) -> Trained:
+    """Train one model, whose checkpoints go into the folder of `settings.training`."""
+    args = make_arguments(settings)
+    set_seed(args.seed)
+
+    # 3. Tokens
+    with args.main_process_first(desc="tokenizing"):
         tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer, settings.transfer)
         tokens = make_tokens(task, tokenizer, settings.tokenizer)
 
@@ -75,21 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         compute_metrics=classification_metrics(task.problem_type),
     )
     trainer.train(resume_from_checkpoint=checkpoint)
-    minutes = trainer.training_seconds / 60
-    compression = compress(settings, trainer, tokens)
-
-    # 6. Evaluation
-    logits, metrics = trainer.score(tokens[split])
-    trainer.save_model()
-    if not trainer.is_world_process_zero():
-        return
-
-    # 7. Card
-    run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
-    facts = card_facts(settings, task, split, folder, logits=logits, run=run, tuning=tuning, compression=compression)
-
-    # 8. Publish, and use
-    print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
+    return Trained(settings, trainer, tokens, tuning)
 
 
 if __name__ == "__main__":

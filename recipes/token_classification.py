@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         task = load_tagged(settings.data)
+        settings.follow(task.dataset["train"].num_rows)
         split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, problem_of(task))
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)

@@ -15,6 +15,7 @@ from ..settings import read_yaml
 from .facts import Facts
 
 _REQUIRED_KEYS = ("language", "license", "library_name", "pipeline_tag", "tags")
+NO_LANGUAGE = "in a language that was not stated"  # a card that says so has no such key
 _RESULT_KEYS = ("metrics", "model-index", "widget")
 # The Hub cannot show what such a model answers, and there may be no test set in the language of its corpus.
 _WITHOUT_RESULTS = "feature-extraction"
@@ -75,7 +76,7 @@ def check_card(text: str) -> None:
     shown = _FREE_PARTS.sub("", body)
     prose = _CODE.sub("", shown)
     defects = [
-        *_front_matter_defects(front_matter),
+        *_front_matter_defects(front_matter, body),
         *_table_defects(prose),
         *_prose_defects(prose),
         *_found(shown, "a machine's path", _MACHINE_PATH),
@@ -84,10 +85,11 @@ def check_card(text: str) -> None:
         raise ValueError("the model card has defects: " + "; ".join(defects) + ". Correct the facts and render again.")
 
 
-def _front_matter_defects(metadata: dict[str, Any]) -> Iterator[str]:
+def _front_matter_defects(metadata: dict[str, Any], body: str) -> Iterator[str]:
     needs_results = metadata.get("pipeline_tag") != _WITHOUT_RESULTS
     required = (*_REQUIRED_KEYS, *_RESULT_KEYS) if needs_results else _REQUIRED_KEYS
-    yield from (f"front matter lacks {key!r}" for key in required if not metadata.get(key))
+    unsaid = {"language"} if NO_LANGUAGE in body else set()
+    yield from (f"front matter lacks {key!r}" for key in required if key not in unsaid and not metadata.get(key))
     if metadata.get("library_name", "transformers") != "transformers":
         yield f"library_name is {metadata['library_name']!r}, so pipeline(model=id) would refuse it"
     if metadata.get("license") == "other" and not (metadata.get("license_name") and metadata.get("license_link")):

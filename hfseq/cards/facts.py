@@ -38,9 +38,9 @@ def checked(cls: type[T]) -> type[T]:
 class Source:
     """Where the data come from, and their terms."""
 
-    name: str
-    license: str
-    domain: str  # what the texts are, e.g. "news headlines"
+    name: str | None  # what nobody said is None, and the card says so
+    license: str | None
+    domain: str | None  # what the texts are, e.g. "news headlines"
     hub_id: str | None = None
     url: str | None = None
     restriction: str | None = None  # terms that forbid showing rows or free use, e.g. "non-commercial research only"
@@ -182,8 +182,8 @@ class Facts:
 
     kind: str = ""  # which class of facts these are; a task gives it its only value
     model_id: str  # id on the Hub, "user/name"
-    summary: str  # one sentence: what the model does
-    language: str  # ISO code
+    summary: str | None  # one sentence: what the model does
+    language: str | None  # ISO code
     license: str  # of the weights, as the Hub spells it
     license_name: str | None = None  # of the licence "other"; so is the link to its text
     license_link: str | None = None

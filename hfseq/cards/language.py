@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any, Literal
 
 from .facts import FREE, MEASURED, Network, NetworkFacts, SeedRun, SplitSource, checked
-from .parts import made, network_view, number, smallness, title
+from .parts import UNNAMED, made, network_view, number, smallness, title
 from .table import SPLIT, Column
 
 _KINDS = {
@@ -25,7 +25,7 @@ _CARRIED = {
 
 NETWORK_AND_DATA: tuple[Column, ...] = (
     ("model", lambda facts: _size(facts.architecture)),
-    ("data, tokens", lambda facts: f"{facts.data.name}, {facts.tokens.kind}"),
+    ("data, tokens", lambda facts: f"{facts.data.name or UNNAMED}, {facts.tokens.kind}"),
     SPLIT,
 )  # the first columns of README's tables of language models
 

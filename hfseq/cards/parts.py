@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..evaluation.scores import Score
+from .checks import NO_LANGUAGE
 from .facts import Example, Examples, Facts, NetworkFacts, SeedRun
 
 
@@ -104,9 +105,18 @@ def example_tables(
     return [(name, [" | ".join(row(each)) for each in rows]) for name, rows in tables]
 
 
+UNNAMED = "data without a name"
+
+
 def made(facts: Facts, preposition: str) -> str:
     """Say which texts the model was made for, or from."""
-    return f"Made {preposition} {facts.source.domain} in the language `{facts.language}`; measured on nothing else."
+    texts = facts.source.domain or "texts that were not described"
+    return f"Made {preposition} {texts} {in_language(facts)}; measured on nothing else."
+
+
+def in_language(facts: Facts) -> str:
+    """Name the language of the texts, or say that nobody did."""
+    return f"in the language `{facts.language}`" if facts.language else NO_LANGUAGE
 
 
 def smallness(facts: Facts, start: str | None, trained_on: str) -> str:
@@ -164,7 +174,8 @@ def network_view(
     `tags` stand beside the family, `metrics` are the scores to show (None: all), `more` other keys of the metadata.
     """
     data, split, shown = facts.data, facts.data.evaluated_split, facts.metric_names if metrics is None else metrics
-    about = {"dataset_type": data.hub_id or slug(data.name), "dataset_name": data.name, "dataset_split": split}
+    name = data.name or UNNAMED
+    about = {"dataset_type": data.hub_id or slug(name), "dataset_name": name, "dataset_split": split}
     results = [result(facts, name, task_type=task, **about) for name in shown]
     return {
         "front_matter": front_matter(facts, task, [facts.family, *tags], results, **more),

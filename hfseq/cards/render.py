@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from .checks import check_card, check_facts
 from .facts import Facts, read_json
 from .parts import cell, code, comparison_rows, quoted, seeds_text, shared_limits, significant, spread_text
+from .verdict import behind_line
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -63,6 +64,7 @@ def render_card(facts: Facts) -> str:
         "seeds": seeds_text(facts.runs),
         "minutes": ", ".join(f"{run.minutes:.1f}" for run in facts.runs),
         "comparisons": comparison_rows(facts),
+        "behind": behind_line(facts),
         "papers": [],
         "shared_limits": shared_limits(facts),
     }

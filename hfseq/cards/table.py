@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .facts import SAME_RUN, Facts
-from .parts import mean_text, number, title
+from .parts import UNNAMED, mean_text, number, title
 
 Column = tuple[str, Callable[[Any], str]]  # title, and what a card's facts say below it
 
@@ -37,7 +37,7 @@ def first_result(facts: Any) -> str:
     return f"{name} {result_text(facts, facts.metric_names[0])} on {facts.data.evaluated_split}"
 
 
-DATA: Column = ("data", lambda facts: facts.source.name)
+DATA: Column = ("data", lambda facts: facts.source.name or UNNAMED)
 SPLIT: Column = ("split", lambda facts: facts.data.evaluated_split)
 SCORE: Column = ("score", lambda facts: title(facts.score_of(facts.metric_names[0])))
 RESULT: Column = ("mean ± sd (seeds)", lambda facts: result_text(facts, facts.metric_names[0]))
@@ -75,7 +75,7 @@ class ResultsTable:
 
     def render(self, cards: Iterable[Facts]) -> str:
         """Write a row for each card, then the command of each; a sentence while there is none."""
-        cards = sorted(cards, key=lambda facts: (facts.source.name, facts.family, facts.name))
+        cards = sorted(cards, key=lambda facts: (facts.source.name or "", facts.family, facts.name))
         if not cards:
             return f"No {self.name} have been measured yet."
         rows = [[text(facts) for _, text in self.columns] for facts in cards]

@@ -1,6 +1,8 @@
 """What a person says in a model card, and no run can measure."""
 
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.utils import validate_repo_id
@@ -11,18 +13,25 @@ from .facts import Comparison, check_license
 _FACTS = ("model_id", "summary", "language", "license", "license_name", "license_link", "limits", "citations")
 
 
+def _id_of(folder: Path) -> str:
+    # Other characters, and such at the ends, are refused by the Hub.
+    return re.sub(r"[^\w]+", "-", folder.resolve().name, flags=re.ASCII).strip("-_") or "model"
+
+
 @dataclass(kw_only=True)
 class CardWords:
     """What a model card says and no run can measure."""
 
-    model_id: str = field(metadata={"help": "id on the Hub, user/name; what the card's snippet loads"})
-    summary: str = field(metadata={"help": "one sentence: what the model does"})
-    data_name: str = field(metadata={"help": "name of the data"})
-    data_license: str = field(metadata={"help": "licence of the data"})
-    data_domain: str = field(metadata={"help": "what the texts are, e.g. news headlines"})
+    model_id: str | None = field(
+        default=None, metadata={"help": "id on the Hub, user/name, that the snippet loads; null: the folder's name"}
+    )
+    summary: str | None = field(default=None, metadata={"help": "one sentence: what the model does"})
+    data_name: str | None = field(default=None, metadata={"help": "name of the data"})
+    data_license: str | None = field(default=None, metadata={"help": "licence of the data"})
+    data_domain: str | None = field(default=None, metadata={"help": "what the texts are, e.g. news headlines"})
     data_url: str | None = field(default=None, metadata={"help": "where the data come from"})
     data_restriction: str | None = field(default=None, metadata={"help": "terms that forbid showing rows"})
-    language: str = field(default="en", metadata={"help": "ISO code"})
+    language: str | None = field(default=None, metadata={"help": "ISO code"})
     license: str = field(default="apache-2.0", metadata={"help": "licence of the weights, as the Hub spells it"})
     license_name: str | None = field(default=None, metadata={"help": "name of the licence `other`"})
     license_link: str | None = field(default=None, metadata={"help": "where the text of the licence `other` is"})
@@ -33,15 +42,17 @@ class CardWords:
     citations: list[str] = field(default_factory=list, metadata={"help": "BibTeX entries"})
 
     def __post_init__(self) -> None:
-        validate_repo_id(self.model_id)
+        if self.model_id is not None:
+            validate_repo_id(self.model_id)
         if self.data_url is not None and not self.data_url.startswith("https://"):
             raise ValueError(f"card.data_url={self.data_url!r} is no link for a card: it must begin with https://.")
         check_license(self.license, self.license_name, self.license_link)
         check_words(self._words())
 
-    def facts(self) -> dict[str, Any]:
-        """Return the keywords of `Facts` that a person says."""
-        return {name: getattr(self, name) for name in _FACTS}
+    def facts(self, folder: Path) -> dict[str, Any]:
+        """Return the keywords of `Facts` that a person says; a model without an id is called as its folder."""
+        said = {name: getattr(self, name) for name in _FACTS}
+        return said | {"model_id": self.model_id or _id_of(folder)}
 
     def data_facts(self) -> dict[str, Any]:
         """Return the keywords of `Source` that a person says."""

@@ -1,5 +1,6 @@
 """Where rows come from: the Hub, local files, or our generator; which of their splits and columns are read."""
 
+import csv
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ ReadFile: TypeAlias = Callable[[Path], Dataset]
 FORMATS: Formats = {
     ".parquet": ("parquet", {}),
     ".csv": ("csv", {"keep_default_na": False}),
-    ".tsv": ("csv", {"keep_default_na": False, "sep": "\t"}),
+    ".tsv": ("csv", {"keep_default_na": False, "sep": "\t", "quoting": csv.QUOTE_NONE}),  # a quote is a character
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
 }

@@ -351,7 +351,8 @@ def _reader(model: PreTrainedModel, window: int | None, stride: int | None, budg
         stride = None if window is None else (window + 1) // 2
     elif window is None or not 1 <= stride <= window:
         raise ValueError(f"stride={stride} must be from 1 to window={window}: windows must not leave tokens out.")
-    has_state = RECURRENT_LAYER_TYPE in getattr(config, "layer_types", ())
+    # A mixture of n-grams with a transformer has a state too, but not one that reads texts of any length.
+    has_state = set(getattr(config, "layer_types", None) or ()) == {RECURRENT_LAYER_TYPE}
     looks_up = hasattr(model, "token_log_probs") and not has_state
     counts = looks_up and not hasattr(config, "num_hidden_layers")  # n-grams: nothing as wide as the vocabulary
     if budget is None:

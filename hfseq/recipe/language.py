@@ -21,17 +21,22 @@ from ..cards.language import (
 )
 from ..data.documents import TEXT, DocumentSettings, condition_token, conditions, pieces, token_ids
 from ..evaluation.language import Measures, score_ids
+from ..models.counting.mixture import MixtureForCausalLM
 from ..models.recurrent.backbone import RecurrentConfig
 from ..registry import FAMILIES
 from ..settings import fields_of, known_fields, option
 from ..tokenization import marking_tokenizer, unknown_rate
 from ..training.streams.trainer import StreamTrainer, StreamTrainingArguments
 from ..training.streams.windows import TokenText
+from .budget import BudgetSettings
+from .defaults.language import language_sizes, language_training
 from .publish import network_facts, run_facts, split_line
 from .sections import CardSettings, HubSettings, TokenizerSettings, build_model, resume_flag, token_options
 
-NOT_OF_LANGUAGE_MODELS = ("bidirectional", "pooling", "classifier_dropout")  # fields that mean nothing for them
+# Fields that mean nothing for them.
+NOT_OF_LANGUAGE_MODELS = ("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets")
 LONGEST_NGRAM = 10  # of NGramConfig
+_TEST_FRACTION = 0.1  # of a text without a test split, where there is a budget
 _TOLD_BY_NAME = ("type", "cell", "num_hidden_layers", "hidden_size", "embedding_size", "tie_word_embeddings")
 
 
@@ -53,6 +58,7 @@ class LanguageSettings:
     tokenizer: LanguageTokenizerSettings = field(default_factory=LanguageTokenizerSettings)
     model: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = fields_of(StreamTrainingArguments)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     hub: HubSettings = field(default_factory=HubSettings)
     resume: bool = resume_flag()
 
@@ -68,6 +74,8 @@ class LanguageSettings:
 
     def __post_init__(self) -> None:
         name = self.model["type"]
+        if self.budget.minutes is not None:
+            self._follow_budget(self.budget.minutes)
         if self.carry != "none" and not carries_state(name):
             needed = f"training.carry={self.carry!r} needs a state that goes on from window to window"
             raise ValueError(f"{needed}, and model.type={name!r} has none: set training.carry=none.")
@@ -76,6 +84,30 @@ class LanguageSettings:
             short = f"model.max_position_embeddings={longest} has no room for training.window={self.window} tokens"
             raise ValueError(f"{short}: raise it, or leave it out, and it is the window.")
         check_condition(self.data, self.carry)
+
+    def _follow_budget(self, minutes: float) -> None:
+        """Fill in what the minutes and the kind of the data decide."""
+        if self.data.documents == "rows" and _is_plain_text(self.data.path):
+            self.data.documents = "whole"
+        self.data.test_fraction = self.data.test_fraction or _TEST_FRACTION
+        is_whole = self.data.documents == "whole"
+        carry = "none" if not carries_state(self.model["type"]) else "stream" if is_whole else "document"
+        self.training = {**language_training(minutes, carry), **self.training}
+        # Inside a running text nothing begins or ends; a mark that it has once would not be learnt.
+        self.tokenizer.start &= self.carry == "document"
+        self.tokenizer.end &= not is_whole
+
+    def follow(self, dataset: DatasetDict) -> None:
+        """Fill in what the training texts decide, where there is a budget."""
+        if self.budget.is_on:
+            characters = sum(map(len, dataset["train"][TEXT]))
+            sizes = language_sizes(characters, is_recurrent=carries_state(self.model["type"]))
+            self.model = {**sizes, **self.model}
+
+
+def _is_plain_text(path: str | dict[str, str] | None) -> bool:
+    paths = path.values() if isinstance(path, dict) else [path] if path else []
+    return any(".txt" in Path(each).suffixes for each in paths)
 
 
 def carries_state(name: str) -> bool:
@@ -199,7 +231,10 @@ def language_facts(
     metrics: dict[str, dict[str, float]],
 ) -> dict[str, Any]:
     """Gather what the card of any language model says; `pipe` is the saved model, `metrics` as in `card_facts`."""
-    split, config = next(iter(metrics)), pipe.model.config
+    split, model = next(iter(metrics)), cast(Any, pipe.model)
+    is_mixed = isinstance(model, MixtureForCausalLM)
+    config = model.network.config if is_mixed else model.config
+    mixed = {"mixed with": mixture_text(model)} if is_mixed else {}
     run = LanguageRun(
         seed=trainer.args.seed,
         metrics=metrics[split],
@@ -216,7 +251,7 @@ def language_facts(
         "architecture": LanguageArchitecture(
             **network_facts(config),
             tied=config.tie_word_embeddings,
-            options={name: str(value) for name, value in settings.model.items() if name not in _TOLD_BY_NAME},
+            options={name: str(value) for name, value in settings.model.items() if name not in _TOLD_BY_NAME} | mixed,
             context=None if carries_state(settings.model["type"]) else config.max_position_embeddings,
         ),
         "tokens": TokenFacts(
@@ -239,9 +274,16 @@ def language_facts(
     }
 
 
+def mixture_text(model: MixtureForCausalLM) -> str:
+    """Say what a network is mixed with, and in which shares."""
+    order, share = model.config.order, 1 - model.config.network_weight
+    return f"a {order}-gram (Kneser-Ney), whose share is {share:.2f}"
+
+
 def _training(trainer: StreamTrainer) -> TrainingFacts:
     args = trainer.args
-    by_steps = args.max_steps > 0 and trainer.state.epoch is not None
+    # Steps or the clock may end a training in the middle of an epoch.
+    by_steps = (args.max_steps > 0 or args.max_minutes is not None) and trainer.state.epoch is not None
     return TrainingFacts(
         carry=args.carry,
         window=args.window,

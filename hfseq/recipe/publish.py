@@ -13,7 +13,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from ..cards.facts import SAME_RUN, Comparison, Facts, SeedRun
 from ..cards.measure import environment, model_size_mb
 from ..cards.render import write_card
-from ..hub import push
+from ..cards.verdict import verdict_lines
+from ..hub import FACTS_NAME, push
 from ..registry import FAMILIES
 from ..training.arguments import SEVERAL_PROCESSES
 from .sections import CardSettings, HubSettings
@@ -29,6 +30,9 @@ def launch_command(argv: Sequence[str]) -> str:
     here = f"{Path.cwd()}{os.sep}"
     words = [_FOLDERS_FROM_ROOT.sub("", word.replace(here, "")) for word in argv]
     processes = os.environ.get("WORLD_SIZE", "1")
+    if Path(argv[0]).stem == "hfseq" or Path(argv[0]).parts[-2:] == ("hfseq", "__main__.py"):
+        several = [] if processes == "1" else ["--processes", processes]
+        return shlex.join(["hfseq", *words[1:], *several])
     launcher = "python" if processes == "1" else SEVERAL_PROCESSES.format(processes)
     return f"{launcher} {shlex.join(words)}"
 
@@ -36,7 +40,7 @@ def launch_command(argv: Sequence[str]) -> str:
 def run_facts(card: CardSettings, model: PreTrainedModel, folder: Path, run: SeedRun) -> dict[str, Any]:
     """Gather the facts that every card has: a person's words, the run, and the size of the model saved in a folder."""
     return {
-        **card.facts(),
+        **card.facts(folder),
         "parameters": model.num_parameters(),
         "file_mb": model_size_mb(folder),
         "runs": [run],
@@ -67,12 +71,27 @@ def split_line(split: str, metrics: Mapping[str, float]) -> str:
     return f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
+def check_published(facts: Facts) -> None:
+    """Refuse to publish a card that lacks what a reader on the Hub must know, before any request."""
+    said = {
+        "summary": facts.summary,
+        "language": facts.language,
+        **{f"data_{name}": getattr(facts.source, name) for name in ("name", "license", "domain")},
+    }
+    if missing := [f"--card.{name}=..." for name, value in said.items() if value is None]:
+        raise ValueError(f"The card to publish lacks words that nobody said; give {', '.join(missing)}.")
+
+
 def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) -> list[str]:
-    """Write facts and card beside the saved model, push it if asked to, and return what to print: `lines` and more."""
-    facts.save(folder / "facts.json")
+    """Write facts and card beside the saved model, push it if asked to, and return what to print: `lines` and more.
+
+    What is behind a simple system is not pushed unless `hub.force`; the verdict on it comes last, where it is seen.
+    """
+    facts.save(folder / FACTS_NAME)
     write_card(folder, facts)
     if hub.repo_id is not None:
-        result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code)
+        check_published(facts)
+        result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code, force=hub.force)
         lines = [f"pushed to {result.url}", *lines]
-    minutes = facts.runs[0].minutes
-    return [*lines, f"{facts.file_mb:.2f} MB, {minutes:.1f} minutes of training; model and card in {folder}"]
+    size, minutes = f"{facts.file_mb:.2f} MB", f"{facts.runs[0].minutes:.1f} minutes of training"
+    return [*lines, f"{size}, {minutes}; model and card in {folder}", *verdict_lines(facts)]

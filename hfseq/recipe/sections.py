@@ -67,6 +67,7 @@ class HubSettings:
     repo_id: str | None = option(None, "push the finished model here; null: do not")
     private: bool = option(False, "make a new repository private")
     with_code: bool = option(False, "push the model's code too, see hfseq.push")
+    force: bool = option(False, "push a model that is behind a simple system measured in the same run")
 
 
 def resume_flag() -> Any:

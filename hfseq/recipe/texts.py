@@ -117,7 +117,7 @@ def _features(config: BagConfig) -> str:
         kinds.append(f"their character n-grams of {config.shortest_ngram} to {config.longest_ngram}")
     if config.word_ngrams > 1:
         kinds.append(f"runs of up to {config.word_ngrams} words")
-    weights = "inverse document frequencies" if config.weighting == "tfidf" else "how often they occur"
+    weights = "how often they occur" if config.weighting == "count" else "inverse document frequencies"
     return f"{', '.join(kinds)}, weighted by {weights}"
 
 

@@ -4,7 +4,7 @@ import math
 import os
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from transformers import TrainingArguments
 
@@ -64,7 +64,13 @@ class SequenceTrainingArguments(TrainingArguments):
     unfreeze_every: float | None = option(
         None, "For a pretrained body: begin with the head, add a layer each so many epochs; 1 in ULMFiT."
     )
+    class_weights: Literal["balanced"] | None = option(
+        None, "Text classifiers: balanced lets each class count the same, however few texts it has; null: each text."
+    )
     num_processes: int | None = option(None, "Processes that this run must have; another number is an error.")
+    max_minutes: float | None = option(
+        None, "Stop after so many minutes over all launches; the learning rate falls with them, or with the steps."
+    )
 
     fixed = _FIXED
 
@@ -96,12 +102,21 @@ class SequenceTrainingArguments(TrainingArguments):
         self._check_processes()
 
     def _check_own(self) -> None:
-        # The fields of this class alone, which are all numbers.
+        # The fields of this class alone, which are all numbers but one.
         for name in SequenceTrainingArguments.__annotations__:
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if name != "class_weights" and value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value!r}; leave it out to go without.")
         refuse(
+            (
+                self.class_weights not in (None, "balanced"),
+                f"class_weights={self.class_weights!r} must be 'balanced', or null for none.",
+            ),
+            (
+                self.class_weights is not None and self.label_smoothing_factor > 0,
+                f"class_weights={self.class_weights!r} and label_smoothing_factor={self.label_smoothing_factor} are "
+                "two losses: leave one of them out.",
+            ),
             (
                 (self.layer_rate_decay or 0) > 1,
                 f"layer_rate_decay={self.layer_rate_decay} would train the embeddings fastest: give at most 1.",

@@ -14,15 +14,17 @@ from datasets import Dataset
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
-from transformers.trainer_utils import PredictionOutput
+from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from ..models.heads.causal_lm import next_tokens
 from ..tokenization.padding import PaddingCollator
 from .arguments import SequenceTrainingArguments
 from .batching import Shares, UpdateSampler, row_lengths
-from .callbacks import ClipGradValue, TrainingClock
+from .callbacks import ClipGradValue, TimeLimit, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
+from .class_weights import WeightedLoss
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
+from .wide import fit_wide
 
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 
@@ -56,6 +58,10 @@ class SequenceTrainer(WholeCheckpointTrainer):
         if type(collator) is DataCollatorWithPadding and not others and kwargs.get("data_collator") is None:
             self.data_collator = PaddingCollator(collator.tokenizer)  # in the place of Trainer's own choice
         self.add_callback(TrainingClock())
+        self.time_limit: TimeLimit | None = None
+        if args.max_minutes is not None:
+            self.time_limit = TimeLimit(args.max_minutes, lambda: self.training_seconds)
+            self.add_callback(self.time_limit)
         if args.clip_grad_value is not None:
             self.add_callback(ClipGradValue(args.clip_grad_value))
         if args.early_stopping_patience is not None:
@@ -74,6 +80,14 @@ class SequenceTrainer(WholeCheckpointTrainer):
     def _shares(self, accumulation_steps: int | None = None) -> Shares:
         steps = accumulation_steps or self.args.gradient_accumulation_steps
         return Shares(self.args.world_size, self.args.process_index, steps)
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train; document frequencies of a new wide part and weights of classes come from the training rows."""
+        if isinstance(self.train_dataset, Dataset):
+            fit_wide(self.model, self.train_dataset)
+            if self.args.class_weights is not None:
+                self.compute_loss_func = WeightedLoss.balanced(self.model, self.train_dataset)
+        return super().train(*args, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader:
         """Load this process's batches of `UpdateSampler`."""
@@ -130,6 +144,14 @@ class SequenceTrainer(WholeCheckpointTrainer):
         if is_new and self.args.layer_rate_decay is not None:
             set_layer_rates(optimizer, self._depths, self.args.layer_rate_decay)
         return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Create `Trainer`'s schedule, which falls with the clock where that is further than the steps."""
+        is_new = self.lr_scheduler is None
+        schedule = super().create_scheduler(num_training_steps, optimizer)
+        if is_new and self.time_limit is not None:
+            self.time_limit.follow(schedule, num_training_steps)
+        return schedule
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Take `Trainer`'s step; what `unfreeze_every` keeps frozen loses its gradient before the clipping."""

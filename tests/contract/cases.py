@@ -107,6 +107,11 @@ class Case:
         """What a config of a few lines may claim beside small weights."""
         return {"vocab_size": 10**7}
 
+    @property
+    def grown_width(self) -> int:
+        """How wide the answers of a model with the sizes of `misfit` are."""
+        return next(iter(self.misfit.values()))
+
     def config(self, **options: Any) -> Any:
         """The configuration of a small model."""
         return self.family.config(**{"vocab_size": self.vocab_size, **self.small, **self.options, **options})
@@ -118,6 +123,9 @@ class Case:
 
     def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
         """As after some training, where that shows more than a new model does."""
+        if getattr(model, "wide", None) is not None:  # whose weights begin at 0
+            nn.init.normal_(model.wide.weight, std=0.5)
+            model.wide.row_weights.copy_(torch.linspace(0.5, 2, len(model.wide.row_weights)))
         return model
 
     def saved(self, model: PreTrainedModel | None = None) -> Path:
@@ -140,6 +148,8 @@ class Case:
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         """Whether a weight that the checkpoint lacked has values of our initialisation."""
+        if name.startswith("wide."):
+            return bool((tensor == (name == "wide.row_weights")).all())
         if "bias" in name or ".param_" in name:
             return set(tensor.flatten().tolist()) <= {0.0, 1.0}
         return 0.01 < tensor.std().item() < 2

@@ -11,6 +11,7 @@ from tests.contract.promises import CHECKS
 CONFIGURATIONS = {
     "plain": {},
     "two-layers": {"num_hidden_layers": 2, "pooling": "mean_max", "dropout_kind": "locked", "embedding_dropout": 0.1},
+    "wide": {"wide_ngrams": 3, "wide_buckets": 50},
     "two-layers-both-directions": {"num_hidden_layers": 2, "bidirectional": True, "pooling": "attention"},
 }
 SWITCHES = {  # of one family each: other parameters than the plain cell has, or another way through the kernels
@@ -42,10 +43,12 @@ BAGS = {
     "plain": {},
     "words-alone": {"word_ngrams": 1, "ngram_buckets": 0, "bias": False, "weighting": "count"},
     "characters-tfidf": {"shortest_ngram": 2, "longest_ngram": 3, "word_ngrams": 3, "weighting": "tfidf"},
+    "by-length": {"word_ngrams": 3, "weighting": "tfidf_l2"},
     "hierarchical": {"hierarchical_softmax": True, "weighting": "count"},
     "kept": {"num_kept_buckets": 20},
     "quantized": {"num_kept_buckets": 20, "row_codes": 3, "norm_codes": True, "weighting": "tfidf"},
 }
+_STILL = {"hidden_dropout": 0.0, "attention_dropout": 0.0}  # of the network in a mixture, whose options are its own
 ROWS = [(name, task) for name, family in FAMILIES.items() for task in family.heads]
 RECURRENT = ("rnn", "lstm", "gru", "custom")
 CASES = {
@@ -101,6 +104,12 @@ CASES |= {
     "hmm-tagger-posterior": ("hmm", "token-classification", {"decoding": "posterior"}),
     "hmm-language": ("hmm", "text-generation", {}),
     "ngram-kneser-ney": ("ngram", "text-generation", {}),
+    "mixture-lstm": ("mixture", "text-generation", {}),
+    "mixture-transformer": (
+        "mixture",
+        "text-generation",
+        {"network": {"model_type": "hfseq_transformer", "hidden_size": 8, "num_hidden_layers": 2, **_STILL}},
+    ),
     "ngram-add-k": ("ngram", "text-generation", {"order": 2, "smoothing": "add-k"}),
 }
 CASES |= {label: (label.split("-")[0], "text-classification", options) for label, options in SWITCHES.items()}

@@ -239,6 +239,51 @@ class NGramCase(LanguageModelCase):
         return len(set(tensor.flatten().tolist())) <= 1  # as nothing was counted
 
 
+class MixtureCase(LanguageModelCase):
+    """A network and counts: the weights of the one, and the tables of the other."""
+
+    small: ClassVar[dict[str, Any]] = {
+        "network": {
+            **{"model_type": "hfseq_lstm", "embedding_size": 6, "hidden_size": 5, "num_hidden_layers": 2},
+            **{"initializer_range": 1.0, "hidden_dropout": 0.0},
+        },
+        **{"order": 3, "network_weight": 0.7, "bos_token_id": 2, "eos_token_id": 3},
+    }
+    no_dropout: ClassVar[dict[str, float]] = {}
+    misfit: ClassVar[dict[str, Any]] = {"network": {"hidden_size": 9, "initializer_range": 1.0}}
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "network": [{"model_type": "bert"}, {"hidden_size": 0}, {"vocab_size": 9}, {"bidirectional": True}],
+        "network_weight": [0.0, 1.0, "0.5"],
+        "order": [1, 11],
+        "num_ngrams": [[1], [13, 2, 3]],
+        "pad_token_id": [14],
+    }
+    typo: ClassVar[tuple[str, str]] = "netwrk", "network"
+    foreign_name: ClassVar[tuple[str, str]] = "ngram_order", "order"
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss", "tokens", "language model", "state", "cache", "weights"}
+
+    @property
+    def grown_width(self) -> int:
+        return self.vocab_size  # another network does not change the words
+
+    def model(self, seed: int = 0, **options: Any) -> PreTrainedModel:
+        torch.manual_seed(seed)
+        mixture = self.model_class(self.config(**options))
+        self.seasoned(mixture.network)
+        mixture.ngrams.fit([[*ids, 3] for ids in texts()["input_ids"]])
+        return self.model_class.of(mixture.network, mixture.ngrams, mixture.config.network_weight).eval().to(DEVICE)
+
+    @property
+    def oversize(self) -> dict[str, Any]:
+        return {**super().oversize, "num_ngrams": [10**7, *[10] * (self.config().order - 1)]}
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        return len(set(tensor.flatten().tolist())) <= 1 or super().starts_well(name, tensor)
+
+
 class TransformerCase:
     """What a transformer has differently: a cache in the place of a state, and a width for everything."""
 
@@ -384,6 +429,7 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("bag", "text-classification"): BagCase,
     ("hmm", "token-classification"): HiddenMarkovTaggerCase,
     ("hmm", "text-generation"): HiddenMarkovLanguageCase,
+    ("mixture", "text-generation"): MixtureCase,
     ("ngram", "text-generation"): NGramCase,
     ("window", "text-classification"): WindowClassifierCase,
     ("window", "token-classification"): WindowTaggerCase,

@@ -10,6 +10,7 @@ from hfseq import FAMILIES
 from hfseq.models import base, calls, configs, token_order
 from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import classification as heads
+from hfseq.models.heads.wide import WideNgrams
 from hfseq.models.recurrent import backbone as recurrence
 from hfseq.models.recurrent import loop, state
 from hfseq.models.transformer import attention, transformer
@@ -79,6 +80,11 @@ def bag_deaf_to_the_mask(model, input_ids=None, attention_mask=None, **kwargs):
     return original_bag(model, input_ids, **kwargs)
 
 
+def wide_deaf_to_the_mask(wide, input_ids, attention_mask):
+    """Counts padding among the tokens, and in runs of them."""
+    return original_wide(wide, input_ids, None)
+
+
 def detached_mean(model, begins, rows):
     return original_mean(model, begins, rows).detach()
 
@@ -112,6 +118,7 @@ original_language_loss = language.CausalLMMixin._loss
 original_word_loss = word2vec.Word2VecModel._loss
 original_bag = bag.BagModel.forward
 original_mean = bag.BagModel.mean
+original_wide = WideNgrams.forward
 original_lookup = word2vec.Word2VecModel.forward
 original_loss = heads.sequence_loss
 original_order = token_order.TokenOrder.__init__
@@ -410,6 +417,10 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     padding.padded_sources_change_no_target: "transformer-seq2seq",
 }
 PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]
+PLANTED += [
+    ("lstm-wide", padding.padding_and_batch_size_change_no_answer, (WideNgrams, "forward", wide_deaf_to_the_mask)),
+    ("lstm-wide", saving.missing_weights_are_initialised_by_our_rules, (WideNgrams, "start", lambda wide: None)),
+]
 PLANTED += [
     ("word2vec-ngrams", check, WORD_VECTOR_FAULTS.get(check, FAULTS[check])) for check in promises("word2vec-ngrams")
 ]

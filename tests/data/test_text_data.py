@@ -4,12 +4,14 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from hfseq.data.sources import SplitSettings, load_splits
 from hfseq.data.text import DataSettings, load_text_dataset, tokenize_dataset
 from tests.rounds import for_each
 
@@ -243,3 +245,9 @@ def test_a_second_run_reads_the_first_ones_cache(tmp_path, tokenizer):
     second = tokenize_dataset(rows, tokenizer, max_length=3)
     assert second.cache_files == first.cache_files
     assert first.cache_files
+
+
+def test_a_bare_quote_in_tsv_glues_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text('text\tlabel\n"bare\ta\nplain\tb\nends"\ta\n')
+    rows = load_splits(SplitSettings(path=str(tmp_path)))["train"]
+    assert rows["text"][:] == ['"bare', "plain", 'ends"']

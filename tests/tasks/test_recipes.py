@@ -226,7 +226,7 @@ def test_help_lists_every_section(recipe, monkeypatch, capsys):
 
 def test_the_finished_run_is_pushed(hub, api, repo_id, small_runs, monkeypatch, tmp_path, capsys):
     recipe = RECIPES["word2vec"]
-    recipe.run(monkeypatch, tmp_path, f"--hub.repo_id={repo_id}")
+    recipe.run(monkeypatch, tmp_path, f"--hub.repo_id={repo_id}", "--hub.force=true")
     assert "pushed to http" in capsys.readouterr().out
     expected, pulled = weights(small_runs.plain("word2vec")[0]), weights(hfseq.pull(repo_id))
     assert all(pulled[name].equal(expected[name]) for name in expected)

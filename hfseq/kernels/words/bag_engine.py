@@ -29,6 +29,7 @@ class FeatureTables(NamedTuple):
         words: Rows before those of buckets.
         buckets: How many buckets there are.
         word_ngrams: Words of the longest run.
+        by_length: Whether the squares of a text's weights add up to 1, not the weights themselves.
     """
 
     word_starts: np.ndarray
@@ -39,6 +40,7 @@ class FeatureTables(NamedTuple):
     words: int
     buckets: int
     word_ngrams: int
+    by_length: bool
 
 
 class Targets(NamedTuple):

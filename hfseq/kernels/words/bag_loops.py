@@ -53,9 +53,9 @@ def list_bucket(bucket, words, bucket_rows, base, sources, weights, row_weights,
 
 @njit(**INSIDE)
 def list_features(text, corpus, tables, base, sources, weights):
-    """List the rows of a text, and their weights, which add up to 1; return how many there are."""
+    """List the rows of a text, and their weights, which add up to 1 (or their squares do); return how many."""
     numbers, text_starts = corpus
-    word_starts, word_rows, hashes, bucket_rows, row_weights, words, buckets, word_ngrams = tables
+    word_starts, word_rows, hashes, bucket_rows, row_weights, words, buckets, word_ngrams, by_length = tables
     count = 0
     begin, end = text_starts[text], text_starts[text + 1]
     for place in range(begin, end):
@@ -71,7 +71,9 @@ def list_features(text, corpus, tables, base, sources, weights):
                 count = list_bucket(bucket, words, bucket_rows, base, sources, weights, row_weights, count)
     total = np.float32(0.0)
     for index in range(count):
-        total += weights[index]
+        total += weights[index] * weights[index] if by_length else weights[index]
+    if by_length:
+        total = np.float32(math.sqrt(total))
     share = np.float32(1.0) / total if total > 0 else np.float32(0.0)
     for index in range(count):
         weights[index] *= share

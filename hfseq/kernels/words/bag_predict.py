@@ -45,6 +45,7 @@ class State(NamedTuple):
     norm_codes: int
     norms: int
     weights: int
+    by_length: int  # 1: sums are divided by the root of the sum of squared weights
     outputs: int
     num_outputs: int
     bias: int

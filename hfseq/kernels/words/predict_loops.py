@@ -5,6 +5,7 @@ takes a third of the time of one with arrays, which numba unpacks one by one; so
 addresses and sizes (`bag_predict.State` names them).
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -211,8 +212,11 @@ def predict_text(state, texts, begin, end, parts, most, threshold, labels, chanc
         weights = carray(pointer(state[S.weights]), state[S.rows], np.float32)
         total = np.float32(0)
         for place in range(count):
-            add_row(state, work[0][place], weights[work[0][place]], hidden)
-            total += weights[work[0][place]]
+            weight = weights[work[0][place]]
+            add_row(state, work[0][place], weight, hidden)
+            total += weight * weight if state[S.by_length] != 0 else weight
+        if state[S.by_length] != 0:
+            total = np.float32(math.sqrt(total))
         total = max(total, np.float32(1e-30))
     else:
         for place in range(count):

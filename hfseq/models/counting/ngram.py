@@ -50,7 +50,7 @@ side, and an n-gram is found in k - 1 binary searches.
 Shapes: B batch, T time, K positions asked, P of all rows together, V vocabulary, N n-grams of an order.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -169,6 +169,15 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         for name, buffer in module.named_buffers(recurse=False):
             (init.ones_ if name.startswith("gammas") else init.zeros_)(buffer)
 
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "NGramForCausalLM":
+        """Move the tables, and keep their precision: in half of it the probabilities of a context sum to 1.001."""
+        before = dict(self.named_buffers(recurse=False))
+        super()._apply(fn, recurse)
+        for name, table in self.named_buffers(recurse=False):
+            if table.dtype != before[name].dtype:
+                setattr(self, name, before[name].to(table.device))
+        return self
+
     @property
     def device(self) -> torch.device:
         """Device of the tables; transformers' own property looks for parameters, which there are none of."""
@@ -283,6 +292,14 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
 
     # Looking up
 
+    def contexts_of(self, input_ids: torch.Tensor, real: torch.Tensor) -> list[torch.Tensor]:
+        """Return the rows of the contexts of 0, 1, ..., n - 1 words at each position, (B, T) each, -1 for none."""
+        return self._contexts(input_ids, real, None)
+
+    def logits_after(self, contexts: list[torch.Tensor]) -> torch.Tensor:
+        """Return the logits (B, K, V) after contexts that `contexts_of` found."""
+        return self._logits(contexts)
+
     def _contexts(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, asked: int | None
     ) -> list[torch.Tensor]:
@@ -292,7 +309,7 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
             raise ValueError("This model has counted nothing yet: call model.fit(documents), or load a fitted one.")
         check_input_ids(input_ids, config.vocab_size)
         start = config.boundary_ids[0] if config.boundary_ids else -1
-        words, read = _to_the_front(input_ids, attention_mask, start)
+        words, read = tokens_to_the_front(input_ids, attention_mask, start)
         read = read if asked is None else read[:, -asked:]  # (B, K)
         width = read.shape[1] + max(config.order - 2, 0)  # W: the last context begins n - 2 words before its last
         column = read[:, -1:] - width + 1 + torch.arange(width, device=read.device)  # (B, W)
@@ -400,15 +417,7 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         """Load a checkpoint as every model does, and refuse tables that cannot have come from counting."""
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        # The tables index each other: a wrong number in a file could lead out of them, or to probabilities above 1
-        # unseen.
-        counted = kwargs.get("strict", True) and not initialises_everything(kwargs)
-        fault = model._fault() if counted else None
-        if fault is not None:
-            raise ValueError(
-                f"The n-gram tables of {pretrained_model_name_or_path!r} are damaged: {fault}. Fit and save the model "
-                "again, or download it again."
-            )
+        refuse_damaged_tables(model, pretrained_model_name_or_path, kwargs)
         return loaded
 
     def _fault(self) -> str | None:
@@ -421,12 +430,25 @@ class NGramForCausalLM(NextTokenMixin, WithoutEmbeddingsMixin, SequencePreTraine
         )
 
 
+def refuse_damaged_tables(model: NGramForCausalLM, source: Any, kwargs: dict[str, Any]) -> None:
+    """Raise a ValueError if loaded tables cannot have come from counting; `kwargs` are those of `from_pretrained`."""
+    # The tables index each other: a wrong number in a file could lead out of them, or to probabilities above 1
+    # unseen.
+    counted = kwargs.get("strict", True) and not initialises_everything(kwargs)
+    fault = model._fault() if counted else None
+    if fault is not None:
+        raise ValueError(
+            f"The n-gram tables of {source!r} are damaged: {fault}. Fit and save the model again, or download it "
+            "again."
+        )
+
+
 def _refuse_state(cache: Any) -> None:
     if cache is not None:
         raise ValueError("An n-gram model keeps no state: leave cache out and give it the whole text.")
 
 
-def _to_the_front(
+def tokens_to_the_front(
     input_ids: torch.Tensor, attention_mask: torch.Tensor | None, start: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Move real tokens to the front: (B, 1 + T), behind `start`. Also return how many there are up to each place."""

@@ -2,7 +2,7 @@
 
 A head, here and in the files beside it, is a mixin over a family's `...PreTrainedModel`, so that any backbone can
 have it. The family names its backbone in `backbone_class`, whose config has `output_size` (the width of
-`last_hidden_state`), `has_backward_half`, `pooling` and `classifier_dropout`.
+`last_hidden_state`), `has_backward_half`, `pooling`, `classifier_dropout`, `wide_ngrams` and `wide_buckets`.
 
 Shapes: B batch, T time, D width of the backbone's output, L labels, V vocabulary.
 """
@@ -20,6 +20,7 @@ from typing_extensions import Unpack
 from ..base import IGNORED, at_least_one_token, can_be_checked, check_range
 from ..calls import model_call
 from .pooling import SequencePooling
+from .wide import WideNgrams
 
 
 def sequence_loss(
@@ -109,7 +110,19 @@ class SequenceClassificationMixin(PreTrainedModel):
         )
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(self.pooling.output_size, self.num_labels)
+        self.wide = None
+        if config.wide_ngrams:
+            sizes = {"vocab_size": config.vocab_size, "buckets": config.wide_buckets, "num_labels": self.num_labels}
+            self.wide = WideNgrams(longest=config.wide_ngrams, **sizes)
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start the wide part at 0, and all else as the family does."""
+        if isinstance(module, WideNgrams):
+            module.start()
+        else:
+            super()._init_weights(module)
 
     @model_call()
     @can_return_tuple
@@ -128,7 +141,7 @@ class SequenceClassificationMixin(PreTrainedModel):
         Args:
             input_ids: (B, T) token ids.
             attention_mask: (B, T), 1 for real tokens.
-            inputs_embeds: (B, T, E) instead of `input_ids`.
+            inputs_embeds: (B, T, E) instead of `input_ids`; not with a wide part, which looks ids up.
             labels: (B,) classes or numbers, or (B, labels) of 0 and 1, see `sequence_loss`; adds `loss`.
             num_items_in_batch: Label entries in the whole update, see `sequence_loss`.
             output_attentions: Also return what the model attends to; None: as the config says.
@@ -140,6 +153,11 @@ class SequenceClassificationMixin(PreTrainedModel):
         """
         # 1. Read the texts, (B, T, D).
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
+        if self.wide is not None and input_ids is None:
+            raise ValueError(
+                f"wide_ngrams={self.config.wide_ngrams}: this model looks runs of token ids up, not vectors. "
+                "Give input_ids, or take a model with wide_ngrams=0."
+            )
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         outputs = self.model(
@@ -153,6 +171,8 @@ class SequenceClassificationMixin(PreTrainedModel):
         pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
         # 3. Score the labels.
         logits = self.classifier(self.dropout(pooled))
+        if self.wide is not None and input_ids is not None:
+            logits = logits + self.wide(input_ids, attention_mask)
         # 4. Compare with the right ones.
         loss = None
         if labels is not None:

@@ -49,6 +49,8 @@ class RecurrentConfig(SequenceConfig):
         dropout_kind: "element" draws anew at every step; "locked" keeps one mask for a whole text.
         pooling: How a text's outputs become one vector, see `SequencePooling`.
         classifier_dropout: Dropout before the classifier.
+        wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
+        wide_buckets: Rows that these runs share by a hash.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the embeddings.
         tie_word_embeddings: A language model's output weights are its embeddings (Press and Wolf 2017).
@@ -75,6 +77,8 @@ class RecurrentConfig(SequenceConfig):
     dropout_kind: Literal["element", "locked"] = "element"
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "last"
     classifier_dropout: float | int = probability(0.1)
+    wide_ngrams: int = bounded(0, 0, 10)
+    wide_buckets: int = bounded(100_000, 1, 10_000_000)
     freeze_embeddings: bool = False
     # 0.1, not the 0.02 of deep transformers: one shallow layer must notice its input from the first step on.
     initializer_range: float | int = bounded(0.1, 0.0, 10.0)

@@ -38,6 +38,8 @@ class TransformerConfig(SequenceConfig):
             needs, the second for `TransformerForCausalLM`, the first for all others.
         pooling: How a text's outputs become one vector, see `SequencePooling`.
         classifier_dropout: Dropout before the classifier.
+        wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
+        wide_buckets: Rows that these runs share by a hash.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the words' vectors, and of learned positions; None: D^-0.5.
         tie_word_embeddings: A language model's output weights are its embeddings, as in the paper.
@@ -70,6 +72,8 @@ class TransformerConfig(SequenceConfig):
     bidirectional: bool | None = None
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "mean"
     classifier_dropout: float | int = probability(0.1)
+    wide_ngrams: int = bounded(0, 0, 10)
+    wide_buckets: int = bounded(100_000, 1, 10_000_000)
     freeze_embeddings: bool = False
     initializer_range: float | int | None = bounded(None, 0.0, 10.0)
     tie_word_embeddings: bool = True

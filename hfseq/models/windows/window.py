@@ -53,6 +53,8 @@ class WindowConfig(SequenceConfig):
         hidden_dropout: Dropout on the embeddings and on every layer's output.
         pooling: How a text's outputs become one vector, see `SequencePooling`.
         classifier_dropout: Dropout before the classifier.
+        wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
+        wide_buckets: Rows that these runs share by a hash.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the embeddings.
     """
@@ -71,6 +73,8 @@ class WindowConfig(SequenceConfig):
     # Not "last", which would be the last window alone.
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "max"
     classifier_dropout: float | int = probability(0.1)
+    wide_ngrams: int = bounded(0, 0, 10)
+    wide_buckets: int = bounded(100_000, 1, 10_000_000)
     freeze_embeddings: bool = False
     initializer_range: float | int = bounded(0.1, 0.0, 10.0)
     pad_token_id: int | None = 0

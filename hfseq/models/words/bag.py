@@ -1,6 +1,7 @@
 """A bag of words and n-grams: a text is the mean of the vectors of what occurs in it (Joulin et al. 2016; fastText).
 
     h = sum over features f of w_f v_f / sum of w_f          w_f = 1, or its inverse document frequency (TF-IDF)
+    h = sum over features f of w_f v_f / sqrt(sum of w_f^2)  weighting "tfidf_l2": long texts are not nearer to 0
     features of a text: its words; the character n-grams of each word; its word n-grams, runs of 2 to n words
 
     softmax                one label of a text:        p = softmax(U h + b)
@@ -37,6 +38,7 @@ from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids,
 from ..calls import model_call
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
+from ..ragged import place_owners
 from .ascending import AscendingNumbers
 from .bag_config import BYTES as BYTES
 from .bag_config import BagConfig
@@ -162,7 +164,7 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
         else:
             self.inputs = nn.Embedding(rows, width)
         is_text, kept = config.units == "bytes", config.num_kept_buckets
-        has_weights = config.weighting == "tfidf"
+        has_weights = config.weighting != "count"
         has_characters = config.longest_ngram > 0 and not is_text
         tables = {
             "row_weights": torch.ones(rows) if has_weights and not config.row_codes else None,
@@ -311,17 +313,34 @@ class BagModel(GivesVectorsMixin, BagPreTrainedModel):
             vectors = inputs.weight.index_select(0, rows) if isinstance(inputs, nn.Embedding) else inputs(rows)
             if weights is None:
                 return vectors.mean(0, keepdim=True) if len(rows) else vectors.sum(0, keepdim=True)
-            counting = weights.index_select(0, rows)[None]
-            return counting @ vectors / counting.sum().clamp(min=torch.finfo(counting.dtype).tiny)
+            counting = weights.index_select(0, rows)
+            return counting[None] @ vectors / self._sizes(counting, None)
         if isinstance(inputs, nn.Embedding):
             vectors, places = inputs.weight, rows
         else:
             vectors, places = inputs(rows), torch.arange(len(rows), device=rows.device)
         if weights is None:
             return F.embedding_bag(places, vectors, starts, mode="mean")
-        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=weights[rows])
-        sizes = F.embedding_bag(rows, weights[:, None], starts, mode="sum")
-        return sums / sizes.clamp(min=torch.finfo(sums.dtype).tiny)
+        counting = weights[rows]
+        sums = F.embedding_bag(places, vectors, starts, mode="sum", per_sample_weights=counting)
+        return sums / self._sizes(counting, starts)
+
+    def shares(self, rows: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+        """Return by how much each row counts in the vector of its text, (F,), see `features`."""
+        weights, owners = self.weights, place_owners(starts, len(rows))
+        counting = torch.ones_like(rows, dtype=self.dtype) if weights is None else weights[rows]
+        return counting / self._sizes(counting, starts)[owners, 0]
+
+    def _sizes(self, counting: torch.Tensor, starts: torch.Tensor | None) -> torch.Tensor:
+        """Return what sums of vectors are divided by, (B, 1), from what each feature counts; no starts: one text."""
+        is_root = self.config.weighting == "tfidf_l2"
+        counting = counting.square() if is_root else counting
+        if starts is None:
+            sizes = counting.sum()[None, None]
+        else:
+            places = torch.arange(len(counting), device=counting.device)
+            sizes = F.embedding_bag(places, counting[:, None], starts, mode="sum")
+        return (sizes.sqrt() if is_root else sizes).clamp(min=torch.finfo(sizes.dtype).tiny)
 
     @property
     def weights(self) -> torch.Tensor | None:

@@ -23,7 +23,9 @@ class BagConfig(SequenceConfig):
         shortest_ngram: Characters of the shortest n-gram of a word, marks of the word's ends counted.
         longest_ngram: Characters of the longest; 0: none.
         ngram_buckets: Vectors that all n-grams share by a hash; 0 for none.
-        weighting: What a feature counts: "count": 1 each time it occurs, "tfidf": its inverse document frequency.
+        weighting: What a feature counts: "count": 1 each time it occurs, "tfidf": its inverse document frequency, and
+            the vector of a text is the weighted mean; "tfidf_l2": the weighted sum over the root of the sum of the
+            squared weights, as scikit-learn's TfidfVectorizer has it but for features that repeat in a text.
         hierarchical_softmax: Score labels along the paths of a Huffman tree: for thousands of them.
         bias: Whether the scores of labels have a bias.
         num_ngrams: Units "tokens": n-grams of all the vocabulary's words together; filled in with the vocabulary.
@@ -46,7 +48,7 @@ class BagConfig(SequenceConfig):
     shortest_ngram: int = bounded(3, 1, 100)
     longest_ngram: int = bounded(0, 0, 100)
     ngram_buckets: int = bounded(200_000, 0, _MOST_ROWS)
-    weighting: Literal["count", "tfidf"] = "tfidf"
+    weighting: Literal["count", "tfidf", "tfidf_l2"] = "tfidf"
     hierarchical_softmax: bool = False
     bias: bool = True
     num_ngrams: int = bounded(0, 0, 100 * _MOST_ROWS)

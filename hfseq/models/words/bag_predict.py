@@ -225,6 +225,7 @@ def _predictor(kernels: Any, classifier: Any) -> Any:
         "ends_texts": int(options.ends_texts),
         "rows": config.num_rows,
         "width": config.hidden_size,
+        "by_length": int(config.weighting == "tfidf_l2"),
         "num_outputs": outputs.out_features,
         "labels": classifier.num_labels,
         "kind": 2 if config.hierarchical_softmax else int(config.problem_type == "multi_label_classification"),
@@ -232,7 +233,7 @@ def _predictor(kernels: Any, classifier: Any) -> Any:
     arrays["outputs"] = outputs.weight.detach().numpy()
     if outputs.bias is not None:
         arrays["bias"] = outputs.bias.detach().numpy()
-    if config.weighting == "tfidf":
+    if config.weighting != "count":
         arrays["weights"] = bag.weights.numpy()
     if config.row_codes:
         arrays |= {"matrix": bag.inputs.codes.numpy(), "centroids": bag.inputs.centroids.numpy()}

@@ -12,6 +12,8 @@ from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast, pip
 from ...cards.facts import Comparison
 from ...cards.measure import one_thread, seconds_for
 from ...evaluation.language import score_ids
+from ...evaluation.mixing import mix_with_ngrams
+from ...models.counting.mixture import MixtureForCausalLM
 from ...models.counting.ngram import NGramConfig, NGramForCausalLM
 from ...recipe.language import (
     carries_state,
@@ -51,19 +53,44 @@ def make_model(settings: CausalLMSettings, tokenizer: PreTrainedTokenizerFast) -
     return model
 
 
+def finished_model(settings: CausalLMSettings, trainer: StreamTrainer, texts: dict[str, TokenText]) -> PreTrainedModel:
+    """Return the trained network, or its mixture with n-grams, which is saved in the network's place."""
+    network = trainer.accelerator.unwrap_model(trainer.model)
+    if not settings.mixed_order:
+        return network
+    train, held_out = (read_as_trained(texts[name], settings.carry) for name in ("train", "validation"))
+    model = mix_with_ngrams(network, _counted(network.config, settings.mixed_order, train), held_out)
+    model.save_pretrained(str(trainer.args.output_dir))
+    return model
+
+
+def _counted(config: Any, order: int, documents: Iterable[np.ndarray]) -> NGramForCausalLM:
+    ids: dict[str, Any] = {name: getattr(config, name) for name in ("vocab_size", *SPECIAL_IDS)}
+    return NGramForCausalLM(NGramConfig(order=order, **ids)).fit(documents)
+
+
 def ngram_baselines(
     train: TokenText, text: TokenText, rows: Dataset, model: PreTrainedModel, settings: CausalLMSettings
 ) -> list[Comparison]:
     """Score the split with counted n-grams too: of single tokens, and of `evaluation.ngram_order`."""
     order = settings.evaluation.ngram_order
     names = {1: "Unigram (counts of single tokens)", order: f"{order}-gram (Kneser-Ney)"}
-    ids: dict[str, Any] = {name: getattr(model.config, name) for name in ("vocab_size", *SPECIAL_IDS)}
     found = []
     for size in sorted({1, order}) if order > 0 else ():
-        ngrams = NGramForCausalLM(NGramConfig(order=size, **ids)).fit(read_as_trained(train, settings.carry))
+        ngrams = _counted(model.config, size, read_as_trained(train, settings.carry))
         scores = score_split(ngrams, text, rows, carry=settings.carry, kind=settings.tokenizer.kind)
         found += rival(names[size], scores)
     return found
+
+
+def network_alone(
+    model: PreTrainedModel, text: TokenText, rows: Dataset, settings: CausalLMSettings
+) -> list[Comparison]:
+    """Score what is without its n-grams, if it has any."""
+    if not isinstance(model, MixtureForCausalLM):
+        return []
+    scores = score_split(model.network, text, rows, carry=settings.carry, kind=settings.tokenizer.kind)
+    return rival("The network alone", scores)
 
 
 def windows_apart(
@@ -134,6 +161,7 @@ def card_facts(
         prompts=card.ask,
         samples=[] if card.data_restriction else written_samples(pipe, card.ask, drawing.seeds),
         comparisons=[
+            *network_alone(pipe.model, texts[split], dataset[split], settings),
             *windows_apart(pipe.model, texts[split], dataset[split], settings),
             *ngram_baselines(texts["train"], texts[split], dataset[split], pipe.model, settings),
             *card.published(),
@@ -144,6 +172,8 @@ def card_facts(
 def report_lines(facts: LanguageModelFacts) -> Iterator[str]:
     """Say of the finished model what it writes, how fast, and how good it is."""
     for sample in facts.samples:
-        yield f"--- {sample.prompt!r}, seed {sample.seed}:\n{sample.text}"
+        yield f"--- prompt {sample.prompt!r}, seed {sample.seed}:\n{sample.text}"
+    if (mixed := facts.architecture.options.get("mixed with")) is not None:
+        yield f"The network is mixed with {mixed}; the file holds both, {facts.file_mb:.1f} MB."
     yield f"{facts.speed.ms_per_token:.2f} ms a token written, {facts.speed.tokens_per_second:,.0f} tokens/s scored"
     yield from split_lines(facts)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...cards.language import shown_metrics
+from ...recipe.defaults.language import MIXED_ORDER
 from ...recipe.language import LONGEST_NGRAM, NOT_OF_LANGUAGE_MODELS, LanguageSettings, check_marks, check_room
 from ...recipe.sections import CardSettings, config_section, trained_families
 from ...settings import option
@@ -52,13 +53,35 @@ class EvaluationSettings:
 
 
 @dataclass
+class MixtureSettings:
+    """What the trained network is mixed with, in one model."""
+
+    ngram_order: int | None = option(
+        None, "count n-grams of this order and let both predict together; 0: no; null: 5 where there is a budget"
+    )
+
+    def __post_init__(self) -> None:
+        if self.ngram_order is not None and self.ngram_order not in (0, *range(2, LONGEST_NGRAM + 1)):
+            order = f"mixture.ngram_order={self.ngram_order}"
+            raise ValueError(f"{order} must be from 2 to {LONGEST_NGRAM}, or 0 for a network alone.")
+
+
+@dataclass
 class CausalLMSettings(LanguageSettings):
     """All settings of the recipe, a section each."""
 
     card: CausalCardSettings
     model: dict[str, Any] = config_section(trained_families(TASK), *NOT_OF_LANGUAGE_MODELS)
+    mixture: MixtureSettings = field(default_factory=MixtureSettings)
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+    @property
+    def mixed_order(self) -> int:
+        """Words of the n-grams that the network is mixed with; 0: it is alone."""
+        if self.mixture.ngram_order is not None:
+            return self.mixture.ngram_order
+        return MIXED_ORDER if self.budget.is_on else 0
 
     def __post_init__(self) -> None:
         if (share := self.training.get("mlm_probability")) is not None:

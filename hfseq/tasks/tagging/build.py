@@ -4,7 +4,6 @@ Each word has a tag, which tells entities in IOB2 or something of the word itsel
 Training texts are cut to `tokenizer.max_length`; no text that is evaluated is, so that every word counts.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -14,22 +13,22 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TokenClassificationPipeline, pipeline
 
-from ...cards.facts import Comparison, Examples, SeedRun
+from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples
 from ...data.tagged import TaggedTask, tokenize_words
 from ...evaluation.entities import Tags, entities, found_entities, found_tags
-from ...evaluation.tags import score_tags, tags_of
-from ...evaluation.trainer_metrics import TAGGING
-from ...recipe.publish import rival, run_facts, split_line
+from ...evaluation.tags import tags_of
+from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import NO_LIMIT, fill_embeddings, most_tokens, speed_line, text_facts
 from .card import TASK
 from .facts import Answer, KindScore, TaggedText, TaggerFacts, WordFacts
+from .rivals import simple_taggers
 from .settings import TaggingSettings, TokenizerSettings
 
 
 def problem_of(task: TaggedTask) -> Literal["entities", "tags"]:
-    """Name what the tags tell: a key of `TAGGING`."""
+    """Name what the tags tell: a key of `TAGGING` in `evaluation/trainer_metrics.py`."""
     return "entities" if task.has_entities else "tags"
 
 
@@ -111,7 +110,7 @@ def card_facts(
         kinds=_kinds(task, expected, predicted),
         examples=Examples() if card.data_restriction else _examples(task, rows["tokens"][:], expected, predicted),
         widgets=[_answered(pipe, text) for text in card.ask],
-        comparisons=[*_baseline(task, split), *card.published()],
+        comparisons=[*simple_taggers(task, split), *card.published()],
     )
 
 
@@ -162,15 +161,3 @@ def _entities_told(words: Sequence[str], tags: Tags, agree: Sequence[bool]) -> s
 def _tags_told(words: Sequence[str], tags: Tags, agree: Sequence[bool]) -> str:
     chosen = [index for index, is_right in enumerate(agree) if not is_right or all(agree)]  # all where none is wrong
     return shorten(" ".join(f"{words[index]}/{tags[index]}" for index in chosen), 200, placeholder=" …")
-
-
-def _baseline(task: TaggedTask, split: str) -> list[Comparison]:
-    counts: dict[str, Counter[str]] = {}
-    for words, tags in zip(task.dataset["train"]["tokens"][:], task.tags("train"), strict=True):
-        for word, tag in zip(words, tags, strict=True):
-            counts.setdefault(word, Counter())[tag] += 1
-    commonest = sum(counts.values(), Counter()).most_common(1)[0][0]
-    best = {word: tags.most_common(1)[0][0] for word, tags in counts.items()}
-    answers = [[best.get(word, commonest) for word in words] for words in task.dataset[split]["tokens"][:]]
-    metric = TAGGING[problem_of(task)][0]
-    return rival("Most frequent tag of each word", {metric: score_tags(metric, task.tags(split), answers)})

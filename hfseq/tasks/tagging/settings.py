@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ...data.tagged import TaggedSettings
+from ...recipe.budget import BudgetSettings
+from ...recipe.defaults.tagging import tagging_sizes, tagging_training
 from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import TextSettings, TextTokenizerSettings
-from ...settings import option
+from ...registry import FAMILIES
+from ...settings import known_fields, option
 from .card import TASK
 
 
@@ -34,3 +37,24 @@ class TaggingSettings(TextSettings):
     data: TaggedSettings
     tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
     model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings", "pooling")
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+
+    def __post_init__(self) -> None:
+        if self.budget.minutes is not None:
+            followed = tagging_training(self.budget.minutes, is_transformer=self._is_transformer)
+            self.training = {**followed, **self.training}
+        super().__post_init__()
+
+    def follow(self, rows: int) -> None:
+        """Fill in what the number of training texts decides, where there is a budget."""
+        if not self.budget.is_on:
+            return
+        sizes = tagging_sizes(rows, is_transformer=self._is_transformer)
+        known = known_fields(FAMILIES[self.model["type"]].config)
+        if "bidirectional" in known and not self._is_transformer:
+            sizes["bidirectional"] = True
+        self.model = {**{name: value for name, value in sizes.items() if name in known}, **self.model}
+
+    @property
+    def _is_transformer(self) -> bool:
+        return bool(self.model["type"] == "transformer")

@@ -12,9 +12,11 @@ from datasets import Dataset, DatasetDict
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast, pipeline
 from transformers.utils import logging
 
-from ...cards.facts import Comparison, Examples, SeedRun
+from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, collect_regression_examples, widget_entries
 from ...data.text import TextTask, load_text_dataset, tokenize_dataset
+from ...evaluation.scores import compute_score
+from ...evaluation.trainer_metrics import PROBLEMS
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
@@ -24,6 +26,8 @@ from ...training.arguments import SequenceTrainingArguments
 from ...training.trainer import SequenceTrainer
 from ...training.words.bag_trainer import BagTrainer, BagTrainingArguments
 from ...training.words.bag_vocabulary import new_bag
+from ...training.words.regression import regression_options
+from .auto import candidate_lines
 from .card import compression_line, tuning_line
 from .confusion import group_ids, most_confused
 from .facts import SAME_LABELS, CardFacts, Confusion
@@ -40,10 +44,13 @@ from .settings import (
 
 logger = logging.get_logger(__name__)
 
+_MEASURED_BESIDE = 2  # scores of simple systems; the first is the one that people quote
+_FEWEST_ROWS_TO_CUT, _TEST_SHARE = 500, 0.1
+
 
 def load(settings: LabelledTexts) -> TextTask:
-    """Load texts and labels, with `train_rows` of the training rows."""
-    task = load_text_dataset(settings)
+    """Load texts and labels, with `train_rows` of the training rows, and with a test split cut off where none is."""
+    task = _with_test(load_text_dataset(settings), settings)
     train = task.dataset["train"]
     if settings.train_rows is None or settings.train_rows >= train.num_rows:
         return task
@@ -52,6 +59,17 @@ def load(settings: LabelledTexts) -> TextTask:
         order = _every_class_first(order, np.asarray(train.with_format("numpy")[:]["labels"]), settings.train_rows)
     dataset = DatasetDict({**task.dataset, "train": train.select(order[: settings.train_rows])})
     return dataclasses.replace(task, dataset=dataset)
+
+
+def _with_test(task: TextTask, settings: LabelledTexts) -> TextTask:
+    """Cut rows off train that choose nothing, for validation chooses the model: its score is too good."""
+    train = task.dataset["train"]
+    if "test" in task.dataset or settings.splits is not None or train.num_rows < _FEWEST_ROWS_TO_CUT:
+        return task
+    cut = train.train_test_split(_TEST_SHARE, seed=settings.seed)
+    rows = cut["test"].num_rows
+    logger.warning("The data have no test split: %d rows, a tenth of train, are kept aside as one.", rows)
+    return dataclasses.replace(task, dataset=DatasetDict({**task.dataset, "train": cut["train"], "test": cut["test"]}))
 
 
 def _every_class_first(order: np.ndarray, labels: np.ndarray, train_rows: int) -> np.ndarray:
@@ -119,6 +137,8 @@ def _new_bag(
 ) -> PreTrainedModel:
     section, words = {**settings.model, **options}, settings.tokenizer
     del section["type"]
+    if settings.training.get("solver") == "regression":
+        section = regression_options(task.dataset["train"], section)
     model = new_bag(
         tokenizer,
         task.dataset["train"],
@@ -166,7 +186,7 @@ def card_facts(
     """Gather what the card says of the run and of the saved model, whose outputs on the split are `logits`.
 
     Args:
-        **made: `tuning` and `compression`, where there were any.
+        **made: `tuning`, `compression` and `candidates`, where there were any.
     """
     card, rows = settings.card, task.dataset[split]
     pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
@@ -174,12 +194,11 @@ def card_facts(
     if (source := settings.transfer.from_pretrained) is not None:  # a Hub id in full, of a folder its last part
         name = Path(source).resolve().name if Path(source).exists() else source
         shared["pretrained"] = f"the body of the language model {name}"
-    beside: list[Comparison] = []
+    measure = partial(_scores, task, rows, card.same_labels)
     if task.problem_type == "single_label_classification":
-        measure = partial(_accuracies, task, rows, card.same_labels)
         shared |= {"same_labels": card.same_labels, "confusions": _confusions(task, rows, logits)}
         run = dataclasses.replace(run, metrics=_with_groups(run.metrics, measure(logits.argmax(-1))))
-        beside = rivals(task.dataset["train"], rows, card.rivals, measure)
+    beside = rivals(task, rows, card.rivals, measure)
     return CardFacts(
         **run_facts(card, pipe.model, folder, run),
         **shared,
@@ -188,6 +207,7 @@ def card_facts(
         examples=Examples() if card.data_restriction else _examples(task, rows, logits),
         widgets=widget_entries(pipe, card.ask),
         comparisons=[*beside, *card.published()],
+        chosen_on_validation=bool(settings.training.get("load_best_model_at_end") or made.get("candidates")),
         **made,
     )
 
@@ -200,7 +220,10 @@ def report_lines(facts: CardFacts) -> Iterator[str]:
         yield f"settings: {tuning_line(facts.tuning)}"
     if facts.compression is not None:
         yield f"made small: {compression_line(facts.compression)}"
-    yield split_line(facts.data.evaluated_split, facts.runs[0].metrics)
+    yield from candidate_lines(facts.candidates)
+    split, is_chosen = facts.data.evaluated_split, facts.chosen_on_validation or facts.tuning is not None
+    told = ", which also chose the model" if is_chosen and split == "validation" else ""
+    yield split_line(split + told, facts.runs[0].metrics)
     yield speed_line(facts.speed)
 
 
@@ -219,11 +242,15 @@ def _examples(task: TextTask, rows: Dataset, logits: np.ndarray) -> Examples:
     return collect_examples(rows["text"], expected, names, certainty.tolist())
 
 
-def _accuracies(task: TextTask, rows: Dataset, groups: list[list[str]], predicted: np.ndarray) -> dict[str, float]:
-    """Return the accuracy of labels, and the one where those of a group count as one."""
-    labels, same = np.asarray(rows["labels"]), group_ids(task.label_names, groups)
-    found = {"accuracy": float((predicted == labels).mean())}
-    return found | ({SAME_LABELS: float((same[predicted] == same[labels]).mean())} if groups else {})
+def _scores(task: TextTask, rows: Dataset, groups: list[list[str]], predicted: np.ndarray) -> dict[str, float]:
+    """Return the first scores of answers, and for one label a text the accuracy where those of a group are one."""
+    labels = np.asarray(rows["labels"])
+    names = PROBLEMS[task.problem_type].scores[:_MEASURED_BESIDE]
+    found = {name: compute_score(name, predicted, labels) for name in names}
+    if not groups:
+        return found
+    same = group_ids(task.label_names, groups)
+    return found | {SAME_LABELS: float((same[predicted] == same[labels]).mean())}
 
 
 def _with_groups(metrics: dict[str, float], found: dict[str, float]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, number, smallness, title
 from ...cards.table import ResultsTable, labelled_columns
 from ...evaluation.scores import SCORES
-from .facts import CardFacts, CompressionFacts, Confusion, TuningFacts
+from .facts import CandidateFacts, CardFacts, CompressionFacts, Confusion, TuningFacts
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
 
@@ -29,6 +29,7 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
         "score_name": score,
         "confusions": [_confusion(row) for row in facts.confusions],
         "choice": choice,
+        "candidates": [_candidate(row) for row in facts.candidates],
         "tuning": None if facts.tuning is None else tuning_line(facts.tuning),
         "compression": None if facts.compression is None else compression_line(facts.compression),
         "limits": [
@@ -71,9 +72,19 @@ def compression_line(small: CompressionFacts) -> str:
 
 
 def _chosen_there(facts: CardFacts) -> list[str]:
-    if facts.tuning is None or facts.data.evaluated_split != "validation":
+    if facts.data.evaluated_split != "validation":
         return []
-    return ["Its settings were chosen on the rows that it is measured on: expect less on others."]
+    if facts.tuning is not None:
+        return ["Its settings were chosen on the rows that it is measured on: expect less on others."]
+    if facts.chosen_on_validation:
+        return ["Validation, on which it is measured, also chose the model: expect less on other rows."]
+    return []
+
+
+def _candidate(row: CandidateFacts) -> str:
+    score = f"{row.score:.4f}" if row.metric not in SCORES else number(row.score, SCORES[row.metric])
+    how = ", ".join([*(["kept"] if row.is_kept else []), *(["its time was over"] if row.is_cut else [])])
+    return f"{code(row.name)} | {score} | {row.minutes:.1f} | {how or '-'}"
 
 
 def _example(row: Example) -> list[str]:

@@ -31,6 +31,18 @@ class TuningFacts:
 
 
 @checked
+class CandidateFacts:
+    """One of the models among which the best on the validation rows was kept."""
+
+    name: str
+    metric: str  # a name in SCORES, or loss
+    score: float
+    minutes: float
+    is_cut: bool = False  # the time was over before the training had ended by itself
+    is_kept: bool = False
+
+
+@checked
 class Confusion:
     """Texts of one label that were given another."""
 
@@ -64,6 +76,8 @@ class CardFacts(LabelledFacts):
     widgets: list[Widget] = field(metadata=FREE | MEASURED)
     same_labels: list[list[str]] = field(default_factory=list)  # groups of labels that count as one in SAME_LABELS
     confusions: list[Confusion] = field(default_factory=list, metadata=FREE | MEASURED)  # the most frequent first
+    chosen_on_validation: bool = field(default=False, metadata=MEASURED)  # which of its states is kept
+    candidates: list[CandidateFacts] = field(default_factory=list, metadata=MEASURED)
     tuning: TuningFacts | None = field(default=None, metadata=MEASURED)
     compression: CompressionFacts | None = field(default=None, metadata=MEASURED)
 

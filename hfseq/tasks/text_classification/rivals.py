@@ -1,44 +1,100 @@
 """The simplest systems that a text classifier is measured beside, on the same rows of the same run."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from datasets import Dataset
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
+from transformers.utils import logging
 
 from ...cards.facts import Comparison
+from ...data.text import TextTask
 from ...generation.generative_classifier import GenerativeClassifier, ngram_model
 from ...recipe.publish import rival
 from .settings import Rivals
 
+logger = logging.get_logger(__name__)
+
 Answers = tuple[str, np.ndarray]  # the name of a system, and its label of each row
+
+_STRENGTHS: Final = (1.0, 10.0)  # scikit-learn's C
+_MOST_STEPS: Final = 1000
 
 _LONGEST: Final = 4  # characters of an n-gram
 _SMOOTHING: Final = 0.01  # added to each count
 
 
 def rivals(
-    train: Dataset, rows: Dataset, kind: Rivals, measure: Callable[[np.ndarray], dict[str, float]]
+    task: TextTask, rows: Dataset, kind: Rivals, measure: Callable[[np.ndarray], dict[str, float]]
 ) -> list[Comparison]:
-    """Train the systems and let each answer all rows; `measure` makes scores of the answers."""
+    """Train the systems on the rows of `train`, let each answer all `rows`; `measure` makes scores of the answers."""
     # Whole columns: iterating over one of a Dataset reads it row by row.
-    learnt, texts = train[:], rows[:]["text"]
-    commonest = Counter(learnt["labels"]).most_common(1)[0][0]
-    systems = _of_characters if kind == "characters" else _of_words
-    always = "Most frequent class", np.full(len(texts), commonest)
-    answers = [always, *systems(learnt["text"], learnt["labels"], texts)]
-    return [row for name, labels in answers for row in rival(name, measure(labels))]
+    learnt, texts = task.dataset["train"][:], rows[:]["text"]
+    train, labels = learnt["text"], np.asarray(learnt["labels"])
+    answers: Iterator[Answers]
+    if kind == "characters" and task.problem_type == "single_label_classification":
+        answers = _of_characters(train, labels.tolist(), texts)
+    else:
+        answers = _of_words(train, labels, texts, _validation(task))
+    return [
+        row for name, labels in (_always(task, labels, len(texts)), *answers) for row in rival(name, measure(labels))
+    ]
 
 
-def _of_words(train: list[str], labels: list[int], texts: list[str]) -> Iterator[Answers]:
-    words = make_pipeline(CountVectorizer(token_pattern=r"\w+|[^\w\s]"), LogisticRegression(max_iter=300))
-    yield "Bag of words (logistic regression on word counts)", words.fit(train, labels).predict(texts)
+def _always(task: TextTask, labels: np.ndarray, rows: int) -> Answers:
+    if task.problem_type == "regression":
+        return "Mean of the training rows", np.full(rows, labels.mean())
+    if task.problem_type == "multi_label_classification":
+        return "Labels of more than half of the texts", np.tile((labels.mean(0) > 0.5).astype(int), (rows, 1))
+    return "Most frequent class", np.full(rows, np.bincount(labels).argmax())
+
+
+def _validation(task: TextTask) -> tuple[list[str], np.ndarray] | None:
+    if "validation" not in task.dataset:
+        return None
+    held = task.dataset["validation"][:]
+    return held["text"], np.asarray(held["labels"])
+
+
+def _of_words(
+    train: list[str], labels: np.ndarray, texts: list[str], held: tuple[list[str], np.ndarray] | None
+) -> Iterator[Answers]:
+    """Fit a linear model on TF-IDF; how freely its weights may grow is chosen on validation."""
+    vectors = TfidfVectorizer(ngram_range=(1, 2))
+    try:
+        features = vectors.fit_transform(train)
+    except ValueError:  # scikit-learn counts words of two letters or more, and there may be none
+        logger.warning("No text has a word of two letters: there is no TF-IDF regression beside the model.")
+        return
+    fitted = [(strength, _linear(labels, strength).fit(features, _classes(labels))) for strength in _STRENGTHS]
+    best, model = fitted[0]
+    if held is not None:
+        seen, wanted = vectors.transform(held[0]), _classes(held[1])
+        best, model = max(fitted, key=lambda pair: pair[1].score(seen, wanted))
+    yield f"Bag of words (TF-IDF of 1-2-grams, {_name(labels)}, C={best:g})", model.predict(vectors.transform(texts))
+
+
+def _linear(labels: np.ndarray, strength: float) -> Any:
+    if labels.ndim == 1 and labels.dtype.kind == "f":
+        return Ridge(alpha=1 / strength)
+    regression = LogisticRegression(C=strength, max_iter=_MOST_STEPS)
+    return OneVsRestClassifier(regression) if labels.ndim > 1 else regression
+
+
+def _classes(labels: np.ndarray) -> np.ndarray:
+    return labels.astype(int) if labels.ndim > 1 else labels
+
+
+def _name(labels: np.ndarray) -> str:
+    if labels.ndim > 1:
+        return "a logistic regression a label"
+    return "ridge regression" if labels.dtype.kind == "f" else "logistic regression"
 
 
 def _of_characters(train: list[str], labels: list[int], texts: list[str]) -> Iterator[Answers]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
-from ...cards.parts import cell, front_matter, mean_text, result, score_text, slug, title
+from ...cards.parts import UNNAMED, cell, front_matter, in_language, mean_text, result, score_text, slug, title
 from ...cards.table import CARD, MEGABYTES, MINUTES, Column, ResultsTable, result_text
 from .facts import ANALOGIES, Analogy, Evaluation, Neighbour, WordVectorFacts
 
@@ -33,7 +33,7 @@ WORD_VECTORS_TABLE = ResultsTable(
     "word vectors",
     (
         ("model (seeds)", _model),
-        ("corpus", lambda facts: facts.corpus.name),
+        ("corpus", lambda facts: facts.corpus.name or UNNAMED),
         ("dimension", lambda facts: str(facts.architecture.hidden_size)),
         *(_score("analogies (%)", "analogy_accuracy"), _score("WS-353", "wordsim353"), _score("SimLex", "simlex999")),
         *(_score("MEN", "men"), _score("RW", "rare_words"), MINUTES),
@@ -88,12 +88,13 @@ def _sum(analogy: Analogy) -> str:
 
 def _limits(facts: WordVectorFacts) -> list[str]:
     corpus = facts.corpus
+    domain = corpus.domain or "texts that were not described"
     period = f", {corpus.period}" if corpus.period else ""
     spelled = "has a vector of its spelling alone, not of its use"
     vector = spelled if facts.architecture.buckets else "has no vector"
     limits = [
-        f"Learnt from {corpus.domain}{period} in the language `{facts.language}`: it knows no other use of words, and "
-        "none that came later.",
+        f"Learnt from {domain}{period} {in_language(facts)}: it knows no other use of words, "
+        "and none that came later.",
         "One vector a word, whatever its sense: words that are spelled alike share theirs.",
         f"A word outside the vocabulary of {corpus.vocabulary:,} words, too rare or never seen, {vector}.",
     ]

@@ -146,8 +146,6 @@ class TorchBagEngine:
                 parameter.sub_(gradient, alpha=rate)
             # By hand: the gradient of a matrix of a million rows would be as large, and zero nearly everywhere.
             owners = place_owners(starts, len(rows))
-            weights = hidden.new_ones(len(rows)) if bag.row_weights is None else bag.row_weights[rows]
-            totals = hidden.new_zeros(len(texts)).index_add(0, owners, weights)
-            shares = weights / totals.clamp(min=torch.finfo(hidden.dtype).tiny)[owners]
-            rows_of.index_add_(0, rows, -rate * shares[:, None] * gradients[0][owners])
+            shares = bag.shares(rows, starts)[:, None]
+            rows_of.index_add_(0, rows, -rate * shares * gradients[0][owners])
         return loss.detach()

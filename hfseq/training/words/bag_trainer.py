@@ -5,10 +5,13 @@
 `BagTrainer` is a `SequenceTrainer`: evaluation, checkpoints, resuming, schedules, logs, callbacks and pushes are those
 of transformers. What it takes in the place of a gradient is the engine's (`bag_engines.py`): each text moves the rows
 of its features and the labels' vectors. Several processes train apart and average after each slice.
+
+With `solver="regression"` nothing is stepped: the weights are those of a convex problem (`regression.py`).
 """
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
@@ -27,8 +30,10 @@ from ..trainer import SequenceTrainer
 from .averaging import ParameterAveraging
 from .bag_corpus import BagCorpus, BagTargets, bag_kernels, fit_row_weights
 from .bag_engines import BagEngine, NumbaBagEngine, TorchBagEngine
+from .regression import Fitted, fit_regression
 
 _STEPS, _FEWEST_EPOCHS, _MOST_EPOCHS = 100_000, 5, 50
+_OF_STEPS = ("learning_rate", "num_train_epochs", "word_dropout", "early_stopping_patience", "load_best_model_at_end")
 _SLICES, _SMALLEST_SLICE = 20, 2_000  # of an epoch; texts
 
 _DEFAULTS = TrainingArguments.__dataclass_fields__
@@ -64,6 +69,11 @@ class BagTrainingArguments(SequenceTrainingArguments):
     )
     max_grad_norm: float = option(0.0, "Nothing is clipped.")
     per_device_eval_batch_size: int = option(256, "Texts of a batch in evaluation.")
+    solver: Literal["steps", "regression"] = option(
+        "steps",
+        "steps: a step along the gradient for each text; regression: the minimum of a convex problem, for up to some "
+        "100,000 texts and few labels.",
+    )
     engine: Literal["auto", "numba", "torch"] = option(
         "auto", "numba: a fast loop on the CPU; torch: any device; auto: numba where it is installed, on a CPU."
     )
@@ -90,8 +100,21 @@ class BagTrainingArguments(SequenceTrainingArguments):
             ),
             (self.texts_per_step < 1, f"texts_per_step={self.texts_per_step} must be 1 or more"),
             (self.num_train_epochs < 0, f"num_train_epochs={self.num_train_epochs} must be 0 or more"),
+            *self._without_steps(),
+            (
+                self.class_weights is not None and self.solver == "steps",
+                f"class_weights={self.class_weights!r}: the steps of a bag weigh all texts alike; add "
+                "solver='regression', or leave it out.",
+            ),
         )
         super().__post_init__()
+
+    def _without_steps(self) -> Iterator[tuple[object, str]]:
+        """Refuse, for a regression, what only steps have."""
+        for name in _OF_STEPS if self.solver == "regression" else ():
+            value = getattr(self, name)
+            is_other = value != type(self).__dataclass_fields__[name].default
+            yield is_other, f"{name}={value!r} is for steps, and solver='regression' takes none. Leave it out."
 
 
 class BagTrainer(SequenceTrainer):
@@ -109,6 +132,7 @@ class BagTrainer(SequenceTrainer):
         self.bag = model
         self._engine: BagEngine | None = None
         self._averaging: ParameterAveraging | None = None
+        self.fitted: Fitted | None = None  # with solver="regression", what was chosen
 
     @property
     def num_texts(self) -> int:
@@ -121,6 +145,8 @@ class BagTrainer(SequenceTrainer):
         A new bag takes its document frequencies and label counts from these texts; one that was trained before takes
         the frequencies of features that are new to it.
         """
+        if self.args.solver == "regression":
+            return self._solve()
         if not self.args.num_train_epochs:
             self.args.num_train_epochs = usual_epochs(self.num_texts)
         self._engine = self._averaging = None
@@ -132,6 +158,23 @@ class BagTrainer(SequenceTrainer):
             self._engine = None
             for parameter in self.bag.parameters():  # no more a part of the engine's padded rows
                 parameter.data = parameter.data.contiguous()
+
+    def _solve(self) -> TrainOutput:
+        """Put the bag that a regression has filled in the place of the given one."""
+        started = time.perf_counter()
+        validation = cast(Any, self.eval_dataset)
+        options: dict[str, Any] = {"seed": self.args.seed, "class_weights": self.args.class_weights}
+        self.fitted = fit_regression(self.bag, cast(Any, self.train_dataset), validation, **options)
+        self.take(self.fitted.model)
+        self._seconds = time.perf_counter() - started
+        metrics = {"train_runtime": self._seconds, "train_loss": self.fitted.loss}
+        self.log(dict(metrics))
+        return TrainOutput(0, self.fitted.loss, metrics)
+
+    @property
+    def training_seconds(self) -> float:
+        """The seconds of training; a regression has no steps that a clock could count."""
+        return self._seconds if self.fitted is not None else super().training_seconds
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """Evaluate; the engine's padded rows are copied first, which torch would do for each batch."""

@@ -131,7 +131,7 @@ def narrowed(model: BagForSequenceClassification, *, is_softmax: bool) -> BagFor
     config = copy.deepcopy(model.config)
     config.hidden_size = rank
     kept = KeptRows.of(model.model, np.arange(config.num_rows))
-    narrow = _empty(model, kept.config(model.model, hidden_size=rank))
+    narrow = empty_bag(model, kept.config(model.model, hidden_size=rank))
     kept.fill(narrow.model, model.model)
     weight = model.model.inputs.get_parameter("weight").detach().float().cpu()
     narrow.model.inputs.get_parameter("weight").copy_(weight @ turn)
@@ -141,7 +141,7 @@ def narrowed(model: BagForSequenceClassification, *, is_softmax: bool) -> BagFor
     return narrow
 
 
-def _empty(model: BagForSequenceClassification, config: BagConfig) -> BagForSequenceClassification:
+def empty_bag(model: BagForSequenceClassification, config: BagConfig) -> BagForSequenceClassification:
     """Build a bag for other rows, with the labels' tree of this one."""
     state = torch.get_rng_state()  # the first numbers are all overwritten: nothing is drawn for the caller
     made = BagForSequenceClassification(config).eval()
@@ -154,7 +154,7 @@ def _empty(model: BagForSequenceClassification, config: BagConfig) -> BagForSequ
 @torch.no_grad()
 def pruned(model: BagForSequenceClassification, kept: KeptRows) -> BagForSequenceClassification:
     """Return the bag without the other rows."""
-    made = _empty(model, kept.config(model.model))
+    made = empty_bag(model, kept.config(model.model))
     kept.fill(made.model, model.model)
     rows = model.model.inputs.get_parameter("weight").detach()
     made.model.inputs.get_parameter("weight").copy_(rows[torch.from_numpy(kept.rows)])
@@ -176,7 +176,7 @@ def quantized(
     rows = model.model.inputs.get_parameter("weight").detach().numpy()[:, order]
     found = quantize(rows, pieces, norms=norms, weights=weights, seed=seed)
     everything = KeptRows.of(model.model, np.arange(model.config.num_rows))
-    made = _empty(model, everything.config(model.model, row_codes=pieces, norm_codes=norms))
+    made = empty_bag(model, everything.config(model.model, row_codes=pieces, norm_codes=norms))
     everything.fill(made.model, model.model)
     held = made.model.inputs
     assert isinstance(held, QuantizedRows)

@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from ...models.ragged import place_owners
 from ...models.words.bag import BagForSequenceClassification, BagModel
 from .bag_texts import BagTexts
 
@@ -28,12 +27,8 @@ def row_importance(bag: BagModel, texts: BagTexts | None) -> tuple[np.ndarray, n
     if texts is None:
         return np.ones(count), np.ones(count, dtype=bool)
     squares, seen = np.zeros(count), np.zeros(count, dtype=bool)
-    weights = np.ones(count) if bag.row_weights is None else bag.row_weights.double().numpy()
     for found, starts in texts.chunks(bag):
-        owners, rows = (part.numpy() for part in (place_owners(starts, len(found)), found))
-        weight = weights[rows]
-        totals = np.bincount(owners, weight, minlength=len(starts))
-        shares = weight / np.maximum(totals, np.finfo(np.float32).tiny)[owners]
+        rows, shares = found.numpy(), bag.shares(found, starts).double().numpy()
         squares += np.bincount(rows, shares**2, minlength=count)
         seen[rows] = True
     return squares, seen

@@ -34,7 +34,7 @@ def by_gradient(model, rows, number):
     return [p.detach() - RATE * g for p, g in zip(model.parameters(), gradients, strict=True)], loss
 
 
-@pytest.mark.parametrize("weighting", ["count", "tfidf"])
+@pytest.mark.parametrize("weighting", ["count", "tfidf", "tfidf_l2"])
 @pytest.mark.parametrize("loss", bags.LOSSES)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_step_is_that_of_the_gradient(loss, form, weighting):
@@ -50,11 +50,12 @@ def test_a_step_is_that_of_the_gradient(loss, form, weighting):
             assert_same(torch.tensor(found), told.detach().double())
 
 
+@pytest.mark.parametrize("weighting", ["tfidf", "tfidf_l2"])
 @pytest.mark.parametrize("loss", bags.LOSSES)
-def test_both_engines_take_the_same_steps(loss):
+def test_both_engines_take_the_same_steps(loss, weighting):
     matrices = {}
     for kind in ("numba", "torch"):
-        model = bags.random_bag(loss, weighting="tfidf", word_ngrams=3, kept=True)
+        model = bags.random_bag(loss, weighting=weighting, word_ngrams=3, kept=True)
         rows = bags.random_rows(model.config.problem_type, rows=40)
         engine = bags.make_engine(model, rows, kind=kind)
         told = [engine.run(np.random.default_rng(0).permutation(40), (0.05, 0.01)) for _ in range(2)]

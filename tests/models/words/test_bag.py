@@ -94,11 +94,12 @@ def test_hashes_are_those_of_python_numbers():
     assert 100 < sum(value >= 2**63 for value in found[:300].tolist()) < 200
 
 
-@for_each("weighting", ["count", "tfidf"])
+@for_each("weighting", ["count", "tfidf", "tfidf_l2"])
 def test_a_text_is_the_weighted_mean_of_its_features(weighting):
     model = make_model(word_ngrams=3, **CHARACTERS, weighting=weighting)
     weights = torch.ones(model.config.num_rows)
-    if weighting == "tfidf":
+    power = 2 if weighting == "tfidf_l2" else 1
+    if weighting != "count":
         model.model.row_weights.copy_(torch.linspace(0.1, 3, len(weights)))
         weights = model.model.row_weights
     vectors = model.model.inputs.weight
@@ -106,8 +107,8 @@ def test_a_text_is_the_weighted_mean_of_its_features(weighting):
     for ids in texts():
         total, share = torch.zeros(5, dtype=torch.float64), 0.0
         for row in features_by_hand(ids, model.config):
-            total, share = total + weights[row] * vectors[row], share + weights[row]
-        expected.append(total / share if ids else total)
+            total, share = total + weights[row] * vectors[row], share + weights[row] ** power
+        expected.append(total / share ** (1 / power) if ids else total)
     found = model.model(IDS, MASK)
     assert_same(found.pooler_output, torch.stack(expected), 1e-12)
     assert torch.equal(found.last_hidden_state, found.pooler_output[:, None])

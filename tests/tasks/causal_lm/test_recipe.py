@@ -124,7 +124,7 @@ def test_one_running_text_of_characters(monkeypatch, tmp_path, capsys):
     assert run.metrics["bits_per_character"] == pytest.approx(run.metrics["nats_per_token"] * share / math.log(2))
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run")
     assert tokenizer.decode(tokenizer("KING:")["input_ids"]) == "KING:"  # nothing is added
-    assert "--- 'KING:', seed 0:\nKING:" in capsys.readouterr().out
+    assert "--- prompt 'KING:', seed 0:\nKING:" in capsys.readouterr().out
     # no mark that was never trained is asked for
     assert score(AutoModelForCausalLM.from_pretrained(tmp_path / "run"), tokenizer, "KING:").num_tokens == 4
 
@@ -187,7 +187,7 @@ def test_measures_are_those_of_all_tokens_with_the_state_carried_as_in_training(
 
 
 def test_the_finished_run_is_pushed(hub, api, repo_id, monkeypatch, tmp_path, capsys):
-    RECIPE.run(monkeypatch, tmp_path, f"--hub.repo_id={repo_id}")
+    RECIPE.run(monkeypatch, tmp_path, f"--hub.repo_id={repo_id}", "--hub.force=true")
     assert "pushed to http" in capsys.readouterr().out
     pulled = pipeline("text-generation", model=hfseq.pull(repo_id))
     set_seed(0)

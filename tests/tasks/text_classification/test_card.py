@@ -100,25 +100,36 @@ def test_baselines_are_measured_on_the_evaluated_split(settings, tmp_path):
     settings.card = dataclasses.replace(
         settings.card, comparisons=[{"name": "Theirs", "metric": "accuracy", "value": 0.9, "source": "a paper"}]
     )
-    commonest, words, published = facts_of(settings, task, tmp_path)[0].comparisons
+    rows = facts_of(settings, task, tmp_path)[0].comparisons
+    commonest, words, published = (row for row in rows if row.metric == "accuracy")
     assert (commonest.name, commonest.value) == ("Most frequent class", (labels == 0).mean())
     assert words.name.startswith("Bag of words")
     assert words.value > 0.8
     assert (published.name, published.value, published.source) == ("Theirs", 0.9, "a paper")
 
 
-def test_a_bag_of_words_cannot_tell_what_only_the_order_tells(settings, tmp_path):
+def test_the_bag_of_words_beside_it_counts_pairs_of_words(settings, tmp_path):
     texts = ["good not bad", "bad not good"] * 12
     rows = Dataset.from_dict({"text": texts, "labels": [0, 2] * 12}, text_task().dataset["train"].features)
     uneven = rows.select([*range(24), 0, 2, 4])  # one class is the commonest
     task = dataclasses.replace(text_task(), dataset=DatasetDict({"train": uneven, "test": rows}))
-    commonest, words = facts_of(settings, task, tmp_path)[0].comparisons
-    assert commonest.value == words.value == 0.5
+    commonest, words = (row for row in facts_of(settings, task, tmp_path)[0].comparisons if row.metric == "accuracy")
+    assert commonest.value == 0.5
+    assert words.value == 1.0
 
 
-@pytest.mark.parametrize("problem_type", ["multi_label_classification", "regression"])
-def test_there_are_no_baselines_where_there_is_no_single_class(settings, tmp_path, problem_type):
-    assert facts_of(settings, text_task(problem_type), tmp_path)[0].comparisons == []
+@pytest.mark.parametrize(
+    ("problem_type", "names", "metrics"),
+    [
+        ("multi_label_classification", ("Labels of more than", "Bag of words"), {"accuracy", "f1_macro"}),
+        ("regression", ("Mean of the training", "Bag of words"), {"mse", "r2"}),
+    ],
+)
+def test_other_problems_have_baselines_of_their_own(settings, tmp_path, problem_type, names, metrics):
+    found = facts_of(settings, text_task(problem_type), tmp_path)[0].comparisons
+    assert {row.metric for row in found} == metrics
+    assert all(row.name.startswith(names) for row in found)
+    assert len(found) == 4
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def random_bag(loss="softmax", *, kept=False, seed=0, **options):
         model.model.set_vocabulary([None, *(f"word{number}" for number in range(1, VOCABULARY))])
     if kept:
         model.model.fill_table("kept_buckets", torch.randperm(50, generator=generator)[:20].sort().values.int())
-    if model.config.weighting == "tfidf":
+    if model.config.weighting != "count":
         model.model.row_weights.copy_(torch.rand(model.config.num_rows, generator=generator) + 0.1)
     if model.config.hierarchical_softmax:
         model.label_counts.copy_(torch.tensor([9, 5, 3, 1]))

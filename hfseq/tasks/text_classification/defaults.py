@@ -1,0 +1,70 @@
+"""What the settings do not say and the rows do, where `budget.minutes` is given."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...data.text import TextTask
+from ...evaluation.trainer_metrics import PROBLEMS
+from ...recipe.budget import BudgetSettings
+from ...recipe.defaults.classification import (
+    max_length,
+    model_defaults,
+    training_defaults,
+    vocabulary_defaults,
+)
+from ...recipe.defaults.rows import RowCounts, count_rows
+from ...settings import save_settings
+from ...training.trainer import SequenceTrainer
+from .settings import TextClassificationSettings, TokenizerSettings
+
+RESOLVED_FILE = "resolved.yaml"
+
+
+def follow_data(settings: TextClassificationSettings, task: TextTask) -> TextClassificationSettings:
+    """Return the settings with all values filled in that nobody said; the same ones where there is no budget."""
+    if not settings.budget.is_on:
+        return settings
+    family, rows = settings.model["type"], _counts(task)
+    metric = main_metric(settings, task)
+    model = settings.model | model_defaults(family, settings.model)
+    training = settings.training | training_defaults(family, rows, metric, settings.training, settings.budget.minutes)
+    tokenizer = _tokenizer(settings, family, rows)
+    return dataclasses.replace(settings, model=model, training=training, tokenizer=tokenizer)
+
+
+def main_metric(settings: TextClassificationSettings, task: TextTask) -> str:
+    """Return the score by which models are chosen."""
+    said = settings.training.get("metric_for_best_model") or PROBLEMS[task.problem_type].scores[0]
+    return str(said).removeprefix("eval_")
+
+
+def save_resolved(settings: TextClassificationSettings, trainer: SequenceTrainer, folder: Path) -> None:
+    """Write settings that repeat the run without a clock: what was filled in, and the steps that the time allowed."""
+    training = {name: value for name, value in settings.training.items() if name != "max_minutes"}
+    if trainer.time_limit is not None and trainer.time_limit.is_over:
+        training = {**training, "max_steps": trainer.state.global_step}
+    training["output_dir"] = str(folder)
+    save_settings(dataclasses.replace(settings, training=training, budget=BudgetSettings()), folder / RESOLVED_FILE)
+
+
+def _counts(task: TextTask) -> RowCounts:
+    rows = task.dataset["train"].with_format("numpy")[:]
+    labels = None if task.problem_type == "regression" else np.asarray(rows["labels"])
+    return count_rows(rows["text"].tolist(), labels, len(task.label_names))
+
+
+def _tokenizer(settings: TextClassificationSettings, family: str, rows: RowCounts) -> TokenizerSettings:
+    said = settings.tokenizer
+    filled: dict[str, Any] = {}
+    if said.max_length is None:
+        filled["max_length"] = max_length(family, rows)
+    has_own = settings.transfer.from_pretrained is not None  # a language model's tokenizer is as it is
+    if not has_own and said.kind == "word":
+        usual: Any = TokenizerSettings()
+        values = vocabulary_defaults(family, rows)
+        # A value that is the usual one counts as not said.
+        filled |= {name: value for name, value in values.items() if getattr(said, name) == getattr(usual, name)}
+    return dataclasses.replace(said, **filled)

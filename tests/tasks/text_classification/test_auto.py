@@ -1,0 +1,155 @@
+"""`model.type: auto` and `budget.minutes`: what is kept, told and recorded, and that it comes out the same again."""
+
+import dataclasses
+import sys
+
+import pytest
+from datasets import DatasetDict
+from safetensors.torch import load_file
+from transformers import AutoConfig
+
+from hfseq.data.text import TextTask
+from hfseq.recipe.budget import BudgetSettings
+from hfseq.settings import read_settings
+from hfseq.tasks.text_classification import build
+from hfseq.tasks.text_classification.auto import CANDIDATES, Trained, train_best
+from hfseq.tasks.text_classification.defaults import follow_data
+from hfseq.tasks.text_classification.settings import LabelledTexts, TextClassificationSettings, TransferSettings
+from tests.tasks.base import QUIET, RECIPES, facts
+from tests.tasks.text_classification.classifiers import small_settings, text_task
+
+RECIPE = RECIPES["text_classification"]
+CONFIG = """\
+data: {name: embedded, max_rows: 120}
+model: {type: auto}
+training: {max_steps: 4}
+card:
+  {model_id: hfseq/requests, summary: Sorts requests., data_name: requests, data_license: cc0-1.0,
+   data_domain: requests, ask: [turn on the light]}
+"""
+
+
+def automatic(tmp_path, **changes):
+    """Settings that leave all but a few updates to the rows."""
+    settings = small_settings(tmp_path)
+    training = {name: settings.training[name] for name in ("output_dir", "use_cpu", "report_to", "disable_tqdm")}
+    changed = {"model": {"type": "auto"}, "training": training, "budget": BudgetSettings(minutes=5.0), **changes}
+    settings.tokenizer.max_length = None
+    return dataclasses.replace(settings, **changed)
+
+
+def recipe_main(monkeypatch, tmp_path, folder, *words):
+    config = tmp_path / "auto.yaml"
+    config.write_text(CONFIG, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["recipes/text_classification.py"])
+    RECIPE.main(monkeypatch, "--config", str(config), f"--training.output_dir={folder}", *QUIET, *words)
+
+
+def test_the_best_on_validation_is_kept_told_and_made_the_same_again(monkeypatch, tmp_path, capsys):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        recipe_main(monkeypatch, tmp_path, folder, "--budget.minutes=5")
+    made = facts(folders[0])
+    assert [row.name for row in made.candidates] == list(CANDIDATES)
+    (kept,) = [row for row in made.candidates if row.is_kept]
+    assert kept.score == max(row.score for row in made.candidates)
+    assert AutoConfig.from_pretrained(folders[0]).model_type == f"hfseq_{kept.name}"
+    assert [row.score for row in facts(folders[1]).candidates] == [row.score for row in made.candidates]
+    one, two = (load_file(folder / "model.safetensors") for folder in folders)
+    assert all(one[name].equal(two[name]) for name in one)
+    printed, card = capsys.readouterr().out, (folders[0] / "README.md").read_text(encoding="utf-8")
+    for name in CANDIDATES:
+        assert f"  {name}" in printed
+        assert f"| `{name}` |" in card
+    assert "<- kept" in printed
+    assert "this model" in printed
+    assert not (folders[0] / "candidates").exists()
+
+
+def test_a_run_is_repeated_without_the_clock_from_its_folder(monkeypatch, tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    recipe_main(monkeypatch, tmp_path, first, "--budget.minutes=5", "--model.type=gru")
+    resolved = read_settings(TextClassificationSettings, ["--config", str(first / "resolved.yaml")])
+    assert not resolved.budget.is_on
+    assert "max_minutes" not in resolved.training
+    assert resolved.model["hidden_size"] > 0
+    RECIPE.main(monkeypatch, "--config", str(first / "resolved.yaml"), f"--training.output_dir={again}")
+    one, two = (load_file(folder / "model.safetensors") for folder in (first, again))
+    assert all(one[name].equal(two[name]) for name in one)
+
+
+def test_what_is_said_wins_over_the_rows(tmp_path):
+    said = automatic(tmp_path, model={"type": "gru", "hidden_size": 7}, training={"max_steps": 3})
+    filled = follow_data(said, text_task())
+    assert filled.model["hidden_size"] == 7
+    assert filled.training["max_steps"] == 3
+    assert filled.tokenizer.min_count == 1  # said
+    assert filled.tokenizer.max_length == 32
+    assert filled.training["metric_for_best_model"] == "accuracy"
+    without = dataclasses.replace(small_settings(tmp_path))
+    assert follow_data(without, text_task()) is without
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": BudgetSettings()}, "say for how long, such as --budget.minutes=5"),
+        ({"transfer": TransferSettings(from_pretrained="some/model")}, "fits one kind of model: name it"),
+        ({"resume": True}, "--resume goes on with one model"),
+    ],
+)
+def test_auto_refuses_what_needs_one_model(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        automatic(tmp_path, **changes)
+
+
+def rows_of(count, splits=None):
+    return build._with_test(_task(count, splits), LabelledTexts(name="embedded")).dataset
+
+
+def _task(count, splits):
+    task = text_task()
+    rows = task.dataset["train"].select([i % 24 for i in range(count)])
+    names = splits or ["train", "validation"]
+    return TextTask(DatasetDict(dict.fromkeys(names, rows)), task.problem_type, task.label_names)
+
+
+def test_a_test_split_is_cut_where_there_is_none_and_rows_enough():
+    cut = rows_of(500)
+    assert {name: rows.num_rows for name, rows in cut.items()} == {"train": 450, "validation": 500, "test": 50}
+    assert set(rows_of(499)) == {"train", "validation"}
+    assert rows_of(500, ["train", "validation", "test"])["test"].num_rows == 500
+
+
+def test_a_score_of_rows_that_chose_the_model_says_so(monkeypatch, tmp_path, capsys):
+    recipe_main(
+        *(monkeypatch, tmp_path, tmp_path / "run", "--budget.minutes=5", "--model.type=gru"),
+        "--data.splits={train: train, validation: validation}",
+    )
+    assert "validation, which also chose the model: accuracy" in capsys.readouterr().out
+    assert "also chose the model" in (tmp_path / "run/README.md").read_text(encoding="utf-8")
+
+
+class _Known:
+    """A trainer whose score on validation is known."""
+
+    def __init__(self, score):
+        self.score, self.time_limit, self.training_seconds = score, None, 60.0
+
+    def evaluate(self):
+        return {"eval_mse": self.score}
+
+    def is_world_process_zero(self):
+        return False
+
+
+def test_of_an_error_the_least_is_kept_and_the_minutes_are_those_of_all(tmp_path):
+    scores = dict(zip(CANDIDATES, (0.3, 0.1, 0.2), strict=True))
+    settings = automatic(tmp_path)
+
+    def train(one, task, folder, checkpoint):
+        return Trained(one, _Known(scores[one.model["type"]]), DatasetDict())
+
+    kept = train_best(train, settings, text_task("regression"), tmp_path, None)
+    assert kept.settings.model["type"] == "gru"
+    assert kept.minutes == 3.0
