@@ -39,12 +39,13 @@ def kernels(module: str, slow: str) -> ModuleType | None:
     try:
         return import_module(f"hfseq.kernels.{module}")
     except (ImportError, OSError) as error:  # OSError: the library of LLVM does not load
-        _warn_once(slow, str(error))
+        # numba brings llvmlite: where either is missing, the name of numba is enough.
+        _warn_once(slow, "" if isinstance(error, ModuleNotFoundError) else f" ({error})")
         return None
 
 
 def _warn_once(slow: str, cause: str) -> None:
     global _has_warned
     if not _has_warned:
-        logger.warning('%s without numba (%s): pip install "hfseq[fast]"', slow, cause)
+        logger.warning('%s without numba%s: pip install "hfseq[fast]"', slow, cause)
     _has_warned = True

@@ -48,7 +48,8 @@ TOKENIZER_FILES = (
     *(TOKENIZER_NAME, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
     *("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model"),
 )
-OTHER_FILES = (CONFIG_NAME, "generation_config.json", CARD_NAME, "LICENSE")
+PICTURE_FILES = ("curves.svg", "curves.png", "confusion.svg", "confusion.png")  # which the card shows
+OTHER_FILES = (CONFIG_NAME, "generation_config.json", CARD_NAME, "LICENSE", *PICTURE_FILES)
 ALLOWED_FILES = (*OTHER_FILES, *TOKENIZER_FILES, *WEIGHT_FILES)
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-?????-of-?????.bin")
 

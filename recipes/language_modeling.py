@@ -18,6 +18,7 @@ from transformers.trainer_utils import set_seed
 
 from hfseq.data.documents import load_documents
 from hfseq.recipe.language import make_text, make_tokenizer, score_split
+from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, trainer, dataset, texts, metrics)
 
     # 8. Publish, and use
+    draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 
 

@@ -19,6 +19,7 @@ from transformers.trainer_utils import set_seed
 
 from hfseq.data.documents import load_documents
 from hfseq.recipe.language import make_language_model, make_text, make_tokenizer
+from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
@@ -70,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, trainer, dataset, texts, metrics)
 
     # 8. Publish, and use
+    draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 
 

@@ -27,6 +27,7 @@ from transformers.trainer_utils import set_seed
 from hfseq.cards.facts import SeedRun
 from hfseq.data.text import TextTask
 from hfseq.evaluation.trainer_metrics import check_metric_for_best_model, classification_metrics
+from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.settings import read_settings
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, task, split, folder, logits=logits, run=run, **made)
 
     # 8. Publish, and use
+    draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 
 

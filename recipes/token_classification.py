@@ -21,6 +21,7 @@ from hfseq.cards.facts import SeedRun
 from hfseq.data.tagged import load_tagged
 from hfseq.evaluation.tags import best_tags, tagging_metrics
 from hfseq.evaluation.trainer_metrics import check_metric_for_best_model
+from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.settings import read_settings
@@ -87,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, task, split, folder, tokens=tokens[split], predictions=predictions, run=run)
 
     # 8. Publish, and use
+    draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hfseq.data.running_text import open_source
+from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
 from hfseq.settings import read_settings
@@ -64,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, trainer, folder, metrics=metrics, evaluations=evaluations)
 
     # 8. Publish, and use
+    draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 
 

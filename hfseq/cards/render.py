@@ -7,6 +7,7 @@ Each task has a template, card.md, and a view, which gathers what it shows; temp
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from .checks import check_card, check_facts
 from .facts import Facts, read_json
 from .parts import cell, code, comparison_rows, quoted, seeds_text, shared_limits, significant, spread_text
+from .pictures import pictures_in
 from .verdict import behind_line
 
 if TYPE_CHECKING:
@@ -54,8 +56,12 @@ def load_facts(path: str | Path) -> Facts:
     return task.facts.load(path)
 
 
-def render_card(facts: Facts) -> str:
-    """Render the model card of `facts`, Markdown that has passed `check_card`; facts that say nothing are refused."""
+def render_card(facts: Facts, pictures: Mapping[str, str] | None = None) -> str:
+    """Render the model card of `facts`, Markdown that has passed `check_card`; facts that say nothing are refused.
+
+    Args:
+        pictures: File -> title of what lies beside the card, see `pictures_in`.
+    """
     check_facts(facts)
     task = task_of(facts.kind)
     shared = {
@@ -66,6 +72,7 @@ def render_card(facts: Facts) -> str:
         "comparisons": comparison_rows(facts),
         "behind": behind_line(facts),
         "papers": [],
+        "pictures": pictures or {},
         "shared_limits": shared_limits(facts),
     }
     text = _TEMPLATES.from_string(task.template).render(shared | task.view(facts))
@@ -75,7 +82,7 @@ def render_card(facts: Facts) -> str:
 
 def write_card(folder: str | Path, facts: Facts) -> None:
     """Render `facts` to README.md in an existing folder; a reader sees the old card or the whole new one."""
-    text = render_card(facts)
+    text = render_card(facts, pictures_in(folder))
     card = Path(folder) / "README.md"
     draft = card.with_name(f".README.{os.getpid()}.md")
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 def run(options: argparse.Namespace) -> None:
     """Render README.md from facts.json, or with --check compare the two."""
+    from ..cards.pictures import pictures_in
     from ..cards.render import load_facts, render_card, write_card
 
     folder = Path(options.folder)
@@ -15,7 +16,7 @@ def run(options: argparse.Namespace) -> None:
     if not options.check:
         write_card(folder, facts)
         print(f"wrote {card}")
-    elif not card.is_file() or card.read_text(encoding="utf-8") != render_card(facts):
+    elif not card.is_file() or card.read_text(encoding="utf-8") != render_card(facts, pictures_in(folder)):
         raise ValueError(f"{card} does not say what facts.json says: `hfseq card {folder}` writes it anew.")
     else:
         print(f"{card} says what facts.json says")

@@ -17,6 +17,7 @@ from ...cards.measure import collect_examples, collect_regression_examples, widg
 from ...data.text import TextTask, load_text_dataset, tokenize_dataset
 from ...evaluation.scores import compute_score
 from ...evaluation.trainer_metrics import PROBLEMS
+from ...recipe.pictures import draw_confusion
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
@@ -197,6 +198,7 @@ def card_facts(
     measure = partial(_scores, task, rows, card.same_labels)
     if task.problem_type == "single_label_classification":
         shared |= {"same_labels": card.same_labels, "confusions": _confusions(task, rows, logits)}
+        draw_confusion(task.label_names, np.asarray(rows["labels"]), logits.argmax(-1), folder)
         run = dataclasses.replace(run, metrics=_with_groups(run.metrics, measure(logits.argmax(-1))))
     beside = rivals(task, rows, card.rivals, measure)
     return CardFacts(

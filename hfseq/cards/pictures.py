@@ -1,0 +1,13 @@
+"""The pictures that a card shows where they lie beside it."""
+
+from pathlib import Path
+
+CURVES = "curves"
+CONFUSION = "confusion"
+TITLES = {CURVES: "Training curves", CONFUSION: "Confusions"}
+
+
+def pictures_in(folder: str | Path) -> dict[str, str]:
+    """Return the file and the title of each picture in the folder of a card."""
+    files = {f"{name}.png": title for name, title in TITLES.items()}
+    return {file: title for file, title in files.items() if (Path(folder) / file).is_file()}

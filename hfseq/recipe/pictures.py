@@ -1,0 +1,54 @@
+"""The pictures that a recipe leaves beside the card: training curves, and confusions of a classifier."""
+
+import logging
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cards.pictures import CONFUSION, CURVES
+
+logger = logging.getLogger(__name__)
+
+
+def draw_curves(trainer: Any, folder: Path) -> None:
+    """Draw the losses and the main score of a finished training beside the card; without matplotlib say so only.
+
+    Args:
+        trainer: Has the `args` and the `state` of a `Trainer`, or of the trainer of word vectors.
+    """
+    if (paths := _paths(folder, CURVES)) is None:
+        return
+    from ..insight.plots.curves import plot_curves
+
+    metric = getattr(trainer.args, "metric_for_best_model", None)
+    score = None if metric is None else f"eval_{metric.removeprefix('eval_')}"
+    plot_curves(trainer.state.log_history, *paths, kept=kept_step(trainer), score=score)
+
+
+def kept_step(trainer: Any) -> int | None:
+    """Return the update of the model that is saved: the best one where the trainer went back to it, else the last."""
+    if getattr(trainer.args, "load_best_model_at_end", False) and trainer.state.best_global_step:
+        return int(trainer.state.best_global_step)
+    return getattr(trainer.state, "global_step", None)
+
+
+def draw_confusion(names: list[str], expected: np.ndarray, predicted: np.ndarray, folder: Path) -> None:
+    """Draw the confusions of a classifier beside the card; without matplotlib say so only."""
+    if (paths := _paths(folder, CONFUSION)) is None:
+        return
+    from ..insight.plots.confusion import plot_confusion
+
+    plot_confusion(names, expected, predicted, *paths)
+
+
+def _paths(folder: Path, name: str) -> list[Path] | None:
+    """Return the files to draw into, after those of an older run are deleted; None without matplotlib."""
+    paths = [folder / f"{name}{suffix}" for suffix in (".svg", ".png")]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    if find_spec("matplotlib") is None:
+        logger.warning('No picture %s without matplotlib: pip install "hfseq[plots]"', paths[0].name)
+        return None
+    return paths
