@@ -7,7 +7,7 @@ them under "Examples" and "Confused labels", in a block of Python, in the line "
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -62,10 +62,13 @@ def check_facts(facts: Facts) -> None:
     check_words({path: value for path, value in _leaves(facts, "facts", free=False) if isinstance(value, str)})
 
 
-def check_card(text: str) -> None:
+def check_card(text: str, pictures: Collection[str] = ()) -> None:
     """Refuse a card that a reader could not use, and name every defect.
 
     The sentences asked, the labels and the rows under "Examples" and "Confused labels" may hold any words.
+
+    Args:
+        pictures: The files beside the card, which it may show.
     """
     parts = re.match(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL)
     if parts is None:
@@ -78,7 +81,7 @@ def check_card(text: str) -> None:
     defects = [
         *_front_matter_defects(front_matter, body),
         *_table_defects(prose),
-        *_prose_defects(prose),
+        *_prose_defects(prose, pictures),
         *_found(shown, "a machine's path", _MACHINE_PATH),
     ]
     if defects:
@@ -136,13 +139,13 @@ def _table_defects(body: str) -> Iterator[str]:
             yield f"a table row misses a value: {line!r}"
 
 
-def _prose_defects(prose: str) -> Iterator[str]:
+def _prose_defects(prose: str, pictures: Collection[str]) -> Iterator[str]:
     for line in _VALUES.findall(prose):
         yield from _found(_MARK.sub("", line), "a missing value", _MISSING_VALUE)
     yield from _found(prose, "a placeholder", _PLACEHOLDER)
     headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
     anchors = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    yield from _link_defects(prose, anchors)
+    yield from _link_defects(prose, anchors | set(pictures))
 
 
 def _found(text: str, what: str, pattern: re.Pattern[str]) -> Iterator[str]:

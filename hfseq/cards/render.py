@@ -76,7 +76,7 @@ def render_card(facts: Facts, pictures: Mapping[str, str] | None = None) -> str:
         "shared_limits": shared_limits(facts),
     }
     text = _TEMPLATES.from_string(task.template).render(shared | task.view(facts))
-    check_card(text)
+    check_card(text, pictures or ())
     return text
 
 
