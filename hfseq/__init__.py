@@ -4,31 +4,37 @@
 `from_pretrained` and `push_to_hub` work as for any other model. All but the models is imported on first use.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .version import __version__ as __version__
-from .version import check_transformers
+_IS_COMMAND = "".join(sys.argv[:1]).replace("\\", "/").endswith(("/hfseq", "/hfseq.exe")) or (
+    ("-m", "hfseq") in zip(sys.orig_argv, sys.orig_argv[1:], strict=False)
+)
 
-check_transformers()  # first: with an older transformers the models would fail, and say nothing of the cure
+if not _IS_COMMAND:  # the command loads what it needs by itself, so that its help is there at once
+    from .version import __version__ as __version__
+    from .version import check_transformers
 
-from . import registry
-from .models.counting.hmm import *
-from .models.counting.ngram import *
-from .models.recurrent.cells import CELLS as CELLS
-from .models.recurrent.cells import register_cell as register_cell
-from .models.recurrent.custom import *
-from .models.recurrent.gru import *
-from .models.recurrent.lstm import *
-from .models.recurrent.rnn import *
-from .models.transformer.transformer import *
-from .models.transformer.transformer_seq2seq import *
-from .models.windows.window import *
-from .models.words.bag import *
-from .models.words.vectors import KeyedVectors as KeyedVectors
-from .models.words.word2vec import *
-from .pipelines import WordVectorsPipeline as WordVectorsPipeline
-from .registry import FAMILIES as FAMILIES
+    check_transformers()  # first: with an older transformers the models would fail, and say nothing of the cure
+
+    from . import registry
+    from .models.counting.hmm import *
+    from .models.counting.ngram import *
+    from .models.recurrent.cells import CELLS as CELLS
+    from .models.recurrent.cells import register_cell as register_cell
+    from .models.recurrent.custom import *
+    from .models.recurrent.gru import *
+    from .models.recurrent.lstm import *
+    from .models.recurrent.rnn import *
+    from .models.transformer.transformer import *
+    from .models.transformer.transformer_seq2seq import *
+    from .models.windows.window import *
+    from .models.words.bag import *
+    from .models.words.vectors import KeyedVectors as KeyedVectors
+    from .models.words.word2vec import *
+    from .pipelines import WordVectorsPipeline as WordVectorsPipeline
+    from .registry import FAMILIES as FAMILIES
 
 if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds both lists equal
     from .data.corpus import WordCorpus as WordCorpus
@@ -100,11 +106,12 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
 }
 _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in names.split()}
 
-_MODELS = [name for module in registry.MODULES for name in module.__all__]
+_MODELS = [] if _IS_COMMAND else [name for module in registry.MODULES for name in module.__all__]
 
 __all__ = ["CELLS", "FAMILIES", "KeyedVectors", "WordVectorsPipeline", "register_cell", *_MODELS, *_LAZY]
 
-registry.register()
+if not _IS_COMMAND:
+    registry.register()
 
 
 def __getattr__(name: str) -> Any:  # PEP 562

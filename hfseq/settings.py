@@ -40,6 +40,7 @@ _NULL, _INT, _FLOAT = _YAML + "null", _YAML + "int", _YAML + "float"
 _DEEPEST = 20  # lists and mappings inside each other; PyYAML calls itself for each, and Python's stack has an end
 _LONGEST_NUMBER = 1000  # characters
 _LARGEST_FILE = 1 << 20  # bytes
+_LISTED, _NEAREST = 10, 5  # names that a message lists at most; of more, those that are nearest
 _QUOTED = 200  # characters of a value that a message repeats
 
 _FILE_CURE = "Put a text in quotes if it has `?`, `: `, ` #`, `[`, or begins with `*`, `&`, `!`."
@@ -139,6 +140,12 @@ class _Section:
         has_type = family != "" and self.chosen_by is None
         return {"type": Literal[tuple(self.classes)], **keys} if has_type else keys
 
+    def required(self) -> list[str]:
+        if "" not in self.classes:
+            return [] if self.chosen_by else ["type"]
+        fields = [] if self.is_open else dataclasses.fields(self.classes[""])
+        return [item.name for item in fields if _is_required(item)]
+
 
 @dataclass(frozen=True)
 class _Entry:
@@ -185,15 +192,25 @@ def check_known(name: object, known: Iterable[str], where: str, kind: str = "key
         return
     nearest = difflib.get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    raise ValueError(f"{where}: unknown {kind} {name!r}{hint} Allowed: {', '.join(known)}.")
+    allowed = f"Allowed: {', '.join(known)}."
+    if len(known) > _LISTED:
+        close = difflib.get_close_matches(str(name), known, n=_NEAREST, cutoff=0.0)
+        listed = "; --help lists them all" if kind == "key" else ""
+        allowed = f"Nearest of {len(known)}: {', '.join(close)}{listed}."
+    raise ValueError(f"{where}: unknown {kind} {name!r}{hint} {allowed}")
 
 
 def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = None) -> SettingsT:
-    """Read `--config FILE.yaml [--section.key=value ...]` into an instance of the settings class."""
+    """Read `[--config FILE.yaml] [--section.key=value ...]` into an instance of the settings class."""
     sections, flags = _declared(settings_class)
     arguments, others = _parser(sections, flags).parse_known_args(argv)
-    path = Path(arguments.config)
-    entries = [*_file_entries(path, sections), *_override_entries(others, sections, flags)]
+    path = None if arguments.config is None else Path(arguments.config)
+    entries = [] if path is None else [*_file_entries(path, sections)]
+    entries += _override_entries(others, sections, flags)
+    given = {(entry.section, entry.key) for entry in entries}
+    required = [(name, key) for name, section in sections.items() for key in section.required()]
+    if path is None and (missing := [f"--{name}.{key}" for name, key in required if (name, key) not in given]):
+        raise ValueError(f"Required and not given: {', '.join(missing)}. Give them, or a file with --config FILE.")
     values = {name: _section_value(section, entries, path) for name, section in sections.items()}
     return settings_class(**values, **{name: vars(arguments)[name] for name in flags})
 
@@ -279,6 +296,7 @@ def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Ent
 
 
 def _override_entries(given: list[str], sections: Mapping[str, _Section], flags: Iterable[str]) -> Iterator[_Entry]:
+    sentences: dict[tuple[str, str], list[str]] = {}
     for argument in given:
         match = _OVERRIDE.fullmatch(argument)
         if match is None:
@@ -286,7 +304,25 @@ def _override_entries(given: list[str], sections: Mapping[str, _Section], flags:
             raise ValueError(f"{argument!r} is not understood; write --section.key=value, or one of {options}.")
         _check_renamed(match["section"], match["key"], sections, argument)
         check_known(match["section"], sections, argument, kind="section")
-        yield _Entry(match["section"], match["key"], _override_value(argument, match["value"]), argument)
+        place, text = (match["section"], match["key"]), match["value"]
+        kind = _sentence_kind(sections[match["section"]], match["key"], text)
+        if kind == "list":  # each one more
+            sentences[place] = [*sentences.get(place, []), text]
+            yield _Entry(*place, sentences[place], argument)
+        else:
+            yield _Entry(*place, text if kind == "text" else _override_value(argument, text), argument)
+
+
+def _sentence_kind(section: _Section, key: str, text: str) -> Literal["list", "text"] | None:
+    """Tell whether an override is a plain sentence, of a list of texts or of one; what begins as YAML does is none."""
+    if not text.strip() or text.strip() in ("null", "~") or text.lstrip()[0] in "[{\"'":
+        return None
+    hints = [keys[key] for keys in map(section.keys, section.classes) if key in keys]
+    if not hints or any(_fits({"": ""}, hint) for hint in hints):
+        return None
+    if all(_fits([""], hint) and not _fits("", hint) for hint in hints):
+        return "list"
+    return "text" if ": " in text and all(_fits("", hint) for hint in hints) else None
 
 
 def _override_value(argument: str, text: str) -> Any:
@@ -337,9 +373,10 @@ def _yaml_errors(where: str, cure: str = _FILE_CURE) -> Iterator[None]:
         raise ValueError(f"{where}: not valid YAML in UTF-8: {error}.") from error
 
 
-def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path) -> Any:
+def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path | None) -> Any:
+    where = "the command line" if path is None else str(path)
     entries = [entry for entry in all_entries if entry.section == section.name]
-    family = _family(section, all_entries, path)
+    family = _family(section, all_entries, where)
     keys = section.keys(family)
     for entry in entries:
         _check_chosen(section, entry, keys)
@@ -348,13 +385,12 @@ def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path)
     values = {entry.key: _converted(entry, keys[entry.key]) for entry in entries}
     if section.is_open:
         return values
-    missing = [item.name for item in dataclasses.fields(section.classes[""]) if _is_required(item)]
-    if missing := [name for name in missing if name not in values]:
-        raise ValueError(f"{path}: section {section.name!r} lacks {', '.join(missing)}.")
+    if missing := [name for name in section.required() if name not in values]:
+        raise ValueError(f"{where}: section {section.name!r} lacks {', '.join(missing)}.")
     try:
         return section.classes[""](**values)
     except ValueError as error:
-        raise ValueError(f"{path}: section {section.name!r}: {error}") from error
+        raise ValueError(f"{where}: section {section.name!r}: {error}") from error
 
 
 def _check_chosen(section: _Section, entry: _Entry, keys: Iterable[str]) -> None:
@@ -367,14 +403,14 @@ def _check_chosen(section: _Section, entry: _Entry, keys: Iterable[str]) -> None
         raise ValueError(f"{entry.where}: {own} goes with {chosen}: {', '.join(types)}. Allowed: {', '.join(keys)}.")
 
 
-def _family(section: _Section, all_entries: Iterable[_Entry], path: Path) -> str:
+def _family(section: _Section, all_entries: Iterable[_Entry], where: str) -> str:
     chooses = section.chosen_by or section.name
     given = [entry for entry in all_entries if (entry.section, entry.key) == (chooses, "type")]
     if "" in section.classes:
         chosen = str(given[-1].value) if given and section.chosen_by else ""
         return chosen if chosen in section.classes else ""
     if not given:
-        raise ValueError(f"{path}: section {section.name!r} lacks type: one of {', '.join(section.classes)}.")
+        raise ValueError(f"{where}: section {section.name!r} lacks type: one of {', '.join(section.classes)}.")
     for entry in given:
         check_known(entry.value, section.classes, entry.where, kind=f"{section.name} type")
     return str(given[-1].value)
@@ -431,12 +467,12 @@ def _parser(sections: Mapping[str, _Section], flags: Mapping[str, str | None]) -
     options = "".join(f" [--{flag}]" for flag in flags)
     parser = argparse.ArgumentParser(
         prog=sys.argv[0],
-        usage=f"python %(prog)s --config FILE.yaml [--section.key=value ...]{options}",
+        usage=f"python %(prog)s [--config FILE.yaml] [--section.key=value ...]{options}",
         epilog=f"sections and keys of FILE.yaml, each also --section.key=value:\n\n{overview}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, metavar="FILE.yaml", help="the settings of the recipe")
+    parser.add_argument("--config", metavar="FILE.yaml", help="the settings of the recipe")
     for flag, help in flags.items():
         parser.add_argument(f"--{flag}", action="store_true", help=help)
     return parser

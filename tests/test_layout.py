@@ -41,6 +41,7 @@ ORDER = (
         "cards",
         "recipe",
         "tasks",
+        "commands",
         "",
     ),
 )

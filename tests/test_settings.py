@@ -309,10 +309,29 @@ def test_a_missing_file_is_named():
         read_settings(Recipe, ["--config", "nowhere.yaml"])
 
 
-def test_the_file_is_required(capsys):
-    with pytest.raises(SystemExit):
+def test_without_a_file_the_command_line_says_what_is_required():
+    settings = read_settings(Recipe, ["--data.path=texts", "--model.type=large"])
+    assert (settings.data.path, settings.model) == ("texts", {"type": "large"})
+    with pytest.raises(ValueError, match="not given: --data.path, --model.type. Give them, or .* --config FILE"):
         read_settings(Recipe, [])
-    assert "--config" in capsys.readouterr().err
+
+
+@for_each(
+    ("overrides", "names"),
+    [
+        (["Is it late?"], ["Is it late?"]),
+        (["Call: Ana", "*b #c"], ["Call: Ana", "*b #c"]),
+        (["[a, b]"], ["a", "b"]),
+        (["null"], None),
+    ],
+)
+def test_a_list_of_texts_takes_plain_sentences_repeated_for_more(read, overrides, names):
+    assert read(GOOD, *(f"--data.names={text}" for text in overrides)).data.names == names
+
+
+def test_a_long_list_of_known_names_is_cut_to_the_nearest_five():
+    with pytest.raises(ValueError, match=r"Nearest of 20: name\d+(, name\d+){4}; --help lists them all."):
+        check_known("nam", [f"name{number}" for number in range(20)], "here")
 
 
 def test_help_lists_launch_line_sections_types_defaults_and_docs(capsys):
@@ -321,7 +340,7 @@ def test_help_lists_launch_line_sections_types_defaults_and_docs(capsys):
     assert exit.value.code == 0
     text = capsys.readouterr().out
     for line in (
-        "--config FILE.yaml [--section.key=value ...] [--resume]",
+        "[--config FILE.yaml] [--section.key=value ...] [--resume]",
         "go on from the last checkpoint",
         "data: Where the texts come from.",
         "  path: str (required)  # folder of texts",

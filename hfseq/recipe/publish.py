@@ -29,6 +29,9 @@ def launch_command(argv: Sequence[str]) -> str:
     here = f"{Path.cwd()}{os.sep}"
     words = [_FOLDERS_FROM_ROOT.sub("", word.replace(here, "")) for word in argv]
     processes = os.environ.get("WORLD_SIZE", "1")
+    if Path(argv[0]).stem == "hfseq" or Path(argv[0]).parts[-2:] == ("hfseq", "__main__.py"):
+        several = [] if processes == "1" else ["--processes", processes]
+        return shlex.join(["hfseq", *words[1:], *several])
     launcher = "python" if processes == "1" else SEVERAL_PROCESSES.format(processes)
     return f"{launcher} {shlex.join(words)}"
 

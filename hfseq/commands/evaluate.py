@@ -1,0 +1,108 @@
+"""`hfseq evaluate`: the scores of a model on labelled data, read by the rules of training."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .models import load_pipeline
+from .predict import answers
+from .sources import is_local
+
+_UNKNOWN = -1  # the id of a label that the model does not have: no answer is it
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the scores of the task."""
+    pipe = load_pipeline(options.model)
+    if pipe.task not in _MEASURES:
+        raise ValueError(
+            f"hfseq evaluate does not measure models of the task {pipe.task}; only {', '.join(_MEASURES)}."
+        )
+    for name, value in _MEASURES[pipe.task](pipe, _source(options)).items():
+        print(f"{name} {value:.4f}")
+
+
+def _source(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the keywords of data settings; the split is read as train and validation, so that nothing is cut off."""
+    columns = {f"{name}_column": getattr(options, f"{name}_column") for name in ("text", "label")}
+    chosen = {name: value for name, value in columns.items() if value is not None}
+    if is_local(options.data) and Path(options.data).expanduser().is_file():
+        return {"path": {"train": options.data, "validation": options.data}, **chosen}
+    place = "path" if is_local(options.data) else "name"
+    return {place: options.data, "splits": {"train": options.split, "validation": options.split}, **chosen}
+
+
+def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
+    from ..data.text import DataSettings, load_text_dataset
+    from ..evaluation.scores import compute_score
+    from ..evaluation.trainer_metrics import PROBLEMS
+
+    task = load_text_dataset(DataSettings(**source))
+    rows, problem = task.dataset["train"], pipe.model.config.problem_type or task.problem_type
+    if problem != task.problem_type:
+        raise ValueError(f"The model is for {problem}, the labels are of {task.problem_type}: look at --label-column.")
+    found = list(answers(pipe, rows["text"][:]))
+    if problem == "regression":
+        expected, predicted = rows["labels"][:], [each["score"] for each in found]
+    elif problem == "multi_label_classification":
+        expected, predicted = _many(pipe, task.label_names, rows["labels"][:], found)
+    else:
+        known = _known_labels(pipe, task.label_names)
+        expected = [known[label] for label in rows["labels"][:]]
+        predicted = [pipe.model.config.label2id[each["label"]] for each in found]
+    return {name: compute_score(name, predicted, expected) for name in PROBLEMS[problem].scores}
+
+
+def _many(pipe: Any, names: Sequence[str], labels: Sequence[Any], found: Sequence[Any]) -> tuple[Any, Any]:
+    own = list(pipe.model.config.id2label.values())
+    every = [*own, *(name for name in names if name not in own)]
+    _known_labels(pipe, names)
+    told = [{name for name, value in zip(names, row, strict=True) if value > 0.5} for row in labels]
+    said = [{each["label"] for each in row["labels"]} for row in found]
+    return tuple([[int(name in row) for name in every] for row in rows] for rows in (told, said))  # type: ignore[return-value]
+
+
+def _known_labels(pipe: Any, names: Sequence[str]) -> list[int]:
+    """Return the model's id of each label of the data, by its name; numbers without names are ids."""
+    ids = pipe.model.config.label2id
+    if not set(names) & set(ids) and all(name.isdigit() and int(name) < len(ids) for name in names):
+        return [int(name) for name in names]
+    if unknown := [name for name in names if name not in ids]:
+        told = ", ".join(map(repr, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
+        print(f"warning: the model has no label {told}; its rows count as wrong.", file=sys.stderr)
+    return [ids.get(name, _UNKNOWN) for name in names]
+
+
+def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
+    import torch
+
+    from ..data.tagged import TaggedSettings, load_tagged, tokenize_words
+    from ..evaluation.scores import IGNORED_LABEL
+    from ..evaluation.tags import score_tags
+    from ..evaluation.trainer_metrics import TAGGING
+
+    task = load_tagged(TaggedSettings(**source))
+    _known_labels(pipe, task.label_names)
+    model: Any = pipe.model
+    rows = tokenize_words(task.dataset["train"], pipe.tokenizer, task.label_names, max_length=None)
+    predicted = []
+    for row in rows:
+        with torch.no_grad():
+            best = model(input_ids=torch.tensor([row["input_ids"]], device=model.device)).logits[0].argmax(-1).tolist()
+        pairs = zip(best, row["labels"], strict=True)
+        predicted.append([model.config.id2label[tag] for tag, label in pairs if label != IGNORED_LABEL])
+    scores = TAGGING["entities" if task.has_entities else "tags"]
+    return {name: score_tags(name, task.tags("train"), predicted) for name in scores}
+
+
+def _texts(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
+    from ..data.documents import TEXT, DocumentSettings, load_documents
+    from ..evaluation.language import score
+
+    found = score(pipe.model, pipe.tokenizer, load_documents(DocumentSettings(**source))["train"][TEXT][:])
+    return {name: getattr(found, name) for name in ("nats_per_token", "perplexity", "bits_per_character")}
+
+
+_MEASURES = {"text-classification": _classes, "token-classification": _tags, "text-generation": _texts}

@@ -1,0 +1,103 @@
+"""`hfseq predict`: texts of the command line, a file or stdin -> a line of JSON each."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .models import WORDS, load_pipeline
+
+if TYPE_CHECKING:
+    from transformers import Pipeline
+
+_AT_ONCE = 256  # texts that are read before they are answered
+_BATCH = 32
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print an answer to each text as soon as its batch is done."""
+    if options.texts and options.file:
+        raise ValueError(f"texts and --file {options.file} are both given: leave one of them out.")
+    pipe = load_pipeline(options.model)
+    for answer in answers(pipe, _texts(options)):
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
+
+
+def answers(pipe: "Pipeline", texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Answer texts in batches: `text` and what the task tells of it."""
+    stream = iter(texts)
+    answer = _ANSWERS[pipe.task]
+    while batch := list(islice(stream, _AT_ONCE)):
+        for text, found in zip(batch, answer(pipe, batch), strict=True):
+            yield {"text": text, **found}
+
+
+def _texts(options: argparse.Namespace) -> Iterator[str]:
+    if options.texts:
+        yield from options.texts
+    elif options.file:
+        with Path(options.file).open(encoding="utf-8") as lines:
+            yield from (line.rstrip("\r\n") for line in lines)
+    else:
+        yield from (line.rstrip("\r\n") for line in sys.stdin)
+
+
+def _labels(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+    kind = pipe.model.config.problem_type
+    options = {"truncation": True} if getattr(pipe.tokenizer, "model_max_length", 1e30) < 1e6 else {}
+    for found in pipe(texts, top_k=None, batch_size=_BATCH, **options):
+        if kind == "regression":
+            yield {"score": found[0]["score"]}
+        elif kind == "multi_label_classification":
+            yield {"labels": [each for each in found if each["score"] > 0.5]}
+        else:
+            yield max(found, key=lambda each: each["score"])
+
+
+def _entities(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+    from ..evaluation.entities import tell_entities
+
+    joins = tell_entities(list(pipe.model.config.id2label.values()))
+    options = {"aggregation_strategy": "simple" if joins else "none"}
+    for text, found in zip(texts, pipe(texts, batch_size=_BATCH, **options), strict=True):
+        told = [
+            {
+                "label": each.get("entity_group") or each["entity"],
+                "text": text[each["start"] : each["end"]],
+                "start": each["start"],
+                "end": each["end"],
+                "score": float(each["score"]),
+            }
+            for each in found
+        ]
+        yield {"entities" if joins else "tags": told}
+
+
+def _continued(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+    for text in texts:  # prompts differ in length, and not every tokenizer has a padding token
+        yield {"generated": pipe(text, return_full_text=False)[0]["generated_text"]}
+
+
+def _filled(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+    mask = pipe.tokenizer.mask_token
+    for text in texts:
+        if text.count(mask) != 1:
+            raise ValueError(f"{text!r} needs {mask} once: that is what the model fills in.")
+        yield {"answers": [{"word": each["token_str"].strip(), "score": each["score"]} for each in pipe(text)]}
+
+
+def _nearest(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+    for word in texts:
+        yield {"nearest": pipe(word)}
+
+
+_ANSWERS = {
+    "text-classification": _labels,
+    "token-classification": _entities,
+    "text-generation": _continued,
+    "fill-mask": _filled,
+    WORDS: _nearest,
+}

@@ -1,0 +1,17 @@
+"""`hfseq push`: a trained folder to the Hub."""
+
+import argparse
+import inspect
+from pathlib import Path
+
+
+def run(options: argparse.Namespace) -> None:
+    """Push a folder in one commit and print where it is."""
+    from ..hub import push
+
+    if not Path(options.folder).is_dir():
+        raise FileNotFoundError(f"There is no folder {options.folder!r}: give that of a trained model.")
+    forced = {"force": options.force} if "force" in inspect.signature(push).parameters else {}
+    private = True if options.private else None
+    result = push(options.folder, options.repo_id, private=private, with_code=options.with_code, **forced)
+    print(f"pushed to {result.url}")

@@ -1,0 +1,137 @@
+"""`hfseq train`: words for the recipe of a task, run in this process or in several."""
+
+import argparse
+import dataclasses
+import importlib
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..registry import register
+from ..settings import check_known
+from ..tasks import TASKS, Task
+from ..version import check_transformers
+from .sources import config_names, is_local, recipes_folder
+
+_MINUTES = 5
+_USUAL = {"token-classification": "lstm", "language-modeling": "lstm", "masked-language-modeling": "transformer"}
+
+
+def run(options: argparse.Namespace) -> int | None:
+    """Train as the words say, and return the exit code of the launcher, where one was needed."""
+    check_transformers()
+    register()
+    if options.processes > 1:
+        return _launch(options.words, options.processes)
+    task = next(task for task in TASKS.values() if task.command == options.task)
+    recipe = recipe_main(task.recipe)
+    before = sys.argv
+    sys.argv = ["hfseq", *options.words]  # what the card shows
+    try:
+        recipe(["--help"] if options.settings else list(recipe_words(task, options)))
+    finally:
+        sys.argv = before
+    return None
+
+
+def recipe_main(name: str) -> Callable[[Sequence[str]], Any]:
+    """Return the `main` of a recipe: of the package hfseq.recipes, or of the file in a source tree."""
+    if importlib.util.find_spec("hfseq.recipes") is not None:
+        return importlib.import_module(f"hfseq.recipes.{name}").main
+    spec = importlib.util.spec_from_file_location(f"hfseq_recipe_{name}", recipes_folder() / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def recipe_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
+    """Compose the command line of a recipe: what is usual, what was said, and the overrides last."""
+    sections = {item.name: item for item in dataclasses.fields(task.settings)}
+    if options.config is not None:
+        yield from ("--config", str(_config(task, options.config)))
+    elif options.data is None:
+        raise ValueError("DATA is missing: give a file, a folder, a Hub id, `embedded`, or --config.")
+    else:
+        yield from _usual_words(task, options, sections)
+    if options.data is not None:
+        yield f"--data.path={_quoted(options.data)}" if is_local(options.data) else f"--data.name={options.data}"
+    if options.model is not None:
+        yield f"--model.type={options.model}"
+    minutes = options.minutes if options.minutes or options.config else _MINUTES
+    if minutes is not None and "budget" in sections:
+        yield f"--budget.minutes={minutes}"
+    if options.out is not None or options.config is None:
+        yield f"--training.output_dir={_quoted(options.out or f'runs/{options.task}-{_stem(options.data)}')}"
+    if options.resume:
+        yield "--resume"
+    yield from options.overrides
+
+
+def _config(task: Task, given: str) -> Path:
+    """Return a settings file: one that is there, or one of the recipe by its name."""
+    if Path(given).is_file() or Path(given).suffix in (".yaml", ".yml"):
+        return Path(given)
+    names = {key.partition("/")[2]: path for key, path in config_names().items() if key.startswith(f"{task.recipe}/")}
+    name = given.removeprefix(f"{task.recipe}/")
+    check_known(name, names, "--config", kind="settings file")
+    return names[name]
+
+
+def _usual_words(task: Task, options: argparse.Namespace, sections: dict[str, Any]) -> Iterator[str]:
+    if options.model is None and task.command != "word-vectors":
+        has_auto = "budget" in sections
+        usual = _USUAL.get(task.command, "auto" if has_auto else "gru")
+        yield f"--model.type={usual}"
+    if task.command == "masked-language-modeling":
+        yield from ("--training.mlm_probability=0.15", "--training.carry=none")
+    if task.command == "language-modeling":
+        yield "--training.carry=" + ("none" if options.model == "transformer" else "document")
+    yield from _neutral_words(task, options.data)
+
+
+def _neutral_words(task: Task, data: str) -> Iterator[str]:
+    """Fill the words of the card that are required; to be deleted when none are."""
+    asked = {"masked-language-modeling": "a <mask>", "word-vectors": "the"}.get(task.command, "this is a text")
+    yield f"--card.model_id=local/{_stem(data)}"
+    yield "--card.summary=A model trained with hfseq."
+    yield f"--card.data_name={_quoted(_stem(data))}"
+    yield "--card.data_license=unknown"
+    yield "--card.data_domain=texts"
+    yield f'--card.ask=["{asked}"]'
+
+
+def _stem(data: str) -> str:
+    name = Path(data.rstrip("/")).name.partition(".")[0]
+    return re.sub(r"[^\w-]+", "-", name).strip("-_") or "data"
+
+
+def _quoted(text: str) -> str:
+    """Write a text so that YAML reads no number or list from it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _launch(words: Sequence[str], processes: int) -> int:
+    """Start the same command once a process; each is told by accelerate which one it is."""
+    import torch
+
+    from ..training.arguments import SEVERAL_PROCESSES
+
+    launcher = shlex.split(SEVERAL_PROCESSES.format(processes))[2:]
+    own = list(_without_processes(words))
+    cpu = [] if torch.cuda.is_available() else ["--training.use_cpu=true"]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launcher, "--module", "hfseq", *own, *cpu]
+    return subprocess.run(command, check=False).returncode
+
+
+def _without_processes(words: Sequence[str]) -> Iterator[str]:
+    skip = False
+    for word in words:
+        if not skip and word != "--processes" and not word.startswith("--processes="):
+            yield word
+        skip = word == "--processes"

@@ -1,0 +1,1 @@
+"""The recipes of hfseq and their configurations; installed as `hfseq.recipes`."""
