@@ -47,11 +47,13 @@ class TokenizerSettings:
 class CardSettings(CardWords):
     """What the model card says and no run can measure."""
 
-    ask: list[str] = field(metadata={"help": "texts of our own that the finished model answers"})
+    ask: list[str] = field(
+        default_factory=list, metadata={"help": "texts of our own that the finished model answers; []: none"}
+    )
 
     def __post_init__(self) -> None:
-        if not any(self.ask):
-            raise ValueError("card.ask is empty: give what the finished model shall answer, for the card to show.")
+        if self.ask and not any(self.ask):
+            raise ValueError("card.ask holds empty texts alone: give one with words too, or leave it out.")
         super().__post_init__()
 
     def check_metrics(self, known: Iterable[str], kind: str = "metric") -> None:

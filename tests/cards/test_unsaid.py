@@ -31,3 +31,14 @@ def test_publishing_asks_for_the_words_that_are_missing() -> None:
 
 def test_a_model_without_an_id_is_called_as_its_folder(tmp_path: Path) -> None:
     assert CardWords().facts(tmp_path / "my model")["model_id"] == "my-model"
+
+
+@pytest.mark.parametrize("kind", ["classifier", "tagger", "language_model", "masked_language_model", "word_vectors"])
+def test_a_card_needs_no_texts_of_our_own(kind: str) -> None:
+    facts = load_facts(GOLDEN / f"card_{kind}.json")
+    for name in {"widgets", "prompts", "samples", "neighbours", "analogies"} & vars(facts).keys():
+        setattr(facts, name, [])
+    card = render_card(facts)
+    assert "of our own" not in card
+    assert "widget:" not in card
+    assert "\n\n\n" not in card.partition("## Usage")[2]
