@@ -205,14 +205,25 @@ def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = 
     sections, flags = _declared(settings_class)
     arguments, others = _parser(sections, flags).parse_known_args(argv)
     path = None if arguments.config is None else Path(arguments.config)
-    entries = [] if path is None else [*_file_entries(path, sections)]
-    entries += _override_entries(others, sections, flags)
+    in_file = [] if path is None else [*_file_entries(path, sections)]
+    overrides = [*_override_entries(others, sections, flags)]
+    entries = [*_counting(in_file, overrides, sections), *overrides]
     given = {(entry.section, entry.key) for entry in entries}
     required = [(name, key) for name, section in sections.items() for key in section.required()]
     if path is None and (missing := [f"--{name}.{key}" for name, key in required if (name, key) not in given]):
         raise ValueError(f"Required and not given: {', '.join(missing)}. Give them, or a file with --config FILE.")
     values = {name: _section_value(section, entries, path) for name, section in sections.items()}
     return settings_class(**values, **{name: vars(arguments)[name] for name in flags})
+
+
+def _counting(
+    in_file: Sequence[_Entry], overrides: Sequence[_Entry], sections: Mapping[str, _Section]
+) -> Iterator[_Entry]:
+    """Leave out of the file what a section's `forgotten(file, command line)` says; both are (section, key) -> value."""
+    file, command = ({(entry.section, entry.key): entry.value for entry in given} for given in (in_file, overrides))
+    asked = {name: getattr(section.classes.get(""), "forgotten", None) for name, section in sections.items()}
+    left_out = {name: set(ask(file, command)) for name, ask in asked.items() if ask is not None}
+    yield from (entry for entry in in_file if entry.key not in left_out.get(entry.section, ()))
 
 
 def read_key(section: str, key: str, argv: Sequence[str] | None = None) -> Any:

@@ -192,7 +192,7 @@ def make_language_model(
         options["max_position_embeddings"] = settings.window
     model = build_model(task, settings.model, **options)
     if settings.model.get("position_embedding_type") == "learned":
-        longest = max(map(len, tokenizer(settings.card.ask)["input_ids"]))
+        longest = max(map(len, tokenizer(settings.card.ask or [""])["input_ids"]))
         check_room(model.config.max_position_embeddings, longest, new_tokens)
     return model
 

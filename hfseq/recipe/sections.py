@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from ..cards.words import CardWords
 from ..registry import FAMILIES
@@ -14,6 +15,10 @@ from ..tokenization import train_tokenizer
 from ..tokenization.kinds import Kind
 from ..tokenization.texts import Texts
 
+logger = logging.get_logger(__name__)
+
+_SAME_DATA = ("card", "same_data")
+_NOT_OF_THE_DATA = {"rivals", "same_data"}  # of section card
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 _FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings")
 _FROM_TRANSFORMERS = tuple(
@@ -47,12 +52,43 @@ class TokenizerSettings:
 class CardSettings(CardWords):
     """What the model card says and no run can measure."""
 
-    ask: list[str] = field(metadata={"help": "texts of our own that the finished model answers"})
+    ask: list[str] = field(
+        default_factory=list, metadata={"help": "texts of our own that the finished model answers; []: none"}
+    )
+    show_rows: bool = option(False, "show rows of the data in the card")
+    same_data: bool = option(False, "data.path or data.name of the command line is a copy of the file's data")
 
     def __post_init__(self) -> None:
-        if not any(self.ask):
-            raise ValueError("card.ask is empty: give what the finished model shall answer, for the card to show.")
+        if self.ask and not any(self.ask):
+            raise ValueError("card.ask holds empty texts alone: give one with words too, or leave it out.")
         super().__post_init__()
+
+    @property
+    def shows_rows(self) -> bool:
+        """Whether the card may show rows of the data: where it is asked to, and no terms forbid it."""
+        return self.show_rows and self.data_restriction is None
+
+    @staticmethod
+    def forgotten(file: Mapping[tuple[str, str], Any], command: Mapping[tuple[str, str], Any]) -> set[str]:
+        """Return the keys of a file's section `card` that are about other data than the command line names.
+
+        Both map (section, key) to a value.
+        """
+        places = [("data", "path"), ("data", "name")]
+        others = [place for place in places if command.get(place) is not None and command[place] != file.get(place)]
+        named = any(file.get(place) is not None for place in places)
+        same = command.get(_SAME_DATA, file.get(_SAME_DATA, False))
+        if not others or not named or same:
+            return set()
+        keys = {key for section, key in file if section == "card"} - _NOT_OF_THE_DATA
+        if lost := sorted(key for key in keys if ("card", key) not in command):
+            given = ", ".join(f"data.{key}={command[section, key]}" for section, key in others)
+            logger.warning(
+                "%s is other data than the settings file's: of its section card, %s no longer count. "
+                "If it is a copy of the same data, add --card.same_data=true.",
+                *(given, ", ".join(lost)),
+            )
+        return keys
 
     def check_metrics(self, known: Iterable[str], kind: str = "metric") -> None:
         """Refuse published results in a metric that the run does not measure."""

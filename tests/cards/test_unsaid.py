@@ -7,6 +7,7 @@ import pytest
 from hfseq.cards.render import load_facts, render_card
 from hfseq.cards.words import CardWords
 from hfseq.recipe.publish import check_published
+from hfseq.recipe.sections import CardSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -31,3 +32,23 @@ def test_publishing_asks_for_the_words_that_are_missing() -> None:
 
 def test_a_model_without_an_id_is_called_as_its_folder(tmp_path: Path) -> None:
     assert CardWords().facts(tmp_path / "my model")["model_id"] == "my-model"
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regression", "language", "masked", "words"])
+def test_a_card_needs_no_texts_of_our_own(kind: str) -> None:
+    facts = load_facts(GOLDEN / f"card_{kind}.json")
+    for name in {"widgets", "prompts", "samples", "neighbours", "analogies"} & vars(facts).keys():
+        setattr(facts, name, [])
+    card = render_card(facts)
+    assert "of our own" not in card
+    assert "widget:" not in card
+    assert "\n\n\n" not in card.partition("## Usage")[2]
+
+
+def test_words_about_the_file_s_data_do_not_count_for_other_data() -> None:
+    file = {("data", "name"): "org/old", ("card", "summary"): "Old.", ("card", "rivals"): "words"}
+    forgotten = CardSettings.forgotten
+    assert forgotten(file, {}) == set()
+    assert forgotten(file, {("data", "name"): "org/old"}) == set()
+    assert forgotten(file, {("data", "path"): "mine.csv"}) == {"summary"}
+    assert forgotten(file, {("data", "path"): "copy.csv", ("card", "same_data"): True}) == set()

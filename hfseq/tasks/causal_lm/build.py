@@ -28,7 +28,7 @@ from ...recipe.sections import SPECIAL_IDS
 from ...training.draws import OwnDraws
 from ...training.streams.trainer import StreamTrainer
 from ...training.streams.windows import TokenText
-from .card import TASK
+from .card import NEUTRAL, TASK
 from .facts import GenerationSpeed, LanguageModelFacts, Sample, Sampling
 from .settings import CausalLMSettings
 
@@ -131,6 +131,12 @@ def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarr
     )
 
 
+def _beginning(settings: CausalLMSettings) -> str:
+    """Return what to go on from where the speed is measured: nothing, where nobody asked and a mark begins texts."""
+    has_mark = settings.tokenizer.start or settings.tokenizer.end
+    return next(iter(settings.card.ask), "" if has_mark else NEUTRAL)
+
+
 def _first_tokens(documents: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
     for document in documents:
         yield document[:count]
@@ -154,7 +160,7 @@ def card_facts(
     pipe = pipeline(TASK, model=str(trainer.args.output_dir), device="cpu", trust_remote_code=False)
     return LanguageModelFacts(
         **language_facts(settings, trainer, dataset, texts, pipe, metrics),
-        speed=measure_generation(pipe, card.ask[0], read_as_trained(texts[split], settings.carry)),
+        speed=measure_generation(pipe, _beginning(settings), read_as_trained(texts[split], settings.carry)),
         sampling=Sampling(
             max_new_tokens=drawing.max_new_tokens, temperature=float(drawing.temperature), top_k=drawing.top_k
         ),

@@ -7,6 +7,7 @@ from ...cards.table import CARD, MEGABYTES, MINUTES, PARAMETERS, RESULT, SCORE, 
 from .facts import LanguageModelFacts
 
 TASK: Final = "text-generation"  # of the pipeline, and on the Hub
+NEUTRAL: Final = "The"  # the text of the snippet where nobody gave one
 
 LANGUAGE_TABLE = ResultsTable(
     "language models",
@@ -32,7 +33,7 @@ def language_view(facts: LanguageModelFacts) -> dict[str, Any]:
         "reading": _reading(facts.architecture.context),
         "sampling": f"drawn {drawn}",
         "seed": samples[0].seed if samples else facts.runs[0].seed,
-        "prompt": samples[0].prompt if samples else facts.prompts[0],
+        "prompt": samples[0].prompt if samples else next(iter(facts.prompts), NEUTRAL),
         "answer": _lines("# ", samples[0].text) if samples else [],
         "samples": [{"seed": each.seed, "lines": _lines("    ", each.text)} for each in samples],
         "limits": language_limits(

@@ -42,14 +42,14 @@ class LanguageModelFacts(LanguageFacts):
     sampling: Sampling
     prompts: list[str] = field(metadata=FREE)  # of our own; the Hub offers them
     samples: list[Sample] = field(metadata=FREE | MEASURED)
-    """None where the terms of the data forbid to show what repeats them."""
+    """None where nothing was asked, or where the terms of the data forbid to show what repeats them."""
 
     def validate_samples(self) -> None:
-        """Check that there is something to show, or that the terms of the data forbid to."""
-        if not any(self.prompts):
+        """Check that what was asked is shown, or that the terms of the data forbid to."""
+        if self.prompts and not any(self.prompts):
             raise ValueError("prompts must hold at least one text that the model goes on from, beside an empty one.")
         if self.data.restriction and self.samples:
             terms = f"the data are restricted ({self.data.restriction})"
             raise ValueError(f"{terms}, and samples repeat them: leave samples empty.")
-        if not self.data.restriction and not self.samples:
-            raise ValueError("samples must hold at least one; see written_samples.")
+        if self.prompts and not self.data.restriction and not self.samples:
+            raise ValueError("samples must hold at least one of the prompts; see written_samples.")

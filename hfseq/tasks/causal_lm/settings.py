@@ -16,10 +16,11 @@ class CausalCardSettings(CardSettings):
     """What the model card says and no run can measure."""
 
     ask: list[str] = field(
+        default_factory=list,
         metadata={
             "help": "beginnings of our own that the finished model goes on from",
             "was": "generation.prompts fill_mask.prompts",  # the latter of settings that are for the masked recipe now
-        }
+        },
     )
 
 

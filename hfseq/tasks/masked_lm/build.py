@@ -16,7 +16,7 @@ from ...training.streams.masked_scores import MaskedScores, score_guess, score_m
 from ...training.streams.masking import Masking
 from ...training.streams.trainer import StreamTrainer
 from ...training.streams.windows import TokenText
-from .card import TASK
+from .card import NEUTRAL, TASK
 from .facts import MASKED_METRICS, MaskedModelFacts
 from .settings import MaskedLMSettings
 
@@ -57,7 +57,7 @@ def card_facts(
     return MaskedModelFacts(
         **language_facts(settings, trainer, dataset, texts, pipe, metrics),
         hidden_share=masking.probability,
-        speed=measure_speed(pipe, list(islice(cycle(asked), 256))),
+        speed=measure_speed(pipe, list(islice(cycle(asked or [NEUTRAL]), 256))),
         widgets=widget_entries(pipe, asked, "token_str"),
         comparisons=[
             *guess_baseline(texts["train"], texts[split], masking, window=settings.window),

@@ -17,9 +17,11 @@ from ...cards.table import (
     result_text,
     rival_text,
 )
+from ...tokenization.kinds import MASK
 from .facts import MaskedModelFacts
 
 TASK: Final = "fill-mask"  # of the pipeline, and on the Hub
+NEUTRAL: Final = f"This is a {MASK}."  # the text of the snippet where nobody gave one
 
 
 def _beside_guess(title: str, metric: str) -> tuple[Column, Column]:
@@ -43,9 +45,10 @@ MASKED_TABLE = ResultsTable(
 def masked_view(facts: MaskedModelFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     return {
-        **trained_view(facts, TASK, "masked-language-model", widget=[asdict(widget) for widget in facts.widgets]),
+        **trained_view(facts, TASK, "masked-language-model", widget=[asdict(widget) for widget in facts.widgets] or None),
         "share": f"{100 * facts.hidden_share:g} %",
-        "answer": [each.label for each in facts.widgets[0].output],
+        "asked": facts.widgets[0].text if facts.widgets else NEUTRAL,
+        "answer": [each.label for each in facts.widgets[0].output] if facts.widgets else None,
         "answers": [(widget.text, ", ".join(map(_shown, widget.output))) for widget in facts.widgets],
         "limits": language_limits(
             facts,

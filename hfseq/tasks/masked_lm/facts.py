@@ -32,6 +32,6 @@ class MaskedModelFacts(LanguageFacts):
         return score._replace(title=f"{score.title} on hidden tokens")
 
     def validate_widgets(self) -> None:
-        """Check that there is something to show."""
-        if not self.widgets or not all(widget.output for widget in self.widgets):
-            raise ValueError("widgets must hold at least one text with what is filled in; see widget_entries.")
+        """Check that each text of our own has an answer."""
+        if not all(widget.output for widget in self.widgets):
+            raise ValueError("widgets must hold texts with what is filled in; see widget_entries.")

@@ -15,10 +15,11 @@ class MaskedCardSettings(CardSettings):
     """What the model card says and no run can measure."""
 
     ask: list[str] = field(
+        default_factory=list,
         metadata={
             "help": f"texts of our own with one {MASK} each, which the finished model fills in",
             "was": "fill_mask.prompts",
-        }
+        },
     )
 
     def __post_init__(self) -> None:

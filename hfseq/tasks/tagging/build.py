@@ -108,7 +108,7 @@ def card_facts(
             splits=words,
         ),
         kinds=_kinds(task, expected, predicted),
-        examples=Examples() if card.data_restriction else _examples(task, rows["tokens"][:], expected, predicted),
+        examples=Examples() if not card.shows_rows else _examples(task, rows["tokens"][:], expected, predicted),
         widgets=[_answered(pipe, text) for text in card.ask],
         comparisons=[*simple_taggers(task, split), *card.published()],
     )

@@ -5,10 +5,11 @@ from typing import Any, Final
 from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, smallness
 from ...cards.table import ResultsTable, labelled_columns
-from .facts import KindScore, TaggerFacts
+from .facts import KindScore, TaggedText, TaggerFacts
 
 TAGGER_TABLE = ResultsTable("taggers", labelled_columns("Most frequent tag"))
 TASK: Final = "token-classification"  # of the pipeline, and on the Hub
+NEUTRAL: Final = "This is a sentence."  # the text of the snippet where nobody gave one
 _SHOWN_KINDS = 25
 _ROWS = "rows at equal distances among those with all tags right and those without"
 _CHOICE = {"entities": _ROWS, "tags": f"{_ROWS}; of the latter, the words with a wrong tag"}
@@ -23,9 +24,10 @@ _WORDS = {
 
 def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
     """Gather what the template shows."""
-    shown = next((widget for widget in facts.widgets if widget.answers), facts.widgets[0])
+    unasked = TaggedText(text=NEUTRAL, answers=[])
+    shown = next((widget for widget in facts.widgets if widget.answers), next(iter(facts.widgets), unasked))
     return {
-        **network_view(facts, TASK, widget=[{"text": widget.text} for widget in facts.widgets]),
+        **network_view(facts, TASK, widget=[{"text": widget.text} for widget in facts.widgets] or None),
         "aggregated": facts.tagging == "entities",
         "text": shown.text,
         "answers": [f"# {each.label}: {each.text} ({each.score:.2f})" for each in shown.answers],

@@ -62,9 +62,7 @@ class TaggerFacts(LabelledFacts):
         return TAGGING[self.tagging]
 
     def validate_names(self) -> None:
-        """Check that words and texts are of the same splits, and that there is something to show."""
+        """Check that words and texts are of the same splits."""
         if self.data.splits.keys() != self.words.splits.keys():
             words, texts = tuple(self.words.splits), tuple(self.data.splits)
             raise ValueError(f"the words are those of {words}, the texts those of {texts}.")
-        if not self.widgets:
-            raise ValueError("widgets must hold at least one text of our own, with the pipeline's answer.")

@@ -206,7 +206,7 @@ def card_facts(
         **shared,
         task=TASK,
         problem_type=task.problem_type,
-        examples=Examples() if card.data_restriction else _examples(task, rows, logits),
+        examples=Examples() if not card.shows_rows else _examples(task, rows, logits),
         widgets=widget_entries(pipe, card.ask),
         comparisons=[*beside, *card.published()],
         chosen_on_validation=bool(settings.training.get("load_best_model_at_end") or made.get("candidates")),

@@ -1,7 +1,7 @@
 """What the card of a text classifier says beside what every card says."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, number, smallness, title
@@ -10,6 +10,7 @@ from ...evaluation.scores import SCORES
 from .facts import CandidateFacts, CardFacts, CompressionFacts, Confusion, TuningFacts
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
+NEUTRAL: Final = "This is a sentence."  # the text of the snippet where nobody gave one
 
 
 # The titles of the two tables of examples, that of their score, and how the rows were chosen.
@@ -23,8 +24,9 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
     right, wrong, score, choice = _REGRESSION if facts.problem_type == "regression" else _CLASSIFIED
     learnt_from = f"{data.splits['train']:,} texts with a vocabulary of {data.vocabulary_size:,} tokens"
     return {
-        **network_view(facts, facts.task, metrics=_shown_metrics(facts), widget=widgets),
-        "answer": widgets[0]["output"][:1],
+        **network_view(facts, facts.task, metrics=_shown_metrics(facts), widget=widgets or None),
+        "asked": widgets[0]["text"] if widgets else NEUTRAL,
+        "answer": widgets[0]["output"][:1] if widgets else None,
         "examples": example_tables(facts.examples, right, wrong, _example),
         "score_name": score,
         "confusions": [_confusion(row) for row in facts.confusions],

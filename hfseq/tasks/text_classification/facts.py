@@ -93,8 +93,8 @@ class CardFacts(LabelledFacts):
         return SCORES["accuracy"]._replace(title=f"Accuracy where {groups} count as one")
 
     def validate_names(self) -> None:
-        """Check that the problem is known and that there is something to show."""
+        """Check that the problem is known and that each text of our own has an answer."""
         if self.problem_type not in PROBLEMS:
             raise ValueError(f"problem_type {self.problem_type!r} is unknown; choose one of {tuple(PROBLEMS)}.")
-        if not self.widgets or not all(widget.output for widget in self.widgets):
-            raise ValueError("widgets must hold at least one text with the pipeline's output; see widget_entries.")
+        if not all(widget.output for widget in self.widgets):
+            raise ValueError("widgets must hold texts with the pipeline's output; see widget_entries.")

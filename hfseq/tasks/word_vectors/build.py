@@ -27,7 +27,7 @@ def read_corpus(source: Path | Dataset | IterableDataset, settings: WordVectorsS
     limits = {"min_count": options.min_count, "max_words": options.max_words}
     corpus = WordCorpus.read(source, phrases=phrases, **limits, **reading)
     asked = settings.card.ask
-    if not settings.model.get("ngram_buckets") and set(asked).isdisjoint(corpus.words):
+    if asked and not settings.model.get("ngram_buckets") and set(asked).isdisjoint(corpus.words):
         raise ValueError(
             f"card.ask={asked} are not among the {len(corpus.words)} words of the corpus, such as "
             f"{', '.join(corpus.words[:10])}: name words that are, lower corpus.min_count, or see corpus.lowercase."

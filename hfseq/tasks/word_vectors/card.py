@@ -47,7 +47,8 @@ WORD_VECTORS_TABLE = ResultsTable(
 def word_vectors_view(facts: WordVectorFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     results = [_result(facts, metric) for metric in facts.metric_names]
-    question = {"positive": [facts.neighbours[0].word]}
+    first = next(iter(facts.neighbours), None)
+    question = None if first is None else {"positive": [first.word]}
     if facts.analogies:
         question = {"positive": facts.analogies[0].positive, "negative": facts.analogies[0].negative}
     return {
@@ -55,7 +56,8 @@ def word_vectors_view(facts: WordVectorFacts) -> dict[str, Any]:
         "task": TASK,
         "split": _SPLITS[facts.corpus.split],
         "tests": [_test(facts, metric, asked) for metric, asked in facts.evaluations.items()],
-        "answer": [(each.word, each.cosine) for each in facts.neighbours[0].nearest[:1]],
+        "word": None if first is None else first.word,
+        "answer": None if first is None else [(each.word, each.cosine) for each in first.nearest[:1]],
         "question": question,
         "neighbours": [(each.word, _listed(each.nearest)) for each in facts.neighbours],
         "analogies": [(_sum(each), _listed(each.nearest)) for each in facts.analogies],

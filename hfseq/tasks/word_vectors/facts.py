@@ -148,10 +148,10 @@ class WordVectorFacts(Facts):
         return word_score(metric)
 
     def validate_neighbours(self) -> None:
-        """Check that there is an example to load the model with."""
+        """Check that each word or sum of our own has an answer."""
         answers = [each.nearest for each in self.neighbours] + [each.nearest for each in self.analogies]
-        if not self.neighbours or not all(answers):
-            raise ValueError("neighbours must hold at least one word with its nearest ones; see nearest_words.")
+        if not all(answers):
+            raise ValueError("neighbours and analogies must hold the nearest words of each; see nearest_words.")
 
     def validate_runs(self) -> None:
         """Check that the runs can be averaged, and that each score says what was asked."""

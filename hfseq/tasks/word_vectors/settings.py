@@ -76,7 +76,9 @@ class SaveSettings:
 class WordCardSettings(CardSettings):
     """What the model card says and no run can measure."""
 
-    ask: list[str] = field(metadata={"help": "words whose nearest ones the card shows", "was": "neighbours"})
+    ask: list[str] = field(
+        default_factory=list, metadata={"help": "words whose nearest ones the card shows", "was": "neighbours"}
+    )
     analogies: list[str] = field(
         default_factory=list, metadata={"help": "sums whose nearest words the card shows: king - man + woman"}
     )

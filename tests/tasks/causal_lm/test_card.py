@@ -203,7 +203,6 @@ def run(seed, others=None, **metrics):
         (change_keys(data__splits__train=None), "must count the training texts as 'train'"),
         (change_keys(data__documents="pages"), "documents"),
         (change_keys(training__carry="always"), "carry"),
-        (change_keys(prompts=[]), "prompts must hold at least one text"),
         (change_keys(prompts=[""]), "prompts must hold at least one text"),
         (change_keys(samples=[]), "samples must hold at least one"),
         (change_keys(data__restriction="research only"), "samples repeat them: leave samples empty"),

@@ -205,7 +205,7 @@ def test_the_finished_run_is_pushed(hub, api, repo_id, monkeypatch, tmp_path, ca
         ("--tokenizer.kind=word", 'takes one of "char"'),
         ("--tokenizer.start=false", "training.carry='document' starts each document without a state"),
         ("--training.carry=stream", "needs no guessing, which makes scores look better"),
-        ("--card.ask=[]", "card.ask is empty"),
+        ("--card.ask=['']", "card.ask holds empty texts alone"),
         ("--generation.temperature=0.0", "temperature=0.0"),
         ("--evaluation.ngram_order=-1", "evaluation.ngram_order=-1"),
         ("--evaluation.ngram_order=11", "evaluation.ngram_order=11 must be from 1 to 10"),

@@ -99,7 +99,6 @@ def test_answers_stand_in_a_table_that_they_cannot_break(card):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (change_keys(widgets=[]), "widgets must hold at least one text with what is filled in"),
         (change_keys(hidden_share=None), r"facts lacks the keys \['hidden_share'\]"),
         (change_keys(runs=[{"seed": 0, "metrics": {"bits_per_character": 2}, "minutes": 1}]), "unknown metrics"),
         (change_keys(runs=[]), "one result per seed"),

@@ -74,7 +74,7 @@ def test_the_guess_of_the_commonest_word_is_measured_on_the_same_hidden_tokens(m
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--card.ask=[]", "card.ask is empty"),
+        ("--card.ask=['']", "card.ask holds empty texts alone"),
         ("--card.ask=[set an alarm]", "'set an alarm': each text needs <mask> once"),
         ("--card.ask=['a <mask> <mask>']", "each text needs <mask> once"),
         ("--generation.max_new_tokens=7", "unknown section 'generation'"),

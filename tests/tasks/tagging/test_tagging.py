@@ -130,7 +130,7 @@ def test_only_training_texts_have_a_tag_at_each_token(settings):
         ("--tokenizer.max_length=1", "max_length=1 must be at least 2"),
         ("--model.pooling=max", "unknown key 'pooling'"),
         ("--model.type=hmm", "unknown model type 'hmm'"),
-        ("--card.ask=[]", "card.ask is empty"),
+        ("--card.ask=['']", "card.ask holds empty texts alone"),
         ("--card.comparisons=[{name: a, metric: f1, value: 1.0, source: b}]", "unknown metric 'f1'"),
         ("--data.label_column=tokens", "text_column and label_column are both 'tokens'"),
     ],
@@ -288,7 +288,6 @@ def test_the_snippet_of_the_card_prints_what_it_says(finished, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"widgets": []}, "widgets must hold at least one text"),
         ({"runs": [SeedRun(seed=0, metrics={"mse": 1.0}, minutes=1.0)]}, r"unknown metrics \['mse'\]"),
         ({"runs": [SeedRun(seed=0, metrics={}, minutes=1.0)]}, "runs have no metrics"),
         ({"comparisons": [Comparison(name="a", metric="f1_micro", value=1.0, source="b")]}, "which the runs lack"),

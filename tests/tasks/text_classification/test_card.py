@@ -161,7 +161,7 @@ COMPARISON = {"name": "Theirs", "metric": "accuracy", "value": 0.9, "source": "a
         ({"data_license": "None"}, r"card\.data_license has no value: 'None'"),
         ({"summary": ""}, r"card\.summary has no value"),
         ({"license": "other"}, "needs a license_name and a license_link"),
-        ({"ask": []}, "card.ask is empty"),
+        ({"ask": [""]}, "card.ask holds empty texts alone"),
     ],
 )
 def test_what_the_card_would_refuse_is_refused_before_the_training(settings, changes, message):

@@ -80,7 +80,7 @@ def test_an_interrupted_run_keeps_its_vectors_and_can_be_resumed(tmp_path, monke
         ("--corpus.phrases=3", "takes one of 0, 1, 2"),
         ("--data.name=null", "give data.name .* or data.path"),
         ("--data.streaming=true", "data.streaming=true is for datasets of the Hub, but 'embedded' is read"),
-        ("--card.ask=[]", "card.ask is empty"),
+        ("--card.ask=['']", "card.ask holds empty texts alone"),
         ("--card.analogies=[king man + woman]", "holds 'king man . woman', but takes words with"),
         ("--card.comparisons=[{name: a, metric: men, value: 0.7, source: b}]", "unknown metric of this evaluation"),
         ("--evaluation.analogies=nowhere.txt", "evaluation.analogies='nowhere.txt' is no file"),
