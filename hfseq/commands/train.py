@@ -88,18 +88,6 @@ def _usual_words(task: Task, options: argparse.Namespace, sections: dict[str, An
         yield from ("--training.mlm_probability=0.15", "--training.carry=none")
     if task.command == "language-modeling":
         yield "--training.carry=" + ("none" if options.model == "transformer" else "document")
-    yield from _neutral_words(task, options.data)
-
-
-def _neutral_words(task: Task, data: str) -> Iterator[str]:
-    """Fill the words of the card that are required; to be deleted when none are."""
-    asked = {"masked-language-modeling": "a <mask>", "word-vectors": "the"}.get(task.command, "this is a text")
-    yield f"--card.model_id=local/{_stem(data)}"
-    yield "--card.summary=A model trained with hfseq."
-    yield f"--card.data_name={_quoted(_stem(data))}"
-    yield "--card.data_license=unknown"
-    yield "--card.data_domain=texts"
-    yield f'--card.ask=["{asked}"]'
 
 
 def _stem(data: str) -> str:

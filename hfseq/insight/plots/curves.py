@@ -12,9 +12,9 @@ LOSSES = {"loss": "training loss", "eval_loss": "validation loss"}
 def curves(
     history: Sequence[Mapping[str, Any]], *keys: str, over: str = "step"
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Return for each key that a log history holds at least once the updates (or epochs) and the values there."""
+    """Return for each key that a log history holds more than once the updates (or epochs) and the values there."""
     found = {key: [(entry[over], entry[key]) for entry in history if key in entry and over in entry] for key in keys}
-    return {key: ([x for x, _ in points], [y for _, y in points]) for key, points in found.items() if points}
+    return {key: ([x for x, _ in points], [y for _, y in points]) for key, points in found.items() if len(points) > 1}
 
 
 def plot_curves(
@@ -23,7 +23,7 @@ def plot_curves(
     kept: int | None = None,
     score: str | None = None,
 ) -> bool:
-    """Draw a log history of a trainer into files; return whether it holds anything to draw.
+    """Draw a log history of a trainer into files; return whether it holds a course to draw.
 
     Args:
         kept: The update of the model that was kept.
