@@ -219,7 +219,7 @@ def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = 
 def _counting(
     in_file: Sequence[_Entry], overrides: Sequence[_Entry], sections: Mapping[str, _Section]
 ) -> Iterator[_Entry]:
-    """Leave out of the file what a section's `forgotten(file, command line)` says; both are (section, key) -> value."""
+    """Leave out of the file what a section's `forgotten(file, command line)` says: (section, key) -> value each."""
     file, command = ({(entry.section, entry.key): entry.value for entry in given} for given in (in_file, overrides))
     asked = {name: getattr(section.classes.get(""), "forgotten", None) for name, section in sections.items()}
     left_out = {name: set(ask(file, command)) for name, ask in asked.items() if ask is not None}

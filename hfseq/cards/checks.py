@@ -16,7 +16,7 @@ from .facts import Facts
 
 _REQUIRED_KEYS = ("language", "license", "library_name", "pipeline_tag", "tags")
 NO_LANGUAGE = "in a language that was not stated"  # a card that says so has no such key
-_RESULT_KEYS = ("metrics", "model-index", "widget")
+_RESULT_KEYS = ("metrics", "model-index")
 # The Hub cannot show what such a model answers, and there may be no test set in the language of its corpus.
 _WITHOUT_RESULTS = "feature-extraction"
 _PLACEHOLDER = re.compile(

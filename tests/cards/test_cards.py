@@ -307,7 +307,6 @@ def test_a_whole_number_is_a_number(tmp_path):
         (change_keys(problem_type="tagging"), "'tagging'"),
         (change_keys(data__evaluated_split="dev"), "'dev'"),
         (change_keys(data__splits={"test": 3}), "'train'"),
-        (change_keys(widgets=[]), "widget_entries"),
         (change_keys(license="other"), "needs a license_name and a license_link"),
         (change_keys(license="other", license_name="mine", license_link="LICENSE"), "begins with https://"),
         (change_keys(license_name="mine"), "takes neither license_name"),

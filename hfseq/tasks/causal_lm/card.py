@@ -49,11 +49,11 @@ def _lines(start: str, text: str) -> list[str]:
     return [f"{start}{line}".rstrip() for line in text.splitlines()]
 
 
-def _widgets(facts: LanguageModelFacts) -> list[dict[str, Any]]:
+def _widgets(facts: LanguageModelFacts) -> list[dict[str, Any]] | None:
     """Show each prompt with what the first seed made of it; without, where nothing may be shown."""
     answers = {sample.prompt: {"output": {"text": sample.text}} for sample in reversed(facts.samples)}
     # The Hub has no button for an empty prompt.
-    return [{"text": prompt, **answers.get(prompt, {})} for prompt in facts.prompts if prompt]
+    return [{"text": prompt, **answers.get(prompt, {})} for prompt in facts.prompts if prompt] or None
 
 
 def _reading(context: int | None) -> str:

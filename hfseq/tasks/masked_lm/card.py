@@ -45,7 +45,9 @@ MASKED_TABLE = ResultsTable(
 def masked_view(facts: MaskedModelFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     return {
-        **trained_view(facts, TASK, "masked-language-model", widget=[asdict(widget) for widget in facts.widgets] or None),
+        **trained_view(
+            facts, TASK, "masked-language-model", widget=[asdict(widget) for widget in facts.widgets] or None
+        ),
         "share": f"{100 * facts.hidden_share:g} %",
         "asked": facts.widgets[0].text if facts.widgets else NEUTRAL,
         "answer": [each.label for each in facts.widgets[0].output] if facts.widgets else None,
