@@ -162,8 +162,7 @@ def pull(
 def _refuse_behind(folder: Path) -> None:
     if not (folder / FACTS_NAME).is_file():
         return
-    from .cards.render import load_facts  # here, since cards draw in all tasks
-    from .cards.verdict import behind_line
+    from .cards.render import behind_line, load_facts  # here, since cards draw in all tasks
 
     line = behind_line(load_facts(folder / FACTS_NAME))
     if line is not None:

@@ -43,7 +43,8 @@ LIKE = {torch.rand_like, torch.randint_like, torch.randn_like}  # without a gene
 
 def make_model(name, task):
     family = FAMILIES[name]
-    size = {"num_states": 3} if name == "hmm" else {"hidden_size": 8}
+    sizes = {"hmm": {"num_states": 3}, "mixture": {"network": {"hidden_size": 8}}}
+    size = sizes.get(name, {"hidden_size": 8})
     return family.heads[task](family.config(vocab_size=20, **size))
 
 
