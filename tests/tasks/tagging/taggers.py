@@ -54,6 +54,7 @@ def small_settings(folder, family="lstm"):
         data=TaggedSettings(name="embedded"),
         card=CardSettings(
             model_id="hfseq/names",
+            show_rows=True,
             summary="Finds names.",
             data_name="Names",
             data_license="cc0-1.0",

@@ -45,6 +45,7 @@ def small_settings(folder):
         data=LabelledTexts(name="embedded"),
         card=ClassifierCardSettings(
             model_id="hfseq/films",
+            show_rows=True,
             summary="Tells good films from bad ones.",
             data_name="Films",
             data_license="cc0-1.0",

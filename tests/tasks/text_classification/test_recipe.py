@@ -8,6 +8,7 @@ import sys
 import pytest
 from transformers import pipeline
 
+from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card
 from tests.launches import HANGS, ROOT, header_lines
 from tests.tasks.base import QUIET, RECIPES, facts, losses
@@ -49,7 +50,7 @@ def test_real_data_exported_as_files_are_trained_on(data_folder, monkeypatch, tm
     config = json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))
     assert len(config["id2label"]) == 7
     assert "PlayMusic" in config["label2id"]
-    check_card((tmp_path / "run/README.md").read_text(encoding="utf-8"))
+    check_card((tmp_path / "run/README.md").read_text(encoding="utf-8"), pictures_in(tmp_path / "run"))
 
 
 def test_a_bag_is_made_small_without_learning_again(monkeypatch, tmp_path, capsys):

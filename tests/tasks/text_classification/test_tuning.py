@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, load_facts, render_card
 from hfseq.tasks.text_classification import tuning
 from hfseq.tasks.text_classification.build import load
@@ -38,8 +39,9 @@ def tuned_run(tmp_path_factory):
 def test_the_card_says_what_was_tried_and_what_won(tuned_run):
     facts, record = load_facts(tuned_run / "facts.json"), Tuned.load(tuned_run / "autotune.json")
     card = (tuned_run / "README.md").read_text(encoding="utf-8")
-    check_card(card)
-    assert card == render_card(facts)
+    pictures = pictures_in(tuned_run)
+    check_card(card, pictures)
+    assert card == render_card(facts, pictures)
     assert (facts.tuning.tried, facts.tuning.seed, facts.tuning.metric) == (2, 0, "accuracy")
     assert (facts.tuning.score, facts.tuning.given_score) == (record.winner.score, record.trials[0].score)
     assert facts.tuning.settings == record.winner.options

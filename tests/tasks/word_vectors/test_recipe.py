@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoModel, pipeline
 
+from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
 from tests import launches
 from tests.launches import HANGS, ROOT, header_lines
@@ -154,4 +155,4 @@ def test_a_slice_of_text8_and_the_published_test_sets(data_folder, monkeypatch, 
     assert {"analogy_accuracy", "wordsim353", "simlex999", "men", "rare_words"} < set(made.evaluations)
     assert made.runs[0].metrics["wordsim353"] > 0.1
     assert json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))["hidden_size"] == 16
-    check_card((tmp_path / "run/README.md").read_text(encoding="utf-8"))
+    check_card((tmp_path / "run/README.md").read_text(encoding="utf-8"), pictures_in(tmp_path / "run"))
