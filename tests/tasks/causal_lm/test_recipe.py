@@ -140,6 +140,7 @@ def test_lines_of_words_that_are_cut_already(monkeypatch, tmp_path):
         tmp_path / "run",
         f"--data.path={{{given}}}",
         "--data.max_characters=null",
+        "--card.same_data=true",
         config="lstm_ptb_small",
     )
     sizes = made.data.splits["test"]
