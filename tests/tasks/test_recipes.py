@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 import hfseq
+from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
 from hfseq.cards.verdict import verdict_lines
 from hfseq.registry import FAMILIES
@@ -41,8 +42,9 @@ def test_a_recipe_leaves_a_model_with_card_facts_and_settings(recipe, plain):
     assert files >= {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert files >= {"README.md", "facts.json", "settings.yaml"}
     made, card = facts(folder), (folder / "README.md").read_text(encoding="utf-8")
-    check_card(card)
-    assert card == render_card(made)
+    pictures = pictures_in(folder)
+    check_card(card, pictures)
+    assert card == render_card(made, pictures)
     used = recipe.settings(*recipe.small, f"--training.output_dir={folder}")
     assert read_settings(recipe.task.settings, ["--config", str(folder / "settings.yaml")]) == used
     # Without the folders of this machine:

@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from hfseq import FAMILIES, load_embedded
+from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card
 from hfseq.tasks.text_classification.facts import CardFacts
 from hfseq.tokenization import prompt_tokenizer, train_tokenizer
@@ -388,7 +389,7 @@ def test_the_recipe_fine_tunes_a_language_model_and_its_card_says_so(tmp_path):
     facts = CardFacts.load(folder / "facts.json")
     assert facts.data.splits == {"train": 60, "validation": 200, "test": 200}
     assert facts.pretrained == "the body of the language model lm"
-    check_card((folder / "README.md").read_text(encoding="utf-8"))
+    check_card((folder / "README.md").read_text(encoding="utf-8"), pictures_in(folder))
     tuned = AutoModelForSequenceClassification.from_pretrained(folder)
     first = AutoModelForSequenceClassification.from_pretrained(folder / "checkpoint-3")
     assert same_weights(first.model, language_model.model)  # the head alone in the first epoch

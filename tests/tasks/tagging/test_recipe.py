@@ -6,6 +6,7 @@ import sys
 import pytest
 from transformers import pipeline
 
+from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card
 from tests.data.test_tagged_data import CONLLU
 from tests.launches import HANGS
@@ -77,4 +78,4 @@ def test_real_data_exported_as_files_are_trained_on(data_folder, monkeypatch, tm
     local = f"--data.path={tmp_path / 'snips'}"
     made = RECIPE.run(monkeypatch, tmp_path / "run", local, config="lstm_snips_slots", small=(*QUIET, *sizes))
     assert made.labels == 72
-    check_card((tmp_path / "run/README.md").read_text(encoding="utf-8"))
+    check_card((tmp_path / "run/README.md").read_text(encoding="utf-8"), pictures_in(tmp_path / "run"))
