@@ -60,7 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             told = " ".join(str(error).split()) or type(error).__name__
             print(f"hfseq {options.command}: {told} (--debug shows where)", file=sys.stderr)
-        return REFUSED if type(error).__name__ == "BehindError" else FAILED
+        from .hub import BehindError
+
+        return REFUSED if isinstance(error, BehindError) else FAILED
 
 
 def _run(options: argparse.Namespace) -> int | None:

@@ -1,7 +1,6 @@
 """`hfseq push`: a trained folder to the Hub."""
 
 import argparse
-import inspect
 from pathlib import Path
 
 
@@ -11,7 +10,6 @@ def run(options: argparse.Namespace) -> None:
 
     if not Path(options.folder).is_dir():
         raise FileNotFoundError(f"There is no folder {options.folder!r}: give that of a trained model.")
-    forced = {"force": options.force} if "force" in inspect.signature(push).parameters else {}
     private = True if options.private else None
-    result = push(options.folder, options.repo_id, private=private, with_code=options.with_code, **forced)
+    result = push(options.folder, options.repo_id, private=private, with_code=options.with_code, force=options.force)
     print(f"pushed to {result.url}")

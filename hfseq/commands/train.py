@@ -17,7 +17,12 @@ from ..tasks import TASKS, Task
 from .sources import config_names, is_local, recipes_folder
 
 _MINUTES = 5
-_USUAL = {"token-classification": "lstm", "language-modeling": "lstm", "masked-language-modeling": "transformer"}
+_USUAL = {
+    "text-classification": "auto",
+    "token-classification": "lstm",
+    "language-modeling": "lstm",
+    "masked-language-modeling": "transformer",
+}
 
 
 def run(options: argparse.Namespace) -> int | None:
@@ -54,7 +59,7 @@ def recipe_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
     elif options.data is None:
         raise ValueError("DATA is missing: give a file, a folder, a Hub id, `embedded`, or --config.")
     else:
-        yield from _usual_words(task, options, sections)
+        yield from _usual_words(task, options)
     if options.data is not None:
         yield f"--data.path={_quoted(options.data)}" if is_local(options.data) else f"--data.name={options.data}"
     if options.model is not None:
@@ -79,11 +84,9 @@ def _config(task: Task, given: str) -> Path:
     return names[name]
 
 
-def _usual_words(task: Task, options: argparse.Namespace, sections: dict[str, Any]) -> Iterator[str]:
-    if options.model is None and task.command != "word-vectors":
-        has_auto = "budget" in sections
-        usual = _USUAL.get(task.command, "auto" if has_auto else "gru")
-        yield f"--model.type={usual}"
+def _usual_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
+    if options.model is None and task.command in _USUAL:
+        yield f"--model.type={_USUAL[task.command]}"
     if task.command == "masked-language-modeling":
         yield from ("--training.mlm_probability=0.15", "--training.carry=none")
     if task.command == "language-modeling":

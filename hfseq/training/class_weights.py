@@ -1,7 +1,7 @@
 """Classes that count the same, however few texts they have: weights in the loss of a text classifier."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -11,17 +11,22 @@ from torch.nn import functional as F
 from ..models.base import IGNORED
 from ..models.heads.classification import check_classes, problem_type_of
 
-_RARE = 0.1
+RARE: Final = 0.1  # of the texts that a class would have if all had as many
 
 
-def needs_balance(counts: Sequence[int]) -> bool:
-    """Tell whether the smallest class has less than a tenth of the texts that it would have if all had as many.
+def smallest_share(counts: Sequence[int]) -> float:
+    """Return the texts of the smallest class, where 1 is as many as it would have if all had the same.
 
     Args:
         counts: The training texts of each class; classes without any do not count.
     """
     present = [count for count in counts if count > 0]
-    return len(present) > 1 and min(present) < _RARE * sum(present) / len(present)
+    return min(present) * len(present) / sum(present) if present else 1.0
+
+
+def needs_balance(counts: Sequence[int]) -> bool:
+    """Tell whether the smallest class has less than a tenth of the texts that it would have if all had as many."""
+    return smallest_share(counts) < RARE
 
 
 def balanced_weights(labels: np.ndarray, num_labels: int) -> np.ndarray:

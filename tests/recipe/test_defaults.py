@@ -69,3 +69,9 @@ def test_long_texts_are_cut_within_limits():
 def test_a_budget_without_time_is_refused(minutes):
     with pytest.raises(ValueError, match=f"minutes={minutes} must be more than 0"):
         BudgetSettings(minutes=minutes)
+
+
+def test_steps_of_a_bag_and_many_labels_get_no_weights():
+    rows = count_rows(["a"] * 100, np.array([0] * 99 + [1]), 2)
+    for said, expected in (({}, "balanced"), ({"learning_rate": 0.1}, None)):
+        assert training_defaults("bag", rows, "accuracy", said, None).get("class_weights") == expected

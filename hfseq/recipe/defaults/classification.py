@@ -13,6 +13,7 @@ from ...settings import known_fields
 from ...training.arguments import SequenceTrainingArguments
 from ...training.words.bag_trainer import BagTrainingArguments
 from .rows import RowCounts
+from .stopping import kept_on_validation
 
 _FEWEST_UPDATES, _MOST_UPDATES = 1_500, 20_000
 _PASSES = 4  # over many rows; the fewest updates are more over few
@@ -68,7 +69,7 @@ def training_defaults(
     """Return the arguments that `said` does not say; `metric` is the score that people quote first."""
     options = _bag_training(rows, said) if family == "bag" else _network_training(rows, metric, said)
     cls = BagTrainingArguments if family == "bag" else SequenceTrainingArguments
-    if rows.has_rare_classes:
+    if rows.has_rare_classes and options.get("solver") != "steps":  # steps of a bag know no weights
         options["class_weights"] = "balanced"
     if minutes is not None:
         options["max_minutes"] = minutes
@@ -101,8 +102,7 @@ def _network_training(rows: RowCounts, metric: str, said: dict[str, Any]) -> dic
     if not said.keys() & set(_STOPPING):
         every = max(int(said.get("max_steps", updates)) // _EVALUATIONS, 1)
         options |= {
-            **{"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": every, "save_steps": every},
-            **{"save_total_limit": 1, "load_best_model_at_end": True, "metric_for_best_model": metric},
-            "early_stopping_patience": _PATIENCE,
+            **{"eval_steps": every, "save_steps": every},
+            **kept_on_validation(metric, "steps", patience=_PATIENCE),
         }
     return options

@@ -7,6 +7,8 @@ best model on validation is kept.
 
 from typing import Any, Final
 
+from .stopping import kept_on_validation
+
 MIXED_ORDER: Final = 5  # of the n-grams that a model is mixed with
 
 _MOST_EPOCHS = 40
@@ -29,14 +31,9 @@ def language_training(minutes: float, carry: str) -> dict[str, Any]:
         "lr_scheduler_type": "cosine",
         "warmup_steps": 0.02,
         "max_grad_norm": 1.0,
-        "eval_strategy": "steps",
         "eval_steps": _UPDATES_BETWEEN,
-        "save_strategy": "steps",
         "save_steps": _UPDATES_BETWEEN,
-        "save_total_limit": 1,
-        "load_best_model_at_end": True,
-        "metric_for_best_model": "loss",
-        "early_stopping_patience": _PATIENCE,
+        **kept_on_validation("loss", "steps", patience=_PATIENCE),
         "logging_steps": 50,
     }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_RARE = 0.1  # of the share that a class would have if all were equally frequent
+from ...training.class_weights import RARE, smallest_share
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class RowCounts:
     @property
     def has_rare_classes(self) -> bool:
         """Whether the smallest class has less than a tenth of its share."""
-        return self.smallest_share < _RARE
+        return self.smallest_share < RARE
 
 
 def count_rows(texts: Sequence[str], labels: np.ndarray | None = None, num_labels: int = 0) -> RowCounts:
@@ -37,4 +37,4 @@ def count_rows(texts: Sequence[str], labels: np.ndarray | None = None, num_label
     if labels is None:
         return RowCounts(len(texts), median, long, num_labels)
     counts = labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=num_labels)
-    return RowCounts(len(texts), median, long, num_labels, float(counts.min() / max(counts.mean(), 1e-9)))
+    return RowCounts(len(texts), median, long, num_labels, smallest_share(counts.tolist()))

@@ -6,6 +6,8 @@ training, and the best model on validation is kept.
 
 from typing import Any
 
+from .stopping import kept_on_validation
+
 _MOST_EPOCHS = 40
 _PATIENCE = 8  # epochs
 _FEW = 5_000  # texts
@@ -23,12 +25,7 @@ def tagging_training(minutes: float, *, is_transformer: bool) -> dict[str, Any]:
         "warmup_steps": 0.02,
         "max_grad_norm": 1.0,
         "per_device_eval_batch_size": 256,
-        "eval_strategy": "epoch",
-        "save_strategy": "epoch",
-        "save_total_limit": 1,
-        "load_best_model_at_end": True,
-        "metric_for_best_model": "accuracy",
-        "early_stopping_patience": _PATIENCE,
+        **kept_on_validation("accuracy", "epoch", patience=_PATIENCE),
         "logging_steps": 50,
     }
 

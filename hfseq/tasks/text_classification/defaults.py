@@ -52,7 +52,8 @@ def save_resolved(settings: TextClassificationSettings, trainer: SequenceTrainer
 
 def _counts(task: TextTask) -> RowCounts:
     rows = task.dataset["train"].with_format("numpy")[:]
-    labels = None if task.problem_type == "regression" else np.asarray(rows["labels"])
+    has_classes = task.problem_type == "single_label_classification"  # others have no weights of classes
+    labels = np.asarray(rows["labels"]) if has_classes else None
     return count_rows(rows["text"].tolist(), labels, len(task.label_names))
 
 
