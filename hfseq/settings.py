@@ -20,7 +20,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from textwrap import shorten
@@ -31,98 +30,15 @@ import yaml
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassFieldValidationError
 
+from .plain_yaml import NULL, PlainLoader, pairs, read_yaml, write_yaml, yaml_errors
+
 SettingsT = TypeVar("SettingsT")
 
 _OVERRIDE = re.compile(r"--(?P<section>[^.=]+)\.(?P<key>[^=]+)=(?P<value>.*)", re.DOTALL)
 _OPEN = "open_section"
-_YAML = "tag:yaml.org,2002:"
-_NULL, _INT, _FLOAT = _YAML + "null", _YAML + "int", _YAML + "float"
-_DEEPEST = 20  # lists and mappings inside each other; PyYAML calls itself for each, and Python's stack has an end
-_LONGEST_NUMBER = 1000  # characters
 _LARGEST_FILE = 1 << 20  # bytes
 _LISTED, _NEAREST = 10, 5  # names that a message lists at most; of more, those that are nearest
 _QUOTED = 200  # characters of a value that a message repeats
-
-_FILE_CURE = "Put a text in quotes if it has `?`, `: `, ` #`, `[`, or begins with `*`, `&`, `!`."
-
-# The scalars of YAML 1.2. YAML 1.1, which PyYAML follows, reads `1e-3` as text, `no` and `off` as false, `1:30` as 90.
-_SCALARS = (
-    (_NULL, re.compile(r"(?:~|null|)$"), ["~", "n", ""]),
-    (_YAML + "bool", re.compile(r"(?:true|false)$"), list("tf")),
-    (_INT, re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")),
-    (
-        _FLOAT,
-        re.compile(
-            r"(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-            r"|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+|[-+]?\.inf|\.nan)$"
-        ),
-        list("-+.0123456789"),
-    ),
-)
-_PATTERNS = {tag: pattern for tag, pattern, _ in _SCALARS}
-_TAGS = {*_PATTERNS, *(_YAML + name for name in ("str", "seq", "map"))}
-
-
-class _Refusal(yaml.MarkedYAMLError):
-    """What is not read although it may be YAML; the problem names the cure."""
-
-    def __init__(self, problem: str, place: yaml.Node | yaml.Event) -> None:
-        mark: Any = place.start_mark
-        super().__init__(problem=problem, problem_mark=mark)
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads plain values: scalars of YAML 1.2, lists and mappings; every key once, where PyYAML keeps the last.
-
-    Refused is what runs code, or makes much of little text: anchors and aliases, deep nesting, tags of other types.
-    """
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()
-        if event.anchor is not None:
-            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
-            raise _Refusal(f"{sign}{event.anchor} refers to another place: write the value, or quote a text", event)
-        if self._depth == _DEEPEST:
-            raise _Refusal(f"lists and mappings are nested deeper than {_DEEPEST}: settings are flatter", event)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        if node is not None:
-            _check_tag(node)
-        return node
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        _pairs(node)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _check_tag(node: yaml.Node) -> None:
-    """Refuse types beyond numbers, texts, lists and mappings, and a value that is not of the type it is given."""
-    name = node.tag.replace(_YAML, "!!")
-    if node.tag not in _TAGS:
-        raise _Refusal(f"{name} is no type of settings: leave it out, or quote a text", node)
-    if not isinstance(node, yaml.ScalarNode) or node.tag not in _PATTERNS:
-        return
-    if len(node.value) > _LONGEST_NUMBER:
-        raise _Refusal(f"a number of {len(node.value)} characters is none of settings: quote a text", node)
-    allowed = (_INT, _FLOAT) if node.tag == _FLOAT else (node.tag,)
-    if not any(_PATTERNS[tag].match(node.value) for tag in allowed):
-        raise _Refusal(f"{node.value!r} is no {name}: leave {name} out, or mend the value", node)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every text that YAML 1.1 or 1.2 would read as something else."""
-
-
-for _tag, _pattern, _first in _SCALARS:
-    _Loader.add_implicit_resolver(_tag, _pattern, _first)
-    _Dumper.add_implicit_resolver(_tag, _pattern, _first)
 
 
 @dataclass(frozen=True)
@@ -241,18 +157,11 @@ def read_key(section: str, key: str, argv: Sequence[str] | None = None) -> Any:
     return values.get(key) if isinstance(values, dict) else None
 
 
-def read_yaml(text: str, where: str) -> Any:
-    """Read YAML of plain values, without references and types of its own; error messages say `where` it stands."""
-    with _yaml_errors(where):
-        return yaml.load(text, _Loader)
-
-
 def save_settings(settings: Any, path: str | Path) -> None:
     """Write the resolved sections as YAML that reads back to equal ones; flags, of one launch only, are left out."""
     sections, _ = _declared(type(settings))
     content = {name: value for name, value in dataclasses.asdict(settings).items() if name in sections}
-    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    Path(path).write_text(text, encoding="utf-8")
+    Path(path).write_text(write_yaml(content), encoding="utf-8")
 
 
 def _declared(settings_class: type) -> tuple[dict[str, _Section], dict[str, str | None]]:
@@ -289,19 +198,19 @@ def _file_entries(path: Path, sections: Mapping[str, _Section]) -> Iterator[_Ent
         raise FileNotFoundError(f"There is no settings file {str(path)!r}; --config takes the path of a YAML file.")
     if path.stat().st_size > _LARGEST_FILE:
         raise ValueError(f"{path} has {path.stat().st_size} bytes; a settings file has {_LARGEST_FILE} at most.")
-    with _yaml_errors(str(path)):
-        loader = _Loader(path.read_text(encoding="utf-8"))
+    with yaml_errors(str(path)):
+        loader = PlainLoader(path.read_text(encoding="utf-8"))
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             raise ValueError(f"{path} holds no sections; it needs some of: {', '.join(sections)}.")
-        for section, body in _pairs(root):
-            for key, _ in _pairs(body):
+        for section, body in pairs(root):
+            for key, _ in pairs(body):
                 _check_renamed(section.value, key.value, sections, f"{path}, line {key.start_mark.line + 1}")
             where = f"{path}, line {section.start_mark.line + 1}"
             check_known(section.value, sections, where, kind="section")
-            if not isinstance(body, yaml.MappingNode) and body.tag != _NULL:
+            if not isinstance(body, yaml.MappingNode) and body.tag != NULL:
                 raise ValueError(f"{where}: section {section.value!r} holds one value; it takes `key: value` lines.")
-            for key, value in _pairs(body):
+            for key, value in pairs(body):
                 where = f"{path}, line {key.start_mark.line + 1}"
                 yield _Entry(section.value, key.value, loader.construct_object(value, deep=True), where)
 
@@ -338,8 +247,8 @@ def _sentence_kind(section: _Section, key: str, text: str) -> Literal["list", "t
 
 def _override_value(argument: str, text: str) -> Any:
     """Read the value of an override, which has no comments: the rest of a text would be lost silently."""
-    with _yaml_errors(argument[:_QUOTED], _shell_cure(argument, text)):
-        loader = _Loader(text)
+    with yaml_errors(argument[:_QUOTED], _shell_cure(argument, text)):
+        loader = PlainLoader(text)
         node = loader.get_single_node()
         rest = text[0 if node is None else node.end_mark.index :].strip()
         if rest.startswith("#"):
@@ -355,33 +264,6 @@ def _shell_cure(argument: str, text: str) -> str:
     items = [item.strip() for item in text.strip("[]").split(",")]
     quoted = json.dumps(items if is_list else text, ensure_ascii=False)
     return f"If it is meant as text, put it in quotes: {shlex.quote(option + quoted)}."
-
-
-def _pairs(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
-    """Return the key and value nodes of a mapping, each key once; none for an empty section."""
-    seen: dict[str, yaml.Node] = {}
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    for key, _ in pairs:
-        if not isinstance(key, yaml.ScalarNode):
-            raise _Refusal("a key is one word, not a list or a mapping: quote a text", key)
-        if key.value in seen:
-            first = seen[key.value].start_mark.line + 1
-            raise _Refusal(f"the key {key.value!r} is given twice, first in line {first}", key)
-        seen[key.value] = key
-    return pairs
-
-
-@contextmanager
-def _yaml_errors(where: str, cure: str = _FILE_CURE) -> Iterator[None]:
-    try:
-        yield
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = "" if mark is None else f", line {mark.line + 1}"
-        told = "" if isinstance(error, _Refusal) else f" {cure}"
-        raise ValueError(f"{where}{line}: not valid YAML: {error.problem}.{told}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{where}: not valid YAML in UTF-8: {error}.") from error
 
 
 def _section_value(section: _Section, all_entries: Iterable[_Entry], path: Path | None) -> Any:
