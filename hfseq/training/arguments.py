@@ -67,6 +67,10 @@ class SequenceTrainingArguments(TrainingArguments):
     class_weights: Literal["balanced"] | None = option(
         None, "Text classifiers: balanced lets each class count the same, however few texts it has; null: each text."
     )
+    wide_solver: Literal["steps", "regression"] = option(
+        "steps",
+        "How the wide part of a text classifier learns: in steps with the network, or as a regression beside it.",
+    )
     num_processes: int | None = option(None, "Processes that this run must have; another number is an error.")
     max_minutes: float | None = option(
         None, "Stop after so many minutes over all launches; the learning rate falls with them, or with the steps."
@@ -102,15 +106,19 @@ class SequenceTrainingArguments(TrainingArguments):
         self._check_processes()
 
     def _check_own(self) -> None:
-        # The fields of this class alone, which are all numbers but one.
+        # The fields of this class alone, which are all numbers but two.
         for name in SequenceTrainingArguments.__annotations__:
             value = getattr(self, name)
-            if name != "class_weights" and value is not None and value <= 0:
+            if name not in ("class_weights", "wide_solver") and value is not None and value <= 0:
                 raise ValueError(f"{name} must be positive, got {value!r}; leave it out to go without.")
         refuse(
             (
                 self.class_weights not in (None, "balanced"),
                 f"class_weights={self.class_weights!r} must be 'balanced', or null for none.",
+            ),
+            (
+                self.wide_solver not in ("steps", "regression"),
+                f"wide_solver={self.wide_solver!r} must be 'steps' or 'regression'.",
             ),
             (
                 self.class_weights is not None and self.label_smoothing_factor > 0,

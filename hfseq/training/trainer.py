@@ -5,6 +5,7 @@ do not depend on how they are dealt out, and checkpoints that are whole or not t
 """
 
 from collections.abc import Iterable
+from time import perf_counter
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -24,7 +25,7 @@ from .callbacks import ClipGradValue, TimeLimit, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
 from .class_weights import WeightedLoss
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
-from .wide import fit_wide
+from .wide import WideRegression, fit_wide
 
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 
@@ -59,8 +60,9 @@ class SequenceTrainer(WholeCheckpointTrainer):
             self.data_collator = PaddingCollator(collator.tokenizer)  # in the place of Trainer's own choice
         self.add_callback(TrainingClock())
         self.time_limit: TimeLimit | None = None
+        self._seconds_before = 0.0  # the regression beside the network
         if args.max_minutes is not None:
-            self.time_limit = TimeLimit(args.max_minutes, lambda: self.training_seconds)
+            self.time_limit = TimeLimit(args.max_minutes, lambda: self.training_seconds + self._seconds_before)
             self.add_callback(self.time_limit)
         if args.clip_grad_value is not None:
             self.add_callback(ClipGradValue(args.clip_grad_value))
@@ -83,11 +85,29 @@ class SequenceTrainer(WholeCheckpointTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train; document frequencies of a new wide part and weights of classes come from the training rows."""
+        beside = None
         if isinstance(self.train_dataset, Dataset):
             fit_wide(self.model, self.train_dataset)
             if self.args.class_weights is not None:
                 self.compute_loss_func = WeightedLoss.balanced(self.model, self.train_dataset)
-        return super().train(*args, **kwargs)
+            if self.args.wide_solver == "regression":
+                beside = self._regression(self.train_dataset)
+        output = super().train(*args, **kwargs)
+        if beside is not None:
+            validation = cast(Dataset, self.eval_dataset)
+            beside.mix(self.score(validation)[0], validation)
+        return output
+
+    def _regression(self, train_dataset: Dataset) -> WideRegression:
+        """Fit the wide part before the network learns; what that takes is of the minutes."""
+        if getattr(self.model, "wide", None) is None:
+            raise ValueError("wide_solver='regression' needs a model with wide_ngrams of 1 or more: leave it out.")
+        if not isinstance(self.eval_dataset, Dataset):
+            raise ValueError("wide_solver='regression' chooses on validation texts: give an eval_dataset with labels.")
+        started = perf_counter()
+        found = WideRegression(self.model, train_dataset, self.args.class_weights)
+        self._seconds_before = perf_counter() - started
+        return found
 
     def get_train_dataloader(self) -> DataLoader:
         """Load this process's batches of `UpdateSampler`."""

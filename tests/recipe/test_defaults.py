@@ -49,7 +49,7 @@ def test_few_rows_get_as_many_updates_as_a_network_needs():
 def test_what_a_person_says_is_left_alone(said, left_out):
     assert left_out & training_defaults("gru", SMALL, "accuracy", {}, None).keys() == left_out
     assert not (left_out | said.keys()) & training_defaults("gru", SMALL, "accuracy", said, None).keys()
-    assert "hidden_size" not in model_defaults("gru", {"hidden_size": 7})
+    assert "hidden_size" not in model_defaults("gru", SMALL, {"hidden_size": 7})
 
 
 @pytest.mark.parametrize("family", ["bag", "gru", "lstm", "rnn", "transformer", "window", "custom"])

@@ -35,17 +35,24 @@ _NETWORKS: dict[str, dict[str, Any]] = {
         **_DROPOUT,
     },
 }
-_WIDE = {"wide_ngrams": 2}
+_FEWEST_BUCKETS, _MOST_WEIGHTS = 1 << 14, 1 << 20  # of the wide part; a weight takes four bytes
 
 
-def model_defaults(family: str, said: dict[str, Any]) -> dict[str, Any]:
+def model_defaults(family: str, rows: RowCounts, said: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a model that `said` does not say."""
     if family == "bag":
         options: dict[str, Any] = {"word_ngrams": 2, "weighting": "tfidf_l2"}
     else:
-        options = _NETWORKS.get(family, _DROPOUT) | _WIDE
+        options = _NETWORKS.get(family, _DROPOUT) | {"wide_ngrams": 2, "wide_buckets": _wide_buckets(rows)}
     known = known_fields(FAMILIES[family].config)
     return {name: value for name, value in options.items() if name in known and name not in said}
+
+
+def _wide_buckets(rows: RowCounts) -> int:
+    """Return twice as many rows as there are pairs of words, so that few share one, within limits."""
+    pairs = int(2 * rows.num_rows * rows.median_words)
+    most = _MOST_WEIGHTS // max(rows.num_labels, 2)
+    return min(max(1 << pairs.bit_length(), _FEWEST_BUCKETS), 1 << (most.bit_length() - 1))
 
 
 def max_length(family: str, rows: RowCounts) -> int:
@@ -57,7 +64,7 @@ def max_length(family: str, rows: RowCounts) -> int:
 
 
 def vocabulary_defaults(family: str, rows: RowCounts) -> dict[str, int]:
-    """Return how many words get a row: a bag counts each of them, a network learns nothing of one seen once."""
+    """Return how many words get a row: a bag counts all, a network learns texts by heart by one seen once."""
     if family == "bag":
         return {"vocab_size": 200_000, "min_count": 1}
     return {"vocab_size": 30_000 if rows.num_rows > 20_000 else 15_000, "min_count": 2}
@@ -69,6 +76,8 @@ def training_defaults(
     """Return the arguments that `said` does not say; `metric` is the score that people quote first."""
     options = _bag_training(rows, said) if family == "bag" else _network_training(rows, metric, said)
     cls = BagTrainingArguments if family == "bag" else SequenceTrainingArguments
+    if family != "bag" and not _is_large(rows):
+        options["wide_solver"] = "regression"
     if rows.has_rare_classes and options.get("solver") != "steps":  # steps of a bag know no weights
         options["class_weights"] = "balanced"
     if minutes is not None:
@@ -78,9 +87,15 @@ def training_defaults(
 
 
 def _bag_training(rows: RowCounts, said: dict[str, Any]) -> dict[str, Any]:
-    is_large = rows.num_rows > _MOST_REGRESSION_ROWS or rows.num_labels > _MOST_REGRESSION_LABELS
-    takes_steps = is_large or bool({"learning_rate", "num_train_epochs", "word_dropout", "engine"} & said.keys())
+    takes_steps = _is_large(rows) or bool(
+        {"learning_rate", "num_train_epochs", "word_dropout", "engine"} & said.keys()
+    )
     return {"per_device_eval_batch_size": 256, "solver": "steps" if takes_steps else "regression"}
+
+
+def _is_large(rows: RowCounts) -> bool:
+    """Tell whether a regression would take many minutes."""
+    return rows.num_rows > _MOST_REGRESSION_ROWS or rows.num_labels > _MOST_REGRESSION_LABELS
 
 
 def _network_training(rows: RowCounts, metric: str, said: dict[str, Any]) -> dict[str, Any]:

@@ -29,8 +29,10 @@ def follow_data(settings: TextClassificationSettings, task: TextTask) -> TextCla
         return settings
     family, rows = settings.model["type"], _counts(task)
     metric = main_metric(settings, task)
-    model = settings.model | model_defaults(family, settings.model)
+    model = settings.model | model_defaults(family, rows, settings.model)
     training = settings.training | training_defaults(family, rows, metric, settings.training, settings.budget.minutes)
+    if not model.get("wide_ngrams") and "wide_solver" not in settings.training:  # somebody said 0
+        training.pop("wide_solver", None)
     tokenizer = _tokenizer(settings, family, rows)
     return dataclasses.replace(settings, model=model, training=training, tokenizer=tokenizer)
 

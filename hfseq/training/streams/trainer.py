@@ -48,6 +48,7 @@ _LEAST_VARIED_WINDOW = 10
 _FACTS = ("carry", "total_train_batch_size", "window", "vary_window", "train_sampling_strategy", "mlm_probability")
 _FIXED: dict[str, tuple[Any, str]] = {
     "label_smoothing_factor": (0.0, "the loss is -log P of the tokens, whose exponential is the perplexity"),
+    "wide_solver": ("steps", "a language model has no wide part"),
     "class_weights": (None, "a language model labels no texts"),
     "total_train_batch_tokens": (None, "an update has total_train_batch_size x window tokens, set those"),
     "fp16_full_eval": (False, "StreamTrainer evaluates in the model's own precision"),

@@ -39,6 +39,7 @@ _SLICES, _SMALLEST_SLICE = 20, 2_000  # of an epoch; texts
 _DEFAULTS = TrainingArguments.__dataclass_fields__
 _OWN_UPDATE = "a bag moves after each text, along its plain gradient"
 _FIXED: dict[str, tuple[Any, str]] = {
+    "wide_solver": ("steps", "a bag has no network beside it"),
     **dict.fromkeys(("weight_decay", "label_smoothing_factor"), (0.0, _OWN_UPDATE)),
     **dict.fromkeys(
         ("bf16", "fp16", "gradient_checkpointing", "torch_compile", "use_liger_kernel"), (False, _OWN_UPDATE)

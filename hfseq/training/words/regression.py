@@ -13,41 +13,26 @@ C, how freely weights may grow, is chosen on validation texts.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression, Ridge
 from transformers.utils import logging
 
 from ...models.base import IGNORED
-from ...models.heads.classification import problem_type_of, sequence_loss
+from ...models.heads.classification import problem_type_of
 from ...models.words.bag import BagForSequenceClassification, BagModel
+from ..convex import STRENGTHS, ConvexProblem, Weights
 from .bag_corpus import BagCorpus, BagTargets, set_row_weights
 from .bag_texts import BagTexts
 from .compressed_rows import KeptRows, empty_bag
 
 logger = logging.get_logger(__name__)
 
-STRENGTHS = (1.0, 10.0)
-"""The values of C that are tried, each with weights of texts whose mean length is 1."""
-
-_MOST_STEPS, _TOLERANCE = 500, 1e-4
 _HELD_OUT = 0.1  # of the texts, where no validation texts are given
 _ROOM, _FEWEST_BUCKETS, _MOST_BUCKETS = 16, 1 << 16, 1 << 23  # buckets for an n-gram that occurs
-
-
-class Weights(NamedTuple):
-    """What a regression found: (outputs, features) and (outputs,)."""
-
-    rows: np.ndarray
-    biases: np.ndarray
-
-    def logits(self, features: csr_matrix) -> np.ndarray:
-        """Return the scores (N, outputs) of texts."""
-        return np.asarray(features @ self.rows.T) + self.biases
 
 
 @dataclass(frozen=True)
@@ -115,7 +100,7 @@ def fit_regression(
     if problem_type == "single_label_classification":
         features, targets = features[targets != IGNORED], targets[targets != IGNORED]
     scale = 1 / max(float(np.sqrt(features.multiply(features).sum(1)).mean()), np.finfo(np.float32).tiny)
-    problem = _Problem(problem_type, made.num_labels, made.config.bias, class_weights)
+    problem = ConvexProblem(problem_type, made.num_labels, made.config.bias, class_weights)
     fit_on, choose_on = np.arange(len(targets)), None
     if validation is None:
         order = np.random.default_rng(seed).permutation(len(targets))
@@ -133,68 +118,6 @@ def fit_regression(
     losses = {c: -each[-1] for c, each in quality.items()}
     logger.warning("Of C = %s, %g is best on the validation texts.", ", ".join(f"{c:g}" for c in quality), best)
     return Fitted(made.eval(), best, losses, loss)
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """One kind of labels, and what is best for it."""
-
-    problem_type: str
-    num_labels: int
-    has_bias: bool
-    class_weights: str | None
-
-    def fit(self, features: csr_matrix, targets: np.ndarray, strength: float) -> Weights:
-        if self.problem_type == "regression":
-            ridge = Ridge(alpha=1 / strength, solver="sparse_cg", tol=1e-6, fit_intercept=self.has_bias)
-            ridge.fit(features, targets.reshape(len(targets), -1))
-            return self._weights(ridge)
-        if self.problem_type == "multi_label_classification":
-            each = [self._yes_or_no(features, column, strength) for column in (targets > 0.5).T]
-            return Weights(np.concatenate([one.rows for one in each]), np.concatenate([one.biases for one in each]))
-        return self._classes(features, targets, strength)
-
-    def _logistic(self, features: csr_matrix, targets: np.ndarray, strength: float) -> Any:
-        options = {"fit_intercept": self.has_bias, "class_weight": self.class_weights}
-        steps = {"max_iter": _MOST_STEPS, "tol": _TOLERANCE}
-        return LogisticRegression(C=strength, **options, **steps).fit(features, targets)
-
-    def _weights(self, fitted: Any) -> Weights:
-        rows = np.atleast_2d(fitted.coef_)
-        return Weights(rows, np.zeros(len(rows)) + fitted.intercept_)
-
-    def _yes_or_no(self, features: csr_matrix, targets: np.ndarray, strength: float) -> Weights:
-        if targets.any() and not targets.all():
-            return self._weights(self._logistic(features, targets, strength))
-        # All texts have the label, or none has: nothing is learnt but that it is always so.
-        odds = math.log(len(targets) + 1) * (1 if targets.all() else -1)
-        return Weights(np.zeros((1, features.shape[1])), np.full(1, odds if self.has_bias else 0.0))
-
-    def _classes(self, features: csr_matrix, targets: np.ndarray, strength: float) -> Weights:
-        fitted = self._logistic(features, targets, strength)
-        found = self._weights(fitted)
-        if self.num_labels == 2 and len(found.rows) == 1:
-            return found  # of the second label; the first has 0
-        if len(found.rows) == 1:  # two of several labels
-            found = Weights(np.concatenate([-found.rows, found.rows]) / 2, np.append(-found.biases, found.biases) / 2)
-        # A label that no text has is as improbable as a text more would make it.
-        rows, biases = np.zeros((self.num_labels, features.shape[1])), np.zeros(self.num_labels)
-        biases -= math.log(len(targets) + 1) if self.has_bias else 0.0
-        rows[fitted.classes_], biases[fitted.classes_] = found
-        return Weights(rows, biases)
-
-    def quality(self, logits: np.ndarray, targets: np.ndarray) -> tuple[float, ...]:
-        """Return what tells good weights from bad, the more the better, the loss last."""
-        if self.problem_type == "single_label_classification" and logits.shape[1] == 1:
-            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-        loss = -float(sequence_loss(torch.from_numpy(logits), torch.from_numpy(targets), self.problem_type))
-        if self.problem_type != "single_label_classification":
-            return (loss,)
-        kept = targets != IGNORED
-        right = (logits.argmax(1) == targets)[kept]
-        if self.class_weights is None:
-            return float(right.mean()), loss
-        return float(np.mean([right[targets[kept] == label].mean() for label in np.unique(targets[kept])])), loss
 
 
 def _with_seen_rows(model: BagForSequenceClassification, train: Dataset, problem_type: str) -> Any:

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 import hfseq
 from hfseq.models.words.bag import BagForSequenceClassification
-from hfseq.training.words import regression
+from hfseq.training import convex
 from hfseq.training.words.bag_trainer import BagTrainingArguments
 from hfseq.training.words.regression import fit_regression, regression_options
 from tests.closeness import assert_same
@@ -34,7 +34,7 @@ def logits_of(model, tokenizer, texts):
 
 @for_each("labels", [["no", "yes"], ["a", "b", "c"]])
 def test_logits_are_the_decision_values_of_scikit_learn(labels, tmp_path, monkeypatch):
-    monkeypatch.setattr(regression, "_TOLERANCE", 1e-8)
+    monkeypatch.setattr(convex, "_TOLERANCE", 1e-8)
     pairs, other = texts_with(labels), texts_with(labels, seed=1)
     model, tokenizer = hfseq.train_bag(pairs, validation=other, solver="regression", ends_texts=False)
     texts, names = zip(*pairs, strict=True)
@@ -56,7 +56,7 @@ def test_logits_are_the_decision_values_of_scikit_learn(labels, tmp_path, monkey
 
 @for_each("problem", ["softmax", "one-vs-all", "regression"])
 def test_logits_are_those_of_a_regression_on_the_features_that_forward_computes(problem, monkeypatch):
-    monkeypatch.setattr(regression, "_TOLERANCE", 1e-8)
+    monkeypatch.setattr(convex, "_TOLERANCE", 1e-8)
     model = new_model(problem, **FIXED, word_ngrams=2)
     rows = random_rows(model.config.problem_type, rows=60)
     fitted = fit_regression(model, rows, rows, strengths=[3.0])
