@@ -2,19 +2,18 @@
 
     python benchmarks/defaults.py --data=data --results=results.jsonl             # two minutes a run, 20 runs
     python benchmarks/defaults.py --data=data --results=results.jsonl --whole     # five minutes on each whole set
-    python benchmarks/defaults.py --results=results.jsonl --table
+    python benchmarks/defaults.py --data=data --results=results.jsonl --configurations    # what a settings file says
 
 `--data` has the folders sst2, ag_news and snips with `train.parquet`, `test.parquet` and perhaps
 `validation.parquet`, columns `text` and `label`. Each finished run is a line of the results; a sweep that was stopped
-goes on with the runs that have none. `git` and the load of the machine are in each line: a clock that stops a training
-gives less of it on a busy machine.
+goes on with the runs that have none; `model_cards/render.py tables` makes the table. The
+commit and the load of the machine are in each line: a clock that stops a training gives less of it on a busy machine.
 """
 
 import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,11 +23,11 @@ from typing import Any, NamedTuple
 
 from hfseq.cards.facts import SAME_RUN
 from hfseq.cards.render import load_facts
-from hfseq.cards.table import markdown_table
 
 ROOT = Path(__file__).parents[1]
 CUTS = {"sst2": (2_000, 10_000), "ag_news": (2_000, 10_000), "snips": (2_000,)}
 MODELS, SEEDS = ("gru", "auto"), (0, 1)
+CONFIGURATION = "configuration"  # the settings file of a GRU on the same data, whose epochs fit all of their rows
 MINUTES, WHOLE_MINUTES = 2.0, 5.0
 # Nothing but what a person must say; `data`, `model` and `budget` come with each run.
 CONFIG = """\
@@ -54,15 +53,15 @@ class Job(NamedTuple):
     minutes: float
 
 
-def jobs(*, whole: bool) -> Iterator[Job]:
+def jobs(*, whole: bool, models: tuple[str, ...] = MODELS) -> Iterator[Job]:
     """Return the runs of a sweep, all models of a cut one after the other."""
     if whole:
-        yield from (Job(data, None, 0, model, WHOLE_MINUTES) for data in CUTS for model in MODELS)
+        yield from (Job(data, None, 0, model, WHOLE_MINUTES) for data in CUTS for model in models)
         return
     for data, cuts in CUTS.items():
         for rows in cuts:
             for seed in SEEDS:
-                yield from (Job(data, rows, seed, model, MINUTES) for model in MODELS)
+                yield from (Job(data, rows, seed, model, MINUTES) for model in models)
 
 
 def run(job: Job, data: Path) -> dict[str, Any]:
@@ -81,6 +80,10 @@ def run(job: Job, data: Path) -> dict[str, Any]:
             "model.type": job.model,
             "budget.minutes": job.minutes,
         }
+        if job.model == CONFIGURATION:
+            config = ROOT / f"recipes/configs/text_classification/gru_{job.data}.yaml"
+            del sections["model.type"], sections["budget.minutes"]
+            sections["training.use_cpu"] = "true"
         words = [f"--{name}={value}" for name, value in sections.items()]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         recipe = [sys.executable, str(ROOT / "recipes/text_classification.py"), "--config", str(config)]
@@ -114,41 +117,19 @@ def read_results(path: Path) -> dict[Job, dict[str, Any]]:
     return {Job(**{name: row[name] for name in Job._fields}): row for row in found}
 
 
-def table(results: dict[Job, dict[str, Any]]) -> str:
-    """Write a row for each model and cut, the mean over its seeds beside that of the best simple system."""
-    groups: dict[tuple[str, int | None, str], list[dict[str, Any]]] = {}
-    for job, row in results.items():
-        groups.setdefault((job.data, job.rows, job.model), []).append(row)
-    lines: list[tuple[str, ...]] = []
-    apart: dict[str, list[float]] = {}
-    for (data, rows, model), runs in groups.items():
-        own = 100 * statistics.mean(row["score"] for row in runs)
-        peer = 100 * statistics.mean(max(row["peers"].values()) for row in runs)
-        apart.setdefault(model, []).append(own - peer)
-        kept = ", ".join(row["kept"] for row in runs)
-        seeds = ", ".join(str(row["seed"]) for row in runs)
-        size = "all" if rows is None else f"{rows:,}"
-        lines.append((data, size, model, f"{own:.1f}", f"{peer:.1f}", f"{own - peer:+.1f}", kept, seeds))
-    titles = ("data", "rows", "model", "accuracy", "TF-IDF", "difference", "kept", "seeds")
-    means = ", ".join(f"{model} {statistics.mean(values):+.2f}" for model, values in apart.items())
-    return f"{markdown_table(titles, lines)}\n\nMean difference: {means}."
-
-
 def main() -> None:
-    """Go on with a sweep, or write its table."""
+    """Go on with a sweep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder of the data sets")
     parser.add_argument("--results", type=Path, required=True, help="a file of JSON lines")
     parser.add_argument("--whole", action="store_true", help="the whole sets, once each, in place of the cuts")
-    parser.add_argument("--table", action="store_true", help="write the table of what is there")
+    parser.add_argument("--configurations", action="store_true", help="settings files in place of the defaults")
     given = parser.parse_args()
-    if not given.table:
-        for job in jobs(whole=given.whole):
-            if job not in read_results(given.results):
-                row = run(job, given.data)
-                with given.results.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-    print(table(read_results(given.results)))
+    for job in jobs(whole=given.whole, models=(CONFIGURATION,) if given.configurations else MODELS):
+        if job not in read_results(given.results):
+            row = run(job, given.data)
+            with given.results.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

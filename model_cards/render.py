@@ -29,7 +29,10 @@ ROOT = HERE.parent
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
-DEFAULTS = RESULTS / "defaults.json"
+DEFAULTS = RESULTS / "defaults.jsonl"
+LANGUAGE_DEFAULTS = RESULTS / "language_defaults.jsonl"
+SETS = {"sst2": "SST-2", "ag_news": "AG News", "snips": "SNIPS"}
+BEFORE = "configuration"
 OF_ONE_RUN = ("--training.seed=", "--training.output_dir=")
 
 
@@ -67,8 +70,6 @@ def benchmark_table() -> str:
     """Write a row for each measured ratio."""
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
-        if path == DEFAULTS:
-            continue
         result = json.loads(path.read_text(encoding="utf-8"))
         for row in result["rows"]:
             peer, ratio = row.get("peer", result["peer"]), f"**{row['ratio']:.2f}**"
@@ -77,19 +78,68 @@ def benchmark_table() -> str:
 
 
 def defaults_table() -> str:
-    """Write what the defaults of `hfseq train` reach, from a line of JSON for each run of benchmarks/defaults.py."""
-    if not DEFAULTS.exists():
+    """Write what the defaults of `hfseq train` reach, from the runs of benchmarks/defaults.py, a row a cut."""
+    runs = _lines(DEFAULTS)
+    if not runs:
         return "The defaults have not been measured yet."
-    runs = [json.loads(line) for line in DEFAULTS.read_text(encoding="utf-8").splitlines()]
-    places: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    cuts: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for run in runs:
-        places.setdefault((run["data"], f"{run['rows']:,}", run["model"]), []).append(run)
-    rows = []
-    for place, found in places.items():
-        score, peer = (statistics.mean(run[name] for run in found) for name in ("score", "peer"))
-        seeds = ", ".join(str(run["seed"]) for run in found)
-        rows.append([*place, seeds, f"{100 * score:.1f}", f"{100 * peer:.1f}", f"{100 * (score - peer):+.1f}"])
-    return markdown_table(["data", "rows", "model", "seeds", "score", "TF-IDF regression", "difference"], rows)
+        cuts.setdefault((SETS[run["data"]], _size(run), f"{run['minutes']:g}"), []).append(run)
+    models = [name for name in (BEFORE, "gru", "auto") if any(run["model"] == name for run in runs)]
+    rows = [_cut_row(cut, models, found) for cut, found in cuts.items()]
+    titles = ["data", "rows", "minutes", "seeds", "TF-IDF", *models]
+    return f"{markdown_table(titles, rows)}\n\n{_against_peer(runs)}"
+
+
+def _cut_row(cut: tuple[str, str, str], models: list[str], found: list[dict[str, Any]]) -> list[str]:
+    """Write the mean over seeds of the peer and of each model."""
+    peer = 100 * statistics.mean(max(run["peers"].values()) for run in found)
+    seeds = ", ".join(sorted({str(run["seed"]) for run in found}))
+    cells = []
+    for model in models:
+        own = [run for run in found if run["model"] == model]
+        score = 100 * statistics.mean(run["score"] for run in own) if own else None
+        kept = f" ({', '.join(run['kept'] for run in own)})" if model == "auto" else ""
+        cells.append("-" if score is None else f"{score:.1f}{kept}")
+    return [*cut, seeds, f"{peer:.1f}", *cells]
+
+
+def _against_peer(runs: list[dict[str, Any]]) -> str:
+    """Write the mean difference of each model, and every single run of `auto` that is behind."""
+    apart = [(run, 100 * (run["score"] - max(run["peers"].values()))) for run in runs]
+    models = dict.fromkeys(run["model"] for run, _ in apart)
+    means = {name: statistics.mean(gap for run, gap in apart if run["model"] == name) for name in models}
+    told = ", ".join(f"{name} {mean:+.2f}" for name, mean in means.items())
+    behind = [
+        f"{SETS[run['data']]} {_size(run)} seed {run['seed']} ({gap:+.1f})"
+        for run, gap in apart
+        if run["model"] == "auto" and gap < 0
+    ]
+    return f"Mean difference from TF-IDF: {told}. Runs of `auto` below it: {', '.join(behind) or 'none'}."
+
+
+def language_defaults_table() -> str:
+    """Write what language models with default settings reach, from the runs of benchmarks/language_defaults.py."""
+    runs = _lines(LANGUAGE_DEFAULTS)
+    if not runs:
+        return "The defaults have not been measured yet."
+    rows = [
+        [
+            run["data"],
+            str(run["seed"]),
+            *(f"{run[name]:.3f}" for name in ("bits_per_character", "5-gram", "network alone")),
+        ]
+        for run in runs
+    ]
+    return markdown_table(["data", "seed", "bits per character", "5-gram", "the network alone"], rows)
+
+
+def _size(run: dict[str, Any]) -> str:
+    return "all" if run["rows"] is None else f"{run['rows']:,}"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def published() -> list[Facts]:
@@ -110,7 +160,8 @@ def pages() -> dict[Path, dict[str, str]]:
     """Return which tables each page has."""
     return {
         README: {"best results": best_table(published())},
-        DOCS / "results.md": result_tables() | {"defaults": defaults_table()},
+        DOCS / "results.md": result_tables()
+        | {"defaults": defaults_table(), "language defaults": language_defaults_table()},
         DOCS / "benchmarks.md": {"benchmarks": benchmark_table()},
     }
 

@@ -43,12 +43,24 @@ def test_the_best_results_have_a_peer_and_say_what_is_behind():
 
 
 def test_the_defaults_stand_beside_the_peer(monkeypatch, tmp_path):
-    monkeypatch.setattr(render, "DEFAULTS", tmp_path / "defaults.json")
-    assert render.defaults_table() == "The defaults have not been measured yet."
-    run = {"data": "SST-2", "rows": 2000, "model": "gru", "peer": 0.72}
-    lines = [json.dumps(run | {"seed": seed, "score": score}) for seed, score in ((0, 0.71), (1, 0.70))]
-    render.DEFAULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert render.defaults_table().splitlines()[-1] == "| SST-2 | 2,000 | gru | 0, 1 | 70.5 | 72.0 | -1.5 |"
+    monkeypatch.setattr(render, "DEFAULTS", tmp_path / "defaults.jsonl")
+    monkeypatch.setattr(render, "LANGUAGE_DEFAULTS", tmp_path / "language.jsonl")
+    assert render.defaults_table() == render.language_defaults_table() == "The defaults have not been measured yet."
+    run = {"data": "sst2", "rows": 2000, "minutes": 2.0, "peers": {"most frequent": 0.5, "TF-IDF": 0.72}}
+    gru = [run | {"model": "gru", "seed": seed, "score": score} for seed, score in ((0, 0.71), (1, 0.70))]
+    auto = [
+        run | {"model": "auto", "seed": seed, "score": score, "kept": kept}
+        for seed, score, kept in ((0, 0.73, "bag"), (1, 0.718, "gru"))
+    ]
+    render.DEFAULTS.write_text("\n".join(map(json.dumps, [*gru, *auto])) + "\n", encoding="utf-8")
+    *_, row, _, told = render.defaults_table().splitlines()
+    assert row == "| SST-2 | 2,000 | 2 | 0, 1 | 72.0 | 70.5 | 72.4 (bag, gru) |"
+    assert told == (
+        "Mean difference from TF-IDF: gru -1.50, auto +0.40. Runs of `auto` below it: SST-2 2,000 seed 1 (-0.2)."
+    )
+    text = {"data": "text8_1", "seed": 0, "bits_per_character": 2.0, "5-gram": 2.1, "network alone": 2.2}
+    render.LANGUAGE_DEFAULTS.write_text(json.dumps(text) + "\n", encoding="utf-8")
+    assert render.language_defaults_table().splitlines()[-1] == "| text8_1 | 0 | 2.000 | 2.100 | 2.200 |"
 
 
 def test_each_configuration_says_what_was_measured():
