@@ -83,7 +83,8 @@ def run(job: Job, data: Path) -> dict[str, Any]:
         if job.model == CONFIGURATION:
             config = ROOT / f"recipes/configs/text_classification/gru_{job.data}.yaml"
             del sections["model.type"], sections["budget.minutes"]
-            sections["training.use_cpu"] = "true"
+            sections |= {"training.use_cpu": "true", "data.text_column": "text", "data.label_column": "label"}
+            sections["data.splits"] = json.dumps({split: split for split in files})
         words = [f"--{name}={value}" for name, value in sections.items()]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         recipe = [sys.executable, str(ROOT / "recipes/text_classification.py"), "--config", str(config)]
