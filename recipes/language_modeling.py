@@ -17,6 +17,7 @@ from pathlib import Path
 from transformers.trainer_utils import set_seed
 
 from hfseq.data.documents import load_documents
+from hfseq.progress import silence_progress
 from hfseq.recipe.language import make_text, make_tokenizer, score_split
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 1. Settings: the YAML file, then what the command line changes
     settings = read_settings(CausalLMSettings, argv)
     args = StreamTrainingArguments(**settings.training)
+    if args.disable_tqdm:
+        silence_progress()
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
     set_seed(args.seed)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from transformers.trainer_utils import set_seed
 
 from hfseq.data.documents import load_documents
+from hfseq.progress import silence_progress
 from hfseq.recipe.language import make_language_model, make_text, make_tokenizer
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
@@ -34,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 1. Settings: the YAML file, then what the command line changes
     settings = read_settings(MaskedLMSettings, argv)
     args = StreamTrainingArguments(**settings.training)
+    if args.disable_tqdm:
+        silence_progress()
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
     set_seed(args.seed)
 

@@ -27,6 +27,7 @@ from transformers.trainer_utils import set_seed
 from hfseq.cards.facts import SeedRun
 from hfseq.data.text import TextTask
 from hfseq.evaluation.trainer_metrics import check_metric_for_best_model, classification_metrics
+from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 1. Settings: the YAML file, then what the command line changes
     settings = read_settings(TextClassificationSettings, argv)
     args = make_arguments(settings)
+    if args.disable_tqdm:
+        silence_progress()
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
 
     # 2. Data

@@ -21,6 +21,7 @@ from hfseq.cards.facts import SeedRun
 from hfseq.data.tagged import load_tagged
 from hfseq.evaluation.tags import best_tags, tagging_metrics
 from hfseq.evaluation.trainer_metrics import check_metric_for_best_model
+from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 1. Settings: the YAML file, then what the command line changes
     settings = read_settings(TaggingSettings, argv)
     args = SequenceTrainingArguments(**settings.training)
+    if args.disable_tqdm:
+        silence_progress()
     folder = Path(str(args.output_dir))  # transformers sets one where none is given
     set_seed(args.seed)
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hfseq.data.running_text import open_source
+from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 1. Settings: the YAML file, then what the command line changes
     settings = read_settings(WordVectorsSettings, argv)
     args = Word2VecTrainingArguments(**settings.training)
+    if args.disable_tqdm:
+        silence_progress()
     folder = Path(str(args.output_dir))
     processes = args.join_processes()
 

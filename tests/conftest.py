@@ -166,3 +166,11 @@ def run_python(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subpro
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that people install."""
+    from tests.wheels import build_wheel
+
+    return build_wheel(tmp_path_factory.mktemp("package"))

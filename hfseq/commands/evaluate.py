@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..progress import progress_bar
 from .models import load_pipeline
 from .predict import answers
 from .sources import is_local
@@ -43,7 +44,8 @@ def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     rows, problem = task.dataset["train"], pipe.model.config.problem_type or task.problem_type
     if problem != task.problem_type:
         raise ValueError(f"The model is for {problem}, the labels are of {task.problem_type}: look at --label-column.")
-    found = list(answers(pipe, rows["text"][:]))
+    texts = rows["text"][:]
+    found = list(progress_bar("Answering", answers(pipe, texts), total=len(texts), unit="text"))
     if problem == "regression":
         expected, predicted = rows["labels"][:], [each["score"] for each in found]
     elif problem == "multi_label_classification":
@@ -88,7 +90,7 @@ def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     model: Any = pipe.model
     rows = tokenize_words(task.dataset["train"], pipe.tokenizer, task.label_names, max_length=None)
     predicted = []
-    for row in rows:
+    for row in progress_bar("Tagging", rows, unit="text"):
         with torch.no_grad():
             best = model(input_ids=torch.tensor([row["input_ids"]], device=model.device)).logits[0].argmax(-1).tolist()
         pairs = zip(best, row["labels"], strict=True)

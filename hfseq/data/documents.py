@@ -15,9 +15,11 @@ from typing import Literal
 
 import numpy as np
 from datasets import Dataset, DatasetDict
+from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from ..models.packed_files import open_text
+from ..progress import progress_bar
 from ..settings import option
 from .sources import SplitSettings, load_splits, take_columns
 
@@ -96,16 +98,24 @@ def token_ids(
     rows: Dataset, tokenizer: PreTrainedTokenizerBase, *, start: Sequence[int] = (), end: Sequence[int] = ()
 ) -> Iterator[np.ndarray]:
     """Turn documents into int32 ids, an array each: `start`, the condition, the text, `end`."""
-    for first in range(0, rows.num_rows, _BATCH):
-        batch = rows[first : first + _BATCH]
-        labels = batch.get(CONDITION, [None] * len(batch[TEXT]))
-        parts = [list(pieces(text)) for text in batch[TEXT]]
-        flat = [part for text in parts for part in text]
-        encoded = iter(tokenizer(flat, add_special_tokens=False, truncation=False, verbose=False)["input_ids"])
-        for label, text in zip(labels, parts, strict=True):
-            condition = [] if label is None else [tokenizer.convert_tokens_to_ids(condition_token(label))]
-            ids = [*start, *condition], *(next(encoded) for _ in text), end
-            yield np.concatenate([np.asarray(part, dtype=np.int32) for part in ids])
+    with progress_bar("Tokenizing", unit="character") as bar:
+        for first in range(0, rows.num_rows, _BATCH):
+            batch = rows[first : first + _BATCH]
+            labels = batch.get(CONDITION, [None] * len(batch[TEXT]))
+            parts = [list(pieces(text)) for text in batch[TEXT]]
+            encoded = _encoded([part for text in parts for part in text], tokenizer, bar)
+            for label, text in zip(labels, parts, strict=True):
+                condition = [] if label is None else [tokenizer.convert_tokens_to_ids(condition_token(label))]
+                ids = [*start, *condition], *(next(encoded) for _ in text), end
+                yield np.concatenate([np.asarray(part, dtype=np.int32) for part in ids])
+
+
+def _encoded(parts: Sequence[str], tokenizer: PreTrainedTokenizerBase, bar: tqdm) -> Iterator[np.ndarray]:
+    for first in range(0, len(parts), _BATCH):
+        some = parts[first : first + _BATCH]
+        found = tokenizer(some, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        bar.update(sum(map(len, some)))
+        yield from (np.asarray(ids, dtype=np.int32) for ids in found)
 
 
 def _read_text(path: Path, settings: DocumentSettings) -> Dataset:

@@ -21,6 +21,7 @@ from datasets import Dataset, IterableDataset
 from typing_extensions import TypedDict
 
 from ..models.packed_files import PACKED, open_text
+from ..progress import progress_bar
 from ..tokenization import Split, word_splitter
 from ..tokenization.texts import rows_of_column
 from .sources import FORMATS
@@ -60,13 +61,15 @@ class RawCorpus:
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield the ids in pieces, each but the last ending with a sentence if there is one that ends."""
         start, length = 0, self.path.stat().st_size // ID.itemsize
-        while start < length:
-            block = np.fromfile(self.path, dtype=ID, count=IDS, offset=start * ID.itemsize)
-            ends = np.flatnonzero(block == 0)
-            if start + IDS < length and len(ends):
-                block = block[: ends[-1] + 1]
-            yield block
-            start += len(block)
+        with progress_bar("Counting words", total=length, unit="word") as bar:
+            while start < length:
+                block = np.fromfile(self.path, dtype=ID, count=IDS, offset=start * ID.itemsize)
+                ends = np.flatnonzero(block == 0)
+                if start + IDS < length and len(ends):
+                    block = block[: ends[-1] + 1]
+                yield block
+                start += len(block)
+                bar.update(len(block))
 
     def rewrite(self, pieces: Iterable[np.ndarray]) -> None:
         """Put other ids in the place of all; none of these pieces of `blocks` is longer, so reading stays ahead."""
@@ -92,7 +95,8 @@ def read_raw(
     index: defaultdict[str, int] = defaultdict(count().__next__)
     counts = np.zeros(1, dtype=np.int64)
     assert index[END] == 0
-    with path.open("wb") as file, _room_on_disk(folder):
+    bar = progress_bar("Reading words", unit="word")
+    with path.open("wb") as file, _room_on_disk(folder), bar:
         for words in _word_lists(source, _Splitter(split, lowercase), text_column):
             ids = np.fromiter(map(index.__getitem__, words), dtype=ID, count=len(words))
             found = np.bincount(ids, minlength=len(counts))
@@ -100,6 +104,7 @@ def read_raw(
             found[: len(counts)] += counts
             counts = found
             ids.tofile(file)
+            bar.update(len(words))
     if len(index) < 2:
         name = str(source) if isinstance(source, str | Path) else "The source"
         raise ValueError(f"{name} holds no words: it is empty, or an iterator that is already used up.")

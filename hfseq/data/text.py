@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from ..progress import progress_bar
 from ..settings import check_known, option
 from ..tokenization.kinds import ids_are_bytes
 from .label_files import LabelFiles
@@ -104,14 +105,14 @@ def text_bytes(dataset: Dataset, normalizer: Any | None) -> tuple[np.ndarray, np
     """
     column = column_values(dataset, "text")
     if normalizer is not None:
-        spelt = [normalizer.normalize_str(text) for text in column.to_pylist()]
-        column = pa.chunked_array([spelt], pa.large_string())
+        texts = progress_bar("Spelling texts", column.to_pylist(), unit="text")
+        column = pa.chunked_array([[normalizer.normalize_str(text) for text in texts]], pa.large_string())
     column = pc.cast(column, pa.large_binary())
     lengths = pc.binary_length(column).to_numpy().astype(np.int64)
     # Arrow holds the texts as we need them, one behind the other.
     parts = [_bytes_of(chunk) for chunk in column.chunks]
-    texts = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.uint8), *parts])
-    return texts, np.concatenate([[0], np.cumsum(lengths)])
+    flat = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.uint8), *parts])
+    return flat, np.concatenate([[0], np.cumsum(lengths)])
 
 
 def _bytes_of(chunk: pa.Array) -> np.ndarray:
@@ -187,7 +188,7 @@ def _with_multi_hot(dataset: DatasetDict, names: list[str]) -> DatasetDict:
         table = f"{rows} rows of {len(names)} possible labels are a table of {rows * len(names)} numbers"
         raise ValueError(f"{table}, more than {_CELLS}: keep the most frequent labels, or fewer rows.")
     features = Features({"text": dataset["train"].features["text"], "labels": List(Value("float32"))})
-    return dataset.map(_multi_hot, batched=True, fn_kwargs={"names": names}, features=features)
+    return dataset.map(_multi_hot, batched=True, fn_kwargs={"names": names}, features=features, desc="Labels")
 
 
 def _multi_hot(batch: dict[str, list[Any]], names: list[str]) -> dict[str, list[Any]]:

@@ -34,6 +34,7 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from ..models.heads.causal_lm import IGNORED
 from ..models.recurrent.state import RECURRENT_LAYER_TYPE
+from ..progress import progress_bar
 
 Document: TypeAlias = Sequence[int] | np.ndarray
 
@@ -206,9 +207,10 @@ def score_ids(
     reader = _reader(model, window, stride, max_tokens_per_batch)
     found = [np.zeros(max(len(ids) - 1, 0)) for ids in arrays]
     order = sorted((number for number, ids in enumerate(arrays) if len(ids) > 1), key=lambda i: -len(arrays[i]))
-    with evaluating(model):
+    with evaluating(model), progress_bar("Scoring", total=sum(map(len, found)), unit="token") as bar:
         for span, log_probs in reader.read(arrays, order):
             found[span.document][span.first - 1 : span.stop - 1] = -log_probs[span.first - 1 - span.begin :]
+            bar.update(span.stop - span.first)
     for number, values in enumerate(found):
         if np.isnan(values).any():
             raise ValueError(

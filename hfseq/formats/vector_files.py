@@ -15,6 +15,7 @@ import numpy as np
 
 from ..extras import need
 from ..models.packed_files import LONGEST_LINE, TornFileError, open_packed, reading, too_long
+from ..progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def read_word_vectors(
         collector = _Collector(path, unit, vocabulary, encoding, unicode_errors)
         if format == "gensim":
             return _read_gensim(collector, limit)
-        with open_packed(path, "rb") as file:
+        with open_packed(path, "rb") as file, collector.bar:
             if format == "text":
                 try:
                     _read_text(file, collector, limit, header)
@@ -143,6 +144,7 @@ class _Collector:
         self.words: dict[str, None] = {}
         self.repeated = self.unnamed = self.dimension = 0
         self.numbers = bytearray()  # grows in place: a list of blocks would need the memory twice at the end
+        self.bar = progress_bar("Reading vectors", unit="vector")
 
     def where(self, number: int) -> str:
         return f"{self.path}, {self.unit} {number}"
@@ -224,6 +226,7 @@ def _sizes(line: bytes) -> tuple[int, int] | None:
 def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header: bool | None) -> None:
     promise = _promise(file, collector.path, header)
     line, dimension = (2, promise[1]) if promise else (1, 0)
+    collector.bar.total = limit if promise is None else promise[0]
     done = 0
     # Lines of bytes, because text mode would also break them at the separators that some words consist of.
     for lines in _blocks_of_lines(file, collector.path, line):
@@ -232,6 +235,7 @@ def _read_text(file: IO[bytes], collector: _Collector, limit: int | None, header
         dimension = dimension or _clean(lines[0]).count(b" ")
         _add_lines([_clean(content) for content in lines], line + done, dimension, collector)
         done += len(lines)
+        collector.bar.update(len(lines))
         if done == limit:
             break
     if done == 0:
@@ -329,7 +333,7 @@ def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> N
         fault = f"a vector of {dimension} numbers has more than {LONGEST_LINE} bytes"
         raise ValueError(f"{collector.path}, line 1: {fault}.")
     data, offset, done = b"", file.tell(), 0  # offset: of the data, in the file
-    wanted = count if limit is None else min(count, limit)
+    wanted = collector.bar.total = count if limit is None else min(count, limit)
     while done < wanted:
         more = file.read(_BLOCK)
         data += more
@@ -338,6 +342,7 @@ def _read_binary(file: IO[bytes], collector: _Collector, limit: int | None) -> N
             where = f"word {done + taken + 1} of {count}, which begins at byte {offset + end}"
             raise TornFileError(f"{collector.path} ends inside {where}; is it torn, or {dimension} not its dimension?")
         data, offset, done = data[end:], offset + end, done + taken
+        collector.bar.update(taken)
     if wanted == count and (data + file.read(_BLOCK)).strip(b"\n"):
         raise ValueError(f"{collector.path}: the header promises {count} vectors but more follows at byte {offset}.")
 

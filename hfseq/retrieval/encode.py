@@ -32,6 +32,7 @@ from ..models.base import load_with_weights_checked
 from ..models.heads.pooling import SequencePooling
 from ..models.words.similarity import divide_rows
 from ..models.words.word2vec import Word2VecModel
+from ..progress import progress_bar
 from ..registry import AUTO_CLASSES, FAMILIES
 from ..settings import check_known
 from ..tokenization.files import load_tokenizer
@@ -163,10 +164,12 @@ class _Reader:
         order = sorted(range(len(rows)), key=lambda number: -len(ids[number]))
         backbone, pool, collate = backbone_of(self.model), self._pool(), PaddingCollator(self.tokenizer)
         parts = []
-        for start in range(0, len(order), self.batch_size):
-            batch = collate([rows[number] for number in order[start : start + self.batch_size]])
-            inputs = {name: tensor.to(backbone.device) for name, tensor in batch.items()}
-            parts.append(self._read(backbone, pool, inputs).float().cpu().numpy())
+        with progress_bar("Encoding", total=len(order), unit="text") as bar:
+            for start in range(0, len(order), self.batch_size):
+                batch = collate([rows[number] for number in order[start : start + self.batch_size]])
+                inputs = {name: tensor.to(backbone.device) for name, tensor in batch.items()}
+                parts.append(self._read(backbone, pool, inputs).float().cpu().numpy())
+                bar.update(len(parts[-1]))
         found = np.concatenate(parts)
         vectors = np.empty_like(found)
         vectors[order] = found

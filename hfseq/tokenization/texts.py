@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from tokenizers import AddedToken
 
+from ..progress import progress_bar
+
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
@@ -23,7 +25,7 @@ def strings(texts: Texts, text_column: str) -> Iterator[str]:
         cure = "wrap it in a list" if isinstance(texts, str) else "pass one of its splits or columns"
         raise TypeError(f"texts is one {type(texts).__name__}, not a sequence of strings; {cure}")
     number = -1
-    for number, text in enumerate(texts):
+    for number, text in enumerate(progress_bar("Reading texts", texts, unit="text")):
         if not isinstance(text, str):
             cure = "drop rows without text and turn other values into strings first"
             raise TypeError(f"text number {number} is {text!r} ({type(text).__name__}), not a string; {cure}")

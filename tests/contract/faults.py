@@ -8,6 +8,7 @@ from transformers.cache_utils import DynamicLayer
 
 from hfseq import FAMILIES
 from hfseq.models import base, calls, configs, token_order
+from hfseq.models.counting import mixture
 from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import classification as heads
 from hfseq.models.heads.wide import WideNgrams
@@ -107,6 +108,28 @@ def detached_heads(layer, values):
     return original_heads(layer, values).detach()
 
 
+def padding_is_context(attention_mask, input_ids, cache):
+    """Looks n-grams up that reach into the padding."""
+    return torch.ones_like(input_ids, dtype=torch.bool)
+
+
+def ngrams_of_the_piece(model, input_ids, real, cache):
+    """Reads on with the network alone: the n-grams begin anew with each piece."""
+    original_contexts(model, input_ids, real, cache)
+    return original_contexts(model, input_ids, real, None)
+
+
+def scored_by_the_network(model, read, asked, targets):
+    """Forgets the n-grams in the loss."""
+    return model.network._log_probs(read[0], asked, targets)
+
+
+def detached_reading(model, *inputs):
+    """Trains the head of the network alone."""
+    hidden_states, contexts = original_reading(model, *inputs)
+    return hidden_states.detach(), contexts
+
+
 def detached_lookup(model, ids):
     return original_embed(model, ids).detach()
 
@@ -121,6 +144,8 @@ original_mean = bag.BagModel.mean
 original_wide = WideNgrams.forward
 original_lookup = word2vec.Word2VecModel.forward
 original_loss = heads.sequence_loss
+original_contexts = mixture.MixtureForCausalLM._contexts
+original_reading = mixture.MixtureForCausalLM._read_text
 original_order = token_order.TokenOrder.__init__
 original_loop = loop.RecurrentLoop.forward
 original_plain_load = PreTrainedModel.from_pretrained.__func__
@@ -388,6 +413,19 @@ TRANSFORMER_FAULTS = {
     refusals.foreign_labels_are_named: (language, "check_targets", lambda targets, shape, vocab_size: None),
 }
 
+# What a mixture adds to its parts: it must see to it that both read the same.
+MIXTURE_FAULTS = {
+    padding.padding_and_batch_size_change_no_token: (mixture, "_real", padding_is_context),
+    reading_on.generation_equals_reading_again: (mixture.MixtureForCausalLM, "_contexts", ngrams_of_the_piece),
+    reading_on.wrong_guesses_are_taken_back: (state.RecurrentStateLayer, "crop", lambda layer, tokens_to_remove: None),
+    reading_on.given_tokens_have_the_probability_of_the_logits: (
+        mixture.MixtureForCausalLM,
+        "_log_probs",
+        scored_by_the_network,
+    ),
+    training.every_parameter_gets_a_gradient: (mixture.MixtureForCausalLM, "_read_text", detached_reading),
+}
+
 # Where the fault does not let the check end: what it ends with instead.
 CRASHES = {
     platform.hidden_states_are_returned_on_request: TypeError,
@@ -431,3 +469,4 @@ PLANTED += [
     ("transformer-text-generation-plain", check, TRANSFORMER_FAULTS.get(check, FAULTS[check]))
     for check in promises("transformer-text-generation-plain")
 ]
+PLANTED += [("mixture-lstm", check, fault) for check, fault in MIXTURE_FAULTS.items()]

@@ -306,7 +306,8 @@ class EstimationMixin:
         if seed is not None:
             probabilities = random_start(sequences, probabilities, seed, self._never_emitted)
         history: list[float] = []
-        for iteration in range(num_iterations):
+        rounds = range(num_iterations)
+        for iteration in logging.tqdm(rounds, desc="Baum-Welch", unit="iteration", delay=1, leave=None):
             counts = Counts.zeros(probabilities)
             history.append(sum(add_expected_counts(counts, probabilities, batch) for batch in batches))
             # NaN fails the comparison too.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
 from ..base import check_range
 
@@ -107,7 +108,8 @@ def count_ngrams(corpus: Corpus, *, order: int, vocab_size: int, continuations: 
     rows = corpus.ids  # of the k-gram that ends at each place, among those of its order
     place = np.flatnonzero(corpus.is_event)
     levels = [Level(np.arange(vocab_size), np.bincount(rows[place], minlength=vocab_size))]
-    for k in range(2, order + 1):
+    # transformers' bar, since code that travels with a checkpoint has no other of ours.
+    for k in logging.tqdm(range(2, order + 1), desc="Counting n-grams", unit="order", delay=1, leave=None):
         first = rows[place[corpus.depth[place] == k - 2]]  # (k-1)-grams with nothing before them
         # Where the document or the sentence is too young there is no n-gram of this order.
         place = place[corpus.depth[place] >= k - 1]

@@ -16,6 +16,7 @@ from ...cards.facts import Comparison
 from ...data.tagged import TaggedTask
 from ...evaluation.tags import score_tags
 from ...evaluation.trainer_metrics import TAGGING
+from ...progress import progress_bar
 from ...recipe.publish import rival
 
 logger = logging.getLogger(__name__)
@@ -60,14 +61,16 @@ def crf_tags(words: Rows, tags: Rows, asked: Rows) -> list[list[str]] | None:
         return None
     trainer: Any = pycrfsuite.Trainer(verbose=False)
     trainer.set_params(_ELASTIC_NET)
-    for text, row in zip(words, tags, strict=True):
+    rows = zip(words, tags, strict=True)
+    for text, row in progress_bar("Features of the CRF", rows, total=len(words), unit="text"):
         trainer.append(list(features(text)), list(row))
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "crf")
         trainer.train(path)
         tagger: Any = pycrfsuite.Tagger()
         tagger.open(path)
-        found = [tagger.tag(list(features(text))) for text in asked]
+        texts = progress_bar("Tagging with the CRF", asked, unit="text")
+        found = [tagger.tag(list(features(text))) for text in texts]
         tagger.close()
     return found
 

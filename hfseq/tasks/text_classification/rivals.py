@@ -16,6 +16,7 @@ from transformers.utils import logging
 from ...cards.facts import Comparison
 from ...data.text import TextTask
 from ...generation.generative_classifier import GenerativeClassifier, ngram_model
+from ...progress import progress_bar
 from ...recipe.publish import rival
 from .settings import Rivals
 
@@ -72,7 +73,8 @@ def _of_words(
     except ValueError:  # scikit-learn counts words of two letters or more, and there may be none
         logger.warning("No text has a word of two letters: there is no TF-IDF regression beside the model.")
         return
-    fitted = [(strength, _linear(labels, strength).fit(features, _classes(labels))) for strength in _STRENGTHS]
+    strengths = progress_bar("Fitting TF-IDF regressions", _STRENGTHS, unit="fit")
+    fitted = [(strength, _linear(labels, strength).fit(features, _classes(labels))) for strength in strengths]
     best, model = fitted[0]
     if held is not None:
         seen, wanted = vectors.transform(held[0]), _classes(held[1])

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from ...evaluation.language import evaluating, exp_or_inf
 from ...models.heads.causal_lm import IGNORED
+from ...progress import progress_bar
 from .masking import MaskedWindowDataset, Masking
 from .windows import OrderedCutter, TokenText
 
@@ -49,7 +50,8 @@ class MaskedScores:
 
 def _batches(text: TokenText, masking: Masking, window: int, pad: int | None = None) -> Iterator[dict[str, Any]]:
     dataset = MaskedWindowDataset(text, masking, pad or 0, seed=EVALUATION_SEED)
-    return map(dataset.__getitems__, OrderedCutter(text, _ROWS, window, reads_last=True).updates(0))
+    cutter = OrderedCutter(text, _ROWS, window, reads_last=True)
+    return map(dataset.__getitems__, progress_bar("Scoring", cutter.updates(0), total=len(cutter), unit="batch"))
 
 
 @torch.no_grad()

@@ -20,13 +20,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import torch
 from datasets import Dataset
-from tqdm.auto import tqdm
 from transformers import EvalPrediction, PrinterCallback
 
 from ...evaluation.scores import SCORES
 from ...evaluation.trainer_metrics import PROBLEMS, classification_metrics
 from ...models.heads.classification import problem_type_of, sequence_loss
 from ...models.words.bag import BagConfig, BagForSequenceClassification
+from ...progress import progress_bar
 from ...settings import check_known, option
 from ..checkpoints import DivergedError
 from .bag_texts import BagTexts
@@ -179,7 +179,7 @@ def autotune_bag(
         bench = _Bench(make_bag, (train_dataset, eval_dataset), model, fixed, target_mb)
         tuned = Tuned(bench.metric(search.metric), proposals.seed, target_mb)
         is_quiet = bool(training.get("disable_tqdm"))
-        with tqdm(desc="autotune", total=search.trials, unit="trial", disable=is_quiet) as bar:
+        with progress_bar("autotune", total=search.trials, unit="trial", disable=is_quiet) as bar:
             while _has_time(search, len(tuned.trials), monotonic() - began):
                 options = proposals.next(tuned)
                 if options is None:  # there are no others

@@ -24,6 +24,7 @@ from transformers.utils import logging
 from ...models.base import IGNORED
 from ...models.heads.classification import problem_type_of
 from ...models.words.bag import BagForSequenceClassification, BagModel
+from ...progress import progress_bar
 from ..convex import STRENGTHS, ConvexProblem, Weights
 from .bag_corpus import BagCorpus, BagTargets, set_row_weights
 from .bag_texts import BagTexts
@@ -108,7 +109,8 @@ def fit_regression(
         held = features[choose_on], targets[choose_on]
     else:
         held = _features(made.model, validation), BagTargets.of(validation, made, problem_type).column.numpy()
-    found = {c: problem.fit(scale * features[fit_on], targets[fit_on], c) for c in strengths}
+    trials = progress_bar("Fitting regressions", strengths, unit="fit")
+    found = {c: problem.fit(scale * features[fit_on], targets[fit_on], c) for c in trials}
     quality = {c: problem.quality(each.logits(scale * held[0]), held[1]) for c, each in found.items()}
     best = max(quality, key=lambda c: quality[c])
     weights = found[best] if choose_on is None else problem.fit(scale * features, targets, best)

@@ -31,6 +31,7 @@ from ...data.corpus import WordCorpus
 from ...data.raw_corpus import Source
 from ...models.words.tables import ngram_buckets
 from ...models.words.word2vec import SPECIAL_TOKENS, Word2VecConfig, Word2VecModel
+from ...progress import progress_bar
 from ...settings import option
 from ..arguments import SEVERAL_PROCESSES, check_num_processes, refuse
 from ..checkpoints import agreed_checkpoint, checkpoints_in, clear_unfinished, last_of, publish, written_beside
@@ -167,7 +168,7 @@ class Word2VecTrainer:
             averaging = ParameterAveraging(engine.matrices, occurrences, count)
         total = self.corpus.raw_words * self.args.num_train_epochs
         quiet = self.args.disable_tqdm or not self.processes.is_main_process
-        bar = tqdm(desc="word2vec", total=total, initial=self._words_done, unit="word", unit_scale=True, disable=quiet)
+        bar = progress_bar("word2vec", total=total, initial=self._words_done, unit="word", disable=quiet)
         with bar:
             try:
                 while self.state.epoch < self.args.num_train_epochs:

@@ -1,0 +1,75 @@
+"""Progress bars of long steps: one function, so that all look alike and obey the same switches.
+
+    for batch in progress_bar("Counting words", batches, total=len(batches)): ...
+    with progress_bar("Scoring", total=tokens, unit="token") as bar: bar.update(count)
+
+A step that ends within a second shows nothing. Bars are off where transformers' or datasets' switch says so, and in
+all processes but the first; `disable_tqdm` of training arguments goes through `silence_progress`.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Sized
+from typing import Any
+
+import torch.distributed
+from tqdm.auto import tqdm
+from transformers.utils import logging
+
+_DELAY = 1.0  # seconds
+_MANY = 10_000  # are counted in thousands
+
+
+def progress_bar(
+    doing: str,
+    items: Iterable[Any] | None = None,
+    *,
+    total: int | None = None,
+    unit: str = "step",
+    initial: int = 0,
+    disable: bool = False,
+) -> tqdm:
+    """Return a bar that yields `items` and counts them; without items, `update` counts.
+
+    Args:
+        doing: What stands in front of the bar.
+        total: How many there are; by default the length of `items`, if they have one.
+        unit: What is counted, in the singular.
+        initial: How many were done before.
+        disable: Show nothing, whatever the switches say.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    return tqdm(
+        items,
+        desc=doing,
+        total=total,
+        unit=f" {unit}",
+        unit_scale=total is None or total >= _MANY,
+        initial=initial,
+        disable=disable or not progress_is_shown(),
+        delay=_DELAY,
+        leave=None,  # only the outermost bar stays when it is full
+    )
+
+
+def progress_is_shown() -> bool:
+    """Tell whether bars are shown in this process."""
+    # Who switched the bars of datasets off has imported the library.
+    datasets = sys.modules.get("datasets")
+    is_off = datasets is not None and datasets.are_progress_bars_disabled()
+    return logging.is_progress_bar_enabled() and not is_off and _rank() == 0
+
+
+def silence_progress() -> None:
+    """Switch all bars of this process off: ours, transformers', those of the Hub and of datasets."""
+    import datasets
+
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+
+
+def _rank() -> int:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank()
+    return int(os.environ.get("RANK", "0"))  # launchers say it before the processes have met
