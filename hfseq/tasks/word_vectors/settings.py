@@ -112,6 +112,7 @@ class WordVectorsSettings:
         if not Word2VecTrainingArguments(**self.training).output_dir:
             raise ValueError("training.output_dir is not given: name the folder of the run, such as runs/my_vectors.")
         self.card.check_metrics(self.evaluation.metrics(), kind="metric of this evaluation")
+        self.card.check_said(self.hub.repo_id)
 
 
 def _parsed_sum(text: str) -> Question:
