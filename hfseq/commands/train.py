@@ -92,6 +92,8 @@ def _usual_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
         yield f"--model.type={_USUAL[task.command]}"
     if task.command == "masked-language-modeling":
         yield from ("--training.mlm_probability=0.15", "--training.carry=none")
+    if task.command == "word-vectors":
+        yield "--corpus.split=word"  # any text, not only one that is cut already
     if task.command == "language-modeling":
         yield "--training.carry=" + ("none" if options.model == "transformer" else "document")
 
