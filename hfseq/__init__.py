@@ -7,29 +7,33 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .cli import is_this_process
 from .version import __version__ as __version__
 from .version import check_transformers
 
-check_transformers()  # first: with an older transformers the models would fail, and say nothing of the cure
+if not is_this_process():  # the command does it itself, once its words are right: help takes no seconds
+    check_transformers()  # first: with an older transformers the models would fail, and say nothing of the cure
 
-from . import registry
-from .models.counting.hmm import *
-from .models.counting.mixture import *
-from .models.counting.ngram import *
-from .models.recurrent.cells import CELLS as CELLS
-from .models.recurrent.cells import register_cell as register_cell
-from .models.recurrent.custom import *
-from .models.recurrent.gru import *
-from .models.recurrent.lstm import *
-from .models.recurrent.rnn import *
-from .models.transformer.transformer import *
-from .models.transformer.transformer_seq2seq import *
-from .models.windows.window import *
-from .models.words.bag import *
-from .models.words.vectors import KeyedVectors as KeyedVectors
-from .models.words.word2vec import *
-from .pipelines import WordVectorsPipeline as WordVectorsPipeline
-from .registry import FAMILIES as FAMILIES
+    from . import registry
+    from .models.counting.hmm import *
+    from .models.counting.mixture import *
+    from .models.counting.ngram import *
+    from .models.recurrent.cells import CELLS as CELLS
+    from .models.recurrent.cells import register_cell as register_cell
+    from .models.recurrent.custom import *
+    from .models.recurrent.gru import *
+    from .models.recurrent.lstm import *
+    from .models.recurrent.rnn import *
+    from .models.transformer.transformer import *
+    from .models.transformer.transformer_seq2seq import *
+    from .models.windows.window import *
+    from .models.words.bag import *
+    from .models.words.vectors import KeyedVectors as KeyedVectors
+    from .models.words.word2vec import *
+    from .pipelines import WordVectorsPipeline as WordVectorsPipeline
+    from .registry import FAMILIES as FAMILIES
+
+    registry.register()
 
 if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds both lists equal
     from .data.corpus import WordCorpus as WordCorpus
@@ -101,11 +105,10 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
 }
 _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in names.split()}
 
-_MODELS = [name for module in registry.MODULES for name in module.__all__]
-
-__all__ = ["CELLS", "FAMILIES", "KeyedVectors", "WordVectorsPipeline", "register_cell", *_MODELS, *_LAZY]
-
-registry.register()
+__all__ = [*_LAZY]
+if not is_this_process():
+    __all__ += ["CELLS", "FAMILIES", "KeyedVectors", "WordVectorsPipeline", "register_cell"]
+    __all__ += [name for module in registry.MODULES for name in module.__all__]
 
 
 def __getattr__(name: str) -> Any:  # PEP 562

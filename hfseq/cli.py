@@ -4,23 +4,38 @@ What a command needs besides the models is imported when it runs, so that help n
 """
 
 import argparse
+import difflib
 import importlib
+import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 DONE, FAILED, WRONG_WORDS, REFUSED = 0, 1, 2, 3
 
-TASKS = (  # a test holds them equal to the rows of hfseq.tasks, whose import takes seconds
-    "text-classification",
-    "token-classification",
-    "language-modeling",
-    "masked-language-modeling",
-    "word-vectors",
-)
+_NETWORKS = ("gru", "lstm", "rnn", "transformer", "custom")
+MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.tasks, whose import takes seconds
+    "text-classification": ("auto", "bag", *_NETWORKS, "window"),
+    "token-classification": (*_NETWORKS, "window"),
+    "language-modeling": _NETWORKS,
+    "masked-language-modeling": ("transformer",),
+    "word-vectors": ("skip-gram", "cbow"),
+}
+_OVERRIDE = re.compile(r"--[^.=]+\.[^=]+=.*", re.DOTALL)
 
-_EXITS = "exit codes: 0 done; 1 it failed; 2 wrong command line; 3 refused, as the model is behind a simple peer"
+_SAID = {  # what `push` may be told of a card
+    "summary": "what the model does, one sentence",
+    "language": "ISO code of the texts, such as en",
+    "data_name": "name of the data",
+    "data_license": "licence of the data",
+    "data_domain": "what the texts are, such as film reviews",
+    "license": "licence of the weights, as the Hub spells it (apache-2.0)",
+}
+_EXITS = (
+    "exit codes: 0 done; 1 it failed; 2 wrong command line; 3 refused: behind a simple peer, or a card without words"
+)
 _HELP = {
     "train": "train a model on your data: file, folder, Hub id or `embedded`",
     "evaluate": "measure a model on labelled data",
@@ -37,19 +52,27 @@ class _Words(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Tell what is wrong with the command line in one line."""
-        print(f"hfseq: {message}. See `{self.prog} --help`.", file=sys.stderr)
+        end = "" if message.endswith((".", "?")) else "."
+        print(f"hfseq: {message}{end} See `{self.prog} --help`.", file=sys.stderr)
         raise SystemExit(WRONG_WORDS)
+
+
+def is_this_process() -> bool:
+    """Tell whether the command `hfseq` runs here, as a script or by -m; asked while hfseq is imported."""
+    words = sys.orig_argv
+    after = words[words.index("-m") + 1 :] if "-m" in words else []
+    return after[:1] == [__package__] or Path(sys.argv[0] if sys.argv else "").stem == __package__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command of these words, or of this process, and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser()
+    parser, commands = _parser()
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        parser.error(f"{words[0]!r} is no command: {_listed(words[0], tuple(commands))}")
     options, others = parser.parse_known_args(words)
-    options.overrides = others
-    if others and options.command != "train":
-        parser.error(f"{others[0]!r} is not understood")
-    options.words = words
+    options.overrides, options.words = others, words
+    _check_words(options, commands[options.command])
     try:
         return int(_run(options) or DONE)
     except (KeyboardInterrupt, BrokenPipeError):
@@ -60,18 +83,86 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             told = " ".join(str(error).split()) or type(error).__name__
             print(f"hfseq {options.command}: {told} (--debug shows where)", file=sys.stderr)
-        from .hub import BehindError
+        return _exit_code(error)
 
-        return REFUSED if isinstance(error, BehindError) else FAILED
+
+def _exit_code(error: Exception) -> int:
+    # A module that was not imported has raised nothing; importing it now would take seconds.
+    for module, name, code in (("hub", "RefusedError", REFUSED), ("settings", "SettingsError", WRONG_WORDS)):
+        found = getattr(sys.modules.get(f"{__package__}.{module}"), name, None)
+        if found is not None and isinstance(error, found):
+            return code
+    return FAILED
 
 
 def _run(options: argparse.Namespace) -> int | None:
+    if options.command != "recipes" and is_this_process():
+        _load_models()
     module = importlib.import_module(f".commands.{options.command}", __package__)
     result: int | None = module.run(options)
     return result
 
 
-def _parser() -> argparse.ArgumentParser:
+def _load_models() -> None:
+    """Do what `import hfseq` does everywhere else."""
+    from .version import check_transformers
+
+    check_transformers()
+    from .registry import register
+
+    register()
+
+
+def _check_words(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Refuse what can be seen to be wrong before anything heavy is imported."""
+    for word in options.overrides:
+        if options.command == "train" and _OVERRIDE.fullmatch(word):
+            continue
+        if options.command == "train" and re.fullmatch(r"--[\w-]+\.\w+", word):
+            parser.error(f"{word} has no value: write {word}=VALUE")
+        known = [option for action in parser._actions for option in action.option_strings]
+        parser.error(f"{word!r} is not understood{_meant(word, known)}")
+    if options.command != "train":
+        return
+    if options.model is not None and options.model not in MODELS[options.task]:
+        known = MODELS[options.task]
+        parser.error(f"--model={options.model} is no model of {options.task}: {_listed(options.model, known)}")
+    if options.data is None and options.config is None and not options.settings:
+        parser.error("DATA is missing: give a file, a folder, a Hub id, `embedded`, or --config")
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(word.partition("=")[0], known, n=1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def _listed(word: str, known: Sequence[str]) -> str:
+    return f"give one of {', '.join(known)}{_meant(word, known)}"
+
+
+def _task(word: str) -> str:
+    if word not in MODELS:
+        raise argparse.ArgumentTypeError(f"{word!r} is no task: {_listed(word, tuple(MODELS))}")
+    return word
+
+
+def _above(low: float, kind: type[int] | type[float], example: str) -> Callable[[str], Any]:
+    """Return what reads a number above `low`."""
+
+    def read(word: str) -> Any:
+        try:
+            value = kind(word)
+        except ValueError:
+            value = kind(low)
+        if not low < value < float("inf"):
+            whole = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{word!r} must be {whole} above {low:g}, such as {example}")
+        return value
+
+    return read
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     width: Any = {"formatter_class": lambda prog: argparse.HelpFormatter(prog, max_help_position=24, width=100)}
     parser = _Words(
         prog="hfseq", description="Classic sequence models as Hugging Face models.", epilog=_EXITS, **width
@@ -86,19 +177,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(made["train"])
     _add_use(made)
     _add_publish(made)
-    return parser
+    return parser, made
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
     train.usage = "hfseq train TASK DATA [options] [--section.key=value ...]"
     train.epilog = "`hfseq recipes show text_classification` shows the steps; --settings lists every section and key."
-    train.add_argument("task", metavar="TASK", choices=TASKS, help=", ".join(TASKS))
+    train.add_argument("task", metavar="TASK", type=_task, help=", ".join(MODELS))
     train.add_argument("data", metavar="DATA", nargs="?", help="a file, a folder, a Hub id, or `embedded`")
-    train.add_argument("--model", metavar="TYPE", help="auto, bag, gru, lstm, rnn, transformer ...")
-    train.add_argument("--minutes", type=float, help="how long to train at most (5; of --config: what it says)")
+    train.add_argument(
+        "--model", metavar="TYPE", help="auto, bag, gru, lstm, rnn, transformer ...; of word vectors skip-gram, cbow"
+    )
+    train.add_argument(
+        "--minutes", type=_above(0, float, "5 or 0.5"), help="how long to train at most (5; of --config: what it says)"
+    )
     train.add_argument("--out", metavar="FOLDER", help="where the model goes (runs/TASK-DATA)")
     train.add_argument("--config", metavar="FILE", help="a settings file, or a name of `hfseq recipes list`")
-    train.add_argument("--processes", type=int, default=1, metavar="N", help="train in so many processes")
+    train.add_argument(
+        "--processes", type=_above(0, int, "2"), default=1, metavar="N", help="train in so many processes"
+    )
     train.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     train.add_argument("--settings", action="store_true", help="list every --section.key of the task")
 
@@ -121,7 +218,11 @@ def _add_publish(made: dict[str, argparse.ArgumentParser]) -> None:
     for name in ("card", "push"):
         made[name].add_argument("folder", metavar="FOLDER", help="the folder of a trained model")
     made["card"].add_argument("--check", action="store_true", help="change nothing; fail if the card is not true")
-    made["push"].add_argument("repo_id", metavar="REPO_ID", help="user/name on the Hub")
-    made["push"].add_argument("--private", action="store_true", help="make a new repository private")
-    made["push"].add_argument("--with-code", action="store_true", help="push the model's code too")
-    made["push"].add_argument("--force", action="store_true", help="also if the model is behind a simple peer")
+    push = made["push"]
+    push.add_argument("repo_id", metavar="REPO_ID", help="user/name on the Hub")
+    push.add_argument("--private", action="store_true", help="make a new repository private")
+    push.add_argument("--with-code", action="store_true", help="push the model's code too")
+    push.add_argument("--force", action="store_true", help="also if the model is behind a simple peer")
+    said = push.add_argument_group("words that the card lacks, if nobody said them; they go into the folder, too")
+    for name, text in _SAID.items():
+        said.add_argument(f"--{name.replace('_', '-')}", dest=f"said_{name}", metavar="TEXT", help=text)

@@ -33,7 +33,9 @@ __all__ = [
     "ConflictError",
     "HubError",
     "PushResult",
+    "RefusedError",
     "UnsafeArtifactError",
+    "UnsaidError",
     "VerificationError",
     "pull",
     "push",
@@ -60,8 +62,16 @@ STATUS_CAUSES = {
 }
 
 
-class BehindError(ValueError):
+class RefusedError(ValueError):
+    """The checkpoint is whole, but not yet to be published; the message says what to do."""
+
+
+class BehindError(RefusedError):
     """A simple system is better than the model on the same rows, as its own facts say; `force` pushes it anyway."""
+
+
+class UnsaidError(RefusedError):
+    """The card lacks words that only a person knows, such as the licence of the data."""
 
 
 class HubError(OSError):
@@ -101,7 +111,8 @@ def push(
 ) -> PushResult:
     """Push a checkpoint, a folder or a model, in one commit, and check that it arrived.
 
-    Before any request a checkpoint is refused that is incomplete, malformed, a link, not finite, or without a card.
+    Before any request a checkpoint is refused that is incomplete, malformed, a link, not finite, or without a card; so
+    is a trained folder whose card lacks words ("The licence of the data was not stated").
 
     Args:
         repo_id: The repository, `user/name`; it is made if it does not exist.
@@ -115,8 +126,10 @@ def push(
             package is not installed.
         force: Whether a model goes that is behind a simple system measured in the same run.
     """
-    if not force and not isinstance(source, PreTrainedModel):
-        _refuse_behind(Path(source))
+    if not isinstance(source, PreTrainedModel) and (Path(source) / FACTS_NAME).is_file():
+        _refuse_unsaid(Path(source), card)
+        if not force:
+            _refuse_behind(Path(source))
     with tempfile.TemporaryDirectory() as staging:
         folder = _stage(source, Path(staging), tokenizer, card)
         if with_code:
@@ -159,12 +172,23 @@ def pull(
     return folder
 
 
-def _refuse_behind(folder: Path) -> None:
-    if not (folder / FACTS_NAME).is_file():
-        return
-    from .cards.render import behind_line, load_facts  # here, since cards draw in all tasks
+def _refuse_unsaid(folder: Path, card: str | None) -> None:
+    from .cards.publishing import asked, unsaid_in  # here, as in the next one, since cards draw in all tasks
 
-    line = behind_line(load_facts(folder / FACTS_NAME))
+    path = folder / CARD_NAME
+    text = path.read_text(encoding="utf-8") if card is None and path.is_file() else card or ""
+    if names := unsaid_in(text):
+        options = " ".join(f"--{name.replace('_', '-')} TEXT" for name in names)
+        raise UnsaidError(
+            f"{path} does not say {asked(names)}. Give them, `hfseq push {folder} REPO_ID {options}`, "
+            f"or write them into the card."
+        )
+
+
+def _refuse_behind(folder: Path) -> None:
+    from .cards.publishing import behind_line_in
+
+    line = behind_line_in(folder)
     if line is not None:
         cure = "Train longer or another model, or push it all the same with force=True (--hub.force=true, --force)."
         raise BehindError(f"{folder}: {line} {cure}")

@@ -41,6 +41,10 @@ _LISTED, _NEAREST = 10, 5  # names that a message lists at most; of more, those 
 _QUOTED = 200  # characters of a value that a message repeats
 
 
+class SettingsError(ValueError):
+    """A settings file or the words of a command line are wrong; nothing was done."""
+
+
 @dataclass(frozen=True)
 class _Section:
     """What a section may hold: the fields of the one class under "", or of the class that its key `type` names."""
@@ -111,13 +115,24 @@ def check_known(name: object, known: Iterable[str], where: str, kind: str = "key
     allowed = f"Allowed: {', '.join(known)}."
     if len(known) > _LISTED:
         close = difflib.get_close_matches(str(name), known, n=_NEAREST, cutoff=0.0)
-        listed = "; --help lists them all" if kind == "key" else ""
+        listed = f"; {'--settings' if _is_command() else '--help'} lists them all" if kind == "key" else ""
         allowed = f"Nearest of {len(known)}: {', '.join(close)}{listed}."
     raise ValueError(f"{where}: unknown {kind} {name!r}{hint} {allowed}")
 
 
 def read_settings(settings_class: type[SettingsT], argv: Sequence[str] | None = None) -> SettingsT:
-    """Read `[--config FILE.yaml] [--section.key=value ...]` into an instance of the settings class."""
+    """Read `[--config FILE.yaml] [--section.key=value ...]` into an instance of the settings class.
+
+    Raises:
+        SettingsError: If a key or a value is wrong, or the class refuses what the values say together.
+    """
+    try:
+        return _read(settings_class, argv)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _read(settings_class: type[SettingsT], argv: Sequence[str] | None) -> SettingsT:
     sections, flags = _declared(settings_class)
     arguments, others = _parser(sections, flags).parse_known_args(argv)
     path = None if arguments.config is None else Path(arguments.config)
@@ -358,9 +373,9 @@ def _spelled(hint: Any) -> str:
 def _parser(sections: Mapping[str, _Section], flags: Mapping[str, str | None]) -> argparse.ArgumentParser:
     overview = "\n\n".join(_described(section, family) for section in sections.values() for family in section.classes)
     options = "".join(f" [--{flag}]" for flag in flags)
+    start = f"{shlex.join([*sys.argv[:3], 'DATA'])}" if _is_command() else f"python {sys.argv[0]}"
     parser = argparse.ArgumentParser(
-        prog=sys.argv[0],
-        usage=f"python %(prog)s [--config FILE.yaml] [--section.key=value ...]{options}",
+        usage=f"{start} [--config FILE.yaml] [--section.key=value ...]{options}".replace("%", "%%"),
         epilog=f"sections and keys of FILE.yaml, each also --section.key=value:\n\n{overview}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -369,6 +384,11 @@ def _parser(sections: Mapping[str, _Section], flags: Mapping[str, str | None]) -
     for flag, help in flags.items():
         parser.add_argument(f"--{flag}", action="store_true", help=help)
     return parser
+
+
+def _is_command() -> bool:
+    """Tell whether `hfseq train` reads the settings, whose --help is its own."""
+    return Path(sys.argv[0]).stem == "hfseq"
 
 
 def _described(section: _Section, family: str) -> str:

@@ -2,7 +2,6 @@
 
 import warnings
 
-import transformers
 from packaging.version import Version
 
 __version__ = "0.1.0"
@@ -20,6 +19,8 @@ def check_transformers() -> None:
     Raises:
         ImportError: If transformers is too old to import the models.
     """
+    import transformers  # here: the command's help needs the version alone
+
     found = Version(transformers.__version__)
     if found.release < Version(OLDEST_TRANSFORMERS).release:
         raise ImportError(

@@ -42,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         source = open_source(settings.data)
         checkpoint = open_run(settings, folder, resume=settings.resume, record=processes.is_main_process)
     corpus = read_corpus(source, settings)
+    settings.follow(corpus.raw_words)
+    args = Word2VecTrainingArguments(**settings.training)
 
     # 3. Model
     config = make_config(settings, corpus)

@@ -57,8 +57,8 @@ UPWARD = {
     ("models.words.stored_vectors", "formats.vector_files"): "vectors are read and written by methods, as in gensim",
     (
         "hub",
-        "cards.render",
-    ): "`push` reads whether the facts beside a model say that it is behind",
+        "cards.publishing",
+    ): "`push` reads whether the card beside a model lacks words, and whether it says that the model is behind",
     ("cards.render", "tasks"): "a card is rendered from a file of facts, whose kind names the task",
 }
 

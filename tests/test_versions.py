@@ -9,6 +9,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 import pytest
+import transformers
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -29,7 +30,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 @pytest.mark.parametrize("found", ["5.25.0", "5.25.0.dev0", "6.0.0"])
 def test_a_newer_minor_release_of_transformers_gives_a_warning_that_names_both(monkeypatch, found):
     monkeypatch.setattr(version, "NEWEST_TESTED_TRANSFORMERS", "5.24")
-    monkeypatch.setattr(version.transformers, "__version__", found)
+    monkeypatch.setattr(transformers, "__version__", found)
     with pytest.warns(
         UserWarning, match=rf"transformers {re.escape(found)} is newer than 5\.24, .*==5\.24\.\*"
     ) as given:
@@ -40,7 +41,7 @@ def test_a_newer_minor_release_of_transformers_gives_a_warning_that_names_both(m
 @pytest.mark.parametrize("found", ["5.24.9", "5.24.0.dev0", "5.20.0"])
 def test_releases_in_the_tested_range_are_taken_in_silence(monkeypatch, found):
     monkeypatch.setattr(version, "NEWEST_TESTED_TRANSFORMERS", "5.24")
-    monkeypatch.setattr(version.transformers, "__version__", found)
+    monkeypatch.setattr(transformers, "__version__", found)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         version.check_transformers()

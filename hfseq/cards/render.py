@@ -17,7 +17,7 @@ from .checks import check_card, check_facts
 from .facts import Facts, read_json
 from .parts import cell, code, comparison_rows, quoted, seeds_text, shared_limits, significant, spread_text
 from .pictures import pictures_in
-from .verdict import behind_line as behind_line
+from .verdict import behind_line
 
 if TYPE_CHECKING:
     from ..tasks import Task

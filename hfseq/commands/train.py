@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..settings import check_known
+from ..settings import SettingsError, check_known
 from ..tasks import TASKS, Task
 from .sources import config_names, is_local, recipes_folder
 
@@ -56,14 +56,12 @@ def recipe_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
     sections = {item.name: item for item in dataclasses.fields(task.settings)}
     if options.config is not None:
         yield from ("--config", str(_config(task, options.config)))
-    elif options.data is None:
-        raise ValueError("DATA is missing: give a file, a folder, a Hub id, `embedded`, or --config.")
     else:
         yield from _usual_words(task, options)
     if options.data is not None:
         yield f"--data.path={_quoted(options.data)}" if is_local(options.data) else f"--data.name={options.data}"
     if options.model is not None:
-        yield f"--model.type={options.model}"
+        yield f"--model.{'architecture' if task.command == 'word-vectors' else 'type'}={options.model}"
     minutes = options.minutes if options.minutes or options.config else _MINUTES
     if minutes is not None and "budget" in sections:
         yield f"--budget.minutes={minutes}"
@@ -76,11 +74,16 @@ def recipe_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
 
 def _config(task: Task, given: str) -> Path:
     """Return a settings file: one that is there, or one of the recipe by its name."""
-    if Path(given).is_file() or Path(given).suffix in (".yaml", ".yml"):
+    if Path(given).is_file():
         return Path(given)
+    if Path(given).suffix in (".yaml", ".yml"):
+        raise SettingsError(f"--config {given}: there is no such file; `hfseq recipes list` names those of hfseq.")
     names = {key.partition("/")[2]: path for key, path in config_names().items() if key.startswith(f"{task.recipe}/")}
     name = given.removeprefix(f"{task.recipe}/")
-    check_known(name, names, "--config", kind="settings file")
+    try:
+        check_known(name, names, "--config", kind="settings file")
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     return names[name]
 
 
@@ -89,6 +92,8 @@ def _usual_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
         yield f"--model.type={_USUAL[task.command]}"
     if task.command == "masked-language-modeling":
         yield from ("--training.mlm_probability=0.15", "--training.carry=none")
+    if task.command == "word-vectors":
+        yield "--corpus.split=word"  # any text, not only one that is cut already
     if task.command == "language-modeling":
         yield "--training.carry=" + ("none" if options.model == "transformer" else "document")
 

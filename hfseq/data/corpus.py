@@ -5,6 +5,7 @@ window reaches over its end.
 """
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,7 +46,7 @@ class WordCorpus:
         cls,
         source: Source,
         *,
-        min_count: int = 5,
+        min_count: int | Callable[[int], int] = 5,
         max_words: int | None = None,
         phrases: Phrases | None = None,
         **reading: Unpack[ReadingOptions],
@@ -53,12 +54,12 @@ class WordCorpus:
         """Read a source once: a text file, a dataset, or an iterable of texts or of lists of words.
 
         Args:
-            min_count: Rarer words are left out.
+            min_count: Rarer words are left out; a function tells it from the number of words that were read.
             max_words: Keep the most frequent so many.
             **reading: How texts become words: `split`, `lowercase`, `text_column`, `cache_dir`; see `ReadingOptions`.
         """
         check_keywords(cls.read, reading, ReadingOptions)
-        if min_count < 1 or (max_words is not None and max_words < 1):
+        if (not callable(min_count) and min_count < 1) or (max_words is not None and max_words < 1):
             raise ValueError(f"min_count={min_count} and max_words={max_words} must be 1 or more")
         if phrases is not None and not isinstance(phrases, Phrases):
             raise TypeError(f"phrases={phrases!r}: give what Phrases.learn returns")
@@ -66,7 +67,7 @@ class WordCorpus:
         raw_words, raw_types = int(raw.counts[1:].sum()), len(raw.words) - 1
         if phrases is not None:
             raw = phrases.merge(raw)
-        kept = _kept(raw, min_count, max_words)
+        kept = _kept(raw, min_count(raw_words) if callable(min_count) else min_count, max_words)
         ranks = np.full(len(raw.words), _GONE, dtype=np.int32)
         ranks[kept] = np.arange(len(kept)) + len(SPECIAL_TOKENS)
         ranks[0] = END_ID

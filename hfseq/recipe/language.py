@@ -84,6 +84,7 @@ class LanguageSettings:
             short = f"model.max_position_embeddings={longest} has no room for training.window={self.window} tokens"
             raise ValueError(f"{short}: raise it, or leave it out, and it is the window.")
         check_condition(self.data, self.carry)
+        self.card.check_said(self.hub.repo_id)
 
     def _follow_budget(self, minutes: float) -> None:
         """Fill in what the minutes and the kind of the data decide."""

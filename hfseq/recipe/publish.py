@@ -71,17 +71,6 @@ def split_line(split: str, metrics: Mapping[str, float]) -> str:
     return f"{split}: " + ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
-def check_published(facts: Facts) -> None:
-    """Refuse to publish a card that lacks what a reader on the Hub must know, before any request."""
-    said = {
-        "summary": facts.summary,
-        "language": facts.language,
-        **{f"data_{name}": getattr(facts.source, name) for name in ("name", "license", "domain")},
-    }
-    if missing := [f"--card.{name}=..." for name, value in said.items() if value is None]:
-        raise ValueError(f"The card to publish lacks words that nobody said; give {', '.join(missing)}.")
-
-
 def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) -> list[str]:
     """Write facts and card beside the saved model, push it if asked to, and return what to print: `lines` and more.
 
@@ -90,7 +79,6 @@ def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) 
     facts.save(folder / FACTS_NAME)
     write_card(folder, facts)
     if hub.repo_id is not None:
-        check_published(facts)
         result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code, force=hub.force)
         lines = [f"pushed to {result.url}", *lines]
     size, minutes = f"{facts.file_mb:.2f} MB", f"{facts.runs[0].minutes:.1f} minutes of training"

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from ..cards.publishing import WORDS, asked
 from ..cards.words import CardWords
 from ..registry import FAMILIES
 from ..settings import check_known, fields_of, option
@@ -94,6 +95,15 @@ class CardSettings(CardWords):
         """Refuse published results in a metric that the run does not measure."""
         for row in self.published():
             check_known(row.metric, known, "card.comparisons", kind=kind)
+
+    def check_said(self, repo_id: str | None) -> None:
+        """Refuse to train for the Hub a model whose card would lack what a reader there must know."""
+        if repo_id is None:
+            return
+        if missing := [name for name in WORDS if getattr(self, name) is None]:
+            options = " ".join(f"--card.{name}=TEXT" for name in missing)
+            fault = f"hub.repo_id={repo_id} publishes a card, which does not say {asked(missing)}"
+            raise ValueError(f"{fault}: give {options}, or push later with `hfseq push`.")
 
 
 @dataclass

@@ -50,6 +50,7 @@ class TextSettings:
 
     def __post_init__(self) -> None:
         self.card.check_metrics(SCORES)
+        self.card.check_said(self.hub.repo_id)
         if self.tokenizer.max_length is None:
             is_bag = cast(Any, self).model["type"] == "bag"
             self.tokenizer.max_length = UNCUT if is_bag else USUAL_LENGTH

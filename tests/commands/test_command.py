@@ -1,13 +1,19 @@
 """The command `hfseq` as a person types it."""
 
+import dataclasses
 import json
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from hfseq import cli
 from hfseq.hub import pull
+from hfseq.models.words.word2vec import Word2VecConfig
 from hfseq.tasks import TASKS
 
 SMALL = ("--data.max_rows=60", "--training.max_steps=4", "--training.learning_rate=5e-3", "--model.hidden_size=16")
@@ -38,7 +44,13 @@ def trained(files, tmp_path_factory):
 
 
 def test_help_lists_the_tasks_and_fits_on_a_screen(capsys):
-    assert set(cli.TASKS) == {task.command for task in TASKS.values()}
+    for task in TASKS.values():
+        (section,) = (item for item in dataclasses.fields(task.settings) if item.name == "model")
+        types = set(section.metadata["open_section"]["classes"]) - {""}
+        assert set(cli.MODELS[task.command]) == (
+            types or set(get_args(Word2VecConfig.__annotations__["architecture"]))
+        )
+    assert len(cli.MODELS) == len(TASKS)
     for words in (["--help"], ["train", "--help"]):
         with pytest.raises(SystemExit) as stopped:
             cli.main(words)
@@ -81,7 +93,14 @@ def test_evaluate_gives_the_score_of_the_card_and_counts_unknown_labels_as_wrong
 
 def test_card_check_and_push(trained, hub_repo_name, capsys):
     assert cli.main(["card", str(trained), "--check"]) == 0
-    assert cli.main(["push", str(trained), hub_repo_name, "--force"]) == 0
+    capsys.readouterr()
+    assert cli.main(["push", str(trained), hub_repo_name, "--force"]) == cli.REFUSED
+    told = capsys.readouterr().err
+    assert "does not say what the model does, the language of the texts, the name of the data" in told
+    assert "--summary TEXT --language TEXT --data-name TEXT" in told and told.count("\n") == 1
+    words = ["--summary", "Tells good films.", "--language", "en", "--data-name", "films", "--data-license", "cc0-1.0"]
+    assert cli.main(["push", str(trained), hub_repo_name, "--force", *words, "--data-domain", "reviews"]) == 0
+    assert f"model={json.dumps(hub_repo_name)}" in (trained / "README.md").read_text(encoding="utf-8")
     assert (pull(hub_repo_name) / "README.md").read_bytes() == (trained / "README.md").read_bytes()
     card = trained / "README.md"
     text = card.read_text(encoding="utf-8")
@@ -105,14 +124,33 @@ def test_info_and_recipes(trained, tmp_path, capsys):
     assert Path(tmp_path / "gru_embedded.yaml").is_file()
 
 
+TRAIN = ["train", "text-classification"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["train", "text-clasification", "x.csv"], 2, "invalid choice"),
-        (["train", "text-classification", "none.csv", "--model", "gru"], 1, "data.path='none.csv' does not exist"),
-        (["train", "text-classification", "none.csv", "--model", "gru", "--data.foo=1"], 1, "unknown key 'foo'"),
-        (["train", "text-classification", "embedded", "--config", "gru_embeded"], 1, "did you mean 'gru_embedded'"),
-        (["predict", "m", "--fil=x"], 2, "is not understood"),
+        ([], 2, "the following arguments are required: COMMAND"),
+        (["trian"], 2, "did you mean train?"),
+        (["train", "text-clasification", "x.csv"], 2, "is no task: give one of text-classification, token-"),
+        (["train", "word-vectors", "x.txt", "--model", "gru"], 2, "give one of skip-gram, cbow"),
+        ([*TRAIN, "x.csv", "--model", "grru"], 2, "did you mean gru?"),
+        ([*TRAIN, "x.csv", "--minutes", "0"], 2, "'0' must be a number above 0, such as 5 or 0.5"),
+        ([*TRAIN, "x.csv", "--minutes", "five"], 2, "'five' must be a number above 0, such as 5 or 0.5"),
+        ([*TRAIN, "x.csv", "--minute", "5"], 2, "did you mean --minutes?"),
+        ([*TRAIN, "x.csv", "--processes", "0"], 2, "'0' must be a whole number above 0, such as 2"),
+        ([*TRAIN, "x.csv", "--training.max_steps", "4"], 2, "write --training.max_steps=VALUE"),
+        (TRAIN, 2, "DATA is missing: give a file, a folder, a Hub id, `embedded`, or --config"),
+        ([*TRAIN, "none.csv", "--model", "gru"], 1, "data.path='none.csv' does not exist"),
+        ([*TRAIN, "none.csv", "--model", "gru", "--data.foo=1"], 2, "unknown key 'foo'"),
+        ([*TRAIN, "x.csv", "--model", "gru", "--training.learnin_rate=1"], 2, "; --settings lists them all"),
+        ([*TRAIN, "x.csv", "--model", "gru", "--training.learning_rate=fast"], 2, 'is "fast" but takes'),
+        ([*TRAIN, "x.csv", "--model", "gru", "--trainin.seed=1"], 2, "unknown section 'trainin'; did you mean"),
+        ([*TRAIN, "embedded", "--config", "gru_embeded"], 2, "did you mean 'gru_embedded'"),
+        ([*TRAIN, "embedded", "--config", "none.yaml"], 2, "--config none.yaml: there is no such file"),
+        ([*TRAIN, "embedded", "--model", "gru", "--hub.repo_id=u/x"], 2, "does not say what the model does, the lang"),
+        (["predict", "m", "--fil=x"], 2, "did you mean --file?"),
+        (["predict", "no/such/folder", "text"], 1, "no/such/folder"),
         (["push", "nowhere", "user/x"], 1, "There is no folder 'nowhere'"),
         (["recipes", "show", "gru_embedded"], 1, "text_classification/gru_embedded"),
     ],
@@ -124,3 +162,24 @@ def test_errors_are_one_line_and_an_exit_code(words, code, message, capsys):
         found = stopped.code
     told = capsys.readouterr().err
     assert found == code and message in told and told.count("\n") == 1
+
+
+def test_an_unknown_key_shows_the_five_nearest(capsys):
+    assert cli.main([*TRAIN, "x.csv", "--model", "gru", "--training.learnin_rate=1"]) == 2
+    shown = re.search(r"Nearest of \d+: (.*);", capsys.readouterr().err)
+    assert len(shown[1].split(", ")) == 5 and "learning_rate" in shown[1].split(", ")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["trian"], [*TRAIN, "x.csv", "--model", "grru"], ["recipes", "list"]]
+)
+@pytest.mark.parametrize("as_module", [True, False], ids=["module", "script"])
+def test_what_needs_no_model_imports_no_torch(words, as_module, tmp_path):
+    script = tmp_path / "hfseq"  # as pip writes it
+    script.write_text("import sys\nfrom hfseq.cli import main\nsys.exit(main())\n", encoding="utf-8")
+    start = ["-m", "hfseq"] if as_module else [str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    command = [sys.executable, "-X", "importtime", *start, *words]
+    told = subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stderr
+    imported = {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
+    assert "hfseq.cli" in imported and not imported & {"torch", "transformers", "datasets", "numpy"}

@@ -265,3 +265,8 @@ def test_phrases_are_saved_and_loaded(tmp_path):
             hfseq.Phrases.load(tmp_path / "phrases.json")
     with pytest.raises(ValueError, match="scoring='pmi'"):
         hfseq.Phrases.learn(NEW_YORK, scoring="pmi")
+
+
+def test_the_number_of_words_may_tell_how_rare_words_may_be():
+    corpus = hfseq.WordCorpus.read(["a b a b a", "c"], min_count=lambda words: words // 3)
+    assert corpus.words == ["a", "b"]

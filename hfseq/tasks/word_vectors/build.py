@@ -24,7 +24,7 @@ def read_corpus(source: Path | Dataset | IterableDataset, settings: WordVectorsS
     for _ in range(options.phrases):
         limits: dict[str, Any] = {"min_count": options.phrase_min_count, "threshold": options.phrase_threshold}
         phrases = Phrases.learn(source, phrases=phrases, **limits, **reading)
-    limits = {"min_count": options.min_count, "max_words": options.max_words}
+    limits = {"min_count": settings.fewest_occurrences, "max_words": options.max_words}
     corpus = WordCorpus.read(source, phrases=phrases, **limits, **reading)
     asked = settings.card.ask
     if asked and not settings.model.get("ngram_buckets") and set(asked).isdisjoint(corpus.words):
@@ -67,9 +67,11 @@ def card_facts(
             window=config.window,
             negatives=config.negatives if config.loss == "negative-sampling" else 0,
             sample=float(config.sample),
-            min_count=settings.corpus.min_count,
+            min_count=settings.fewest_occurrences(corpus.raw_words),
             buckets=config.ngram_buckets,
-            epochs=state.epoch,  # a resumed run may have had more than it now asks for
+            # A resumed run may have had more than it now asks for.
+            epochs=round(state.epoch + state.position / len(corpus), 2),
+            is_cut=trainer.is_cut,
             engine=chosen_engine(trainer.args.engine, config, trainer.args.device),
             has_output=config.with_outputs,
         ),
@@ -99,3 +101,5 @@ def report_lines(facts: WordVectorFacts) -> Iterator[str]:
         f"{facts.corpus.vocabulary} words of {facts.architecture.hidden_size} numbers, "
         f"{facts.runs[0].words_per_second:,.0f} words/s"
     )
+    if facts.architecture.is_cut:
+        yield f"the minutes were over after {facts.architecture.epochs:g} epochs"

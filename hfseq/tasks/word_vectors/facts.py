@@ -37,8 +37,9 @@ class VectorArchitecture:
     sample: float  # threshold of the sub-sampling of frequent words; 0 for none
     min_count: int
     buckets: int  # hash buckets of character n-grams; 0 for whole words alone
-    epochs: int
+    epochs: float
     engine: Literal["block", "exact", "torch"]
+    is_cut: bool = False  # whether the minutes were over before the epochs
     has_output: bool  # whether the file holds the output matrix, from which training can go on
 
     def validate_negatives(self) -> None:

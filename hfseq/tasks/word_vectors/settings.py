@@ -7,12 +7,15 @@ from typing import Any, Literal
 from ...data.running_text import RunningTextSettings
 from ...models.words.evaluation import read_analogies, read_pairs
 from ...models.words.word2vec import Word2VecConfig
+from ...recipe.budget import BudgetSettings
+from ...recipe.defaults.words import fewest_occurrences, vector_size, word_training
 from ...recipe.sections import CardSettings, HubSettings, config_section, resume_flag
 from ...settings import fields_of, option
 from ...tokenization.kinds import Split
 from ...training.words.trainer import FILLED_IN, Word2VecTrainingArguments
 from .facts import ANALOGIES
 
+_MIN_COUNT = 5
 Question = tuple[list[str], list[str]]  # words to add, words to subtract
 
 
@@ -22,7 +25,7 @@ class CorpusSettings:
 
     split: Split = option("whitespace", "whitespace: the text is cut into words already; word: cut it")
     lowercase: bool = option(False, "lower-case the text")
-    min_count: int = option(5, "rarer words are left out")
+    min_count: int | None = option(None, "rarer words are left out; null: 5, with a budget 2 if the corpus is small")
     max_words: int | None = option(None, "keep the most frequent so many; null: all")
     phrases: Literal[0, 1, 2] = option(0, "passes that join frequent pairs: new_york; a second finds longer phrases")
     phrase_min_count: int = option(5, "pairs that are rarer stay apart")
@@ -105,6 +108,7 @@ class WordVectorsSettings:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     save: SaveSettings = field(default_factory=SaveSettings)
     hub: HubSettings = field(default_factory=HubSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     resume: bool = resume_flag()
 
     def __post_init__(self) -> None:
@@ -112,6 +116,19 @@ class WordVectorsSettings:
         if not Word2VecTrainingArguments(**self.training).output_dir:
             raise ValueError("training.output_dir is not given: name the folder of the run, such as runs/my_vectors.")
         self.card.check_metrics(self.evaluation.metrics(), kind="metric of this evaluation")
+        self.card.check_said(self.hub.repo_id)
+
+    def fewest_occurrences(self, words: int) -> int:
+        """Return `corpus.min_count`, or where nobody said it what the number of words decides."""
+        usual = fewest_occurrences(words) if self.budget.is_on else _MIN_COUNT
+        return usual if self.corpus.min_count is None else self.corpus.min_count
+
+    def follow(self, words: int) -> None:
+        """Fill in what the number of words of the corpus decides."""
+        self.corpus.min_count = self.fewest_occurrences(words)
+        if self.budget.minutes is not None:
+            self.model = {"hidden_size": vector_size(words), **self.model}
+            self.training = {**word_training(words, self.budget.minutes), **self.training}
 
 
 def _parsed_sum(text: str) -> Question:

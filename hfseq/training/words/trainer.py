@@ -22,7 +22,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from huggingface_hub.dataclasses import strict
 from tqdm.auto import tqdm
 from transformers.utils import logging
@@ -43,6 +43,7 @@ from .options import check_options, parted
 logger = logging.get_logger(__name__)
 
 STATE_FILE = "trainer_state.json"
+_CLOCK_WORDS = 300_000  # words between two looks at the clock
 _NOT_TRAINED_WITH = ("output_dir", "disable_tqdm", "save_total_limit")
 
 
@@ -67,6 +68,9 @@ class Word2VecTrainingArguments:
     save_total_limit: int = option(1, "checkpoints that are kept")
     average_words: int = option(300_000, "words that each of several processes reads between two averages")
     num_processes: int | None = option(None, "how many processes there must be; another number is an error")
+    max_minutes: float | int | None = option(
+        None, "stop after so many minutes over all launches; the learning rate falls with them, or with the epochs"
+    )
     seed: int = option(42, "seed of the first vectors and of all that is drawn")
     disable_tqdm: bool = option(False, "show no progress")
 
@@ -79,6 +83,10 @@ class Word2VecTrainingArguments:
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value!r} must be 1 or more{', or null' if name in optional else ''}")
         refuse(
+            (
+                self.max_minutes is not None and self.max_minutes <= 0,
+                f"max_minutes={self.max_minutes!r} must be above 0",
+            ),
             (self.seed < 0, f"seed={self.seed!r} must be 0 or more"),
             (
                 not 0 <= self.min_learning_rate <= self.learning_rate or self.learning_rate <= 0,
@@ -119,6 +127,7 @@ class Word2VecTrainer:
             raise TypeError(f"corpus={corpus!r} must be a WordCorpus: WordCorpus.read(...) makes one")
         self.args = args or Word2VecTrainingArguments()
         self.corpus, self.state, self.processes = corpus, Word2VecState(), self.args.join_processes()
+        self.is_cut = False  # whether `max_minutes` ended the training
         self.model = self._new_model(model) if isinstance(model, Word2VecConfig) else self._checked(model)
         self.model.needed_outputs("training it")
         # Each process reads the source by itself.
@@ -156,7 +165,7 @@ class Word2VecTrainer:
         Ctrl-C ends it early with the vectors as they are (`state.interrupted` is then True). A resumed training of one
         thread and one process has the very numbers of one that was not interrupted.
         """
-        self.state.interrupted = False
+        self.state.interrupted = self.is_cut = False
         if resume_from_checkpoint:
             self._resume(resume_from_checkpoint)
         elif self.state == Word2VecState() and self.processes.is_main_process:
@@ -171,8 +180,9 @@ class Word2VecTrainer:
         bar = progress_bar("word2vec", total=total, initial=self._words_done, unit="word", disable=quiet)
         with bar:
             try:
-                while self.state.epoch < self.args.num_train_epochs:
+                while self.state.epoch < self.args.num_train_epochs and not self.is_cut:
                     self._train_slice(engine, averaging, bar)
+                    self.is_cut = self._ids_left() == 0 and self.state.epoch < self.args.num_train_epochs
             except KeyboardInterrupt:
                 self.state.interrupted = True
                 logger.warning("Interrupted: the model holds the vectors as they are now.")
@@ -214,21 +224,35 @@ class Word2VecTrainer:
         length, position = len(self.corpus), self.state.position
         save = self._ids(self.args.save_words) if self.args.save_words else length
         stop = min(length, (position // save + 1) * save)
+        if self.args.max_minutes is not None:
+            stop = min(stop, position + self._ids(_CLOCK_WORDS))
         if self._is_shared:
             stop = min(stop, position + self._ids(self.args.average_words) * self.processes.num_processes)
         return stop, self.args.output_dir is not None and (stop == length or stop % save == 0)
+
+    def _ids_left(self) -> float:
+        """Return how many ids are still to be read: those of the epochs, or fewer if the time ends before."""
+        done = self.state.epoch * len(self.corpus) + self.state.position
+        left = float(self.args.num_train_epochs * len(self.corpus) - done)
+        if self.args.max_minutes is None or done == 0:
+            return left
+        held = [self.state.seconds]
+        # Each process has a clock of its own, and they must stop at the same slice: that of the first one counts.
+        seconds = float((broadcast_object_list(held) if self._is_shared else held)[0])
+        return min(left, max(60 * self.args.max_minutes - seconds, 0) * done / max(seconds, 1e-9))
 
     def _train_slice(self, engine: Engine, averaging: ParameterAveraging | None, bar: tqdm) -> None:
         stop, is_saved = self._next_stop()
         start, length = self.state.position, len(self.corpus)
         count, index = self.processes.num_processes, self.processes.process_index
         edges = np.linspace(start, stop, count + 1).astype(np.int64)
+        before = self.state.epoch * length + start
         # Each process counts its own share of the work, as if all the work were that share.
         corpus_slice = CorpusSlice(
             start=int(edges[index]),
             stop=int(edges[index + 1]),
-            before=(self.state.epoch * length + start) / count,
-            total=self.args.num_train_epochs * length / count,
+            before=before / count,
+            total=(before + max(self._ids_left(), stop - start)) / count,
             rates=(self.args.learning_rate, self.args.min_learning_rate),
             seed=(self.args.seed, self.state.epoch, start, index),
         )

@@ -13,6 +13,7 @@ from transformers import AutoModel, pipeline
 
 from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
+from hfseq.commands.train import recipe_main
 from tests import launches
 from tests.launches import HANGS, ROOT, header_lines
 from tests.tasks.base import RECIPES, facts, weights
@@ -156,3 +157,27 @@ def test_a_slice_of_text8_and_the_published_test_sets(data_folder, monkeypatch, 
     assert made.runs[0].metrics["wordsim353"] > 0.1
     assert json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))["hidden_size"] == 16
     check_card((tmp_path / "run/README.md").read_text(encoding="utf-8"), pictures_in(tmp_path / "run"))
+
+
+def test_with_minutes_the_corpus_decides_what_nobody_said(monkeypatch, tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("king and queen\nman and woman\nin may or in june\n" * 50 + "once\n", "utf-8")
+    words = [f"--data.path={tmp_path / 'text.txt'}", f"--training.output_dir={tmp_path / 'run'}"]
+    recipe_main("word2vec")([*words, "--budget.minutes=0.02", "--training.seed=1", "--training.num_threads=1"])
+    made = facts(tmp_path / "run")
+    learnt = made.architecture
+    assert (learnt.min_count, learnt.hidden_size, made.corpus.vocabulary) == (2, 50, 9)
+    assert learnt.is_cut == (learnt.epochs < 40)
+    recipe_main("word2vec")(
+        [
+            *words,
+            "--budget.minutes=0.005",
+            "--training.num_train_epochs=1000000",
+            "--training.output_dir=" + str(tmp_path / "cut"),
+        ]
+    )
+    cut = facts(tmp_path / "cut")
+    assert cut.architecture.is_cut and ", until the minutes given were over" in render_card(cut)
+    assert "the minutes were over after" in capsys.readouterr().out
+    given = settings("--budget.minutes=1", "--corpus.min_count=3", "--model.hidden_size=7")
+    given.follow(1000)
+    assert (given.corpus.min_count, given.model["hidden_size"], given.training["max_minutes"]) == (3, 7, 1)

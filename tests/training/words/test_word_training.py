@@ -368,3 +368,23 @@ def test_processes_move_rare_rows_by_the_sum_and_frequent_ones_by_the_mean(corpu
     expected = 2 * (1000 / (met + 1000) + met / (met + 1000) / 2)
     assert_same(moved, expected.float())
     assert moved[2] < 1.5 and moved[0] == 2  # the most frequent word; a row that no word meets
+
+
+@pytest.mark.parametrize("engine", ["exact", "torch"])
+def test_the_clock_ends_a_training_whose_learning_rate_has_fallen(corpus, engine, monkeypatch):
+    monkeypatch.setattr(word_training, "_CLOCK_WORDS", 2000)
+    trainer = make_trainer(corpus, engine=engine, num_train_epochs=100_000, max_minutes=0.03)
+    trainer.train()
+    rates = [entry["learning_rate"] for entry in trainer.state.log_history]
+    assert trainer.is_cut and 0 < trainer.state.epoch < 100_000
+    assert 1.8 <= trainer.state.seconds < 10
+    assert rates[0] > 0.02 and rates[-1] < 0.005
+    assert separation(trainer.model) > 0.1
+
+
+def test_a_clock_that_is_not_over_changes_nothing(corpus):
+    one, other = make_trainer(corpus), make_trainer(corpus, max_minutes=1000)
+    assert_same(one.train().state_dict(), other.train().state_dict())
+    assert not other.is_cut and other.state.epoch == 3
+    with pytest.raises(ValueError, match="max_minutes=0 must be above 0"):
+        Word2VecTrainingArguments(max_minutes=0)

@@ -1,0 +1,88 @@
+"""What a trained folder lacks before it is published: words that only a person knows, and how they are said later."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from huggingface_hub.utils import validate_repo_id
+
+from .checks import NO_LANGUAGE, check_words
+from .facts import Facts, check_license
+from .pictures import pictures_in
+from .render import load_facts, render_card, write_card
+from .verdict import behind_line
+
+
+@dataclass(frozen=True)
+class Word:
+    """One thing that a reader on the Hub must know."""
+
+    about: str
+    unsaid: str  # what the card says without it
+
+
+WORDS: Final = {  # by its key in section `card` of a recipe
+    "summary": Word("what the model does", "What this model does was not stated."),
+    "language": Word("the language of the texts", NO_LANGUAGE),
+    "data_name": Word("the name of the data", "their name was not stated"),
+    "data_license": Word("the licence of the data", "The licence of the data was not stated."),
+    "data_domain": Word("what the texts are", "what the texts are was not stated"),
+}
+
+
+def unsaid_in(card: str) -> list[str]:
+    """Return the keys of the words that the text of a card lacks."""
+    text = " ".join(card.split())
+    return [name for name, word in WORDS.items() if word.unsaid in text]
+
+
+def asked(names: Iterable[str]) -> str:
+    """List what some keys are about."""
+    return ", ".join(WORDS[name].about for name in names)
+
+
+def behind_line_in(folder: Path) -> str | None:
+    """Say which simple system is better than the model of a folder; None if none is."""
+    return behind_line(load_facts(folder / "facts.json"))
+
+
+def say(folder: Path, words: Mapping[str, str]) -> None:
+    """Write words into the facts and the card of a trained folder; a card changed by hand is left to who changed it.
+
+    Args:
+        words: Key of `WORDS`, or "license", that of the weights -> text.
+    """
+    path, card = folder / "facts.json", folder / "README.md"
+    check_words({f"--{name.replace('_', '-')}": text for name, text in words.items()})
+    facts = load_facts(path)
+    if _is_changed(card, facts):
+        cure = f"Write the words there too, or let `hfseq card {folder}` write it anew from facts.json"
+        raise ValueError(f"{card} was changed by hand. {cure}, which takes the changes away.")
+    _change(facts, words)
+    write_card(folder, facts)
+    facts.save(path)
+
+
+def say_id(folder: Path, repo_id: str) -> None:
+    """Let the card's snippet load the model from where it is pushed, if it is called as its folder so far."""
+    path = folder / "facts.json"
+    facts = load_facts(path)
+    validate_repo_id(repo_id)
+    if "/" in facts.model_id or _is_changed(folder / "README.md", facts):
+        return
+    facts.model_id = repo_id
+    write_card(folder, facts)
+    facts.save(path)
+
+
+def _is_changed(card: Path, facts: Facts) -> bool:
+    return card.is_file() and card.read_text(encoding="utf-8") != render_card(facts, pictures_in(card.parent))
+
+
+def _change(facts: Facts, words: Mapping[str, str]) -> None:
+    for name, text in words.items():
+        place, key = (facts.source, name.removeprefix("data_")) if name.startswith("data_") else (facts, name)
+        setattr(place, key, text)
+    if "license" in words:
+        check_license(facts.license, facts.license_name, facts.license_link)
