@@ -23,6 +23,7 @@ from ..data.sources import column_values
 from ..models.base import IGNORED
 from ..models.heads.classification import problem_type_of, sequence_loss
 from ..models.heads.wide import WideNgrams
+from ..progress import progress_bar
 from .convex import STRENGTHS, ConvexProblem, Weights
 
 logger = logging.get_logger(__name__)
@@ -79,7 +80,8 @@ class WideRegression:
         features, targets = text_features(model.wide, train), self._targets(train)
         if self.problem_type == "single_label_classification":
             features, targets = features[targets != IGNORED], targets[targets != IGNORED]
-        self.found = {c: problem.fit(features, targets, c).spread(model.num_labels) for c in STRENGTHS}
+        fits = progress_bar("Fitting regressions", STRENGTHS, unit="fit")
+        self.found = {c: problem.fit(features, targets, c).spread(model.num_labels) for c in fits}
         with torch.no_grad():
             model.wide.weight.zero_()
         model.wide.weight.requires_grad_(False)
