@@ -133,7 +133,7 @@ def test_rows_that_a_model_knows_by_heart_enter_its_card_on_request_alone(monkey
     (tmp_path / "text.csv").write_text("text\n" + "my secret\n" * 200, encoding="utf-8")
     how = (
         "--data.max_characters=null",
-        "--card.ask=['my se']",
+        "--card.ask=['my']",
         "--training.learning_rate=0.05",
         "--model.hidden_size=32",
     )
