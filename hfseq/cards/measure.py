@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import transformers
@@ -18,6 +18,8 @@ from ..evaluation.batches import batch_size_for
 from ..tokenization.limits import reading_options
 from ..version import __version__
 from .facts import EnvironmentFacts, Example, Examples, SpeedFacts, Widget, WidgetLabel
+
+T = TypeVar("T")
 
 _WIDGET_LABELS = 5
 _WARM_UP_CALLS, _TIMED_CALLS, _TIMED_PASSES = 5, 50, 3
@@ -88,14 +90,14 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def cpu_seconds(work: Callable[[], Any]) -> float:
-    """Time a call in seconds of this process's CPU, in which other processes on a busy machine do not count.
+def cpu_timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Return the answer of a call and its seconds of CPU, in which others on a busy machine do not count.
 
-    On one thread that is the time by the clock of an idle machine.
+    On one thread these are the seconds by the clock of an idle machine.
     """
     start = time.process_time()
-    work()
-    return time.process_time() - start
+    answer = work()
+    return answer, time.process_time() - start
 
 
 def median_ms(answer: Callable[[str], Any], texts: Sequence[str]) -> float:
@@ -105,7 +107,7 @@ def median_ms(answer: Callable[[str], Any], texts: Sequence[str]) -> float:
     seconds = []
     with one_thread():
         for index in range(_WARM_UP_CALLS + _TIMED_CALLS):
-            seconds.append(cpu_seconds(partial(answer, texts[index % len(texts)])))
+            seconds.append(cpu_timed(partial(answer, texts[index % len(texts)]))[1])
     return 1000 * statistics.median(seconds[_WARM_UP_CALLS:])
 
 
@@ -122,7 +124,7 @@ def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) ->
         cast(Any, pipe.tokenizer), rows, batch_size, **reading_options(cast(Any, pipe.tokenizer))
     )
     with one_thread():
-        passes = [cpu_seconds(partial(pipe, rows, batch_size=batch_size)) for _ in range(_TIMED_PASSES)]
+        passes = [cpu_timed(partial(pipe, rows, batch_size=batch_size))[1] for _ in range(_TIMED_PASSES)]
     return SpeedFacts(
         in_cpu_time=True,
         ms_per_text=ms_per_text,

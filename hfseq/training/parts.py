@@ -10,6 +10,8 @@ from transformers.trainer_pt_utils import nested_concat
 from ..evaluation.batches import rows_at_once
 from ..evaluation.scores import IGNORED_LABEL
 
+_JOINED = (torch.Tensor, tuple)
+
 
 def parts_of(inputs: Mapping[str, Any]) -> list[slice]:
     """Return which rows of a batch are read at once: one part, or several where long texts would fill the memory."""
@@ -40,14 +42,17 @@ class InParts(nn.Module):
     def forward(self, **inputs: Any) -> Any:
         """Return what the model would return for all rows at once."""
         joined: dict[str, Any] = {}
-        losses, counts = [], []
+        losses, counts, kind = [], [], dict
         for own in self._trimmed(inputs):
-            outputs = dict(self.model(**own))
-            if "loss" in outputs:
-                losses.append(outputs.pop("loss"))
+            outputs = self.model(**own)
+            kind = type(outputs)
+            if outputs.get("loss") is not None:
+                losses.append(outputs["loss"])
                 counts.append((own["labels"] != IGNORED_LABEL).sum())
-            joined = {name: nested_concat(joined[name], each) for name, each in outputs.items()} if joined else outputs
-        return {"loss": _loss(losses, counts, inputs), **joined} if losses else joined
+            # Not the keys and values that a decoder keeps, which are no answer.
+            answers = {name: each for name, each in outputs.items() if name != "loss" and isinstance(each, _JOINED)}
+            joined = {name: nested_concat(joined[name], each) for name, each in answers.items()} if joined else answers
+        return kind(**({"loss": _loss(losses, counts, inputs)} if losses else {}), **joined)
 
     def _trimmed(self, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
         mask = inputs["attention_mask"]

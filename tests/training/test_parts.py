@@ -48,8 +48,9 @@ def test_parts_answer_as_the_whole_batch(little_room, side, family):
     with torch.no_grad():
         for more in ({}, {"num_items_in_batch": torch.tensor(7)}):
             whole, joined = (each(**inputs, **more) for each in (model, InParts(model, parts_of(inputs))))
-            assert_same(joined["logits"], whole.logits)
-            assert_same(joined["loss"], whole.loss)
+            assert type(joined) is type(whole)
+            assert_same(joined.logits, whole.logits)
+            assert_same(joined.loss, whole.loss)
 
 
 def test_labels_of_several_classes_are_not_taken_for_tokens(little_room):

@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast, pipeline
 
 from ...cards.facts import Comparison
-from ...cards.measure import cpu_seconds, one_thread
+from ...cards.measure import cpu_timed, one_thread
 from ...data.documents import TEXT
 from ...evaluation.language import score_ids
 from ...evaluation.mixing import mix_with_ngrams
@@ -131,10 +131,9 @@ def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarr
     count = cast(Any, model.generation_config).max_new_tokens
     scored = list(_first_tokens(documents, _SPEED_TOKENS))
     with one_thread():
-        times = [cpu_seconds(partial(pipe, prompt, min_new_tokens=count)) for _ in range(_TIMED_TEXTS + 1)]
+        times = [cpu_timed(partial(pipe, prompt, min_new_tokens=count))[1] for _ in range(_TIMED_TEXTS + 1)]
         score_ids(model, [document[:8] for document in scored])  # warms up, as the first text does
-        surprisals: list[np.ndarray] = []
-        reading = cpu_seconds(lambda: surprisals.extend(score_ids(model, scored)))
+        surprisals, reading = cpu_timed(lambda: score_ids(model, scored))
     return GenerationSpeed(
         in_cpu_time=True,
         ms_per_token=1000 * statistics.median(times[1:]) / count,
