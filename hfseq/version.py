@@ -30,7 +30,7 @@ def check_transformers() -> None:
     if (found.major, found.minor) > Version(NEWEST_TESTED_TRANSFORMERS).release:
         warnings.warn(
             f"transformers {found} is newer than {NEWEST_TESTED_TRANSFORMERS}, the newest that hfseq {__version__} "
-            f"was tested with. If something is wrong: pip install --upgrade hfseq, or "
+            f"was tested with. If something is wrong, install a newer hfseq, or: "
             f'pip install "transformers=={NEWEST_TESTED_TRANSFORMERS}.*"',
             stacklevel=3,  # the line that imports hfseq, past the package's own
         )

@@ -36,12 +36,14 @@ from hfseq.tasks.text_classification.auto import Trained, train_best
 from hfseq.tasks.text_classification.build import (
     card_facts,
     load,
+    longest_text,
     make_arguments,
     make_model,
     make_tokenizer,
     make_tokens,
     make_trainer,
     report_lines,
+    training_cut,
 )
 from hfseq.tasks.text_classification.compressing import compress
 from hfseq.tasks.text_classification.confusion import check_groups
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=trained.minutes)
     made = {"tuning": trained.tuning, "compression": compression, "candidates": trained.candidates}
-    facts = card_facts(settings, task, split, folder, logits=logits, run=run, **made)
+    facts = card_facts(settings, task, split, folder, logits=logits, run=run, cut=training_cut(tokens), **made)
 
     # 8. Publish, and use
     draw_curves(trainer, folder)
@@ -96,7 +98,8 @@ def train(settings: TextClassificationSettings, task: TextTask, folder: Path, ch
 
     # 3. Tokens
     with args.main_process_first(desc="tokenizing"):
-        tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer, settings.transfer)
+        limit = longest_text(settings)
+        tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer, settings.transfer, limit=limit)
         tokens = make_tokens(task, tokenizer, settings.tokenizer)
 
     # 4. Model, whose settings are searched for first where `autotune` has a budget

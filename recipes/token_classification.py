@@ -25,6 +25,7 @@ from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
+from hfseq.recipe.texts import most_tokens
 from hfseq.settings import read_settings
 from hfseq.tasks.tagging.build import (
     card_facts,
@@ -34,6 +35,7 @@ from hfseq.tasks.tagging.build import (
     make_tokens,
     problem_of,
     report_lines,
+    words_cut,
 )
 from hfseq.tasks.tagging.settings import TaggingSettings
 from hfseq.training.arguments import SequenceTrainingArguments
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
         # 3. Tokens
-        tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)
+        tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer, limit=most_tokens(settings.model))
         tokens = make_tokens(task, tokenizer, settings.tokenizer)
         check_lengths(tokens, settings.model)
 
@@ -88,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
-    facts = card_facts(settings, task, split, folder, tokens=tokens[split], predictions=predictions, run=run)
+    answered = {"tokens": tokens[split], "predictions": predictions, "cut": words_cut(task, tokens)}
+    facts = card_facts(settings, task, split, folder, run=run, **answered)
 
     # 8. Publish, and use
     draw_curves(trainer, folder)

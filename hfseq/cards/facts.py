@@ -88,6 +88,7 @@ class ArchitectureFacts(Network):
     bidirectional: bool
     pooling: str | None  # None for a tagger, which has no vector of a whole text
     max_length: int  # tokens of a text that the model was trained on; longer texts were cut
+    limit: int | None = None  # tokens that it can read, where its positions are learnt; None: any number
     features: str | None = None  # of a bag: what it counts
 
 
@@ -108,6 +109,7 @@ class SpeedFacts:
     ms_per_text: float
     texts_per_second: float
     batch_size: int
+    in_cpu_time: bool = False  # not by the clock, which on a busy machine counts the others too
 
 
 @checked
@@ -121,6 +123,7 @@ class EnvironmentFacts:
     cpu: str
     cores: int
     gpu: str | None = None
+    load: float | None = None  # processes that wanted a core at the end of the run, where more than there are cores
 
 
 @checked

@@ -6,15 +6,20 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import transformers
 from transformers import Pipeline
 
+from ..evaluation.batches import batch_size_for
+from ..tokenization.limits import reading_options
 from ..version import __version__
 from .facts import EnvironmentFacts, Example, Examples, SpeedFacts, Widget, WidgetLabel
+
+T = TypeVar("T")
 
 _WIDGET_LABELS = 5
 _WARM_UP_CALLS, _TIMED_CALLS, _TIMED_PASSES = 5, 50, 3
@@ -85,38 +90,43 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def seconds_for(pipe: Pipeline, inputs: str | list[str], **options: Any) -> float:
-    """Time one call of a pipeline."""
-    start = time.perf_counter()
-    pipe(inputs, **options)
-    return time.perf_counter() - start
+def cpu_timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Return the answer of a call and its seconds of CPU, in which others on a busy machine do not count.
+
+    On one thread these are the seconds by the clock of an idle machine.
+    """
+    start = time.process_time()
+    answer = work()
+    return answer, time.process_time() - start
 
 
 def median_ms(answer: Callable[[str], Any], texts: Sequence[str]) -> float:
-    """Time a function of one text on one CPU thread: the median call in milliseconds, after a few to warm up."""
+    """Time a function of one text on one thread: the median call in milliseconds of CPU, after a few to warm up."""
     if not texts:
         raise ValueError("speed is measured with texts; it got none.")
     seconds = []
     with one_thread():
         for index in range(_WARM_UP_CALLS + _TIMED_CALLS):
-            start = time.perf_counter()
-            answer(texts[index % len(texts)])
-            seconds.append(time.perf_counter() - start)
+            seconds.append(cpu_timed(partial(answer, texts[index % len(texts)]))[1])
     return 1000 * statistics.median(seconds[_WARM_UP_CALLS:])
 
 
 def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) -> SpeedFacts:
     """Time a pipeline on one CPU thread: the median call with one text, and the median pass in batches.
 
-    A few hundred typical texts make the batches full.
+    A few hundred typical texts make the batches full; very long ones make them smaller.
     """
     if pipe.device.type != "cpu":
         raise ValueError(f"the card tells the speed of one CPU core, but the pipeline is on {pipe.device}; move it.")
     rows = list(texts)
     ms_per_text = median_ms(lambda text: pipe(text, batch_size=1), rows)
+    batch_size = batch_size_for(
+        cast(Any, pipe.tokenizer), rows, batch_size, **reading_options(cast(Any, pipe.tokenizer))
+    )
     with one_thread():
-        passes = [seconds_for(pipe, rows, batch_size=batch_size) for _ in range(_TIMED_PASSES)]
+        passes = [cpu_timed(partial(pipe, rows, batch_size=batch_size))[1] for _ in range(_TIMED_PASSES)]
     return SpeedFacts(
+        in_cpu_time=True,
         ms_per_text=ms_per_text,
         texts_per_second=len(rows) / statistics.median(passes),
         batch_size=batch_size,
@@ -138,6 +148,14 @@ def _cpu_name() -> str:
     return next(iter(names), "") or platform.processor() or platform.machine()
 
 
+def _busy_load() -> float | None:
+    """Return how many processes wanted a core in the last minute, if they were more than there are cores."""
+    if not hasattr(os, "getloadavg"):
+        return None
+    load = os.getloadavg()[0]
+    return round(load, 1) if load > (os.cpu_count() or 1) else None
+
+
 def environment() -> EnvironmentFacts:
     """Read the versions and the hardware of this process; neither paths nor the host's name."""
     return EnvironmentFacts(
@@ -148,4 +166,5 @@ def environment() -> EnvironmentFacts:
         cpu=_cpu_name(),
         cores=os.cpu_count() or 1,
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        load=_busy_load(),
     )

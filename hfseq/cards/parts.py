@@ -28,6 +28,11 @@ def significant(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def percent(share: float) -> str:
+    """Write a share that is not 0."""
+    return f"{100 * share:.1f} %" if share >= 0.0005 else "less than 0.1 %"
+
+
 def cell(text: str) -> str:
     """Make any text safe inside a markdown table, and short."""
     line = " ".join(text.split()) or "(empty text)"

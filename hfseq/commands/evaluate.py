@@ -12,6 +12,7 @@ from .predict import answers
 from .sources import is_local
 
 _UNKNOWN = -1  # the id of a label that the model does not have: no answer is it
+_NO_TAG = ""  # of a word that a pipeline does not read: it is no tag of any word
 
 
 def run(options: argparse.Namespace) -> None:
@@ -81,20 +82,27 @@ def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     import torch
 
     from ..data.tagged import TaggedSettings, load_tagged, tokenize_words
+    from ..evaluation.entities import OUTSIDE
     from ..evaluation.scores import IGNORED_LABEL
     from ..evaluation.tags import score_tags
     from ..evaluation.trainer_metrics import TAGGING
+    from ..tokenization.limits import text_limit
 
     task = load_tagged(TaggedSettings(**source))
     _known_labels(pipe, task.label_names)
     model: Any = pipe.model
-    rows = tokenize_words(task.dataset["train"], pipe.tokenizer, task.label_names, max_length=None)
+    limit = text_limit(pipe.tokenizer)
+    rows = tokenize_words(task.dataset["train"], pipe.tokenizer, task.label_names, max_length=limit)
+    if lost := sum(rows["cut"][:]):
+        print(f"warning: {lost} words come after the {limit} tokens that the model reads: untagged.", file=sys.stderr)
+    untagged = OUTSIDE if task.has_entities else _NO_TAG
     predicted = []
     for row in progress_bar("Tagging", rows, unit="text"):
         with torch.no_grad():
             best = model(input_ids=torch.tensor([row["input_ids"]], device=model.device)).logits[0].argmax(-1).tolist()
         pairs = zip(best, row["labels"], strict=True)
-        predicted.append([model.config.id2label[tag] for tag, label in pairs if label != IGNORED_LABEL])
+        found = [model.config.id2label[tag] for tag, label in pairs if label != IGNORED_LABEL]
+        predicted.append([*found, *[untagged] * row["cut"]])
     scores = TAGGING["entities" if task.has_entities else "tags"]
     return {name: score_tags(name, task.tags("train"), predicted) for name in scores}
 

@@ -45,10 +45,19 @@ def _texts(options: argparse.Namespace) -> Iterator[str]:
         yield from (line.rstrip("\r\n") for line in sys.stdin)
 
 
+def _batch_size(pipe: Any, texts: list[str], **options: Any) -> int:
+    from ..evaluation.batches import batch_size_for
+
+    return batch_size_for(pipe.tokenizer, texts, _BATCH, **options)
+
+
 def _labels(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
     kind = pipe.model.config.problem_type
-    options = {"truncation": True} if getattr(pipe.tokenizer, "model_max_length", 1e30) < 1e6 else {}
-    for found in pipe(texts, top_k=None, batch_size=_BATCH, **options):
+    from ..tokenization.limits import reading_options
+
+    options = reading_options(pipe.tokenizer)
+    size = _batch_size(pipe, texts, **options)
+    for found in pipe(texts, top_k=None, batch_size=size, **options):
         if kind == "regression":
             yield {"score": found[0]["score"]}
         elif kind == "multi_label_classification":
@@ -62,7 +71,7 @@ def _entities(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
 
     joins = tell_entities(list(pipe.model.config.id2label.values()))
     options = {"aggregation_strategy": "simple" if joins else "none"}
-    for text, found in zip(texts, pipe(texts, batch_size=_BATCH, **options), strict=True):
+    for text, found in zip(texts, pipe(texts, batch_size=_batch_size(pipe, texts), **options), strict=True):
         told = [
             {
                 "label": each.get("entity_group") or each["entity"],

@@ -19,7 +19,7 @@ def recipes_folder() -> Path:
         return Path(spec.origin).parent
     beside = Path(__file__).parents[2] / "recipes"
     if not (beside / "__init__.py").is_file():
-        raise FileNotFoundError("The recipes are not installed with this hfseq: pip install --force-reinstall hfseq.")
+        raise FileNotFoundError("The recipes are not installed with this hfseq: install it anew.")
     return beside
 
 

@@ -22,7 +22,7 @@ from .text import DataSettings, class_names, common_feature, is_list, is_text, s
 
 logger = logging.getLogger(__name__)
 
-_TOKENS, _LABELS, _LOST = "tokens", "labels", "words left out"
+_TOKENS, _LABELS, _CUT = "tokens", "labels", "cut"
 _Ids: TypeAlias = Sequence[int]
 _Words: TypeAlias = Sequence[int | None]  # the place of each token's word; None: a special token that was added
 _FORMATS = {**{suffix: FORMATS[suffix] for suffix in (".parquet", ".json", ".jsonl")}, **CONLL_FORMATS}
@@ -147,7 +147,7 @@ def tokenize_words(
     max_length: int | None = None,
     label_all_tokens: bool = False,
 ) -> Dataset:
-    """Turn words and their tags into `input_ids`, `labels` and `length`.
+    """Turn words and their tags into `input_ids`, `labels`, `length`, and `cut`, the number of words cut off.
 
     The first token of a word has its tag; -100 stands at all others, at special tokens too. A word that the tokenizer
     leaves nothing of (a lone control character) is read as its unknown token, so that each word has a place.
@@ -162,7 +162,7 @@ def tokenize_words(
     """
     later = _tags_of_later_tokens(names) if label_all_tokens else [IGNORED_LABEL] * len(names)
     number = Value("int64")
-    columns = {"input_ids": List(Value("int32")), "labels": List(number), "length": number, _LOST: number}
+    columns = {"input_ids": List(Value("int32")), "labels": List(number), "length": number, _CUT: number}
     tokens = dataset.map(
         _tokenize,
         batched=True,
@@ -171,10 +171,10 @@ def tokenize_words(
         features=Features(columns),
         desc="Tokenizing",
     )
-    if lost := sum(tokens[_LOST][:]):
+    if lost := sum(tokens[_CUT][:]):
         warning = "%d of %d words are left out with their tags: the texts are cut to %d tokens."
         logger.warning(warning, lost, sum(map(len, dataset[_TOKENS][:])), max_length)
-    return tokens.remove_columns(_LOST)
+    return tokens
 
 
 def _tags_of_later_tokens(names: Sequence[str]) -> list[int]:
@@ -188,7 +188,7 @@ def _tags_of_later_tokens(names: Sequence[str]) -> list[int]:
 def _tokenize(
     batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerFast, max_length: int | None, later: list[int]
 ) -> dict[str, list[Any]]:
-    made: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], _LOST: []}
+    made: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], _CUT: []}
     rows = _encoded(batch[_TOKENS], tokenizer)
     for (ids, words), tags in zip(rows, batch[_LABELS], strict=True):
         if max_length is not None and len(ids) > max_length:
@@ -196,7 +196,7 @@ def _tokenize(
         made["input_ids"].append(ids)
         made["labels"].append(list(_labels(words, tags, later)))
         made["length"].append(len(ids))
-        made[_LOST].append(len(tags) - len({word for word in words if word is not None}))
+        made[_CUT].append(len(tags) - len({word for word in words if word is not None}))
     return made
 
 

@@ -4,12 +4,13 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..progress import progress_bar
@@ -25,6 +26,7 @@ _MISSING = {"nan", "na", "n/a", "null", "none", "inf", "-inf", "-", "?"}
 _MANY_CLASSES = 1000
 _NAMED = 10  # labels that a message names
 _CELLS = 1 << 30  # of the table of rows by labels, four bytes each
+_CUT = "cut"  # the column of tokens that were cut off
 _LIKE_IDS = "which looks like a column of ids; check data.label_column, or name the classes with data.label_names."
 
 
@@ -79,20 +81,42 @@ def _texts(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
 
 
 def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
-    """Turn `text` into `input_ids`, at most `max_length` with the special tokens, and `length`; the rest stays."""
+    """Turn `text` into `input_ids` and `length`; the rest stays.
+
+    With `max_length`, texts are cut to so many tokens, special ones included, and `cut` counts those left out.
+    """
     if ids_are_bytes(tokenizer):
         return _as_bytes(dataset, cast(PreTrainedTokenizerFast, tokenizer), max_length)
     options = {"tokenizer": tokenizer, "max_length": max_length}
     return dataset.map(_tokenize, batched=True, fn_kwargs=options, remove_columns=["text"], desc="Tokenizing")
 
 
+class Cut(NamedTuple):
+    """How much of texts was cut off, in shares from 0 to 1."""
+
+    texts: float
+    tokens: float
+
+    @classmethod
+    def of(cls, rows: Dataset) -> "Cut":
+        """Count what `tokenize_dataset` left out of these rows."""
+        if _CUT not in rows.column_names or not rows.num_rows:
+            return cls(0.0, 0.0)
+        lost, kept = (column_values(rows, name).to_numpy() for name in (_CUT, "length"))
+        return cls(float((lost > 0).mean()), float(lost.sum() / max(lost.sum() + kept.sum(), 1)))
+
+
 def _as_bytes(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int | None) -> Dataset:
     """Do the same for the kind `byte`, whose ids Arrow has already."""
     texts, starts = text_bytes(dataset, tokenizer.backend_tokenizer.normalizer)
     ids: Any = pa.LargeListArray.from_arrays(pa.array(starts), pa.array(texts))
+    whole = pc.list_value_length(ids)
     if max_length is not None:
         ids = pc.list_slice(ids, 0, max_length)
-    dataset = dataset.add_column("input_ids", ids).add_column("length", pc.list_value_length(ids).cast(pa.int64()))
+    lengths = pc.list_value_length(ids).cast(pa.int64())
+    dataset = dataset.add_column("input_ids", ids).add_column("length", lengths)
+    if max_length is not None:
+        dataset = dataset.add_column(_CUT, pc.subtract(whole, lengths))
     return dataset.remove_columns("text")
 
 
@@ -126,8 +150,16 @@ def _bytes_of(chunk: pa.Array) -> np.ndarray:
 def _tokenize(
     batch: dict[str, list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int | None
 ) -> dict[str, list[Any]]:
-    ids = tokenizer(batch["text"], truncation=max_length is not None, max_length=max_length)["input_ids"]
-    return {"input_ids": ids, "length": list(map(len, ids))}
+    encoded = tokenizer(batch["text"], truncation=max_length is not None, max_length=max_length, verbose=False)
+    columns = {"input_ids": encoded["input_ids"], "length": list(map(len, encoded["input_ids"]))}
+    if max_length is None:
+        return columns
+    return columns | {_CUT: list(map(_left_out, cast(Any, encoded).encodings))}
+
+
+def _left_out(encoding: Encoding) -> int:
+    """Count the tokens of a text that were cut off; each part of the rest has special tokens of its own."""
+    return sum(part.special_tokens_mask.count(0) for part in encoding.overflowing)
 
 
 def is_text(feature: Any) -> bool:

@@ -274,7 +274,7 @@ def _unread_message(cls: type[SequenceConfig], names: Iterable[str]) -> str:
     hints = [f"{name!r}{f' ({meant!r}?)' if (meant := cls.field_meant(name)) else ''}" for name in sorted(names)]
     return (
         f"config.json has keys that {cls.__name__} does not know, and that change nothing here: {', '.join(hints)}. "
-        "If a newer hfseq wrote them, this one may compute something else: pip install --upgrade hfseq. Options of "
+        "If a newer hfseq wrote them, this one may compute something else: install that one. Options of "
         "generate(), which are not saved again, belong in generation_config.json."
     )
 

@@ -19,6 +19,7 @@ from ..models.words.bag import BagConfig
 from ..registry import FAMILIES
 from ..settings import fields_of, known_fields, option
 from ..tokenization import unknown_rate
+from ..tokenization.limits import text_limit
 from ..training.arguments import SequenceTrainingArguments
 from .publish import network_facts
 from .sections import CardSettings, HubSettings, TokenizerSettings, resume_flag
@@ -33,7 +34,14 @@ NO_LIMIT = "take model.position_embedding_type=rotary or sinusoidal, which have 
 class TextTokenizerSettings(TokenizerSettings):
     """How texts of a limited length become tokens."""
 
-    max_length: int | None = option(None, "longer texts are cut to so many tokens; null: 128, of a bag none is cut")
+    max_length: int | None = option(
+        None, "longer training texts are cut to so many tokens; null: 128, of a bag none is cut"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_length is not None and self.max_length < 2:
+            raise ValueError(f"max_length={self.max_length} must be at least 2: a word and the end of the text.")
 
 
 @dataclass
@@ -96,6 +104,7 @@ def text_facts(
             bidirectional=getattr(config, "bidirectional", False),
             pooling=getattr(config, "pooling", None) if pipe.task == "text-classification" else None,
             max_length=cast(int, settings.tokenizer.max_length),
+            limit=text_limit(cast(PreTrainedTokenizerFast, pipe.tokenizer)),
             features=_features(config) if isinstance(config, BagConfig) else None,
         ),
         "data": DataFacts(

@@ -36,6 +36,7 @@ from ..progress import progress_bar
 from ..registry import AUTO_CLASSES, FAMILIES
 from ..settings import check_known
 from ..tokenization.files import load_tokenizer
+from ..tokenization.limits import reading_options
 from ..tokenization.padding import PaddingCollator
 from .word_means import WordMeans, check_direction, first_direction
 
@@ -44,7 +45,6 @@ PoolingKind: TypeAlias = Literal["mean", "max", "last", "attention"]
 Weighting: TypeAlias = Literal["none", "sif"]
 POOLINGS = ("mean", "max", "last", "attention")
 WEIGHTINGS = ("none", "sif")
-_NO_LIMIT = 10**9  # tokenizers without a longest text say 10^30
 
 
 def encode(
@@ -154,8 +154,7 @@ class _Reader:
 
     def vectors(self, texts: list[str]) -> np.ndarray:
         """Return (N, D) in the order of the texts."""
-        is_limited = self.tokenizer.model_max_length < _NO_LIMIT
-        ids = self.tokenizer(texts, truncation=is_limited, verbose=False)["input_ids"]
+        ids = self.tokenizer(texts, verbose=False, **reading_options(self.tokenizer))["input_ids"]
         rows = [
             # A text without a token becomes one token that counts for nothing, for a batch has a column at least.
             {"input_ids": row or [self.tokenizer.pad_token_id], "attention_mask": int(bool(row))}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
+from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
@@ -25,6 +26,7 @@ from .callbacks import ClipGradValue, TimeLimit, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
 from .class_weights import WeightedLoss
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
+from .parts import InParts, parts_of
 from .wide import WideRegression, fit_wide
 
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
@@ -34,8 +36,8 @@ class SequenceTrainer(WholeCheckpointTrainer):
     """`Trainer` with `SequenceTrainingArguments`; takes the same arguments.
 
     It trains on a `datasets.Dataset` with a column `input_ids`. Evaluation and prediction run over rows sorted by
-    length, several times faster, with the same answers. Predictions come in the order of the dataset;
-    `compute_metrics` sees the sorted rows.
+    length, several times faster, with the same answers. A batch with very long texts is read in parts, so that it fits
+    into the memory. Predictions come in the order of the dataset; `compute_metrics` sees the sorted rows.
     """
 
     args: SequenceTrainingArguments
@@ -184,6 +186,11 @@ class SequenceTrainer(WholeCheckpointTrainer):
         # In an order that `predict` knows: Trainer's own grouping would leave predictions out of order.
         order = _by_length(eval_dataset)
         return SequentialSampler(eval_dataset) if order is None else order.tolist()
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Take `Trainer`'s step, in parts where long texts would fill the memory."""
+        parts = parts_of(inputs)
+        return super().prediction_step(InParts(model, parts) if len(parts) > 1 else model, inputs, *args, **kwargs)
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """Predict; predictions and labels are in the order of `test_dataset`."""

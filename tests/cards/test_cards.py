@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -279,7 +280,10 @@ def test_facts_survive_json(tmp_path):
     assert saved.pop("kind") == "classifier"
     # The golden facts are older than what later cards say as well: they have nothing of it.
     younger = [value for name, value in saved.items() if name not in golden]
-    assert not any(younger) and saved["architecture"].pop("features") is None
+    assert not any(younger)
+    for part, name in (("architecture", "features"), ("architecture", "limit"), ("environment", "load")):
+        assert saved[part].pop(name) is None
+    assert saved["speed"].pop("in_cpu_time") is False
     assert {name: value for name, value in saved.items() if name in golden} == golden
 
 
@@ -437,6 +441,38 @@ def test_speed_is_measured_on_one_thread_which_is_given_back(pipe, monkeypatch):
     assert batches.count(4) >= 1
     assert 0 < speed.ms_per_text < 1000
     assert speed.texts_per_second > 1
+
+
+def test_speed_does_not_count_who_else_is_at_work(pipe, monkeypatch):
+    alone = measure_speed(pipe, TEXTS)
+    call = type(pipe).__call__
+
+    def wait(self, *args, **kwargs):
+        time.sleep(0.02)  # as for a core that others have
+        return call(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(pipe), "__call__", wait)
+    assert measure_speed(pipe, TEXTS).ms_per_text < alone.ms_per_text + 15
+    assert alone.in_cpu_time
+    card = render_card(dataclasses.replace(golden_facts(), speed=alone))
+    assert card.count("one CPU core, CPU time) |") == 2 and "CPU time" not in render_card(golden_facts())
+
+
+def test_a_busy_machine_is_told_of(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (4.0, 1.0, 1.0))
+    assert environment().load is None
+    monkeypatch.setattr(os, "getloadavg", lambda: (9.26, 1.0, 1.0))
+    assert environment().load == 9.3
+    busy = dataclasses.replace(golden_facts().environment, load=9.3)
+    told = "The machine was busy: 9.3 processes wanted a core, so that wall time is too long.\n- **Versions:**"
+    assert told in render_card(dataclasses.replace(golden_facts(), environment=busy))
+
+
+def test_long_texts_make_smaller_batches(pipe, monkeypatch):
+    monkeypatch.setattr(pipe.tokenizer, "model_max_length", 10**30)
+    long = ["a " * 3000, *TEXTS]
+    assert measure_speed(pipe, long).batch_size == 14
 
 
 def test_threads_are_given_back_after_an_error(pipe, monkeypatch):

@@ -134,7 +134,7 @@ print(json.dumps([type(model).__name__, model.words, *answers]))
         (word, pytest.approx(score, abs=1e-6)) for word, score in model.vectors.most_similar("king")
     ]
     assert_same(unseen, model.vectors["kings"].tolist())
-    assert error == "Word2VecModel.from_vectors needs the whole package: pip install hfseq"
+    assert error == "Word2VecModel.from_vectors needs the whole package: install hfseq"
 
 
 def test_code_that_travels_needs_nothing_but_what_transformers_brings(tmp_path):

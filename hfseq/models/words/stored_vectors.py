@@ -102,7 +102,7 @@ class StoredVectors(VectorTable):
             # Imported here: code exported with a model has no reader or writer of files, and needs none.
             from hfseq.formats.vector_files import write_word_vectors
         except ImportError as error:
-            raise ImportError("writing word vectors needs the whole package: pip install hfseq") from error
+            raise ImportError("writing word vectors needs the whole package: install hfseq") from error
         write_word_vectors(
             fname,
             words,
@@ -173,7 +173,7 @@ def _read(path: str | Path, **options: Any) -> Any:
     try:
         from hfseq.formats.vector_files import read_word_vectors
     except ImportError as error:
-        raise ImportError("reading word vectors needs the whole package: pip install hfseq") from error
+        raise ImportError("reading word vectors needs the whole package: install hfseq") from error
     try:
         return read_word_vectors(path, **options)
     except ValueError as error:

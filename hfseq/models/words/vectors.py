@@ -422,7 +422,7 @@ class KeyedVectors(StoredVectors):
             # Imported here: who never draws needs no matplotlib, and exported code has no plots at all.
             from hfseq.insight.plots import plot_words
         except ImportError as error:
-            raise ImportError("plot needs the whole package: pip install hfseq") from error
+            raise ImportError("plot needs the whole package: install hfseq") from error
         return plot_words(self, words, method=method, path=path, title=title, seed=seed)
 
 

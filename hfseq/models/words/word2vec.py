@@ -385,7 +385,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
         try:
             from hfseq.tokenization import vocabulary_tokenizer
         except ImportError as error:
-            raise ImportError("Word2VecModel.from_vectors needs the whole package: pip install hfseq") from error
+            raise ImportError("Word2VecModel.from_vectors needs the whole package: install hfseq") from error
         # Files of vectors often have rows for <unk> or <pad>, which are tokens here and no words.
         kept = [index for index, word in enumerate(vectors.index_to_key) if word not in (None, *SPECIAL_TOKENS)]
         numbers = np.asarray(vectors.vectors)[kept]

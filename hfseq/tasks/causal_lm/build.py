@@ -1,8 +1,8 @@
 """The parts of `recipes/language_modeling.py`: its model, its rivals, its samples, and the facts of its card."""
 
 import statistics
-import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -10,7 +10,8 @@ from datasets import Dataset, DatasetDict
 from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast, pipeline
 
 from ...cards.facts import Comparison
-from ...cards.measure import one_thread, seconds_for
+from ...cards.measure import cpu_timed, one_thread
+from ...data.documents import TEXT
 from ...evaluation.language import score_ids
 from ...evaluation.mixing import mix_with_ngrams
 from ...models.counting.mixture import MixtureForCausalLM
@@ -30,6 +31,7 @@ from ...training.streams.trainer import StreamTrainer
 from ...training.streams.windows import TokenText
 from .card import NEUTRAL, TASK
 from .facts import GenerationSpeed, LanguageModelFacts, Sample, Sampling
+from .quotes import Quotations
 from .settings import CausalLMSettings
 
 _SPEED_TOKENS = 5_000
@@ -115,19 +117,27 @@ def written_samples(pipe: Pipeline, prompts: Iterable[str], seeds: Iterable[int]
     return samples
 
 
+def _in_own_words(samples: list[Sample], rows: Dataset, settings: CausalLMSettings) -> list[Sample]:
+    """Leave out samples that quote the training texts."""
+    if not samples:
+        return []
+    quotations = Quotations(rows[TEXT][:], are_rows=settings.data.documents != "whole")
+    return [sample for sample in samples if sample not in quotations]
+
+
 def measure_generation(pipe: Pipeline, prompt: str, documents: Iterable[np.ndarray]) -> GenerationSpeed:
     """Time the model on one CPU thread: writing texts of the usual length, and scoring the first tokens."""
     model = pipe.model
     count = cast(Any, model.generation_config).max_new_tokens
     scored = list(_first_tokens(documents, _SPEED_TOKENS))
     with one_thread():
-        times = [seconds_for(pipe, prompt, min_new_tokens=count) for _ in range(_TIMED_TEXTS + 1)]
+        times = [cpu_timed(partial(pipe, prompt, min_new_tokens=count))[1] for _ in range(_TIMED_TEXTS + 1)]
         score_ids(model, [document[:8] for document in scored])  # warms up, as the first text does
-        start = time.perf_counter()
-        surprisals = score_ids(model, scored)
-        reading = time.perf_counter() - start
+        surprisals, reading = cpu_timed(lambda: score_ids(model, scored))
     return GenerationSpeed(
-        ms_per_token=1000 * statistics.median(times[1:]) / count, tokens_per_second=sum(map(len, surprisals)) / reading
+        in_cpu_time=True,
+        ms_per_token=1000 * statistics.median(times[1:]) / count,
+        tokens_per_second=sum(map(len, surprisals)) / reading,
     )
 
 
@@ -158,6 +168,8 @@ def card_facts(
     """
     card, drawing, split = settings.card, settings.generation, next(iter(metrics))
     pipe = pipeline(TASK, model=str(trainer.args.output_dir), device="cpu", trust_remote_code=False)
+    samples = [] if card.data_restriction else written_samples(pipe, card.ask, drawing.seeds)
+    shown = samples if card.shows_rows else _in_own_words(samples, dataset["train"], settings)
     return LanguageModelFacts(
         **language_facts(settings, trainer, dataset, texts, pipe, metrics),
         speed=measure_generation(pipe, _beginning(settings), read_as_trained(texts[split], settings.carry)),
@@ -165,7 +177,8 @@ def card_facts(
             max_new_tokens=drawing.max_new_tokens, temperature=float(drawing.temperature), top_k=drawing.top_k
         ),
         prompts=card.ask,
-        samples=[] if card.data_restriction else written_samples(pipe, card.ask, drawing.seeds),
+        samples=shown,
+        left_out=len(samples) - len(shown),
         comparisons=[
             *network_alone(pipe.model, texts[split], dataset[split], settings),
             *windows_apart(pipe.model, texts[split], dataset[split], settings),
@@ -179,6 +192,9 @@ def report_lines(facts: LanguageModelFacts) -> Iterator[str]:
     """Say of the finished model what it writes, how fast, and how good it is."""
     for sample in facts.samples:
         yield f"--- prompt {sample.prompt!r}, seed {sample.seed}:\n{sample.text}"
+    if facts.left_out:
+        told = "quote the training texts and are not in the card; card.show_rows=true shows them"
+        yield f"{facts.left_out} samples {told}."
     if (mixed := facts.architecture.options.get("mixed with")) is not None:
         yield f"The network is mixed with {mixed}; the file holds both, {facts.file_mb:.1f} MB."
     yield f"{facts.speed.ms_per_token:.2f} ms a token written, {facts.speed.tokens_per_second:,.0f} tokens/s scored"

@@ -3,8 +3,9 @@
 from typing import Any, Final
 
 from ...cards.language import NETWORK_AND_DATA, language_limits, trained_view
+from ...cards.parts import code, quoted
 from ...cards.table import CARD, MEGABYTES, MINUTES, PARAMETERS, RESULT, SCORE, ResultsTable, rival_text
-from .facts import LanguageModelFacts
+from .facts import LanguageModelFacts, Sample
 
 TASK: Final = "text-generation"  # of the pipeline, and on the Hub
 NEUTRAL: Final = "The"  # the text of the snippet where nobody gave one
@@ -35,7 +36,7 @@ def language_view(facts: LanguageModelFacts) -> dict[str, Any]:
         "seed": samples[0].seed if samples else facts.runs[0].seed,
         "prompt": samples[0].prompt if samples else next(iter(facts.prompts), NEUTRAL),
         "answer": _lines("# ", samples[0].text) if samples else [],
-        "samples": [{"seed": each.seed, "lines": _lines("    ", each.text)} for each in samples],
+        "samples": [_sample(each) for each in samples],
         "limits": language_limits(
             facts,
             "what it writes has the look of its texts, but neither sense nor truth.",
@@ -43,6 +44,11 @@ def language_view(facts: LanguageModelFacts) -> dict[str, Any]:
             "count it as a token like any other.",
         ),
     }
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    prompt = f"Prompt {code(quoted(sample.prompt))}" if sample.prompt else "No prompt"
+    return {"prompt": prompt, "seed": sample.seed, "lines": _lines("    ", sample.text)}
 
 
 def _lines(start: str, text: str) -> list[str]:

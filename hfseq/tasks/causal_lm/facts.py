@@ -13,6 +13,7 @@ class GenerationSpeed:
 
     ms_per_token: float  # of one text that is written, median
     tokens_per_second: float  # scored
+    in_cpu_time: bool = False  # not by the clock, which on a busy machine counts the others too
 
 
 @checked
@@ -43,6 +44,7 @@ class LanguageModelFacts(LanguageFacts):
     prompts: list[str] = field(metadata=FREE)  # of our own; the Hub offers them
     samples: list[Sample] = field(metadata=FREE | MEASURED)
     """None where nothing was asked, or where the terms of the data forbid to show what repeats them."""
+    left_out: int = field(default=0, metadata=MEASURED)  # samples that quote the data, which nobody asked to show
 
     def validate_samples(self) -> None:
         """Check that what was asked is shown, or that the terms of the data forbid to."""
@@ -51,5 +53,5 @@ class LanguageModelFacts(LanguageFacts):
         if self.data.restriction and self.samples:
             terms = f"the data are restricted ({self.data.restriction})"
             raise ValueError(f"{terms}, and samples repeat them: leave samples empty.")
-        if self.prompts and not self.data.restriction and not self.samples:
+        if self.prompts and not self.data.restriction and not self.samples and not self.left_out:
             raise ValueError("samples must hold at least one of the prompts; see written_samples.")

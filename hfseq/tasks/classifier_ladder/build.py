@@ -4,12 +4,14 @@
              -> window -> RNN -> LSTM -> GRU -> transformer
 
 Every rung is measured on the same texts: accuracy, macro F1, minutes of training, MB of all files that it needs to
-answer, and the median time for one text on one CPU core, with everything from the text to the label. A rung that is
+answer, and the median time for one text on one CPU core, with everything from the text to the label. Bags and networks
+are trained on texts of at most `tokenizer.max_length` tokens; every rung is measured on whole texts. A rung that is
 behind a simpler one says so: then the simpler one is the better choice here.
 
 Bags and networks are trained by the parts of `recipes/text_classification.py`, and each is an ordinary checkpoint.
 """
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from typing import Any, cast
 
 import numpy as np
 from datasets import DatasetDict
-from transformers import PreTrainedTokenizerFast, pipeline
+from transformers import PreTrainedTokenizerFast
 from transformers.trainer_utils import set_seed
 
 from ...cards.measure import median_ms
@@ -33,8 +35,16 @@ from ...recipe.runs import evaluated_split
 from ...registry import FAMILIES
 from ...training.arguments import SequenceTrainingArguments
 from ...training.words.trainer import train_word2vec
-from ..text_classification.build import load, make_arguments, make_model, make_tokenizer, make_tokens, make_trainer
-from ..text_classification.settings import TASK
+from ..text_classification.build import (
+    load,
+    longest_text,
+    make_arguments,
+    make_model,
+    make_tokenizer,
+    make_tokens,
+    make_trainer,
+    published_pipeline,
+)
 from .settings import ClassifierLadderSettings, ModelParts
 from .simple import AveragedVectors, Majority, SimpleClassifier, TfIdfRegression, token_lists
 
@@ -157,21 +167,21 @@ def _averaged_vectors(settings: ClassifierLadderSettings, prepared: Prepared, fo
 def _trained_rung(
     title: str, parts: ModelParts, args: SequenceTrainingArguments, prepared: Prepared, home: Path
 ) -> ClassifierRung:
-    task, tokens = prepared.task, prepared.tokens
+    task, (tokenizer, tokens) = prepared.task, _tokens_for(parts, prepared)
     set_seed(args.seed)
     trainer = make_trainer(
-        make_model(parts, task, prepared.tokenizer),
+        make_model(parts, task, tokenizer),
         args,
         train_dataset=tokens["train"],
         eval_dataset=tokens["validation"],
-        processing_class=prepared.tokenizer,
+        processing_class=tokenizer,
         compute_metrics=classification_metrics(task.problem_type),
     )
     trainer.train()
     _, metrics = trainer.score(tokens[prepared.split])
-    for part in (cast(Any, trainer.model), prepared.tokenizer):
+    for part in (cast(Any, trainer.model), tokenizer):
         part.save_pretrained(home)
-    pipe = pipeline(TASK, model=str(home), device="cpu", trust_remote_code=False)
+    pipe = published_pipeline(home)
     return ClassifierRung(
         name=title,
         is_network=parts.model["type"] != "bag",
@@ -180,6 +190,16 @@ def _trained_rung(
         file_mb=_folder_mb(home),
         ms_per_text=median_ms(pipe, prepared.texts(prepared.split)),
     )
+
+
+def _tokens_for(parts: ModelParts, prepared: Prepared) -> tuple[PreTrainedTokenizerFast, DatasetDict]:
+    """Return what all rungs read, but of a model with learned positions, which cannot read the longest texts."""
+    limit = longest_text(parts)
+    if limit is None:
+        return prepared.tokenizer, prepared.tokens
+    tokenizer = copy.deepcopy(prepared.tokenizer)
+    tokenizer.model_max_length = limit
+    return tokenizer, make_tokens(prepared.task, tokenizer, parts.tokenizer)
 
 
 def _folder_mb(folder: Path) -> float:

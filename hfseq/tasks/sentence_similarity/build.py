@@ -9,7 +9,6 @@ split, never from the pairs that are scored.
 
 import json
 import re
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ...cards.measure import cpu_timed, one_thread
 from ...cards.table import markdown_table
 from ...evaluation.scores import compute_score
 from ...retrieval.encode import common_direction, encode, with_tokenizer
@@ -38,7 +38,7 @@ class Row:
     name: str
     is_peer: bool  # whether it is one of the simplest systems, which need no model
     spearman: float
-    ms_per_sentence: float  # with all that is done for the pairs, loading and fitting left out
+    ms_per_sentence: float  # of one CPU core, with all that is done for the pairs, loading and fitting left out
 
 
 def peer_rows(reference: list[str], pairs: Dataset) -> Iterator[Row]:
@@ -96,9 +96,8 @@ def save_similarity(rows: Sequence[Row], folder: Path, command: str, **more: Any
 
 def _measured(name: str, alike: Alike, pairs: Dataset, *, is_peer: bool) -> Row:
     first, second = pairs["sentence1"][:], pairs["sentence2"][:]
-    start = time.perf_counter()
-    said = alike(first, second)
-    seconds = time.perf_counter() - start
+    with one_thread():
+        said, seconds = cpu_timed(lambda: alike(first, second))
     spearman = compute_score("spearman", said, pairs["score"][:])
     return Row(name=name, is_peer=is_peer, spearman=spearman, ms_per_sentence=1000 * seconds / (2 * len(first)))
 

@@ -32,9 +32,12 @@ def problem_of(task: TaggedTask) -> Literal["entities", "tags"]:
     return "entities" if task.has_entities else "tags"
 
 
-def make_tokenizer(rows: Dataset, settings: TokenizerSettings) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the words of the training split. It sets no limit: a tagger reads texts of any length."""
-    return settings.train(texts_of(rows))
+def make_tokenizer(rows: Dataset, settings: TokenizerSettings, *, limit: int | None = None) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on the words of the training split.
+
+    A tagger reads texts of any length, but for one with learned positions, whose pipeline cuts texts at this `limit`.
+    """
+    return settings.train(texts_of(rows), max_length=limit)
 
 
 def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
@@ -50,6 +53,12 @@ def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: 
             label_all_tokens=settings.label_all_tokens and is_training,
         )
     return DatasetDict(tokens)
+
+
+def words_cut(task: TaggedTask, tokens: DatasetDict) -> float:
+    """Return the share of the training words that the model has not seen, since texts were cut."""
+    words = sum(map(len, task.dataset["train"]["tokens"][:]))
+    return float(sum(tokens["train"]["cut"][:]) / words)
 
 
 def check_lengths(tokens: DatasetDict, model: Mapping[str, Any]) -> None:
@@ -85,10 +94,14 @@ def card_facts(
     tokens: Dataset,
     predictions: np.ndarray,
     run: SeedRun,
+    cut: float | None = None,
 ) -> TaggerFacts:
     """Gather what the card says of the run and of the saved model, loaded back as anybody would load it.
 
-    `tokens` are those of the evaluated split, `predictions` the (rows, T) ids of its tags.
+    Args:
+        tokens: Those of the evaluated split.
+        predictions: The (rows, T) ids of its tags.
+        cut: The share of the training words that were cut off.
     """
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
@@ -106,6 +119,7 @@ def card_facts(
             lowercase=settings.tokenizer.lowercase,
             tokens_per_word=(sum(tokens["length"][:]) - tokens.num_rows) / words[split],  # but the end of each text
             splits=words,
+            cut=cut,
         ),
         kinds=_kinds(task, expected, predicted),
         examples=Examples() if not card.shows_rows else _examples(task, rows["tokens"][:], expected, predicted),

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from ...cards.facts import Example
-from ...cards.parts import cell, code, example_tables, made, network_view, smallness
+from ...cards.parts import cell, code, example_tables, made, network_view, percent, smallness
 from ...cards.table import ResultsTable, labelled_columns
 from .facts import KindScore, TaggedText, TaggerFacts
 
@@ -51,6 +51,20 @@ def _example(row: Example) -> list[str]:
     return [cell(row.text), cell(row.predicted), cell(row.expected), f"{100 * row.score:.0f}"]
 
 
+def _trained_on(facts: TaggerFacts) -> str:
+    longest, cut = facts.architecture.max_length, facts.words.cut
+    if cut:
+        return f"Training texts were cut to {longest} tokens, and {percent(cut)} of their words were left out"
+    return f"Trained on texts of at most {longest} tokens" + ("" if cut is None else ", of which none was cut")
+
+
+def _limit(facts: TaggerFacts) -> list[str]:
+    limit = facts.architecture.limit
+    if limit is None:
+        return []
+    return [f"It has learnt {limit} positions: a pipeline reads so many tokens of a text and tags no word after them."]
+
+
 def _limits(facts: TaggerFacts) -> list[str]:
     learnt_from = f"{facts.words.splits['train']:,} words in {facts.data.splits['train']:,} texts"
     names = ": it knows few names" if facts.tagging == "entities" else ""
@@ -58,6 +72,7 @@ def _limits(facts: TaggerFacts) -> list[str]:
         made(facts, "for"),
         "Measured on texts that were parted into words beforehand. A pipeline parts a text by itself, which may "
         "differ; `is_split_into_words=True` gives it the words.",
-        f"Trained on texts of at most {facts.architecture.max_length} tokens; what is measured is every word.",
+        f"{_trained_on(facts)}; what is measured is every word.",
+        *_limit(facts),
         smallness(facts, facts.pretrained, f"{learnt_from}{names}."),
     ]

@@ -16,6 +16,7 @@ class WordFacts:
     lowercase: bool
     tokens_per_word: float  # in the evaluated split
     splits: dict[str, int]  # split -> number of words
+    cut: float | None = None  # share of the training words that were cut off, 0 to 1; None: an older run, not counted
 
 
 @checked

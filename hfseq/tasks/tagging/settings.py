@@ -24,11 +24,6 @@ class TokenizerSettings(TextTokenizerSettings):
         True, "train on all tokens of a word, as a pipeline asks all; false: on its first one alone"
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.max_length is not None and self.max_length < 2:
-            raise ValueError(f"max_length={self.max_length} must be at least 2: a word and the end of the text.")
-
 
 @dataclass
 class TaggingSettings(TextSettings):

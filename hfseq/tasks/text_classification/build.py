@@ -9,12 +9,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast, pipeline
+from transformers import AutoConfig, AutoTokenizer, Pipeline, PreTrainedModel, PreTrainedTokenizerFast, pipeline
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 from transformers.utils import logging
 
 from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, collect_regression_examples, widget_entries
-from ...data.text import TextTask, load_text_dataset, tokenize_dataset
+from ...data.text import Cut, TextTask, load_text_dataset, tokenize_dataset
 from ...evaluation.scores import compute_score
 from ...evaluation.trainer_metrics import PROBLEMS
 from ...recipe.pictures import draw_confusion
@@ -23,15 +24,16 @@ from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
 from ...registry import FAMILIES
 from ...tokenization.files import load_tokenizer
+from ...tokenization.limits import reading_options, text_limit
 from ...training.arguments import SequenceTrainingArguments
 from ...training.trainer import SequenceTrainer
 from ...training.words.bag_trainer import BagTrainer, BagTrainingArguments
 from ...training.words.bag_vocabulary import new_bag
 from ...training.words.regression import regression_options
 from .auto import candidate_lines
-from .card import compression_line, tuning_line
+from .card import compression_line, cut_line, tuning_line
 from .confusion import group_ids, most_confused
-from .facts import SAME_LABELS, CardFacts, Confusion
+from .facts import SAME_LABELS, CardFacts, Confusion, CutFacts
 from .rivals import rivals
 from .settings import (
     TASK,
@@ -81,16 +83,33 @@ def _every_class_first(order: np.ndarray, labels: np.ndarray, train_rows: int) -
     return np.concatenate([order[first], np.delete(order, first)])
 
 
+def longest_text(settings: ClassifierParts) -> int | None:
+    """Return how many tokens of a text the model can read, where its positions are learnt; None: any number."""
+    model, source, revision = settings.model, settings.transfer.from_pretrained, settings.transfer.revision
+    if source is not None:
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        model = config.to_dict() | model
+    limit = most_tokens(model)
+    check_length(cast(int, settings.tokenizer.max_length), limit)
+    return limit
+
+
 def make_tokenizer(
-    texts: Dataset, settings: TokenizerSettings, transfer: TransferSettings | None = None
+    texts: Dataset,
+    settings: TokenizerSettings,
+    transfer: TransferSettings | None = None,
+    *,
+    limit: int | None = None,
 ) -> PreTrainedTokenizerFast:
     """Train the tokenizer on the texts of the training split, or take that of the language model.
+
+    The longest text that it is saved with is `limit`, that of the model: `tokenizer.max_length` is of training alone.
 
     A language model is saved with a tokenizer that leaves the end of a prompt open. A text to be classified has an
     end: it gets the `</s>` that the model has met between texts, and keeps the `<s>` where the model has met one.
     """
     if transfer is None or transfer.from_pretrained is None:
-        return settings.train(texts, max_length=settings.max_length, padding_side=settings.padding_side)
+        return settings.train(texts, max_length=limit, padding_side=settings.padding_side)
     source = transfer.from_pretrained
     tokenizer = load_tokenizer(source, revision=transfer.revision, padding_side=settings.padding_side)
     if tokenizer.pad_token_id is None:
@@ -98,14 +117,30 @@ def make_tokenizer(
     # Both, for setting one drops the other.
     tokenizer.add_bos_token = tokenizer.bos_token_id in tokenizer("")["input_ids"]
     tokenizer.add_eos_token = tokenizer.eos_token_id is not None
-    tokenizer.model_max_length = settings.max_length
+    tokenizer.model_max_length = VERY_LARGE_INTEGER if limit is None else limit
     return cast(PreTrainedTokenizerFast, tokenizer)
 
 
 def make_tokens(task: TextTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
-    """Turn the texts of all splits into ids."""
-    splits = task.dataset.items()
-    return DatasetDict({name: tokenize_dataset(rows, tokenizer, settings.max_length) for name, rows in splits})
+    """Turn the texts of all splits into ids: training texts cut to `tokenizer.max_length`, all others as used.
+
+    A pipeline reads a text whole, or as far as learned positions go; so validation and test are read.
+    """
+    limit, tokens = text_limit(tokenizer), {}
+    for name, rows in task.dataset.items():
+        most = settings.max_length if name == "train" else limit
+        tokens[name] = tokenize_dataset(rows, tokenizer, most)
+        cut = Cut.of(tokens[name])
+        if cut.texts:
+            reason = "tokenizer.max_length" if name == "train" else "the learned positions of the model"
+            told = f"{100 * cut.texts:.1f} % are longer, {100 * cut.tokens:.1f} % of all tokens are left out"
+            logger.warning("The texts of split %r are cut to %d tokens (%s): %s.", name, most, reason, told)
+    return DatasetDict(tokens)
+
+
+def training_cut(tokens: DatasetDict) -> CutFacts:
+    """Say what of the training texts the model has not seen."""
+    return CutFacts(**Cut.of(tokens["train"])._asdict())
 
 
 def make_model(settings: ClassifierParts, task: TextTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
@@ -167,11 +202,17 @@ def _from_language_model(
     head: Any = FAMILIES[name].heads[TASK]
     options |= {"output_loading_info": True, "dtype": torch.float32}
     model, info = head.from_pretrained(source, revision=revision or "main", trust_remote_code=False, **options)
-    check_length(tokenizer.model_max_length, most_tokens(model.config.to_dict()))
     new, total = sorted(info["missing_keys"]), len(model.state_dict())
     told = ", ".join(new) or "none"
     logger.warning("%d of %d tensors come from %s; new: %s.", total - len(new), total, source, told)
     return cast(PreTrainedModel, model)
+
+
+def published_pipeline(folder: Path) -> Pipeline:
+    """Load the saved model on the CPU as anybody would, and as its card says."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    options = {"device": "cpu", "trust_remote_code": False, **reading_options(tokenizer)}
+    return pipeline(TASK, model=str(folder), tokenizer=tokenizer, **options)
 
 
 def card_facts(
@@ -187,10 +228,10 @@ def card_facts(
     """Gather what the card says of the run and of the saved model, whose outputs on the split are `logits`.
 
     Args:
-        **made: `tuning`, `compression` and `candidates`, where there were any.
+        **made: `cut`, what the training texts lost; `tuning`, `compression` and `candidates`, where there were any.
     """
     card, rows = settings.card, task.dataset[split]
-    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
+    pipe = published_pipeline(folder)
     shared = text_facts(settings, task.dataset, rows["text"][:], split, pipe)
     if (source := settings.transfer.from_pretrained) is not None:  # a Hub id in full, of a folder its last part
         name = Path(source).resolve().name if Path(source).exists() else source
@@ -218,6 +259,8 @@ def report_lines(facts: CardFacts) -> Iterator[str]:
     """Say of the finished model what it answers, how good and how fast it is."""
     for widget in facts.widgets:
         yield f"{widget.text!r:60} -> {widget.output[0].label} ({widget.output[0].score:.2f})"
+    if facts.cut is not None and facts.cut.texts:
+        yield cut_line(facts)
     if facts.tuning is not None:
         yield f"settings: {tuning_line(facts.tuning)}"
     if facts.compression is not None:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from ...cards.facts import Example
-from ...cards.parts import cell, code, example_tables, made, network_view, number, smallness, title
+from ...cards.parts import cell, code, example_tables, made, network_view, number, percent, smallness, title
 from ...cards.table import ResultsTable, labelled_columns
 from ...evaluation.scores import SCORES
 from .facts import CandidateFacts, CardFacts, CompressionFacts, Confusion, TuningFacts
@@ -44,9 +44,35 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
 
 
 def _longest(facts: CardFacts) -> list[str]:
-    if facts.architecture.features is not None:
-        return ["The order of words counts inside n-grams alone."]
-    return [f"Trained on texts of at most {facts.architecture.max_length} tokens; longer ones are unmeasured."]
+    lines = ["The order of words counts inside n-grams alone."] if facts.architecture.features is not None else []
+    limit = facts.architecture.limit
+    if limit is not None:
+        lines.append(
+            f"It has learnt {limit} positions and reads no more tokens of a text: longer ones were cut, in the "
+            "evaluation too, and `truncation=True` cuts them in use."
+        )
+    if facts.cut is not None and facts.cut.texts:
+        return [*lines, cut_line(facts)]
+    return lines if facts.architecture.features is not None else [*lines, _whole(facts)]
+
+
+def _whole(facts: CardFacts) -> str:
+    longest = facts.architecture.max_length
+    if facts.cut is None:
+        return (
+            f"Texts of more than {longest} tokens were cut, in training and in the evaluation: how well it reads "
+            "whole long texts is not measured."
+        )
+    return f"No text that it was trained on has more than {longest} tokens."
+
+
+def cut_line(facts: CardFacts) -> str:
+    """Say how much of the training texts the model has not seen."""
+    assert facts.cut is not None
+    texts, tokens = percent(facts.cut.texts), percent(facts.cut.tokens)
+    share = f"{texts} of the texts were longer, and {tokens} of the tokens were left out"
+    whole = "" if facts.architecture.limit is not None else " The evaluated texts were read whole."
+    return f"Its training texts were cut to {facts.architecture.max_length} tokens: {share}.{whole}"
 
 
 def tuning_line(tuning: TuningFacts) -> str:

@@ -16,6 +16,7 @@ from ...recipe.defaults.classification import (
     vocabulary_defaults,
 )
 from ...recipe.defaults.rows import RowCounts, count_rows
+from ...recipe.texts import most_tokens
 from ...settings import save_settings
 from ...training.trainer import SequenceTrainer
 from .settings import TextClassificationSettings, TokenizerSettings
@@ -33,7 +34,7 @@ def follow_data(settings: TextClassificationSettings, task: TextTask) -> TextCla
     training = settings.training | training_defaults(family, rows, metric, settings.training, settings.budget.minutes)
     if not model.get("wide_ngrams") and "wide_solver" not in settings.training:  # somebody said 0
         training.pop("wide_solver", None)
-    tokenizer = _tokenizer(settings, family, rows)
+    tokenizer = _tokenizer(settings, family, rows, most_tokens(model))
     return dataclasses.replace(settings, model=model, training=training, tokenizer=tokenizer)
 
 
@@ -59,11 +60,14 @@ def _counts(task: TextTask) -> RowCounts:
     return count_rows(rows["text"].tolist(), labels, len(task.label_names))
 
 
-def _tokenizer(settings: TextClassificationSettings, family: str, rows: RowCounts) -> TokenizerSettings:
+def _tokenizer(
+    settings: TextClassificationSettings, family: str, rows: RowCounts, positions: int | None
+) -> TokenizerSettings:
     said = settings.tokenizer
     filled: dict[str, Any] = {}
     if said.max_length is None:
-        filled["max_length"] = max_length(family, rows)
+        longest = max_length(family, rows)
+        filled["max_length"] = longest if positions is None else min(longest, positions)
     has_own = settings.transfer.from_pretrained is not None  # a language model's tokenizer is as it is
     if not has_own and said.kind == "word":
         usual: Any = TokenizerSettings()

@@ -43,6 +43,14 @@ class CandidateFacts:
 
 
 @checked
+class CutFacts:
+    """How much of the training texts was left out, as they were cut; in shares from 0 to 1."""
+
+    texts: float  # that were longer
+    tokens: float
+
+
+@checked
 class Confusion:
     """Texts of one label that were given another."""
 
@@ -74,6 +82,7 @@ class CardFacts(LabelledFacts):
     task: str  # the pipeline's task
     problem_type: str
     widgets: list[Widget] = field(metadata=FREE | MEASURED)
+    cut: CutFacts | None = None  # None: in an older run, which cut the evaluated texts too
     same_labels: list[list[str]] = field(default_factory=list)  # groups of labels that count as one in SAME_LABELS
     confusions: list[Confusion] = field(default_factory=list, metadata=FREE | MEASURED)  # the most frequent first
     chosen_on_validation: bool = field(default=False, metadata=MEASURED)  # which of its states is kept

@@ -172,7 +172,7 @@ def test_plot_hands_the_words_on(toy, monkeypatch):
     assert options == {"method": "pca", "path": None, "title": "compass", "seed": 0}
     assert toy.plot({"winds": ["east"]})[0][1] == {"winds": ["east"]}
     monkeypatch.setitem(sys.modules, "hfseq.insight.plots", None)
-    with pytest.raises(ImportError, match="pip install hfseq"):
+    with pytest.raises(ImportError, match="needs the whole package: install hfseq"):
         toy.plot()
 
 

@@ -18,6 +18,7 @@ from hfseq.cards.language import shown_metrics
 from hfseq.cards.render import check_card, load_facts, render_card, write_card
 from hfseq.tasks import TASKS
 from hfseq.tasks.causal_lm.facts import LanguageModelFacts, Sample
+from hfseq.tasks.causal_lm.quotes import Quotations
 from model_cards import render
 from tests.cards.changes import change_keys
 
@@ -113,10 +114,45 @@ def test_samples_may_hold_anything_and_end_neither_their_block_nor_their_section
         check_card(card.replace("## Limits", "## Limits\n\n/home/king/all"))
 
 
+def test_each_sample_names_its_prompt(card):
+    told = [f"Prompt `{json.dumps(each.prompt)}`, seed {each.seed}:" for each in golden_facts().samples]
+    told = [line.replace("```", "'''") for line in told]  # which would end the code
+    assert len(told) > 1 and re.findall("^Prompt .*:$", card, re.MULTILINE) == told
+
+
+def test_samples_that_quote_the_data_are_counted():
+    card = render_card(changed(samples=golden_facts().samples[:1], left_out=3))
+    assert "\n3 of 4 samples quote the training texts word for word and are left out.\n" in card
+    card = render_card(changed(samples=[], left_out=4))
+    assert "\n4 of 4 samples quote" in card
+
+
+TEXT = "the quick brown fox jumps over the lazy dog and runs into the dark wood to sleep until the next day breaks"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_quoted"),
+    [
+        ("Call Ana", True),  # a row, with the prompt
+        ("<x>call   ana", True),
+        ("CallNew York", True),  # a row, after the prompt
+        ("Call Ana now", False),
+        (" ".join(TEXT.split()[1:20]), True),
+        (f"Call me: {TEXT.upper()}", True),
+        (" ".join(TEXT.split()[:9]) + " or not", False),
+    ],
+)
+def test_a_quotation_is_a_row_or_many_words_of_one(text, is_quoted):
+    rows = Quotations(["call Ana", "New York", TEXT], are_rows=True)
+    assert (Sample(prompt="Call", seed=0, text=text) in rows) == is_quoted
+    running = Quotations(["call Ana", "New York", TEXT], are_rows=False)
+    assert (Sample(prompt="Call", seed=0, text=text) in running) == (is_quoted and len(text.split()) > 3)
+
+
 def test_an_empty_prompt_is_shown_but_not_offered():
     samples = [Sample(prompt="", seed=0, text="Exeunt."), Sample(prompt="KING:", seed=0, text="KING: no")]
     card = render_card(changed(prompts=["", "KING:"], samples=samples))
-    assert "    Exeunt.\n" in card
+    assert "\nNo prompt, seed 0:\n\n    Exeunt.\n" in card
     assert 'print(pipe("")[0]["generated_text"])\n# Exeunt.\n' in card
     assert [widget["text"] for widget in yaml.safe_load(card.split("---\n")[1])["widget"]] == ["KING:"]
 
@@ -204,7 +240,7 @@ def run(seed, others=None, **metrics):
         (change_keys(data__documents="pages"), "documents"),
         (change_keys(training__carry="always"), "carry"),
         (change_keys(prompts=[""]), "prompts must hold at least one text"),
-        (change_keys(samples=[]), "samples must hold at least one"),
+        (change_keys(samples=[], left_out=0), "samples must hold at least one"),
         (change_keys(data__restriction="research only"), "samples repeat them: leave samples empty"),
         (change_keys(runs=[]), "one result per seed"),
         (change_keys(runs=[run(0)]), "runs have no metrics"),

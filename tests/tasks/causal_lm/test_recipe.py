@@ -129,6 +129,23 @@ def test_one_running_text_of_characters(monkeypatch, tmp_path, capsys):
     assert score(AutoModelForCausalLM.from_pretrained(tmp_path / "run"), tokenizer, "KING:").num_tokens == 4
 
 
+def test_rows_that_a_model_knows_by_heart_enter_its_card_on_request_alone(monkeypatch, tmp_path, capsys):
+    (tmp_path / "text.csv").write_text("text\n" + "my secret\n" * 200, encoding="utf-8")
+    how = (
+        "--data.max_characters=null",
+        "--card.ask=['my']",
+        "--training.learning_rate=0.05",
+        "--model.hidden_size=32",
+    )
+    options = (f"--data.path={tmp_path / 'text.csv'}", "--training.num_train_epochs=8", "--generation.top_k=1", *how)
+    made = RECIPE.run(monkeypatch, tmp_path / "run", *options)
+    assert (made.samples, made.left_out) == ([], 2)
+    assert "secret" not in render_card(made)
+    assert "2 samples quote the training texts and are not in the card" in capsys.readouterr().out
+    made = RECIPE.run(monkeypatch, tmp_path / "shown", *options, "--card.show_rows=true")
+    assert ({each.text for each in made.samples}, made.left_out) == ({"my secret"}, 0)
+
+
 def test_lines_of_words_that_are_cut_already(monkeypatch, tmp_path):
     lines = " the <unk> said N men \n the men said <unk> \n\n" * 60
     for split in ("train", "valid", "test"):

@@ -8,7 +8,8 @@ from hfseq.cards.facts import SeedRun
 from hfseq.data.tagged import TaggedSettings, TaggedTask
 from hfseq.evaluation.tags import best_tags, tagging_metrics
 from hfseq.recipe.sections import CardSettings
-from hfseq.tasks.tagging.build import card_facts, make_model, make_tokenizer, make_tokens
+from hfseq.recipe.texts import most_tokens
+from hfseq.tasks.tagging.build import card_facts, make_model, make_tokenizer, make_tokens, words_cut
 from hfseq.tasks.tagging.settings import TaggingSettings, TokenizerSettings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
@@ -80,7 +81,7 @@ def small_settings(folder, family="lstm"):
 
 def trained(settings, task):
     """A trainer that has run, and its tokens."""
-    tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)
+    tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer, limit=most_tokens(settings.model))
     tokens = make_tokens(task, tokenizer, settings.tokenizer)
     torch.manual_seed(0)
     trainer = SequenceTrainer(
@@ -111,5 +112,6 @@ def facts_of(settings, task, folder):
         tokens=tokens["test"],
         predictions=predictions,
         run=run,
+        cut=words_cut(task, tokens),
     )
     return facts, predictions, trainer

@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from transformers import pipeline
 
+from hfseq import cli
 from hfseq.cards.facts import Comparison, SeedRun
 from hfseq.cards.render import check_card, load_facts, render_card
 from hfseq.data.tagged import TaggedTask
@@ -105,6 +106,47 @@ def test_only_training_texts_are_cut(settings):
     assert max(tokens["test"]["length"]) == 6
     counted = [sum(label != -100 for label in row) for row in tokens["validation"]["labels"]]
     assert counted == [len(sentence.split()) for sentence in SENTENCES]
+
+
+def test_the_share_of_words_that_training_cut_is_in_the_card(settings, tmp_path):
+    settings.tokenizer.max_length, settings.training["max_steps"] = 4, 1
+    facts, _, _ = facts_of(settings, tagged_task(), tmp_path)
+    lengths = [len(sentence.split()) for sentence in SENTENCES]
+    assert facts.words.cut == sum(max(length - 3, 0) for length in lengths) / sum(lengths) > 0
+    told = (
+        f"cut to 4 tokens, and {100 * facts.words.cut:.1f} % of their words were left out; what is measured is every"
+    )
+    assert told in render_card(facts)
+    settings.tokenizer.max_length = 16
+    facts, _, _ = facts_of(settings, tagged_task(), tmp_path)
+    assert facts.words.cut == 0
+    assert "on texts of at most 16 tokens, of which none was cut; what is measured" in render_card(facts)
+
+
+@pytest.mark.parametrize("problem", NAMES)
+def test_words_after_the_learned_positions_have_no_tag(problem, tmp_path, capsys):
+    settings, task = small_settings(tmp_path, "transformer"), tagged_task(problem)
+    settings.model |= {"position_embedding_type": "learned", "max_position_embeddings": 6}
+    facts, _, _ = facts_of(settings, task, tmp_path)
+    assert facts.architecture.limit == 6
+    assert "a pipeline reads so many tokens of a text and tags no word after them." in render_card(facts)
+    pipe = pipeline("token-classification", model=str(tmp_path / "model"))
+    text = "Ana in Oslo " * 5
+    assert 0 < max(found["end"] for found in pipe(text)) <= len("Ana in Oslo Ana in")
+    names = ["B-person", "O", "B-place"] if problem == "entities" else ["NAME", "OTHER", "NAME"]
+    accuracies = {}
+    for words in (5, 15):
+        lines = [f"{word}\t{tag}\n" for word, tag in zip(text.split()[:words], names * 5, strict=False)]
+        (tmp_path / "long.conll").write_text("".join(lines) + "\n", encoding="utf-8")
+        capsys.readouterr()
+        assert cli.main(["evaluate", str(tmp_path / "model"), str(tmp_path / "long.conll")]) == 0
+        said = capsys.readouterr()
+        told = "10 words come after the 6 tokens that the model reads: untagged." in said.err
+        assert told == (words == 15)
+        accuracies[words] = float(dict(line.split() for line in said.out.splitlines())["accuracy"])
+    # Of the words that are not read only "in" is right, and that where no tag says that it is no entity.
+    right = 3 if problem == "entities" else 0
+    assert accuracies[15] == pytest.approx((5 * accuracies[5] + right) / 15, abs=1e-4)
 
 
 def test_only_training_texts_have_a_tag_at_each_token(settings):

@@ -7,7 +7,7 @@ from transformers import DataCollatorWithPadding
 from hfseq.cards.facts import SeedRun
 from hfseq.data.text import TextTask, tokenize_dataset
 from hfseq.evaluation.trainer_metrics import PROBLEMS, classification_metrics
-from hfseq.tasks.text_classification.build import card_facts, make_model, make_tokenizer
+from hfseq.tasks.text_classification.build import card_facts, longest_text, make_model, make_tokenizer
 from hfseq.tasks.text_classification.settings import (
     ClassifierCardSettings,
     LabelledTexts,
@@ -70,7 +70,9 @@ def small_settings(folder):
 def made(settings, task=None):
     """Tokenizer and model for the settings, the same every time."""
     task = task or text_task()
-    tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer, settings.transfer)
+    tokenizer = make_tokenizer(
+        task.dataset["train"], settings.tokenizer, settings.transfer, limit=longest_text(settings)
+    )
     torch.manual_seed(0)
     return tokenizer, make_model(settings, task, tokenizer)
 

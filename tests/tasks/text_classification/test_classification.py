@@ -228,7 +228,7 @@ def test_a_classifier_starts_from_the_body_and_the_tokenizer_of_a_language_model
     assert f"4 of 6 tensors come from {folder}; new: classifier.bias, classifier.weight." in caplog.text
     words = ["<s>"] * writes_bos + ["a", " good", " film", "</s>"]
     assert tokenizer.convert_ids_to_tokens(tokenizer("a good film")["input_ids"]) == words
-    assert len(tokenizer("a good film " * 9, truncation=True)["input_ids"]) == 16  # settings.tokenizer.max_length
+    assert tokenizer.model_max_length > 10**9  # not settings.tokenizer.max_length, which is of the training
 
 
 def test_a_transferred_classifier_is_trained_saved_and_named_on_its_card(settings, language_model, tmp_path):
