@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import transformers
@@ -15,6 +15,9 @@ from transformers import Pipeline
 
 from ..version import __version__
 from .facts import EnvironmentFacts, Example, Examples, SpeedFacts, Widget, WidgetLabel
+
+Asked: TypeAlias = str | dict[str, str]
+"""What a pipeline is asked: a text, or two under the names `text` and `text_pair`."""
 
 _WIDGET_LABELS = 5
 _WARM_UP_CALLS, _TIMED_CALLS, _TIMED_PASSES = 5, 50, 3
@@ -85,14 +88,14 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def seconds_for(pipe: Pipeline, inputs: str | list[str], **options: Any) -> float:
+def seconds_for(pipe: Pipeline, inputs: Any, **options: Any) -> float:
     """Time one call of a pipeline."""
     start = time.perf_counter()
     pipe(inputs, **options)
     return time.perf_counter() - start
 
 
-def median_ms(answer: Callable[[str], Any], texts: Sequence[str]) -> float:
+def median_ms(answer: Callable[[Any], Any], texts: Sequence[Any]) -> float:
     """Time a function of one text on one CPU thread: the median call in milliseconds, after a few to warm up."""
     if not texts:
         raise ValueError("speed is measured with texts; it got none.")
@@ -105,7 +108,7 @@ def median_ms(answer: Callable[[str], Any], texts: Sequence[str]) -> float:
     return 1000 * statistics.median(seconds[_WARM_UP_CALLS:])
 
 
-def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) -> SpeedFacts:
+def measure_speed(pipe: Pipeline, texts: Sequence[Asked], batch_size: int = 32) -> SpeedFacts:
     """Time a pipeline on one CPU thread: the median call with one text, and the median pass in batches.
 
     A few hundred typical texts make the batches full.

@@ -36,14 +36,15 @@ _NETWORKS: dict[str, dict[str, Any]] = {
     },
 }
 _WIDE = {"wide_ngrams": 2}
+_PAIRS = {"pairs": "siamese"}
 
 
-def model_defaults(family: str, said: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a model that `said` does not say."""
+def model_defaults(family: str, said: dict[str, Any], *, has_pairs: bool = False) -> dict[str, Any]:
+    """Return the options of a model that `said` does not say; of two texts each is read alone."""
     if family == "bag":
         options: dict[str, Any] = {"word_ngrams": 2, "weighting": "tfidf_l2"}
     else:
-        options = _NETWORKS.get(family, _DROPOUT) | _WIDE
+        options = _NETWORKS.get(family, _DROPOUT) | _WIDE | (_PAIRS if has_pairs else {})
     known = known_fields(FAMILIES[family].config)
     return {name: value for name, value in options.items() if name in known and name not in said}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data.text import TextTask
+from ...data.text import TextTask, joined_texts
 from ...evaluation.trainer_metrics import PROBLEMS
 from ...recipe.budget import BudgetSettings
 from ...recipe.defaults.classification import (
@@ -29,7 +29,7 @@ def follow_data(settings: TextClassificationSettings, task: TextTask) -> TextCla
         return settings
     family, rows = settings.model["type"], _counts(task)
     metric = main_metric(settings, task)
-    model = settings.model | model_defaults(family, settings.model)
+    model = settings.model | model_defaults(family, settings.model, has_pairs=task.has_pairs)
     training = settings.training | training_defaults(family, rows, metric, settings.training, settings.budget.minutes)
     tokenizer = _tokenizer(settings, family, rows)
     return dataclasses.replace(settings, model=model, training=training, tokenizer=tokenizer)
@@ -51,10 +51,10 @@ def save_resolved(settings: TextClassificationSettings, trainer: SequenceTrainer
 
 
 def _counts(task: TextTask) -> RowCounts:
-    rows = task.dataset["train"].with_format("numpy")[:]
+    rows = task.dataset["train"]
     has_classes = task.problem_type == "single_label_classification"  # others have no weights of classes
-    labels = np.asarray(rows["labels"]) if has_classes else None
-    return count_rows(rows["text"].tolist(), labels, len(task.label_names))
+    labels = np.asarray(rows["labels"][:]) if has_classes else None
+    return count_rows(joined_texts(rows), labels, len(task.label_names))
 
 
 def _tokenizer(settings: TextClassificationSettings, family: str, rows: RowCounts) -> TokenizerSettings:
