@@ -19,7 +19,7 @@ _FEWEST_UPDATES, _MOST_UPDATES = 1_500, 20_000
 _PASSES = 4  # over many rows; the fewest updates are more over few
 _EVALUATIONS, _PATIENCE = 30, 10
 _SHORTEST, _LONGEST, _STEP = 32, 256, 16  # tokens of a text; a recurrent network takes time for each
-_TOKENS_A_WORD = 1.3  # punctuation stands apart
+_TOKENS_A_WORD, _PIECES_A_WORD = 1.3, 1.7  # punctuation stands apart; pieces of `_PIECES`, of STS-B
 _MOST_REGRESSION_ROWS, _MOST_REGRESSION_LABELS = 200_000, 100  # more take minutes
 _ALL_TOKENS: Final = 1_000_000
 
@@ -37,6 +37,8 @@ _NETWORKS: dict[str, dict[str, Any]] = {
 }
 _WIDE = {"wide_ngrams": 2}
 _PAIRS = {"pairs": "siamese"}
+# How alike two texts are is told by what they share: `guitar` and `guitars` share a piece, and no word.
+_PIECES: dict[str, Any] = {"kind": "wordpiece", "vocab_size": 4_000}
 
 
 def model_defaults(family: str, said: dict[str, Any], *, has_pairs: bool = False) -> dict[str, Any]:
@@ -49,18 +51,20 @@ def model_defaults(family: str, said: dict[str, Any], *, has_pairs: bool = False
     return {name: value for name, value in options.items() if name in known and name not in said}
 
 
-def max_length(family: str, rows: RowCounts) -> int:
+def max_length(family: str, rows: RowCounts, *, has_pairs: bool = False) -> int:
     """Return how many tokens of a text are read in training: all of nineteen texts in twenty, within limits."""
     if family == "bag":
         return _ALL_TOKENS
-    tokens = math.ceil(_TOKENS_A_WORD * rows.long_words / _STEP) * _STEP
+    tokens = math.ceil((_PIECES_A_WORD if has_pairs else _TOKENS_A_WORD) * rows.long_words / _STEP) * _STEP
     return min(max(tokens, _SHORTEST), _LONGEST)
 
 
-def vocabulary_defaults(family: str, rows: RowCounts) -> dict[str, int]:
+def vocabulary_defaults(family: str, rows: RowCounts, *, has_pairs: bool = False) -> dict[str, Any]:
     """Return how many words get a row: a bag counts each of them, a network learns nothing of one seen once."""
     if family == "bag":
         return {"vocab_size": 200_000, "min_count": 1}
+    if has_pairs:
+        return _PIECES
     return {"vocab_size": 30_000 if rows.num_rows > 20_000 else 15_000, "min_count": 2}
 
 

@@ -31,7 +31,7 @@ def follow_data(settings: TextClassificationSettings, task: TextTask) -> TextCla
     metric = main_metric(settings, task)
     model = settings.model | model_defaults(family, settings.model, has_pairs=task.has_pairs)
     training = settings.training | training_defaults(family, rows, metric, settings.training, settings.budget.minutes)
-    tokenizer = _tokenizer(settings, family, rows)
+    tokenizer = _tokenizer(settings, family, rows, has_pairs=task.has_pairs)
     return dataclasses.replace(settings, model=model, training=training, tokenizer=tokenizer)
 
 
@@ -57,15 +57,18 @@ def _counts(task: TextTask) -> RowCounts:
     return count_rows(joined_texts(rows), labels, len(task.label_names))
 
 
-def _tokenizer(settings: TextClassificationSettings, family: str, rows: RowCounts) -> TokenizerSettings:
+def _tokenizer(
+    settings: TextClassificationSettings, family: str, rows: RowCounts, *, has_pairs: bool
+) -> TokenizerSettings:
     said = settings.tokenizer
+    takes_pieces = has_pairs and settings.embeddings.from_pretrained is None  # which are of words
     filled: dict[str, Any] = {}
     if said.max_length is None:
-        filled["max_length"] = max_length(family, rows)
+        filled["max_length"] = max_length(family, rows, has_pairs=takes_pieces)
     has_own = settings.transfer.from_pretrained is not None  # a language model's tokenizer is as it is
     if not has_own and said.kind == "word":
         usual: Any = TokenizerSettings()
-        values = vocabulary_defaults(family, rows)
+        values = vocabulary_defaults(family, rows, has_pairs=takes_pieces)
         # A value that is the usual one counts as not said.
         filled |= {name: value for name, value in values.items() if getattr(said, name) == getattr(usual, name)}
     changed: TokenizerSettings = dataclasses.replace(said, **filled)
