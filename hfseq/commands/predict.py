@@ -6,7 +6,7 @@ A file .jsonl has an object a line: `{"text": ...}`, and for a model of pairs `{
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,7 +128,7 @@ def _nearest(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
         yield {"nearest": pipe(word)}
 
 
-_ANSWERS = {
+_ANSWERS: dict[str, Callable[[Any, Any], Iterator[dict[str, Any]]]] = {
     "text-classification": _labels,
     "token-classification": _entities,
     "text-generation": _continued,

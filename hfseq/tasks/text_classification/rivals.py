@@ -102,7 +102,7 @@ def _numbers(measures: Sequence[Alike], rows: Dataset) -> np.ndarray:
 
 def _length_ratio(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
     lengths = np.array([[len(text.split()) for text in texts] for texts in (first, second)])
-    return lengths.min(0) / lengths.max(0).clip(min=1)
+    return np.asarray(lengths.min(0) / lengths.max(0).clip(min=1))
 
 
 def _fitted(features: Any, labels: np.ndarray, held: tuple[Any, np.ndarray] | None) -> tuple[float, Any]:
