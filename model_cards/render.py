@@ -30,6 +30,7 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
 DEFAULTS = RESULTS / "defaults.json"
+PAIRS = RESULTS / "pairs.json"
 OF_ONE_RUN = ("--training.seed=", "--training.output_dir=")
 
 
@@ -67,7 +68,7 @@ def benchmark_table() -> str:
     """Write a row for each measured ratio."""
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
-        if path == DEFAULTS:
+        if path in (DEFAULTS, PAIRS):
             continue
         result = json.loads(path.read_text(encoding="utf-8"))
         for row in result["rows"]:
@@ -92,6 +93,20 @@ def defaults_table() -> str:
     return markdown_table(["data", "rows", "model", "seeds", "score", "TF-IDF regression", "difference"], rows)
 
 
+def pairs_table() -> str:
+    """Write what models of two texts reach beside the simple systems, from what benchmarks/pairs.py has gathered."""
+    found, commands = json.loads(PAIRS.read_text(encoding="utf-8"))["rows"], []
+    rows = []
+    for row in found:
+        means = [statistics.mean(run[score] for run in row["runs"]) for score in ("pearson", "spearman", "mse")]
+        values = [f"{100 * means[0]:.1f}", f"{100 * means[1]:.1f}", f"{means[2]:.2f}"]
+        seeds = ", ".join(str(run["seed"]) for run in row["runs"] if "seed" in run) or "-"
+        rows.append([row["name"], seeds, *values])
+        commands += [] if row["command"] is None else [f"- {row['name']}: `{row['command']}`"]
+    titles = ["model", "seeds", "Pearson x 100", "Spearman x 100", "mean squared error"]
+    return "\n".join([markdown_table(titles, rows), "", *commands])
+
+
 def published() -> list[Facts]:
     """Read the facts of every card."""
     return [load_facts(path) for path in sorted((HERE / "facts").glob("*.json"))]
@@ -110,7 +125,7 @@ def pages() -> dict[Path, dict[str, str]]:
     """Return which tables each page has."""
     return {
         README: {"best results": best_table(published())},
-        DOCS / "results.md": result_tables() | {"defaults": defaults_table()},
+        DOCS / "results.md": result_tables() | {"defaults": defaults_table(), "pairs": pairs_table()},
         DOCS / "benchmarks.md": {"benchmarks": benchmark_table()},
     }
 
