@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -18,14 +18,14 @@ def word_overlap(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
     return np.array([len(one & other) / max(len(one | other), 1) for one, other in zip(*words, strict=True)])
 
 
-def tfidf_cosine(texts: Sequence[str], longest: int = 1) -> Alike:
+def tfidf_cosine(texts: Sequence[str], **options: Any) -> Alike:
     """Make the function that tells the cosine of the TF-IDF vectors of two texts.
 
     Args:
         texts: Those that tell how rare each word is.
-        longest: Words of the longest run that counts.
+        **options: Of scikit-learn's `TfidfVectorizer`, such as `ngram_range`.
     """
-    table = TfidfVectorizer(ngram_range=(1, longest)).fit(texts)
+    table = TfidfVectorizer(**options).fit(texts)
 
     def alike(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
         rows = table.transform(first).multiply(table.transform(second))  # of length 1 or 0

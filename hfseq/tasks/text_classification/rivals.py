@@ -83,12 +83,13 @@ def _of_pairs(task: TextTask, labels: np.ndarray, rows: Dataset) -> Iterator[Ans
     """Fit linear models on how alike the two texts are: on one number, then on all that we have."""
     learnt, held = task.dataset["train"], task.dataset.get("validation")
     try:
-        cosine, *others = (tfidf_cosine(all_texts(learnt)["text"][:], longest) for longest in (1, 2))
+        texts = all_texts(learnt)["text"][:]
+        cosine, runs = (tfidf_cosine(texts, ngram_range=(1, longest)) for longest in (1, 2))
     except ValueError:
         return  # no words, of which `_of_words` warns
     for name, measures in (
         ("Cosine of the TF-IDF of the two texts", [cosine]),
-        ("TF-IDF cosines, word overlap and lengths of the two texts", [cosine, *others, word_overlap, _length_ratio]),
+        ("TF-IDF cosines, word overlap and lengths of the two texts", [cosine, runs, word_overlap, _length_ratio]),
     ):
         seen = None if held is None else (_numbers(measures, held), np.asarray(held["labels"][:]))
         strength, model = _fitted(_numbers(measures, learnt), labels, seen)
