@@ -125,8 +125,8 @@ def _check_words(options: argparse.Namespace, parser: argparse.ArgumentParser) -
     if options.command != "train":
         return
     if options.model is not None and options.model not in MODELS[options.task]:
-        known = MODELS[options.task]
-        parser.error(f"--model={options.model} is no model of {options.task}: {_listed(options.model, known)}")
+        models = MODELS[options.task]
+        parser.error(f"--model={options.model} is no model of {options.task}: {_listed(options.model, models)}")
     if options.data is None and options.config is None and not options.settings:
         parser.error("DATA is missing: give a file, a folder, a Hub id, `embedded`, or --config")
 

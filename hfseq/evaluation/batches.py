@@ -18,7 +18,13 @@ def rows_at_once(longest: int) -> int:
     return max(min(MOST_TOKENS // longest, _MOST_PAIRS // longest**2), 1)
 
 
-def batch_size_for(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], most: int, **options: Any) -> int:
-    """Return how many of these texts a pipeline may read at once, in any order; `options` are the tokenizer's."""
-    longest = tokenizer(max(texts, key=len, default=""), verbose=False, **options)["input_ids"]
+def batch_size_for(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | dict[str, str]], most: int, **options: Any
+) -> int:
+    """Return how many of these texts a pipeline may read at once, in any order; `options` are the tokenizer's.
+
+    Two texts that stand in a dict count together.
+    """
+    whole = (text if isinstance(text, str) else " ".join(text.values()) for text in texts)
+    longest = tokenizer(max(whole, key=len, default=""), verbose=False, **options)["input_ids"]
     return min(most, rows_at_once(len(longest)))

@@ -92,4 +92,5 @@ def test_a_pipeline_reads_as_many_texts_as_the_longest_allows():
 
     assert batches.batch_size_for(tokenizer(), ["a b", "a"], 32) == 32
     assert batches.batch_size_for(tokenizer(), ["a " * 20_000, "a"], 32) == 1
+    assert batches.batch_size_for(tokenizer(), [{"text": "a", "text_pair": "a " * 20_000}], 32) == 1
     assert batches.batch_size_for(tokenizer(), [], 32) == 32
