@@ -16,6 +16,7 @@ Everything is a fork of one process that has imported torch and hfseq, so a comm
 import argparse
 import csv
 import importlib
+import json
 import multiprocessing
 import os
 import re
@@ -28,6 +29,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,7 @@ def prepare(folder: Path) -> None:
     _table(folder / "my.csv", ("text", "label"), rows)
     _table(folder / "my_folder" / "train.csv", ("sentence", "topic"), rows[:300])
     _table(folder / "my_folder" / "test.csv", ("sentence", "topic"), rows[300:])
+    _pairs(folder, rows)
     circles = ["king queen man woman", "monday friday one two", "the river bank paid interest"] * 200
     lines = "\n".join(texts + circles) + "\n"
     for name in ("my.txt", "corpus.txt", "questions.txt"):
@@ -124,6 +127,16 @@ def _table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([columns, *((row["text"], row["label"]) for row in rows)])
+
+
+def _pairs(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write each row with the next one, and whether they have one label."""
+    found = [{"text": one["text"], "text_pair": next_one["text"]} for one, next_one in pairwise(rows)]
+    labels = ["same" if one["label"] == next_one["label"] else "other" for one, next_one in pairwise(rows)]
+    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        table = ((*pair.values(), label) for pair, label in zip(found, labels, strict=True))
+        csv.writer(file).writerows([("question", "other", "label"), *table])
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, found[:5])) + "\n", encoding="utf-8")
 
 
 def _offline(self: socket.socket, address: Any, *_: Any) -> None:

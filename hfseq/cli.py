@@ -206,9 +206,10 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     made["evaluate"].add_argument("data", metavar="DATA", help="a file, a folder, a Hub id, or `embedded`")
     made["evaluate"].add_argument("--split", default="test", help="which split of a folder or data set (test)")
     made["evaluate"].add_argument("--text-column", help="the column of texts")
+    made["evaluate"].add_argument("--text-pair-column", help="the column of second texts, for a model of pairs")
     made["evaluate"].add_argument("--label-column", help="the column of labels")
     made["predict"].add_argument("texts", metavar="TEXT", nargs="*", help="texts; without any, lines of stdin")
-    made["predict"].add_argument("--file", metavar="FILE", help="read a text a line from here")
+    made["predict"].add_argument("--file", metavar="FILE", help="a text a line; .jsonl: {text: ..., text_pair: ...}")
 
 
 def _add_publish(made: dict[str, argparse.ArgumentParser]) -> None:

@@ -31,6 +31,7 @@ DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
 DEFAULTS = RESULTS / "defaults.jsonl"
 LANGUAGE_DEFAULTS = RESULTS / "language_defaults.jsonl"
+PAIRS = RESULTS / "pairs.json"
 SETS = {"sst2": "SST-2", "ag_news": "AG News", "snips": "SNIPS"}
 BEFORE = "configuration"
 OF_ONE_RUN = ("--training.seed=", "--training.output_dir=")
@@ -70,6 +71,8 @@ def benchmark_table() -> str:
     """Write a row for each measured ratio."""
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
+        if path == PAIRS:
+            continue
         result = json.loads(path.read_text(encoding="utf-8"))
         for row in result["rows"]:
             peer, ratio = row.get("peer", result["peer"]), f"**{row['ratio']:.2f}**"
@@ -142,6 +145,20 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
+def pairs_table() -> str:
+    """Write what models of two texts reach beside the simple systems, from what benchmarks/pairs.py has gathered."""
+    found, commands = json.loads(PAIRS.read_text(encoding="utf-8"))["rows"], []
+    rows = []
+    for row in found:
+        means = [statistics.mean(run[score] for run in row["runs"]) for score in ("pearson", "spearman", "mse")]
+        values = [f"{100 * means[0]:.1f}", f"{100 * means[1]:.1f}", f"{means[2]:.2f}"]
+        seeds = ", ".join(str(run["seed"]) for run in row["runs"] if "seed" in run) or "-"
+        rows.append([row["name"], seeds, *values])
+        commands += [] if row["command"] is None else [f"- {row['name']}: `{row['command']}`"]
+    titles = ["model", "seeds", "Pearson x 100", "Spearman x 100", "mean squared error"]
+    return "\n".join([markdown_table(titles, rows), "", *commands])
+
+
 def published() -> list[Facts]:
     """Read the facts of every card."""
     return [load_facts(path) for path in sorted((HERE / "facts").glob("*.json"))]
@@ -160,8 +177,10 @@ def pages() -> dict[Path, dict[str, str]]:
     """Return which tables each page has."""
     return {
         README: {"best results": best_table(published())},
-        DOCS / "results.md": result_tables()
-        | {"defaults": defaults_table(), "language defaults": language_defaults_table()},
+        DOCS / "results.md": {
+            **result_tables(),
+            **{"defaults": defaults_table(), "language defaults": language_defaults_table(), "pairs": pairs_table()},
+        },
         DOCS / "benchmarks.md": {"benchmarks": benchmark_table()},
     }
 

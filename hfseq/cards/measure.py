@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 import transformers
@@ -20,6 +20,9 @@ from ..version import __version__
 from .facts import EnvironmentFacts, Example, Examples, SpeedFacts, Widget, WidgetLabel
 
 T = TypeVar("T")
+
+Asked: TypeAlias = str | dict[str, str]
+"""What a pipeline is asked: a text, or two under the names `text` and `text_pair`."""
 
 _WIDGET_LABELS = 5
 _WARM_UP_CALLS, _TIMED_CALLS, _TIMED_PASSES = 5, 50, 3
@@ -100,7 +103,7 @@ def cpu_timed(work: Callable[[], T]) -> tuple[T, float]:
     return answer, time.process_time() - start
 
 
-def median_ms(answer: Callable[[str], Any], texts: Sequence[str]) -> float:
+def median_ms(answer: Callable[[Any], Any], texts: Sequence[Any]) -> float:
     """Time a function of one text on one thread: the median call in milliseconds of CPU, after a few to warm up."""
     if not texts:
         raise ValueError("speed is measured with texts; it got none.")
@@ -111,7 +114,7 @@ def median_ms(answer: Callable[[str], Any], texts: Sequence[str]) -> float:
     return 1000 * statistics.median(seconds[_WARM_UP_CALLS:])
 
 
-def measure_speed(pipe: Pipeline, texts: Sequence[str], batch_size: int = 32) -> SpeedFacts:
+def measure_speed(pipe: Pipeline, texts: Sequence[Asked], batch_size: int = 32) -> SpeedFacts:
     """Time a pipeline on one CPU thread: the median call with one text, and the median pass in batches.
 
     A few hundred typical texts make the batches full; very long ones make them smaller.

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _source(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords of data settings; the split is read as train and validation, so that nothing is cut off."""
-    columns = {f"{name}_column": getattr(options, f"{name}_column") for name in ("text", "label")}
+    columns = {f"{name}_column": getattr(options, f"{name}_column") for name in ("text", "text_pair", "label")}
     chosen = {name: value for name, value in columns.items() if value is not None}
     if is_local(options.data) and Path(options.data).expanduser().is_file():
         return {"path": {"train": options.data, "validation": options.data}, **chosen}
@@ -37,7 +37,7 @@ def _source(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
-    from ..data.text import DataSettings, load_text_dataset
+    from ..data.text import DataSettings, as_asked, load_text_dataset
     from ..evaluation.scores import compute_score
     from ..evaluation.trainer_metrics import PROBLEMS
 
@@ -45,7 +45,7 @@ def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     rows, problem = task.dataset["train"], pipe.model.config.problem_type or task.problem_type
     if problem != task.problem_type:
         raise ValueError(f"The model is for {problem}, the labels are of {task.problem_type}: look at --label-column.")
-    texts = rows["text"][:]
+    texts = as_asked(rows)
     found = list(progress_bar("Answering", answers(pipe, texts), total=len(texts), unit="text"))
     if problem == "regression":
         expected, predicted = rows["labels"][:], [each["score"] for each in found]

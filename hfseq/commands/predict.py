@@ -1,9 +1,12 @@
-"""`hfseq predict`: texts of the command line, a file or stdin -> a line of JSON each."""
+"""`hfseq predict`: texts of the command line, a file or stdin -> a line of JSON each.
+
+A file .jsonl has an object a line: `{"text": ...}`, and for a model of pairs `{"text": ..., "text_pair": ...}`.
+"""
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,9 @@ from .models import WORDS, load_pipeline
 if TYPE_CHECKING:
     from transformers import Pipeline
 
+    from ..cards.measure import Asked
+
+_PAIR = {"text", "text_pair"}
 _AT_ONCE = 256  # texts that are read before they are answered
 _BATCH = 32
 
@@ -26,18 +32,21 @@ def run(options: argparse.Namespace) -> None:
         print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 
-def answers(pipe: "Pipeline", texts: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Answer texts in batches: `text` and what the task tells of it."""
+def answers(pipe: "Pipeline", texts: "Iterable[Asked]") -> Iterator[dict[str, Any]]:
+    """Answer texts in batches: `text`, of pairs `text_pair` too, and what the task tells of it."""
     stream = iter(texts)
     answer = _ANSWERS[pipe.task]
     while batch := list(islice(stream, _AT_ONCE)):
+        _check_pairs(pipe, batch)
         for text, found in zip(batch, answer(pipe, batch), strict=True):
-            yield {"text": text, **found}
+            yield {**({"text": text} if isinstance(text, str) else text), **found}
 
 
-def _texts(options: argparse.Namespace) -> Iterator[str]:
+def _texts(options: argparse.Namespace) -> "Iterator[Asked]":
     if options.texts:
         yield from options.texts
+    elif options.file and Path(options.file).suffix == ".jsonl":
+        yield from _objects(Path(options.file))
     elif options.file:
         with Path(options.file).open(encoding="utf-8") as lines:
             yield from (line.rstrip("\r\n") for line in lines)
@@ -45,13 +54,38 @@ def _texts(options: argparse.Namespace) -> Iterator[str]:
         yield from (line.rstrip("\r\n") for line in sys.stdin)
 
 
-def _batch_size(pipe: Any, texts: list[str], **options: Any) -> int:
+def _batch_size(pipe: Any, texts: "list[Asked]", **options: Any) -> int:
     from ..evaluation.batches import batch_size_for
 
     return batch_size_for(pipe.tokenizer, texts, _BATCH, **options)
 
 
-def _labels(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+def _objects(path: Path) -> "Iterator[Asked]":
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}, line {number} is no JSON: {error}.") from error
+            is_texts = isinstance(row, dict) and all(isinstance(text, str) for text in row.values())
+            if not is_texts or row.keys() not in ({"text"}, _PAIR):
+                wanted = '{"text": ...} or {"text": ..., "text_pair": ...}'
+                raise ValueError(f"{path}, line {number} must be {wanted} with texts, not {line.strip()[:100]}.")
+            yield row if row.keys() == _PAIR else row["text"]
+
+
+def _check_pairs(pipe: Any, texts: "list[Asked]") -> None:
+    """Refuse single texts where a model compares two; each task but labels takes single ones alone."""
+    compares = getattr(pipe.model.config, "pairs", None) == "siamese"
+    for text in texts:
+        if compares and isinstance(text, str):
+            cure = 'give --file PAIRS.jsonl with a {"text": ..., "text_pair": ...} a line'
+            raise ValueError(f"This model compares two texts, but {text!r} is one: {cure}.")
+        if pipe.task != "text-classification" and not isinstance(text, str):
+            raise ValueError(f"A model of the task {pipe.task} takes one text, not {text}: leave text_pair out.")
+
+
+def _labels(pipe: Any, texts: "list[Asked]") -> Iterator[dict[str, Any]]:
     kind = pipe.model.config.problem_type
     from ..tokenization.limits import reading_options
 
@@ -103,7 +137,7 @@ def _nearest(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
         yield {"nearest": pipe(word)}
 
 
-_ANSWERS = {
+_ANSWERS: dict[str, Callable[[Any, Any], Iterator[dict[str, Any]]]] = {
     "text-classification": _labels,
     "token-classification": _entities,
     "text-generation": _continued,

@@ -35,6 +35,12 @@ class TaggedSettings(DataSettings):
     text_column: str = option(_TOKENS, "the column of words, a list a row")
     label_column: str = option("tags", "the column of tags: a list of names or integers a row, one for each word")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.text_pair_column is not None:
+            given = f"text_pair_column={self.text_pair_column!r}"
+            raise ValueError(f"{given} is for labels of two texts; a tagger reads one: leave it out.")
+
 
 @dataclass(frozen=True)
 class TaggedTask:

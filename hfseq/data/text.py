@@ -1,4 +1,7 @@
-"""Texts with labels from the Hub, local files or our generator: into columns `text` and `labels`, then token ids."""
+"""Texts with labels from the Hub, local files or our generator: into columns `text` and `labels`, then token ids.
+
+Rows of two texts have a column `text_pair` as well; the names of the two are those that transformers' pipeline takes.
+"""
 
 import logging
 import re
@@ -9,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, concatenate_datasets
 from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _MISSING = {"nan", "na", "n/a", "null", "none", "inf", "-inf", "-", "?"}
+PAIR = "text_pair"
 _MANY_CLASSES = 1000
 _NAMED = 10  # labels that a message names
 _CELLS = 1 << 30  # of the table of rows by labels, four bytes each
@@ -35,6 +39,7 @@ class DataSettings(SplitSettings):
     """Which texts and labels to learn from."""
 
     label_column: str = option("label", "the column of labels: names, integers, lists of them, or floats")
+    text_pair_column: str | None = option(None, "the column of second texts, where a label is of two; null: of one")
     label_names: list[str] | None = option(None, "all classes, in the order of their ids")
     max_rows: int | None = option(None, "rows kept of each split, drawn with `seed`")
 
@@ -44,6 +49,9 @@ class DataSettings(SplitSettings):
             raise ValueError(f"max_rows={self.max_rows} must be at least 1; null keeps every row.")
         if self.text_column == self.label_column:
             raise ValueError(f"text_column and label_column are both {self.text_column!r}; they must differ.")
+        if self.text_pair_column is not None and self.text_pair_column in (self.text_column, self.label_column):
+            given = f"text_pair_column={self.text_pair_column!r}"
+            raise ValueError(f"{given} is the text_column or the label_column too; they must differ.")
         if self.label_names is not None and len(set(self.label_names)) != len(self.label_names):
             raise ValueError(f"label_names={self.label_names} holds a name twice; each class needs its own.")
 
@@ -52,9 +60,14 @@ class DataSettings(SplitSettings):
 class TextTask:
     """Prepared texts, and what a model needs to know of their labels."""
 
-    dataset: DatasetDict  # columns `text` and `labels`
+    dataset: DatasetDict  # columns `text`, where a row has two `text_pair`, and `labels`
     problem_type: str  # `single_label_classification`, `multi_label_classification` or `regression`
     label_names: list[str]  # one for each output of the model; for regression the name of the label column
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether each row has two texts."""
+        return PAIR in self.dataset["train"].column_names
 
 
 def load_text_dataset(settings: DataSettings) -> TextTask:
@@ -73,22 +86,47 @@ def labelled_texts(splits: Mapping[str, Dataset], settings: DataSettings) -> Tex
 
 
 def _texts(rows: Dataset, split: str, settings: DataSettings) -> Dataset:
-    rows = take_columns(rows, split, settings, text_column="text", label_column="labels")
-    if not is_text(rows.features["text"]):
-        held = f"data.text_column={settings.text_column!r} holds {spelled(rows.features['text'])}"
-        raise ValueError(f"Split {split!r}: {held}, not texts.")
+    columns = {"text_column": "text"} | ({} if settings.text_pair_column is None else {"text_pair_column": PAIR})
+    rows = take_columns(rows, split, settings, **columns, label_column="labels")
+    for setting, column in columns.items():
+        if not is_text(rows.features[column]):
+            held = f"data.{setting}={getattr(settings, setting)!r} holds {spelled(rows.features[column])}"
+            raise ValueError(f"Split {split!r}: {held}, not texts.")
     return rows
+
+
+def all_texts(rows: Dataset) -> Dataset:
+    """Return a column `text` of all texts, the second ones behind the first ones."""
+    if PAIR not in rows.column_names:
+        return rows.select_columns("text")
+    return concatenate_datasets([rows.select_columns("text"), rows.select_columns(PAIR).rename_column(PAIR, "text")])
+
+
+def joined_texts(rows: Dataset, between: str = " ") -> list[str]:
+    """Return one text a row: of two, the first, what stands between them, and the second."""
+    if PAIR not in rows.column_names:
+        return rows["text"][:]
+    return list(map(between.join, zip(rows["text"][:], rows[PAIR][:], strict=True)))
+
+
+def as_asked(rows: Dataset) -> list[Any]:
+    """Return the rows as a pipeline of transformers takes them: texts, or dicts of two."""
+    if PAIR not in rows.column_names:
+        return rows["text"][:]
+    return rows.select_columns(["text", PAIR]).to_list()
 
 
 def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
     """Turn `text` into `input_ids` and `length`; the rest stays.
 
-    With `max_length`, texts are cut to so many tokens, special ones included, and `cut` counts those left out.
+    With `max_length`, texts are cut to so many tokens, special ones included, and `cut` counts those left out. Of two
+    texts a row is cut where the longer one ends, token by token, as transformers' pipeline does it.
     """
-    if ids_are_bytes(tokenizer):
+    texts = [name for name in ("text", PAIR) if name in dataset.column_names]
+    if ids_are_bytes(tokenizer) and texts == ["text"]:
         return _as_bytes(dataset, cast(PreTrainedTokenizerFast, tokenizer), max_length)
     options = {"tokenizer": tokenizer, "max_length": max_length}
-    return dataset.map(_tokenize, batched=True, fn_kwargs=options, remove_columns=["text"], desc="Tokenizing")
+    return dataset.map(_tokenize, batched=True, fn_kwargs=options, remove_columns=texts, desc="Tokenizing")
 
 
 class Cut(NamedTuple):
@@ -150,7 +188,8 @@ def _bytes_of(chunk: pa.Array) -> np.ndarray:
 def _tokenize(
     batch: dict[str, list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int | None
 ) -> dict[str, list[Any]]:
-    encoded = tokenizer(batch["text"], truncation=max_length is not None, max_length=max_length, verbose=False)
+    cut = {"truncation": "longest_first", "max_length": max_length} if max_length is not None else {}
+    encoded = tokenizer(batch["text"], batch.get(PAIR), **cut, verbose=False)
     columns = {"input_ids": encoded["input_ids"], "length": list(map(len, encoded["input_ids"]))}
     if max_length is None:
         return columns
@@ -219,7 +258,7 @@ def _with_multi_hot(dataset: DatasetDict, names: list[str]) -> DatasetDict:
     if rows * len(names) > _CELLS:
         table = f"{rows} rows of {len(names)} possible labels are a table of {rows * len(names)} numbers"
         raise ValueError(f"{table}, more than {_CELLS}: keep the most frequent labels, or fewer rows.")
-    features = Features({"text": dataset["train"].features["text"], "labels": List(Value("float32"))})
+    features = Features({**dataset["train"].features, "labels": List(Value("float32"))})
     return dataset.map(_multi_hot, batched=True, fn_kwargs={"names": names}, features=features, desc="Labels")
 
 

@@ -18,7 +18,7 @@ need("train")
 import evaluate
 import numpy as np
 from datasets import Features, List, Value
-from scipy.stats import spearmanr
+from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_squared_error, r2_score
 
 from .entities import Tags, all_found, found_entities
@@ -31,6 +31,13 @@ IGNORED_LABEL = -100
 def _r2(references: np.ndarray, predictions: np.ndarray) -> float:
     _refuse_constant(references, "R2")
     return r2_score(references, predictions)
+
+
+def _pearson(references: np.ndarray, predictions: np.ndarray) -> float:
+    _refuse_constant(references, "the Pearson correlation")
+    if np.ptp(predictions) == 0:
+        return 0.0  # scipy: nan, see `_spearman`
+    return pearsonr(references, predictions).statistic
 
 
 def _spearman(references: np.ndarray, predictions: np.ndarray) -> float:
@@ -85,6 +92,7 @@ SCORES: dict[str, Score] = {
     "matthews_correlation": Score("Matthews correlation", "matthews_correlation", {}, False, True, matthews_corrcoef),
     "mse": Score("Mean squared error", "mse", {}, False, False, mean_squared_error),
     "r2": Score("R2", "r_squared", {}, False, True, _r2),
+    "pearson": Score("Pearson correlation", "pearsonr", {}, False, True, _pearson),
     "spearman": Score("Spearman correlation", "spearmanr", {}, False, True, _spearman),
     "entity_f1": Score("Entity F1", "seqeval", {}, True, True, partial(_entities, measure="f1")),
     "entity_precision": Score("Entity precision", "seqeval", {}, True, True, partial(_entities, measure="precision")),
@@ -231,6 +239,13 @@ class R2(FloatMetric):
 
     score_name = "r2"
     reference_url = _SKLEARN.format("r2_score")
+
+
+class PearsonCorrelation(FloatMetric):
+    """The linear correlation: 1 if predictions are a line through references, 0 if they are constant (scipy: nan)."""
+
+    score_name = "pearson"
+    reference_url = "https://docs.scipy.org/doc/scipy/reference/generated/scipy.stats.pearsonr.html"
 
 
 class SpearmanCorrelation(FloatMetric):

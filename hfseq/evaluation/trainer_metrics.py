@@ -41,7 +41,7 @@ PROBLEMS: dict[str, Problem] = {
         _single_label, ("accuracy", "f1_macro", "f1_micro", "matthews_correlation")
     ),
     "multi_label_classification": Problem(_multi_label, ("accuracy", "f1_macro", "f1_micro")),
-    "regression": Problem(_regression, ("mse", "r2", "spearman")),
+    "regression": Problem(_regression, ("mse", "r2", "pearson", "spearman")),
 }
 """Every `config.problem_type`."""
 

@@ -1,6 +1,6 @@
 """What the recipes of texts with labels and of words with tags share: settings, pretrained embeddings, facts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +11,7 @@ from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from ..cards.facts import ArchitectureFacts, DataFacts, SpeedFacts
-from ..cards.measure import measure_speed
+from ..cards.measure import Asked, measure_speed
 from ..data.text import DataSettings
 from ..data.vectors import EmbeddingSettings, embedding_matrix
 from ..evaluation.scores import SCORES
@@ -94,9 +94,10 @@ def fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, 
 
 
 def text_facts(
-    settings: TextSettings, dataset: DatasetDict, texts: list[str], split: str, pipe: Pipeline
+    settings: TextSettings, dataset: DatasetDict, texts: Sequence[Asked], split: str, pipe: Pipeline
 ) -> dict[str, Any]:
     """Gather the facts that both cards have; `texts` are those of the evaluated split, `pipe` is the saved model."""
+    single = (each for text in texts for each in ([text] if isinstance(text, str) else text.values()))
     config, vectors = pipe.model.config, settings.embeddings.from_pretrained
     return {
         "architecture": ArchitectureFacts(
@@ -113,7 +114,7 @@ def text_facts(
             splits={name: rows.num_rows for name, rows in dataset.items()},
             evaluated_split=split,
             vocabulary_size=config.words_with_rows if isinstance(config, BagConfig) else config.vocab_size,
-            unknown_rate=unknown_rate(cast(PreTrainedTokenizerFast, pipe.tokenizer), texts),
+            unknown_rate=unknown_rate(cast(PreTrainedTokenizerFast, pipe.tokenizer), single),
         ),
         "speed": measure_speed(pipe, texts[:512]),
         "pretrained": None if vectors is None else Path(vectors).name,

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase
 
 from .texts import batches
@@ -58,6 +58,11 @@ def bytes_alone(normalizer: _Normalizer) -> Tokenizer:
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
+    # A pair of texts is joined by a blank; one text is its bytes alone.
+    blank = characters[ord(" ")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A", pair=f"$A {blank} $B", special_tokens=[(blank, ord(" "))]
+    )
     return tokenizer
 
 

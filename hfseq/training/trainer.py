@@ -104,6 +104,11 @@ class SequenceTrainer(WholeCheckpointTrainer):
         """Fit the wide part before the network learns; what that takes is of the minutes."""
         if getattr(self.model, "wide", None) is None:
             raise ValueError("wide_solver='regression' needs a model with wide_ngrams of 1 or more: leave it out.")
+        if getattr(self.model, "is_siamese", False):
+            raise ValueError(
+                "wide_solver='regression' adds up what words say, and of pairs='siamese' what two texts share tells: "
+                "leave it out."
+            )
         if not isinstance(self.eval_dataset, Dataset):
             raise ValueError("wide_solver='regression' chooses on validation texts: give an eval_dataset with labels.")
         started = perf_counter()

@@ -52,6 +52,13 @@ def texts(
     return Dataset.from_dict({"input_ids": ids, "labels": [label(row) for row in ids]})
 
 
+def pairs(rows: Dataset) -> Dataset:
+    """Each row and, behind </s>, what the one after next has but begins with; many of the two share a token."""
+    ids = rows["input_ids"][:]
+    both = [row + [3] + ids[(place + 2) % len(ids)][:0:-1] + row[:1] + [3] for place, row in enumerate(ids)]
+    return rows.remove_columns("input_ids").add_column("input_ids", both)
+
+
 @dataclass
 class Case:
     """One family with one head, in one configuration, and an empty folder."""
@@ -90,7 +97,12 @@ class Case:
         """What the model has that some promises are about: see `contract.CHECKS`."""
         traits = {"body", "loss", "head", "classifier", "several labels"}
         traits |= {"layers", "cache", "reads on", "recurrence"}
-        return traits | {"weights", "embeddings"}
+        return traits | {"weights"} | (set() if self.has_pairs else {"embeddings"})
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether it compares two texts, which it finds by their ids."""
+        return self.options.get("pairs") == "siamese"
 
     @property
     def auto_class(self) -> Any:
@@ -126,6 +138,8 @@ class Case:
         if getattr(model, "wide", None) is not None:  # whose weights begin at 0
             nn.init.normal_(model.wide.weight, std=0.5)
             model.wide.row_weights.copy_(torch.linspace(0.5, 2, len(model.wide.row_weights)))
+        if getattr(model, "likeness", None) is not None:
+            nn.init.normal_(model.likeness.weight, std=0.5)
         return model
 
     def saved(self, model: PreTrainedModel | None = None) -> Path:
@@ -138,6 +152,19 @@ class Case:
         """What the model is for, of its outputs."""
         return outputs.logits
 
+    def states(self, model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What its body says of each token; of pairs, read in its own text alone."""
+        if not self.has_pairs:
+            return model.model(ids, mask).last_hidden_state
+        first = torch.zeros_like(mask)
+        for row, (tokens, real) in enumerate(zip(ids.tolist(), mask.tolist(), strict=True)):
+            for place, (token, is_real) in enumerate(zip(tokens, real, strict=True)):
+                first[row, place] = is_real
+                if is_real and token == VOCABULARY.index("</s>"):
+                    break
+        both = torch.cat([ids, ids]), torch.cat([first, mask - first])
+        return model.model(*both).last_hidden_state.view(2, *ids.shape, -1).sum(0)
+
     def vectors(self, hidden: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Of a text's `last_hidden_state`: what belongs to its real tokens, and what must be zeros."""
         return hidden[real], hidden[~real]
@@ -148,7 +175,7 @@ class Case:
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         """Whether a weight that the checkpoint lacked has values of our initialisation."""
-        if name.startswith("wide."):
+        if name.startswith(("wide.", "likeness.")):
             return bool((tensor == (name == "wide.row_weights")).all())
         if "bias" in name or ".param_" in name:
             return set(tensor.flatten().tolist()) <= {0.0, 1.0}
@@ -164,6 +191,8 @@ class Case:
         mask = torch.tensor(
             [[1] * 7, [1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 1], [0, 1, 0, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0, 0]]
         )
+        if self.has_pairs:  # the ends of the first texts, and one in the padding, which ends nothing
+            ids[[0, 1, 1, 2, 3], [3, 1, 5, 5, 3]] = VOCABULARY.index("</s>")
         return ids.to(DEVICE), mask.to(DEVICE)
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
@@ -176,7 +205,7 @@ class Case:
 
     def rows(self) -> Dataset:
         """Rows to train on, with labels that can be learnt."""
-        return texts()
+        return pairs(texts()) if self.has_pairs else texts()
 
     def collator(self) -> Any:
         """What makes batches of them."""

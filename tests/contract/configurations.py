@@ -21,6 +21,9 @@ SWITCHES = {  # of one family each: other parameters than the plain cell has, or
     "lstm-layer-norm": {"layer_norm": True},
     "gru-reset-before": {"reset": "before", "num_hidden_layers": 2},
 }
+PAIRS = {"pairs": "siamese", "eos_token_id": 3}
+_WIDE = {"wide_ngrams": 2, "wide_buckets": 50}
+SWITCHES |= {"gru-pairs": {**PAIRS, **_WIDE, "bidirectional": True}, "lstm-pairs-alone": PAIRS}
 TAGGERS = {"plain": {}, "both-directions": {"num_hidden_layers": 2, "bidirectional": True}}
 LANGUAGE_MODELS = {
     "plain": {},
@@ -83,6 +86,8 @@ CASES |= {
         "text-classification",
         {"bidirectional": False, "pooling": "last"},
     ),
+    "transformer-text-classification-pairs": ("transformer", "text-classification", {**PAIRS, "pooling": "attention"}),
+    "window-text-classification-pairs": ("window", "text-classification", {**PAIRS, **_WIDE}),
     "transformer-seq2seq": ("transformer_seq2seq", "text2text-generation", {"num_encoder_layers": 1}),
     "transformer-seq2seq-post-rotary": (
         "transformer_seq2seq",

@@ -11,7 +11,8 @@ from hfseq.models import base, calls, configs, token_order
 from hfseq.models.counting import mixture
 from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import classification as heads
-from hfseq.models.heads.wide import WideNgrams
+from hfseq.models.heads.pairs import PairRows
+from hfseq.models.heads.wide import WideLikeness, WideNgrams
 from hfseq.models.recurrent import backbone as recurrence
 from hfseq.models.recurrent import loop, state
 from hfseq.models.transformer import attention, transformer
@@ -86,6 +87,11 @@ def wide_deaf_to_the_mask(wide, input_ids, attention_mask):
     return original_wide(wide, input_ids, None)
 
 
+def pairs_deaf_to_the_mask(pairs, input_ids, attention_mask, end):
+    """Ends the first text at an end that stands in the padding, and reads on there."""
+    original_pairs(pairs, input_ids, None, end)
+
+
 def detached_mean(model, begins, rows):
     return original_mean(model, begins, rows).detach()
 
@@ -142,6 +148,7 @@ original_word_loss = word2vec.Word2VecModel._loss
 original_bag = bag.BagModel.forward
 original_mean = bag.BagModel.mean
 original_wide = WideNgrams.forward
+original_pairs = PairRows.__init__
 original_lookup = word2vec.Word2VecModel.forward
 original_loss = heads.sequence_loss
 original_contexts = mixture.MixtureForCausalLM._contexts
@@ -458,6 +465,8 @@ PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]
 PLANTED += [
     ("lstm-wide", padding.padding_and_batch_size_change_no_answer, (WideNgrams, "forward", wide_deaf_to_the_mask)),
     ("lstm-wide", saving.missing_weights_are_initialised_by_our_rules, (WideNgrams, "start", lambda wide: None)),
+    ("gru-pairs", padding.padding_and_batch_size_change_no_answer, (PairRows, "__init__", pairs_deaf_to_the_mask)),
+    ("gru-pairs", saving.missing_weights_are_initialised_by_our_rules, (WideLikeness, "start", lambda wide: None)),
 ]
 PLANTED += [
     ("word2vec-ngrams", check, WORD_VECTOR_FAULTS.get(check, FAULTS[check])) for check in promises("word2vec-ngrams")

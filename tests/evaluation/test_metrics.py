@@ -29,6 +29,7 @@ from hfseq.evaluation.scores import (
     MatthewsCorrelation,
     MeanSquaredError,
     NatsPerToken,
+    PearsonCorrelation,
     Perplexity,
     SpearmanCorrelation,
 )
@@ -61,6 +62,7 @@ MULTI_LABEL = [
 REGRESSORS = [
     (MeanSquaredError, {}, (0.25 + 1 + 1 + 1) / 4),
     (R2, {}, 1 - 3.25 / 14),
+    (PearsonCorrelation, {}, np.corrcoef(EXPECTED_VALUES, PREDICTED_VALUES)[0, 1]),
     (SpearmanCorrelation, {}, 0.8),
 ]
 LANGUAGE_MODELS = [
@@ -162,6 +164,7 @@ def test_every_metric_describes_itself(tmp_path):
         (R2, [1.0, 2.0], [3.0, 3.0], "all 2 references equal 3.0"),
         (Perplexity, [1.0, 2.0], [0, 0], r"divide by, got \[0.0, 0.0\]"),
         (BitsPerCharacter, [1.0, 2.0], [5, -1], "divide by"),
+        (PearsonCorrelation, [1.0, 2.0], [3.0, 3.0], "all 2 references equal 3.0"),
         (SpearmanCorrelation, [1.0, 2.0], [3.0, 3.0], "all 2 references equal 3.0"),
     ],
 )
@@ -188,6 +191,8 @@ def test_constant_predictions_score_zero_and_never_nan(tmp_path):
         warnings.simplefilter("ignore")
         assert np.isnan(scipy.stats.spearmanr(EXPECTED_VALUES, [1.0] * 4).statistic)  # what the guard is for
     spearman = SpearmanCorrelation(cache_dir=str(tmp_path)).compute(predictions=[1.0] * 4, references=EXPECTED_VALUES)
+    pearson = PearsonCorrelation(cache_dir=str(tmp_path)).compute(predictions=[1.0] * 4, references=EXPECTED_VALUES)
+    assert pearson["pearson"] == 0.0
     matthews = MatthewsCorrelation(cache_dir=str(tmp_path)).compute(predictions=[1] * 7, references=EXPECTED)
     assert (spearman["spearman"], matthews["matthews_correlation"]) == (0.0, 0.0)
 
@@ -219,7 +224,7 @@ def test_regression_outputs_are_scored_as_they_are_and_minus_100_is_a_number():
     result = classification_metrics("regression")(EvalPrediction(logits, labels))
     assert result["mse"] == pytest.approx(0.25 / 3)
     assert result["spearman"] == pytest.approx(1.0)
-    assert sorted(result) == ["mse", "r2", "spearman"]
+    assert sorted(result) == ["mse", "pearson", "r2", "spearman"]
 
 
 def test_of_several_outputs_the_logits_count():

@@ -2,7 +2,7 @@
 
 A head, here and in the files beside it, is a mixin over a family's `...PreTrainedModel`, so that any backbone can
 have it. The family names its backbone in `backbone_class`, whose config has `output_size` (the width of
-`last_hidden_state`), `has_backward_half`, `pooling`, `classifier_dropout`, `wide_ngrams` and `wide_buckets`.
+`last_hidden_state`), `has_backward_half`, `pooling`, `pairs`, `classifier_dropout`, `wide_ngrams` and `wide_buckets`.
 
 Shapes: B batch, T time, D width of the backbone's output, L labels, V vocabulary.
 """
@@ -19,8 +19,9 @@ from typing_extensions import Unpack
 
 from ..base import IGNORED, at_least_one_token, can_be_checked, check_range
 from ..calls import model_call
+from .pairs import COMPARED, PairRows, compare
 from .pooling import SequencePooling
-from .wide import WideNgrams
+from .wide import WideLikeness, WideNgrams
 
 
 def sequence_loss(
@@ -109,17 +110,21 @@ class SequenceClassificationMixin(PreTrainedModel):
             kind=config.pooling, hidden_size=config.output_size, has_backward_half=config.has_backward_half
         )
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(self.pooling.output_size, self.num_labels)
+        self.is_siamese = config.pairs == "siamese"
+        width = self.pooling.output_size * (COMPARED if self.is_siamese else 1)
+        self.classifier = nn.Linear(width, self.num_labels)
         self.wide = None
         if config.wide_ngrams:
             sizes = {"vocab_size": config.vocab_size, "buckets": config.wide_buckets, "num_labels": self.num_labels}
             self.wide = WideNgrams(longest=config.wide_ngrams, **sizes)
+            if self.is_siamese:
+                self.likeness = WideLikeness(self.num_labels)
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Start the wide part at 0, and all else as the family does."""
-        if isinstance(module, WideNgrams):
+        if isinstance(module, WideNgrams | WideLikeness):
             module.start()
         else:
             super()._init_weights(module)
@@ -151,37 +156,60 @@ class SequenceClassificationMixin(PreTrainedModel):
             `logits` (B, L) and, when asked for, `loss`, `hidden_states`, and `attentions`: those of the backbone's
             layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
         """
-        # 1. Read the texts, (B, T, D).
+        # 1. Read the texts, (B, T, D); of pairs that are compared, each of the two alone, (2 B, T, D).
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
-        if self.wide is not None and input_ids is None:
-            raise ValueError(
-                f"wide_ngrams={self.config.wide_ngrams}: this model looks runs of token ids up, not vectors. "
-                "Give input_ids, or take a model with wide_ngrams=0."
-            )
+        self._check_ids(input_ids)
+        pairs, read_ids, read_mask = None, input_ids, attention_mask
+        if self.is_siamese and input_ids is not None:
+            pairs = PairRows(input_ids, attention_mask, self.config.eos_token_id)
+            read_ids, read_mask = pairs.apart()
         if output_attentions is None:
             output_attentions = self.config.output_attentions
         outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
+            input_ids=read_ids,
+            attention_mask=read_mask,
             inputs_embeds=inputs_embeds,
             output_attentions=output_attentions,
             **{**kwargs, "use_cache": False, "return_dict": True},
         )
-        # 2. Make one vector of each text.
-        pooled, weights = self.pooling(outputs.last_hidden_state, attention_mask)
+        # 2. Make one vector of each row.
+        pooled, weights = self.pooling(outputs.last_hidden_state, read_mask)
+        if pairs is not None:
+            pooled = compare(pooled)
         # 3. Score the labels.
         logits = self.classifier(self.dropout(pooled))
         if self.wide is not None and input_ids is not None:
             logits = logits + self.wide(input_ids, attention_mask)
+            if pairs is not None:
+                logits = logits + self.likeness(self.wide, *pairs.words())
         # 4. Compare with the right ones.
         loss = None
         if labels is not None:
             loss = sequence_loss(logits, labels, problem_type_of(self.config, labels), num_items_in_batch)
         # 5. Show what was attended to: in the layers, and in the end by the pooling.
         attentions = (*(outputs.attentions or ()), *(() if weights is None else (weights,)))
+        hidden_states = outputs.hidden_states
+        if pairs is not None:
+            attentions = tuple(pairs.together(each, token_dim=-2 if each.dim() > 2 else 1) for each in attentions)
+            hidden_states = hidden_states and tuple(map(pairs.together, hidden_states))
         return SequenceClassifierOutput(
             loss=loss,
             logits=logits,
-            hidden_states=outputs.hidden_states,
+            hidden_states=hidden_states,
             attentions=attentions if output_attentions and attentions else None,
         )
+
+    def _check_ids(self, input_ids: torch.Tensor | None) -> None:
+        """Refuse vectors where ids are looked at."""
+        if input_ids is not None:
+            return
+        if self.wide is not None:
+            raise ValueError(
+                f"wide_ngrams={self.config.wide_ngrams}: this model looks runs of token ids up, not vectors. "
+                "Give input_ids, or take a model with wide_ngrams=0."
+            )
+        if self.is_siamese:
+            raise ValueError(
+                "pairs='siamese': this model finds the two texts by the id that ends the first, and vectors have "
+                "none. Give input_ids, or take a model with pairs='joined'."
+            )

@@ -6,6 +6,9 @@ The features are the tokens, and the runs of 2 to n tokens, which share `buckets
 regression learns from a few thousand texts, this part learns beside the network, which is left with the rest. Its
 weights begin at 0: a new model answers as one without it.
 
+Of two texts that are read apart (`pairs.py`), it also tells how alike they are: the cosine of their features, with the
+same w_f, once for tokens and once for runs. A small network does not learn that from a few thousand pairs.
+
 Shapes: B batch, T time, F features of all texts, R rows (tokens, then buckets), L labels.
 """
 
@@ -18,6 +21,9 @@ from transformers import initialization as init
 from ..base import mask_of_inputs
 from ..ragged import place_owners
 from ..words.bag_ngrams import TokenOptions, TokenTables, id_hashes, token_features
+
+_SCALE = 10.0
+"""Of a cosine: one weight has to do what thousands do elsewhere, with steps of the same size."""
 
 
 class WideNgrams(nn.Module):
@@ -62,15 +68,58 @@ class WideNgrams(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
         """Score the labels of texts; 0 for a text without a token."""
+        starts, rows = self._found(input_ids, attention_mask)
+        counting = self.row_weights[rows]
+        squares = counting.new_zeros(len(starts)).index_add(0, place_owners(starts, len(rows)), counting.square())
+        sums = F.embedding_bag(rows, self.weight, starts, mode="sum", per_sample_weights=counting)
+        return sums / squares.sqrt().clamp(min=torch.finfo(sums.dtype).tiny)[:, None]
+
+    def _found(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """List where the features of each text begin, (B,), and their rows, (F,)."""
         batch, steps = input_ids.shape
         if attention_mask is None:
             is_real = np.ones((batch, steps), dtype=bool)
         else:
             is_real = mask_of_inputs(attention_mask, batch, steps).bool().numpy(force=True)
         begins, found = self.features(input_ids.numpy(force=True)[is_real].astype(np.int64), is_real.sum(1))
-        rows = torch.from_numpy(found).to(self.weight.device)
-        starts = torch.from_numpy(begins[:-1].astype(np.int64)).to(self.weight.device)
-        counting = self.row_weights[rows]
-        squares = counting.new_zeros(batch).index_add(0, place_owners(starts, len(rows)), counting.square())
-        sums = F.embedding_bag(rows, self.weight, starts, mode="sum", per_sample_weights=counting)
-        return sums / squares.sqrt().clamp(min=torch.finfo(sums.dtype).tiny)[:, None]
+        places = begins[:-1].astype(np.int64), found.astype(np.int64)
+        starts, rows = (torch.from_numpy(each).to(self.weight.device) for each in places)
+        return starts, rows
+
+    def cosines(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Map (2 B, T), first texts and then second ones, to the cosines (B, 2) of tokens and of runs.
+
+        The cosine is 0 where one of the two has no feature.
+        """
+        starts, rows = self._found(input_ids, attention_mask)
+        owners, pairs, size = place_owners(starts, len(rows)), len(starts) // 2, len(self.row_weights)
+        # A row for each feature of a pair, whichever of the two texts has it.
+        keys, places = torch.unique(owners % pairs * size + rows, return_inverse=True)
+        values = self.row_weights.new_zeros(2, len(keys))
+        values = values.index_put((owners // pairs, places), self.row_weights[rows], accumulate=True)
+        products = torch.stack((values.prod(0), values[0].square(), values[1].square()), dim=-1)
+        kinds = keys // size * 2 + (keys % size >= self.options.words).long()  # a place for each pair and kind
+        both, *own = products.new_zeros(2 * pairs, 3).index_add(0, kinds, products).view(pairs, 2, 3).unbind(-1)
+        return both / (own[0] * own[1]).sqrt().clamp(min=torch.finfo(both.dtype).tiny)
+
+
+class WideLikeness(nn.Module):
+    """(2 B, T) -> (B, L): what it says of each label that two texts have the same tokens, and the same runs.
+
+    Args:
+        num_labels: L.
+    """
+
+    def __init__(self, num_labels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_labels, 2))
+
+    def start(self) -> None:
+        """Give weights that a checkpoint lacks the values of a new model."""
+        init.zeros_(self.weight)
+
+    def forward(self, wide: WideNgrams, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Score the labels of pairs, first texts and then second ones, by the features of `wide`."""
+        return F.linear(_SCALE * wide.cosines(input_ids, attention_mask), self.weight)

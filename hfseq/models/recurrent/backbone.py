@@ -22,6 +22,7 @@ from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_
 from ..calls import CACHE_NAMES, BaseModelOutputWithPast, model_call, with_cache
 from ..configs import SequenceConfig, bounded, probability
 from ..heads.causal_lm import check_output_weights
+from ..heads.pairs import check_pairs
 from ..token_order import TokenOrder
 from .cells import Cell
 from .loop import RecurrentLoop
@@ -48,6 +49,7 @@ class RecurrentConfig(SequenceConfig):
         weight_drop: Part of each layer's recurrent weights that is dropped per batch.
         dropout_kind: "element" draws anew at every step; "locked" keeps one mask for a whole text.
         pooling: How a text's outputs become one vector, see `SequencePooling`.
+        pairs: How a classifier reads two texts: "joined" as one, or "siamese", each alone (`heads/pairs.py`).
         classifier_dropout: Dropout before the classifier.
         wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
@@ -76,6 +78,7 @@ class RecurrentConfig(SequenceConfig):
     weight_drop: float | int = probability(0.0)
     dropout_kind: Literal["element", "locked"] = "element"
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "last"
+    pairs: Literal["joined", "siamese"] = "joined"
     classifier_dropout: float | int = probability(0.1)
     wide_ngrams: int = bounded(0, 0, 10)
     wide_buckets: int = bounded(100_000, 1, 10_000_000)
@@ -102,6 +105,10 @@ class RecurrentConfig(SequenceConfig):
     def validate_output_weights(self) -> None:
         """Check that tied weights fit, and the cuts of an adaptive softmax."""
         check_output_weights(self)
+
+    def validate_pairs(self) -> None:
+        """Check that the end of a first text can be told."""
+        check_pairs(self)
 
     def make_cell(self) -> Cell:
         """Return the cell that these fields describe."""

@@ -7,6 +7,7 @@ from huggingface_hub.dataclasses import strict
 from ..calls import CACHE_NAMES
 from ..configs import SequenceConfig, bounded, probability
 from ..heads.causal_lm import check_output_weights
+from ..heads.pairs import check_pairs
 
 
 @strict
@@ -37,6 +38,7 @@ class TransformerConfig(SequenceConfig):
         bidirectional: Whether each token sees the whole text, or only what precedes it; None: what the model class
             needs, the second for `TransformerForCausalLM`, the first for all others.
         pooling: How a text's outputs become one vector, see `SequencePooling`.
+        pairs: How a classifier reads two texts: "joined" as one, or "siamese", each alone (`heads/pairs.py`).
         classifier_dropout: Dropout before the classifier.
         wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
@@ -71,6 +73,7 @@ class TransformerConfig(SequenceConfig):
     activation_dropout: float | int = probability(0.0)
     bidirectional: bool | None = None
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "mean"
+    pairs: Literal["joined", "siamese"] = "joined"
     classifier_dropout: float | int = probability(0.1)
     wide_ngrams: int = bounded(0, 0, 10)
     wide_buckets: int = bounded(100_000, 1, 10_000_000)
@@ -99,6 +102,10 @@ class TransformerConfig(SequenceConfig):
     def validate_output_weights(self) -> None:
         """Check the cuts of an adaptive softmax, which cannot be used with tied weights."""
         check_output_weights(self)
+
+    def validate_pairs(self) -> None:
+        """Check that the end of a first text can be told."""
+        check_pairs(self)
 
     @property
     def output_size(self) -> int:

@@ -31,6 +31,7 @@ from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded, probability
 from ..heads.classification import SequenceClassificationMixin
+from ..heads.pairs import check_pairs
 from ..heads.tagging import TokenClassificationMixin
 from ..token_order import TokenOrder
 
@@ -52,6 +53,7 @@ class WindowConfig(SequenceConfig):
         embedding_dropout: Part of the vocabulary that is blanked per batch (all occurrences of a word at once).
         hidden_dropout: Dropout on the embeddings and on every layer's output.
         pooling: How a text's outputs become one vector, see `SequencePooling`.
+        pairs: How a classifier reads two texts: "joined" as one, or "siamese", each alone (`heads/pairs.py`).
         classifier_dropout: Dropout before the classifier.
         wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
@@ -72,6 +74,7 @@ class WindowConfig(SequenceConfig):
     hidden_dropout: float | int = probability(0.1)
     # Not "last", which would be the last window alone.
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "max"
+    pairs: Literal["joined", "siamese"] = "joined"
     classifier_dropout: float | int = probability(0.1)
     wide_ngrams: int = bounded(0, 0, 10)
     wide_buckets: int = bounded(100_000, 1, 10_000_000)
@@ -80,6 +83,10 @@ class WindowConfig(SequenceConfig):
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
+
+    def validate_pairs(self) -> None:
+        """Check that the end of a first text can be told."""
+        check_pairs(self)
 
     @property
     def bidirectional(self) -> bool:

@@ -19,7 +19,7 @@ _FEWEST_UPDATES, _MOST_UPDATES = 1_500, 20_000
 _PASSES = 4  # over many rows; the fewest updates are more over few
 _EVALUATIONS, _PATIENCE = 30, 10
 _SHORTEST, _LONGEST, _STEP = 32, 256, 16  # tokens of a text; a recurrent network takes time for each
-_TOKENS_A_WORD = 1.3  # punctuation stands apart
+_TOKENS_A_WORD, _PIECES_A_WORD = 1.3, 1.7  # punctuation stands apart; pieces of `_PIECES`, of STS-B
 _MOST_REGRESSION_ROWS, _MOST_REGRESSION_LABELS = 200_000, 100  # more take minutes
 _ALL_TOKENS: Final = 1_000_000
 
@@ -36,14 +36,18 @@ _NETWORKS: dict[str, dict[str, Any]] = {
     },
 }
 _FEWEST_BUCKETS, _MOST_WEIGHTS = 1 << 14, 1 << 20  # of the wide part; a weight takes four bytes
+_PAIRS = {"pairs": "siamese"}
+# How alike two texts are is told by what they share: `guitar` and `guitars` share a piece, and no word.
+_PIECES: dict[str, Any] = {"kind": "wordpiece", "vocab_size": 4_000}
 
 
-def model_defaults(family: str, rows: RowCounts, said: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a model that `said` does not say."""
+def model_defaults(family: str, rows: RowCounts, said: dict[str, Any], *, has_pairs: bool = False) -> dict[str, Any]:
+    """Return the options of a model that `said` does not say; of two texts each is read alone."""
     if family == "bag":
         options: dict[str, Any] = {"word_ngrams": 2, "weighting": "tfidf_l2"}
     else:
         options = _NETWORKS.get(family, _DROPOUT) | {"wide_ngrams": 2, "wide_buckets": _wide_buckets(rows)}
+        options |= _PAIRS if has_pairs else {}
     known = known_fields(FAMILIES[family].config)
     return {name: value for name, value in options.items() if name in known and name not in said}
 
@@ -55,18 +59,20 @@ def _wide_buckets(rows: RowCounts) -> int:
     return min(max(1 << pairs.bit_length(), _FEWEST_BUCKETS), 1 << (most.bit_length() - 1))
 
 
-def max_length(family: str, rows: RowCounts) -> int:
+def max_length(family: str, rows: RowCounts, *, has_pairs: bool = False) -> int:
     """Return how many tokens of a text are read in training: all of nineteen texts in twenty, within limits."""
     if family == "bag":
         return _ALL_TOKENS
-    tokens = math.ceil(_TOKENS_A_WORD * rows.long_words / _STEP) * _STEP
+    tokens = math.ceil((_PIECES_A_WORD if has_pairs else _TOKENS_A_WORD) * rows.long_words / _STEP) * _STEP
     return min(max(tokens, _SHORTEST), _LONGEST)
 
 
-def vocabulary_defaults(family: str, rows: RowCounts) -> dict[str, int]:
+def vocabulary_defaults(family: str, rows: RowCounts, *, has_pairs: bool = False) -> dict[str, Any]:
     """Return how many words get a row: a bag counts all, a network learns texts by heart by one seen once."""
     if family == "bag":
         return {"vocab_size": 200_000, "min_count": 1}
+    if has_pairs:
+        return _PIECES
     return {"vocab_size": 30_000 if rows.num_rows > 20_000 else 15_000, "min_count": 2}
 
 

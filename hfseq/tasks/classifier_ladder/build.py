@@ -93,6 +93,9 @@ def load_one_label(settings: ClassifierLadderSettings) -> TextTask:
     if task.problem_type != "single_label_classification":
         problem = f"the labels of data.label_column={settings.data.label_column!r} make it {task.problem_type}"
         raise ValueError(f"The ladder of classifiers compares models of one label a text, but {problem}.")
+    if task.has_pairs:
+        given = f"data.text_pair_column={settings.data.text_pair_column!r} makes rows of two"
+        raise ValueError(f"The ladder of classifiers compares models of one text a row, but {given}: leave it out.")
     check_metric_for_best_model(settings.training.get("metric_for_best_model"), task.problem_type)
     return task
 

@@ -8,27 +8,23 @@ split, never from the pairs that are scored.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from datasets import Dataset
-from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...cards.measure import cpu_timed, one_thread
 from ...cards.table import markdown_table
 from ...evaluation.scores import compute_score
+from ...recipe.likeness import Alike, tfidf_cosine, word_overlap
 from ...retrieval.encode import common_direction, encode, with_tokenizer
 from .settings import CompareSettings
 
-Alike: TypeAlias = Callable[[list[str], list[str]], np.ndarray]
 Loaded: TypeAlias = tuple[PreTrainedModel, PreTrainedTokenizerBase]
-
-_WORD = re.compile(r"\w+")
 
 
 @dataclass(kw_only=True)
@@ -43,14 +39,8 @@ class Row:
 
 def peer_rows(reference: list[str], pairs: Dataset) -> Iterator[Row]:
     """Measure the simplest systems."""
-    yield _measured("word overlap", _overlap, pairs, is_peer=True)
-    table = TfidfVectorizer().fit(reference)
-
-    def alike(first: list[str], second: list[str]) -> np.ndarray:
-        rows = table.transform(first).multiply(table.transform(second))  # of length 1 or 0
-        return np.asarray(rows.sum(axis=1)).ravel()
-
-    yield _measured("TF-IDF cosine", alike, pairs, is_peer=True)
+    yield _measured("word overlap", word_overlap, pairs, is_peer=True)
+    yield _measured("TF-IDF cosine", tfidf_cosine(reference), pairs, is_peer=True)
 
 
 def encoder_rows(settings: CompareSettings, reference: list[str], pairs: Dataset) -> Iterator[Row]:
@@ -117,14 +107,8 @@ def _cosines(
     if options.get("weighting") == "sif":
         options["direction"] = common_direction(model, reference, tokenizer=tokenizer)
 
-    def alike(first: list[str], second: list[str]) -> np.ndarray:
+    def alike(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
         vectors = encode(model, [*first, *second], **options)
         return np.asarray((vectors[: len(first)] * vectors[len(first) :]).sum(axis=1))
 
     return alike
-
-
-def _overlap(first: list[str], second: list[str]) -> np.ndarray:
-    """Return the share of all words of two sentences that both have."""
-    words = [[{*_WORD.findall(text.lower())} for text in texts] for texts in (first, second)]
-    return np.array([len(one & other) / max(len(one | other), 1) for one, other in zip(*words, strict=True)])

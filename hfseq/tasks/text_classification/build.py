@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, collect_regression_examples, widget_entries
-from ...data.text import Cut, TextTask, load_text_dataset, tokenize_dataset
+from ...data.text import Cut, TextTask, all_texts, as_asked, joined_texts, load_text_dataset, tokenize_dataset
 from ...evaluation.scores import compute_score
 from ...evaluation.trainer_metrics import PROBLEMS
 from ...recipe.pictures import draw_confusion
@@ -47,7 +47,7 @@ from .settings import (
 
 logger = logging.get_logger(__name__)
 
-_MEASURED_BESIDE = 2  # scores of simple systems; the first is the one that people quote
+_MEASURED_BESIDE = 2  # scores of classes that simple systems are measured by; the first is the one that people quote
 _FEWEST_ROWS_TO_CUT, _TEST_SHARE = 500, 0.1
 
 
@@ -109,7 +109,7 @@ def make_tokenizer(
     end: it gets the `</s>` that the model has met between texts, and keeps the `<s>` where the model has met one.
     """
     if transfer is None or transfer.from_pretrained is None:
-        return settings.train(texts, max_length=limit, padding_side=settings.padding_side)
+        return settings.train(all_texts(texts), max_length=limit, padding_side=settings.padding_side)
     source = transfer.from_pretrained
     tokenizer = load_tokenizer(source, revision=transfer.revision, padding_side=settings.padding_side)
     if tokenizer.pad_token_id is None:
@@ -173,11 +173,12 @@ def _new_bag(
 ) -> PreTrainedModel:
     section, words = {**settings.model, **options}, settings.tokenizer
     del section["type"]
+    texts = all_texts(task.dataset["train"])
     if settings.training.get("solver") == "regression":
-        section = regression_options(task.dataset["train"], section)
+        section = regression_options(texts, section)
     model = new_bag(
         tokenizer,
-        task.dataset["train"],
+        texts,
         seed=int(settings.training.get("seed", 42)),
         min_count=words.min_count or 2,
         max_words=words.vocab_size,
@@ -232,7 +233,7 @@ def card_facts(
     """
     card, rows = settings.card, task.dataset[split]
     pipe = published_pipeline(folder)
-    shared = text_facts(settings, task.dataset, rows["text"][:], split, pipe)
+    shared = text_facts(settings, task.dataset, as_asked(rows), split, pipe)
     if (source := settings.transfer.from_pretrained) is not None:  # a Hub id in full, of a folder its last part
         name = Path(source).resolve().name if Path(source).exists() else source
         shared["pretrained"] = f"the body of the language model {name}"
@@ -247,6 +248,7 @@ def card_facts(
         **shared,
         task=TASK,
         problem_type=task.problem_type,
+        pairs=getattr(pipe.model.config, "pairs", "joined") if task.has_pairs else None,
         examples=Examples() if not card.shows_rows else _examples(task, rows, logits),
         widgets=widget_entries(pipe, card.ask),
         comparisons=[*beside, *card.published()],
@@ -273,24 +275,27 @@ def report_lines(facts: CardFacts) -> Iterator[str]:
 
 
 def _examples(task: TextTask, rows: Dataset, logits: np.ndarray) -> Examples:
+    texts = joined_texts(rows, between=" / ")
     if task.problem_type == "regression":
-        return collect_regression_examples(rows["text"], rows["labels"], logits.reshape(-1).tolist())
+        return collect_regression_examples(texts, rows["labels"], logits.reshape(-1).tolist())
     values = torch.from_numpy(logits).float()
     if task.problem_type == "single_label_classification":
         scores, predicted = values.softmax(-1).max(-1)
         names = [task.label_names[index] for index in predicted.tolist()]
-        return collect_examples(rows["text"], [task.label_names[i] for i in rows["labels"]], names, scores.tolist())
+        return collect_examples(texts, [task.label_names[i] for i in rows["labels"]], names, scores.tolist())
     shares = values.sigmoid()
     expected = [_joined(task, row) for row in np.asarray(rows["labels"]) > 0.5]
     names = [_joined(task, row) for row in (shares > 0.5).numpy()]
     certainty = torch.maximum(shares, 1 - shares).amin(-1)  # of the label the model is least sure of
-    return collect_examples(rows["text"], expected, names, certainty.tolist())
+    return collect_examples(texts, expected, names, certainty.tolist())
 
 
 def _scores(task: TextTask, rows: Dataset, groups: list[list[str]], predicted: np.ndarray) -> dict[str, float]:
     """Return the first scores of answers, and for one label a text the accuracy where those of a group are one."""
     labels = np.asarray(rows["labels"])
-    names = PROBLEMS[task.problem_type].scores[:_MEASURED_BESIDE]
+    names = PROBLEMS[task.problem_type].scores
+    if task.problem_type != "regression":  # where an error says nothing of the order, nor the other way round
+        names = names[:_MEASURED_BESIDE]
     found = {name: compute_score(name, predicted, labels) for name in names}
     if not groups:
         return found

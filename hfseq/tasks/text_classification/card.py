@@ -10,7 +10,13 @@ from ...evaluation.scores import SCORES
 from .facts import CandidateFacts, CardFacts, CompressionFacts, Confusion, TuningFacts
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
-NEUTRAL: Final = "This is a sentence."  # the text of the snippet where nobody gave one
+# What the snippet asks where nobody gave a text.
+NEUTRAL: Final = "This is a sentence."
+NEUTRAL_PAIR: Final = {"text": NEUTRAL, "text_pair": "Here is another one."}
+_PAIRS: Final = {
+    "joined": "It takes two texts, `text` and `text_pair`, and reads them as one.",
+    "siamese": "It takes two texts, `text` and `text_pair`, reads each alone, and compares them.",
+}
 
 
 # The titles of the two tables of examples, that of their score, and how the rows were chosen.
@@ -25,7 +31,8 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
     learnt_from = f"{data.splits['train']:,} texts with a vocabulary of {data.vocabulary_size:,} tokens"
     return {
         **network_view(facts, facts.task, metrics=_shown_metrics(facts), widget=widgets or None),
-        "asked": widgets[0]["text"] if widgets else NEUTRAL,
+        "asked": widgets[0]["text"] if widgets else NEUTRAL if facts.pairs is None else NEUTRAL_PAIR,
+        "pairs": None if facts.pairs is None else _PAIRS[facts.pairs],
         "answer": widgets[0]["output"][:1] if widgets else None,
         "examples": example_tables(facts.examples, right, wrong, _example),
         "score_name": score,

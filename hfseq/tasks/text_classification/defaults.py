@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...data.text import TextTask
+from ...data.text import TextTask, joined_texts
 from ...evaluation.trainer_metrics import PROBLEMS
 from ...recipe.budget import BudgetSettings
 from ...recipe.defaults.classification import (
@@ -30,11 +30,12 @@ def follow_data(settings: TextClassificationSettings, task: TextTask) -> TextCla
         return settings
     family, rows = settings.model["type"], _counts(task)
     metric = main_metric(settings, task)
-    model = settings.model | model_defaults(family, rows, settings.model)
+    model = settings.model | model_defaults(family, rows, settings.model, has_pairs=task.has_pairs)
     training = settings.training | training_defaults(family, rows, metric, settings.training, settings.budget.minutes)
-    if not model.get("wide_ngrams") and "wide_solver" not in settings.training:  # somebody said 0
+    adds_up_words = bool(model.get("wide_ngrams")) and model.get("pairs") != "siamese"
+    if not adds_up_words and "wide_solver" not in settings.training:
         training.pop("wide_solver", None)
-    tokenizer = _tokenizer(settings, family, rows, most_tokens(model))
+    tokenizer = _tokenizer(settings, family, rows, most_tokens(model), has_pairs=task.has_pairs)
     return dataclasses.replace(settings, model=model, training=training, tokenizer=tokenizer)
 
 
@@ -54,24 +55,25 @@ def save_resolved(settings: TextClassificationSettings, trainer: SequenceTrainer
 
 
 def _counts(task: TextTask) -> RowCounts:
-    rows = task.dataset["train"].with_format("numpy")[:]
+    rows = task.dataset["train"]
     has_classes = task.problem_type == "single_label_classification"  # others have no weights of classes
-    labels = np.asarray(rows["labels"]) if has_classes else None
-    return count_rows(rows["text"].tolist(), labels, len(task.label_names))
+    labels = np.asarray(rows["labels"][:]) if has_classes else None
+    return count_rows(joined_texts(rows), labels, len(task.label_names))
 
 
 def _tokenizer(
-    settings: TextClassificationSettings, family: str, rows: RowCounts, positions: int | None
+    settings: TextClassificationSettings, family: str, rows: RowCounts, positions: int | None, *, has_pairs: bool
 ) -> TokenizerSettings:
     said = settings.tokenizer
+    takes_pieces = has_pairs and settings.embeddings.from_pretrained is None  # which are of words
     filled: dict[str, Any] = {}
     if said.max_length is None:
-        longest = max_length(family, rows)
+        longest = max_length(family, rows, has_pairs=takes_pieces)
         filled["max_length"] = longest if positions is None else min(longest, positions)
     has_own = settings.transfer.from_pretrained is not None  # a language model's tokenizer is as it is
     if not has_own and said.kind == "word":
         usual: Any = TokenizerSettings()
-        values = vocabulary_defaults(family, rows)
+        values = vocabulary_defaults(family, rows, has_pairs=takes_pieces)
         # A value that is the usual one counts as not said.
         filled |= {name: value for name, value in values.items() if getattr(said, name) == getattr(usual, name)}
     changed: TokenizerSettings = dataclasses.replace(said, **filled)

@@ -81,6 +81,7 @@ class CardFacts(LabelledFacts):
     kind: Literal["classifier"] = "classifier"
     task: str  # the pipeline's task
     problem_type: str
+    pairs: Literal["joined", "siamese"] | None = None  # how it reads two texts; None: it reads one
     widgets: list[Widget] = field(metadata=FREE | MEASURED)
     cut: CutFacts | None = None  # None: in an older run, which cut the evaluated texts too
     same_labels: list[list[str]] = field(default_factory=list)  # groups of labels that count as one in SAME_LABELS

@@ -1,6 +1,6 @@
 """The simplest systems that a text classifier is measured beside, on the same rows of the same run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -14,9 +14,10 @@ from sklearn.pipeline import make_pipeline
 from transformers.utils import logging
 
 from ...cards.facts import Comparison
-from ...data.text import TextTask
+from ...data.text import PAIR, TextTask, all_texts, joined_texts
 from ...generation.generative_classifier import GenerativeClassifier, ngram_model
 from ...progress import progress_bar
+from ...recipe.likeness import Alike, tfidf_cosine, word_overlap
 from ...recipe.publish import rival
 from .settings import Rivals
 
@@ -36,16 +37,16 @@ def rivals(
 ) -> list[Comparison]:
     """Train the systems on the rows of `train`, let each answer all `rows`; `measure` makes scores of the answers."""
     # Whole columns: iterating over one of a Dataset reads it row by row.
-    learnt, texts = task.dataset["train"][:], rows[:]["text"]
-    train, labels = learnt["text"], np.asarray(learnt["labels"])
+    learnt = task.dataset["train"]
+    train, labels, texts = joined_texts(learnt), np.asarray(learnt["labels"][:]), joined_texts(rows)
     answers: Iterator[Answers]
     if kind == "characters" and task.problem_type == "single_label_classification":
         answers = _of_characters(train, labels.tolist(), texts)
     else:
         answers = _of_words(train, labels, texts, _validation(task))
-    return [
-        row for name, labels in (_always(task, labels, len(texts)), *answers) for row in rival(name, measure(labels))
-    ]
+    pairs = _of_pairs(task, labels, rows) if task.has_pairs else ()
+    every = (_always(task, labels, len(texts)), *answers, *pairs)
+    return [row for name, labels in every for row in rival(name, measure(labels))]
 
 
 def _always(task: TextTask, labels: np.ndarray, rows: int) -> Answers:
@@ -59,8 +60,8 @@ def _always(task: TextTask, labels: np.ndarray, rows: int) -> Answers:
 def _validation(task: TextTask) -> tuple[list[str], np.ndarray] | None:
     if "validation" not in task.dataset:
         return None
-    held = task.dataset["validation"][:]
-    return held["text"], np.asarray(held["labels"])
+    held = task.dataset["validation"]
+    return joined_texts(held), np.asarray(held["labels"][:])
 
 
 def _of_words(
@@ -73,13 +74,46 @@ def _of_words(
     except ValueError:  # scikit-learn counts words of two letters or more, and there may be none
         logger.warning("No text has a word of two letters: there is no TF-IDF regression beside the model.")
         return
-    strengths = progress_bar("Fitting TF-IDF regressions", _STRENGTHS, unit="fit")
+    seen = None if held is None else (vectors.transform(held[0]), held[1])
+    strength, model = _fitted(features, labels, seen)
+    name = f"Bag of words (TF-IDF of 1-2-grams, {_name(labels)}, C={strength:g})"
+    yield name, model.predict(vectors.transform(texts))
+
+
+def _of_pairs(task: TextTask, labels: np.ndarray, rows: Dataset) -> Iterator[Answers]:
+    """Fit linear models on how alike the two texts are: on one number, then on all that we have."""
+    learnt, held = task.dataset["train"], task.dataset.get("validation")
+    try:
+        texts = all_texts(learnt)["text"][:]
+        cosine, runs = (tfidf_cosine(texts, ngram_range=(1, longest)) for longest in (1, 2))
+    except ValueError:
+        return  # no words, of which `_of_words` warns
+    for name, measures in (
+        ("Cosine of the TF-IDF of the two texts", [cosine]),
+        ("TF-IDF cosines, word overlap and lengths of the two texts", [cosine, runs, word_overlap, _length_ratio]),
+    ):
+        seen = None if held is None else (_numbers(measures, held), np.asarray(held["labels"][:]))
+        strength, model = _fitted(_numbers(measures, learnt), labels, seen)
+        yield f"{name} ({_name(labels)}, C={strength:g})", model.predict(_numbers(measures, rows))
+
+
+def _numbers(measures: Sequence[Alike], rows: Dataset) -> np.ndarray:
+    first, second = rows["text"][:], rows[PAIR][:]
+    return np.stack([measure(first, second) for measure in measures], axis=1)
+
+
+def _length_ratio(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+    lengths = np.array([[len(text.split()) for text in texts] for texts in (first, second)])
+    return np.asarray(lengths.min(0) / lengths.max(0).clip(min=1))
+
+
+def _fitted(features: Any, labels: np.ndarray, held: tuple[Any, np.ndarray] | None) -> tuple[float, Any]:
+    """Fit with each strength, and return the one that is best on validation, with its model."""
+    strengths = progress_bar("Fitting regressions", _STRENGTHS, unit="fit")
     fitted = [(strength, _linear(labels, strength).fit(features, _classes(labels))) for strength in strengths]
-    best, model = fitted[0]
-    if held is not None:
-        seen, wanted = vectors.transform(held[0]), _classes(held[1])
-        best, model = max(fitted, key=lambda pair: pair[1].score(seen, wanted))
-    yield f"Bag of words (TF-IDF of 1-2-grams, {_name(labels)}, C={best:g})", model.predict(vectors.transform(texts))
+    if held is None:
+        return fitted[0]
+    return max(fitted, key=lambda pair: pair[1].score(held[0], _classes(held[1])))
 
 
 def _linear(labels: np.ndarray, strength: float) -> Any:

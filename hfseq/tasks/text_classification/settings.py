@@ -120,6 +120,8 @@ class TextClassificationSettings(TextSettings):
         super().__post_init__()
         if follows_rows:
             self.tokenizer.max_length = None  # see `follow_data`
+        if self.data.text_pair_column is not None:
+            self._check_pairs()
         if self.model["type"] == AUTO:
             self._check_auto()
         if self.model["type"] == "bag":
@@ -142,6 +144,12 @@ class TextClassificationSettings(TextSettings):
                     f"tokenizer.{item.name}={value!r}: the tokenizer comes from transfer.from_pretrained, and of that "
                     f"section only {' and '.join(_KEPT_OF_TOKENIZER)} still count. Leave {item.name} out."
                 )
+
+    def _check_pairs(self) -> None:
+        """Refuse single texts where the model answers two."""
+        if self.card.ask:
+            pairs = f"data.text_pair_column={self.data.text_pair_column!r} makes a model of pairs"
+            raise ValueError(f"card.ask={self.card.ask} holds single texts, but {pairs}: leave card.ask out.")
 
     def _check_auto(self) -> None:
         """Refuse what needs one known model, and models without a time."""

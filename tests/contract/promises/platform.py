@@ -106,7 +106,7 @@ def hidden_states_are_returned_on_request(case: Case) -> None:
     ids, mask = case.batch()
     outputs = model(ids, mask, output_hidden_states=True)
     assert len(outputs.hidden_states) == 1 + model.config.num_hidden_layers
-    assert torch.equal(outputs.hidden_states[-1], model.model(ids, mask).last_hidden_state)
+    assert torch.equal(outputs.hidden_states[-1], case.states(model, ids, mask))
     assert model(ids, mask).hidden_states is None
     assert torch.equal(model(ids, mask, return_dict=False)[0], outputs.logits)
 

@@ -367,6 +367,11 @@ def test_labels_of_another_kind_are_refused(tmp_path):
         load_one_label(made)
     with pytest.raises(ValueError, match="metric_for_best_model='f1' is not measured"):
         load_one_label(small_settings(tmp_path, "--training.metric_for_best_model=f1"))
+    file.write_text(
+        "\n".join(["text,other,label", *(f"text {i},other {i},{i % 2}" for i in range(30))]), encoding="utf-8"
+    )
+    with pytest.raises(ValueError, match=r"one text a row, but data.text_pair_column='other' makes rows of two"):
+        load_one_label(settings("--data.name=null", f"--data.path={file}", "--data.text_pair_column=other"))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
