@@ -12,7 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from hfseq.data.sources import SplitSettings, load_splits
-from hfseq.data.text import DataSettings, load_text_dataset, tokenize_dataset
+from hfseq.data.text import Cut, DataSettings, load_text_dataset, tokenize_dataset
+from hfseq.tokenization import train_tokenizer
 from tests.rounds import for_each
 
 TEXTS = [f"{mood} film {number}" for number in range(10) for mood in ("good", "bad")]
@@ -234,8 +235,19 @@ def test_a_declared_class_that_train_lacks_is_a_warning(load, caplog):
 def test_tokenizing_keeps_labels_and_drops_texts(tokenizer):
     rows = Dataset.from_dict({"text": ["good film", "", "bad bad bad film"], "labels": [1, 0, 0]})
     tokenized = tokenize_dataset(rows, tokenizer, max_length=3)
-    assert tokenized[:] == {"labels": [1, 0, 0], "input_ids": [[3, 5, 2], [2], [4, 4, 2]], "length": [3, 1, 3]}
-    assert tokenize_dataset(rows, tokenizer)["length"][:] == [3, 1, 5]
+    counted = {"length": [3, 1, 3], "cut": [0, 0, 2]}
+    assert tokenized[:] == {"labels": [1, 0, 0], "input_ids": [[3, 5, 2], [2], [4, 4, 2]], **counted}
+    assert Cut.of(tokenized) == (1 / 3, 2 / 9)
+    whole = tokenize_dataset(rows, tokenizer)
+    assert whole["length"][:] == [3, 1, 5]
+    assert Cut.of(whole) == (0, 0)
+
+
+def test_bytes_that_are_cut_are_counted():
+    rows = Dataset.from_dict({"text": ["good film", "", "bad"], "labels": [1, 0, 0]})
+    tokenized = tokenize_dataset(rows, train_tokenizer(["a"], "byte"), max_length=4)
+    assert (tokenized["length"][:], tokenized["cut"][:]) == ([4, 0, 3], [5, 0, 0])
+    assert Cut.of(tokenized) == (1 / 3, 5 / 12)
 
 
 def test_a_second_run_reads_the_first_ones_cache(tmp_path, tokenizer):
