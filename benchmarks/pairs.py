@@ -73,9 +73,12 @@ def character_row(folder: str) -> dict[str, Any]:
 def main() -> None:
     """Write the result of the runs in these folders."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("folders", nargs="*", type=Path, help="of runs; none: print what was gathered")
     parser.add_argument("--data", help="the folder of STS-B")
     options = parser.parse_args()
+    if not options.folders:
+        print(RESULT.read_text(encoding="utf-8"))
+        return
     runs = [load_facts(folder / "facts.json") for folder in options.folders]
     rows = table_rows(facts for facts in runs if isinstance(facts, CardFacts))
     if options.data is not None:

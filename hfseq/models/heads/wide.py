@@ -102,7 +102,8 @@ class WideNgrams(nn.Module):
         products = torch.stack((values.prod(0), values[0].square(), values[1].square()), dim=-1)
         kinds = keys // size * 2 + (keys % size >= self.options.words).long()  # a place for each pair and kind
         both, *own = products.new_zeros(2 * pairs, 3).index_add(0, kinds, products).view(pairs, 2, 3).unbind(-1)
-        return both / (own[0] * own[1]).sqrt().clamp(min=torch.finfo(both.dtype).tiny)
+        # Roots first: the product of squares is more than half precision holds.
+        return both / (own[0].sqrt() * own[1].sqrt()).clamp(min=torch.finfo(both.dtype).tiny)
 
 
 class WideLikeness(nn.Module):
