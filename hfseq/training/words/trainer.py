@@ -175,8 +175,9 @@ class Word2VecTrainer:
             occurrences, count = _occurrences(self.model), self.processes.num_processes
             averaging = ParameterAveraging(engine.matrices, occurrences, count)
         total = self.corpus.raw_words * self.args.num_train_epochs
-        quiet = self.args.disable_tqdm or not self.processes.is_main_process
-        bar = tqdm(desc="word2vec", total=total, initial=self._words_done, unit="word", unit_scale=True, disable=quiet)
+        # Not said where it is shown: then TQDM_DISABLE counts.
+        shown = {"disable": True} if self.args.disable_tqdm or not self.processes.is_main_process else {}
+        bar = tqdm(desc="word2vec", total=total, initial=self._words_done, unit="word", unit_scale=True, **shown)
         with bar:
             try:
                 while self.state.epoch < self.args.num_train_epochs and not self.is_cut:
