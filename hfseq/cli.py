@@ -37,6 +37,7 @@ _SAID = {  # what `push` may be told of a card
     "data_domain": "what the texts are, such as film reviews",
     "license": "licence of the weights, as the Hub spells it (apache-2.0)",
 }
+_WITHOUT_MODELS = ("recipes", "info")  # commands that read files alone
 _EXITS = (
     "exit codes: 0 done; 1 it failed; 2 wrong command line; 3 refused: behind a simple peer, or a card without words"
 )
@@ -100,7 +101,7 @@ def _exit_code(error: Exception) -> int:
 
 
 def _run(options: argparse.Namespace) -> int | None:
-    if options.command != "recipes" and is_this_process():
+    if options.command not in _WITHOUT_MODELS and is_this_process():
         _quieten(options.debug)
         _load_models()
     module = importlib.import_module(f".commands.{options.command}", __package__)
