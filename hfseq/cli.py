@@ -6,12 +6,16 @@ What a command needs besides the models is imported when it runs, so that help n
 import argparse
 import difflib
 import importlib
+import logging
+import os
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+_BARS_AFTER = 2  # seconds
 
 DONE, FAILED, WRONG_WORDS, REFUSED = 0, 1, 2, 3
 
@@ -33,6 +37,7 @@ _SAID = {  # what `push` may be told of a card
     "data_domain": "what the texts are, such as film reviews",
     "license": "licence of the weights, as the Hub spells it (apache-2.0)",
 }
+_WITHOUT_MODELS = ("recipes", "info")  # commands that read files alone
 _EXITS = (
     "exit codes: 0 done; 1 it failed; 2 wrong command line; 3 refused: behind a simple peer, or a card without words"
 )
@@ -96,11 +101,27 @@ def _exit_code(error: Exception) -> int:
 
 
 def _run(options: argparse.Namespace) -> int | None:
-    if options.command != "recipes" and is_this_process():
+    if options.command not in _WITHOUT_MODELS and is_this_process():
+        _quieten(options.debug)
         _load_models()
     module = importlib.import_module(f".commands.{options.command}", __package__)
     result: int | None = module.run(options)
     return result
+
+
+def _quieten(is_debugged: bool) -> None:
+    """Let bars show only in a terminal and where a step takes long; --debug shows all. Read while tqdm is imported."""
+    if is_debugged:
+        return
+    os.environ.setdefault("TQDM_DELAY", str(_BARS_AFTER))
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.getLogger("transformers.tokenization_utils_base").addFilter(_matters)
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    # A text above the length limit of the training: only a model with learned positions fails, by an error of its own.
+    return not str(record.msg).startswith("Token indices sequence length is longer")
 
 
 def _load_models() -> None:
@@ -125,8 +146,8 @@ def _check_words(options: argparse.Namespace, parser: argparse.ArgumentParser) -
     if options.command != "train":
         return
     if options.model is not None and options.model not in MODELS[options.task]:
-        models = MODELS[options.task]
-        parser.error(f"--model={options.model} is no model of {options.task}: {_listed(options.model, models)}")
+        cure = _listed(options.model, MODELS[options.task])
+        parser.error(f"--model={options.model} is no model of {options.task}: {cure}")
     if options.data is None and options.config is None and not options.settings:
         parser.error("DATA is missing: give a file, a folder, a Hub id, `embedded`, or --config")
 

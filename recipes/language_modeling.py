@@ -22,6 +22,7 @@ from hfseq.recipe.language import make_text, make_tokenizer, score_split
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
+from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.settings import read_settings
 from hfseq.tasks.causal_lm.build import card_facts, finished_model, make_model, report_lines
 from hfseq.tasks.causal_lm.settings import CausalLMSettings
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with args.main_process_first(desc="preparing the data"):
         dataset = load_documents(settings.data)
         settings.follow(dataset)
+        if args.should_log:
+            print(rows_line(dataset, "texts"))
+            print(chosen_line(settings.model, settings.training, kind=settings.tokenizer.kind))
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
     # 3. Tokens

@@ -23,6 +23,7 @@ from hfseq.recipe.language import make_language_model, make_text, make_tokenizer
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
+from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.settings import read_settings
 from hfseq.tasks.masked_lm.build import card_facts, evaluate_split, report_lines
 from hfseq.tasks.masked_lm.card import TASK
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     with args.main_process_first(desc="preparing the data"):
         dataset = load_documents(settings.data)
         settings.follow(dataset)
+        if args.should_log:
+            print(rows_line(dataset, "texts"))
+            print(chosen_line(settings.model, settings.training, kind=settings.tokenizer.kind))
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
     # 3. Tokens

@@ -31,6 +31,7 @@ from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
+from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.settings import read_settings
 from hfseq.tasks.text_classification.auto import Trained, train_best
 from hfseq.tasks.text_classification.build import (
@@ -64,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         task = load(settings.data)
+        labels = [] if task.problem_type == "regression" else task.label_names
+        if args.should_log:
+            print(rows_line(task.dataset, f"texts with column {settings.data.label_column!r}", labels))
         split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, task.problem_type)
         check_groups(settings.card.same_labels, task)
@@ -95,6 +99,10 @@ def train(settings: TextClassificationSettings, task: TextTask, folder: Path, ch
     """Train one model, whose checkpoints go into the folder of `settings.training`."""
     args = make_arguments(settings)
     set_seed(args.seed)
+    words = settings.tokenizer
+    if args.should_log:
+        limits = {"vocab_size": words.vocab_size, "max_length": words.max_length}
+        print(chosen_line(settings.model, settings.training, **limits))
 
     # 3. Tokens
     with args.main_process_first(desc="tokenizing"):

@@ -25,6 +25,7 @@ from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run
+from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.recipe.texts import most_tokens
 from hfseq.settings import read_settings
 from hfseq.tasks.tagging.build import (
@@ -58,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings.follow(task.dataset["train"].num_rows)
         split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, problem_of(task))
+        if args.should_log:
+            print(rows_line(task.dataset, "texts with tags", task.label_names))
+            print(chosen_line(settings.model, settings.training, vocab_size=settings.tokenizer.vocab_size))
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
         # 3. Tokens

@@ -20,6 +20,7 @@ from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import open_run
+from hfseq.recipe.telling import chosen_line
 from hfseq.settings import read_settings
 from hfseq.tasks.word_vectors.build import card_facts, make_config, read_corpus, report_lines
 from hfseq.tasks.word_vectors.measures import evaluate_vectors
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     corpus = read_corpus(source, settings)
     settings.follow(corpus.raw_words)
     args = Word2VecTrainingArguments(**settings.training)
+    if processes.is_main_process:
+        print(f"read: {corpus.raw_words:,} words, {corpus.raw_types:,} different; {len(corpus.words):,} get a vector")
+        print(chosen_line(settings.model, settings.training, min_count=settings.corpus.min_count))
 
     # 3. Model
     config = make_config(settings, corpus)

@@ -1,25 +1,68 @@
-"""`hfseq info`: what a model is, and how to use it."""
+"""`hfseq info`: what a model is, and how to use it; read from its files, so that it needs no torch."""
 
 import argparse
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from .models import WORDS, load_pipeline
+from .models import WORDS, task_of
 
 _SHOWN = 20  # labels
+_SPECIAL = 2  # entries of word vectors that are no words
 
 
 def run(options: argparse.Namespace) -> None:
     """Print type, size, labels or vocabulary, and the command and code that use the model."""
-    pipe: Any = load_pipeline(options.model)
-    config, size = pipe.model.config, sum(t.numel() * t.element_size() for t in pipe.model.parameters())
-    print(f"type:       {config.model_type} ({type(pipe.model).__name__}), task {pipe.task}")
-    print(f"parameters: {pipe.model.num_parameters():,}, {size / 1e6:.2f} MB in memory")
-    if pipe.task in ("text-classification", "token-classification"):
-        labels = list(config.id2label.values())
+    folder = _folder(options.model)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    saved = (config.get("architectures") or ["none"])[0]
+    task = task_of(saved)
+    print(f"type:       {config.get('model_type')} ({saved}), task {task}")
+    print(f"weights:    {_size(options.model, folder)}")
+    if task in ("text-classification", "token-classification"):
+        labels = list((config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}).values())
         rest = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
         print(f"labels:     {len(labels)}: {', '.join(map(str, labels[:_SHOWN]))}{rest}")
-    words = f"{len(pipe.vectors)} words" if pipe.task == WORDS else f"{len(pipe.tokenizer)} entries"
-    print(f"vocabulary: {words}")
+    if (entries := config.get("vocab_size")) is not None:
+        print(f"vocabulary: {f'{entries - _SPECIAL} words' if task == WORDS else f'{entries} entries'}")
     print(f"use it:     hfseq predict {options.model} TEXT")
     print("in Python:  import hfseq; from transformers import pipeline")
-    print(f"            pipeline({pipe.task!r}, model={options.model!r})(TEXT)")
+    print(f"            pipeline({task!r}, model={options.model!r})(TEXT)")
+
+
+def _folder(model: str) -> Path:
+    """Return a folder with the model's config.json: its own, or of the Hub's cache."""
+    if Path(model).is_dir():
+        if not (Path(model) / "config.json").is_file():
+            raise FileNotFoundError(f"{model} holds no config.json: give the folder of a trained model.")
+        return Path(model)
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(hf_hub_download(model, "config.json")).parent
+    except HFValidationError as error:
+        raise FileNotFoundError(f"There is no folder {model!r}, and no id on the Hub is spelled so.") from error
+
+
+def _size(model: str, folder: Path) -> str:
+    if Path(model).is_dir():
+        files = sorted(folder.glob("*.safetensors"))
+        numbers = sum(_numbers(file) for file in files)
+        return f"{numbers:,} numbers, {sum(file.stat().st_size for file in files) / 1e6:.2f} MB"
+    from huggingface_hub import get_safetensors_metadata
+
+    return f"{sum(get_safetensors_metadata(model).parameter_count.values()):,} numbers"
+
+
+def _numbers(file: Path) -> int:
+    """Count the numbers of a safetensors file from its header: its length, then JSON."""
+    with file.open("rb") as opened:
+        header: dict[str, Any] = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
+    return sum(_counts(header))
+
+
+def _counts(header: dict[str, Any]) -> Iterator[int]:
+    yield from (math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")

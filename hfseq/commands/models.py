@@ -2,34 +2,23 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..registry import FAMILIES
-
 if TYPE_CHECKING:
-    from transformers import Pipeline, PreTrainedConfig
+    from transformers import Pipeline
 
-_HEADS = {  # of models that are not ours
+WORDS = "word-vectors"
+_TASKS = {  # the end of the name of a class -> its pipeline; ours and those of transformers
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",
+    "Word2VecModel": WORDS,
 }
-WORDS = "word-vectors"
 
 
-def load_config(model: str) -> "PreTrainedConfig":
-    """Read the config of a folder or a Hub id."""
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(model, trust_remote_code=False)
-
-
-def task_of(config: "PreTrainedConfig") -> str:
+def task_of(saved: str) -> str:
     """Name the pipeline of a model by the class it was saved from."""
-    saved = (getattr(config, "architectures", None) or ["none"])[0]
-    heads = {head.__name__: task for family in FAMILIES.values() for task, head in family.heads.items()}
-    heads |= {"Word2VecModel": WORDS}
-    task = heads.get(saved) or next((task for end, task in _HEADS.items() if saved.endswith(end)), None)
+    task = next((task for end, task in _TASKS.items() if saved.endswith(end)), None)
     if task is None:
         raise ValueError(f"This model was saved from the class {saved}, which answers no texts: give one with a head.")
     return task
@@ -37,7 +26,8 @@ def task_of(config: "PreTrainedConfig") -> str:
 
 def load_pipeline(model: str, **options: Any) -> "Pipeline":
     """Load a model of a folder or a Hub id with its tokenizer; CPU or the one GPU as transformers chooses."""
-    from transformers import pipeline
+    from transformers import AutoConfig, pipeline
 
-    task: Any = task_of(load_config(model))
+    config = AutoConfig.from_pretrained(model, trust_remote_code=False)
+    task: Any = task_of((getattr(config, "architectures", None) or ["none"])[0])
     return pipeline(task, model=model, trust_remote_code=False, **options)

@@ -314,7 +314,8 @@ def class_names(feature: Any, dataset: DatasetDict, settings: DataSettings) -> l
     for split, labels in seen.items():
         _check_labels(split, labels, names, kind == "name", declared)
         if unseen := labels - seen["train"]:
-            logger.warning("Labels %s of split %r never occur in train.", _some(unseen), split)
+            told = {names[label] for label in unseen} if kind == "class" else unseen
+            logger.warning("Labels %s of split %r never occur in train: they count as wrong.", _some(told), split)
     if len(seen["train"]) < 2:
         raise ValueError(f"All labels of train are {names}: a classifier needs two classes; check data.label_column.")
     return names

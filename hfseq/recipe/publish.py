@@ -19,6 +19,7 @@ from ..registry import FAMILIES
 from ..training.arguments import SEVERAL_PROCESSES
 from .sections import CardSettings, HubSettings
 
+_NOT_EVALUATED = ("word-vectors", "masked-language-model")  # kinds of facts that `hfseq evaluate` does not know
 _FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{}\s]+[\\/])*(?=[^\\/\s])")
 
 
@@ -82,4 +83,13 @@ def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) 
         result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code, force=hub.force)
         lines = [f"pushed to {result.url}", *lines]
     size, minutes = f"{facts.file_mb:.2f} MB", f"{facts.runs[0].minutes:.1f} minutes of training"
-    return [*lines, f"{size}, {minutes}; model and card in {folder}", *verdict_lines(facts)]
+    place = f"{size}, {minutes}; model and card in {folder}"
+    return [*lines, place, next_line(facts, folder), *verdict_lines(facts)]
+
+
+def next_line(facts: Facts, folder: Path) -> str:
+    """Say what to do with the model."""
+    commands = [f"hfseq predict {folder} TEXT", f"hfseq push {folder} user/name"]
+    if facts.kind not in _NOT_EVALUATED:
+        commands.insert(1, f"hfseq evaluate {folder} DATA")
+    return "next: " + " | ".join(commands)

@@ -14,7 +14,7 @@ from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
-from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
+from transformers import DataCollatorWithPadding, EarlyStoppingCallback, ProgressCallback, TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
@@ -27,6 +27,7 @@ from .checkpoints import WholeCheckpointTrainer
 from .class_weights import WeightedLoss
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
 from .parts import InParts, parts_of
+from .progress import ProgressLines
 from .wide import WideRegression, fit_wide
 
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
@@ -66,6 +67,8 @@ class SequenceTrainer(WholeCheckpointTrainer):
         if args.max_minutes is not None:
             self.time_limit = TimeLimit(args.max_minutes, lambda: self.training_seconds + self._seconds_before)
             self.add_callback(self.time_limit)
+        if self.pop_callback(ProgressCallback) is not None:  # it is not there with disable_tqdm
+            self.add_callback(ProgressLines(self.time_limit))
         if args.clip_grad_value is not None:
             self.add_callback(ClipGradValue(args.clip_grad_value))
         if args.early_stopping_patience is not None:

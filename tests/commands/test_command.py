@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from transformers import AutoModelForSequenceClassification
 
 from hfseq import cli
+from hfseq.commands.models import task_of
 from hfseq.hub import pull
-from hfseq.models.words.word2vec import Word2VecConfig
+from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
+from hfseq.registry import FAMILIES
 from hfseq.tasks import TASKS
 
 SMALL = ("--data.max_rows=60", "--training.max_steps=4", "--training.learning_rate=5e-3", "--model.hidden_size=16")
@@ -110,6 +113,40 @@ def test_card_check_and_push(trained, hub_repo_name, capsys):
     assert card.read_text(encoding="utf-8") == text
 
 
+def test_the_class_of_every_family_tells_its_pipeline():
+    for family in FAMILIES.values():
+        for task, head in family.heads.items():
+            if task != "text2text-generation":  # no command answers with it
+                assert task_of(head.__name__) == task
+    assert task_of(Word2VecModel.__name__) == "word-vectors"
+    with pytest.raises(ValueError, match="class LSTMModel, which answers no texts"):
+        task_of("LSTMModel")
+
+
+def test_info_of_the_hub_is_that_of_the_folder(trained, hub_repo_name, capsys):
+    assert cli.main(["info", str(trained)]) == 0
+    here = capsys.readouterr().out.splitlines()
+    words = [
+        "--summary",
+        "A.",
+        "--language",
+        "en",
+        "--data-name",
+        "films",
+        "--data-license",
+        "mit",
+        "--data-domain",
+        "b",
+    ]
+    assert cli.main(["push", str(trained), f"{hub_repo_name}-info", "--force", *words]) == 0
+    capsys.readouterr()
+    assert cli.main(["info", f"{hub_repo_name}-info"]) == 0
+    there = capsys.readouterr().out.splitlines()
+    assert there[0] == here[0] and here[1].startswith(there[1]) and there[2:4] == here[2:4]
+    assert cli.main(["info", "no such: folder"]) == 1
+    assert "no id on the Hub is spelled so" in capsys.readouterr().err
+
+
 @pytest.fixture
 def hub_repo_name():
     return f"user/command-{os.getpid()}"
@@ -117,7 +154,12 @@ def hub_repo_name():
 
 def test_info_and_recipes(trained, tmp_path, capsys):
     assert cli.main(["info", str(trained)]) == 0
-    assert "hfseq_gru" in (told := capsys.readouterr().out) and "neg, pos" in told
+    told = capsys.readouterr().out
+    model = AutoModelForSequenceClassification.from_pretrained(trained)
+    numbers = sum(tensor.numel() for tensor in model.state_dict().values())
+    assert "type:       hfseq_gru (GRUForSequenceClassification), task text-classification\n" in told
+    assert f"weights:    {numbers:,} numbers, " in told and "labels:     2: neg, pos\n" in told
+    assert f"vocabulary: {model.config.vocab_size} entries\n" in told
     assert cli.main(["recipes", "list"]) == 0
     assert "text_classification/gru_embedded" in capsys.readouterr().out.splitlines()
     assert cli.main(["recipes", "copy", "text_classification/gru_embedded", str(tmp_path)]) == 0
@@ -171,7 +213,15 @@ def test_an_unknown_key_shows_the_five_nearest(capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["trian"], [*TRAIN, "x.csv", "--model", "grru"], ["recipes", "list"]]
+    "words",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["trian"],
+        [*TRAIN, "x.csv", "--model", "grru"],
+        ["recipes", "list"],
+        ["info", "."],
+    ],
 )
 @pytest.mark.parametrize("as_module", [True, False], ids=["module", "script"])
 def test_what_needs_no_model_imports_no_torch(words, as_module, tmp_path):

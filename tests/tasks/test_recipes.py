@@ -10,6 +10,7 @@ import hfseq
 from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
 from hfseq.cards.verdict import verdict_lines
+from hfseq.recipe.publish import next_line
 from hfseq.registry import FAMILIES
 from hfseq.settings import read_settings
 from hfseq.tasks import TASKS
@@ -52,7 +53,9 @@ def test_a_recipe_leaves_a_model_with_card_facts_and_settings(recipe, plain):
     assert shlex.split(made.command) == ["python", recipe.path, *arguments]
     first, *_ = made.metric_names or [None]
     assert first is None or f"\n{made.data.evaluated_split}: {first} {made.runs[0].metrics[first]:.4f}" in printed
-    last = [f"{made.runs[0].minutes:.1f} minutes of training; model and card in {folder}", *verdict_lines(made)]
+    place = f"{made.runs[0].minutes:.1f} minutes of training; model and card in {folder}"
+    last = [place, next_line(made, folder), *verdict_lines(made)]
+    assert printed.startswith("read: ") and "\ntrain: " in printed
     assert printed.endswith("\n".join(last) + "\n")
 
 

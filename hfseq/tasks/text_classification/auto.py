@@ -17,7 +17,7 @@ from ...data.text import TextTask
 from ...evaluation.scores import SCORES
 from ...recipe.budget import BudgetSettings
 from ...training.trainer import SequenceTrainer
-from .defaults import follow_data, main_metric
+from .defaults import follow_data, main_metric, row_counts
 from .facts import CandidateFacts, TuningFacts
 from .settings import AUTO, TextClassificationSettings
 
@@ -59,9 +59,10 @@ def train_best(
     if settings.model["type"] != AUTO:
         return train(follow_data(settings, task), task, folder, checkpoint)
     metric, best, rows = main_metric(settings, task), None, []
+    counted = row_counts(task)  # once, as it takes seconds of large data
     sign = -1 if metric == "loss" or not SCORES[metric].greater_is_better else 1
     for one in _candidates(settings, folder):
-        trained = train(follow_data(one, task), task, folder / _FOLDER / one.model["type"], None)
+        trained = train(follow_data(one, task, counted), task, folder / _FOLDER / one.model["type"], None)
         row = _measured(one.model["type"], trained, metric)
         rows.append(row)
         if best is None or sign * row.score > sign * best[0].score:

@@ -24,11 +24,17 @@ from .settings import TextClassificationSettings, TokenizerSettings
 RESOLVED_FILE = "resolved.yaml"
 
 
-def follow_data(settings: TextClassificationSettings, task: TextTask) -> TextClassificationSettings:
-    """Return the settings with all values filled in that nobody said; the same ones where there is no budget."""
+def follow_data(
+    settings: TextClassificationSettings, task: TextTask, counted: RowCounts | None = None
+) -> TextClassificationSettings:
+    """Return the settings with all values filled in that nobody said; the same ones where there is no budget.
+
+    Args:
+        counted: What `row_counts` found in the task; None: it is counted here.
+    """
     if not settings.budget.is_on:
         return settings
-    family, rows = settings.model["type"], _counts(task)
+    family, rows = settings.model["type"], counted or row_counts(task)
     metric = main_metric(settings, task)
     model = settings.model | model_defaults(family, rows, settings.model, has_pairs=task.has_pairs)
     training = settings.training | training_defaults(family, rows, metric, settings.training, settings.budget.minutes)
@@ -54,7 +60,8 @@ def save_resolved(settings: TextClassificationSettings, trainer: SequenceTrainer
     save_settings(dataclasses.replace(settings, training=training, budget=BudgetSettings()), folder / RESOLVED_FILE)
 
 
-def _counts(task: TextTask) -> RowCounts:
+def row_counts(task: TextTask) -> RowCounts:
+    """Count the training rows."""
     rows = task.dataset["train"]
     has_classes = task.problem_type == "single_label_classification"  # others have no weights of classes
     labels = np.asarray(rows["labels"][:]) if has_classes else None

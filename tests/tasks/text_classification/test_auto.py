@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from types import SimpleNamespace
 
 import pytest
 from datasets import DatasetDict
@@ -10,8 +11,9 @@ from transformers import AutoConfig
 
 from hfseq.data.text import TextTask
 from hfseq.recipe.budget import BudgetSettings
+from hfseq.recipe.defaults.rows import count_rows
 from hfseq.settings import read_settings
-from hfseq.tasks.text_classification import build
+from hfseq.tasks.text_classification import build, defaults
 from hfseq.tasks.text_classification.auto import CANDIDATES, Trained, train_best
 from hfseq.tasks.text_classification.defaults import follow_data
 from hfseq.tasks.text_classification.settings import LabelledTexts, TextClassificationSettings, TransferSettings
@@ -64,6 +66,24 @@ def test_the_best_on_validation_is_kept_told_and_made_the_same_again(monkeypatch
     assert "<- kept" in printed
     assert "this model" in printed
     assert not (folders[0] / "candidates").exists()
+
+
+def test_the_rows_are_counted_once_for_all_candidates(monkeypatch, tmp_path):
+    counted, trained = [], []
+    monkeypatch.setattr(defaults, "count_rows", lambda *given: counted.append(1) or count_rows(*given))
+
+    def train(settings, task, folder, checkpoint):
+        trained.append(settings.model["type"])
+        trainer = SimpleNamespace(
+            evaluate=lambda: {"eval_accuracy": 0.5},
+            time_limit=None,
+            training_seconds=1.0,
+            is_world_process_zero=lambda: False,
+        )
+        return Trained(settings, trainer, None)
+
+    train_best(train, automatic(tmp_path), text_task(), tmp_path, None)
+    assert trained == list(CANDIDATES) and len(counted) == 1
 
 
 def test_a_run_is_repeated_without_the_clock_from_its_folder(monkeypatch, tmp_path):
