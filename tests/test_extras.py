@@ -89,7 +89,7 @@ hfseq.encode(hfseq.LSTMModel(hfseq.LSTMConfig(**net)), ["a b"], tokenizer=words)
 vectors = hfseq.Word2VecModel(hfseq.Word2VecConfig(vocab_size=size, hidden_size=8))
 vectors.set_vocabulary(words, torch.ones(size, dtype=torch.int64).numpy())
 folder = saved("vectors", vectors, words)
-assert len(hfseq.Word2VecModel.from_pretrained(folder).vectors["a"]) == 8
+assert len(hfseq.Word2VecModel.from_pretrained(folder).vectors["b"]) == 8
 hfseq.encode(folder, ["a b"])
 path = {str(tmp_path)!r} + "/vectors.txt"
 open(path, "w", encoding="utf-8").write("2 2\\na 1 2\\nb 3 4\\n")
