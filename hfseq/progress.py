@@ -3,7 +3,7 @@
     for batch in progress_bar("Counting words", batches, total=len(batches)): ...
     with progress_bar("Scoring", total=tokens, unit="token") as bar: bar.update(count)
 
-A step that ends within a second shows nothing. Bars are off where transformers' or datasets' switch says so, and in
+A step that ends within a second shows nothing. Bars are off where transformers' or datasets' switch or TQDM_DISABLE says so, and in
 all processes but the first; `disable_tqdm` of training arguments goes through `silence_progress`.
 """
 
@@ -57,7 +57,7 @@ def progress_is_shown() -> bool:
     """Tell whether bars are shown in this process."""
     # Who switched the bars of datasets off has imported the library.
     datasets = sys.modules.get("datasets")
-    is_off = datasets is not None and datasets.are_progress_bars_disabled()
+    is_off = datasets is not None and datasets.are_progress_bars_disabled() or bool(os.environ.get("TQDM_DISABLE"))
     return logging.is_progress_bar_enabled() and not is_off and _rank() == 0
 
 

@@ -64,6 +64,12 @@ def saved(name, model, tokenizer):
     return folder
 
 hmm = hfseq.HMMConfig(vocab_size=size, pad_token_id=0)
+counted = hfseq.NGramForCausalLM(hfseq.NGramConfig(vocab_size=len(speech), order=2))
+counted.fit(speech(["a b c"])["input_ids"])
+lstm = hfseq.LSTMForCausalLM(hfseq.LSTMConfig(hidden_size=8, vocab_size=len(speech)))
+masked = hfseq.TransformerConfig(vocab_size=size, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+flat = hfseq.train_tokenizer(["a b"], kind="byte")
+spelt = hfseq.BagConfig(vocab_size=len(flat), hidden_size=8, units="bytes")
 bag = hfseq.BagConfig(vocab_size=size, hidden_size=8)
 net = dict(hidden_size=8, vocab_size=max(size, len(speech)), pad_token_id=0)
 for task, model, tokenizer, text in (
@@ -72,10 +78,22 @@ for task, model, tokenizer, text in (
     ("text-generation", hfseq.LSTMForCausalLM(hfseq.LSTMConfig(**net)), speech, "a b"),
     ("token-classification", hfseq.HMMForTokenClassification(hmm), words, "a"),
     ("text-classification", hfseq.BagForSequenceClassification(bag), words, "a"),
+    ("text-classification", hfseq.BagForSequenceClassification(spelt), flat, "a"),
+    ("text-generation", counted, speech, "a b"),
+    ("text-generation", hfseq.MixtureForCausalLM.of(lstm, counted), speech, "a b"),
+    ("fill-mask", hfseq.TransformerForMaskedLM(masked), words, "a <mask> c"),
 ):
     answer = pipeline(task, model=saved(type(model).__name__, model, tokenizer), device="cpu")(text)
     assert answer, task
 hfseq.encode(hfseq.LSTMModel(hfseq.LSTMConfig(**net)), ["a b"], tokenizer=words)
+vectors = hfseq.Word2VecModel(hfseq.Word2VecConfig(vocab_size=size, hidden_size=8))
+vectors.set_vocabulary(words, torch.ones(size, dtype=torch.int64).numpy())
+folder = saved("vectors", vectors, words)
+assert len(hfseq.Word2VecModel.from_pretrained(folder).vectors["b"]) == 8
+hfseq.encode(folder, ["a b"])
+path = {str(tmp_path)!r} + "/vectors.txt"
+open(path, "w", encoding="utf-8").write("2 2\\na 1 2\\nb 3 4\\n")
+assert hfseq.KeyedVectors.load_word2vec_format(path)["b"][1] == 4
 hfseq.push, hfseq.pull, hfseq.load_fasttext, hfseq.score, hfseq.GenerativeClassifier
 brought = {MODULES!r}
 print("loaded:", sorted(set(brought) & set(sys.modules)))

@@ -130,6 +130,19 @@ def test_every_room_has_its_floor():
     assert rooms - {"__init__", "__main__", "cli"} <= set(ORDER)
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_pages_say_the_order_of_the_rooms(page):
+    text = " ".join((ROOT.parent / page).read_text(encoding="utf-8").split())
+    told = text.partition("Imports run one way: ")[2].partition(".")[0].split(" < ")
+    rooms = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert told == [name for name in ORDER if name in rooms]
+
+
+@pytest.mark.parametrize("room", sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
+def test_the_map_of_the_house_has_every_room(room):
+    assert f"hfseq/{room}/ " in (ROOT.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
 def test_imports_run_one_way():
     found = going_up(ROOT)
     assert [one for one in found if not one.deferred] == []

@@ -15,7 +15,9 @@ from hfseq.evaluation.language import score_ids
 from hfseq.formats.vector_files import read_word_vectors
 from hfseq.models.counting.ngram import NGramConfig, NGramForCausalLM
 from hfseq.progress import progress_bar, silence_progress
-from hfseq.tokenization import train_tokenizer
+from hfseq.tokenization import byte_tokenizer, train_tokenizer
+from hfseq.training.words.bag_texts import BagTexts
+from hfseq.training.words.bag_vocabulary import new_bag
 from recipes import language_modeling, text_classification, token_classification, word2vec
 
 
@@ -90,6 +92,12 @@ def scores(tmp_path):
     score_ids(model, [np.array([1, 2, 3])])
 
 
+def features(tmp_path):
+    tokenizer, texts = byte_tokenizer(), datasets.Dataset.from_dict({"text": ["a b", "b"]})
+    bag = new_bag(tokenizer, texts, hidden_size=2).model
+    BagTexts.of(texts, bag).hidden(bag)
+
+
 @pytest.mark.parametrize(
     ("step", "doing"),
     [
@@ -98,6 +106,7 @@ def scores(tmp_path):
         (tokens, "Reading texts: 100%"),
         (tokens, "Tokenizing: 3.00 character"),
         (scores, "Scoring: 100%"),
+        (features, "Listing features: 100%"),
     ],
 )
 def test_long_steps_have_a_bar(terminal, tmp_path, step, doing):

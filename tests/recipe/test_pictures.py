@@ -1,4 +1,5 @@
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -6,10 +7,13 @@ import numpy as np
 import pytest
 
 from hfseq.cards.pictures import pictures_in
+from hfseq.cards.render import load_facts
 from hfseq.hub import OTHER_FILES
 from hfseq.insight.plots.confusion import MOST_LABELS, confusion_table
 from hfseq.recipe import pictures
 from hfseq.recipe.pictures import draw_confusion, draw_curves, kept_step
+from hfseq.recipe.publish import publish
+from hfseq.recipe.sections import HubSettings
 
 HISTORY = [
     {"step": 10, "loss": 1.0},
@@ -92,3 +96,18 @@ def test_push_carries_what_the_card_shows(tmp_path):
     draw_confusion(["a", "b"], np.array([0]), np.array([1]), tmp_path)
     assert set(pictures_in(tmp_path)) == {"curves.png", "confusion.png"}
     assert {path.name for path in tmp_path.iterdir()} <= set(OTHER_FILES)
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_card_links_its_pictures_and_a_push_carries_them(checkpoint, hub, api, repo_id, drawn):
+    if drawn:
+        draw_curves(trainer(), checkpoint)
+        draw_confusion(["a", "b"], np.array([0]), np.array([1]), checkpoint)
+    facts = load_facts(Path(__file__).parents[1] / "golden" / "card_classifier.json")
+    publish(facts, checkpoint, HubSettings(repo_id=repo_id, force=True), [])
+    card = Path(api.hf_hub_download(repo_id, "README.md")).read_text(encoding="utf-8")
+    for name, title in (("curves.png", "Training curves"), ("confusion.png", "Confusions")):
+        assert (f"![{title}]({name})" in card) is drawn
+        assert api.file_exists(repo_id, name) is drawn
+        if drawn:
+            assert Path(api.hf_hub_download(repo_id, name)).read_bytes() == (checkpoint / name).read_bytes()

@@ -13,6 +13,7 @@ from ...data.sources import column_values
 from ...data.text import text_bytes
 from ...models.base import check_input_ids
 from ...models.words.bag import BagModel
+from ...progress import progress_bar
 
 _CHUNK = 4_096  # texts whose features are listed at once
 
@@ -53,7 +54,8 @@ class BagTexts:
 
     def chunks(self, bag: BagModel) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """List what occurs in the texts, some of them at once, see `features`."""
-        for begin in range(0, len(self), _CHUNK):
+        begins = range(0, len(self), _CHUNK)
+        for begin in progress_bar("Listing features", begins, unit="chunk"):
             yield self.chosen(np.arange(begin, min(begin + _CHUNK, len(self)))).features(bag)
 
     @torch.no_grad()

@@ -1,0 +1,119 @@
+"""What follows the minutes and the data for language models and taggers, and that what a person says wins."""
+
+import pytest
+
+from hfseq.data.documents import DocumentSettings
+from hfseq.data.tagged import TaggedSettings
+from hfseq.recipe.budget import BudgetSettings
+from hfseq.recipe.defaults.classification import training_defaults, vocabulary_defaults
+from hfseq.recipe.defaults.language import language_sizes, language_training
+from hfseq.recipe.defaults.rows import RowCounts
+from hfseq.recipe.defaults.stopping import kept_on_validation
+from hfseq.recipe.defaults.tagging import tagging_sizes, tagging_training
+from hfseq.recipe.sections import CardSettings
+from hfseq.registry import FAMILIES
+from hfseq.settings import known_fields
+from hfseq.tasks.causal_lm.settings import CausalLMSettings
+from hfseq.tasks.tagging.settings import TaggingSettings
+from hfseq.training.arguments import SequenceTrainingArguments
+from hfseq.training.streams.trainer import StreamTrainingArguments
+
+SIZES = (10_000, 500_000, 2_000_000, 10_000_000, 100_000_000)  # characters
+ROWS = [RowCounts(rows, 20, 40, 2) for rows in (10, 2_000, 30_000, 300_000, 10_000_000)]
+
+
+def card():
+    return CardSettings(model_id="user/model", data_name="Ours", data_license="cc0-1.0")
+
+
+@pytest.mark.parametrize("strategy", ["steps", "epoch"])
+def test_the_best_model_on_validation_is_kept(strategy, tmp_path):
+    said = kept_on_validation("accuracy", strategy, patience=3)
+    args = SequenceTrainingArguments(str(tmp_path), use_cpu=True, **said)
+    assert args.load_best_model_at_end and args.metric_for_best_model == "accuracy"
+    assert args.eval_strategy == args.save_strategy == strategy  # else the best model might not have been saved
+    assert args.early_stopping_patience == 3 and args.save_total_limit == 1
+
+
+def test_updates_follow_the_rows_within_bounds():
+    steps = [training_defaults("gru", rows, "accuracy", {}, None)["max_steps"] for rows in ROWS]
+    assert steps == sorted(steps) and steps[0] == 1_500 and steps[-1] == 20_000
+    assert steps[0] < steps[2] < steps[-1]
+    for said in (5, 10_000):  # evaluations follow the steps that a person wants
+        defaults = training_defaults("gru", ROWS[1], "accuracy", {"max_steps": said}, None)
+        assert 1 <= defaults["eval_steps"] == defaults["save_steps"] <= said
+
+
+def test_rows_of_the_vocabulary_follow_the_rows_of_the_data():
+    words = [vocabulary_defaults("gru", rows)["vocab_size"] for rows in ROWS]
+    assert words == sorted(words) and words[0] < words[-1]
+    assert vocabulary_defaults("gru", ROWS[1])["min_count"] == 2  # a network meets <unk> in training
+    assert vocabulary_defaults("bag", ROWS[1])["min_count"] == 1
+
+
+@pytest.mark.parametrize("carry", ["stream", "document", "none"])
+def test_the_minutes_of_a_language_model_are_a_limit_of_arguments_that_work(carry, tmp_path):
+    args = StreamTrainingArguments(str(tmp_path), use_cpu=True, **language_training(3.0, carry))
+    assert (args.max_minutes, args.carry, args.metric_for_best_model) == (3.0, carry, "loss")
+
+
+@pytest.mark.parametrize("family", ["rnn", "gru", "lstm", "transformer"])
+def test_longer_texts_get_wider_language_models_with_less_dropout(family):
+    is_recurrent = family != "transformer"
+    found = [language_sizes(size, is_recurrent=is_recurrent) for size in SIZES]
+    widths, dropouts = ([sizes[name] for sizes in found] for name in ("hidden_size", "hidden_dropout"))
+    assert widths == sorted(widths) and dropouts == sorted(dropouts, reverse=True)
+    assert dropouts[0] > dropouts[-1] and (widths[0] < widths[-1]) is is_recurrent
+    for sizes in found:
+        assert sizes.keys() <= known_fields(FAMILIES[family].config).keys()
+        FAMILIES[family].config(vocab_size=50, **sizes)
+
+
+def test_a_language_model_keeps_what_a_person_said(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("a b c " * 200, encoding="utf-8")
+    said = {"num_train_epochs": 2.0, "window": 16, "carry": "stream", "learning_rate": 0.5}
+    settings = CausalLMSettings(
+        data=DocumentSettings(path=str(path), documents="whole", test_fraction=0.3),
+        card=card(),
+        model={"type": "gru", "hidden_size": 7},
+        training=dict(said),
+        budget=BudgetSettings(minutes=2.0),
+    )
+    assert said.items() <= settings.training.items() and settings.training["max_minutes"] == 2.0
+    assert settings.data.test_fraction == 0.3
+    settings.follow({"train": {"text": ["a" * 1_000_000]}})
+    assert settings.model["hidden_size"] == 7 and settings.model["embedding_size"] == 64
+
+
+@pytest.mark.parametrize("family", ["lstm", "transformer"])
+def test_the_minutes_of_a_tagger_are_a_limit_of_arguments_that_work(family, tmp_path):
+    followed = tagging_training(3.0, is_transformer=family == "transformer")
+    args = SequenceTrainingArguments(str(tmp_path), use_cpu=True, **followed)
+    assert args.max_minutes == 3.0 and args.load_best_model_at_end
+    for rows in (100, 100_000):
+        sizes = tagging_sizes(rows, is_transformer=family == "transformer")
+        FAMILIES[family].config(vocab_size=50, **sizes)
+
+
+def test_few_texts_of_a_tagger_are_dropped_from_more():
+    few, many = (tagging_sizes(rows, is_transformer=False) for rows in (100, 100_000))
+    assert few["hidden_dropout"] > many["hidden_dropout"] and few["classifier_dropout"] > many["classifier_dropout"]
+
+
+@pytest.mark.parametrize("minutes", [None, 2.0])
+def test_a_tagger_keeps_what_a_person_said(minutes):
+    said = {"num_train_epochs": 2.0, "learning_rate": 0.5}
+    settings = TaggingSettings(
+        data=TaggedSettings(name="embedded"),
+        card=card(),
+        model={"type": "lstm", "hidden_size": 7},
+        training=dict(said),
+        budget=BudgetSettings(minutes=minutes),
+    )
+    settings.follow(100)
+    assert said.items() <= settings.training.items() and settings.model["hidden_size"] == 7
+    if minutes is None:  # nothing is filled in
+        assert settings.training == said and settings.model == {"type": "lstm", "hidden_size": 7}
+    else:
+        assert settings.training["max_minutes"] == minutes and settings.model["bidirectional"] is True
