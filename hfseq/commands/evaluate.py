@@ -20,18 +20,24 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(
             f"hfseq evaluate does not measure models of the task {pipe.task}; only {', '.join(_MEASURES)}."
         )
-    for name, value in _MEASURES[pipe.task](pipe, _source(options)).items():
+    from ..data.columns import UnclearColumnError
+
+    try:
+        found = _MEASURES[pipe.task](pipe, _source(options))
+    except UnclearColumnError as error:  # whose cure is for `hfseq train`
+        raise error.with_cure(f"--{error.role.setting.replace('_', '-')}=NAME") from error
+    for name, value in found.items():
         print(f"{name} {value:.4f}")
 
 
 def _source(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the keywords of data settings; the split is read as train and validation, so that nothing is cut off."""
+    """Return the keywords of data settings; the split is read as every one, so that none is cut off or left out."""
     columns = {f"{name}_column": getattr(options, f"{name}_column") for name in ("text", "label")}
     chosen = {name: value for name, value in columns.items() if value is not None}
     if is_local(options.data) and Path(options.data).expanduser().is_file():
         return {"path": {"train": options.data, "validation": options.data}, **chosen}
     place = "path" if is_local(options.data) else "name"
-    return {place: options.data, "splits": {"train": options.split, "validation": options.split}, **chosen}
+    return {place: options.data, "splits": dict.fromkeys(("train", "validation", "test"), options.split), **chosen}
 
 
 def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:

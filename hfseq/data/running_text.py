@@ -6,6 +6,7 @@ from pathlib import Path
 from datasets import Dataset, IterableDataset
 
 from ..settings import check_known, option
+from .columns import RUNNING, find_columns
 from .sources import FORMATS, SourceSettings, existing_path, read_splits
 
 
@@ -32,6 +33,7 @@ def open_source(settings: RunningTextSettings) -> Path | Dataset | IterableDatas
     splits = read_splits(settings, [settings.split_name], streaming=settings.streaming)
     check_known(settings.split_name, splits, "data.split_name", kind="split")
     rows = splits[settings.split_name]
+    find_columns(settings, {settings.split_name: rows}, RUNNING)
     if rows.column_names is not None:
         check_known(settings.text_column, rows.column_names, "data.text_column", kind="column")
     return rows

@@ -42,7 +42,7 @@ class SourceSettings:
     config: str | None = option(None, "configuration of the Hub dataset")
     revision: str | None = option(None, "branch, tag or commit of the Hub dataset")
     path: str | dict[str, str] | None = option(None, "a folder, a file, or {split: file}; read in place of `name`")
-    text_column: str = option("text", "the column of texts")
+    text_column: str | None = option(None, "the column of texts; null: found by its name, see the docs on your data")
     seed: int = option(0, "seed of generated data, and of all that is drawn from the rows")
 
     def __post_init__(self) -> None:

@@ -16,9 +16,10 @@ from transformers import PreTrainedTokenizerFast
 from ..evaluation.entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
 from ..evaluation.scores import IGNORED_LABEL
 from ..settings import option
+from .columns import TAGS, WORDS, find_columns, is_text, spelled
 from .conll import CONLL_FORMATS, sentences
 from .sources import FORMATS, column_values, cut_splits, load_splits, take_columns
-from .text import DataSettings, class_names, common_feature, is_list, is_text, spelled, with_classes
+from .text import DataSettings, class_names, common_feature, is_list, with_classes
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,10 @@ _FORMATS = {**{suffix: FORMATS[suffix] for suffix in (".parquet", ".json", ".jso
 class TaggedSettings(DataSettings):
     """Which words and tags to learn from."""
 
-    text_column: str = option(_TOKENS, "the column of words, a list a row")
-    label_column: str = option("tags", "the column of tags: a list of names or integers a row, one for each word")
+    text_column: str | None = option(None, "the column of words, a list a row; null: found by its name")
+    label_column: str | None = option(
+        None, "the column of tags: a list of names or integers a row, one for each word; null: found by its name"
+    )
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class TaggedTask:
 
 def load_tagged(settings: TaggedSettings) -> TaggedTask:
     """Load words and tags, check every row, and cut a validation split where there is none."""
-    splits = load_splits(settings, _FORMATS)
+    splits = {split: sentences(rows, split) for split, rows in load_splits(settings, _FORMATS).items()}
+    find_columns(settings, splits, WORDS, TAGS)
     dataset = DatasetDict({split: _words_and_tags(rows, split, settings) for split, rows in splits.items()})
     feature = common_feature(dataset)
     if not isinstance(feature, List):
@@ -87,7 +91,7 @@ def _check_strays(dataset: DatasetDict, names: list[str], settings: TaggedSettin
 
 
 def _words_and_tags(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset:
-    rows = take_columns(sentences(rows, split), split, settings, text_column=_TOKENS, label_column=_LABELS)
+    rows = take_columns(rows, split, settings, text_column=_TOKENS, label_column=_LABELS)
     words = rows.features[_TOKENS]
     if not (isinstance(words, List) and is_text(words.feature)):
         held = f"data.text_column={settings.text_column!r} holds {spelled(words)}"

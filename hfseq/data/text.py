@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..settings import check_known, option
 from ..tokenization.kinds import ids_are_bytes
+from .columns import LABELS, TEXTS, find_columns, is_text, spelled
 from .label_files import LabelFiles
 from .sources import SplitSettings, column_values, cut_splits, load_splits, take_columns
 
@@ -31,7 +32,9 @@ _LIKE_IDS = "which looks like a column of ids; check data.label_column, or name 
 class DataSettings(SplitSettings):
     """Which texts and labels to learn from."""
 
-    label_column: str = option("label", "the column of labels: names, integers, lists of them, or floats")
+    label_column: str | None = option(
+        None, "the column of labels: names, integers, lists of them, or floats; null: found by its name"
+    )
     label_names: list[str] | None = option(None, "all classes, in the order of their ids")
     max_rows: int | None = option(None, "rows kept of each split, drawn with `seed`")
 
@@ -39,7 +42,7 @@ class DataSettings(SplitSettings):
         super().__post_init__()
         if self.max_rows is not None and self.max_rows < 1:
             raise ValueError(f"max_rows={self.max_rows} must be at least 1; null keeps every row.")
-        if self.text_column == self.label_column:
+        if self.text_column is not None and self.text_column == self.label_column:
             raise ValueError(f"text_column and label_column are both {self.text_column!r}; they must differ.")
         if self.label_names is not None and len(set(self.label_names)) != len(self.label_names):
             raise ValueError(f"label_names={self.label_names} holds a name twice; each class needs its own.")
@@ -63,7 +66,8 @@ def load_text_dataset(settings: DataSettings) -> TextTask:
 
 
 def labelled_texts(splits: Mapping[str, Dataset], settings: DataSettings) -> TextTask:
-    """Check every row of these splits, and tell what the labels are."""
+    """Find the columns that `settings` do not name, check every row of these splits, and tell what the labels are."""
+    find_columns(settings, splits, TEXTS, LABELS)
     return _with_labels(
         DatasetDict({split: _texts(rows, split, settings) for split, rows in splits.items()}), settings
     )
@@ -129,18 +133,6 @@ def _tokenize(
     return {"input_ids": ids, "length": list(map(len, ids))}
 
 
-def is_text(feature: Any) -> bool:
-    """Tell whether a column of this type holds texts."""
-    return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
-
-
-def spelled(feature: Any) -> str:
-    """Name the type of a column in an error."""
-    if isinstance(feature, List):
-        return f"lists of {spelled(feature.feature)}"
-    return feature.dtype if isinstance(feature, Value) else type(feature).__name__
-
-
 def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
     if settings.label_names is None:
         _check_odd_labels(dataset, settings)
@@ -150,7 +142,7 @@ def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
         return TextTask(_with_multi_hot(dataset, names), "multi_label_classification", names)
     if _kind(feature) == "number":
         _check_scores(dataset, settings)
-        return TextTask(dataset.cast_column("labels", Value("float32")), "regression", [settings.label_column])
+        return TextTask(dataset.cast_column("labels", Value("float32")), "regression", [str(settings.label_column)])
     names = class_names(feature, dataset, settings)
     if _kind(feature) == "truth":
         dataset = dataset.cast_column("labels", Value("int64"))

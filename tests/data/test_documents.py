@@ -137,7 +137,7 @@ def test_a_packed_text_is_not_unpacked_without_end(tmp_path, monkeypatch):
         ({"name": "embedded", "validation_fraction": 0.0}, "validation_fraction=0.0"),
         ({"name": "embedded", "validation_fraction": 0.5, "test_fraction": 0.5}, "must leave something to train on"),
         ({"name": "embedded", "max_characters": 0}, "max_characters=0 must be 1 or more"),
-        ({"name": "embedded", "condition_column": "text"}, "both 'text'"),
+        ({"name": "embedded", "condition_column": "text", "text_column": "text"}, "both 'text'"),
         ({"name": "embedded", "condition_column": "label", "documents": "lines"}, "must be 'rows', got 'lines'"),
     ],
 )

@@ -252,7 +252,10 @@ def test_an_unknown_file_type_and_a_missing_path_are_named(tmp_path, monkeypatch
         ({}, "no data: give data.name"),
         ({"name": "embedded", "validation_fraction": 1.0}, "validation_fraction=1.0 must lie between 0 and 1"),
         ({"name": "embedded", "max_rows": 0}, "max_rows=0 must be at least 1; null keeps every row"),
-        ({"name": "embedded", "text_column": "label"}, "text_column and label_column are both 'label'"),
+        (
+            {"name": "embedded", "text_column": "label", "label_column": "label"},
+            "text_column and label_column are both 'label'",
+        ),
         ({"name": "embedded", "label_names": ["a", "a"]}, "holds a name twice"),
         ({"name": "embedded", "splits": {"dev": "x"}}, "splits: unknown split 'dev'"),
     ],
