@@ -31,13 +31,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _source(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the keywords of data settings; the split is read as every one, so that none is cut off or left out."""
+    """Return the keywords of data settings; the split is read as train and validation, so that nothing is cut off."""
     columns = {f"{name}_column": getattr(options, f"{name}_column") for name in ("text", "label")}
     chosen = {name: value for name, value in columns.items() if value is not None}
     if is_local(options.data) and Path(options.data).expanduser().is_file():
         return {"path": {"train": options.data, "validation": options.data}, **chosen}
     place = "path" if is_local(options.data) else "name"
-    return {place: options.data, "splits": dict.fromkeys(("train", "validation", "test"), options.split), **chosen}
+    return {place: options.data, "splits": {"train": options.split, "validation": options.split}, **chosen}
 
 
 def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:

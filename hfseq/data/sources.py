@@ -1,6 +1,7 @@
 """Where rows come from: the Hub, local files, or our generator; which of their splits and columns are read."""
 
 import csv
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from ..models.packed_files import check_plain, not_in_encoding, reading
 from ..settings import check_known, option
 from .embedded.load import load_embedded
 
+logger = logging.getLogger(__name__)
+
 Formats: TypeAlias = Mapping[str, tuple[str, dict[str, Any]]]  # suffix -> builder of `datasets`, and its options
 ReadFile: TypeAlias = Callable[[Path], Dataset]
+Said: TypeAlias = Mapping[tuple[str, str], Any]  # (section, key) -> value, of a settings file or a command line
 
 # An empty cell is an empty text and "NA" or "null" is a word: pandas would turn them into missing values.
 FORMATS: Formats = {
@@ -31,6 +35,11 @@ FORMATS: Formats = {
 _TEXT = ".txt"  # a format that says nothing of what is inside
 _DEEPEST = 100  # lists and objects of JSON inside each other; no table needs as many
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
+_PLACES = (("data", "path"), ("data", "name"))
+_SAME_DATA = ("card", "same_data")
+# What a settings file says of its data alone; how much of them is read, and how they are cut, holds for others too.
+_OF_ONE_DATA_SET = {"config", "revision", "streaming", "splits", "split_name", "text_column", "label_column"}
+_OF_ONE_DATA_SET |= {"label_names", "column_names"}
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
 
@@ -48,6 +57,22 @@ class SourceSettings:
     def __post_init__(self) -> None:
         if self.name is None and self.path is None:
             raise ValueError("no data: give data.name (a Hub dataset or `embedded`) or data.path (a folder or a file)")
+
+    @staticmethod
+    def forgotten(file: Said, command: Said) -> set[str]:
+        """Return the keys of a file's section `data` that are about other data than the command line names."""
+        other = other_data(file, command)
+        if not other:
+            return set()
+        places = {key for _, key in _PLACES}
+        keys = {key for section, key in file if section == "data"} & (_OF_ONE_DATA_SET | places)
+        if lost := sorted(key for key in keys - places if ("data", key) not in command):
+            logger.warning(
+                "%s is other data than the settings file's: of its section data, %s no longer count. "
+                "Say what still holds on the command line, such as --data.%s=VALUE.",
+                *(other, ", ".join(lost), lost[0]),
+            )
+        return keys
 
     @property
     def hub_id(self) -> str | None:
@@ -70,6 +95,15 @@ class SplitSettings(SourceSettings):
             check_known(split, _SPLIT_NAMES, "splits", kind="split")
 
 
+def other_data(file: Said, command: Said) -> str:
+    """Say which data the command line names, where they are others than the settings file's; else an empty text."""
+    others = [place for place in _PLACES if command.get(place) is not None and command[place] != file.get(place)]
+    is_named = any(file.get(place) is not None for place in _PLACES)
+    if not is_named or command.get(_SAME_DATA, file.get(_SAME_DATA, False)):
+        return ""
+    return ", ".join(f"data.{key}={command[section, key]}" for section, key in others)
+
+
 def load_splits(
     source: SplitSettings, formats: Formats = FORMATS, read_other: ReadFile | None = None
 ) -> dict[str, Dataset]:
@@ -81,10 +115,20 @@ def load_splits(
         chosen = {split: names[0] for split, names in usual.items() if names}
     for name in chosen.values():
         check_known(name, found, "data.splits", kind="split")
+    _tell_left_out(found, chosen)
     if "train" not in chosen:
         held = ", ".join(found)
         raise ValueError(f"The data has no train split, only {held}; name one with '--data.splits={{train: NAME}}'.")
     return {split: found[name] for split, name in chosen.items()}
+
+
+def _tell_left_out(found: Iterable[str], chosen: Mapping[str, str]) -> None:
+    reads_one = len(chosen) > 1 and len(set(chosen.values())) == 1  # as `hfseq evaluate` asks for one alone
+    standard = set(sum(_SPLIT_NAMES.values(), []))
+    left_out = [name for name in found if name in standard and name not in chosen.values()]
+    if left_out and not reads_one:
+        told = ", ".join(map(repr, left_out))
+        logger.warning("data.splits leaves out %s: nothing is learnt from these rows, nor measured on them.", told)
 
 
 def read_splits(
