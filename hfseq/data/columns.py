@@ -105,7 +105,7 @@ def find_columns(
     table = _Table(rows)
     own = {role.setting: getattr(settings, role.setting) for role in roles}
     others = {*own.values(), *taken}
-    free = [name for name in table.names if name not in others and _plain(name) not in _NUMBERS_OF_ROWS]
+    free = [name for name in table.names if name not in others and plain_name(name) not in _NUMBERS_OF_ROWS]
     found = _by_name(asked, table, free)
     if len(found) < len(asked):
         found |= _by_type(asked, table, free, found)
@@ -156,7 +156,7 @@ def _by_name(asked: Iterable[Role], table: _Table, free: list[str]) -> dict[str,
     found: dict[str, str] = {}
     for role in asked:
         left = [name for name in free if name not in found.values()]
-        usual = [name for name in left if _plain(name) in role.names and table.fits(role, name)]
+        usual = [name for name in left if plain_name(name) in role.names and table.fits(role, name)]
         if role.names[0] in left:
             found[role.setting] = role.names[0]
         elif len(usual) == 1:
@@ -164,8 +164,8 @@ def _by_name(asked: Iterable[Role], table: _Table, free: list[str]) -> dict[str,
     return found
 
 
-def _plain(name: str) -> str:
-    """Write a name in lower case with underscores, as `_OF_TEXTS` has them."""
+def plain_name(name: str) -> str:
+    """Write a name of a column as the usual ones are: in lower case, with underscores."""
     return re.sub(r"[\s-]+", "_", name.strip().lower())
 
 

@@ -17,6 +17,7 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from ..models.packed_files import check_plain, not_in_encoding, reading
 from ..settings import check_known, option
 from .embedded.load import load_embedded
+from .headers import check_header, check_names, first_row
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +53,15 @@ class SourceSettings:
     revision: str | None = option(None, "branch, tag or commit of the Hub dataset")
     path: str | dict[str, str] | None = option(None, "a folder, a file, or {split: file}; read in place of `name`")
     text_column: str | None = option(None, "the column of texts; null: found by its name, see the docs on your data")
+    column_names: list[str] | None = option(None, "names of the columns of CSV or TSV files that have no header")
     seed: int = option(0, "seed of generated data, and of all that is drawn from the rows")
 
     def __post_init__(self) -> None:
+        names = self.column_names
+        if names is not None and (not names or len(set(names)) < len(names) or "" in names):
+            raise ValueError(f"column_names={names} must be one name or more, each once and none empty.")
+        if names is not None and self.path is None:
+            raise ValueError(f"column_names={names} is for CSV and TSV files: give their data.path, or leave it out.")
         if self.name is None and self.path is None:
             raise ValueError("no data: give data.name (a Hub dataset or `embedded`) or data.path (a folder or a file)")
 
@@ -149,13 +156,23 @@ def read_splits(
     if path is None:
         return load_embedded(seed=source.seed) if source.name == "embedded" else _read_hub(source, streaming)
     if isinstance(path, str) and existing_path(path).is_dir():
-        return _read_folder(existing_path(path), names, formats, read_other)
+        return _read_folder(existing_path(path), source, names, formats, read_other)
     named = {"train": path} if isinstance(path, str) else path
     files = {split: existing_path(file) for split, file in named.items()}
-    return {
-        split: read_other(file) if read_other and file.suffix not in formats else _read_files([file], formats)
-        for split, file in files.items()
-    }
+    return {split: _read_file(file, source, formats, read_other) for split, file in files.items()}
+
+
+def _read_file(file: Path, source: SourceSettings, formats: Formats, read_other: ReadFile | None) -> Dataset:
+    if read_other is None or file.suffix in formats:
+        return _read_files([file], source, formats)
+    _check_no_names(source, str(file))
+    return read_other(file)
+
+
+def _check_no_names(source: SourceSettings, where: str) -> None:
+    if source.column_names is not None:
+        given = f"data.column_names={source.column_names}"
+        raise ValueError(f"{given} is for CSV and TSV files without a header, not for {where}: leave it out.")
 
 
 def existing_path(path: str) -> Path:
@@ -183,11 +200,12 @@ def _read_hub(source: SourceSettings, streaming: bool) -> dict[str, Dataset]:
 
 
 def _read_folder(
-    folder: Path, names: Iterable[str], formats: Formats, read_other: ReadFile | None
+    folder: Path, source: SourceSettings, names: Iterable[str], formats: Formats, read_other: ReadFile | None
 ) -> dict[str, Dataset]:
     """Read what `save_to_disk` wrote, or files that are named by their splits, as in a clone of a Hub dataset."""
     where = f"data.path={str(folder)!r}"
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+        _check_no_names(source, f"a saved dataset ({where})")
         try:
             saved = load_from_disk(str(folder))
         except IndexError as error:  # how datasets answers a split without rows
@@ -200,9 +218,9 @@ def _read_folder(
         held = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
         trains = " ".join(f"train{suffix}" for suffix in (*formats, *([_TEXT] if read_other else [])))
         raise ValueError(f"{where} holds no train file ({trains}) and no saved dataset; it holds {held}.")
-    found = {split: _read_files(parts, formats) for split, parts in files.items()}
-    if read_other is not None:
-        found |= {split: concatenate_datasets([read_other(part) for part in parts]) for split, parts in others.items()}
+    found = {split: _read_files(parts, source, formats) for split, parts in files.items()}
+    for split, parts in others.items():
+        found[split] = concatenate_datasets([_read_file(part, source, formats, read_other) for part in parts])
     return found
 
 
@@ -215,12 +233,16 @@ def _files_of_splits(folder: Path, wanted: Iterable[str], suffixes: Iterable[str
     return files
 
 
-def _read_files(files: list[Path], formats: Formats) -> Dataset:
+def _read_files(files: list[Path], source: SourceSettings, formats: Formats) -> Dataset:
     names = ", ".join(map(str, files))
     if len({file.suffix for file in files}) > 1:
         raise ValueError(f"One split has files of several types: {names}; keep one type.")
     check_known(files[0].suffix, formats, names, kind="file type")
     builder, options = formats[files[0].suffix]
+    if builder != "csv":
+        _check_no_names(source, names)
+    elif source.column_names is not None:
+        options = {**options, "column_names": source.column_names}
     for file in files:
         check_plain(file)  # datasets would unpack it, and take all files of an archive for one
         if builder == "json":
@@ -233,9 +255,25 @@ def _read_files(files: list[Path], formats: Formats) -> Dataset:
                 raise ValueError(fault) from error
         reason = str(error.__cause__ or error) or "It holds no row."
         raise ValueError(f"{names} cannot be read as {builder}; is it empty or torn? {reason}") from error
-    if "__index_level_0__" in rows.column_names:
-        raise ValueError(f"{names}: the rows have more cells than the header; quote texts that hold the separator.")
+    if builder == "csv":
+        _check_first_lines(files, rows, source, options)
     return rows
+
+
+def _check_first_lines(files: list[Path], rows: Dataset, source: SourceSettings, options: dict[str, Any]) -> None:
+    if "__index_level_0__" in rows.column_names:
+        names, header = (
+            ", ".join(map(str, files)),
+            "the header" if source.column_names is None else "data.column_names",
+        )
+        raise ValueError(f"{names}: the rows have more cells than {header}; quote texts that hold the separator.")
+    said = {value for name, value in vars(source).items() if name.endswith("_column") and value is not None}
+    for file in files:
+        first = first_row(file, options)
+        if source.column_names is None:
+            check_header(file, first, rows, said)
+        else:
+            check_names(file, first, source.column_names)
 
 
 def _check_json(path: Path) -> None:
