@@ -105,9 +105,13 @@ def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
 
 def _texts(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.documents import TEXT, DocumentSettings, load_documents
+    from ..data.sources import is_plain_text
     from ..evaluation.language import score
 
-    found = score(pipe.model, pipe.tokenizer, load_documents(DocumentSettings(**source))["train"][TEXT][:])
+    settings = DocumentSettings(**source)
+    if settings.path is not None and is_plain_text(settings.path):
+        settings.documents = "whole"
+    found = score(pipe.model, pipe.tokenizer, load_documents(settings)["train"][TEXT][:])
     return {name: getattr(found, name) for name in ("nats_per_token", "perplexity", "bits_per_character")}
 
 

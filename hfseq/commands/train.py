@@ -89,8 +89,6 @@ def _usual_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
         yield f"--model.type={_USUAL[task.command]}"
     if task.command == "masked-language-modeling":
         yield from ("--training.mlm_probability=0.15", "--training.carry=none")
-    if task.command == "language-modeling":
-        yield "--training.carry=" + ("none" if options.model == "transformer" else "document")
 
 
 def _stem(data: str) -> str:

@@ -30,7 +30,7 @@ _ANY_TOKENS_CUT = re.compile(r"(?<=\S)\s(?=\S)")  # no kind of token reaches ove
 
 @dataclass
 class DocumentSettings(SplitSettings):
-    """Which texts to learn from: a text file (also .gz, .bz2, .xz), a table, or a folder of tables."""
+    """Which texts to learn from: a text file (also .gz, .bz2, .xz), a table, or a folder of either."""
 
     condition_column: str | None = option(None, "a column of labels: each text begins with its label")
     documents: Literal["rows", "lines", "whole"] = option("rows", "a document is a row of a table, a line, or all")

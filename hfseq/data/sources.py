@@ -182,6 +182,20 @@ def existing_path(path: str) -> Path:
     return Path(path).expanduser()
 
 
+def is_plain_text(path: str | dict[str, str]) -> bool:
+    """Tell whether it is text without rows: any file that is no table, or a folder with train.txt and no table."""
+    if isinstance(path, dict):
+        return any(map(is_plain_text, path.values()))
+    place = Path(path).expanduser()
+    return bool(text_files(place)) if place.is_dir() else place.suffix not in FORMATS
+
+
+def text_files(folder: Path, split: str = "train") -> list[Path]:
+    """Find the text files of a split in a folder that has no table of it."""
+    tables = _files_of_splits(folder, [split], FORMATS)
+    return [] if tables else _files_of_splits(folder, [split], [_TEXT]).get(split, [])
+
+
 def _read_hub(source: SourceSettings, streaming: bool) -> dict[str, Dataset]:
     name, where = source.name, f"data.name={source.name!r}"
     if Path(str(name)).exists():
