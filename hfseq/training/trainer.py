@@ -16,7 +16,11 @@ from transformers import DataCollatorWithPadding, EarlyStoppingCallback, Trainin
 from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
+from ..models.base import IGNORED
 from ..models.heads.causal_lm import next_tokens
+from ..models.heads.classification import SequenceClassificationMixin
+from ..models.heads.tagging import TokenClassificationMixin
+from ..models.words.bag import BagForSequenceClassification
 from ..tokenization.padding import PaddingCollator
 from .arguments import SequenceTrainingArguments
 from .batching import Shares, UpdateSampler, row_lengths
@@ -24,8 +28,10 @@ from .callbacks import ClipGradValue, TimeLimit, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
 from .class_weights import WeightedLoss
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
+from .unseen import hide_unseen
 from .wide import fit_wide
 
+_CLASSIFIERS = (SequenceClassificationMixin, TokenClassificationMixin, BagForSequenceClassification)
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 
 
@@ -164,6 +170,18 @@ class SequenceTrainer(WholeCheckpointTrainer):
         # In an order that `predict` knows: Trainer's own grouping would leave predictions out of order.
         order = _by_length(eval_dataset)
         return SequentialSampler(eval_dataset) if order is None else order.tolist()
+
+    def prediction_step(self, model: Any, inputs: Any, *others: Any, **kwargs: Any) -> Any:
+        """Take `Trainer`'s step; labels that training never shows count in the scores, and not in the loss."""
+        labels = inputs.get("labels")
+        if labels is None or not isinstance(self.model, _CLASSIFIERS):
+            return super().prediction_step(model, inputs, *others, **kwargs)
+        config: Any = self.model.config
+        seen = hide_unseen(labels, config.num_labels, config.problem_type)
+        loss, logits, told = super().prediction_step(model, {**inputs, "labels": seen}, *others, **kwargs)
+        if loss is not None and not bool((seen != IGNORED).any()):
+            loss = torch.zeros_like(loss)  # the mean over nothing
+        return loss, logits, None if told is None else labels.detach()
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """Predict; predictions and labels are in the order of `test_dataset`."""

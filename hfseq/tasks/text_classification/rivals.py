@@ -76,6 +76,7 @@ def _of_words(
     best, model = fitted[0]
     if held is not None:
         seen, wanted = vectors.transform(held[0]), _classes(held[1])
+        wanted = wanted[:, : labels.shape[1]] if labels.ndim > 1 else wanted  # of labels that train shows
         best, model = max(fitted, key=lambda pair: pair[1].score(seen, wanted))
     yield f"Bag of words (TF-IDF of 1-2-grams, {_name(labels)}, C={best:g})", model.predict(vectors.transform(texts))
 
