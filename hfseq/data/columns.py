@@ -116,8 +116,8 @@ def find_columns(
     guessed = [role for role in asked if found[role.setting] != role.names[0]]
     if guessed:
         told = " and ".join(f"{role.held} from column {found[role.setting]!r}" for role in guessed)
-        cures = " ".join(f"--data.{role.setting}=NAME" for role in guessed)
-        logger.warning("Nobody named the columns: read %s. Others are read with %s.", told, cures)
+        settings_of = " and ".join(f"data.{role.setting}" for role in guessed)
+        logger.warning("Nobody named the columns: read %s. Others are named in %s.", told, settings_of)
 
 
 class _Table:
@@ -140,10 +140,22 @@ class _Table:
         return fmean([len(value) if isinstance(value, str) else 0 for value in self.values(name)] or [0])
 
     def told(self, name: str) -> str:
-        kind = spelled(self.types[name]) if name in self.types else "values"
+        kind = _kind(self.types[name]) if name in self.types else "values"
         distinct = list(dict.fromkeys(map(_short, self.values(name))))
         quoted = ", ".join(distinct[:_SHOWN]) + (", ..." if len(distinct) > _SHOWN else "")
         return f"{name!r} ({kind}: {quoted or 'nothing'})"
+
+
+def _kind(feature: Any) -> str:
+    """Say in words what a column holds."""
+    if isinstance(feature, List):
+        return f"lists of {_kind(feature.feature)}"
+    if is_text(feature):
+        return "texts"
+    words = {"int": "whole numbers", "uint": "whole numbers", "float": "numbers", "bool": "yes or no"}
+    return words.get(
+        spelled(feature).rstrip("0123456789"), "classes" if isinstance(feature, ClassLabel) else spelled(feature)
+    )
 
 
 def _short(value: Any) -> str:
