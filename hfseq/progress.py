@@ -3,8 +3,8 @@
     for batch in progress_bar("Counting words", batches, total=len(batches)): ...
     with progress_bar("Scoring", total=tokens, unit="token") as bar: bar.update(count)
 
-A step that ends within a second shows nothing. Bars are off where transformers' or datasets' switch or TQDM_DISABLE says so, and in
-all processes but the first; `disable_tqdm` of training arguments goes through `silence_progress`.
+A step that ends within a second shows nothing. Bars are off where transformers' or datasets' switch or TQDM_DISABLE
+says so, and in all processes but the first; `disable_tqdm` of training arguments goes through `silence_progress`.
 """
 
 import os

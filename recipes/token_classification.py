@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,
         data_collator=DataCollatorForTokenClassification(tokenizer),
-        compute_metrics=tagging_metrics(task.label_names),
+        compute_metrics=tagging_metrics(task.all_names),
         preprocess_logits_for_metrics=best_tags,
     )
     trainer.train(resume_from_checkpoint=checkpoint)

@@ -22,7 +22,13 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(
             f"hfseq evaluate does not measure models of the task {pipe.task}; only {', '.join(_MEASURES)}."
         )
-    for name, value in _MEASURES[pipe.task](pipe, _source(options)).items():
+    from ..data.columns import UnclearColumnError
+
+    try:
+        found = _MEASURES[pipe.task](pipe, _source(options))
+    except UnclearColumnError as error:  # whose cure is for `hfseq train`
+        raise error.with_cure(f"--{error.role.setting.replace('_', '-')}=NAME") from error
+    for name, value in found.items():
         print(f"{name} {value:.4f}")
 
 
@@ -109,9 +115,13 @@ def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
 
 def _texts(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.documents import TEXT, DocumentSettings, load_documents
+    from ..data.sources import is_plain_text
     from ..evaluation.language import score
 
-    found = score(pipe.model, pipe.tokenizer, load_documents(DocumentSettings(**source))["train"][TEXT][:])
+    settings = DocumentSettings(**source)
+    if settings.path is not None and is_plain_text(settings.path):
+        settings.documents = "whole"
+    found = score(pipe.model, pipe.tokenizer, load_documents(settings)["train"][TEXT][:])
     return {name: getattr(found, name) for name in ("nats_per_token", "perplexity", "bits_per_character")}
 
 

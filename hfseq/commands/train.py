@@ -94,8 +94,6 @@ def _usual_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
         yield from ("--training.mlm_probability=0.15", "--training.carry=none")
     if task.command == "word-vectors":
         yield "--corpus.split=word"  # any text, not only one that is cut already
-    if task.command == "language-modeling":
-        yield "--training.carry=" + ("none" if options.model == "transformer" else "document")
 
 
 def _stem(data: str) -> str:

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from ..models.packed_files import open_text
 from ..progress import progress_bar
 from ..settings import option
+from .columns import TEXTS, find_columns
 from .sources import SplitSettings, load_splits, take_columns
 
 TEXT, CONDITION = "text", "condition"  # columns of prepared documents; the second only where there are conditions
@@ -31,7 +32,7 @@ _ANY_TOKENS_CUT = re.compile(r"(?<=\S)\s(?=\S)")  # no kind of token reaches ove
 
 @dataclass
 class DocumentSettings(SplitSettings):
-    """Which texts to learn from: a text file (also .gz, .bz2, .xz), a table, or a folder of tables."""
+    """Which texts to learn from: a text file (also .gz, .bz2, .xz), a table, or a folder of either."""
 
     condition_column: str | None = option(None, "a column of labels: each text begins with its label")
     documents: Literal["rows", "lines", "whole"] = option("rows", "a document is a row of a table, a line, or all")
@@ -50,13 +51,14 @@ class DocumentSettings(SplitSettings):
         if self.condition_column is not None and self.documents != "rows":
             given = f"condition_column={self.condition_column!r}"
             raise ValueError(f"{given} labels rows, so data.documents must be 'rows', got {self.documents!r}.")
-        if self.condition_column == self.text_column:
+        if self.condition_column is not None and self.condition_column == self.text_column:
             raise ValueError(f"condition_column and text_column are both {self.text_column!r}; they must differ.")
 
 
 def load_documents(settings: DocumentSettings) -> DatasetDict:
     """Read train, validation and, if there is one, test: a row is a document, `text` and perhaps its `condition`."""
     source = load_splits(settings, read_other=partial(_read_text, settings=settings))
+    find_columns(settings, source, TEXTS, taken=[settings.condition_column])
     splits = {name: _documents(rows, name, settings) for name, rows in source.items()}
     dataset = DatasetDict(_with_cut_off(splits, settings))
     for name, rows in dataset.items():
@@ -128,7 +130,7 @@ def _read_text(path: Path, settings: DocumentSettings) -> Dataset:
         raise ValueError(f"{path} is empty; give a text.")
     if goes_on and settings.documents == "lines":  # the last one may be cut
         text = text[: text.rfind("\n") + 1] or text
-    return Dataset.from_dict({settings.text_column: [text]})
+    return Dataset.from_dict({settings.text_column or TEXT: [text]})
 
 
 def _characters(settings: DocumentSettings) -> int:

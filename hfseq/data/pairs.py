@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, Value
 
 from ..settings import option
+from .columns import is_text, spelled
 from .sources import SplitSettings, column_values, cut_splits, load_splits, take_columns
-from .text import is_text, spelled
 
 FEATURES = Features({"sentence1": Value("string"), "sentence2": Value("string"), "score": Value("float64")})
 _EMBEDDED_PAIRS = 1000  # a split, at most

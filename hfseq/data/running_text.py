@@ -6,12 +6,13 @@ from pathlib import Path
 from datasets import Dataset, IterableDataset
 
 from ..settings import check_known, option
-from .sources import FORMATS, SourceSettings, existing_path, read_splits
+from .columns import RUNNING, find_columns
+from .sources import FORMATS, SourceSettings, existing_path, read_splits, text_files
 
 
 @dataclass
 class RunningTextSettings(SourceSettings):
-    """Which text to learn from: a text file (also .gz, .bz2, .xz), a table, or a folder of tables."""
+    """Which text to learn from: a text file (also .gz, .bz2, .xz), a table, or a folder of either."""
 
     split_name: str = option("train", "the split to read; a text file has none")
     streaming: bool = option(False, "read a Hub dataset as it is downloaded, keep no copy")
@@ -29,9 +30,12 @@ def open_source(settings: RunningTextSettings) -> Path | Dataset | IterableDatas
         path = existing_path(settings.path)
         if path.is_file() and path.suffix not in FORMATS:
             return path
+        if path.is_dir() and len(texts := text_files(path, settings.split_name)) == 1:
+            return texts[0]
     splits = read_splits(settings, [settings.split_name], streaming=settings.streaming)
     check_known(settings.split_name, splits, "data.split_name", kind="split")
     rows = splits[settings.split_name]
+    find_columns(settings, {settings.split_name: rows}, RUNNING)
     if rows.column_names is not None:
         check_known(settings.text_column, rows.column_names, "data.text_column", kind="column")
     return rows

@@ -1,6 +1,7 @@
 """Where rows come from: the Hub, local files, or our generator; which of their splits and columns are read."""
 
 import csv
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,9 +17,13 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from ..models.packed_files import check_plain, not_in_encoding, reading
 from ..settings import check_known, option
 from .embedded.load import load_embedded
+from .headers import check_header, check_names, first_row
+
+logger = logging.getLogger(__name__)
 
 Formats: TypeAlias = Mapping[str, tuple[str, dict[str, Any]]]  # suffix -> builder of `datasets`, and its options
 ReadFile: TypeAlias = Callable[[Path], Dataset]
+Said: TypeAlias = Mapping[tuple[str, str], Any]  # (section, key) -> value, of a settings file or a command line
 
 # An empty cell is an empty text and "NA" or "null" is a word: pandas would turn them into missing values.
 FORMATS: Formats = {
@@ -31,6 +36,11 @@ FORMATS: Formats = {
 _TEXT = ".txt"  # a format that says nothing of what is inside
 _DEEPEST = 100  # lists and objects of JSON inside each other; no table needs as many
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
+_PLACES = (("data", "path"), ("data", "name"))
+_SAME_DATA = ("card", "same_data")
+# What a settings file says of its data alone; how much of them is read, and how they are cut, holds for others too.
+_OF_ONE_DATA_SET = {"config", "revision", "streaming", "splits", "split_name", "text_column", "label_column"}
+_OF_ONE_DATA_SET |= {"label_names", "column_names"}
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
 
@@ -42,12 +52,34 @@ class SourceSettings:
     config: str | None = option(None, "configuration of the Hub dataset")
     revision: str | None = option(None, "branch, tag or commit of the Hub dataset")
     path: str | dict[str, str] | None = option(None, "a folder, a file, or {split: file}; read in place of `name`")
-    text_column: str = option("text", "the column of texts")
+    text_column: str | None = option(None, "the column of texts; null: found by its name, see the docs on your data")
+    column_names: list[str] | None = option(None, "names of the columns of CSV or TSV files that have no header")
     seed: int = option(0, "seed of generated data, and of all that is drawn from the rows")
 
     def __post_init__(self) -> None:
+        names = self.column_names
+        if names is not None and (not names or len(set(names)) < len(names) or "" in names):
+            raise ValueError(f"column_names={names} must be one name or more, each once and none empty.")
+        if names is not None and self.path is None:
+            raise ValueError(f"column_names={names} is for CSV and TSV files: give their data.path, or leave it out.")
         if self.name is None and self.path is None:
             raise ValueError("no data: give data.name (a Hub dataset or `embedded`) or data.path (a folder or a file)")
+
+    @staticmethod
+    def forgotten(file: Said, command: Said) -> set[str]:
+        """Return the keys of a file's section `data` that are about other data than the command line names."""
+        other = other_data(file, command)
+        if not other:
+            return set()
+        places = {key for _, key in _PLACES}
+        keys = {key for section, key in file if section == "data"} & (_OF_ONE_DATA_SET | places)
+        if lost := sorted(key for key in keys - places if ("data", key) not in command):
+            logger.warning(
+                "%s is other data than the settings file's: of its section data, %s no longer count. "
+                "Say what still holds on the command line, such as --data.%s=VALUE.",
+                *(other, ", ".join(lost), lost[0]),
+            )
+        return keys
 
     @property
     def hub_id(self) -> str | None:
@@ -70,6 +102,15 @@ class SplitSettings(SourceSettings):
             check_known(split, _SPLIT_NAMES, "splits", kind="split")
 
 
+def other_data(file: Said, command: Said) -> str:
+    """Say which data the command line names, where they are others than the settings file's; else an empty text."""
+    others = [place for place in _PLACES if command.get(place) is not None and command[place] != file.get(place)]
+    is_named = any(file.get(place) is not None for place in _PLACES)
+    if not is_named or command.get(_SAME_DATA, file.get(_SAME_DATA, False)):
+        return ""
+    return ", ".join(f"data.{key}={command[section, key]}" for section, key in others)
+
+
 def load_splits(
     source: SplitSettings, formats: Formats = FORMATS, read_other: ReadFile | None = None
 ) -> dict[str, Dataset]:
@@ -81,10 +122,20 @@ def load_splits(
         chosen = {split: names[0] for split, names in usual.items() if names}
     for name in chosen.values():
         check_known(name, found, "data.splits", kind="split")
+    _tell_left_out(found, chosen)
     if "train" not in chosen:
         held = ", ".join(found)
         raise ValueError(f"The data has no train split, only {held}; name one with '--data.splits={{train: NAME}}'.")
     return {split: found[name] for split, name in chosen.items()}
+
+
+def _tell_left_out(found: Iterable[str], chosen: Mapping[str, str]) -> None:
+    reads_one = len(chosen) > 1 and len(set(chosen.values())) == 1  # as `hfseq evaluate` asks for one alone
+    standard = set(sum(_SPLIT_NAMES.values(), []))
+    left_out = [name for name in found if name in standard and name not in chosen.values()]
+    if left_out and not reads_one:
+        told = ", ".join(map(repr, left_out))
+        logger.warning("data.splits leaves out %s: nothing is learnt from these rows, nor measured on them.", told)
 
 
 def read_splits(
@@ -105,13 +156,23 @@ def read_splits(
     if path is None:
         return load_embedded(seed=source.seed) if source.name == "embedded" else _read_hub(source, streaming)
     if isinstance(path, str) and existing_path(path).is_dir():
-        return _read_folder(existing_path(path), names, formats, read_other)
+        return _read_folder(existing_path(path), source, names, formats, read_other)
     named = {"train": path} if isinstance(path, str) else path
     files = {split: existing_path(file) for split, file in named.items()}
-    return {
-        split: read_other(file) if read_other and file.suffix not in formats else _read_files([file], formats)
-        for split, file in files.items()
-    }
+    return {split: _read_file(file, source, formats, read_other) for split, file in files.items()}
+
+
+def _read_file(file: Path, source: SourceSettings, formats: Formats, read_other: ReadFile | None) -> Dataset:
+    if read_other is None or file.suffix in formats:
+        return _read_files([file], source, formats)
+    _check_no_names(source, str(file))
+    return read_other(file)
+
+
+def _check_no_names(source: SourceSettings, where: str) -> None:
+    if source.column_names is not None:
+        given = f"data.column_names={source.column_names}"
+        raise ValueError(f"{given} is for CSV and TSV files without a header, not for {where}: leave it out.")
 
 
 def existing_path(path: str) -> Path:
@@ -119,6 +180,20 @@ def existing_path(path: str) -> Path:
     if not Path(path).expanduser().exists():
         raise FileNotFoundError(f"data.path={path!r} does not exist (looked from {Path.cwd()}).")
     return Path(path).expanduser()
+
+
+def is_plain_text(path: str | dict[str, str]) -> bool:
+    """Tell whether it is text without rows: any file that is no table, or a folder with train.txt and no table."""
+    if isinstance(path, dict):
+        return any(map(is_plain_text, path.values()))
+    place = Path(path).expanduser()
+    return bool(text_files(place)) if place.is_dir() else place.suffix not in FORMATS
+
+
+def text_files(folder: Path, split: str = "train") -> list[Path]:
+    """Find the text files of a split in a folder that has no table of it."""
+    tables = _files_of_splits(folder, [split], FORMATS)
+    return [] if tables else _files_of_splits(folder, [split], [_TEXT]).get(split, [])
 
 
 def _read_hub(source: SourceSettings, streaming: bool) -> dict[str, Dataset]:
@@ -139,11 +214,12 @@ def _read_hub(source: SourceSettings, streaming: bool) -> dict[str, Dataset]:
 
 
 def _read_folder(
-    folder: Path, names: Iterable[str], formats: Formats, read_other: ReadFile | None
+    folder: Path, source: SourceSettings, names: Iterable[str], formats: Formats, read_other: ReadFile | None
 ) -> dict[str, Dataset]:
     """Read what `save_to_disk` wrote, or files that are named by their splits, as in a clone of a Hub dataset."""
     where = f"data.path={str(folder)!r}"
     if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
+        _check_no_names(source, f"a saved dataset ({where})")
         try:
             saved = load_from_disk(str(folder))
         except IndexError as error:  # how datasets answers a split without rows
@@ -156,9 +232,9 @@ def _read_folder(
         held = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
         trains = " ".join(f"train{suffix}" for suffix in (*formats, *([_TEXT] if read_other else [])))
         raise ValueError(f"{where} holds no train file ({trains}) and no saved dataset; it holds {held}.")
-    found = {split: _read_files(parts, formats) for split, parts in files.items()}
-    if read_other is not None:
-        found |= {split: concatenate_datasets([read_other(part) for part in parts]) for split, parts in others.items()}
+    found = {split: _read_files(parts, source, formats) for split, parts in files.items()}
+    for split, parts in others.items():
+        found[split] = concatenate_datasets([_read_file(part, source, formats, read_other) for part in parts])
     return found
 
 
@@ -171,12 +247,16 @@ def _files_of_splits(folder: Path, wanted: Iterable[str], suffixes: Iterable[str
     return files
 
 
-def _read_files(files: list[Path], formats: Formats) -> Dataset:
+def _read_files(files: list[Path], source: SourceSettings, formats: Formats) -> Dataset:
     names = ", ".join(map(str, files))
     if len({file.suffix for file in files}) > 1:
         raise ValueError(f"One split has files of several types: {names}; keep one type.")
     check_known(files[0].suffix, formats, names, kind="file type")
     builder, options = formats[files[0].suffix]
+    if builder != "csv":
+        _check_no_names(source, names)
+    elif source.column_names is not None:
+        options = {**options, "column_names": source.column_names}
     for file in files:
         check_plain(file)  # datasets would unpack it, and take all files of an archive for one
         if builder == "json":
@@ -189,9 +269,25 @@ def _read_files(files: list[Path], formats: Formats) -> Dataset:
                 raise ValueError(fault) from error
         reason = str(error.__cause__ or error) or "It holds no row."
         raise ValueError(f"{names} cannot be read as {builder}; is it empty or torn? {reason}") from error
-    if "__index_level_0__" in rows.column_names:
-        raise ValueError(f"{names}: the rows have more cells than the header; quote texts that hold the separator.")
+    if builder == "csv":
+        _check_first_lines(files, rows, source, options)
     return rows
+
+
+def _check_first_lines(files: list[Path], rows: Dataset, source: SourceSettings, options: dict[str, Any]) -> None:
+    if "__index_level_0__" in rows.column_names:
+        names, header = (
+            ", ".join(map(str, files)),
+            "the header" if source.column_names is None else "data.column_names",
+        )
+        raise ValueError(f"{names}: the rows have more cells than {header}; quote texts that hold the separator.")
+    said = {value for name, value in vars(source).items() if name.endswith("_column") and value is not None}
+    for file in files:
+        first = first_row(file, options)
+        if source.column_names is None:
+            check_header(file, first, rows, said)
+        else:
+            check_names(file, first, source.column_names)
 
 
 def _check_json(path: Path) -> None:

@@ -6,7 +6,7 @@ Entities are brought to IOB2, the writing that pipelines read: tags in IOB1, IOB
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import pyarrow.compute as pc
@@ -16,9 +16,10 @@ from transformers import PreTrainedTokenizerFast
 from ..evaluation.entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
 from ..evaluation.scores import IGNORED_LABEL
 from ..settings import option
+from .columns import TAGS, WORDS, find_columns, is_text, spelled
 from .conll import CONLL_FORMATS, sentences
 from .sources import FORMATS, column_values, cut_splits, load_splits, take_columns
-from .text import DataSettings, class_names, common_feature, is_list, is_text, spelled, with_classes
+from .text import Classes, DataSettings, common_feature, find_classes, is_list, with_classes
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,10 @@ _FORMATS = {**{suffix: FORMATS[suffix] for suffix in (".parquet", ".json", ".jso
 class TaggedSettings(DataSettings):
     """Which words and tags to learn from."""
 
-    text_column: str = option(_TOKENS, "the column of words, a list a row")
-    label_column: str = option("tags", "the column of tags: a list of names or integers a row, one for each word")
+    text_column: str | None = option(None, "the column of words, a list a row; null: found by its name")
+    label_column: str | None = option(
+        None, "the column of tags: a list of names or integers a row, one for each word; null: found by its name"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,33 +50,47 @@ class TaggedTask:
     """Prepared words, and what a model needs to know of their tags."""
 
     dataset: DatasetDict  # columns `tokens` and `labels`
-    label_names: list[str]
+    label_names: list[str]  # one for each output of the model
+    # Of tags that other splits show and train does not: their ids come behind those of the model.
+    unseen_names: list[str] = field(default_factory=list)
+
+    @property
+    def all_names(self) -> list[str]:
+        """The names of all tags that words have."""
+        return [*self.label_names, *self.unseen_names]
 
     @property
     def has_entities(self) -> bool:
         """Whether the tags tell entities (in IOB2), rather than something of each word."""
-        return tell_entities(self.label_names)
+        return tell_entities(self.all_names)
 
     def tags(self, split: str) -> list[list[str]]:
         """Return the rows of tags of a split, by name."""
-        return [[self.label_names[index] for index in row] for row in self.dataset[split][_LABELS][:]]
+        names = self.all_names
+        return [[names[index] for index in row] for row in self.dataset[split][_LABELS][:]]
 
 
 def load_tagged(settings: TaggedSettings) -> TaggedTask:
     """Load words and tags, check every row, and cut a validation split where there is none."""
-    splits = load_splits(settings, _FORMATS)
+    splits = {split: sentences(rows, split) for split, rows in load_splits(settings, _FORMATS).items()}
+    find_columns(settings, splits, WORDS, TAGS)
     dataset = DatasetDict({split: _words_and_tags(rows, split, settings) for split, rows in splits.items()})
     feature = common_feature(dataset)
     if not isinstance(feature, List):
         raise ValueError(f"data.label_column={settings.label_column!r} holds {spelled(feature)}, not lists of tags.")
-    names = class_names(feature.feature, dataset, settings)
-    dataset = with_classes(dataset, List(ClassLabel(names=names)))
-    if tell_entities(names):
-        dataset, names = _with_iob2(dataset, names)
+    dataset, classes = find_classes(dataset, feature.feature, settings, _is_of_a_kind)
+    dataset = with_classes(dataset, classes, List)
+    if tell_entities([*classes.names, *classes.unseen]):
+        dataset, classes = _with_iob2(dataset, classes)
     else:
-        _check_strays(dataset, names, settings)
+        _check_strays(dataset, [*classes.names, *classes.unseen], settings)
     cut_splits(dataset, settings, settings.max_rows)
-    return TaggedTask(dataset, names)
+    return TaggedTask(dataset, classes.names, classes.unseen)
+
+
+def _is_of_a_kind(tag: str, names: Sequence[str]) -> bool:
+    """Tell whether a tag is another prefix of a kind of entities among these: I-PER, where there is only B-PER."""
+    return tell_entities(names) and tell_entities([*names, tag]) and set(kinds([tag])) <= set(kinds(names))
 
 
 def _check_strays(dataset: DatasetDict, names: list[str], settings: TaggedSettings) -> None:
@@ -93,7 +110,7 @@ def _check_strays(dataset: DatasetDict, names: list[str], settings: TaggedSettin
 
 
 def _words_and_tags(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset:
-    rows = take_columns(sentences(rows, split), split, settings, text_column=_TOKENS, label_column=_LABELS)
+    rows = take_columns(rows, split, settings, text_column=_TOKENS, label_column=_LABELS)
     words = rows.features[_TOKENS]
     if not (isinstance(words, List) and is_text(words.feature)):
         held = f"data.text_column={settings.text_column!r} holds {spelled(words)}"
@@ -132,17 +149,24 @@ def _with_words(rows: Dataset, split: str) -> Dataset:
     return rows.select(kept)
 
 
-def _with_iob2(dataset: DatasetDict, names: list[str]) -> tuple[DatasetDict, list[str]]:
+def _with_iob2(dataset: DatasetDict, classes: Classes) -> tuple[DatasetDict, Classes]:
+    names = [*classes.names, *classes.unseen]
     rows = {split: [[names[index] for index in row] for row in part[_LABELS][:]] for split, part in dataset.items()}
     written = {split: [in_iob2(tags) for tags in part] for split, part in rows.items()}
-    pairs = [f"{prefix}-{kind}" for kind in kinds(names) for prefix in "BI"]
-    if written == rows and {OUTSIDE, *names} <= {OUTSIDE, *pairs}:
-        return dataset, names
+    if written == rows and {OUTSIDE, *names} <= {OUTSIDE, *_pairs(names)}:
+        return dataset, classes
     logger.warning("The tags were not in IOB2, which pipelines read: they have been rewritten, for the same entities.")
-    names = [OUTSIDE, *pairs]
-    features = Features({_TOKENS: dataset["train"].features[_TOKENS], _LABELS: List(ClassLabel(names=names))})
-    columns = {split: {_TOKENS: part[_TOKENS][:], _LABELS: written[split]} for split, part in dataset.items()}
-    return DatasetDict({split: Dataset.from_dict(own, features) for split, own in columns.items()}), names
+    own = _pairs(classes.names)
+    classes = Classes([OUTSIDE, *own], [tag for tag in _pairs(classes.unseen) if tag not in own])
+    found = {}
+    for split, part in dataset.items():
+        features = Features({**part.features, _LABELS: List(ClassLabel(names=classes.of(split)))})
+        found[split] = Dataset.from_dict({_TOKENS: part[_TOKENS][:], _LABELS: written[split]}, features)
+    return DatasetDict(found), classes
+
+
+def _pairs(names: Sequence[str]) -> list[str]:
+    return [f"{prefix}-{kind}" for kind in kinds(names) for prefix in "BI"]
 
 
 def tokenize_words(

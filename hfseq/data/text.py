@@ -5,8 +5,9 @@ Rows of two texts have a column `text_pair` as well; the names of the two are th
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from ..progress import progress_bar
 from ..settings import check_known, option
 from ..tokenization.kinds import ids_are_bytes
+from .columns import LABELS, TEXTS, find_columns, is_text, spelled
 from .label_files import LabelFiles
 from .sources import SplitSettings, column_values, cut_splits, load_splits, take_columns
 
@@ -38,7 +40,9 @@ _LIKE_IDS = "which looks like a column of ids; check data.label_column, or name 
 class DataSettings(SplitSettings):
     """Which texts and labels to learn from."""
 
-    label_column: str = option("label", "the column of labels: names, integers, lists of them, or floats")
+    label_column: str | None = option(
+        None, "the column of labels: names, integers, lists of them, or floats; null: found by its name"
+    )
     text_pair_column: str | None = option(None, "the column of second texts, where a label is of two; null: of one")
     label_names: list[str] | None = option(None, "all classes, in the order of their ids")
     max_rows: int | None = option(None, "rows kept of each split, drawn with `seed`")
@@ -47,7 +51,7 @@ class DataSettings(SplitSettings):
         super().__post_init__()
         if self.max_rows is not None and self.max_rows < 1:
             raise ValueError(f"max_rows={self.max_rows} must be at least 1; null keeps every row.")
-        if self.text_column == self.label_column:
+        if self.text_column is not None and self.text_column == self.label_column:
             raise ValueError(f"text_column and label_column are both {self.text_column!r}; they must differ.")
         if self.text_pair_column is not None and self.text_pair_column in (self.text_column, self.label_column):
             given = f"text_pair_column={self.text_pair_column!r}"
@@ -63,11 +67,30 @@ class TextTask:
     dataset: DatasetDict  # columns `text`, where a row has two `text_pair`, and `labels`
     problem_type: str  # `single_label_classification`, `multi_label_classification` or `regression`
     label_names: list[str]  # one for each output of the model; for regression the name of the label column
+    # Of labels that other splits show and train does not: their ids, or columns, come behind those of the model.
+    unseen_names: list[str] = field(default_factory=list)
+
+    @property
+    def all_names(self) -> list[str]:
+        """The names of all labels that rows have."""
+        return [*self.label_names, *self.unseen_names]
 
     @property
     def has_pairs(self) -> bool:
         """Whether each row has two texts."""
         return PAIR in self.dataset["train"].column_names
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The names of the model's classes, and of those that train never shows."""
+
+    names: list[str]
+    unseen: list[str] = field(default_factory=list)
+
+    def of(self, split: str) -> list[str]:
+        """Return the names that the rows of a split may have; a model learns from train, and its outputs alone."""
+        return self.names if split == "train" else [*self.names, *self.unseen]
 
 
 def load_text_dataset(settings: DataSettings) -> TextTask:
@@ -79,7 +102,8 @@ def load_text_dataset(settings: DataSettings) -> TextTask:
 
 
 def labelled_texts(splits: Mapping[str, Dataset], settings: DataSettings) -> TextTask:
-    """Check every row of these splits, and tell what the labels are."""
+    """Find the columns that `settings` do not name, check every row of these splits, and tell what the labels are."""
+    find_columns(settings, splits, TEXTS, LABELS)
     return _with_labels(
         DatasetDict({split: _texts(rows, split, settings) for split, rows in splits.items()}), settings
     )
@@ -201,39 +225,32 @@ def _left_out(encoding: Encoding) -> int:
     return sum(part.special_tokens_mask.count(0) for part in encoding.overflowing)
 
 
-def is_text(feature: Any) -> bool:
-    """Tell whether a column of this type holds texts."""
-    return isinstance(feature, Value) and feature.dtype in ("string", "large_string")
-
-
-def spelled(feature: Any) -> str:
-    """Name the type of a column in an error."""
-    if isinstance(feature, List):
-        return f"lists of {spelled(feature.feature)}"
-    return feature.dtype if isinstance(feature, Value) else type(feature).__name__
-
-
 def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
     if settings.label_names is None:
         _check_odd_labels(dataset, settings)
     feature = common_feature(dataset)
     if isinstance(feature, List):
-        names = class_names(feature.feature, dataset, settings)
-        return TextTask(_with_multi_hot(dataset, names), "multi_label_classification", names)
+        dataset, classes = find_classes(dataset, feature.feature, settings)
+        problem = "multi_label_classification"
+        return TextTask(_with_multi_hot(dataset, classes), problem, classes.names, classes.unseen)
     if _kind(feature) == "number":
         _check_scores(dataset, settings)
-        return TextTask(dataset.cast_column("labels", Value("float32")), "regression", [settings.label_column])
-    names = class_names(feature, dataset, settings)
+        return TextTask(dataset.cast_column("labels", Value("float32")), "regression", [str(settings.label_column)])
+    dataset, classes = find_classes(dataset, feature, settings)
     if _kind(feature) == "truth":
         dataset = dataset.cast_column("labels", Value("int64"))
-    return TextTask(with_classes(dataset, ClassLabel(names=names)), "single_label_classification", names)
+    dataset = with_classes(dataset, classes)
+    return TextTask(dataset, "single_label_classification", classes.names, classes.unseen)
 
 
-def with_classes(dataset: DatasetDict, feature: Any) -> DatasetDict:
-    """Make the column `labels` of every split one of classes."""
-    size = max(1000, len(getattr(feature, "feature", feature).names))  # each batch costs as much as there are names
-    features = Features({**dataset["train"].features, "labels": feature})
-    return DatasetDict({split: rows.cast(features, batch_size=size) for split, rows in dataset.items()})
+def with_classes(dataset: DatasetDict, classes: Classes, wrap: Callable[[Any], Any] = lambda one: one) -> DatasetDict:
+    """Make the column `labels` of every split one of classes; `wrap` makes it one of lists."""
+    cast = {}
+    for split, rows in dataset.items():
+        names = classes.of(split)
+        features = Features({**rows.features, "labels": wrap(ClassLabel(names=names))})
+        cast[split] = rows.cast(features, batch_size=max(1000, len(names)))  # a batch costs as much as there are names
+    return DatasetDict(cast)
 
 
 def _check_odd_labels(dataset: DatasetDict, settings: DataSettings) -> None:
@@ -253,13 +270,17 @@ def _check_odd_labels(dataset: DatasetDict, settings: DataSettings) -> None:
             raise ValueError(f"Split {split!r}, row {row}: {found}. If {settings.label_column!r} {cure}.")
 
 
-def _with_multi_hot(dataset: DatasetDict, names: list[str]) -> DatasetDict:
-    rows = max(split.num_rows for split in dataset.values())
+def _with_multi_hot(dataset: DatasetDict, classes: Classes) -> DatasetDict:
+    rows, names = max(split.num_rows for split in dataset.values()), [*classes.names, *classes.unseen]
     if rows * len(names) > _CELLS:
         table = f"{rows} rows of {len(names)} possible labels are a table of {rows * len(names)} numbers"
         raise ValueError(f"{table}, more than {_CELLS}: keep the most frequent labels, or fewer rows.")
     features = Features({**dataset["train"].features, "labels": List(Value("float32"))})
-    return dataset.map(_multi_hot, batched=True, fn_kwargs={"names": names}, features=features, desc="Labels")
+    hot = {}
+    for split, part in dataset.items():
+        own = {"names": classes.of(split)}
+        hot[split] = part.map(_multi_hot, batched=True, fn_kwargs=own, features=features, desc="Labels")
+    return DatasetDict(hot)
 
 
 def _multi_hot(batch: dict[str, list[Any]], names: list[str]) -> dict[str, list[Any]]:
@@ -293,32 +314,79 @@ def _kind(feature: Any) -> str | None:
     return kinds.get(feature.dtype.rstrip("0123456789")) if isinstance(feature, Value) else None
 
 
-def class_names(feature: Any, dataset: DatasetDict, settings: DataSettings) -> list[str]:
-    """Return the names of all classes, once every label is known to be one of them."""
-    seen = {split: _distinct(rows, split) for split, rows in dataset.items()}
+def find_classes(
+    dataset: DatasetDict, feature: Any, settings: DataSettings, belongs: Callable[[str, list[str]], bool] | None = None
+) -> tuple[DatasetDict, Classes]:
+    """Return the classes, once every label is known to be one of them, and the rows with labels that `Classes` names.
+
+    Labels that train lacks are classes of their own where nobody has declared all of them, see `Classes.unseen`.
+
+    Args:
+        feature: The type of a label.
+        belongs: Tells whether a label that train lacks is one of the model's all the same, from the names of train.
+    """
+    seen = {split: _counted(rows, split) for split, rows in dataset.items()}
+    names, is_declared = _known_names(feature, dataset, seen["train"], settings)
+    kind = _kind(feature)
+    known = set(names) if kind == "name" else set(range(len(names)))
+    unknown = {label for labels in seen.values() for label in labels} - known
+    for split, labels in seen.items():
+        _check_labels(split, set(labels), known, names, is_declared)
+    if len(seen["train"]) < 2:
+        raise ValueError(f"All labels of train are {names}: a classifier needs two classes; check data.label_column.")
+    if unknown and kind == "integer":  # as names they need not be the next numbers
+        dataset = DatasetDict({split: _with_label_texts(rows) for split, rows in dataset.items()})
+    later = [str(label) for label in sorted(unknown)]
+    also = [label for label in later if belongs is not None and belongs(label, names)]
+    classes = Classes([*names, *also], [label for label in later if label not in also])
+    _tell_never_seen(seen, classes, also)
+    return dataset, classes
+
+
+def _with_label_texts(rows: Dataset) -> Dataset:
+    is_list = isinstance(rows.features["labels"], List)
+    return rows.cast_column("labels", List(Value("string")) if is_list else Value("string"))
+
+
+def _known_names(
+    feature: Any, dataset: DatasetDict, labels: Mapping[Any, int], settings: DataSettings
+) -> tuple[list[str], bool]:
+    """Return the names of the classes, and whether they are declared, rather than found in train."""
     kind, given = _kind(feature), settings.label_names
     if kind == "class":
         names = given or feature.names
     elif kind == "truth":
         names = given or ["false", "true"]
     elif kind == "integer":
-        names = given or _numbered(max(seen["train"], default=-1), dataset["train"].num_rows)
+        names = given or _numbered(max(labels, default=-1), dataset["train"].num_rows)
     else:
-        names = given or sorted(seen["train"])
+        names = given or sorted(labels)
     if kind == "class" and len(names) != len(feature.names):
         raise ValueError(f"data.label_names={names} must rename the classes of the data, {feature.names}.")
-    declared = given is not None or kind in ("class", "truth")
-    num_labels = len(_label_values(dataset["train"]))
-    if not declared and len(names) > _MANY_CLASSES and 2 * len(names) > num_labels:  # most are seen once
+    is_declared = given is not None or kind in ("class", "truth")
+    num_labels = sum(labels.values())
+    if not is_declared and len(names) > _MANY_CLASSES and 2 * len(names) > num_labels:  # most are seen once
         raise ValueError(f"The {num_labels} labels of train are of {len(names)} kinds, {_LIKE_IDS}")
+    return names, is_declared
+
+
+def _tell_never_seen(seen: Mapping[str, Mapping[Any, int]], classes: Classes, also: Iterable[str]) -> None:
+    """Warn of labels that train lacks, with their numbers."""
     for split, labels in seen.items():
-        _check_labels(split, labels, names, kind == "name", declared)
-        if unseen := labels - seen["train"]:
-            told = {names[label] for label in unseen} if kind == "class" else unseen
-            logger.warning("Labels %s of split %r never occur in train: they count as wrong.", _some(told), split)
-    if len(seen["train"]) < 2:
-        raise ValueError(f"All labels of train are {names}: a classifier needs two classes; check data.label_column.")
-    return names
+        missing = {label: count for label, count in labels.items() if label not in seen["train"]}
+        lost = {label: count for label, count in missing.items() if str(label) in classes.unseen}
+        hard = {label: count for label, count in missing.items() if label not in lost and label not in also}
+        if hard:
+            logger.warning("Labels %s of split %r never occur in train.", _with_counts(hard), split)
+        if lost:
+            warning = "Split %r has labels that train never shows: %s. No model has an answer for them: they count as "
+            logger.warning(warning + "wrong.", split, _with_counts(lost))
+
+
+def _with_counts(labels: Mapping[Any, int]) -> str:
+    often = sorted(labels, key=lambda label: (-labels[label], label))
+    told = ", ".join(f"{label!r} ({labels[label]})" for label in often[:_NAMED])
+    return told + (f" and {len(often) - _NAMED} more" if len(often) > _NAMED else "")
 
 
 def _numbered(highest: int, num_rows: int) -> list[str]:
@@ -342,27 +410,27 @@ def _some(labels: Iterable[Any]) -> str:
     return f"{ordered[:_NAMED]}" + (f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else "")
 
 
-def _distinct(rows: Dataset, split: str) -> set[Any]:
-    labels = set(pc.unique(_label_values(rows)).to_pylist())
+def _counted(rows: Dataset, split: str) -> Counter[Any]:
+    """Count each label of a split."""
+    found = pc.value_counts(_label_values(rows)).to_pylist()
+    labels = Counter({each["values"]: each["counts"] for each in found})
     if None in labels or "" in labels:
         raise ValueError(f"Split {split!r} has an empty label; fill in or remove such rows.")
     return labels
 
 
-def _check_labels(split: str, labels: set[Any], names: list[str], are_names: bool, declared: bool) -> None:
+def _check_labels(split: str, labels: set[Any], known: set[Any], names: list[str], is_declared: bool) -> None:
+    """Refuse marks of rows without a label, and labels that are none of the declared ones."""
     where = f"Split {split!r}"
     if -1 in labels:
         cure = "leave the split out, for example with '--data.splits={train: train, validation: validation}'"
         raise ValueError(f"{where} has the label -1, the mark of rows without a label; {cure}.")
-    unknown = sorted(labels - set(names if are_names else range(len(names))))
-    if unknown and not declared:
-        cure = "remove those rows, or declare all classes with data.label_names"
-        raise ValueError(f"{where} has the labels {_some(unknown)}, which train never shows; {cure}.")
-    if unknown and are_names:
+    unknown = sorted(label for label in labels - known if is_declared or (isinstance(label, int) and label < 0))
+    if unknown and isinstance(unknown[0], str):
         check_known(unknown[0], names, where, kind="label")
     if unknown:
-        known = f"the {len(names)} classes {_some(names)} have ids from 0 on"
-        raise ValueError(f"{where} has the labels {_some(unknown)}, but {known}.")
+        numbers = f"the {len(names)} classes {_some(names)} have ids from 0 on"
+        raise ValueError(f"{where} has the labels {_some(unknown)}, but {numbers}.")
 
 
 def _check_scores(dataset: DatasetDict, settings: DataSettings) -> None:

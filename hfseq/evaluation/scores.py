@@ -115,6 +115,13 @@ def compute_score(name: str, predictions: Any, references: Any) -> float:
     return float(SCORES[name].formula(expected, predicted))
 
 
+def as_wide(predicted: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Add columns of 0 to answers (rows, labels) for labels that the rows have and no system can answer."""
+    if predicted.ndim < 2 or predicted.shape[1] >= expected.shape[1]:
+        return predicted
+    return np.pad(predicted, ((0, 0), (0, expected.shape[1] - predicted.shape[1])))
+
+
 class OfflineMetric(evaluate.Metric):
     """A metric without a script on the Hub; a subclass names its row of SCORES."""
 

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from transformers import EvalPrediction
 
-from .scores import IGNORED_LABEL, compute_score
+from .scores import IGNORED_LABEL, as_wide, compute_score
 
 DIVERGED: Final = "the logits hold nan or infinite values: training diverged. Lower the learning rate."
 
@@ -19,7 +19,7 @@ def _single_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, n
 def _multi_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kept = (labels != IGNORED_LABEL).all(axis=-1)
     above_half = logits > 0  # sigmoid(x) > 0.5
-    return above_half[kept].astype(int), labels[kept].astype(int)
+    return as_wide(above_half[kept].astype(int), labels), labels[kept].astype(int)
 
 
 def _regression(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from ..cards.language import (
     shown_metrics,
 )
 from ..data.documents import TEXT, DocumentSettings, condition_token, conditions, pieces, token_ids
+from ..data.sources import is_plain_text
 from ..evaluation.language import Measures, score_ids
 from ..models.counting.mixture import MixtureForCausalLM
 from ..models.recurrent.backbone import RecurrentConfig
@@ -88,7 +89,7 @@ class LanguageSettings:
 
     def _follow_budget(self, minutes: float) -> None:
         """Fill in what the minutes and the kind of the data decide."""
-        if self.data.documents == "rows" and _is_plain_text(self.data.path):
+        if self.data.documents == "rows" and self.data.path is not None and is_plain_text(self.data.path):
             self.data.documents = "whole"
         self.data.test_fraction = self.data.test_fraction or _TEST_FRACTION
         is_whole = self.data.documents == "whole"
@@ -104,11 +105,6 @@ class LanguageSettings:
             characters = sum(map(len, dataset["train"][TEXT]))
             sizes = language_sizes(characters, is_recurrent=carries_state(self.model["type"]))
             self.model = {**sizes, **self.model}
-
-
-def _is_plain_text(path: str | dict[str, str] | None) -> bool:
-    paths = path.values() if isinstance(path, dict) else [path] if path else []
-    return any(".txt" in Path(each).suffixes for each in paths)
 
 
 def carries_state(name: str) -> bool:

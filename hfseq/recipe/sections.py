@@ -10,6 +10,7 @@ from transformers.utils import logging
 
 from ..cards.publishing import WORDS, asked
 from ..cards.words import CardWords
+from ..data.sources import Said, other_data
 from ..registry import FAMILIES
 from ..settings import check_known, fields_of, option
 from ..tokenization import train_tokenizer
@@ -18,7 +19,6 @@ from ..tokenization.texts import Texts
 
 logger = logging.get_logger(__name__)
 
-_SAME_DATA = ("card", "same_data")
 _NOT_OF_THE_DATA = {"rivals", "same_data"}  # of section card
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 _FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings")
@@ -70,24 +70,17 @@ class CardSettings(CardWords):
         return self.show_rows and self.data_restriction is None
 
     @staticmethod
-    def forgotten(file: Mapping[tuple[str, str], Any], command: Mapping[tuple[str, str], Any]) -> set[str]:
-        """Return the keys of a file's section `card` that are about other data than the command line names.
-
-        Both map (section, key) to a value.
-        """
-        places = [("data", "path"), ("data", "name")]
-        others = [place for place in places if command.get(place) is not None and command[place] != file.get(place)]
-        named = any(file.get(place) is not None for place in places)
-        same = command.get(_SAME_DATA, file.get(_SAME_DATA, False))
-        if not others or not named or same:
+    def forgotten(file: Said, command: Said) -> set[str]:
+        """Return the keys of a file's section `card` that are about other data than the command line names."""
+        other = other_data(file, command)
+        if not other:
             return set()
         keys = {key for section, key in file if section == "card"} - _NOT_OF_THE_DATA
         if lost := sorted(key for key in keys if ("card", key) not in command):
-            given = ", ".join(f"data.{key}={command[section, key]}" for section, key in others)
             logger.warning(
                 "%s is other data than the settings file's: of its section card, %s no longer count. "
                 "If it is a copy of the same data, add --card.same_data=true.",
-                *(given, ", ".join(lost)),
+                *(other, ", ".join(lost)),
             )
         return keys
 

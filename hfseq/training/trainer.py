@@ -12,13 +12,16 @@ import numpy as np
 import torch
 from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
-from torch import nn
 from torch.utils.data import DataLoader, Sampler, SequentialSampler
 from transformers import DataCollatorWithPadding, EarlyStoppingCallback, ProgressCallback, TrainingArguments
 from transformers.trainer_pt_utils import AcceleratorConfig
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
+from ..models.base import IGNORED
 from ..models.heads.causal_lm import next_tokens
+from ..models.heads.classification import SequenceClassificationMixin
+from ..models.heads.tagging import TokenClassificationMixin
+from ..models.words.bag import BagForSequenceClassification
 from ..tokenization.padding import PaddingCollator
 from .arguments import SequenceTrainingArguments
 from .batching import Shares, UpdateSampler, row_lengths
@@ -28,8 +31,10 @@ from .class_weights import WeightedLoss
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
 from .parts import InParts, parts_of
 from .progress import ProgressLines
+from .unseen import hide_unseen
 from .wide import WideRegression, fit_wide
 
+_CLASSIFIERS = (SequenceClassificationMixin, TokenClassificationMixin, BagForSequenceClassification)
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 
 
@@ -195,10 +200,21 @@ class SequenceTrainer(WholeCheckpointTrainer):
         order = _by_length(eval_dataset)
         return SequentialSampler(eval_dataset) if order is None else order.tolist()
 
-    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Take `Trainer`'s step, in parts where long texts would fill the memory."""
-        parts = parts_of(inputs)
-        return super().prediction_step(InParts(model, parts) if len(parts) > 1 else model, inputs, *args, **kwargs)
+    def prediction_step(self, model: Any, inputs: Any, *others: Any, **kwargs: Any) -> Any:
+        """Take `Trainer`'s step, in parts where long texts would fill the memory.
+
+        Labels that training never shows count in the scores, and not in the loss.
+        """
+        parts, labels = parts_of(inputs), inputs.get("labels")
+        reader = InParts(model, parts) if len(parts) > 1 else model
+        if labels is None or not isinstance(self.model, _CLASSIFIERS):
+            return super().prediction_step(reader, inputs, *others, **kwargs)
+        config: Any = self.model.config
+        seen = hide_unseen(labels, config.num_labels, config.problem_type)
+        loss, logits, told = super().prediction_step(reader, {**inputs, "labels": seen}, *others, **kwargs)
+        if loss is not None and not bool((seen != IGNORED).any()):
+            loss = torch.zeros_like(loss)  # the mean over nothing
+        return loss, logits, None if told is None else labels.detach()
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """Predict; predictions and labels are in the order of `test_dataset`."""

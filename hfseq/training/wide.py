@@ -25,6 +25,7 @@ from ..models.heads.classification import problem_type_of, sequence_loss
 from ..models.heads.wide import WideNgrams
 from ..progress import progress_bar
 from .convex import STRENGTHS, ConvexProblem, Weights
+from .unseen import hide_unseen
 
 logger = logging.get_logger(__name__)
 
@@ -93,7 +94,8 @@ class WideRegression:
             logits: (N, L), those of the trained network for the validation texts.
             validation: Columns `input_ids` and `labels`.
         """
-        features, targets = text_features(self.model.wide, validation), self._targets(validation)
+        features, labels = text_features(self.model.wide, validation), torch.from_numpy(self._targets(validation))
+        targets = hide_unseen(labels, self.model.num_labels, self.problem_type).numpy()
         beside = {c: weights.logits(features) for c, weights in self.found.items()}
         network = logits.reshape(len(targets), -1).astype(np.float64)
         losses = {

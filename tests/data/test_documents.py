@@ -9,6 +9,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from hfseq.data.documents import DocumentSettings, condition_token, conditions, load_documents, pieces, token_ids
+from hfseq.data.sources import is_plain_text
 from hfseq.models import packed_files
 from hfseq.settings import read_settings
 from hfseq.tokenization import LANGUAGE_MODEL_KINDS, train_tokenizer
@@ -61,6 +62,25 @@ def test_empty_lines_are_documents_and_the_last_line_break_makes_none(tmp_path):
     paths = {name: write(tmp_path / f"{name}.tokens", "a b\n\nc\n") for name in ("train", "validation")}
     found = load_documents(DocumentSettings(path=paths, documents="lines"))
     assert texts(found) == {"train": ["a b", "", "c"], "validation": ["a b", "", "c"]}
+
+
+def test_a_folder_of_texts_is_plain_text_and_tables_are_not(tmp_path):
+    (tmp_path / "both").mkdir()
+    for name in ("train.txt", "valid.txt", "test.txt", "both/train.txt"):
+        write(tmp_path / name, TEXT)
+    write(tmp_path / "both" / "train.csv", "text\na\n")
+    found = load_documents(DocumentSettings(path=str(tmp_path), documents="whole"))
+    assert texts(found) == {"train": [TEXT], "validation": [TEXT], "test": [TEXT]}
+    told = {
+        str(tmp_path): True,
+        str(tmp_path / "train.txt"): True,
+        "my.txt.gz": True,
+        "wiki.train.tokens": True,
+        str(tmp_path / "both"): False,
+        "my.csv": False,
+    }
+    assert {path: is_plain_text(path) for path in told} == told
+    assert is_plain_text({"train": "a.txt", "test": "b.txt"}) and not is_plain_text({"train": "a.csv"})
 
 
 def test_packed_text_and_foreign_line_breaks_are_read(tmp_path):
@@ -137,7 +157,7 @@ def test_a_packed_text_is_not_unpacked_without_end(tmp_path, monkeypatch):
         ({"name": "embedded", "validation_fraction": 0.0}, "validation_fraction=0.0"),
         ({"name": "embedded", "validation_fraction": 0.5, "test_fraction": 0.5}, "must leave something to train on"),
         ({"name": "embedded", "max_characters": 0}, "max_characters=0 must be 1 or more"),
-        ({"name": "embedded", "condition_column": "text"}, "both 'text'"),
+        ({"name": "embedded", "condition_column": "text", "text_column": "text"}, "both 'text'"),
         ({"name": "embedded", "condition_column": "label", "documents": "lines"}, "must be 'rows', got 'lines'"),
     ],
 )

@@ -229,7 +229,7 @@ def test_max_rows_draws_the_same_rows_each_time_and_keeps_all_classes(load):
 def test_a_declared_class_that_train_lacks_is_a_warning(load, caplog):
     task = load({"train": table(), "test": table(["odd"])}, label_names=["neg", "odd", "pos"])
     assert task.dataset["test"]["labels"][:] == [1]
-    assert "Labels ['odd'] of split 'test' never occur in train" in caplog.text
+    assert "Labels 'odd' (1) of split 'test' never occur in train" in caplog.text
 
 
 def test_tokenizing_keeps_labels_and_drops_texts(tokenizer):

@@ -48,7 +48,7 @@ def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: 
         tokens[name] = tokenize_words(
             rows,
             tokenizer,
-            task.label_names,
+            task.all_names,
             max_length=settings.max_length if is_training else None,
             label_all_tokens=settings.label_all_tokens and is_training,
         )
@@ -105,7 +105,7 @@ def card_facts(
     """
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
-    predicted = tags_of(predictions, tokens["labels"][:], task.label_names)
+    predicted = tags_of(predictions, tokens["labels"][:], task.all_names)
     joining = "simple" if task.has_entities else "none"  # words of one tag are joined where they are one entity
     pipe = pipeline(TASK, model=str(folder), device="cpu", aggregation_strategy=joining, trust_remote_code=False)
     words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}

@@ -16,7 +16,7 @@ from transformers.utils import logging
 from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, collect_regression_examples, widget_entries
 from ...data.text import Cut, TextTask, all_texts, as_asked, joined_texts, load_text_dataset, tokenize_dataset
-from ...evaluation.scores import compute_score
+from ...evaluation.scores import as_wide, compute_score
 from ...evaluation.trainer_metrics import PROBLEMS
 from ...recipe.pictures import draw_confusion
 from ...recipe.publish import run_facts, split_line
@@ -240,7 +240,7 @@ def card_facts(
     measure = partial(_scores, task, rows, card.same_labels)
     if task.problem_type == "single_label_classification":
         shared |= {"same_labels": card.same_labels, "confusions": _confusions(task, rows, logits)}
-        draw_confusion(task.label_names, np.asarray(rows["labels"]), logits.argmax(-1), folder)
+        draw_confusion(task.all_names, np.asarray(rows["labels"]), logits.argmax(-1), folder)
         run = dataclasses.replace(run, metrics=_with_groups(run.metrics, measure(logits.argmax(-1))))
     beside = rivals(task, rows, card.rivals, measure)
     return CardFacts(
@@ -282,7 +282,7 @@ def _examples(task: TextTask, rows: Dataset, logits: np.ndarray) -> Examples:
     if task.problem_type == "single_label_classification":
         scores, predicted = values.softmax(-1).max(-1)
         names = [task.label_names[index] for index in predicted.tolist()]
-        return collect_examples(texts, [task.label_names[i] for i in rows["labels"]], names, scores.tolist())
+        return collect_examples(texts, [task.all_names[i] for i in rows["labels"]], names, scores.tolist())
     shares = values.sigmoid()
     expected = [_joined(task, row) for row in np.asarray(rows["labels"]) > 0.5]
     names = [_joined(task, row) for row in (shares > 0.5).numpy()]
@@ -296,10 +296,10 @@ def _scores(task: TextTask, rows: Dataset, groups: list[list[str]], predicted: n
     names = PROBLEMS[task.problem_type].scores
     if task.problem_type != "regression":  # where an error says nothing of the order, nor the other way round
         names = names[:_MEASURED_BESIDE]
-    found = {name: compute_score(name, predicted, labels) for name in names}
+    found = {name: compute_score(name, as_wide(predicted, labels), labels) for name in names}
     if not groups:
         return found
-    same = group_ids(task.label_names, groups)
+    same = group_ids(task.all_names, groups)
     return found | {SAME_LABELS: float((same[predicted] == same[labels]).mean())}
 
 
@@ -311,8 +311,8 @@ def _with_groups(metrics: dict[str, float], found: dict[str, float]) -> dict[str
 
 
 def _confusions(task: TextTask, rows: Dataset, logits: np.ndarray) -> list[Confusion]:
-    return most_confused(task.label_names, np.asarray(rows["labels"]), logits.argmax(-1))
+    return most_confused(task.all_names, np.asarray(rows["labels"]), logits.argmax(-1))
 
 
 def _joined(task: TextTask, chosen: np.ndarray) -> str:
-    return ", ".join(name for name, yes in zip(task.label_names, chosen, strict=True) if yes) or "none"
+    return ", ".join(name for name, yes in zip(task.all_names, chosen, strict=False) if yes) or "none"

@@ -113,7 +113,9 @@ def _fitted(features: Any, labels: np.ndarray, held: tuple[Any, np.ndarray] | No
     fitted = [(strength, _linear(labels, strength).fit(features, _classes(labels))) for strength in strengths]
     if held is None:
         return fitted[0]
-    return max(fitted, key=lambda pair: pair[1].score(held[0], _classes(held[1])))
+    seen, wanted = held[0], _classes(held[1])
+    wanted = wanted[:, : labels.shape[1]] if labels.ndim > 1 else wanted  # of labels that train shows
+    return max(fitted, key=lambda pair: pair[1].score(seen, wanted))
 
 
 def _linear(labels: np.ndarray, strength: float) -> Any:

@@ -19,7 +19,7 @@ from .settings import WordVectorsSettings
 
 def read_corpus(source: Path | Dataset | IterableDataset, settings: WordVectorsSettings) -> WordCorpus:
     """Read the text once, and once before for each pass that looks for phrases; refuse words that have no vector."""
-    options, column, phrases = settings.corpus, settings.data.text_column, None
+    options, column, phrases = settings.corpus, settings.data.text_column or "text", None
     reading: dict[str, Any] = {"split": options.split, "lowercase": options.lowercase, "text_column": column}
     for _ in range(options.phrases):
         limits: dict[str, Any] = {"min_count": options.phrase_min_count, "threshold": options.phrase_threshold}

@@ -29,6 +29,7 @@ from ...models.words.bag import BagConfig, BagForSequenceClassification
 from ...progress import progress_bar
 from ...settings import check_known, option
 from ..checkpoints import DivergedError
+from ..unseen import hide_unseen
 from .bag_texts import BagTexts
 from .bag_trainer import BagTrainer, BagTrainingArguments, usual_epochs
 from .compression import compress_bag
@@ -350,5 +351,6 @@ class _Bench:
         with torch.no_grad():
             logits = bag.scores(BagTexts.of(self.eval_rows, bag.model).hidden(bag.model))
         labels = torch.tensor(self.eval_rows["labels"][:])
+        seen = hide_unseen(labels, bag.num_labels, self.problem_type)
         scores = classification_metrics(self.problem_type)(EvalPrediction(logits.numpy(), labels.numpy()))
-        return Trial(options, scores[metric], float(sequence_loss(logits, labels, self.problem_type)))
+        return Trial(options, scores[metric], float(sequence_loss(logits, seen, self.problem_type)))

@@ -26,6 +26,7 @@ from ...models.heads.classification import problem_type_of
 from ...models.words.bag import BagForSequenceClassification, BagModel
 from ...progress import progress_bar
 from ..convex import STRENGTHS, ConvexProblem, Weights
+from ..unseen import hide_unseen
 from .bag_corpus import BagCorpus, BagTargets, set_row_weights
 from .bag_texts import BagTexts
 from .compressed_rows import KeptRows, empty_bag
@@ -108,7 +109,7 @@ def fit_regression(
         choose_on, fit_on = np.split(order, [max(int(_HELD_OUT * len(order)), 1)])
         held = features[choose_on], targets[choose_on]
     else:
-        held = _features(made.model, validation), BagTargets.of(validation, made, problem_type).column.numpy()
+        held = _features(made.model, validation), _held_targets(validation, made.num_labels, problem_type)
     trials = progress_bar("Fitting regressions", strengths, unit="fit")
     found = {c: problem.fit(scale * features[fit_on], targets[fit_on], c) for c in trials}
     quality = {c: problem.quality(each.logits(scale * held[0]), held[1]) for c, each in found.items()}
@@ -120,6 +121,11 @@ def fit_regression(
     losses = {c: -each[-1] for c, each in quality.items()}
     logger.warning("Of C = %s, %g is best on the validation texts.", ", ".join(f"{c:g}" for c in quality), best)
     return Fitted(made.eval(), best, losses, loss)
+
+
+def _held_targets(rows: Dataset, num_labels: int, problem_type: str) -> np.ndarray:
+    """Return the labels that choose; those that training never shows are answered by no weights."""
+    return hide_unseen(torch.tensor(rows["labels"][:]), num_labels, problem_type).numpy()
 
 
 def _with_seen_rows(model: BagForSequenceClassification, train: Dataset, problem_type: str) -> Any:

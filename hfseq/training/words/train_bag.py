@@ -177,4 +177,6 @@ def _rows(name: str, given: Labelled, settings: DataSettings, files: LabelFiles)
     if not pairs:
         raise ValueError(f"{name} holds no texts: it is empty, or an iterator that is already used up.")
     texts, labels = zip(*pairs, strict=True)
-    return Dataset.from_dict({settings.text_column: list(texts), settings.label_column: list(labels)})
+    return Dataset.from_dict(
+        {settings.text_column or "text": list(texts), settings.label_column or "label": list(labels)}
+    )

@@ -91,7 +91,7 @@ def trained(settings, task):
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,
         data_collator=DataCollatorForTokenClassification(tokenizer),
-        compute_metrics=tagging_metrics(task.label_names),
+        compute_metrics=tagging_metrics(task.all_names),
         preprocess_logits_for_metrics=best_tags,
     )
     trainer.train()
