@@ -103,7 +103,7 @@ def load_text_dataset(settings: DataSettings) -> TextTask:
 
 def labelled_texts(splits: Mapping[str, Dataset], settings: DataSettings) -> TextTask:
     """Find the columns that `settings` do not name, check every row of these splits, and tell what the labels are."""
-    find_columns(settings, splits, TEXTS, LABELS)
+    find_columns(settings, splits, TEXTS, LABELS, taken=[settings.text_pair_column])
     return _with_labels(
         DatasetDict({split: _texts(rows, split, settings) for split, rows in splits.items()}), settings
     )
