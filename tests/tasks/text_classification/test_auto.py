@@ -22,9 +22,9 @@ from tests.tasks.text_classification.classifiers import small_settings, text_tas
 
 RECIPE = RECIPES["text_classification"]
 CONFIG = """\
-data: {name: embedded, max_rows: 120}
+data: {name: embedded, max_rows: 60}
 model: {type: auto}
-training: {max_steps: 4}
+training: {max_steps: 2}
 card:
   {model_id: hfseq/requests, summary: Sorts requests., data_name: requests, data_license: cc0-1.0,
    data_domain: requests, ask: [turn on the light]}
