@@ -83,16 +83,7 @@ def test_language_models_read_a_folder_of_texts_or_one(tmp_path, task, model, ki
     for name in ("train.txt", "valid.txt", "test.txt"):
         (tmp_path / name).write_text(SENTENCES, encoding="utf-8")
     data = tmp_path if kind == "folder" else tmp_path / "train.txt"
-    assert (
-        train(
-            data,
-            tmp_path / "out",
-            "--evaluation.ngram_order=2"[: 0 if "masked" in task else None] or SMALL[0],
-            task=task,
-            model=model,
-        )
-        == 0
-    )
+    assert train(data, tmp_path / "out", task=task, model=model) == 0
     sizes = {name: size["characters"] for name, size in facts_in(tmp_path / "out")["data"]["splits"].items()}
     whole = len(SENTENCES)
     assert list(sizes) == ["train", "validation", "test"]

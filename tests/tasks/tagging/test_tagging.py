@@ -174,12 +174,13 @@ def test_only_training_texts_have_a_tag_at_each_token(settings):
         ("--model.type=hmm", "unknown model type 'hmm'"),
         ("--card.ask=['']", "card.ask holds empty texts alone"),
         ("--card.comparisons=[{name: a, metric: f1, value: 1.0, source: b}]", "unknown metric 'f1'"),
-        ("--data.label_column=tokens", "text_column and label_column are both 'tokens'"),
+        ("--data.text_column=tokens --data.label_column=tokens", "text_column and label_column are both 'tokens'"),
     ],
 )
 def test_settings_that_fit_nothing_are_answered_before_anything_is_read(override, message):
+    overrides = override.split() if override.startswith("--data") else [override]
     with pytest.raises(ValueError) as error:
-        read_settings(TaggingSettings, ["--config", CONFIG, override])
+        read_settings(TaggingSettings, ["--config", CONFIG, *overrides])
     assert message in str(error.value)
 
 
