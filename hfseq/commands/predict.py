@@ -6,7 +6,7 @@ A file .jsonl has an object a line: `{"text": ...}`, and for a model of pairs `{
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ def _texts(options: argparse.Namespace) -> "Iterator[Asked]":
         yield from (line.rstrip("\r\n") for line in sys.stdin)
 
 
-def _batch_size(pipe: Any, texts: "list[Asked]", **options: Any) -> int:
+def _batch_size(pipe: Any, texts: Sequence["Asked"], **options: Any) -> int:
     from ..evaluation.batches import batch_size_for
 
     return batch_size_for(pipe.tokenizer, texts, _BATCH, **options)

@@ -18,7 +18,17 @@ def rows_at_once(longest: int) -> int:
     return max(min(MOST_TOKENS // longest, _MOST_PAIRS // longest**2), 1)
 
 
-def batch_size_for(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], most: int, **options: Any) -> int:
-    """Return how many of these texts a pipeline may read at once, in any order; `options` are the tokenizer's."""
-    longest = tokenizer(max(texts, key=len, default=""), verbose=False, **options)["input_ids"]
-    return min(most, rows_at_once(len(longest)))
+def batch_size_for(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | dict[str, str]], most: int, **options: Any
+) -> int:
+    """Return how many of these texts a pipeline may read at once, in any order.
+
+    Args:
+        tokenizer: That of the pipeline.
+        texts: Each a string, or `text` and `text_pair`.
+        most: As many at once if they are short.
+        **options: Of the tokenizer.
+    """
+    rows: list[dict[str, str]] = [each if isinstance(each, dict) else {"text": each} for each in texts]
+    longest = max(rows, key=lambda row: sum(map(len, row.values())), default={"text": ""})
+    return min(most, rows_at_once(len(tokenizer(**longest, verbose=False, **options)["input_ids"])))
