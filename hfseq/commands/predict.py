@@ -54,7 +54,7 @@ def _texts(options: argparse.Namespace) -> "Iterator[Asked]":
         yield from (line.rstrip("\r\n") for line in sys.stdin)
 
 
-def _batch_size(pipe: Any, texts: "Sequence[Asked]", **options: Any) -> int:
+def _batch_size(pipe: Any, texts: Sequence["Asked"], **options: Any) -> int:
     from ..evaluation.batches import batch_size_for
 
     return batch_size_for(pipe.tokenizer, texts, _BATCH, **options)

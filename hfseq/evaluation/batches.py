@@ -21,10 +21,14 @@ def rows_at_once(longest: int) -> int:
 def batch_size_for(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | dict[str, str]], most: int, **options: Any
 ) -> int:
-    """Return how many of these texts a pipeline may read at once, in any order; `options` are the tokenizer's.
+    """Return how many of these texts a pipeline may read at once, in any order.
 
-    Two texts that stand in a dict count together.
+    Args:
+        tokenizer: That of the pipeline.
+        texts: Each a string, or `text` and `text_pair`.
+        most: As many at once if they are short.
+        **options: Of the tokenizer.
     """
-    whole = (text if isinstance(text, str) else " ".join(text.values()) for text in texts)
-    longest = tokenizer(max(whole, key=len, default=""), verbose=False, **options)["input_ids"]
-    return min(most, rows_at_once(len(longest)))
+    rows: list[dict[str, str]] = [each if isinstance(each, dict) else {"text": each} for each in texts]
+    longest = max(rows, key=lambda row: sum(map(len, row.values())), default={"text": ""})
+    return min(most, rows_at_once(len(tokenizer(**longest, verbose=False, **options)["input_ids"])))

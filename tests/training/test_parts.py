@@ -94,3 +94,5 @@ def test_a_pipeline_reads_as_many_texts_as_the_longest_allows():
     assert batches.batch_size_for(tokenizer(), ["a " * 20_000, "a"], 32) == 1
     assert batches.batch_size_for(tokenizer(), [{"text": "a", "text_pair": "a " * 20_000}], 32) == 1
     assert batches.batch_size_for(tokenizer(), [], 32) == 32
+    pairs = [{"text": "a b", "text_pair": "a"}, {"text": "a", "text_pair": "a " * 20_000}]
+    assert [batches.batch_size_for(tokenizer(), rows, 32) for rows in (pairs[:1], pairs)] == [32, 1]

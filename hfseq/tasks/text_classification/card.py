@@ -67,19 +67,23 @@ def _whole(facts: CardFacts) -> str:
     longest = facts.architecture.max_length
     if facts.cut is None:
         return (
-            f"Texts of more than {longest} tokens were cut, in training and in the evaluation: how well it reads "
-            "whole long texts is not measured."
+            f"{_rows(facts).capitalize()} of more than {longest} tokens were cut, in training and in the evaluation: "
+            f"how well it reads whole long {_rows(facts)} is not measured."
         )
-    return f"No text that it was trained on has more than {longest} tokens."
+    return f"None of the {_rows(facts)} that it was trained on has more than {longest} tokens."
+
+
+def _rows(facts: CardFacts) -> str:
+    return "texts" if facts.pairs is None else "pairs"
 
 
 def cut_line(facts: CardFacts) -> str:
     """Say how much of the training texts the model has not seen."""
     assert facts.cut is not None
     texts, tokens = percent(facts.cut.texts), percent(facts.cut.tokens)
-    share = f"{texts} of the texts were longer, and {tokens} of the tokens were left out"
-    whole = "" if facts.architecture.limit is not None else " The evaluated texts were read whole."
-    return f"Its training texts were cut to {facts.architecture.max_length} tokens: {share}.{whole}"
+    share = f"{texts} of the {_rows(facts)} were longer, and {tokens} of the tokens were left out"
+    whole = "" if facts.architecture.limit is not None else " The evaluated ones were read whole."
+    return f"Its training {_rows(facts)} were cut to {facts.architecture.max_length} tokens: {share}.{whole}"
 
 
 def tuning_line(tuning: TuningFacts) -> str:

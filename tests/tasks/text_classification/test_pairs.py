@@ -209,7 +209,7 @@ def test_the_card_asks_for_two_texts(tmp_path):
     card = render_card(facts)
     assert facts.pairs == "siamese" and "reads each alone, and compares them" in card
     assert 'pipe({"text": "This is a sentence.", "text_pair": "Here is another one."})' in card
-    assert "Trained on pairs of at most" in card
+    assert "Pairs of more than 16 tokens were cut, in training" in card
     assert any(" / " in row.text for row in facts.examples.right)
 
 

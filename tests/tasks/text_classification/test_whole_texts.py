@@ -124,7 +124,7 @@ def test_learned_positions_are_the_longest_text_of_the_tokenizer_and_the_card_cu
         r'^pipe = pipeline\("text-classification", model="[\w-]+", truncation=True\)$', card, re.MULTILINE
     )
     assert f"It has learnt {POSITIONS} positions and reads no more tokens of a text" in card
-    assert "The evaluated texts were read whole." not in card
+    assert "The evaluated ones were read whole." not in card
     assert "of split 'test' are cut to 20 tokens (the learned positions of the model): 100.0 %" in caplog.text
 
 
@@ -154,8 +154,9 @@ def test_a_card_says_what_it_knows_of_long_texts():
     facts = CardFacts.load(Path(__file__).parents[2] / "golden/card_classifier.json")
     assert "were cut, in training and in the evaluation" in render_card(facts)  # facts of an older run
     facts.cut = build.CutFacts(texts=0.0, tokens=0.0)
-    assert f"No text that it was trained on has more than {facts.architecture.max_length} tokens." in render_card(
-        facts
+    assert (
+        f"None of the texts that it was trained on has more than {facts.architecture.max_length} tokens."
+        in render_card(facts)
     )
     facts.cut = build.CutFacts(texts=0.0001, tokens=0.00001)
     assert "less than 0.1 % of the texts were longer, and less than 0.1 % of the tokens were left" in render_card(
