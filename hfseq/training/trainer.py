@@ -6,7 +6,7 @@ do not depend on how they are dealt out, and checkpoints that are whole or not t
 
 from collections.abc import Iterable
 from time import perf_counter
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -32,7 +32,10 @@ from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_la
 from .parts import InParts, parts_of
 from .progress import ProgressLines
 from .unseen import hide_unseen
-from .wide import WideRegression, fit_wide
+from .wide import fit_wide
+
+if TYPE_CHECKING:
+    from .wide_regression import WideRegression
 
 _CLASSIFIERS = (SequenceClassificationMixin, TokenClassificationMixin, BagForSequenceClassification)
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
@@ -108,8 +111,10 @@ class SequenceTrainer(WholeCheckpointTrainer):
             beside.mix(self.score(validation)[0], validation)
         return output
 
-    def _regression(self, train_dataset: Dataset) -> WideRegression:
+    def _regression(self, train_dataset: Dataset) -> "WideRegression":
         """Fit the wide part before the network learns; what that takes is of the minutes."""
+        from .wide_regression import WideRegression  # needs scikit-learn, which no other training does
+
         if getattr(self.model, "wide", None) is None:
             raise ValueError("wide_solver='regression' needs a model with wide_ngrams of 1 or more: leave it out.")
         if getattr(self.model, "is_siamese", False):

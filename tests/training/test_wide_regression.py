@@ -12,7 +12,8 @@ from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.convex import STRENGTHS
 from hfseq.training.streams.trainer import StreamTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
-from hfseq.training.wide import Mixed, WideRegression, fit_wide, text_features
+from hfseq.training.wide import fit_wide
+from hfseq.training.wide_regression import Mixed, WideRegression, text_features
 from hfseq.training.words.bag_trainer import BagTrainingArguments
 from tests.closeness import assert_same
 
