@@ -14,8 +14,9 @@ from hfseq.recipe.budget import BudgetSettings
 from hfseq.recipe.defaults.rows import count_rows
 from hfseq.settings import read_settings
 from hfseq.tasks.text_classification import build, defaults
-from hfseq.tasks.text_classification.auto import CANDIDATES, Trained, train_best
+from hfseq.tasks.text_classification.auto import CANDIDATES, Trained, is_kept_over, train_best
 from hfseq.tasks.text_classification.defaults import follow_data
+from hfseq.tasks.text_classification.facts import CandidateFacts
 from hfseq.tasks.text_classification.settings import LabelledTexts, TextClassificationSettings, TransferSettings
 from tests.tasks.base import QUIET, RECIPES, facts
 from tests.tasks.text_classification.classifiers import small_settings, text_task
@@ -40,6 +41,12 @@ def automatic(tmp_path, **changes):
     return dataclasses.replace(settings, **changed)
 
 
+def _task_with_validation(problem_type):
+    task = text_task(problem_type)
+    task.dataset["validation"] = task.dataset["test"]
+    return task
+
+
 def recipe_main(monkeypatch, tmp_path, folder, *words):
     config = tmp_path / "auto.yaml"
     config.write_text(CONFIG, encoding="utf-8")
@@ -54,7 +61,8 @@ def test_the_best_on_validation_is_kept_told_and_made_the_same_again(monkeypatch
     made = facts(folders[0])
     assert [row.name for row in made.candidates] == list(CANDIDATES)
     (kept,) = [row for row in made.candidates if row.is_kept]
-    assert kept.score == max(row.score for row in made.candidates)
+    others = [row for row in made.candidates if row is not kept]
+    assert not any(is_kept_over(row, kept, sign=1, num_rows=made.data.splits["validation"]) for row in others)
     assert AutoConfig.from_pretrained(folders[0]).model_type == f"hfseq_{kept.name}"
     assert [row.score for row in facts(folders[1]).candidates] == [row.score for row in made.candidates]
     one, two = (load_file(folder / "model.safetensors") for folder in folders)
@@ -82,7 +90,7 @@ def test_the_rows_are_counted_once_for_all_candidates(monkeypatch, tmp_path):
         )
         return Trained(settings, trainer, None)
 
-    train_best(train, automatic(tmp_path), text_task(), tmp_path, None)
+    train_best(train, automatic(tmp_path), _task_with_validation("single_label_classification"), tmp_path, None)
     assert trained == list(CANDIDATES) and len(counted) == 1
 
 
@@ -150,6 +158,23 @@ def test_a_score_of_rows_that_chose_the_model_says_so(monkeypatch, tmp_path, cap
     assert "also chose the model" in (tmp_path / "run/README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("new", "old", "num_rows", "is_kept"),
+    [
+        (("gru", 0.80), ("bag", 0.81), 1_000, True),  # a standard error is 0.0124
+        (("gru", 0.80), ("bag", 0.81), 10_000, False),
+        (("transformer", 0.81), ("gru", 0.80), 1_000, False),
+        (("transformer", 0.82), ("gru", 0.80), 1_000, True),
+        (("transformer", 0.80), ("bag", 0.81), 1_000, True),
+    ],
+)
+def test_accuracies_within_a_standard_error_are_a_tie(new, old, num_rows, is_kept):
+    rows = [CandidateFacts(name=name, metric="accuracy", score=score, minutes=1.0) for name, score in (new, old)]
+    assert is_kept_over(*rows, sign=1, num_rows=num_rows) is is_kept
+    loss = [dataclasses.replace(row, metric="loss") for row in rows]
+    assert is_kept_over(*loss, sign=-1, num_rows=num_rows) is (new[1] < old[1])
+
+
 class _Known:
     """A trainer whose score on validation is known."""
 
@@ -170,6 +195,6 @@ def test_of_an_error_the_least_is_kept_and_the_minutes_are_those_of_all(tmp_path
     def train(one, task, folder, checkpoint):
         return Trained(one, _Known(scores[one.model["type"]]), DatasetDict())
 
-    kept = train_best(train, settings, text_task("regression"), tmp_path, None)
+    kept = train_best(train, settings, _task_with_validation("regression"), tmp_path, None)
     assert kept.settings.model["type"] == "gru"
     assert kept.minutes == 3.0
