@@ -119,7 +119,8 @@ def fit_regression(
     _write(made, weights)
     loss = -problem.quality(weights.logits(features), targets)[-1]
     losses = {c: -each[-1] for c, each in quality.items()}
-    logger.warning("Of C = %s, %g is best on the validation texts.", ", ".join(f"{c:g}" for c in quality), best)
+    tried = ", ".join(f"{c:g}" for c in quality)
+    logger.warning("Regression: C=%g is the best of %s on the validation texts.", best, tried)
     return Fitted(made.eval(), best, losses, loss)
 
 
