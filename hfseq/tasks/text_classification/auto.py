@@ -83,7 +83,7 @@ def is_kept_over(row: CandidateFacts, other: CandidateFacts, *, sign: int, num_r
     """Tell whether a candidate is kept in the place of another: the better one, or on a tie the one of `_ON_A_TIE`.
 
     Accuracies of `num_rows` texts that are no more than a standard error apart are a tie: other texts may well turn
-    them round. A GRU has a regression beside it, so what it loses to the bag on so few texts is seldom more than chance.
+    them round. A GRU has a regression beside it: what it loses to the bag on so few texts is seldom more than chance.
 
     Args:
         sign: 1 where more is better, -1 where less is.
