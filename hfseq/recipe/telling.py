@@ -6,7 +6,15 @@ from typing import Any
 from datasets import DatasetDict
 
 _LONGEST = 160  # characters of a list of labels
-_OF_TRAINING = ("learning_rate", "total_train_batch_size", "max_steps", "num_train_epochs", "solver", "class_weights")
+_OF_TRAINING = (
+    "learning_rate",
+    "total_train_batch_size",
+    "max_steps",
+    "num_train_epochs",
+    "solver",
+    "wide_solver",
+    "class_weights",
+)
 
 
 def rows_line(dataset: DatasetDict, what: str, labels: Sequence[str] = ()) -> str:

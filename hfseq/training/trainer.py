@@ -35,7 +35,7 @@ from .unseen import hide_unseen
 from .wide import fit_wide
 
 if TYPE_CHECKING:
-    from .wide_regression import WideRegression
+    from .wide_regression import Mixed, WideRegression
 
 _CLASSIFIERS = (SequenceClassificationMixin, TokenClassificationMixin, BagForSequenceClassification)
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
@@ -71,9 +71,10 @@ class SequenceTrainer(WholeCheckpointTrainer):
             self.data_collator = PaddingCollator(collator.tokenizer)  # in the place of Trainer's own choice
         self.add_callback(TrainingClock())
         self.time_limit: TimeLimit | None = None
-        self._seconds_before = 0.0  # the regression beside the network
+        self.mixed: Mixed | None = None  # how much network and regression count, with wide_solver="regression"
+        self._solver_seconds = 0.0
         if args.max_minutes is not None:
-            self.time_limit = TimeLimit(args.max_minutes, lambda: self.training_seconds + self._seconds_before)
+            self.time_limit = TimeLimit(args.max_minutes, lambda: self.training_seconds)
             self.add_callback(self.time_limit)
         if self.pop_callback(ProgressCallback) is not None:  # it is not there with disable_tqdm
             self.add_callback(ProgressLines(self.time_limit))
@@ -86,7 +87,8 @@ class SequenceTrainer(WholeCheckpointTrainer):
     def training_seconds(self) -> float:
         """The seconds of training as `TrainingClock` counts them, over all launches of a resumed run."""
         # Looked up, since Trainer may replace a callback when it resumes.
-        return sum(item.seconds for item in self.callback_handler.callbacks if isinstance(item, TrainingClock))
+        clocks = [item.seconds for item in self.callback_handler.callbacks if isinstance(item, TrainingClock)]
+        return sum(clocks) + self._solver_seconds
 
     @property
     def _data_seed(self) -> int:
@@ -107,14 +109,23 @@ class SequenceTrainer(WholeCheckpointTrainer):
                 beside = self._regression(self.train_dataset)
         output = super().train(*args, **kwargs)
         if beside is not None:
-            validation = cast(Dataset, self.eval_dataset)
-            beside.mix(self.score(validation)[0], validation)
+            started, validation = perf_counter(), cast(Dataset, self.eval_dataset)
+            self.mixed = beside.mix(self.score(validation)[0], validation)
+            self._solver_seconds += perf_counter() - started
         return output
 
     def _regression(self, train_dataset: Dataset) -> "WideRegression":
         """Fit the wide part before the network learns; what that takes is of the minutes."""
         from .wide_regression import WideRegression  # needs scikit-learn, which no other training does
 
+        for is_wrong, how in (
+            (self.model_init is not None, "model_init makes another model when training begins: give model"),
+            (self.is_fsdp_enabled or self.is_deepspeed_enabled, "the weights are spread over processes"),
+        ):
+            if is_wrong:
+                raise ValueError(
+                    f"wide_solver='regression' fills the model that was given, but {how}, or leave it out."
+                )
         if getattr(self.model, "wide", None) is None:
             raise ValueError("wide_solver='regression' needs a model with wide_ngrams of 1 or more: leave it out.")
         if getattr(self.model, "is_siamese", False):
@@ -122,11 +133,15 @@ class SequenceTrainer(WholeCheckpointTrainer):
                 "wide_solver='regression' adds up what words say, and of pairs='siamese' what two texts share tells: "
                 "leave it out."
             )
-        if not isinstance(self.eval_dataset, Dataset):
-            raise ValueError("wide_solver='regression' chooses on validation texts: give an eval_dataset with labels.")
+        for name, rows in (("train_dataset", train_dataset), ("eval_dataset", self.eval_dataset)):
+            if not isinstance(rows, Dataset) or "labels" not in rows.column_names:
+                raise ValueError(
+                    "wide_solver='regression' learns from training texts and chooses on validation texts: give "
+                    f"{name} with a column labels."
+                )
         started = perf_counter()
         found = WideRegression(self.model, train_dataset, self.args.class_weights)
-        self._seconds_before = perf_counter() - started
+        self._solver_seconds = perf_counter() - started
         return found
 
     def get_train_dataloader(self) -> DataLoader:

@@ -15,12 +15,14 @@ import torch
 from accelerate.utils import broadcast
 from datasets import Dataset
 from scipy.sparse import csr_matrix
+from torch.nn import functional as F
 from transformers.utils import logging
 
 from ..models.base import IGNORED
 from ..models.heads.classification import problem_type_of, sequence_loss
 from ..models.heads.wide import WideNgrams
 from ..progress import progress_bar
+from .class_weights import balanced_weights
 from .convex import STRENGTHS, ConvexProblem, Weights
 from .unseen import hide_unseen
 from .wide import features_of
@@ -60,6 +62,9 @@ class WideRegression:
         if self.problem_type == "single_label_classification":
             features, targets = features[targets != IGNORED], targets[targets != IGNORED]
         fits = progress_bar("Fitting regressions", STRENGTHS, unit="fit")
+        self.class_weights = None
+        if class_weights is not None:
+            self.class_weights = torch.from_numpy(balanced_weights(targets, model.num_labels))
         self.found = {c: problem.fit(features, targets, c).spread(model.num_labels) for c in fits}
         with torch.no_grad():
             model.wide.weight.zero_()
@@ -96,7 +101,10 @@ class WideRegression:
         return labels.astype(np.int64) if is_single else labels.reshape(len(dataset), -1).astype(np.float64)
 
     def _loss(self, logits: np.ndarray, targets: np.ndarray) -> float:
-        return float(sequence_loss(torch.from_numpy(logits), torch.from_numpy(targets), self.problem_type))
+        scores, wanted = torch.from_numpy(logits), torch.from_numpy(targets)
+        if self.class_weights is not None:  # of one label a text, which `WeightedLoss` has checked
+            return float(F.cross_entropy(scores, wanted, weight=self.class_weights))
+        return float(sequence_loss(scores, wanted, self.problem_type))
 
     @torch.no_grad()
     def _write(self, weights: Weights, of_regression: float, of_network: float) -> None:

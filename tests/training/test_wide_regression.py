@@ -138,10 +138,52 @@ def test_what_has_no_wide_part_or_no_validation_is_refused(tmp_path):
         SequenceTrainer(
             gru(num_labels=3, pairs="siamese", eos_token_id=2), args, train_dataset=TRAIN, eval_dataset=VALIDATION
         ).train()
-    with pytest.raises(ValueError, match="chooses on validation texts: give an eval_dataset"):
+    with pytest.raises(ValueError, match="chooses on validation texts: give eval_dataset with a column labels"):
         SequenceTrainer(gru(num_labels=3), args, train_dataset=TRAIN).train()
     with pytest.raises(ValueError, match="wide_solver='convex' must be 'steps' or 'regression'"):
         arguments(tmp_path, wide_solver="convex")
     for other in (BagTrainingArguments, StreamTrainingArguments):
         with pytest.raises(ValueError, match="takes no wide_solver='regression'"):
             other(str(tmp_path), use_cpu=True, wide_solver="regression")
+
+
+def test_a_resumed_run_ends_as_one_that_was_never_stopped(tmp_path):
+    def trainer(folder, steps):
+        options = {"max_steps": steps, "save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant"}
+        args = arguments(tmp_path / folder, wide_solver="regression", **options)
+        return SequenceTrainer(gru(num_labels=3), args, train_dataset=TRAIN, eval_dataset=VALIDATION)
+
+    whole = trainer("whole", 4)
+    whole.train()
+    trainer("two", 2).train()
+    resumed = trainer("two", 4)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.mixed == whole.mixed and whole.training_seconds > 0
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], weight), name
+
+
+def test_labels_that_only_validation_shows_do_not_choose(tmp_path):
+    other = Dataset.from_dict({"input_ids": [[3, 4]] * 9, "labels": [3] * 9})
+    rows = {name: VALIDATION[name][:] + other[name][:] for name in ("input_ids", "labels")}
+    found = []
+    for validation in (VALIDATION, Dataset.from_dict(rows)):
+        args = arguments(tmp_path, wide_solver="regression")
+        trainer = SequenceTrainer(gru(num_labels=3), args, train_dataset=TRAIN, eval_dataset=validation)
+        trainer.train()
+        found.append(trainer.mixed)
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_balanced_classes_count_the_same_in_what_is_chosen():
+    many = texts([0] * 50 + [1] * 5 + [2] * 5)
+    losses = []
+    for weights in (None, "balanced"):
+        model = gru(num_labels=3)
+        fit_wide(model, many)
+        mixed = WideRegression(model, many, weights).mix(np.zeros((len(many), 3)), many)
+        losses.append(mixed.network_loss)
+        scores = torch.from_numpy(text_features(model.wide, many) @ model.wide.weight.detach().double().numpy())
+        right = (scores + model.classifier.bias.detach()).argmax(1).numpy() == np.array(many["labels"][:])
+        assert right.mean() > 0.8
+    assert losses == pytest.approx([np.log(3)] * 2)

@@ -19,7 +19,7 @@ from ...evaluation.scores import SCORES
 from ...recipe.budget import BudgetSettings
 from ...training.trainer import SequenceTrainer
 from .defaults import follow_data, main_metric, row_counts
-from .facts import CandidateFacts, TuningFacts
+from .facts import CandidateFacts, MixedFacts, TuningFacts
 from .settings import AUTO, TextClassificationSettings
 
 logger = logging.get_logger(__name__)
@@ -40,6 +40,12 @@ class Trained:
     tokens: DatasetDict
     tuning: TuningFacts | None = None
     candidates: list[CandidateFacts] = dataclasses.field(default_factory=list)
+
+    @property
+    def mixed(self) -> MixedFacts | None:
+        """How much the regression beside the network counts, where there is one."""
+        found = self.trainer.mixed
+        return None if found is None else MixedFacts(**found._asdict())
 
     @property
     def minutes(self) -> float:

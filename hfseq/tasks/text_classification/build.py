@@ -31,7 +31,7 @@ from ...training.words.bag_trainer import BagTrainer, BagTrainingArguments
 from ...training.words.bag_vocabulary import new_bag
 from ...training.words.regression import regression_options
 from .auto import candidate_lines
-from .card import compression_line, cut_line, tuning_line
+from .card import compression_line, cut_line, mixed_line, tuning_line
 from .confusion import group_ids, most_confused
 from .facts import SAME_LABELS, CardFacts, Confusion, CutFacts
 from .rivals import rivals
@@ -229,7 +229,8 @@ def card_facts(
     """Gather what the card says of the run and of the saved model, whose outputs on the split are `logits`.
 
     Args:
-        **made: `cut`, what the training texts lost; `tuning`, `compression` and `candidates`, where there were any.
+        **made: `cut`, what the training texts lost; `tuning`, `compression`, `candidates` and `mixed`, where there
+            were any.
     """
     card, rows = settings.card, task.dataset[split]
     pipe = published_pipeline(folder)
@@ -243,6 +244,7 @@ def card_facts(
         draw_confusion(task.all_names, np.asarray(rows["labels"]), logits.argmax(-1), folder)
         run = dataclasses.replace(run, metrics=_with_groups(run.metrics, measure(logits.argmax(-1))))
     beside = rivals(task, rows, card.rivals, measure)
+    is_chosen = bool(settings.training.get("load_best_model_at_end") or made.get("candidates") or made.get("mixed"))
     return CardFacts(
         **run_facts(card, pipe.model, folder, run),
         **shared,
@@ -252,7 +254,7 @@ def card_facts(
         examples=Examples() if not card.shows_rows else _examples(task, rows, logits),
         widgets=widget_entries(pipe, card.ask),
         comparisons=[*beside, *card.published()],
-        chosen_on_validation=bool(settings.training.get("load_best_model_at_end") or made.get("candidates")),
+        chosen_on_validation=is_chosen,
         **made,
     )
 
@@ -268,6 +270,8 @@ def report_lines(facts: CardFacts) -> Iterator[str]:
     if facts.compression is not None:
         yield f"made small: {compression_line(facts.compression)}"
     yield from candidate_lines(facts.candidates)
+    if facts.mixed is not None:
+        yield mixed_line(facts.mixed)
     split, is_chosen = facts.data.evaluated_split, facts.chosen_on_validation or facts.tuning is not None
     told = ", which also chose the model" if is_chosen and split == "validation" else ""
     yield split_line(split + told, facts.runs[0].metrics)

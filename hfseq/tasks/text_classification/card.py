@@ -7,7 +7,7 @@ from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, number, percent, smallness, title
 from ...cards.table import ResultsTable, labelled_columns
 from ...evaluation.scores import SCORES
-from .facts import CandidateFacts, CardFacts, CompressionFacts, Confusion, TuningFacts
+from .facts import CandidateFacts, CardFacts, CompressionFacts, Confusion, MixedFacts, TuningFacts
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
 # What the snippet asks where nobody gave a text.
@@ -40,6 +40,7 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
         "choice": choice,
         "candidates": [_candidate(row) for row in facts.candidates],
         "tuning": None if facts.tuning is None else tuning_line(facts.tuning),
+        "mixed": None if facts.mixed is None else mixed_line(facts.mixed),
         "compression": None if facts.compression is None else compression_line(facts.compression),
         "limits": [
             made(facts, "for"),
@@ -108,6 +109,18 @@ def compression_line(small: CompressionFacts) -> str:
     score = SCORES[small.metric]
     scores = f"{number(small.score_before, score)} before, {number(small.score, score)} after"
     return f"{told}; {title(score)} on the validation rows: {scores}."
+
+
+def mixed_line(mixed: MixedFacts) -> str:
+    """Say how much of the model's answer is that of the regression beside its network."""
+    beside = "Beside the network stands a regression on words and runs of words"
+    if not mixed.of_regression:
+        return f"{beside}, which counts nothing: it did not help."
+    loss, alone = f"{mixed.loss:.3f}", f"{mixed.network_loss:.3f}"
+    return (
+        f"{beside} (C={mixed.strength:g}). Its scores count {mixed.of_regression:g} times, those of the network "
+        f"{mixed.of_network:g} times: the loss on the validation rows is {loss}, of the network alone {alone}."
+    )
 
 
 def _chosen_there(facts: CardFacts) -> list[str]:

@@ -75,6 +75,17 @@ class CompressionFacts:
 
 
 @checked
+class MixedFacts:
+    """How much the network counts and the regression beside it, chosen by the loss on the validation rows."""
+
+    strength: float  # C of the regression
+    of_regression: float
+    of_network: float
+    loss: float
+    network_loss: float
+
+
+@checked
 class CardFacts(LabelledFacts):
     """All that a card says about one text classifier."""
 
@@ -90,6 +101,7 @@ class CardFacts(LabelledFacts):
     candidates: list[CandidateFacts] = field(default_factory=list, metadata=MEASURED)
     tuning: TuningFacts | None = field(default=None, metadata=MEASURED)
     compression: CompressionFacts | None = field(default=None, metadata=MEASURED)
+    mixed: MixedFacts | None = field(default=None, metadata=MEASURED)
 
     def known_metrics(self) -> Collection[str]:
         """Return the names of all scores, and of that of groups of labels where there are some."""
