@@ -87,9 +87,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=trained.minutes)
-    made = {"tuning": trained.tuning, "compression": compression, "candidates": trained.candidates}
-    made["mixed"] = trained.mixed
-    facts = card_facts(settings, task, split, folder, logits=logits, run=run, cut=training_cut(tokens), **made)
+    made = {"tuning": trained.tuning, "candidates": trained.candidates, "mixed": trained.mixed}
+    cut = {"compression": compression, "cut": training_cut(tokens)}
+    facts = card_facts(settings, task, split, folder, logits=logits, run=run, **made, **cut)
 
     # 8. Publish, and use
     draw_curves(trainer, folder)
