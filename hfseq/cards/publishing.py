@@ -1,6 +1,7 @@
 """What a trained folder lacks before it is published: words that only a person knows, and how they are said later."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -64,16 +65,27 @@ def say(folder: Path, words: Mapping[str, str]) -> None:
     facts.save(path)
 
 
-def say_id(folder: Path, repo_id: str) -> None:
-    """Let the card's snippet load the model from where it is pushed, if it is called as its folder so far."""
-    path = folder / "facts.json"
-    facts = load_facts(path)
+@contextmanager
+def say_id(folder: Path, repo_id: str) -> Iterator[None]:
+    """Let the card's snippet load the model from where it is pushed in the block, and as before if that fails."""
     validate_repo_id(repo_id)
-    if "/" in facts.model_id or _is_changed(folder / "README.md", facts):
+    facts = load_facts(folder / "facts.json")
+    former = facts.model_id
+    if former == repo_id or _is_changed(folder / "README.md", facts):
+        yield
         return
-    facts.model_id = repo_id
+    _write_id(folder, facts, repo_id)
+    try:
+        yield
+    except BaseException:  # Control-C too: the next push may go elsewhere
+        _write_id(folder, facts, former)
+        raise
+
+
+def _write_id(folder: Path, facts: Facts, model_id: str) -> None:
+    facts.model_id = model_id
     write_card(folder, facts)
-    facts.save(path)
+    facts.save(folder / "facts.json")
 
 
 def _is_changed(card: Path, facts: Facts) -> bool:

@@ -42,7 +42,8 @@ def test_what_is_said_later_goes_into_facts_and_card(tmp_path: Path) -> None:
     facts.save(tmp_path / "facts.json")
     write_card(tmp_path, facts)
     say(tmp_path, {"data_license": "cc0-1.0", "language": "en", "license": "mit"})
-    say_id(tmp_path, "user/films")
+    with say_id(tmp_path, "user/films"):
+        pass
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "Licence: cc0-1.0." in card and "language: en" in card and "license: mit" in card and "user/films" in card
     assert render_card(load_facts(tmp_path / "facts.json")) == card
@@ -63,7 +64,8 @@ def test_a_card_changed_by_hand_stays_as_it_is(tmp_path: Path) -> None:
     card.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match="changed by hand"):
         say(tmp_path, {"language": "en"})
-    say_id(tmp_path, "user/films")
+    with say_id(tmp_path, "user/films"):
+        pass
     assert card.read_text(encoding="utf-8") == text
 
 

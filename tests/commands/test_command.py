@@ -97,14 +97,21 @@ def test_evaluate_gives_the_score_of_the_card_and_counts_unknown_labels_as_wrong
 def test_card_check_and_push(trained, hub_repo_name, capsys):
     assert cli.main(["card", str(trained), "--check"]) == 0
     capsys.readouterr()
-    assert cli.main(["push", str(trained), hub_repo_name, "--force"]) == cli.REFUSED
+    before = [(trained / name).read_bytes() for name in ("facts.json", "README.md")]
+    assert cli.main(["push", str(trained), "mistyped/films", "--force"]) == cli.REFUSED
     told = capsys.readouterr().err
     assert "does not say what the model does, the language of the texts, the name of the data" in told
     assert "--summary TEXT --language TEXT --data-name TEXT" in told and told.count("\n") == 1
+    assert [(trained / name).read_bytes() for name in ("facts.json", "README.md")] == before
     words = ["--summary", "Tells good films.", "--language", "en", "--data-name", "films", "--data-license", "cc0-1.0"]
     assert cli.main(["push", str(trained), hub_repo_name, "--force", *words, "--data-domain", "reviews"]) == 0
     assert f"model={json.dumps(hub_repo_name)}" in (trained / "README.md").read_text(encoding="utf-8")
     assert (pull(hub_repo_name) / "README.md").read_bytes() == (trained / "README.md").read_bytes()
+    second = f"{hub_repo_name}-too"
+    assert cli.main(["push", str(trained), second, "--force"]) == 0
+    assert f"model={json.dumps(second)}" in (pull(second) / "README.md").read_text(encoding="utf-8")
+    assert cli.main(["push", str(trained), "foreign/films", "--force"]) == 1  # the token may not
+    assert f"model={json.dumps(second)}" in (trained / "README.md").read_text(encoding="utf-8")
     card = trained / "README.md"
     text = card.read_text(encoding="utf-8")
     card.write_text(text + "false\n", encoding="utf-8")
