@@ -10,6 +10,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from .checks import NO_LANGUAGE, check_words
 from .facts import Facts, check_license
+from .parts import quoted
 from .pictures import pictures_in
 from .render import load_facts, render_card, write_card
 from .verdict import behind_line
@@ -31,6 +32,9 @@ WORDS: Final = {  # by its key in section `card` of a recipe
     "data_domain": Word("what the texts are", "what the texts are was not stated"),
 }
 
+# What we render today may be other words than an older hfseq wrote, so nobody can tell these two apart.
+_DIFFERS = "differs from what facts.json makes (changed by hand, or written by another hfseq)"
+
 
 def unsaid_in(card: str) -> list[str]:
     """Return the keys of the words that the text of a card lacks."""
@@ -49,7 +53,7 @@ def behind_line_in(folder: Path) -> str | None:
 
 
 def say(folder: Path, words: Mapping[str, str]) -> None:
-    """Write words into the facts and the card of a trained folder; a card changed by hand is left to who changed it.
+    """Write words into the facts and the card of a trained folder; a card that differs from its facts stays as it is.
 
     Args:
         words: Key of `WORDS`, or "license", that of the weights -> text.
@@ -59,24 +63,32 @@ def say(folder: Path, words: Mapping[str, str]) -> None:
     facts = load_facts(path)
     if _is_changed(card, facts):
         cure = f"Write the words there too, or let `hfseq card {folder}` write it anew from facts.json"
-        raise ValueError(f"{card} was changed by hand. {cure}, which takes the changes away.")
+        raise ValueError(f"{card} {_DIFFERS}. {cure}, which takes the changes away.")
     _change(facts, words)
     write_card(folder, facts)
     facts.save(path)
 
 
 @contextmanager
-def say_id(folder: Path, repo_id: str) -> Iterator[None]:
-    """Let the card's snippet load the model from where it is pushed in the block, and as before if that fails."""
+def say_id(folder: Path, repo_id: str) -> Iterator[str | None]:
+    """Let the card's snippet load the model from where it is pushed in the block, and as before if that fails.
+
+    A card that is not what facts.json makes is left as it is; if it does not name the id, the block gets a line on it.
+    """
     validate_repo_id(repo_id)
-    facts = load_facts(folder / "facts.json")
+    card, facts = folder / "README.md", load_facts(folder / "facts.json")
     former = facts.model_id
-    if former == repo_id or _is_changed(folder / "README.md", facts):
-        yield
+    if _is_changed(card, facts):
+        cure = f"Write the id there, or let `hfseq card {folder}` write it anew, and push again."
+        names = quoted(repo_id) in card.read_text(encoding="utf-8")
+        yield None if names else f"{card} does not load {repo_id}: it {_DIFFERS}, and was left as it is. {cure}"
+        return
+    if former == repo_id:
+        yield None
         return
     _write_id(folder, facts, repo_id)
     try:
-        yield
+        yield None
     except BaseException:  # Control-C too: the next push may go elsewhere
         _write_id(folder, facts, former)
         raise

@@ -1,6 +1,7 @@
 """`hfseq push`: a trained folder to the Hub."""
 
 import argparse
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -13,13 +14,15 @@ def run(options: argparse.Namespace) -> None:
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder {options.folder!r}: give that of a trained model.")
     given = {name: text for name, text in vars(options).items() if name.startswith("said_") and text is not None}
-    with _said(folder, {name.removeprefix("said_"): text for name, text in given.items()}, options.repo_id):
+    with _said(folder, {name.removeprefix("said_"): text for name, text in given.items()}, options.repo_id) as missed:
         private = True if options.private else None
         result = push(folder, options.repo_id, private=private, with_code=options.with_code, force=options.force)
     print(f"pushed to {result.url}")
+    if missed is not None:
+        print(f"warning: {missed}", file=sys.stderr)
 
 
-def _said(folder: Path, words: dict[str, str], repo_id: str) -> AbstractContextManager[None]:
+def _said(folder: Path, words: dict[str, str], repo_id: str) -> AbstractContextManager[str | None]:
     if not (folder / "facts.json").is_file():
         if words:
             raise FileNotFoundError(

@@ -115,6 +115,10 @@ def test_card_check_and_push(trained, hub_repo_name, capsys):
     card = trained / "README.md"
     text = card.read_text(encoding="utf-8")
     card.write_text(text + "false\n", encoding="utf-8")
+    capsys.readouterr()
+    assert cli.main(["push", str(trained), hub_repo_name, "--force"]) == 0
+    told = capsys.readouterr().err
+    assert f"warning: {card} does not load {hub_repo_name}: it differs" in told and told.count("\n") == 1
     assert cli.main(["card", str(trained), "--check"]) == 1
     assert cli.main(["card", str(trained)]) == 0
     assert card.read_text(encoding="utf-8") == text
