@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-_BARS_AFTER = 2  # seconds
-
 DONE, FAILED, WRONG_WORDS, REFUSED = 0, 1, 2, 3
 
 _NETWORKS = ("gru", "lstm", "rnn", "transformer", "custom")
@@ -113,7 +111,9 @@ def _quieten(is_debugged: bool) -> None:
     """Let bars show only in a terminal and where a step takes long; --debug shows all. Read while tqdm is imported."""
     if is_debugged:
         return
-    os.environ.setdefault("TQDM_DELAY", str(_BARS_AFTER))
+    from .progress import BARS_AFTER
+
+    os.environ.setdefault("TQDM_DELAY", str(BARS_AFTER))  # for the bars of other libraries
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
     logging.getLogger("transformers.tokenization_utils_base").addFilter(_matters)

@@ -6,6 +6,7 @@ from functools import partial
 import datasets
 import numpy as np
 import pytest
+import tqdm.auto
 from transformers.utils import logging
 
 from hfseq import progress
@@ -32,8 +33,8 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch):
     """What a person sees, with the bars switched on as they are by default and no delay."""
     stream = Terminal()
-    monkeypatch.setattr(progress, "tqdm", partial(progress.tqdm, file=stream))
-    monkeypatch.setattr(progress, "_DELAY", 0)
+    monkeypatch.setattr(tqdm.auto, "tqdm", partial(tqdm.auto.tqdm, file=stream))
+    monkeypatch.setattr(progress, "BARS_AFTER", 0)
     monkeypatch.setattr(logging, "_tqdm_active", True)  # the tests switch the bars of the Hub off, and so these
     monkeypatch.delenv("RANK", raising=False)
     are_off = datasets.are_progress_bars_disabled()
@@ -67,7 +68,7 @@ def test_each_switch_makes_it_silent(terminal, switch, monkeypatch):
 
 
 def test_a_step_that_ends_at_once_shows_nothing(terminal, monkeypatch):
-    monkeypatch.setattr(progress, "_DELAY", 1.0)
+    monkeypatch.setattr(progress, "BARS_AFTER", 1.0)
     assert walk() == [0, 1, 2]
     assert terminal.getvalue() == ""
 

@@ -16,6 +16,7 @@ from hfseq import cli
 from hfseq.commands.models import task_of
 from hfseq.hub import pull
 from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
+from hfseq.progress import BARS_AFTER
 from hfseq.registry import FAMILIES
 from hfseq.tasks import TASKS
 
@@ -244,3 +245,14 @@ def test_what_needs_no_model_imports_no_torch(words, as_module, tmp_path):
     told = subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stderr
     imported = {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
     assert "hfseq.cli" in imported and not imported & {"torch", "transformers", "datasets", "numpy"}
+
+
+def test_the_bars_of_other_libraries_wait_as_long_as_ours(tmp_path):
+    script = tmp_path / "hfseq"
+    lines = ["import os, sys", "from hfseq import cli", "cli._quieten(False)"]
+    lines += ["print(os.environ['TQDM_DELAY'], 'tqdm' in sys.modules)"]  # which reads it while it is imported
+    script.write_text("\n".join(lines), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment.pop("TQDM_DELAY", None)
+    told = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=True).stdout
+    assert told == f"{BARS_AFTER} False\n"
