@@ -27,7 +27,7 @@ MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.ta
 }
 _OVERRIDE = re.compile(r"--[^.=]+\.[^=]+=.*", re.DOTALL)
 
-_SAID = {  # what `push` may be told of a card
+SAID = {  # what `push` may be told of a card; a test holds them equal to CARD_WORDS of cards/publishing.py
     "summary": "what the model does, one sentence",
     "language": "ISO code of the texts, such as en",
     "data_name": "name of the data",
@@ -246,5 +246,5 @@ def _add_publish(made: dict[str, argparse.ArgumentParser]) -> None:
     push.add_argument("--with-code", action="store_true", help="push the model's code too")
     push.add_argument("--force", action="store_true", help="also if the model is behind a simple peer")
     said = push.add_argument_group("words that the card lacks, if nobody said them; they go into the folder, too")
-    for name, text in _SAID.items():
+    for name, text in SAID.items():
         said.add_argument(f"--{name.replace('_', '-')}", dest=f"said_{name}", metavar="TEXT", help=text)

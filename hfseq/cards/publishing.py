@@ -24,7 +24,7 @@ class Word:
     unsaid: str  # what the card says without it
 
 
-WORDS: Final = {  # by its key in section `card` of a recipe
+CARD_WORDS: Final = {  # by its key in section `card` of a recipe
     "summary": Word("what the model does", "What this model does was not stated."),
     "language": Word("the language of the texts", NO_LANGUAGE),
     "data_name": Word("the name of the data", "their name was not stated"),
@@ -39,12 +39,12 @@ _DIFFERS = "differs from what facts.json makes (changed by hand, or written by a
 def unsaid_in(card: str) -> list[str]:
     """Return the keys of the words that the text of a card lacks."""
     text = " ".join(card.split())
-    return [name for name, word in WORDS.items() if word.unsaid in text]
+    return [name for name, word in CARD_WORDS.items() if word.unsaid in text]
 
 
 def asked(names: Iterable[str]) -> str:
     """List what some keys are about."""
-    return ", ".join(WORDS[name].about for name in names)
+    return ", ".join(CARD_WORDS[name].about for name in names)
 
 
 def behind_line_in(folder: Path) -> str | None:
@@ -56,7 +56,7 @@ def say(folder: Path, words: Mapping[str, str]) -> None:
     """Write words into the facts and the card of a trained folder; a card that differs from its facts stays as it is.
 
     Args:
-        words: Key of `WORDS`, or "license", that of the weights -> text.
+        words: Key of `CARD_WORDS`, or "license", that of the weights -> text.
     """
     path, card = folder / "facts.json", folder / "README.md"
     check_words({f"--{name.replace('_', '-')}": text for name, text in words.items()})

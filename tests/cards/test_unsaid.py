@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hfseq.cards.publishing import WORDS, say, say_id, unsaid_in
+from hfseq.cards.publishing import CARD_WORDS, say, say_id, unsaid_in
 from hfseq.cards.render import load_facts, render_card, write_card
 from hfseq.cards.words import CardWords
 from hfseq.recipe.sections import CardSettings
@@ -29,10 +29,10 @@ KINDS = ["classifier", "regression", "language", "masked", "words"]
 def test_a_card_is_asked_for_all_that_it_does_not_say(kind: str) -> None:
     facts = load_facts(GOLDEN / f"card_{kind}.json")
     assert unsaid_in(render_card(facts)) == []
-    for name in WORDS:
+    for name in CARD_WORDS:
         place = facts.source if name.startswith("data_") else facts
         setattr(place, name.removeprefix("data_"), None)
-    assert unsaid_in(render_card(facts)) == list(WORDS)
+    assert unsaid_in(render_card(facts)) == list(CARD_WORDS)
 
 
 def test_what_is_said_later_goes_into_facts_and_card(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from hfseq import cli
+from hfseq.cards.publishing import CARD_WORDS
 from hfseq.commands.models import task_of
 from hfseq.hub import pull
 from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
@@ -61,6 +62,14 @@ def test_help_lists_the_tasks_and_fits_on_a_screen(capsys):
         assert stopped.value.code == 0
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) <= 24 and max(map(len, lines)) <= 100
+
+
+def test_push_takes_the_words_that_a_card_may_lack(capsys):
+    assert [*cli.SAID] == [*CARD_WORDS, "license"]
+    with pytest.raises(SystemExit):
+        cli.main(["push", "--help"])
+    told = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')} TEXT" in told for name in cli.SAID)
 
 
 def test_the_card_shows_the_command_and_the_sentences(trained):
