@@ -5,6 +5,7 @@ What a command needs besides the models is imported when it runs, so that help n
 
 import argparse
 import difflib
+import functools
 import importlib
 import logging
 import os
@@ -60,11 +61,13 @@ class _Words(argparse.ArgumentParser):
         raise SystemExit(WRONG_WORDS)
 
 
+@functools.cache  # while hfseq is imported: later `-m` is the path of __main__.py
 def is_this_process() -> bool:
-    """Tell whether the command `hfseq` runs here, as a script or by -m; asked while hfseq is imported."""
-    words = sys.orig_argv
-    after = words[words.index("-m") + 1 :] if "-m" in words else []
-    return after[:1] == [__package__] or Path(sys.argv[0] if sys.argv else "").stem == __package__
+    """Tell whether the command `hfseq` runs here, as the script that pip writes or by -m."""
+    name = sys.argv[0] if sys.argv else ""
+    if name == "-m":  # stands there while Python looks for the module, whose name comes before the arguments
+        return re.fullmatch(rf"(-\w*m)?{__package__}", sys.orig_argv[-len(sys.argv)]) is not None
+    return Path(name).name in (__package__, f"{__package__}.exe")  # a user's hfseq.py is neither
 
 
 def main(argv: Sequence[str] | None = None) -> int:

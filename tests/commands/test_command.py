@@ -265,3 +265,22 @@ def test_the_bars_of_other_libraries_wait_as_long_as_ours(tmp_path):
     environment.pop("TQDM_DELAY", None)
     told = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=True).stdout
     assert told == f"{BARS_AFTER} False\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("serve.py", ["serve.py", "-m", "hfseq"]),
+        ("hfseq.py", ["-P", "hfseq.py"]),
+        ("serve/__init__.py", ["-m", "serve", "-m", "hfseq"]),
+    ],
+)
+def test_a_script_of_a_user_is_not_the_command(file, words, tmp_path):
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("import hfseq\nprint(hfseq.LSTMConfig.model_type)\n", encoding="utf-8")
+    path.with_name("__main__.py").touch()  # what -m runs of a package
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    command = [sys.executable, *words]
+    told = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True).stdout
+    assert told == "hfseq_lstm\n"
