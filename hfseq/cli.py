@@ -5,6 +5,7 @@ What a command needs besides the models is imported when it runs, so that help n
 
 import argparse
 import difflib
+import functools
 import importlib
 import logging
 import os
@@ -14,8 +15,6 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
-
-_BARS_AFTER = 2  # seconds
 
 DONE, FAILED, WRONG_WORDS, REFUSED = 0, 1, 2, 3
 
@@ -29,7 +28,7 @@ MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.ta
 }
 _OVERRIDE = re.compile(r"--[^.=]+\.[^=]+=.*", re.DOTALL)
 
-_SAID = {  # what `push` may be told of a card
+SAID = {  # what `push` may be told of a card; a test holds them equal to CARD_WORDS of cards/publishing.py
     "summary": "what the model does, one sentence",
     "language": "ISO code of the texts, such as en",
     "data_name": "name of the data",
@@ -62,11 +61,13 @@ class _Words(argparse.ArgumentParser):
         raise SystemExit(WRONG_WORDS)
 
 
+@functools.cache  # while hfseq is imported: later `-m` is the path of __main__.py
 def is_this_process() -> bool:
-    """Tell whether the command `hfseq` runs here, as a script or by -m; asked while hfseq is imported."""
-    words = sys.orig_argv
-    after = words[words.index("-m") + 1 :] if "-m" in words else []
-    return after[:1] == [__package__] or Path(sys.argv[0] if sys.argv else "").stem == __package__
+    """Tell whether the command `hfseq` runs here, as the script that pip writes or by -m."""
+    name = sys.argv[0] if sys.argv else ""
+    if name == "-m":  # stands there while Python looks for the module, whose name comes before the arguments
+        return re.fullmatch(rf"(-\w*m)?{__package__}", sys.orig_argv[-len(sys.argv)]) is not None
+    return Path(name).name in (__package__, f"{__package__}.exe")  # a user's hfseq.py is neither
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,7 +114,9 @@ def _quieten(is_debugged: bool) -> None:
     """Let bars show only in a terminal and where a step takes long; --debug shows all. Read while tqdm is imported."""
     if is_debugged:
         return
-    os.environ.setdefault("TQDM_DELAY", str(_BARS_AFTER))
+    from .progress import BARS_AFTER
+
+    os.environ.setdefault("TQDM_DELAY", str(BARS_AFTER))  # for the bars of other libraries
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
     logging.getLogger("transformers.tokenization_utils_base").addFilter(_matters)
@@ -246,5 +249,5 @@ def _add_publish(made: dict[str, argparse.ArgumentParser]) -> None:
     push.add_argument("--with-code", action="store_true", help="push the model's code too")
     push.add_argument("--force", action="store_true", help="also if the model is behind a simple peer")
     said = push.add_argument_group("words that the card lacks, if nobody said them; they go into the folder, too")
-    for name, text in _SAID.items():
+    for name, text in SAID.items():
         said.add_argument(f"--{name.replace('_', '-')}", dest=f"said_{name}", metavar="TEXT", help=text)

@@ -5,18 +5,19 @@
 
 A step that ends within a second shows nothing. Bars are off where transformers' or datasets' switch or TQDM_DISABLE
 says so, and in all processes but the first; `disable_tqdm` of training arguments goes through `silence_progress`.
+
+Imported is only what a function needs: the command reads `BARS_AFTER` before there is tqdm.
 """
 
 import os
 import sys
 from collections.abc import Iterable, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch.distributed
-from tqdm.auto import tqdm
-from transformers.utils import logging
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
-_DELAY = 1.0  # seconds
+BARS_AFTER = 1.0  # seconds
 _MANY = 10_000  # are counted in thousands
 
 
@@ -28,7 +29,7 @@ def progress_bar(
     unit: str = "step",
     initial: int = 0,
     disable: bool = False,
-) -> tqdm:
+) -> "tqdm":
     """Return a bar that yields `items` and counts them; without items, `update` counts.
 
     Args:
@@ -38,6 +39,8 @@ def progress_bar(
         initial: How many were done before.
         disable: Show nothing, whatever the switches say.
     """
+    from tqdm.auto import tqdm
+
     if total is None and isinstance(items, Sized):
         total = len(items)
     return tqdm(
@@ -48,13 +51,15 @@ def progress_bar(
         unit_scale=total is None or total >= _MANY,
         initial=initial,
         disable=disable or not progress_is_shown(),
-        delay=_DELAY,
+        delay=BARS_AFTER,
         leave=None,  # only the outermost bar stays when it is full
     )
 
 
 def progress_is_shown() -> bool:
     """Tell whether bars are shown in this process."""
+    from transformers.utils import logging
+
     # Who switched the bars of datasets off has imported the library.
     datasets = sys.modules.get("datasets")
     is_off = datasets is not None and datasets.are_progress_bars_disabled() or bool(os.environ.get("TQDM_DISABLE"))
@@ -64,12 +69,14 @@ def progress_is_shown() -> bool:
 def silence_progress() -> None:
     """Switch all bars of this process off: ours, transformers', those of the Hub and of datasets."""
     import datasets
+    from transformers.utils import logging
 
     logging.disable_progress_bar()
     datasets.disable_progress_bars()
 
 
 def _rank() -> int:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank()
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return int(distributed.get_rank())
     return int(os.environ.get("RANK", "0"))  # launchers say it before the processes have met

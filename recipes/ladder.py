@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hfseq.progress import silence_progress
 from hfseq.recipe.ladders import save_ladder
 from hfseq.recipe.publish import launch_command
 from hfseq.settings import check_known, read_key, read_settings
@@ -32,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # 2. Settings: the YAML file, then what the command line changes
     settings = read_settings(ladder.settings, argv)
+    if settings.training.get("disable_tqdm"):
+        silence_progress()
     folder = Path(settings.training["output_dir"])
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hfseq.data.pairs import load_pairs
+from hfseq.progress import silence_progress
 from hfseq.recipe.publish import launch_command
 from hfseq.recipe.runs import evaluated_split
 from hfseq.settings import read_settings
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the recipe with the words of a command line; None: with those of this process."""
     # 1. Settings: the YAML file, then what the command line changes
     settings = read_settings(SentenceSimilaritySettings, argv)
+    if settings.compare.disable_tqdm:
+        silence_progress()
     folder = Path(settings.compare.output_dir)
 
     # 2. Data: the pairs that are scored, and sentences that none of them is

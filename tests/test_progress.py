@@ -2,10 +2,12 @@
 
 import io
 from functools import partial
+from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
+import tqdm.auto
 from transformers.utils import logging
 
 from hfseq import progress
@@ -18,7 +20,15 @@ from hfseq.progress import progress_bar, silence_progress
 from hfseq.tokenization import byte_tokenizer, train_tokenizer
 from hfseq.training.words.bag_texts import BagTexts
 from hfseq.training.words.bag_vocabulary import new_bag
-from recipes import language_modeling, text_classification, token_classification, word2vec
+from recipes import (
+    ladder,
+    language_modeling,
+    masked_language_modeling,
+    sentence_similarity,
+    text_classification,
+    token_classification,
+    word2vec,
+)
 
 
 class Terminal(io.StringIO):
@@ -32,8 +42,8 @@ class Terminal(io.StringIO):
 def terminal(monkeypatch):
     """What a person sees, with the bars switched on as they are by default and no delay."""
     stream = Terminal()
-    monkeypatch.setattr(progress, "tqdm", partial(progress.tqdm, file=stream))
-    monkeypatch.setattr(progress, "_DELAY", 0)
+    monkeypatch.setattr(tqdm.auto, "tqdm", partial(tqdm.auto.tqdm, file=stream))
+    monkeypatch.setattr(progress, "BARS_AFTER", 0)
     monkeypatch.setattr(logging, "_tqdm_active", True)  # the tests switch the bars of the Hub off, and so these
     monkeypatch.delenv("RANK", raising=False)
     are_off = datasets.are_progress_bars_disabled()
@@ -67,7 +77,7 @@ def test_each_switch_makes_it_silent(terminal, switch, monkeypatch):
 
 
 def test_a_step_that_ends_at_once_shows_nothing(terminal, monkeypatch):
-    monkeypatch.setattr(progress, "_DELAY", 1.0)
+    monkeypatch.setattr(progress, "BARS_AFTER", 1.0)
     assert walk() == [0, 1, 2]
     assert terminal.getvalue() == ""
 
@@ -122,13 +132,30 @@ def test_counting_ngrams_has_a_bar(terminal, monkeypatch):
     assert seen == [{"desc": "Counting n-grams", "unit": "order", "delay": 1, "leave": None}]
 
 
-@pytest.mark.parametrize("recipe", [language_modeling, text_classification, token_classification, word2vec])
-def test_disable_tqdm_of_a_recipe_silences_its_first_steps_too(terminal, tmp_path, recipe, monkeypatch):
+@pytest.mark.parametrize(
+    ("recipe", "config"),
+    [
+        (ladder, "embedded"),
+        (ladder, "classifiers_embedded"),
+        (language_modeling, "lstm_embedded"),
+        (masked_language_modeling, "transformer_embedded"),
+        (sentence_similarity, "embedded"),
+        (text_classification, "lstm_embedded"),
+        (token_classification, "lstm_embedded"),
+        (word2vec, "skipgram_embedded"),
+    ],
+)
+def test_disable_tqdm_of_a_recipe_silences_its_first_steps_too(terminal, tmp_path, recipe, config):
     name = recipe.__name__.rpartition(".")[2]
-    model = {"word2vec": "skipgram"}.get(name, "lstm")
-    config = f"recipes/configs/{name}/{model}_embedded.yaml"
-    words = ["--config", config, f"--training.output_dir={tmp_path}", "--data.path=none.csv"]
+    section = "compare" if recipe is sentence_similarity else "training"
+    words = ["--config", f"recipes/configs/{name}/{config}.yaml", "--data.path=none.csv"]
     for silent in ("false", "true"):
         with pytest.raises((ValueError, FileNotFoundError), match="none.csv"):
-            recipe.main([*words, f"--training.disable_tqdm={silent}"])
+            recipe.main([*words, f"--{section}.output_dir={tmp_path}", f"--{section}.disable_tqdm={silent}"])
         assert progress.progress_is_shown() is (silent == "false")
+
+
+def test_every_recipe_is_asked_to_be_silent():
+    (mark,) = test_disable_tqdm_of_a_recipe_silences_its_first_steps_too.pytestmark
+    asked = {recipe.__name__.rpartition(".")[2] for recipe, _ in mark.args[1]}
+    assert asked == {path.stem for path in Path("recipes").glob("*.py")} - {"__init__"}

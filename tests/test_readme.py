@@ -95,6 +95,18 @@ def test_every_file_and_folder_named_exists():
     assert missing == []
 
 
+def test_every_name_of_a_file_stands_in_it():
+    named = {found for text in TEXTS.values() for found in re.findall(r"`(\w+)` of `(hfseq/[\w/]+\.py)`", text)}
+    assert ("MODELS", "hfseq/cli.py") in named
+    for name, file in named:
+        assert re.search(rf"^(def |class )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.M), (name, file)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_no_line_begins_with_a_stray_blank(page):
+    assert not re.search(r"^ (?! )", TEXTS[page], re.M)
+
+
 def test_every_link_leads_to_a_file_and_a_heading():
     def anchors(page):
         prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .models import WORDS, task_of
+from .models import WORD_VECTORS, task_of
 
 _SHOWN = 20  # labels
 _SPECIAL = 2  # entries of word vectors that are no words
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
         rest = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
         print(f"labels:     {len(labels)}: {', '.join(map(str, labels[:_SHOWN]))}{rest}")
     if (entries := config.get("vocab_size")) is not None:
-        print(f"vocabulary: {f'{entries - _SPECIAL} words' if task == WORDS else f'{entries} entries'}")
+        print(f"vocabulary: {f'{entries - _SPECIAL} words' if task == WORD_VECTORS else f'{entries} entries'}")
     print(f"use it:     hfseq predict {options.model} TEXT")
     print("in Python:  import hfseq; from transformers import pipeline")
     print(f"            pipeline({task!r}, model={options.model!r})(TEXT)")

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import Pipeline
 
-WORDS = "word-vectors"
+WORD_VECTORS = "word-vectors"
 _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of transformers
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",
-    "Word2VecModel": WORDS,
+    "Word2VecModel": WORD_VECTORS,
 }
 
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .models import WORDS, load_pipeline
+from .models import WORD_VECTORS, load_pipeline
 
 if TYPE_CHECKING:
     from transformers import Pipeline
@@ -142,5 +142,5 @@ _ANSWERS: dict[str, Callable[[Any, Any], Iterator[dict[str, Any]]]] = {
     "token-classification": _entities,
     "text-generation": _continued,
     "fill-mask": _filled,
-    WORDS: _nearest,
+    WORD_VECTORS: _nearest,
 }

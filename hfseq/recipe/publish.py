@@ -12,6 +12,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..cards.facts import SAME_RUN, Comparison, Facts, SeedRun
 from ..cards.measure import environment, model_size_mb
+from ..cards.publishing import say_id
 from ..cards.render import write_card
 from ..cards.verdict import verdict_lines
 from ..hub import FACTS_NAME, push
@@ -80,7 +81,8 @@ def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) 
     facts.save(folder / FACTS_NAME)
     write_card(folder, facts)
     if hub.repo_id is not None:
-        result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code, force=hub.force)
+        with say_id(folder, hub.repo_id):
+            result = push(folder, hub.repo_id, private=hub.private, with_code=hub.with_code, force=hub.force)
         lines = [f"pushed to {result.url}", *lines]
     size, minutes = f"{facts.file_mb:.2f} MB", f"{facts.runs[0].minutes:.1f} minutes of training"
     place = f"{size}, {minutes}; model and card in {folder}"

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from ..cards.publishing import WORDS, asked
+from ..cards.publishing import CARD_WORDS, asked
 from ..cards.words import CardWords
 from ..data.sources import Said, other_data
 from ..registry import FAMILIES
@@ -93,7 +93,7 @@ class CardSettings(CardWords):
         """Refuse to train for the Hub a model whose card would lack what a reader there must know."""
         if repo_id is None:
             return
-        if missing := [name for name in WORDS if getattr(self, name) is None]:
+        if missing := [name for name in CARD_WORDS if getattr(self, name) is None]:
             options = " ".join(f"--card.{name}=TEXT" for name in missing)
             fault = f"hub.repo_id={repo_id} publishes a card, which does not say {asked(missing)}"
             raise ValueError(f"{fault}: give {options}, or push later with `hfseq push`.")

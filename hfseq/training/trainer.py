@@ -29,8 +29,8 @@ from .callbacks import ClipGradValue, TimeLimit, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
 from .class_weights import WeightedLoss
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
+from .lines import ProgressLines
 from .parts import InParts, parts_of
-from .progress import ProgressLines
 from .unseen import hide_unseen
 from .wide import fit_wide
 
@@ -77,7 +77,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
             self.time_limit = TimeLimit(args.max_minutes, lambda: self.training_seconds)
             self.add_callback(self.time_limit)
         if self.pop_callback(ProgressCallback) is not None:  # it is not there with disable_tqdm
-            self.add_callback(ProgressLines(self.time_limit))
+            self.add_callback(ProgressLines(lambda: self.callback_handler.callbacks))  # Trainer may replace some
         if args.clip_grad_value is not None:
             self.add_callback(ClipGradValue(args.clip_grad_value))
         if args.early_stopping_patience is not None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hfseq.cards.publishing import WORDS, say, say_id, unsaid_in
+from hfseq.cards.publishing import CARD_WORDS, say, say_id, unsaid_in
 from hfseq.cards.render import load_facts, render_card, write_card
 from hfseq.cards.words import CardWords
 from hfseq.recipe.sections import CardSettings
@@ -29,10 +29,10 @@ KINDS = ["classifier", "regression", "language", "masked", "words"]
 def test_a_card_is_asked_for_all_that_it_does_not_say(kind: str) -> None:
     facts = load_facts(GOLDEN / f"card_{kind}.json")
     assert unsaid_in(render_card(facts)) == []
-    for name in WORDS:
+    for name in CARD_WORDS:
         place = facts.source if name.startswith("data_") else facts
         setattr(place, name.removeprefix("data_"), None)
-    assert unsaid_in(render_card(facts)) == list(WORDS)
+    assert unsaid_in(render_card(facts)) == list(CARD_WORDS)
 
 
 def test_what_is_said_later_goes_into_facts_and_card(tmp_path: Path) -> None:
@@ -42,7 +42,8 @@ def test_what_is_said_later_goes_into_facts_and_card(tmp_path: Path) -> None:
     facts.save(tmp_path / "facts.json")
     write_card(tmp_path, facts)
     say(tmp_path, {"data_license": "cc0-1.0", "language": "en", "license": "mit"})
-    say_id(tmp_path, "user/films")
+    with say_id(tmp_path, "user/films") as missed:
+        assert missed is None
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "Licence: cc0-1.0." in card and "language: en" in card and "license: mit" in card and "user/films" in card
     assert render_card(load_facts(tmp_path / "facts.json")) == card
@@ -61,10 +62,14 @@ def test_a_card_changed_by_hand_stays_as_it_is(tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     text = card.read_text(encoding="utf-8") + "More.\n"
     card.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match="changed by hand"):
+    with pytest.raises(ValueError, match=r"facts\.json makes \(changed by hand, or written by another hfseq\)\. "):
         say(tmp_path, {"language": "en"})
-    say_id(tmp_path, "user/films")
+    with say_id(tmp_path, "user/films") as missed:
+        assert missed is not None and "README.md does not load user/films: it differs from what" in missed
     assert card.read_text(encoding="utf-8") == text
+    card.write_text(text.replace('"films"', '"user/films"'), encoding="utf-8")
+    with say_id(tmp_path, "user/films") as missed:
+        assert missed is None
 
 
 def test_a_training_for_the_hub_asks_for_the_words_before_it_begins() -> None:

@@ -13,9 +13,11 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from hfseq import cli
+from hfseq.cards.publishing import CARD_WORDS
 from hfseq.commands.models import task_of
 from hfseq.hub import pull
 from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
+from hfseq.progress import BARS_AFTER
 from hfseq.registry import FAMILIES
 from hfseq.tasks import TASKS
 
@@ -62,6 +64,14 @@ def test_help_lists_the_tasks_and_fits_on_a_screen(capsys):
         assert len(lines) <= 24 and max(map(len, lines)) <= 100
 
 
+def test_push_takes_the_words_that_a_card_may_lack(capsys):
+    assert [*cli.SAID] == [*CARD_WORDS, "license"]
+    with pytest.raises(SystemExit):
+        cli.main(["push", "--help"])
+    told = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')} TEXT" in told for name in cli.SAID)
+
+
 def test_the_card_shows_the_command_and_the_sentences(trained):
     facts = json.loads((trained / "facts.json").read_text(encoding="utf-8"))
     assert facts["command"].startswith("hfseq train text-classification split --model gru --out films ")
@@ -97,17 +107,28 @@ def test_evaluate_gives_the_score_of_the_card_and_counts_unknown_labels_as_wrong
 def test_card_check_and_push(trained, hub_repo_name, capsys):
     assert cli.main(["card", str(trained), "--check"]) == 0
     capsys.readouterr()
-    assert cli.main(["push", str(trained), hub_repo_name, "--force"]) == cli.REFUSED
+    before = [(trained / name).read_bytes() for name in ("facts.json", "README.md")]
+    assert cli.main(["push", str(trained), "mistyped/films", "--force"]) == cli.REFUSED
     told = capsys.readouterr().err
     assert "does not say what the model does, the language of the texts, the name of the data" in told
     assert "--summary TEXT --language TEXT --data-name TEXT" in told and told.count("\n") == 1
+    assert [(trained / name).read_bytes() for name in ("facts.json", "README.md")] == before
     words = ["--summary", "Tells good films.", "--language", "en", "--data-name", "films", "--data-license", "cc0-1.0"]
     assert cli.main(["push", str(trained), hub_repo_name, "--force", *words, "--data-domain", "reviews"]) == 0
     assert f"model={json.dumps(hub_repo_name)}" in (trained / "README.md").read_text(encoding="utf-8")
     assert (pull(hub_repo_name) / "README.md").read_bytes() == (trained / "README.md").read_bytes()
+    second = f"{hub_repo_name}-too"
+    assert cli.main(["push", str(trained), second, "--force"]) == 0
+    assert f"model={json.dumps(second)}" in (pull(second) / "README.md").read_text(encoding="utf-8")
+    assert cli.main(["push", str(trained), "foreign/films", "--force"]) == 1  # the token may not
+    assert f"model={json.dumps(second)}" in (trained / "README.md").read_text(encoding="utf-8")
     card = trained / "README.md"
     text = card.read_text(encoding="utf-8")
     card.write_text(text + "false\n", encoding="utf-8")
+    capsys.readouterr()
+    assert cli.main(["push", str(trained), hub_repo_name, "--force"]) == 0
+    told = capsys.readouterr().err
+    assert f"warning: {card} does not load {hub_repo_name}: it differs" in told and told.count("\n") == 1
     assert cli.main(["card", str(trained), "--check"]) == 1
     assert cli.main(["card", str(trained)]) == 0
     assert card.read_text(encoding="utf-8") == text
@@ -233,3 +254,33 @@ def test_what_needs_no_model_imports_no_torch(words, as_module, tmp_path):
     told = subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stderr
     imported = {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
     assert "hfseq.cli" in imported and not imported & {"torch", "transformers", "datasets", "numpy"}
+
+
+def test_the_bars_of_other_libraries_wait_as_long_as_ours(tmp_path):
+    script = tmp_path / "hfseq"
+    lines = ["import os, sys", "from hfseq import cli", "cli._quieten(False)"]
+    lines += ["print(os.environ['TQDM_DELAY'], 'tqdm' in sys.modules)"]  # which reads it while it is imported
+    script.write_text("\n".join(lines), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment.pop("TQDM_DELAY", None)
+    told = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=True).stdout
+    assert told == f"{BARS_AFTER} False\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("serve.py", ["serve.py", "-m", "hfseq"]),
+        ("hfseq.py", ["-P", "hfseq.py"]),
+        ("serve/__init__.py", ["-m", "serve", "-m", "hfseq"]),
+    ],
+)
+def test_a_script_of_a_user_is_not_the_command(file, words, tmp_path):
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("import hfseq\nprint(hfseq.LSTMConfig.model_type)\n", encoding="utf-8")
+    path.with_name("__main__.py").touch()  # what -m runs of a package
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    command = [sys.executable, *words]
+    told = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True).stdout
+    assert told == "hfseq_lstm\n"

@@ -106,6 +106,7 @@ def test_a_card_links_its_pictures_and_a_push_carries_them(checkpoint, hub, api,
     facts = load_facts(Path(__file__).parents[1] / "golden" / "card_classifier.json")
     publish(facts, checkpoint, HubSettings(repo_id=repo_id, force=True), [])
     card = Path(api.hf_hub_download(repo_id, "README.md")).read_text(encoding="utf-8")
+    assert f'model="{repo_id}"' in card
     for name, title in (("curves.png", "Training curves"), ("confusion.png", "Confusions")):
         assert (f"![{title}]({name})" in card) is drawn
         assert api.file_exists(repo_id, name) is drawn

@@ -18,6 +18,7 @@ class CompareSettings:
         default_factory=dict, metadata={"help": "name -> {model: FOLDER or Hub id, pooling: mean, weighting: none}"}
     )
     batch_size: int = option(64, "sentences that a network reads at once")
+    disable_tqdm: bool = option(False, "show no progress")
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
