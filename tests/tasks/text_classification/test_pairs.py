@@ -105,8 +105,37 @@ def test_tokens_are_those_of_the_tokenizer_that_is_loaded_again(tmp_path, kind):
 def test_the_longer_text_is_cut_and_the_end_of_each_stays():
     tokenizer = train_tokenizer(["a b c d e f g"] * 2, max_length=8)
     rows = Dataset.from_dict({"text": ["a b c d e f g"], "text_pair": ["a b"], "labels": [0]})
-    ids = tokenize_dataset(rows, tokenizer, 8)["input_ids"][0]
+    found = tokenize_dataset(rows, tokenizer, 8)
+    ids = found["input_ids"][0]
     assert tokenizer.convert_ids_to_tokens(ids) == ["a", "b", "c", "d", "</s>", "a", "b", "</s>"]
+    assert found["cut"][:] == [3]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_of_any_length_are_cut_as_the_pipeline_cuts_them(kind, side):
+    random = np.random.default_rng(0)
+    lengths = [*random.integers(0, 12, (60, 2)), (7, 8), (8, 7)]
+    texts = [[" ".join(random.choice(WORDS, length)) for length in pair] for pair in lengths]
+    firsts, seconds = map(list, zip(*texts, strict=True))
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 2, kind=kind)
+    tokenizer.truncation_side = side
+    rows = Dataset.from_dict({"text": firsts, "text_pair": seconds})
+    whole = list(map(len, tokenizer(firsts, seconds)["input_ids"]))
+    for limit in (6, 7, 11):
+        expected = tokenizer(firsts, seconds, truncation="longest_first", max_length=limit)["input_ids"]
+        found = tokenize_dataset(rows, tokenizer, limit)
+        assert found["input_ids"][:] == expected
+        assert found["cut"][:] == [size - len(ids) for size, ids in zip(whole, expected, strict=True)]
+        alone = tokenize_dataset(rows.select_columns("text"), tokenizer, limit)
+        assert alone["input_ids"][:] == tokenizer(firsts, truncation=True, max_length=limit)["input_ids"]
+
+
+def test_long_pairs_are_cut_without_every_combination_of_their_pieces():
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 2)
+    rows = Dataset.from_dict({"text": ["film " * 20_000], "text_pair": ["plot " * 20_000]})
+    found = tokenize_dataset(rows, tokenizer, 32)  # 1.7 million combinations, which take minutes
+    assert found["cut"][:] == [40_002 - 32] and len(found["input_ids"][0]) == 32
 
 
 MODELS = {
