@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
-from ..models.packed_files import check_plain, not_in_encoding, reading
+from ..models.packed_files import PACKED, check_plain, not_in_encoding, reading
 from ..settings import check_known, option
 from .embedded.load import load_embedded
 from .headers import check_header, check_names, first_row
@@ -163,7 +163,9 @@ def read_splits(
 
 
 def _read_file(file: Path, source: SourceSettings, formats: Formats, read_other: ReadFile | None) -> Dataset:
-    if read_other is None or file.suffix in formats:
+    if is_table(file) and file.suffix.lower() in PACKED:
+        raise ValueError(f"{file} is a packed table: unpack it, and give {file.with_suffix('')}.")
+    if read_other is None or file.suffix.lower() in formats:
         return _read_files([file], source, formats)
     _check_no_names(source, str(file))
     return read_other(file)
@@ -187,7 +189,13 @@ def is_plain_text(path: str | dict[str, str]) -> bool:
     if isinstance(path, dict):
         return any(map(is_plain_text, path.values()))
     place = Path(path).expanduser()
-    return bool(text_files(place)) if place.is_dir() else place.suffix not in FORMATS
+    return bool(text_files(place)) if place.is_dir() else not is_table(place)
+
+
+def is_table(file: Path) -> bool:
+    """Tell by its name whether a file is a table; a packed one is too."""
+    packed = Path(file.stem).suffix if file.suffix.lower() in PACKED else ""
+    return not {file.suffix.lower(), packed.lower()}.isdisjoint(FORMATS)
 
 
 def text_files(folder: Path, split: str = "train") -> list[Path]:
@@ -242,17 +250,18 @@ def _files_of_splits(folder: Path, wanted: Iterable[str], suffixes: Iterable[str
     files: dict[str, list[Path]] = {}
     for file in sorted([*folder.glob("*"), *folder.glob("data/*")]):
         match = _SPLIT_FILE.fullmatch(file.name)
-        if match is not None and match["split"] in wanted and match["suffix"] in suffixes:
+        if match is not None and match["split"] in wanted and match["suffix"].lower() in suffixes:
             files.setdefault(match["split"], []).append(file)
     return files
 
 
 def _read_files(files: list[Path], source: SourceSettings, formats: Formats) -> Dataset:
     names = ", ".join(map(str, files))
-    if len({file.suffix for file in files}) > 1:
+    if len({file.suffix.lower() for file in files}) > 1:
         raise ValueError(f"One split has files of several types: {names}; keep one type.")
-    check_known(files[0].suffix, formats, names, kind="file type")
-    builder, options = formats[files[0].suffix]
+    suffix = files[0].suffix.lower()
+    check_known(suffix, formats, names, kind="file type")
+    builder, options = formats[suffix]
     if builder != "csv":
         _check_no_names(source, names)
     elif source.column_names is not None:
