@@ -38,9 +38,10 @@ _DEEPEST = 100  # lists and objects of JSON inside each other; no table needs as
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
 _PLACES = (("data", "path"), ("data", "name"))
 _SAME_DATA = ("card", "same_data")
+IF_A_COPY = "If it is a copy of the same data, add --card.same_data=true."
 # What a settings file says of its data alone; how much of them is read, and how they are cut, holds for others too.
-_OF_ONE_DATA_SET = {"config", "revision", "streaming", "splits", "split_name", "text_column", "label_column"}
-_OF_ONE_DATA_SET |= {"label_names", "column_names"}
+_OF_ONE_DATA_SET = {"config", "revision", "streaming", "splits", "split_name", "label_names", "column_names"}
+_OF_ONE_DATA_SET |= {f"{what}_column" for what in ("text", "text_pair", "label", "condition", "other", "score")}
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
 
@@ -73,11 +74,12 @@ class SourceSettings:
             return set()
         places = {key for _, key in _PLACES}
         keys = {key for section, key in file if section == "data"} & (_OF_ONE_DATA_SET | places)
+        has_card = any(section == "card" for section, _ in file)  # a comparison has none
         if lost := sorted(key for key in keys - places if ("data", key) not in command):
             logger.warning(
                 "%s is other data than the settings file's: of its section data, %s no longer count. "
-                "Say what still holds on the command line, such as --data.%s=VALUE.",
-                *(other, ", ".join(lost), lost[0]),
+                "Say what still holds on the command line, such as --data.%s=VALUE.%s",
+                *(other, ", ".join(lost), lost[0], f" {IF_A_COPY}" if has_card else ""),
             )
         return keys
 
