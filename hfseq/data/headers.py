@@ -52,13 +52,20 @@ def check_header(path: Path, first: Sequence[str], rows: Dataset, said: Collecti
         )
 
 
-def check_names(path: Path, first: Sequence[str], names: Sequence[str]) -> None:
-    """Refuse names that are not one for each column, or that the file has itself."""
+def check_names(path: Path, first: Sequence[str], rows: Dataset, names: Sequence[str]) -> None:
+    """Refuse names that are not one for each column, and a file with a header, which would become a row."""
     given = f"data.column_names={list(names)}"
     if [plain_name(cell) for cell in first] == [plain_name(name) for name in names]:
         raise ValueError(f"{path} has a header, which says the same as {given}: leave that out.")
     if first and len(first) != len(names):
         raise ValueError(f"{given} must name each column of {path}, which has {len(first)}; it begins {first[:4]}.")
+    for cell, column in zip(first, names, strict=False):
+        if plain_name(cell) in USUAL_NAMES and not _times(cell, rows, column):
+            raise ValueError(
+                f"{path} seems to have a header: it begins {first[:4]}, and {cell!r} is a usual name of a column. "
+                f"Leave {given} out, or the names are read as a row. "
+                "If the line is a row, let the file begin with another."
+            )
 
 
 def _fault(first: Sequence[str], rows: Dataset) -> str | None:

@@ -298,7 +298,7 @@ def _check_first_lines(files: list[Path], rows: Dataset, source: SourceSettings,
         if source.column_names is None:
             check_header(file, first, rows, said)
         else:
-            check_names(file, first, source.column_names)
+            check_names(file, first, rows, source.column_names)
 
 
 def _check_json(path: Path) -> None:
