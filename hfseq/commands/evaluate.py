@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import progress_bar
-from .models import load_pipeline
+from .models import compares_two, load_pipeline
 from .predict import answers
 from .sources import is_local
 
@@ -50,6 +50,8 @@ def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..evaluation.scores import compute_score
     from ..evaluation.trainer_metrics import PROBLEMS
 
+    if compares_two(pipe) and "text_pair_column" not in source:
+        raise ValueError("This model compares two texts: name the column of the second with --text-pair-column NAME.")
     task = load_text_dataset(DataSettings(**source))
     rows, problem = task.dataset["train"], pipe.model.config.problem_type or task.problem_type
     if problem != task.problem_type:
