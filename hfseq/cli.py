@@ -170,6 +170,10 @@ def _task(word: str) -> str:
     return word
 
 
+def _names(word: str) -> list[str]:
+    return [name.strip() for name in word.split(",")]
+
+
 def _above(low: float, kind: type[int] | type[float], example: str) -> Callable[[str], Any]:
     """Return what reads a number above `low`."""
 
@@ -232,6 +236,9 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     made["evaluate"].add_argument("--text-column", help="the column of texts")
     made["evaluate"].add_argument("--text-pair-column", help="the column of second texts, for a model of pairs")
     made["evaluate"].add_argument("--label-column", help="the column of labels")
+    made["evaluate"].add_argument(
+        "--column-names", metavar="NAME,NAME", type=_names, help="of a file without a header"
+    )
     made["predict"].add_argument("texts", metavar="TEXT", nargs="*", help="texts; without any, lines of stdin")
     made["predict"].add_argument("--file", metavar="FILE", help="a text a line; .jsonl: {text: ..., text_pair: ...}")
 

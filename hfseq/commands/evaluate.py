@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import progress_bar
-from .models import load_pipeline
+from .models import compares_two, load_pipeline
 from .predict import answers
 from .sources import is_local
 
@@ -23,10 +23,13 @@ def run(options: argparse.Namespace) -> None:
             f"hfseq evaluate does not measure models of the task {pipe.task}; only {', '.join(_MEASURES)}."
         )
     from ..data.columns import UnclearColumnError
+    from ..data.headers import NoHeaderError
 
     try:
         found = _MEASURES[pipe.task](pipe, _source(options))
-    except UnclearColumnError as error:  # whose cure is for `hfseq train`
+    except NoHeaderError as error:  # its cure, and the next one's, is for `hfseq train`
+        raise error.with_cure("--column-names={}", "--text-column=NAME") from error
+    except UnclearColumnError as error:
         raise error.with_cure(f"--{error.role.setting.replace('_', '-')}=NAME") from error
     for name, value in found.items():
         print(f"{name} {value:.4f}")
@@ -34,8 +37,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _source(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords of data settings; the split is read as train and validation, so that nothing is cut off."""
-    columns = {f"{name}_column": getattr(options, f"{name}_column") for name in ("text", "text_pair", "label")}
-    chosen = {name: value for name, value in columns.items() if value is not None}
+    names = ("text_column", "text_pair_column", "label_column", "column_names")
+    chosen = {name: value for name in names if (value := getattr(options, name)) is not None}
     if is_local(options.data) and Path(options.data).expanduser().is_file():
         return {"path": {"train": options.data, "validation": options.data}, **chosen}
     place = "path" if is_local(options.data) else "name"
@@ -47,6 +50,8 @@ def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..evaluation.scores import compute_score
     from ..evaluation.trainer_metrics import PROBLEMS
 
+    if compares_two(pipe) and "text_pair_column" not in source:
+        raise ValueError("This model compares two texts: name the column of the second with --text-pair-column NAME.")
     task = load_text_dataset(DataSettings(**source))
     rows, problem = task.dataset["train"], pipe.model.config.problem_type or task.problem_type
     if problem != task.problem_type:

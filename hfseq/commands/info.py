@@ -10,6 +10,7 @@ from typing import Any
 from .models import WORD_VECTORS, task_of
 
 _SHOWN = 20  # labels
+_PAIR_GIVEN = '{"text": TEXT, "text_pair": TEXT}'
 _SPECIAL = 2  # entries of word vectors that are no words
 
 
@@ -27,9 +28,17 @@ def run(options: argparse.Namespace) -> None:
         print(f"labels:     {len(labels)}: {', '.join(map(str, labels[:_SHOWN]))}{rest}")
     if (entries := config.get("vocab_size")) is not None:
         print(f"vocabulary: {f'{entries - _SPECIAL} words' if task == WORD_VECTORS else f'{entries} entries'}")
-    print(f"use it:     hfseq predict {options.model} TEXT")
+    asked, given = ("--file PAIRS.jsonl", _PAIR_GIVEN) if _takes_pairs(config, folder) else ("TEXT", "TEXT")
+    print(f"use it:     hfseq predict {options.model} {asked}")
     print("in Python:  import hfseq; from transformers import pipeline")
-    print(f"            pipeline({task!r}, model={options.model!r})(TEXT)")
+    print(f"            pipeline({task!r}, model={options.model!r})({given})")
+
+
+def _takes_pairs(config: dict[str, Any], folder: Path) -> bool:
+    """Tell whether a model answers two texts at a time; the configuration of a joined one does not say."""
+    facts = folder / "facts.json"
+    said = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    return config.get("pairs") == "siamese" or said.get("pairs") is not None
 
 
 def _folder(model: str) -> Path:

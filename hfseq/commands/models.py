@@ -24,6 +24,11 @@ def task_of(saved: str) -> str:
     return task
 
 
+def compares_two(pipe: "Pipeline") -> bool:
+    """Tell whether a model refuses a single text: it compares two."""
+    return getattr(pipe.model.config, "pairs", None) == "siamese"
+
+
 def load_pipeline(model: str, **options: Any) -> "Pipeline":
     """Load a model of a folder or a Hub id with its tokenizer; CPU or the one GPU as transformers chooses."""
     from transformers import AutoConfig, pipeline

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .models import WORD_VECTORS, load_pipeline
+from .models import WORD_VECTORS, compares_two, load_pipeline
 
 if TYPE_CHECKING:
     from transformers import Pipeline
@@ -76,7 +76,7 @@ def _objects(path: Path) -> "Iterator[Asked]":
 
 def _check_pairs(pipe: Any, texts: "list[Asked]") -> None:
     """Refuse single texts where a model compares two; each task but labels takes single ones alone."""
-    compares = getattr(pipe.model.config, "pairs", None) == "siamese"
+    compares = compares_two(pipe)
     for text in texts:
         if compares and isinstance(text, str):
             cure = 'give --file PAIRS.jsonl with a {"text": ..., "text_pair": ...} a line'

@@ -15,6 +15,7 @@ _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 _LONG_NAME: Final = 5  # words
 _LONG_VALUE: Final = 3  # words of a value, in the mean, of a column whose name may be one of its texts
 _ASKS: Final = ("?", ":")  # ends of names in tables of answers
+_OF_TRAIN: Final = ("--data.column_names=[{}]", "--data.text_column=NAME")  # the cures of `hfseq train`
 _RARELY: Final = 1000  # a label that so few of its rows have could be there by chance
 
 
@@ -32,6 +33,29 @@ def first_row(path: Path, options: dict[str, Any]) -> list[str]:
         return []
 
 
+class NoHeaderError(ValueError):
+    """The first line of a file is a row, where the names of its columns should be."""
+
+    def __init__(self, path: Path, first: Sequence[str], fault: str, cures: tuple[str, str] = _OF_TRAIN) -> None:
+        self.path, self.first, self.fault = path, first, fault
+        shown = ", ".join(repr(cell if len(cell) <= 40 else f"{cell[:36]} ...") for cell in first[:4])
+        names = ", ".join(["text", "label", *(f"column_{place}" for place in range(3, len(first) + 1))][: len(first)])
+        give, is_name = cures
+        super().__init__(
+            f"{path} seems to have no header: its first line is {shown}, and {fault}. Add a first line with the names "
+            f"of the columns, or give them as '{give.format(names)}'. If these are the names, say so with {is_name}."
+        )
+
+    def with_cure(self, give: str, is_name: str) -> "NoHeaderError":
+        """Return the same error for a command that takes names with other words.
+
+        Args:
+            give: How the names are given; they come in place of `{}`.
+            is_name: How one of the first line is said to be a name.
+        """
+        return NoHeaderError(self.path, self.first, self.fault, (give, is_name))
+
+
 def check_header(path: Path, first: Sequence[str], rows: Dataset, said: Collection[str]) -> None:
     """Refuse a file whose first line is a row of data: it would be lost, and the columns have no names.
 
@@ -43,22 +67,23 @@ def check_header(path: Path, first: Sequence[str], rows: Dataset, said: Collecti
     """
     fault = None if set(first) & set(said) else _fault(first, rows)
     if fault is not None:
-        shown = ", ".join(repr(cell if len(cell) <= 40 else f"{cell[:36]} ...") for cell in first[:4])
-        names = ", ".join(["text", "label", *(f"column_{place}" for place in range(3, len(first) + 1))][: len(first)])
-        raise ValueError(
-            f"{path} seems to have no header: its first line is {shown}, and {fault}. Add a first line with the names "
-            f"of the columns, or give them as '--data.column_names=[{names}]'. If these are the names, say so with "
-            "--data.text_column=NAME."
-        )
+        raise NoHeaderError(path, first, fault)
 
 
-def check_names(path: Path, first: Sequence[str], names: Sequence[str]) -> None:
-    """Refuse names that are not one for each column, or that the file has itself."""
+def check_names(path: Path, first: Sequence[str], rows: Dataset, names: Sequence[str]) -> None:
+    """Refuse names that are not one for each column, and a file with a header, which would become a row."""
     given = f"data.column_names={list(names)}"
     if [plain_name(cell) for cell in first] == [plain_name(name) for name in names]:
         raise ValueError(f"{path} has a header, which says the same as {given}: leave that out.")
     if first and len(first) != len(names):
         raise ValueError(f"{given} must name each column of {path}, which has {len(first)}; it begins {first[:4]}.")
+    for cell, column in zip(first, names, strict=False):
+        if plain_name(cell) in USUAL_NAMES and not _times(cell, rows, column):
+            raise ValueError(
+                f"{path} seems to have a header: it begins {first[:4]}, and {cell!r} is a usual name of a column. "
+                f"Leave {given} out, or the names are read as a row. "
+                "If the line is a row, let the file begin with another."
+            )
 
 
 def _fault(first: Sequence[str], rows: Dataset) -> str | None:

@@ -20,11 +20,11 @@ import numpy as np
 from datasets import Dataset, IterableDataset
 from typing_extensions import TypedDict
 
-from ..models.packed_files import PACKED, open_text
+from ..models.packed_files import open_text
 from ..progress import progress_bar
 from ..tokenization import Split, word_splitter
 from ..tokenization.texts import rows_of_column
-from .sources import FORMATS
+from .sources import is_table
 
 Source: TypeAlias = str | Path | Dataset | IterableDataset | Iterable[str] | Iterable[list[str]]
 
@@ -182,8 +182,7 @@ def _checked_words(row: Any, place: int, lowercase: bool) -> list[str]:
 def _from_file(path: Path, splitter: _Splitter) -> Iterator[list[str]]:
     if not path.is_file():
         raise FileNotFoundError(f"There is no text file {str(path)!r}; a text itself belongs into a list.")
-    packed = Path(path.stem).suffix if path.suffix in PACKED else ""
-    if {path.suffix, packed} & set(FORMATS):
+    if is_table(path):
         raise ValueError(f"{path} is a table, not a text: read it with datasets.load_dataset, and give text_column.")
     with open_text(path) as file:
         for text in _whole_words(file):

@@ -7,7 +7,7 @@ from datasets import Dataset, IterableDataset
 
 from ..settings import check_known, option
 from .columns import RUNNING, find_columns
-from .sources import FORMATS, SourceSettings, existing_path, read_splits, text_files
+from .sources import SourceSettings, existing_path, is_table, read_splits, text_files
 
 
 @dataclass
@@ -28,7 +28,7 @@ def open_source(settings: RunningTextSettings) -> Path | Dataset | IterableDatas
     """Find the text, and download it if it has to be; what is returned can be read as often as needed."""
     if isinstance(settings.path, str):
         path = existing_path(settings.path)
-        if path.is_file() and path.suffix not in FORMATS:
+        if path.is_file() and not is_table(path):
             return path
         if path.is_dir() and len(texts := text_files(path, settings.split_name)) == 1:
             return texts[0]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset, load_from_disk
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 
-from ..models.packed_files import check_plain, not_in_encoding, reading
+from ..models.packed_files import PACKED, check_plain, not_in_encoding, reading
 from ..settings import check_known, option
 from .embedded.load import load_embedded
 from .headers import check_header, check_names, first_row
@@ -38,9 +38,10 @@ _DEEPEST = 100  # lists and objects of JSON inside each other; no table needs as
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
 _PLACES = (("data", "path"), ("data", "name"))
 _SAME_DATA = ("card", "same_data")
+IF_A_COPY = "If it is a copy of the same data, add --card.same_data=true."
 # What a settings file says of its data alone; how much of them is read, and how they are cut, holds for others too.
-_OF_ONE_DATA_SET = {"config", "revision", "streaming", "splits", "split_name", "text_column", "label_column"}
-_OF_ONE_DATA_SET |= {"label_names", "column_names"}
+_OF_ONE_DATA_SET = {"config", "revision", "streaming", "splits", "split_name", "label_names", "column_names"}
+_OF_ONE_DATA_SET |= {f"{what}_column" for what in ("text", "text_pair", "label", "condition", "other", "score")}
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
 
@@ -73,11 +74,12 @@ class SourceSettings:
             return set()
         places = {key for _, key in _PLACES}
         keys = {key for section, key in file if section == "data"} & (_OF_ONE_DATA_SET | places)
+        has_card = any(section == "card" for section, _ in file)  # a comparison has none
         if lost := sorted(key for key in keys - places if ("data", key) not in command):
             logger.warning(
                 "%s is other data than the settings file's: of its section data, %s no longer count. "
-                "Say what still holds on the command line, such as --data.%s=VALUE.",
-                *(other, ", ".join(lost), lost[0]),
+                "Say what still holds on the command line, such as --data.%s=VALUE.%s",
+                *(other, ", ".join(lost), lost[0], f" {IF_A_COPY}" if has_card else ""),
             )
         return keys
 
@@ -163,7 +165,9 @@ def read_splits(
 
 
 def _read_file(file: Path, source: SourceSettings, formats: Formats, read_other: ReadFile | None) -> Dataset:
-    if read_other is None or file.suffix in formats:
+    if is_table(file) and file.suffix.lower() in PACKED:
+        raise ValueError(f"{file} is a packed table: unpack it, and give {file.with_suffix('')}.")
+    if read_other is None or file.suffix.lower() in formats:
         return _read_files([file], source, formats)
     _check_no_names(source, str(file))
     return read_other(file)
@@ -187,7 +191,13 @@ def is_plain_text(path: str | dict[str, str]) -> bool:
     if isinstance(path, dict):
         return any(map(is_plain_text, path.values()))
     place = Path(path).expanduser()
-    return bool(text_files(place)) if place.is_dir() else place.suffix not in FORMATS
+    return bool(text_files(place)) if place.is_dir() else not is_table(place)
+
+
+def is_table(file: Path) -> bool:
+    """Tell by its name whether a file is a table; a packed one is too."""
+    packed = Path(file.stem).suffix if file.suffix.lower() in PACKED else ""
+    return not {file.suffix.lower(), packed.lower()}.isdisjoint(FORMATS)
 
 
 def text_files(folder: Path, split: str = "train") -> list[Path]:
@@ -242,17 +252,18 @@ def _files_of_splits(folder: Path, wanted: Iterable[str], suffixes: Iterable[str
     files: dict[str, list[Path]] = {}
     for file in sorted([*folder.glob("*"), *folder.glob("data/*")]):
         match = _SPLIT_FILE.fullmatch(file.name)
-        if match is not None and match["split"] in wanted and match["suffix"] in suffixes:
+        if match is not None and match["split"] in wanted and match["suffix"].lower() in suffixes:
             files.setdefault(match["split"], []).append(file)
     return files
 
 
 def _read_files(files: list[Path], source: SourceSettings, formats: Formats) -> Dataset:
     names = ", ".join(map(str, files))
-    if len({file.suffix for file in files}) > 1:
+    if len({file.suffix.lower() for file in files}) > 1:
         raise ValueError(f"One split has files of several types: {names}; keep one type.")
-    check_known(files[0].suffix, formats, names, kind="file type")
-    builder, options = formats[files[0].suffix]
+    suffix = files[0].suffix.lower()
+    check_known(suffix, formats, names, kind="file type")
+    builder, options = formats[suffix]
     if builder != "csv":
         _check_no_names(source, names)
     elif source.column_names is not None:
@@ -287,7 +298,7 @@ def _check_first_lines(files: list[Path], rows: Dataset, source: SourceSettings,
         if source.column_names is None:
             check_header(file, first, rows, said)
         else:
-            check_names(file, first, source.column_names)
+            check_names(file, first, rows, source.column_names)
 
 
 def _check_json(path: Path) -> None:

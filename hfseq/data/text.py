@@ -147,7 +147,7 @@ def tokenize_dataset(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, max_l
     texts a row is cut where the longer one ends, token by token, as transformers' pipeline does it.
     """
     texts = [name for name in ("text", PAIR) if name in dataset.column_names]
-    if ids_are_bytes(tokenizer) and texts == ["text"]:
+    if ids_are_bytes(tokenizer) and texts == ["text"] and tokenizer.truncation_side == "right":
         return _as_bytes(dataset, cast(PreTrainedTokenizerFast, tokenizer), max_length)
     options = {"tokenizer": tokenizer, "max_length": max_length}
     return dataset.map(_tokenize, batched=True, fn_kwargs=options, remove_columns=texts, desc="Tokenizing")
@@ -212,17 +212,40 @@ def _bytes_of(chunk: pa.Array) -> np.ndarray:
 def _tokenize(
     batch: dict[str, list[str]], tokenizer: PreTrainedTokenizerBase, max_length: int | None
 ) -> dict[str, list[Any]]:
-    cut = {"truncation": "longest_first", "max_length": max_length} if max_length is not None else {}
-    encoded = tokenizer(batch["text"], batch.get(PAIR), **cut, verbose=False)
-    columns = {"input_ids": encoded["input_ids"], "length": list(map(len, encoded["input_ids"]))}
+    # Cut here: of a pair the library makes every combination of what it cuts off both texts.
+    encoded = tokenizer(batch["text"], batch.get(PAIR), truncation=False, verbose=False)
+    whole = cast(list[list[int]], encoded["input_ids"])
     if max_length is None:
-        return columns
-    return columns | {_CUT: list(map(_left_out, cast(Any, encoded).encodings))}
+        return {"input_ids": whole, "length": list(map(len, whole))}
+    is_left = tokenizer.truncation_side == "left"
+    ids = [
+        row if len(row) <= max_length else _shortened(encoding, max_length, is_left=is_left)
+        for row, encoding in zip(whole, cast(Any, encoded).encodings, strict=True)
+    ]
+    lost = [len(row) - len(kept) for row, kept in zip(whole, ids, strict=True)]
+    return {"input_ids": ids, "length": list(map(len, ids)), _CUT: lost}
 
 
-def _left_out(encoding: Encoding) -> int:
-    """Count the tokens of a text that were cut off; each part of the rest has special tokens of its own."""
-    return sum(part.special_tokens_mask.count(0) for part in encoding.overflowing)
+def _shortened(encoding: Encoding, max_length: int, *, is_left: bool) -> list[int]:
+    """Return the ids that the truncation `longest_first` of tokenizers keeps; special tokens stay."""
+    places: dict[int | None, list[int]] = {0: [], 1: [], None: []}  # of the first text, the second, and special tokens
+    for place, sequence in enumerate(encoding.sequence_ids):
+        places[sequence].append(place)
+    counts = _kept(len(places[0]), len(places[1]), max_length - len(places[None]))
+    kept = list(places[None])
+    for sequence, count in enumerate(counts):
+        own = places[sequence]
+        kept += own[len(own) - count :] if is_left else own[:count]
+    return [encoding.ids[place] for place in sorted(kept)]
+
+
+def _kept(first: int, second: int, room: int) -> tuple[int, int]:
+    """Return how many tokens of each text stay where both have `room`: the longer one is cut until they are even."""
+    shorter, longer = sorted((first, second))
+    if shorter + longer > room:
+        shorter = min(shorter, room // 2)
+        longer = room - shorter
+    return (shorter, longer) if first <= second else (longer, shorter)
 
 
 def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:

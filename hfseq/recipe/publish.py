@@ -90,8 +90,11 @@ def publish(facts: Facts, folder: Path, hub: HubSettings, lines: Iterable[str]) 
 
 
 def next_line(facts: Facts, folder: Path) -> str:
-    """Say what to do with the model."""
-    commands = [f"hfseq predict {folder} TEXT", f"hfseq push {folder} user/name"]
+    """Say what to do with the model; one of pairs needs both texts."""
+    asked, columns = "TEXT", ""
+    if getattr(facts, "pairs", None) is not None:  # only a classifier has it
+        asked, columns = "--file PAIRS.jsonl", " --text-pair-column NAME"
+    commands = [f"hfseq predict {folder} {asked}", f"hfseq push {folder} user/name"]
     if facts.kind not in _NOT_EVALUATED:
-        commands.insert(1, f"hfseq evaluate {folder} DATA")
+        commands.insert(1, f"hfseq evaluate {folder} DATA{columns}")
     return "next: " + " | ".join(commands)

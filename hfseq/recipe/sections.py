@@ -10,7 +10,7 @@ from transformers.utils import logging
 
 from ..cards.publishing import CARD_WORDS, asked
 from ..cards.words import CardWords
-from ..data.sources import Said, other_data
+from ..data.sources import IF_A_COPY, Said, other_data
 from ..registry import FAMILIES
 from ..settings import check_known, fields_of, option
 from ..tokenization import train_tokenizer
@@ -78,9 +78,8 @@ class CardSettings(CardWords):
         keys = {key for section, key in file if section == "card"} - _NOT_OF_THE_DATA
         if lost := sorted(key for key in keys if ("card", key) not in command):
             logger.warning(
-                "%s is other data than the settings file's: of its section card, %s no longer count. "
-                "If it is a copy of the same data, add --card.same_data=true.",
-                *(other, ", ".join(lost)),
+                "%s is other data than the settings file's: of its section card, %s no longer count. %s",
+                *(other, ", ".join(lost), IF_A_COPY),
             )
         return keys
 

@@ -11,6 +11,9 @@ from ..evaluation.batches import rows_at_once
 from ..evaluation.scores import IGNORED_LABEL
 
 _JOINED = (torch.Tensor, tuple)
+_PLACES = ("", "encoder_", "decoder_", "cross_")
+# What is told of each layer where a configuration asks for it: no score, and of other shapes in each part and batch.
+OF_LAYERS = [f"{place}{kind}" for place in _PLACES for kind in ("attentions", "hidden_states")]
 
 
 def parts_of(inputs: Mapping[str, Any]) -> list[slice]:
@@ -40,7 +43,7 @@ class InParts(nn.Module):
         self.model, self.parts = model, parts
 
     def forward(self, **inputs: Any) -> Any:
-        """Return what the model would return for all rows at once."""
+        """Return what the model would return for all rows at once, but what it tells of its layers."""
         joined: dict[str, Any] = {}
         losses, counts, kind = [], [], dict
         for own in self._trimmed(inputs):
@@ -50,7 +53,11 @@ class InParts(nn.Module):
                 losses.append(outputs["loss"])
                 counts.append((own["labels"] != IGNORED_LABEL).sum())
             # Not the keys and values that a decoder keeps, which are no answer.
-            answers = {name: each for name, each in outputs.items() if name != "loss" and isinstance(each, _JOINED)}
+            answers = {
+                name: each
+                for name, each in outputs.items()
+                if name not in ("loss", *OF_LAYERS) and isinstance(each, _JOINED)
+            }
             joined = {name: nested_concat(joined[name], each) for name, each in answers.items()} if joined else answers
         return kind(**({"loss": _loss(losses, counts, inputs)} if losses else {}), **joined)
 

@@ -30,7 +30,7 @@ from .checkpoints import WholeCheckpointTrainer
 from .class_weights import WeightedLoss
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
 from .lines import ProgressLines
-from .parts import InParts, parts_of
+from .parts import OF_LAYERS, InParts, parts_of
 from .unseen import hide_unseen
 from .wide import fit_wide
 
@@ -220,18 +220,26 @@ class SequenceTrainer(WholeCheckpointTrainer):
         order = _by_length(eval_dataset)
         return SequentialSampler(eval_dataset) if order is None else order.tolist()
 
-    def prediction_step(self, model: Any, inputs: Any, *others: Any, **kwargs: Any) -> Any:
+    def prediction_step(
+        self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> Any:
         """Take `Trainer`'s step, in parts where long texts would fill the memory.
 
-        Labels that training never shows count in the scores, and not in the loss.
+        Labels that training never shows count in the scores, and not in the loss. What a model tells of its layers
+        (`attentions`, `hidden_states`) is left out, as batches of different lengths cannot be joined.
         """
+        if ignore_keys is None:
+            config = getattr(self.model, "config", None)
+            ignore_keys = [*getattr(config, "keys_to_ignore_at_inference", ["past_key_values"]), *OF_LAYERS]
         parts, labels = parts_of(inputs), inputs.get("labels")
         reader = InParts(model, parts) if len(parts) > 1 else model
         if labels is None or not isinstance(self.model, _CLASSIFIERS):
-            return super().prediction_step(reader, inputs, *others, **kwargs)
-        config: Any = self.model.config
-        seen = hide_unseen(labels, config.num_labels, config.problem_type)
-        loss, logits, told = super().prediction_step(reader, {**inputs, "labels": seen}, *others, **kwargs)
+            return super().prediction_step(reader, inputs, prediction_loss_only, ignore_keys)
+        own: Any = self.model.config
+        seen = hide_unseen(labels, own.num_labels, own.problem_type)
+        loss, logits, told = super().prediction_step(
+            reader, {**inputs, "labels": seen}, prediction_loss_only, ignore_keys
+        )
         if loss is not None and not bool((seen != IGNORED).any()):
             loss = torch.zeros_like(loss)  # the mean over nothing
         return loss, logits, None if told is None else labels.detach()

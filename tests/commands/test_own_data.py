@@ -73,6 +73,14 @@ def test_a_file_without_a_header_says_so_and_is_read_with_names(tmp_path, capsys
     )
     assert train(path, tmp_path / "out", "--data.column_names=[text, label]") == 0
     assert sum(facts_in(tmp_path / "out")["data"]["splits"].values()) == 60
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(tmp_path / "out"), path]) == 1
+    told = capsys.readouterr().err
+    assert "'--column-names=text, label'" in told and "with --text-column=NAME" in told and "data." not in told
+    with_header = write(tmp_path / "named.csv", ROWS)
+    for names in ("text,label", "text, label"):
+        found = evaluated(capsys, tmp_path / "out", path, f"--column-names={names}")
+        assert found == evaluated(capsys, tmp_path / "out", with_header)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_broken_files_are_named(tmp_path):
     whole = gzip.compress(b"a b c " * 1000)
     with pytest.raises(ValueError, match="torn.txt.gz is torn or not what its name says"):
         WordCorpus.read(as_file(tmp_path, "torn.txt.gz", "", lambda text: whole[: len(whole) // 2]))
-    for name in ("t.csv", "t.jsonl.gz", "t.parquet"):
+    for name in ("t.csv", "t.CSV", "t.jsonl.gz", "t.Parquet.gz", "t.parquet"):
         with pytest.raises(ValueError, match=f"{name} is a table, not a text.*text_column"):
             WordCorpus.read(as_file(tmp_path, name))
     with pytest.raises(ValueError, match="c.zip is a zip archive; unpack it"):

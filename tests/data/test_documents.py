@@ -78,9 +78,26 @@ def test_a_folder_of_texts_is_plain_text_and_tables_are_not(tmp_path):
         "wiki.train.tokens": True,
         str(tmp_path / "both"): False,
         "my.csv": False,
+        "my.CSV": False,
+        "my.csv.gz": False,
+        "my.jsonl.XZ": False,
     }
     assert {path: is_plain_text(path) for path in told} == told
     assert is_plain_text({"train": "a.txt", "test": "b.txt"}) and not is_plain_text({"train": "a.csv"})
+
+
+@pytest.mark.parametrize("documents", ["rows", "lines", "whole"])
+def test_a_packed_table_is_no_text_and_capitals_change_no_format(tmp_path, documents):
+    with gzip.open(tmp_path / "my.csv.gz", "wb") as file:
+        file.write(b"text,label\na,x\n")
+    cure = rf"my\.csv\.gz is a packed table: unpack it, and give {re.escape(str(tmp_path))}/my\.csv\."
+    with pytest.raises(ValueError, match=cure):
+        load_documents(DocumentSettings(path=str(tmp_path / "my.csv.gz"), documents=documents))
+    path = write(tmp_path / "train.CSV", "text,label\na,x\nb,y\n")
+    both = {"train": path, "validation": path}
+    expected = ["a\nb"] if documents == "whole" else ["a", "b"]
+    assert texts(load_documents(DocumentSettings(path=both, documents=documents)))["train"] == expected
+    assert not is_plain_text(str(tmp_path))
 
 
 def test_packed_text_and_foreign_line_breaks_are_read(tmp_path):

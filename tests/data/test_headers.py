@@ -60,6 +60,18 @@ def test_given_names_are_those_of_a_file_without_a_header(tmp_path, suffix):
     ("name", "header", "names", "message"),
     [
         ("a.csv", ("Text", "label"), ["text", "label"], "has a header, which says the same as data.column_names"),
+        (
+            "a.csv",
+            ("Review", "Rating"),
+            ["text", "label"],
+            "seems to have a header: .*'Review' is a usual name",
+        ),
+        (
+            "a.tsv",
+            ("Satz", "SENTIMENT"),
+            ["text", "label"],
+            "seems to have a header: .*Leave data.column_names",
+        ),
         ("a.csv", None, ["text"], "the rows have more cells than data.column_names"),
         ("a.csv", None, ["text", "label", "more"], "must name each column of .*, which has 2; it begins"),
         ("a.jsonl", None, ["text", "label"], "is for CSV and TSV files without a header, not for .*a.jsonl: leave"),
@@ -70,6 +82,11 @@ def test_names_that_fit_no_file_are_refused(tmp_path, name, header, names, messa
     write(tmp_path / name, (TEXTS, LABELS), header)
     with pytest.raises(ValueError, match=message):
         load_text_dataset(DataSettings(path=str(tmp_path / name), column_names=names))
+
+
+def test_a_label_that_is_a_usual_name_makes_no_header(tmp_path):
+    path = write(tmp_path / "a.csv", (TEXTS, ["question", "text"] * 10))
+    assert read(path, column_names=["text", "label"]).num_rows == 20
 
 
 @pytest.mark.parametrize("names", [[], ["text", "text"], ["text", ""]])

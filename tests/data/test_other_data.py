@@ -50,6 +50,16 @@ def test_other_data_have_their_own_columns_splits_and_labels(tmp_path, caplog):
     assert told in caplog.text and "label_column" not in caplog.text
 
 
+@for_each("key", ["text_pair_column", "condition_column", "other_column", "score_column"])
+def test_every_column_is_of_one_data_set(key, caplog):
+    caplog.clear()
+    file = {("data", "name"): "org/old", ("data", key): "other", ("data", "max_rows"): 7}
+    assert SourceSettings.forgotten(file, {("data", "path"): "mine"}) == {"name", key}
+    assert f"of its section data, {key} no longer count" in caplog.text and "card.same_data" not in caplog.text
+    SourceSettings.forgotten({**file, ("card", "summary"): "Old."}, {("data", "path"): "mine"})
+    assert "If it is a copy of the same data, add --card.same_data=true." in caplog.text
+
+
 @for_each(
     "words",
     [

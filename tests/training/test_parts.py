@@ -73,6 +73,21 @@ def test_a_trainer_reads_long_texts_in_parts(little_room, tmp_path, monkeypatch)
     assert_same(found["eval_loss"], trainer.evaluate()["eval_loss"])
 
 
+@pytest.mark.parametrize("family", ["lstm", "transformer"])
+def test_what_a_model_tells_of_its_layers_is_left_out_of_an_evaluation(little_room, tmp_path, family):
+    heads = {"hidden_size": 8, "num_attention_heads": 2, "attn_implementation": "eager"}
+    options = heads if family == "transformer" else {"pooling": "attention"}
+    rows = Dataset.from_dict({"input_ids": [[4] * length for length in (1, 2, 3, 9, 30)], "labels": [0, 1, 2, 0, 1]})
+    found = []
+    for told in (False, True):
+        model = small_model(family, **options)
+        model.config.output_attentions = model.config.output_hidden_states = told
+        # A batch in two parts, and one that is read whole:
+        trainer = make_trainer(tmp_path, model=model, per_device_eval_batch_size=3)
+        found.append(trainer.predict(rows).predictions)
+    assert_same(*found)
+
+
 def test_one_text_of_20_000_words_does_not_pad_a_batch_to_its_length(tmp_path):
     seen = []
     model = small_model("transformer", embedding_size=8, num_attention_heads=2, position_embedding_type="rotary")

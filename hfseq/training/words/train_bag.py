@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 from ...data.label_files import LabelFiles
-from ...data.sources import FORMATS, read_splits
+from ...data.sources import is_table, read_splits
 from ...data.text import DataSettings, TextTask, labelled_texts, tokenize_dataset
 from ...evaluation.trainer_metrics import check_metric_for_best_model, classification_metrics
 from ...formats.fasttext import LABEL_PREFIX
@@ -167,7 +167,7 @@ def _rows(name: str, given: Labelled, settings: DataSettings, files: LabelFiles)
         path = Path(given).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"{name}={str(given)!r} is no file (looked from {Path.cwd()}).")
-        if path.suffix in FORMATS:
+        if is_table(path):
             return read_splits(dataclasses.replace(settings, path=str(path)))["train"]
         return files.read_any(path)
     pairs = list(cast(Iterable[Any], given))

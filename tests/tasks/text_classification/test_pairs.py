@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hfseq.cards.render import render_card
 from hfseq.data.tagged import TaggedSettings
 from hfseq.data.text import TextTask, load_text_dataset, tokenize_dataset
 from hfseq.evaluation.scores import compute_score
+from hfseq.recipe.publish import next_line
 from hfseq.settings import read_settings
 from hfseq.tasks.text_classification.build import make_arguments, make_model, make_tokenizer, make_trainer
 from hfseq.tasks.text_classification.defaults import follow_data
@@ -105,8 +108,37 @@ def test_tokens_are_those_of_the_tokenizer_that_is_loaded_again(tmp_path, kind):
 def test_the_longer_text_is_cut_and_the_end_of_each_stays():
     tokenizer = train_tokenizer(["a b c d e f g"] * 2, max_length=8)
     rows = Dataset.from_dict({"text": ["a b c d e f g"], "text_pair": ["a b"], "labels": [0]})
-    ids = tokenize_dataset(rows, tokenizer, 8)["input_ids"][0]
+    found = tokenize_dataset(rows, tokenizer, 8)
+    ids = found["input_ids"][0]
     assert tokenizer.convert_ids_to_tokens(ids) == ["a", "b", "c", "d", "</s>", "a", "b", "</s>"]
+    assert found["cut"][:] == [3]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairs_of_any_length_are_cut_as_the_pipeline_cuts_them(kind, side):
+    random = np.random.default_rng(0)
+    lengths = [*random.integers(0, 12, (60, 2)), (7, 8), (8, 7)]
+    texts = [[" ".join(random.choice(WORDS, length)) for length in pair] for pair in lengths]
+    firsts, seconds = map(list, zip(*texts, strict=True))
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 2, kind=kind)
+    tokenizer.truncation_side = side
+    rows = Dataset.from_dict({"text": firsts, "text_pair": seconds})
+    whole = list(map(len, tokenizer(firsts, seconds)["input_ids"]))
+    for limit in (6, 7, 11):
+        expected = tokenizer(firsts, seconds, truncation="longest_first", max_length=limit)["input_ids"]
+        found = tokenize_dataset(rows, tokenizer, limit)
+        assert found["input_ids"][:] == expected
+        assert found["cut"][:] == [size - len(ids) for size, ids in zip(whole, expected, strict=True)]
+        alone = tokenize_dataset(rows.select_columns("text"), tokenizer, limit)
+        assert alone["input_ids"][:] == tokenizer(firsts, truncation=True, max_length=limit)["input_ids"]
+
+
+def test_long_pairs_are_cut_without_every_combination_of_their_pieces():
+    tokenizer = train_tokenizer([" ".join(WORDS)] * 2)
+    rows = Dataset.from_dict({"text": ["film " * 20_000], "text_pair": ["plot " * 20_000]})
+    found = tokenize_dataset(rows, tokenizer, 32)  # 1.7 million combinations, which take minutes
+    assert found["cut"][:] == [40_002 - 32] and len(found["input_ids"][0]) == 32
 
 
 MODELS = {
@@ -211,6 +243,10 @@ def test_the_card_asks_for_two_texts(tmp_path):
     assert 'pipe({"text": "This is a sentence.", "text_pair": "Here is another one."})' in card
     assert "Pairs of more than 16 tokens were cut, in training" in card
     assert any(" / " in row.text for row in facts.examples.right)
+    asked = ["hfseq predict out --file PAIRS.jsonl", "hfseq evaluate out DATA --text-pair-column NAME"]
+    assert next_line(facts, Path("out")) == f"next: {' | '.join(asked)} | hfseq push out user/name"
+    usual = next_line(dataclasses.replace(facts, pairs=None), Path("out"))
+    assert usual == "next: hfseq predict out TEXT | hfseq evaluate out DATA | hfseq push out user/name"
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +276,22 @@ def test_the_command_evaluates_and_answers_pairs(folder, capsys):
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [{name: row[name] for name in ("text", "text_pair")} for row in answers] == rows
     assert all(isinstance(row["score"], float) for row in answers)
+
+
+def test_the_command_tells_how_pairs_are_given(folder, capsys):
+    model, data = str(folder / "model"), str(folder / "data")
+    assert cli.main(["evaluate", model, data, "--text-column", "one", "--label-column", "score"]) == 1
+    told = capsys.readouterr().err
+    assert "name the column of the second with --text-pair-column NAME" in told and "--file" not in told
+    for name, config in (("facts.json", {}), ("README.md", {"pairs": "joined"})):  # facts.json knows the latter
+        copy = shutil.copytree(model, folder / "copy", dirs_exist_ok=True)
+        (copy / name).unlink()
+        said = json.loads((copy / "config.json").read_text(encoding="utf-8")) | config
+        (copy / "config.json").write_text(json.dumps(said), encoding="utf-8")
+        assert cli.main(["info", str(copy)]) == 0
+        told = capsys.readouterr().out
+        assert f"hfseq predict {copy} --file PAIRS.jsonl\n" in told
+        assert f"""model='{copy}')({{"text": TEXT, "text_pair": TEXT}})\n""" in told
 
 
 @pytest.mark.parametrize(
