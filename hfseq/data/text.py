@@ -231,7 +231,7 @@ def _shortened(encoding: Encoding, max_length: int, *, is_left: bool) -> list[in
     places: dict[int | None, list[int]] = {0: [], 1: [], None: []}  # of the first text, the second, and special tokens
     for place, sequence in enumerate(encoding.sequence_ids):
         places[sequence].append(place)
-    counts = _kept(len(places[0]), len(places[1]), max_length - len(places[None]))
+    counts = _kept(len(places[0]), len(places[1]), max(max_length - len(places[None]), 0))
     kept = list(places[None])
     for sequence, count in enumerate(counts):
         own = places[sequence]

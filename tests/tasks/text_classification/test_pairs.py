@@ -112,6 +112,7 @@ def test_the_longer_text_is_cut_and_the_end_of_each_stays():
     ids = found["input_ids"][0]
     assert tokenizer.convert_ids_to_tokens(ids) == ["a", "b", "c", "d", "</s>", "a", "b", "</s>"]
     assert found["cut"][:] == [3]
+    assert [tokenize_dataset(rows, tokenizer, limit)["cut"][:] for limit in (1, 2)] == [[9], [9]]  # </s> stays, twice
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
