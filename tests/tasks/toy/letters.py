@@ -18,6 +18,7 @@ from hfseq.data.text import tokenize_dataset
 from hfseq.evaluation.trainer_metrics import classification_metrics
 from hfseq.recipe.publish import publish, split_line
 from hfseq.recipe.runs import evaluated_split, open_run
+from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.settings import read_settings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
@@ -38,6 +39,9 @@ def main() -> None:
         dataset = make_words(settings.data)
         split = evaluated_split(dataset)
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
+    if args.should_log:
+        print(rows_line(dataset, "words"))  # noqa: T201 (as every recipe)
+        print(chosen_line(settings.model, settings.training))  # noqa: T201
 
     # 3. Tokens
     tokenizer = make_tokenizer(dataset["train"])

@@ -13,6 +13,7 @@ from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import AutoModel
 
 import hfseq
+from hfseq import progress
 from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
 from hfseq.training.words import engines as word_engines
 from hfseq.training.words import trainer as word_training
@@ -342,7 +343,8 @@ def test_what_does_not_fit_together_is_named(corpus, monkeypatch):
     assert without.state.epoch == 1
 
 
-def test_progress_is_shown(corpus, capsys):
+def test_progress_is_shown(corpus, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "BARS_AFTER", 0)
     make_trainer(corpus, disable_tqdm=False).train()
     shown = capsys.readouterr().err
     assert "word/s" in shown and "loss=" in shown and "lr=" in shown and "100%" in shown
