@@ -345,6 +345,7 @@ def test_what_does_not_fit_together_is_named(corpus, monkeypatch):
 
 def test_progress_is_shown(corpus, capsys, monkeypatch):
     monkeypatch.setattr(progress, "BARS_AFTER", 0)
+    monkeypatch.setattr(progress, "progress_is_shown", lambda: True)  # the tests switch bars off
     make_trainer(corpus, disable_tqdm=False).train()
     shown = capsys.readouterr().err
     assert "word/s" in shown and "loss=" in shown and "lr=" in shown and "100%" in shown
