@@ -212,8 +212,8 @@ def _from_language_model(
 def published_pipeline(folder: Path) -> Pipeline:
     """Load the saved model on the CPU as anybody would, and as its card says."""
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    options = {"device": "cpu", "trust_remote_code": False, **reading_options(tokenizer)}
-    return pipeline(TASK, model=str(folder), tokenizer=tokenizer, **options)
+    options = {"tokenizer": tokenizer, "device": "cpu", **reading_options(tokenizer)}
+    return pipeline(TASK, model=str(folder), trust_remote_code=False, **options)
 
 
 def card_facts(
