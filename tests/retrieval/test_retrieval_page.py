@@ -5,6 +5,7 @@ import pytest
 from tests.pages import blocks_of, play
 
 
+@pytest.mark.slow  # `make docs` runs the page, too
 def test_the_page_says_what_its_code_prints(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = blocks_of("retrieval.md")

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.pages import blocks_of, play
 
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow  # `make docs` runs the page, too
 def test_the_page_says_what_its_code_prints(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = [f"__label__{'ab'[number % 2]} {'xy'[number % 2]} text {number}" for number in range(40)]
