@@ -116,7 +116,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
 
     def _regression(self, train_dataset: Dataset) -> "WideRegression":
         """Fit the wide part before the network learns; what that takes is of the minutes."""
-        from .wide_regression import WideRegression  # needs scikit-learn, which no other training does
+        from .wide_regression import WideRegression  # brings scikit-learn, which other trainings need not wait for
 
         for is_wrong, how in (
             (self.model_init is not None, "model_init makes another model when training begins: give model"),
