@@ -38,6 +38,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
 if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds both lists equal
     from .data.corpus import WordCorpus as WordCorpus
     from .data.embedded.load import load_embedded as load_embedded
+    from .data.embedded.word_order import load_word_order as load_word_order
     from .data.phrases import Phrases as Phrases
     from .data.sentence_transformers import export_sentence_transformers as export_sentence_transformers
     from .data.sentence_transformers import export_text_encoder as export_text_encoder
@@ -50,6 +51,8 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .generation.generative_classifier import GenerativeClassifier as GenerativeClassifier
     from .hub import pull as pull
     from .hub import push as push
+    from .insight.alignment import Alignment as Alignment
+    from .insight.alignment import align as align
     from .insight.contexts import ContextComparison as ContextComparison
     from .insight.contexts import compare_contexts as compare_contexts
     from .insight.plots import WordMap as WordMap
@@ -81,6 +84,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
 _LAZY_MODULES = {  # each imported when one of its names is first used
     "data.corpus": "WordCorpus",
     "data.embedded.load": "load_embedded",
+    "data.embedded.word_order": "load_word_order",
     "formats.fasttext": "load_fasttext",
     "data.phrases": "Phrases",
     "data.sentence_transformers": "export_sentence_transformers export_text_encoder",
@@ -88,6 +92,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "generation.fused": "fused_generate",
     "generation.generative_classifier": "GenerativeClassifier",
     "hub": "pull push",
+    "insight.alignment": "Alignment align",
     "insight.contexts": "ContextComparison compare_contexts",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",

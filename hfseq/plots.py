@@ -1,5 +1,5 @@
-"""Pictures: words on a plane (`plot_words`), and where attention looks (`attention`). The room is `insight.plots`."""
+"""Pictures: words on a plane, where attention looks, and what a translator reads. The room is `insight.plots`."""
 
-from .insight.plots import WordMap, attention, plot_words
+from .insight.plots import WordMap, alignment, attention, plot_words
 
-__all__ = ["WordMap", "attention", "plot_words"]
+__all__ = ["WordMap", "alignment", "attention", "plot_words"]

@@ -33,7 +33,7 @@ _LINE = 1.15  # what a line of text takes, in sizes of its font
 _LONGEST_LABEL = 24  # characters
 
 
-class _Maps(NamedTuple):
+class Maps(NamedTuple):
     """What is drawn: weights (layers, heads, T, S) and the names along each side; an empty name is not shown."""
 
     weights: np.ndarray
@@ -41,6 +41,7 @@ class _Maps(NamedTuple):
     heads: tuple[str, ...]
     queries: tuple[str, ...]
     keys: tuple[str, ...]
+    sides: tuple[str, str] = ("queries", "keys")
 
 
 def attention(
@@ -87,9 +88,9 @@ def attention(
     if isinstance(attentions, torch.Tensor):  # alone, it does not tell which layer it is, and a matrix not which head
         layer_names = ("",) * len(numbers)
         head_names = head_names if attentions.dim() > 2 else ("",)
-    maps = _Maps(weights, layer_names, head_names, queries, keys)
+    maps = Maps(weights, layer_names, head_names, queries, keys)
     with warning_about_glyphs("install a font such as Noto Sans CJK"):
-        figure = _bars(maps, title) if pooled else _grid(maps, title)
+        figure = _bars(maps, title) if pooled else draw_grid(maps, title)
         if path is not None:
             save_figure(figure, path)
     return figure
@@ -198,7 +199,8 @@ def _names(what: str, tokens: Sequence[str], real: np.ndarray) -> tuple[str, ...
     )
 
 
-def _grid(maps: _Maps, title: str | None) -> "Figure":
+def draw_grid(maps: Maps, title: str | None) -> "Figure":
+    """Draw a map for each layer and head, all in one scale of colours."""
     layers, heads, queries, keys = maps.weights.shape
     longer = max(queries, keys)
     cell = min(_CELL, _LONGEST_SIDE / longer, _LARGEST_GRID / max(layers * queries, heads * keys))
@@ -219,8 +221,8 @@ def _grid(maps: _Maps, title: str | None) -> "Figure":
         _label(axes.yaxis, maps.queries, cell, across=False)
     for axes in panels[-1]:
         _label(axes.xaxis, maps.keys, cell, across=True)
-    figure.supylabel("queries", fontsize=8, color=GREY)
-    figure.supxlabel("keys", fontsize=8, color=GREY)
+    for write, name in zip((figure.supylabel, figure.supxlabel), maps.sides, strict=True):
+        write(name, fontsize=8, color=GREY)
     # One colour bar for all, to the right of the map in the corner.
     inset = panels[0, -1].inset_axes((1 + 0.14 / width, 0, 0.12 / width, 1))
     scale = figure.colorbar(panels[0, -1].images[0], cax=inset)
@@ -232,7 +234,7 @@ def _grid(maps: _Maps, title: str | None) -> "Figure":
     return figure
 
 
-def _bars(maps: _Maps, title: str | None) -> "Figure":
+def _bars(maps: Maps, title: str | None) -> "Figure":
     pitch = min(_CELL, 12.0 / len(maps.keys))
     width, height = len(maps.keys) * pitch, 2.0
     figure = new_figure(width + 3, height + 3, _PAD)
