@@ -39,6 +39,7 @@ from ..token_order import TokenOrder
 from .backbone import RecurrentLayer, RecurrentPreTrainedModel
 from .decoder import Sampler, Seq2SeqDecoder, state_layers
 from .seq2seq_config import Seq2SeqConfig
+from .seq2seq_transfer import config_of, copy_weights, loaded
 
 
 @dataclass
@@ -310,6 +311,25 @@ class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrai
         side = "encoder" if self.model.decoder.embed_tokens is None else "decoder"
         self._tied_weights_keys = {"lm_head.weight": f"model.{side}.embed_tokens.weight"}
         self.post_init()
+
+    @classmethod
+    def from_encoder_decoder_pretrained(cls, encoder_lm: Any, decoder_lm: Any, **config_overrides: Any) -> Any:
+        """Make an encoder and a decoder of two language models, each of a language of its own.
+
+        Args:
+            encoder_lm: A recurrent language model or backbone, or the folder or Hub id of one: the encoder's words and
+                layers. If it reads in both directions, so does the encoder.
+            decoder_lm: A recurrent language model: the decoder's words, layers and output weights.
+            **config_overrides: Fields of `Seq2SeqConfig` that do not follow from these: `attention`, dropout, ...
+
+        Raises:
+            ValueError: If the cells or widths of the two differ.
+        """
+        encoder = loaded(encoder_lm, is_encoder=True).base_model
+        decoder = loaded(decoder_lm, is_encoder=False)
+        model = cls(config_of(encoder, decoder.base_model, config_overrides))
+        copy_weights(model, encoder, decoder)
+        return model
 
     def _read_pair(self, **given: Any) -> Any:
         """Read sources and beginnings of targets; in training, perhaps what the model would have written."""
