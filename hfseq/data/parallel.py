@@ -49,7 +49,8 @@ class ParallelSettings(SplitSettings):
     """Which pairs of texts to learn from."""
 
     target_column: str | None = option(
-        None, "the column of targets; null: found by its name. `embedded` has `translation` and `reply`"
+        None,
+        "the column of targets; null: found by its name. `embedded` has `translation` and `reply`",
     )
     source_language: str | None = option(
         None, "ISO code of the sources: the key of a dictionary, the end of a file (train.en) or a column"
@@ -82,15 +83,18 @@ def load_parallel(settings: ParallelSettings) -> DatasetDict:
     """
     found = _parallel_files(settings) or load_splits(settings)
     if settings.path is None and settings.name == "embedded":
-        found = {split: _embedded(rows, split) for split, rows in found.items()}
+        known = {word.lower() for words in found["train"]["tokens"][:] for word in words}
+        found = {split: _embedded(rows, split, known) for split, rows in found.items()}
+        if settings.target_column is None and not settings.copies_source:
+            settings.target_column = "translation"
     found = {split: _without_dictionaries(rows, settings) for split, rows in found.items()}
     _find_columns(found, settings)
     dataset = DatasetDict({split: _pairs(rows, split, settings) for split, rows in found.items()})
+    _check_swapped(dataset)
     is_said = settings.splits is not None or isinstance(settings.path, dict)
     for split in ("validation",) if is_said else ("validation", "test"):
         if split not in dataset:
             dataset["train"], dataset[split] = _cut(dataset["train"], settings, split)
-    _check_swapped(dataset)
     for split, rows in dataset.items():
         if settings.max_rows is not None and rows.num_rows > settings.max_rows:
             dataset[split] = rows.shuffle(seed=settings.seed).select(range(settings.max_rows))
@@ -126,13 +130,15 @@ def _parallel_files(settings: ParallelSettings) -> dict[str, Dataset]:
     return found
 
 
-def _embedded(rows: Dataset, split: str) -> Dataset:
-    """Keep the rows whose words training shows, and add what the assistant answers.
+def _embedded(rows: Dataset, split: str, known: set[str]) -> Dataset:
+    """Keep new combinations of known words alone in what is held out, and add what the assistant answers.
 
-    Held-out rows are then new combinations alone: nobody can know the German of a word that was never read.
+    Nobody can know the German of a word that was never read.
     """
-    kind = "seen" if split == "train" else "combination"
-    rows = rows.select([place for place, novelty in enumerate(rows["novelty"][:]) if novelty == kind])
+    if split != "train":
+        columns = zip(rows["novelty"][:], rows["tokens"][:], strict=True)
+        is_kept = [novelty == "combination" and known.issuperset(map(str.lower, own)) for novelty, own in columns]
+        rows = rows.select(np.flatnonzero(is_kept))
     intents, tags = rows.features["label"].names, rows.features["tags"].feature.names
     columns = zip(*(rows[name][:] for name in ("label", "tokens", "tags")), strict=True)
     replies = [reply(intents[label], words, [tags[tag] for tag in own]) for label, words, own in columns]
@@ -211,17 +217,17 @@ def _cut(train: Dataset, settings: ParallelSettings, split: str) -> tuple[Datase
 
 def _check_swapped(dataset: DatasetDict) -> None:
     """Refuse a split whose sources are written in the words of the targets of train, and the other way round."""
-    known = [_words(dataset["train"], column) for column in (SOURCE, TARGET)]
+    known = [set(_words(dataset["train"], column)) for column in (SOURCE, TARGET)]
     for split, rows in dataset.items():
-        if split == "train":
-            continue
-        source, target = (_words(rows, column) for column in (SOURCE, TARGET))
-        straight = len(source & known[0]) + len(target & known[1])
-        crossed = len(source & known[1]) + len(target & known[0])
+        own = [_words(rows, column) for column in (SOURCE, TARGET)]
+        straight, crossed = (
+            sum(word in words for texts, words in zip(own, order, strict=True) for word in texts)
+            for order in (known, known[::-1])
+        )
         if crossed > 2 * straight:
             cure = "the languages of its files or columns are swapped, in it or in train"
             raise ValueError(f"The sources of split {split!r} look like the targets of train: {cure}.")
 
 
-def _words(rows: Dataset, column: str) -> set[str]:
-    return {word for text in rows[:_COMPARED][column] for word in text.lower().split()}
+def _words(rows: Dataset, column: str) -> list[str]:
+    return [word for text in rows[:_COMPARED][column] for word in text.lower().split()]
