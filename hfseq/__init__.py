@@ -24,6 +24,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.recurrent.gru import *
     from .models.recurrent.lstm import *
     from .models.recurrent.rnn import *
+    from .models.recurrent.seq2seq import *
     from .models.transformer.transformer import *
     from .models.transformer.transformer_seq2seq import *
     from .models.windows.window import *

@@ -21,13 +21,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from .models.counting import hmm, mixture, ngram
-from .models.recurrent import custom, gru, lstm, rnn
+from .models.recurrent import custom, gru, lstm, rnn, seq2seq
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import window
 from .models.words import bag, word2vec
 from .pipelines import WordVectorsPipeline
 
-MODULES = (rnn, lstm, gru, custom, window, transformer, transformer_seq2seq, ngram, mixture, hmm, word2vec, bag)
+MODULES = (
+    *(rnn, lstm, gru, custom, seq2seq, window, transformer, transformer_seq2seq),
+    *(ngram, mixture, hmm, word2vec, bag),
+)
 """One a family; the public names of each (`__all__`) are those of the package."""
 
 
@@ -103,6 +106,11 @@ FAMILIES = {
                 "token-classification": custom.CustomForTokenClassification,
                 "text-generation": custom.CustomForCausalLM,
             },
+        ),
+        Family(
+            seq2seq.Seq2SeqConfig,
+            seq2seq.Seq2SeqModel,
+            {"text2text-generation": seq2seq.Seq2SeqForConditionalGeneration},
         ),
         Family(
             window.WindowConfig,

@@ -255,9 +255,14 @@ class SequenceConfig(PreTrainedConfig):
     def validate_token_ids(self) -> None:
         """Check that special tokens are in the vocabulary: padding needs its row, and a text must be able to end."""
         for name in (field.name for field in fields(self) if field.name.endswith("_token_id")):
-            token = getattr(self, name)
-            if token is not None and not 0 <= token < self.vocab_size:
-                raise ValueError(f"{name}={token} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}")
+            token, size_field = getattr(self, name), self.size_field_of(name)
+            size = getattr(self, size_field)
+            if token is not None and not 0 <= token < size:
+                raise ValueError(f"{name}={token} is outside 0 to {size_field} - 1 = {size - 1}")
+
+    def size_field_of(self, token: str) -> str:
+        """Return the field that says how many ids there are where the special token `token` is used."""
+        return "vocab_size"
 
     def validate_labels(self) -> None:
         """Check that the labels are numbered from 0 without gaps, each with a name of its own."""

@@ -21,19 +21,12 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import at_least_one_token, check_rank
-from ..calls import Seq2SeqLMOutput, Seq2SeqModelOutput, model_call, wants_cache, with_cache
+from ..base import at_least_one_token
+from ..calls import Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from ..configs import bounded
-from ..heads.causal_lm import IGNORED, check_targets, kept_outputs, mean_over_targets
+from ..heads.conditional_generation import ConditionalGenerationMixin, check_beginning, check_start, start_token
 from .transformer import TransformerModel, TransformerPreTrainedModel
 from .transformer_config import TransformerConfig
-
-
-class Seq2SeqKwargs(TransformersKwargs, total=False):
-    """Arguments of a forward with a head besides its parameters."""
-
-    decoder_inputs_embeds: torch.Tensor | None
-    use_cache: bool | None
 
 
 @strict
@@ -58,7 +51,7 @@ class TransformerSeq2SeqConfig(TransformerConfig):
         """Choose the token that a text begins with."""
         super().__post_init__(**kwargs)
         if self.decoder_start_token_id is None:
-            self.decoder_start_token_id = self.pad_token_id if self.bos_token_id is None else self.bos_token_id
+            self.decoder_start_token_id = start_token(self)
 
     def validate_directions(self) -> None:
         """Refuse a choice: the encoder always sees everything, and the decoder the past."""
@@ -78,8 +71,7 @@ class TransformerSeq2SeqConfig(TransformerConfig):
 
     def validate_start(self) -> None:
         """Check that there is a token that a text begins with."""
-        if self.decoder_start_token_id is None and self.bos_token_id is None and self.pad_token_id is None:
-            raise ValueError("decoder_start_token_id, bos_token_id and pad_token_id are None: the decoder needs one")
+        check_start(self)
 
     def part(self, *, is_encoder: bool) -> TransformerConfig:
         """Return the configuration of the encoder, or of the decoder."""
@@ -200,18 +192,16 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
         )
 
     def _embed_targets(self, decoder_input_ids: torch.Tensor | None) -> torch.Tensor:
-        if decoder_input_ids is None:
-            raise ValueError(
-                "A decoder needs a beginning: give decoder_input_ids, or labels to a model with a head. For "
-                "vectors of the sources alone call model.get_encoder()."
-            )
-        check_rank(decoder_input_ids, "decoder_input_ids")
+        check_beginning(decoder_input_ids)
         return self.encoder.embed(decoder_input_ids)
 
 
-class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, GenerationMixin):
+class TransformerForConditionalGeneration(
+    ConditionalGenerationMixin, TransformerSeq2SeqPreTrainedModel, GenerationMixin
+):
     """Encoder and decoder, and the next target token: translation and whatever else turns a text into a text."""
 
+    config: TransformerSeq2SeqConfig
     _tied_weights_keys = {"lm_head.weight": "model.encoder.embed_tokens.weight"}
 
     def __init__(self, config: TransformerSeq2SeqConfig) -> None:
@@ -219,73 +209,6 @@ class TransformerForConditionalGeneration(TransformerSeq2SeqPreTrainedModel, Gen
         self.model = TransformerSeq2SeqModel(config)
         self.lm_head = nn.Linear(config.output_size, config.vocab_size)
         self.post_init()
-
-    def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
-        """Return what the decoder has read before each of (B, T) targets: the start, then all but the last."""
-        if labels.dim() != 2 or labels.shape[1] == 0:
-            raise ValueError(f"labels are (batch, target tokens), one token a row or more, got {tuple(labels.shape)}.")
-        check_targets(labels, labels.shape, self.config.vocab_size)
-        start: Any = self.config.decoder_start_token_id
-        shifted = labels.roll(1, dims=1)
-        # Any token would do in place of -100: what follows it is not asked for.
-        shifted = shifted.masked_fill(shifted == IGNORED, start)
-        shifted[:, 0] = start
-        return shifted
-
-    # Trainer and `generate` look for these parameters by name; the others are in `kwargs`.
-    @model_call("decoder_inputs_embeds")
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        decoder_input_ids: torch.Tensor | None = None,
-        decoder_attention_mask: torch.Tensor | None = None,
-        encoder_outputs: BaseModelOutput | tuple[torch.Tensor, ...] | None = None,
-        cache: Cache | None = None,
-        inputs_embeds: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-        logits_to_keep: int | torch.Tensor = 0,
-        **kwargs: Unpack[Seq2SeqKwargs],
-    ) -> Seq2SeqLMOutput:
-        """Predict the next target token at every position.
-
-        Beside the arguments of `TransformerSeq2SeqModel.forward` it takes `labels`, (B, T) the targets, with -100 for
-        padding, which add `loss`; from labels alone it makes `decoder_input_ids`. `num_items_in_batch` is the number
-        of targets in the whole update, by which the summed loss is divided; without it, the loss is the mean over this
-        batch. `logits_to_keep` says how many of the last positions get logits (see `kept_outputs`), or which; 0: all.
-
-        Returns:
-            `logits` (B, T, V), `loss` where there are labels, and what the model without a head returns.
-        """
-        # 1. Without the beginnings of the targets, make them: each target is predicted from those before it.
-        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
-        if labels is not None and decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
-            decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-        seen = 0 if cache is None else cache.get_seq_length()
-        # 2. Read the sources and these beginnings, (B, T, D).
-        outputs = self.model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            decoder_input_ids=decoder_input_ids,
-            decoder_attention_mask=decoder_attention_mask,
-            encoder_outputs=encoder_outputs,
-            cache=cache,
-            inputs_embeds=inputs_embeds,
-            **{**kwargs, "return_dict": True},
-        )
-        # 3. Score the vocabulary after the positions that are asked for.
-        hidden_states = outputs.last_hidden_state
-        logits = self.lm_head(kept_outputs(hidden_states, logits_to_keep, decoder_attention_mask, seen))
-        # 4. Compare with the targets, at all positions.
-        loss = None
-        if labels is not None:
-            check_targets(labels, hidden_states.shape[:2], self.config.vocab_size)
-            scores = logits if logits.shape[:2] == labels.shape else self.lm_head(hidden_states)
-            total = nn.functional.cross_entropy(scores.float().flatten(0, 1), labels.flatten(), reduction="sum")
-            loss = mean_over_targets(total, labels, num_items_in_batch)
-        fields = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
-        return Seq2SeqLMOutput(loss=loss, logits=logits, **fields)
 
 
 __all__ = [
