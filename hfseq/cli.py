@@ -25,7 +25,7 @@ MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.ta
     "language-modeling": _NETWORKS,
     "masked-language-modeling": ("transformer",),
     "word-vectors": ("skip-gram", "cbow"),
-    "translation": ("transformer_seq2seq",),
+    "translation": ("seq2seq", "transformer_seq2seq"),
 }
 _OVERRIDE = re.compile(r"--[^.=]+\.[^=]+=.*", re.DOTALL)
 

@@ -35,6 +35,7 @@ from hfseq.tasks.translation.build import (
     report_lines,
     watched,
 )
+from hfseq.tasks.translation.encoder import save_encoder
 from hfseq.tasks.translation.settings import TranslationSettings
 from hfseq.training.seq2seq import EncoderDecoderTrainer, EncoderDecoderTrainingArguments
 
@@ -84,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer.save_model()
     if not trainer.is_world_process_zero():
         return
+    if settings.data.copies_source:  # an autoencoder is trained for its encoder, which a classifier can start from
+        save_encoder(model, tokenizer, folder)
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)

@@ -22,7 +22,7 @@ _USUAL = {
     "token-classification": "lstm",
     "language-modeling": "lstm",
     "masked-language-modeling": "transformer",
-    "translation": "transformer_seq2seq",
+    "translation": "seq2seq",
 }
 
 
