@@ -20,11 +20,17 @@ def pairs(rows=52):
 def small_model(**options):
     """A small transformer, the same one every time."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "hidden_dropout": 0.0}
+    sizes = {
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+    }
     special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
     config = TransformerSeq2SeqConfig(vocab_size=len(VOCABULARY), **{**sizes, **special, **options})
     model = TransformerForConditionalGeneration(config)
-    model.generation_config.update(max_new_tokens=10, num_beams=2)
+    model.generation_config.update(max_new_tokens=10, num_beams=2, suppress_tokens=[0, 1, 2])
     return model
 
 

@@ -11,11 +11,11 @@ from tests.closeness import assert_same, difference
 from tests.contract.cases import tokenizer
 from tests.training.target_writers import make_trainer, pairs, small_model
 
-TOKENS = {"total_train_batch_tokens": 120, "total_train_batch_size": 64, "train_sampling_strategy": "group_by_length"}
+TOKENS = {"total_train_batch_tokens": 150, "total_train_batch_size": 64, "train_sampling_strategy": "group_by_length"}
 
 
-def trained(folder, **options):
-    trainer = make_trainer(folder, **{"num_train_epochs": 2, **options})
+def trained(parent, **options):
+    trainer = make_trainer(parent, **{"num_train_epochs": 2, **options})
     trainer.train()
     return trainer
 
@@ -38,18 +38,21 @@ def test_the_loss_is_the_formula(tmp_path, smoothing):
 
 @pytest.mark.parametrize("options", [{}, TOKENS], ids=["rows", "tokens"])
 def test_accumulation_changes_nothing_that_is_learnt(tmp_path, options):
+    # Not Adam: of the biases of keys, which change no attention, it would make steps out of roundings.
+    options = {**options, "optim": "sgd", "learning_rate": 0.3}
     whole = trained(tmp_path, folder="whole", **options)
     dealt = trained(tmp_path, folder="dealt", gradient_accumulation_steps=4, **options)
     assert whole.args.per_device_train_batch_size == 4 * dealt.args.per_device_train_batch_size
     assert whole.state.global_step == dealt.state.global_step
-    assert_same(dealt.model.parameters(), whole.model.parameters())
+    assert_same(dealt.model.parameters(), whole.model.parameters(), scale=0.1)
     assert difference(whole.model.lm_head.weight, small_model().lm_head.weight) > 0.01
 
 
 def test_a_mean_of_means_would_be_another_model(tmp_path, monkeypatch):
     """What the test above would miss if the targets of all parts were equally many."""
-    whole = trained(tmp_path, folder="whole")
-    wrong = make_trainer(tmp_path, folder="wrong", num_train_epochs=2, gradient_accumulation_steps=4)
+    options = {"num_train_epochs": 2, "optim": "sgd", "learning_rate": 0.3}
+    whole = trained(tmp_path, folder="whole", **options)
+    wrong = make_trainer(tmp_path, folder="wrong", gradient_accumulation_steps=4, **options)
     monkeypatch.setattr(wrong, "_get_num_items_in_batch", lambda *others: None)
     wrong.train()
     assert difference(wrong.model.lm_head.weight, whole.model.lm_head.weight) > 1e-3
@@ -86,7 +89,7 @@ def test_a_resumed_training_ends_at_the_same_bits(tmp_path):
 
 
 def test_what_is_written_comes_in_the_order_of_the_rows_and_as_generate_writes_it(tmp_path):
-    trainer, rows = trained(tmp_path, num_train_epochs=1), pairs(21)
+    trainer, rows = trained(tmp_path, num_train_epochs=6, learning_rate=0.03), pairs(21)
     before = trainer.model.generation_config.to_dict()
     written = trainer.write(rows, num_beams=2)
     assert trainer.model.generation_config.to_dict() == before  # nothing of theirs is saved with the model
