@@ -25,6 +25,7 @@ MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.ta
     "language-modeling": _NETWORKS,
     "masked-language-modeling": ("transformer",),
     "word-vectors": ("skip-gram", "cbow"),
+    "translation": ("seq2seq", "transformer_seq2seq"),
 }
 _OVERRIDE = re.compile(r"--[^.=]+\.[^=]+=.*", re.DOTALL)
 
@@ -36,7 +37,7 @@ SAID = {  # what `push` may be told of a card; a test holds them equal to CARD_W
     "data_domain": "what the texts are, such as film reviews",
     "license": "licence of the weights, as the Hub spells it (apache-2.0)",
 }
-_WITHOUT_MODELS = ("recipes", "info")  # commands that read files alone
+_WITHOUT_MODELS = ("recipes", "info", "average")  # commands that read files alone
 _EXITS = (
     "exit codes: 0 done; 1 it failed; 2 wrong command line; 3 refused: behind a simple peer, or a card without words"
 )
@@ -44,6 +45,7 @@ _HELP = {
     "train": "train a model on your data: file, folder, Hub id or `embedded`",
     "evaluate": "measure a model on labelled data",
     "predict": "answer texts, one line of JSON each",
+    "average": "write the mean of the weights of several checkpoints of one run",
     "recipes": "list, show or copy the recipes and their configurations",
     "card": "write the model card anew from facts.json, or check it",
     "push": "publish a trained folder on the Hub",
@@ -204,6 +206,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     }
     _add_train(made["train"])
     _add_use(made)
+    _add_average(made["average"])
     _add_publish(made)
     return parser, made
 
@@ -237,10 +240,25 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     made["evaluate"].add_argument("--text-pair-column", help="the column of second texts, for a model of pairs")
     made["evaluate"].add_argument("--label-column", help="the column of labels")
     made["evaluate"].add_argument(
+        "--target-column", help="the column of targets, for a model that writes from sources"
+    )
+    made["evaluate"].add_argument("--source-language", metavar="CODE", help="of dictionaries or files: en of train.en")
+    made["evaluate"].add_argument("--target-language", metavar="CODE", help="the same of the targets")
+    made["evaluate"].add_argument(
         "--column-names", metavar="NAME,NAME", type=_names, help="of a file without a header"
     )
     made["predict"].add_argument("texts", metavar="TEXT", nargs="*", help="texts; without any, lines of stdin")
     made["predict"].add_argument("--file", metavar="FILE", help="a text a line; .jsonl: {text: ..., text_pair: ...}")
+
+
+def _add_average(average: argparse.ArgumentParser) -> None:
+    average.add_argument(
+        "checkpoints", metavar="FOLDER", nargs="+", help="checkpoints; with --last the folder of a run"
+    )
+    average.add_argument(
+        "--last", type=_above(1, int, "5"), metavar="N", help="average the last N checkpoints of the run"
+    )
+    average.add_argument("--out", metavar="FOLDER", required=True, help="where the model goes")
 
 
 def _add_publish(made: dict[str, argparse.ArgumentParser]) -> None:

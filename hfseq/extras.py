@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 _has_warned = False
 
 EXTRAS = {
-    "train": ("datasets", "accelerate", "evaluate", "jinja2", "pyarrow", "scipy", "sklearn"),
+    "train": ("datasets", "accelerate", "evaluate", "jinja2", "pyarrow", "sacrebleu", "scipy", "sklearn"),
     "fast": ("numba",),
     "plots": ("jinja2", "matplotlib", "sklearn"),
 }

@@ -15,7 +15,7 @@ from .facts import Example, Examples, Facts, NetworkFacts, SeedRun
 
 def number(value: float, score: Score) -> str:
     """Write a score as people read it, in per cent where they do."""
-    return f"{100 * value:.1f}" if score.is_percentage else f"{value:.3f}"
+    return f"{100 * value:.1f}" if score.is_percentage else f"{value:.{score.decimals}f}"
 
 
 def title(score: Score) -> str:

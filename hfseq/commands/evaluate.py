@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> None:
 def _source(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords of data settings; the split is read as train and validation, so that nothing is cut off."""
     names = ("text_column", "text_pair_column", "label_column", "column_names")
+    names += ("target_column", "source_language", "target_language")
     chosen = {name: value for name in names if (value := getattr(options, name)) is not None}
     if is_local(options.data) and Path(options.data).expanduser().is_file():
         return {"path": {"train": options.data, "validation": options.data}, **chosen}
@@ -130,4 +131,22 @@ def _texts(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     return {name: getattr(found, name) for name in ("nats_per_token", "perplexity", "bits_per_character")}
 
 
-_MEASURES = {"text-classification": _classes, "token-classification": _tags, "text-generation": _texts}
+def _written(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
+    from ..data.parallel import SOURCE, TARGET, ParallelSettings, load_parallel
+    from ..evaluation.translation import signature, translation_scores
+
+    rows = load_parallel(ParallelSettings(**source))["train"]
+    texts = rows[SOURCE][:]
+    found = [
+        each["generated"] for each in progress_bar("Writing", answers(pipe, texts), total=len(texts), unit="text")
+    ]
+    print(f"BLEU: {signature()}", file=sys.stderr)
+    return translation_scores(rows[TARGET][:], found)
+
+
+_MEASURES = {
+    "text-classification": _classes,
+    "token-classification": _tags,
+    "text-generation": _texts,
+    "text2text-generation": _written,
+}

@@ -12,6 +12,7 @@ _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of 
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",
+    "ForConditionalGeneration": "text2text-generation",
     "Word2VecModel": WORD_VECTORS,
 }
 

@@ -124,6 +124,12 @@ def _continued(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
         yield {"generated": pipe(text, return_full_text=False)[0]["generated_text"]}
 
 
+def _written(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+    for found in pipe(texts, batch_size=_batch_size(pipe, texts)):
+        # A pipeline of several answers to each text gives lists; the first is the best.
+        yield {"generated": (found[0] if isinstance(found, list) else found)["generated_text"]}
+
+
 def _filled(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
     mask = pipe.tokenizer.mask_token
     for text in texts:
@@ -141,6 +147,7 @@ _ANSWERS: dict[str, Callable[[Any, Any], Iterator[dict[str, Any]]]] = {
     "text-classification": _labels,
     "token-classification": _entities,
     "text-generation": _continued,
+    "text2text-generation": _written,
     "fill-mask": _filled,
     WORD_VECTORS: _nearest,
 }

@@ -22,6 +22,7 @@ _USUAL = {
     "token-classification": "lstm",
     "language-modeling": "lstm",
     "masked-language-modeling": "transformer",
+    "translation": "seq2seq",
 }
 
 

@@ -23,6 +23,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_sq
 
 from .entities import Tags, all_found, found_entities
 from .language import exp_or_inf
+from .translation import bleu, chrf, exact_match
 
 IGNORED_LABEL = -100
 """transformers' label for positions that count neither in the loss nor in a metric."""
@@ -82,7 +83,8 @@ class Score(NamedTuple):
     hub_args: dict[str, str]  # what this id needs to give the same number
     is_percentage: bool  # whether people read it times 100
     greater_is_better: bool
-    formula: Callable[[Any, Any], float]  # of references and predictions: arrays, or rows of tags for entities
+    formula: Callable[[Any, Any], float]  # of references and predictions: arrays, rows of tags for entities, texts
+    decimals: int = 3  # that people write, where it is no percentage
 
 
 SCORES: dict[str, Score] = {
@@ -100,6 +102,9 @@ SCORES: dict[str, Score] = {
     "nats_per_token": Score("Nats per token", "loss", {}, False, False, _nats_per_unit),
     "perplexity": Score("Perplexity", "perplexity", {}, False, False, _perplexity),
     "bits_per_character": Score("Bits per character", "bits_per_character", {}, False, False, _bits_per_unit),
+    "bleu": Score("BLEU", "sacrebleu", {}, False, True, bleu, 1),
+    "chrf": Score("chrF2", "chrf", {}, False, True, chrf, 1),
+    "exact_match": Score("Exact match", "exact_match", {}, True, True, exact_match),
 }
 """Every score by the name it has in a log, a result of a metric and the facts of a model card."""
 

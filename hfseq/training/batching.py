@@ -60,6 +60,7 @@ class UpdateSampler(Sampler[list[int]]):
     The number of updates is the same in every epoch, as schedules need it.
 
     Args:
+        lengths: (rows,) tokens of each row; (rows, 2) where a row is a source and a target, which are padded apart.
         rows_per_update: At most so many rows over all shares; the last update may have more, see `SMALLEST_UPDATE`.
         tokens_per_update: At most so many tokens, counted with padding to the longest row; needs "group_by_length".
             Every share of an update still gets a row: where the budget has no room for that many, the number of
@@ -78,7 +79,8 @@ class UpdateSampler(Sampler[list[int]]):
         seed: int = 0,
         shares: Shares | None = None,
     ) -> None:
-        self.lengths, self.shares = np.asarray(lengths), shares or Shares()
+        counts = np.asarray(lengths)
+        self.lengths, self.shares = counts if counts.ndim > 1 else counts[:, None], shares or Shares()
         if strategy not in STRATEGIES:
             raise ValueError(f"strategy {strategy!r} is not one of {STRATEGIES}.")
         if tokens_per_update is not None and strategy != "group_by_length":
@@ -98,7 +100,7 @@ class UpdateSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._cuts(np.sort(self.lengths))) * self.shares.accumulation_steps
+        return len(self._cuts(self.lengths[_sorted(self.lengths)])) * self.shares.accumulation_steps
 
     def __iter__(self) -> Iterator[list[int]]:
         for rows in self.updates():
@@ -112,7 +114,7 @@ class UpdateSampler(Sampler[list[int]]):
         if self.strategy != "sequential":
             rows = random.permutation(rows)
         if self.strategy == "group_by_length":
-            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            rows = rows[_sorted(self.lengths[rows])]
         updates = [rows[start:end] for start, end in self._cuts(self.lengths[rows])]
         if self.strategy == "group_by_length":
             updates = [updates[i] for i in random.permutation(len(updates))]
@@ -131,11 +133,16 @@ class UpdateSampler(Sampler[list[int]]):
         if budget is None:
             return [0, *range(self.rows_per_update, len(lengths), self.rows_per_update)]
         # With a token budget the lengths are sorted, so that the cuts are the same in every epoch.
-        starts, longest = [0], 0
-        for row, length in enumerate(lengths.tolist()):
+        starts, longest = [0], [0] * lengths.shape[1]
+        for row, own in enumerate(lengths.tolist()):
             rows = row - starts[-1]
-            longest = max(longest, length)
-            if rows == self.rows_per_update or (rows >= len(self.shares) and (rows + 1) * longest > budget):
+            longest = list(map(max, longest, own))
+            if rows == self.rows_per_update or (rows >= len(self.shares) and (rows + 1) * sum(longest) > budget):
                 starts.append(row)
-                longest = length
+                longest = own
         return starts
+
+
+def _sorted(lengths: np.ndarray) -> np.ndarray:
+    """Return the order of rows by length; of pairs by the target's, and by the source's where those are equal."""
+    return np.lexsort(lengths.T)

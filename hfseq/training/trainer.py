@@ -153,7 +153,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
                 "transformers.Trainer takes other kinds."
             )
         sampler = UpdateSampler(
-            row_lengths(dataset, self.args.length_column_name),
+            self._lengths(dataset),
             rows_per_update=cast(int, self.args.total_train_batch_size),  # set in __post_init__
             tokens_per_update=self.args.total_train_batch_tokens,
             strategy=self.args.train_sampling_strategy,
@@ -161,6 +161,9 @@ class SequenceTrainer(WholeCheckpointTrainer):
             shares=self._shares(),
         )
         return self._dealt_loader(self._remove_unused_columns(dataset, description="training"), sampler)
+
+    def _lengths(self, dataset: Dataset) -> np.ndarray:
+        return row_lengths(dataset, self.args.length_column_name)
 
     def _dealt_loader(self, dataset: Any, sampler: Sampler, collate: Any = None) -> DataLoader:
         options: dict[str, Any] = {name: getattr(self.args, f"dataloader_{name}") for name in _LOADER}

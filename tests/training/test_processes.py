@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
 
 import hfseq
 from hfseq.models.words.word2vec import Word2VecModel
 from hfseq.training.checkpoints import newest_whole
 from tests.closeness import ROUNDINGS, assert_same
 from tests.launches import launch
-from tests.training import trainers
+from tests.training import target_writers, trainers
 from tests.training.streams import stream_trainers
 from tests.training.streams.stream_trainers import distance, small_masked_model, small_model, text
 from tests.training.test_fine_tuning import Watch, deep_model
@@ -135,6 +135,34 @@ def resume_from_torn_checkpoints(folder):
     write(folder / f"resumed{resumed.args.process_index}.json", [done, found[0]])
 
 
+# EncoderDecoderTrainer
+
+WRITING = {"gradient_accumulation_steps": 2, "num_train_epochs": 2, "optim": "sgd", "learning_rate": 0.3}
+
+
+def test_two_processes_learn_to_write_targets_as_one_does(launched, tmp_path):
+    alone = target_writers.make_trainer(tmp_path, eval_dataset=target_writers.pairs(13), **WRITING)
+    alone.train()
+    together = AutoModelForSeq2SeqLM.from_pretrained(launched / "writer")
+    assert_same(together.parameters(), alone.model.parameters(), scale=0.1)
+    # 13 rows in batches of 4: the last ones of one process are filled up, and count once.
+    found = read(launched / "written.json")
+    assert found["texts"] == alone.write(target_writers.pairs(13))
+    measured = {name: value for name, value in alone.evaluate().items() if name in found["scores"]}
+    assert_same(found["scores"], measured, 1e-4)
+
+
+def write_targets(folder):
+    options = {**WRITING, "per_device_eval_batch_size": 4, "num_processes": 2}
+    trainer = target_writers.make_trainer(folder, folder="writing", eval_dataset=target_writers.pairs(13), **options)
+    trainer.train()
+    texts, found = trainer.write(target_writers.pairs(13)), trainer.evaluate()
+    trainer.save_model(folder / "writer")
+    if trainer.is_world_process_zero():
+        scores = {name: found[name] for name in ("eval_bleu", "eval_chrf", "eval_exact_match")}
+        write(folder / "written.json", {"texts": texts, "scores": scores})
+
+
 # Word2VecTrainer
 
 
@@ -184,7 +212,7 @@ def train_bags(folder):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for train in (fine_tune, train_streams, resume_from_torn_checkpoints, train_words, train_bags):
+    for train in (fine_tune, train_streams, resume_from_torn_checkpoints, write_targets, train_words, train_bags):
         train(Path(sys.argv[1]))
     # Together: threads of the connection that are left at the end of one process can abort it.
     torch.distributed.barrier()
