@@ -19,6 +19,7 @@ from transformers import Seq2SeqTrainingArguments as TheirArguments
 
 from ..evaluation.scores import IGNORED_LABEL
 from ..evaluation.translation import translation_scores
+from ..models.heads.conditional_generation import ConditionalGenerationMixin
 from ..settings import option
 from ..tokenization.padding import PaddingCollator
 from .arguments import SequenceTrainingArguments, refuse
@@ -71,7 +72,7 @@ class SourceTargetCollator:
         for place, row in enumerate(rows):
             labels[place, : len(row["labels"])] = row["labels"]
         batch["labels"] = torch.from_numpy(labels)
-        # Trainer takes the labels away where it smooths them, and the model could not make these any more.
+        # Trainer takes the labels away where it smooths those of others' models, which could not make these any more.
         batch["decoder_input_ids"] = self._model.prepare_decoder_input_ids_from_labels(batch["labels"])
         return batch
 
@@ -109,6 +110,17 @@ class EncoderDecoderTrainer(SequenceTrainer, Seq2SeqTrainer):
             if kwargs.get("compute_metrics") is None and args is not None and args.predict_with_generate:
                 kwargs["compute_metrics"] = written_scores(tokenizer)
         super().__init__(model, args, *others, **kwargs)
+        # Ours smooth their loss themselves, in pieces; theirs needs the logits of all tokens, several times over.
+        if isinstance(self.model, ConditionalGenerationMixin):
+            self.label_smoother = None
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: torch.Tensor | None = None
+    ) -> Any:
+        """Compute the loss as `Trainer`; of our models in training smoothed, without a table of logits."""
+        if model.training and isinstance(self.model, ConditionalGenerationMixin):
+            inputs = {**inputs, "label_smoothing": self.args.label_smoothing_factor, "logits_to_keep": 1}
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _lengths(self, dataset: Dataset) -> np.ndarray:
         """Return the tokens of sources and of targets, (rows, 2), for both are padded."""

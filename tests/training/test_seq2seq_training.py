@@ -36,6 +36,17 @@ def test_the_loss_is_the_formula(tmp_path, smoothing):
     assert_same(found, expected / 50)
 
 
+def test_training_makes_no_table_of_logits_and_learns_the_same(tmp_path):
+    trainer = make_trainer(tmp_path, label_smoothing_factor=0.3)
+    batch = SourceTargetCollator(tokenizer(), trainer.model)([pairs()[number] for number in range(5)])
+    loss, outputs = trainer.compute_loss(trainer.model.train(), dict(batch), return_outputs=True)
+    assert outputs.logits.shape[1] == 1 < batch["labels"].shape[1]
+    assert_same(loss, trainer.model(**batch, label_smoothing=0.3).loss)
+    # An evaluation logs -log P, whose exponential is the perplexity.
+    evaluated = trainer.compute_loss(trainer.model.eval(), dict(batch))
+    assert_same(evaluated, trainer.model(**batch).loss)
+
+
 @pytest.mark.parametrize("options", [{}, TOKENS], ids=["rows", "tokens"])
 def test_accumulation_changes_nothing_that_is_learnt(tmp_path, options):
     # Not Adam: of the biases of keys, which change no attention, it would make steps out of roundings.

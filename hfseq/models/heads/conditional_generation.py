@@ -30,6 +30,7 @@ class Seq2SeqKwargs(TransformersKwargs, total=False):
 
     decoder_inputs_embeds: torch.Tensor | None
     use_cache: bool | None
+    label_smoothing: float
 
 
 def start_token(config: Any) -> int | None:
@@ -85,7 +86,7 @@ class ConditionalGenerationMixin(PreTrainedModel):
         return self.model(**given)
 
     # Trainer and `generate` look for these parameters by name; the others are in `kwargs`.
-    @model_call("decoder_inputs_embeds")
+    @model_call("decoder_inputs_embeds", "label_smoothing")
     @can_return_tuple
     def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
@@ -113,6 +114,7 @@ class ConditionalGenerationMixin(PreTrainedModel):
         """
         # 1. Without the beginnings of the targets, make them: each target is predicted from those before it.
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        smoothing = kwargs.pop("label_smoothing", 0.0)
         if labels is not None and decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
             if self._skips_behind_labels and decoder_attention_mask is None:
@@ -137,19 +139,20 @@ class ConditionalGenerationMixin(PreTrainedModel):
         if labels is not None:
             check_targets(labels, hidden_states.shape[:2], self.lm_head.out_features)
             has_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
-            total = self._summed_loss(hidden_states, logits if has_all else None, labels)
+            total = self._summed_loss(hidden_states, logits if has_all else None, labels, smoothing)
             loss = mean_over_targets(total, labels, num_items_in_batch)
         fields = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
         return Seq2SeqLMOutput(loss=loss, logits=logits, **fields)
 
     def _summed_loss(
-        self, hidden_states: torch.Tensor, logits: torch.Tensor | None, labels: torch.Tensor
+        self, hidden_states: torch.Tensor, logits: torch.Tensor | None, labels: torch.Tensor, smoothing: float
     ) -> torch.Tensor:
         # Logits that were made anyway are used; else the loss is taken a few rows at a time, and they never exist.
         if logits is not None:
-            return nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="sum")
-        asked = labels != IGNORED
-        return linear_cross_entropy(hidden_states[asked], self.lm_head.weight, self.lm_head.bias, labels[asked])
+            rows, targets = logits.float().flatten(0, 1), labels.flatten()
+            return nn.functional.cross_entropy(rows, targets, reduction="sum", label_smoothing=smoothing)
+        asked, head = labels != IGNORED, self.lm_head
+        return linear_cross_entropy(hidden_states[asked], head.weight, head.bias, labels[asked], smoothing)
 
 
 def _up_to_the_last(labels: torch.Tensor) -> torch.Tensor:

@@ -24,11 +24,13 @@ def given(dtype=torch.float64, bias=True, rows=7):
 
 @for_each("bias", [True, False])
 @for_each("numbers", [1, 25, 10**6])
-def test_it_is_the_cross_entropy_of_the_logits_in_pieces_of_any_size(bias, numbers, monkeypatch):
+@for_each("smoothing", [0.0, 0.3])
+def test_it_is_the_cross_entropy_of_the_logits_in_pieces_of_any_size(bias, numbers, smoothing, monkeypatch):
     monkeypatch.setattr(token_loss, "_NUMBERS_AT_ONCE", numbers)
     leaves, targets = given(bias=bias)
     h, w, b = (*leaves, None)[:3]
-    ours, theirs = linear_cross_entropy(h, w, b, targets), cross_entropy(linear(h, w, b), targets, reduction="sum")
+    ours = linear_cross_entropy(h, w, b, targets, smoothing)
+    theirs = cross_entropy(linear(h, w, b), targets, reduction="sum", label_smoothing=smoothing)
     assert_same(ours, theirs)  # summed in float32, as cross-entropies of models are
     for a, b in zip(torch.autograd.grad(3.0 * ours, leaves), torch.autograd.grad(3.0 * theirs, leaves), strict=True):
         assert_same(a, b)
