@@ -106,6 +106,7 @@ def prepare(folder: Path) -> None:
     _table(folder / "my_folder" / "train.csv", ("sentence", "topic"), rows[:300])
     _table(folder / "my_folder" / "test.csv", ("sentence", "topic"), rows[300:])
     _pairs(folder, rows)
+    _table(folder / "translations.csv", ("text", "translation"), rows, keys=("text", "translation"))
     circles = ["king queen man woman", "monday friday one two", "the river bank paid interest"] * 200
     lines = "\n".join(texts + circles) + "\n"
     for name in ("my.txt", "corpus.txt", "questions.txt"):
@@ -123,10 +124,12 @@ def prepare(folder: Path) -> None:
     script.chmod(0o755)
 
 
-def _table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+def _table(
+    path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]], keys: Sequence[str] = ("text", "label")
+) -> None:
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([columns, *((row["text"], row["label"]) for row in rows)])
+        csv.writer(file).writerows([columns, *([row[key] for key in keys] for row in rows)])
 
 
 def _pairs(folder: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -68,6 +68,9 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .tokenization import prompt_tokenizer as prompt_tokenizer
     from .tokenization import train_tokenizer as train_tokenizer
     from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
+    from .training.averaging import average_checkpoints as average_checkpoints
+    from .training.seq2seq import EncoderDecoderTrainer as EncoderDecoderTrainer
+    from .training.seq2seq import EncoderDecoderTrainingArguments as EncoderDecoderTrainingArguments
     from .training.streams.trainer import StreamTrainer as StreamTrainer
     from .training.streams.trainer import StreamTrainingArguments as StreamTrainingArguments
     from .training.streams.windows import TokenText as TokenText
@@ -101,6 +104,8 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "retrieval.search_index": "SearchIndex",
     "tokenization": "prompt_tokenizer train_tokenizer",
     "training.arguments": "SequenceTrainingArguments",
+    "training.averaging": "average_checkpoints",
+    "training.seq2seq": "EncoderDecoderTrainer EncoderDecoderTrainingArguments",
     "training.streams.trainer": "StreamTrainer StreamTrainingArguments",
     "training.streams.windows": "TokenText",
     "training.trainer": "SequenceTrainer",

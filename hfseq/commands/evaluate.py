@@ -1,6 +1,7 @@
 """`hfseq evaluate`: the scores of a model on labelled data, read by the rules of training."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -135,13 +136,20 @@ def _written(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.parallel import SOURCE, TARGET, ParallelSettings, load_parallel
     from ..evaluation.translation import signature, translation_scores
 
-    rows = load_parallel(ParallelSettings(**source))["train"]
+    rows = load_parallel(ParallelSettings(**source, copies_source=_copies_source(pipe)))["train"]
     texts = rows[SOURCE][:]
     found = [
         each["generated"] for each in progress_bar("Writing", answers(pipe, texts), total=len(texts), unit="text")
     ]
     print(f"BLEU: {signature()}", file=sys.stderr)
     return translation_scores(rows[TARGET][:], found)
+
+
+def _copies_source(pipe: Any) -> bool:
+    """Tell whether a model is an autoencoder, which its facts alone say."""
+    facts = Path(pipe.model.name_or_path) / "facts.json"
+    said = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    return bool(said.get("data", {}).get("copies_source", False))
 
 
 _MEASURES = {

@@ -17,6 +17,7 @@ from datasets import Dataset, DatasetDict, Features, Translation, Value
 
 from ..settings import check_known, option
 from .columns import Role, find_columns, is_text, spelled
+from .embedded.load import load_embedded
 from .embedded.replies import reply
 from .parallel_files import languages_in, read_parallel
 from .sources import SplitSettings, column_values, existing_path, load_splits, take_columns
@@ -81,12 +82,8 @@ def load_parallel(settings: ParallelSettings) -> DatasetDict:
 
     A test split is cut off as well, unless somebody said which splits there are.
     """
-    found = _parallel_files(settings) or load_splits(settings)
-    if settings.path is None and settings.name == "embedded":
-        known = {word.lower() for words in found["train"]["tokens"][:] for word in words}
-        found = {split: _embedded(rows, split, known) for split, rows in found.items()}
-        if settings.target_column is None and not settings.copies_source:
-            settings.target_column = "translation"
+    is_embedded = settings.path is None and settings.name == "embedded"
+    found = _embedded(settings) if is_embedded else _parallel_files(settings) or load_splits(settings)
     found = {split: _without_dictionaries(rows, settings) for split, rows in found.items()}
     _find_columns(found, settings)
     dataset = DatasetDict({split: _pairs(rows, split, settings) for split, rows in found.items()})
@@ -130,12 +127,23 @@ def _parallel_files(settings: ParallelSettings) -> dict[str, Dataset]:
     return found
 
 
-def _embedded(rows: Dataset, split: str, known: set[str]) -> Dataset:
-    """Keep new combinations of known words alone in what is held out, and add what the assistant answers.
+def _embedded(settings: ParallelSettings) -> dict[str, Dataset]:
+    """Generate utterances with their German and with what the assistant answers.
 
-    Nobody can know the German of a word that was never read.
+    What is held out are new combinations of known words alone: nobody knows the German of a word that was never read.
     """
-    if split != "train":
+    if settings.target_column is None and not settings.copies_source:
+        settings.target_column = "translation"
+    rows = load_embedded(seed=settings.seed)
+    known = {word.lower() for words in rows["train"]["tokens"][:] for word in words}
+    chosen = settings.splits or {split: split for split in rows}
+    for name in chosen.values():
+        check_known(name, rows, "data.splits", kind="split")
+    return {split: _answered(rows[name], known, is_train=name == "train") for split, name in chosen.items()}
+
+
+def _answered(rows: Dataset, known: set[str], *, is_train: bool) -> Dataset:
+    if not is_train:
         columns = zip(rows["novelty"][:], rows["tokens"][:], strict=True)
         is_kept = [novelty == "combination" and known.issuperset(map(str.lower, own)) for novelty, own in columns]
         rows = rows.select(np.flatnonzero(is_kept))

@@ -163,6 +163,8 @@ def test_held_out_embedded_pairs_combine_known_words():
     assert {split: part.num_rows for split, part in dataset.items()} == {"train": 6000, "validation": 268, "test": 399}
     novelties = zip(rows["test"]["text"], rows["test"]["novelty"], strict=True)
     assert set(dataset["test"]["source"]) < {text for text, novelty in novelties if novelty == "combination"}
+    asked = load_parallel(ParallelSettings(name="embedded", splits={"train": "test", "validation": "test"}))
+    assert asked["train"][:] == dataset["test"][:]  # as hfseq evaluate reads it
     for column in ("source", "target"):
         assert words(dataset["test"], column) < words(dataset["train"], column)
 
