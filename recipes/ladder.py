@@ -2,12 +2,14 @@
 
     python recipes/ladder.py --config recipes/configs/ladder/embedded.yaml
     python recipes/ladder.py --config recipes/configs/ladder/classifiers_embedded.yaml
+    python recipes/ladder.py --config recipes/configs/ladder/translators_embedded.yaml
 
 The first climbs language models: unigram, bigram, 5-gram, hidden Markov, RNN, LSTM, GRU, transformer. A settings file
 with `rungs.of: classifiers` climbs classifiers: majority, TF-IDF regression, bag of words, bag of n-grams, averaged
-word vectors, window network, RNN, LSTM, GRU, transformer. The table, the picture and a checkpoint of each rung are
-written to training.output_dir. `--help` lists every setting; those of classifiers, beside the --config of such a
-ladder.
+word vectors, window network, RNN, LSTM, GRU, transformer. One with `rungs.of: translators` climbs translators: word by
+word, naive, fed back, made of two language models, with attention, transformer. The table, the picture and a
+checkpoint of each rung are written to training.output_dir. `--help` lists every setting; those of classifiers and
+translators, beside the --config of such a ladder.
 """
 
 import sys
@@ -20,8 +22,9 @@ from hfseq.recipe.publish import launch_command
 from hfseq.settings import check_known, read_key, read_settings
 from hfseq.tasks.classifier_ladder.build import CLASSIFIERS
 from hfseq.tasks.ladder.build import LANGUAGE_MODELS
+from hfseq.tasks.translation_ladder.build import TRANSLATORS
 
-LADDERS = {"language_models": LANGUAGE_MODELS, "classifiers": CLASSIFIERS}
+LADDERS = {"language_models": LANGUAGE_MODELS, "classifiers": CLASSIFIERS, "translators": TRANSLATORS}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

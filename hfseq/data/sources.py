@@ -17,6 +17,7 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from ..models.packed_files import PACKED, check_plain, not_in_encoding, reading
 from ..settings import check_known, option
 from .embedded.load import load_embedded
+from .embedded.word_order import load_word_order
 from .headers import check_header, check_names, first_row
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ FORMATS: Formats = {
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
 }
+GENERATED: dict[str, Callable[[int], DatasetDict]] = {"embedded": load_embedded, "embedded_hindi": load_word_order}
+"""Data sets that need no file, by name: a seed makes them."""
 _TEXT = ".txt"  # a format that says nothing of what is inside
 _DEEPEST = 100  # lists and objects of JSON inside each other; no table needs as many
 _SPLIT_NAMES = {"train": ["train"], "validation": ["validation", "valid", "dev", "val"], "test": ["test"]}
@@ -52,7 +55,10 @@ _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 class SourceSettings:
     """Where the data come from."""
 
-    name: str | None = option(None, "a dataset on the Hub (user/name), or `embedded` for the generated one")
+    name: str | None = option(
+        None,
+        "a dataset on the Hub (user/name), or one that is generated: `embedded`, or for translation `embedded_hindi`",
+    )
     config: str | None = option(None, "configuration of the Hub dataset")
     revision: str | None = option(None, "branch, tag or commit of the Hub dataset")
     path: str | dict[str, str] | None = option(None, "a folder, a file, or {split: file}; read in place of `name`")
@@ -89,7 +95,7 @@ class SourceSettings:
     @property
     def hub_id(self) -> str | None:
         """The Hub dataset that is read; None for local files and generated data."""
-        return self.name if self.path is None and self.name != "embedded" else None
+        return self.name if self.path is None and self.name not in GENERATED else None
 
 
 @dataclass
@@ -159,7 +165,8 @@ def read_splits(
     """
     path = source.path
     if path is None:
-        return load_embedded(seed=source.seed) if source.name == "embedded" else _read_hub(source, streaming)
+        made = GENERATED.get(source.name or "")
+        return _read_hub(source, streaming) if made is None else made(source.seed)
     if isinstance(path, str) and existing_path(path).is_dir():
         return _read_folder(existing_path(path), source, names, formats, read_other)
     named = {"train": path} if isinstance(path, str) else path

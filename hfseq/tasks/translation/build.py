@@ -22,7 +22,7 @@ from ...training.seq2seq import EncoderDecoderTrainer
 from .card import TASK
 from .facts import CurvePoint, EncoderDecoderFacts, PairFacts, TranslatorFacts, WritingFacts, WrittenText
 from .rivals import rivals
-from .settings import PairTokenizerSettings, TranslationSettings
+from .settings import PairTokenizerSettings, TranslationSettings, WriterParts
 
 logger = logging.get_logger(__name__)
 
@@ -101,7 +101,7 @@ def check_lengths(tokens: DatasetDict, model: Mapping[str, Any]) -> None:
             )
 
 
-def make_model(settings: TranslationSettings, tokenizer: Any, tokens: Dataset) -> PreTrainedModel:
+def make_model(settings: WriterParts, tokenizer: Any, tokens: Dataset) -> PreTrainedModel:
     """Build the model of the `model` section for these vocabularies, with its settings for `generate`."""
     config, source = FAMILIES[settings.model["type"]].config, getattr(tokenizer, "source", tokenizer)
     options = {"vocab_size": len(source), **{name: getattr(tokenizer, name) for name in SPECIAL_IDS}}
@@ -110,7 +110,11 @@ def make_model(settings: TranslationSettings, tokenizer: Any, tokens: Dataset) -
         options |= {"decoder_vocab_size": len(tokenizer), "encoder_pad_token_id": source.pad_token_id}
     if "max_position_embeddings" in known_fields(config):
         options["max_position_embeddings"] = settings.tokenizer.max_length
-    model = build_model(TASK, settings.model, **options)
+    return prepare_writing(build_model(TASK, settings.model, **options), settings, tokenizer, tokens)
+
+
+def prepare_writing(model: PreTrainedModel, settings: WriterParts, tokenizer: Any, tokens: Dataset) -> PreTrainedModel:
+    """Give the model its settings for `generate`."""
     writing, longest = settings.generation, max(map(len, tokens["labels"][:]))
     generation: Any = model.generation_config
     special = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}

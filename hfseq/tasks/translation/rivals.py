@@ -10,10 +10,10 @@ t(f | e) = c(f, e) / sum_f' c(f', e)
 nearest         the target of the training source that is nearest in words (cosine of TF-IDF)
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
+import regex
 from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -24,7 +24,8 @@ from ...progress import progress_bar
 from ...recipe.publish import rival
 from .card import NEAREST, WORD_BY_WORD
 
-_WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
+# Not \w, which lacks the vowel signs of Devanagari and its relatives: each would cut a word in two.
+_WORD = regex.compile(r"[\p{L}\p{M}\p{N}_]+(?:[-'’][\p{L}\p{M}\p{N}_]+)*|[^\p{L}\p{M}\p{N}_\s]")
 _MOST_PAIRS = 100_000  # of which the systems learn; more take minutes
 _STEPS = 8  # of EM
 _AT_ONCE = 256  # texts that are compared with all sources
@@ -55,7 +56,7 @@ def word_by_word(sources: Sequence[str], targets: Sequence[str], asked: Sequence
     found = []
     for text in asked:
         line = " ".join(meanings.get(word.lower(), word) for word in _WORD.findall(text))
-        line = re.sub(r" (?=[.,:;!?])", "", line)
+        line = regex.sub(r" (?=[.,:;!?।])", "", line)
         found.append(line[:1].upper() + line[1:])
     return found
 
@@ -97,7 +98,7 @@ def _likeliest(pairs: Sequence[tuple[list[int], list[int]]], count: int) -> np.n
 
 def nearest(sources: Sequence[str], targets: Sequence[str], asked: Sequence[str]) -> list[str]:
     """Write the target of the training source that is nearest."""
-    table = TfidfVectorizer(token_pattern=_WORD.pattern, ngram_range=(1, 2), sublinear_tf=True)
+    table = TfidfVectorizer(tokenizer=_WORD.findall, token_pattern=None, ngram_range=(1, 2), sublinear_tf=True)
     known = table.fit_transform(sources).T.tocsr()
     found: list[str] = []
     for start in progress_bar("Finding nearest sources", range(0, len(asked), _AT_ONCE), unit="batch"):

@@ -1,7 +1,7 @@
 """The settings of the recipe of models that write a text from a text."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ...data.parallel import ParallelSettings
 from ...evaluation.scores import SCORES
@@ -24,7 +24,7 @@ from .card import TASK
 _NOT_OF_THE_MODEL = ("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets")
 _OF_TOKENS = ("decoder_vocab_size", "encoder_pad_token_id", "decoder_start_token_id", "adaptive_softmax_cutoffs")
 # How the finished model writes stands in section `generation`; the others are read by nobody here.
-_NOT_OF_TRAINING = ("generation_config", "generation_max_length", "sortish_sampler")
+NOT_OF_TRAINING = ("generation_config", "generation_max_length", "sortish_sampler")
 
 
 @dataclass
@@ -63,6 +63,14 @@ class WritingSettings:
             raise ValueError(f"{both} must be 1 or more.")
 
 
+class WriterParts(Protocol):
+    """What a model that writes is built from: of settings, these sections."""
+
+    tokenizer: PairTokenizerSettings
+    model: dict[str, Any]
+    generation: WritingSettings
+
+
 @dataclass
 class TranslationSettings:
     """All settings of the recipe, a section each."""
@@ -71,7 +79,7 @@ class TranslationSettings:
     card: CardSettings
     tokenizer: PairTokenizerSettings = field(default_factory=PairTokenizerSettings)
     model: dict[str, Any] = config_section(trained_families(TASK), *_NOT_OF_THE_MODEL, *_OF_TOKENS)
-    training: dict[str, Any] = fields_of(EncoderDecoderTrainingArguments, without=_NOT_OF_TRAINING)
+    training: dict[str, Any] = fields_of(EncoderDecoderTrainingArguments, without=NOT_OF_TRAINING)
     generation: WritingSettings = field(default_factory=WritingSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     hub: HubSettings = field(default_factory=HubSettings)

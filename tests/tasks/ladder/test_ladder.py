@@ -21,7 +21,11 @@ from hfseq.tasks.ladder.settings import NETWORKS, LadderSettings
 from recipes import ladder
 from tests.launches import ROOT, header_lines
 
-CONFIGS = sorted(path for path in (ROOT / "recipes/configs/ladder").glob("*.yaml") if "classifiers" not in path.stem)
+CONFIGS = sorted(
+    path
+    for path in (ROOT / "recipes/configs/ladder").glob("*.yaml")
+    if not path.stem.startswith(("classifiers", "translators"))
+)
 CONFIG = str(ROOT / "recipes/configs/ladder/embedded.yaml")
 SMALL = [
     "--data.max_characters=4000",

@@ -1,0 +1,1 @@
+"""The ladder of translators: from a dictionary over one vector to attention."""
