@@ -16,7 +16,7 @@ import copy
 import statistics
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from measure import median_ratio, take_turns, write_result
@@ -32,7 +32,7 @@ BEAMS, WRITTEN = 5, 20
 TRAINING_GOAL, DECODING_GOAL = 2.0, 3.0
 
 
-def our_model(attention: str, *, input_feeding: bool = False) -> Seq2SeqForConditionalGeneration:
+def our_model(attention: Any, *, input_feeding: bool = False) -> Seq2SeqForConditionalGeneration:
     """Build ours: one bidirectional layer reads, one layer writes, no dropout."""
     torch.manual_seed(0)
     config = Seq2SeqConfig(
@@ -150,8 +150,8 @@ class PlainTranslator(nn.Module):
 
 def plain_twin(model: Seq2SeqForConditionalGeneration) -> PlainTranslator:
     """Build the peer with our weights."""
-    config, body = model.config, model.model
-    twin = PlainTranslator(config.attention, input_feeding=config.input_feeding)
+    config, body = model.config, cast(Any, model.model)
+    twin: Any = PlainTranslator(config.attention, input_feeding=config.input_feeding)
     decoder, attention = body.decoder, body.decoder.attention
     twin.embedding, twin.output = copy.deepcopy(body.encoder.embed_tokens), copy.deepcopy(model.lm_head)
     twin.encoder = to_torch(body.encoder.layers)

@@ -115,7 +115,11 @@ class EncoderDecoderTrainer(SequenceTrainer, Seq2SeqTrainer):
             self.label_smoother = None
 
     def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: torch.Tensor | None = None
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Compute the loss as `Trainer`; of our models in training smoothed, without a table of logits."""
         if model.training and isinstance(self.model, ConditionalGenerationMixin):

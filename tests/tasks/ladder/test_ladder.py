@@ -21,10 +21,9 @@ from hfseq.tasks.ladder.settings import NETWORKS, LadderSettings
 from recipes import ladder
 from tests.launches import ROOT, header_lines
 
+OF_OTHER_TASKS = ("classifiers", "translators")
 CONFIGS = sorted(
-    path
-    for path in (ROOT / "recipes/configs/ladder").glob("*.yaml")
-    if not path.stem.startswith(("classifiers", "translators"))
+    path for path in (ROOT / "recipes/configs/ladder").glob("*.yaml") if not path.stem.startswith(OF_OTHER_TASKS)
 )
 CONFIG = str(ROOT / "recipes/configs/ladder/embedded.yaml")
 SMALL = [
