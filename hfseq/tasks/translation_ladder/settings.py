@@ -134,7 +134,7 @@ class TranslationLadderSettings:
 
     def language_model(self) -> dict[str, Any]:
         """Return the section of the two language models of which `pretrained` is made."""
-        section = {key: self.network[key] for key in _OF_LANGUAGE_MODELS if key in self.network}
+        section: dict[str, Any] = {key: self.network[key] for key in _OF_LANGUAGE_MODELS if key in self.network}
         return {"type": self.network.get("cell", Seq2SeqConfig.cell), **section}
 
     def training_of(self, name: str) -> dict[str, Any]:
