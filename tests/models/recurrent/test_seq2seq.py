@@ -316,6 +316,17 @@ def test_a_label_that_is_not_asked_for_is_still_read():
     assert_same(model(IDS, labels=labels).logits, given)
 
 
+def test_training_reads_no_further_than_the_last_label():
+    model, read = small(), []
+    hook = lambda _, given, __: read.append(given[1].real)  # noqa: E731
+    model.model.decoder.layers[0].register_forward_hook(hook)
+    shifted = model.prepare_decoder_input_ids_from_labels(LABELS)  # as collators of transformers do
+    expected = model(IDS, SIDES, decoder_input_ids=shifted, labels=LABELS).loss
+    found = model.train()(IDS, SIDES, decoder_input_ids=shifted, labels=LABELS).loss
+    assert_same(found, expected)
+    assert read[0] is None and torch.equal(read[1], LABELS != -100)
+
+
 def test_the_loss_gives_the_same_gradients_with_and_without_all_logits():
     for options in (VARIANTS["tied"], VARIANTS["feeding"]):
         found = []
