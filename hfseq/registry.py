@@ -144,7 +144,10 @@ FAMILIES = {
 
 
 def register() -> None:
-    """Make every family known to AutoConfig, AutoModel and the Auto classes of its heads; our pipelines and tokenizer."""
+    """Make every family known to AutoConfig, AutoModel and the Auto classes of its heads.
+
+    Our pipelines and our tokenizer become known as well.
+    """
     for family in FAMILIES.values():
         AutoConfig.register(family.config.model_type, family.config, exist_ok=True)
         if family.backbone is not None:

@@ -252,12 +252,25 @@ class SequenceConfig(PreTrainedConfig):
         """Read a file as `from_dict` does; transformers would treat its keys as keywords written in code."""
         return cls.from_dict(cls._dict_from_json_file(json_file))
 
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Any:
+        """Return this config: no other is in it.
+
+        transformers would return a copy in which `decoder_vocab_size`, set or not, has taken the place of
+        `vocab_size`.
+        """
+        return self
+
     def validate_token_ids(self) -> None:
-        """Check that special tokens are in the vocabulary: padding needs its row, and a text must be able to end."""
+        """Check that special tokens are in the vocabulary: padding needs its row, and a text must be able to end.
+
+        Where a decoder has a vocabulary of its own, they are in that one, but for what the encoder reads.
+        """
+        has_own = getattr(self, "decoder_vocab_size", None) is not None
         for name in (field.name for field in fields(self) if field.name.endswith("_token_id")):
-            token = getattr(self, name)
-            if token is not None and not 0 <= token < self.vocab_size:
-                raise ValueError(f"{name}={token} is outside 0 to vocab_size - 1 = {self.vocab_size - 1}")
+            size_name = "decoder_vocab_size" if has_own and not name.startswith("encoder_") else "vocab_size"
+            token, size = getattr(self, name), getattr(self, size_name)
+            if token is not None and not 0 <= token < size:
+                raise ValueError(f"{name}={token} is outside 0 to {size_name} - 1 = {size - 1}")
 
     def validate_labels(self) -> None:
         """Check that the labels are numbered from 0 without gaps, each with a name of its own."""

@@ -22,9 +22,9 @@ Special tokens are the target's because `generate` and Trainer ask for those tha
 tokenizer of a language model pads on the left. Targets that a model learns to write end with `eos_token`, and do not
 begin with `bos_token`, which is what the decoder reads first (`decoder_start_token_id`).
 
-A folder holds `source_tokenizer.json`, `target_tokenizer.json`, and `tokenizer_config.json`, in which stand the configs
-of both and fingerprints of the two files. There is no `tokenizer.json`, so that a program which knows nothing of two
-tokenizers fails and does not write one language with the other's vocabulary.
+A folder holds `source_tokenizer.json`, `target_tokenizer.json`, and `tokenizer_config.json`, in which stand the
+configs of both and fingerprints of the two files. There is no `tokenizer.json`, so that a program which knows nothing
+of two tokenizers fails and does not write one language with the other's vocabulary.
 """
 
 import hashlib
