@@ -316,11 +316,13 @@ def _load_one(file: Path, config: dict[str, Any], options: dict[str, Any]) -> Pr
 
 
 def _folder_of(origin: str, download: dict[str, Any]) -> Path:
-    """Return the local folder with the three files, downloaded if they are not here."""
+    """Return the local folder with the three files of two tokenizers, downloaded if they are not here."""
     if not os.path.isdir(origin):
         names = ("revision", "token", "local_files_only", "cache_dir")
         download["revision"] = resolve_revision(origin, **{name: download[name] for name in names if name in download})
     found = [cached_file(origin, name, **download, _raise_exceptions_for_missing_entries=False) for name in _NAMES]
+    if found[0] is not None and (kind := read_json(Path(found[0])).get("tokenizer_class")) != TWO_TOKENIZERS:
+        raise ValueError(f"{origin} holds one tokenizer, of class {kind}: load it with AutoTokenizer.")
     missing = [name for name, file in zip(_NAMES, found, strict=True) if file is None]
     if missing:
         raise UnsafeArtifactError(
@@ -333,9 +335,6 @@ def _folder_of(origin: str, download: dict[str, Any]) -> Path:
 def _checked_config(folder: Path, origin: str) -> dict[str, Any]:
     """Return `tokenizer_config.json`, once the files are those that were saved with it."""
     content = read_json(folder / TOKENIZER_CONFIG_NAME)
-    kind = content.get("tokenizer_class")
-    if kind != TWO_TOKENIZERS:
-        raise ValueError(f"{origin} holds one tokenizer, of class {kind}: load it with AutoTokenizer.")
     saved = content.get("fingerprints")
     configs = [content.get(role) for role in _FILES]
     if not isinstance(saved, dict) or not all(isinstance(config, dict) for config in configs):
