@@ -251,7 +251,7 @@ class SourceTargetTokenizer(PreTrainedTokenizerBase):
             )
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
-        content: dict[str, Any] = {"tokenizer_class": type(self).__name__, "fingerprints": {}}
+        content: dict[str, Any] = {"tokenizer_class": TWO_TOKENIZERS, "fingerprints": {}}
         for role, name in _FILES.items():
             content[role] = _save_one(getattr(self, role), folder / name)
             content["fingerprints"][name] = _fingerprint(folder / name)
