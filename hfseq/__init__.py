@@ -33,6 +33,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.words.word2vec import *
     from .pipelines import WordVectorsPipeline as WordVectorsPipeline
     from .registry import FAMILIES as FAMILIES
+    from .tokenization.source_target import SourceTargetTokenizer as SourceTargetTokenizer
 
     registry.register()
 
@@ -118,7 +119,7 @@ _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in nam
 
 __all__ = [*_LAZY]
 if not is_this_process():
-    __all__ += ["CELLS", "FAMILIES", "KeyedVectors", "WordVectorsPipeline", "register_cell"]
+    __all__ += ["CELLS", "FAMILIES", "KeyedVectors", "SourceTargetTokenizer", "WordVectorsPipeline", "register_cell"]
     __all__ += [name for module in registry.MODULES for name in module.__all__]
 
 

@@ -48,6 +48,7 @@ FACTS_NAME = "facts.json"
 WEIGHT_FILES = (WEIGHTS_NAME, INDEX_NAME, "model-?????-of-?????.safetensors")
 TOKENIZER_FILES = (
     *(TOKENIZER_NAME, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+    *(artifacts.SOURCE_TOKENIZER_NAME, artifacts.TARGET_TOKENIZER_NAME),
     *("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model"),
 )
 PICTURE_FILES = ("curves.svg", "curves.png", "confusion.svg", "confusion.png")  # which the card shows
@@ -207,8 +208,7 @@ def _stage(
     _refuse_links(folder)
     weights = artifacts.check_weights_folder(folder)
     artifacts.check_finite_weights(weights)
-    if (tokens / TOKENIZER_NAME).is_file():
-        artifacts.check_ids_fit(tokens / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
+    artifacts.check_tokenizer_ids(tokens, read_json(folder / CONFIG_NAME))
     target = staging / "checkpoint"
     target.mkdir()
     _copy(folder, (*OTHER_FILES, INDEX_NAME, *(path.name for path in weights)), target)

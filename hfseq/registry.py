@@ -14,18 +14,21 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
+    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
 from .models.recurrent import custom, gru, lstm, rnn, seq2seq
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import window
 from .models.words import bag, word2vec
 from .pipelines import WordVectorsPipeline
+from .tokenization.source_target import SourceTargetTokenizer
 
 MODULES = (
     *(rnn, lstm, gru, custom, seq2seq, window, transformer, transformer_seq2seq),
@@ -149,7 +152,10 @@ FAMILIES = {
 
 
 def register() -> None:
-    """Make every family known to AutoConfig, AutoModel and the Auto classes of its heads; and our pipelines."""
+    """Make every family known to AutoConfig, AutoModel and the Auto classes of its heads.
+
+    Our pipelines and our tokenizer become known as well.
+    """
     for family in FAMILIES.values():
         AutoConfig.register(family.config.model_type, family.config, exist_ok=True)
         if family.backbone is not None:
@@ -160,3 +166,6 @@ def register() -> None:
             # Trainer shifts labels for label smoothing by the names of classes; another model would learn to copy.
             MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[family.config.model_type] = language_model.__name__
     PIPELINE_REGISTRY.register_pipeline("word-vectors", WordVectorsPipeline, pt_model=AutoModel)
+    # Found by the class that tokenizer_config.json names. No model has this very config, so that a folder with one
+    # tokenizer, which says nothing of its class, is loaded as before.
+    AutoTokenizer.register(SequenceConfig, SourceTargetTokenizer, exist_ok=True)

@@ -15,6 +15,11 @@ from safetensors import SafetensorError, safe_open
 
 CONFIG_NAME = "config.json"
 TOKENIZER_NAME = "tokenizer.json"
+TOKENIZER_CONFIG_NAME = "tokenizer_config.json"
+# A checkpoint with a tokenizer for each language has these two instead, and this class in its tokenizer_config.json.
+SOURCE_TOKENIZER_NAME = "source_tokenizer.json"
+TARGET_TOKENIZER_NAME = "target_tokenizer.json"
+TWO_TOKENIZERS = "SourceTargetTokenizer"
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 
@@ -94,31 +99,60 @@ def check_finite_weights(files: list[Path]) -> None:
                     )
 
 
-def check_tokenizer_ids(folder: str | Path) -> None:
-    """Check that every id of the folder's `tokenizer.json` has a row in the model's embedding.
+def tokenizer_files(folder: str | Path) -> list[Path]:
+    """Return the files of the vocabularies that a checkpoint folder has: none, one, or source and target."""
+    folder, names = Path(folder), [TOKENIZER_NAME]
+    config = folder / TOKENIZER_CONFIG_NAME
+    if config.is_file() and read_json(config).get("tokenizer_class") == TWO_TOKENIZERS:
+        names = [SOURCE_TOKENIZER_NAME, TARGET_TOKENIZER_NAME]
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def check_tokenizer_ids(folder: str | Path, config: dict[str, Any] | None = None) -> None:
+    """Check that every id of the folder's tokenizers has a row in the model's embeddings.
 
     Args:
-        folder: A local checkpoint folder; without a `tokenizer.json` or a `vocab_size` there is nothing to check.
+        folder: A local checkpoint folder; without a tokenizer or a `vocab_size` there is nothing to check.
+        config: Of the model; by default the folder's `config.json`, if there is one.
 
     Raises:
-        UnsafeArtifactError: If an id is `vocab_size` or more, or if one of the two files is malformed.
+        UnsafeArtifactError: If an id of a source is `vocab_size` or more, if one of a target is `decoder_vocab_size`
+            (without one, `vocab_size`) or more, or if a file is malformed. One tokenizer is both.
     """
-    folder = Path(folder)
-    if (folder / TOKENIZER_NAME).is_file():
-        check_ids_fit(folder / TOKENIZER_NAME, read_json(folder / CONFIG_NAME))
-
-
-def check_ids_fit(tokenizer_file: Path, config: dict[str, Any]) -> None:
-    """Check that every id in a `tokenizer.json` is below the config's `vocab_size`, see `check_tokenizer_ids`."""
-    vocab_size = config.get("vocab_size")
-    if not isinstance(vocab_size, int):
+    files = tokenizer_files(folder)
+    if config is None:
+        config_file = Path(folder) / CONFIG_NAME
+        config = read_json(config_file) if files and config_file.is_file() else {}
+    if not files:
         return
-    largest = _largest_id(tokenizer_file)
-    if largest >= vocab_size:
-        raise UnsafeArtifactError(
-            f"The largest id in {tokenizer_file} is {largest}, but the model's vocab_size is {vocab_size}: "
-            "this tokenizer belongs to another model, or the embedding has to be resized (resize_token_embeddings)."
-        )
+    has_own = isinstance(config.get("decoder_vocab_size"), int)
+    target_name = "decoder_vocab_size" if has_own else "vocab_size"
+    try:
+        check_ids_fit(files[0], config)
+        check_ids_fit(files[-1], config, target_name)
+    except UnsafeArtifactError as error:
+        if len(files) == 2 and _fits(files[0], config, target_name) and _fits(files[1], config, "vocab_size"):
+            raise UnsafeArtifactError(
+                f"The languages of {folder} are swapped: the source's ids fit the targets of the model, and the "
+                "target's fit its sources. SourceTargetTokenizer(source, target) takes the source first."
+            ) from error
+        raise
+
+
+def check_ids_fit(tokenizer_file: Path, config: dict[str, Any], name: str = "vocab_size") -> None:
+    """Check that every id in a `tokenizer.json` is below a size in the config, see `check_tokenizer_ids`."""
+    if _fits(tokenizer_file, config, name):
+        return
+    resize = "resize_token_embeddings" if name == "vocab_size" else "resize_decoder_token_embeddings"
+    raise UnsafeArtifactError(
+        f"The largest id in {tokenizer_file} is {_largest_id(tokenizer_file)}, but the model's {name} is "
+        f"{config[name]}: this tokenizer belongs to another model, or the embedding has to be resized ({resize})."
+    )
+
+
+def _fits(tokenizer_file: Path, config: dict[str, Any], name: str) -> bool:
+    size = config.get(name)
+    return not isinstance(size, int) or _largest_id(tokenizer_file) < size
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -252,8 +252,19 @@ class SequenceConfig(PreTrainedConfig):
         """Read a file as `from_dict` does; transformers would treat its keys as keywords written in code."""
         return cls.from_dict(cls._dict_from_json_file(json_file))
 
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> Any:
+        """Return this config: no other is in it.
+
+        transformers would return a copy in which `decoder_vocab_size`, set or not, has taken the place of
+        `vocab_size`.
+        """
+        return self
+
     def validate_token_ids(self) -> None:
-        """Check that special tokens are in the vocabulary: padding needs its row, and a text must be able to end."""
+        """Check that special tokens are in the vocabulary: padding needs its row, and a text must be able to end.
+
+        Where a decoder has a vocabulary of its own, they are in that one, but for what the encoder reads.
+        """
         for name in (field.name for field in fields(self) if field.name.endswith("_token_id")):
             token, size_field = getattr(self, name), self.size_field_of(name)
             size = getattr(self, size_field)

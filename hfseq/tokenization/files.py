@@ -14,10 +14,18 @@ from typing import Any
 from transformers import AutoTokenizer
 from transformers.utils.hub import cached_file, resolve_revision
 
-from ..models.artifacts import TOKENIZER_NAME, UnsafeArtifactError, explained_panics, read_json
+from ..models.artifacts import (
+    SOURCE_TOKENIZER_NAME,
+    TARGET_TOKENIZER_NAME,
+    TOKENIZER_NAME,
+    UnsafeArtifactError,
+    explained_panics,
+    read_json,
+)
 from . import trial as tokenizer_trial
 
 MOST_BYTES = 64 << 20  # the largest of the well-known ones has half of it
+_VOCABULARIES = (TOKENIZER_NAME, SOURCE_TOKENIZER_NAME, TARGET_TOKENIZER_NAME)
 _PATIENCE = 600  # seconds by the clock: the trial's own bound is one of work, which a busy machine does not use up
 
 
@@ -36,23 +44,23 @@ def check_tokenizer_file(file: str | Path) -> None:
 
 
 def check_tokenizer_folder(folder: str | os.PathLike[str]) -> None:
-    """Check the `tokenizer.json` of a checkpoint folder, if there is one."""
-    file = Path(folder) / TOKENIZER_NAME
-    if file.is_file():
-        check_tokenizer_file(file)
+    """Check the `tokenizer.json` of a checkpoint folder, if there is one, or the two of source and target."""
+    for name in _VOCABULARIES:  # all there are: which one transformers loads depends on config.json as well
+        if (Path(folder) / name).is_file():
+            check_tokenizer_file(Path(folder) / name)
 
 
 def check_tokenizer(source: str | os.PathLike[str], *, revision: str | None = None) -> str | None:
-    """Check the `tokenizer.json` of a folder or a Hub id, and return the revision to load: the checked commit."""
+    """Check the tokenizers of a folder or a Hub id, and return the revision to load: the checked commit."""
     if os.path.isdir(source):
         check_tokenizer_folder(source)
         return revision
     revision = resolve_revision(str(source), revision=revision)
-    file = None
-    for name in (*tokenizer_trial.SIBLINGS, TOKENIZER_NAME):
-        file = cached_file(str(source), name, revision=revision, _raise_exceptions_for_missing_entries=False)
-    if file is not None:
-        check_tokenizer_file(file)
+    names = (*tokenizer_trial.SIBLINGS, *_VOCABULARIES)
+    options: dict[str, Any] = {"revision": revision, "_raise_exceptions_for_missing_entries": False}
+    found = {cached_file(str(source), name, **options) for name in names} - {None}
+    for folder in {Path(file).parent for file in found}:
+        check_tokenizer_folder(folder)
     return revision
 
 

@@ -94,6 +94,11 @@ CASES |= {
         "text2text-generation",
         {"norm_position": "post", "position_embedding_type": "rotary", "tie_word_embeddings": False},
     ),
+    "transformer-seq2seq-two-vocabularies": (
+        "transformer_seq2seq",
+        "text2text-generation",
+        {"decoder_vocab_size": 14, "encoder_pad_token_id": 13},
+    ),
 }
 SEQ2SEQ = {
     "naive": {"feedback": False, "attention": "none", "cell": "gru", "num_encoder_layers": 2},

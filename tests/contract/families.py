@@ -407,8 +407,14 @@ class Seq2SeqCase(TransformerLanguageCase):
     wrong_values: ClassVar[dict[str, list[Any]]] = {
         "num_encoder_layers": [0, "2"],
         "decoder_start_token_id": [14, -1],
+        "encoder_pad_token_id": [14, -1],
+        "decoder_vocab_size": [0, 3, "14"],
         "bidirectional": [True, False],
     }
+
+    @property
+    def misfit(self) -> dict[str, int]:  # what widens the answers
+        return {"decoder_vocab_size" if "decoder_vocab_size" in self.options else "vocab_size": 21}
 
     @property
     def traits(self) -> set[str]:

@@ -129,14 +129,14 @@ def _check_last_chunk(before: torch.Tensor, real: torch.Tensor) -> None:
         )
 
 
-def check_targets(targets: torch.Tensor, shape: torch.Size, vocab_size: int) -> None:
-    """Refuse labels that are no tokens."""
+def check_targets(targets: torch.Tensor, shape: torch.Size, vocab_size: int, size_name: str = "vocab_size") -> None:
+    """Refuse labels that are no tokens; `size_name` is what the config calls their number."""
     if targets.is_floating_point() or targets.shape != shape:
         raise ValueError(
             f"a language model's labels are token ids of shape {tuple(shape)}, one a token, got {targets.dtype} of "
             f"shape {tuple(targets.shape)}."
         )
-    check_range("label", targets, vocab_size, f" (config.vocab_size={vocab_size})", ignored=IGNORED)
+    check_range("label", targets, vocab_size, f" (config.{size_name}={vocab_size})", ignored=IGNORED)
 
 
 def mean_over_targets(

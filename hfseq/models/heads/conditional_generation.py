@@ -78,7 +78,7 @@ class ConditionalGenerationMixin(PreTrainedModel):
         """Return what the decoder has read before each of (B, T) targets: the start, then all but the last."""
         if labels.dim() != 2 or labels.shape[1] == 0:
             raise ValueError(f"labels are (batch, target tokens), one token a row or more, got {tuple(labels.shape)}.")
-        check_targets(labels, labels.shape, self.lm_head.out_features)
+        self._check_targets(labels, labels.shape)
         return shift_right(labels, self.config.decoder_start_token_id)
 
     def _mask_of_targets(self, labels: torch.Tensor, decoder_input_ids: torch.Tensor | None) -> torch.Tensor | None:
@@ -113,7 +113,8 @@ class ConditionalGenerationMixin(PreTrainedModel):
         which add `loss`; from labels alone it makes `decoder_input_ids`. `num_items_in_batch` is the number of targets
         in the whole update, by which the summed loss is divided; without it, the loss is the mean over this batch.
         `logits_to_keep` says how many of the last positions get logits (see `kept_outputs`), or which; 0: all. With
-        another number than 0 the loss is computed without a table of all logits.
+        another number than 0 the loss is computed without a table of all logits. `label_smoothing` is the share of
+        each target that goes to all tokens alike (`lm_loss.py`).
 
         Returns:
             `logits` (B, T, V), `loss` where there are labels, and what the model without a head returns.
@@ -144,12 +145,16 @@ class ConditionalGenerationMixin(PreTrainedModel):
         # 4. Compare with the targets, at all positions.
         loss = None
         if labels is not None:
-            check_targets(labels, hidden_states.shape[:2], self.lm_head.out_features)
+            self._check_targets(labels, hidden_states.shape[:2])
             has_all = isinstance(logits_to_keep, int) and logits_to_keep == 0
             total = self._summed_loss(hidden_states, logits if has_all else None, labels, smoothing)
             loss = mean_over_targets(total, labels, num_items_in_batch)
         fields = {name: value for name, value in outputs.items() if name != "last_hidden_state"}
         return Seq2SeqLMOutput(loss=loss, logits=logits, **fields)
+
+    def _check_targets(self, labels: torch.Tensor, shape: torch.Size) -> None:
+        size_field = "vocab_size" if self.config.decoder_vocab_size is None else "decoder_vocab_size"
+        check_targets(labels, shape, self.lm_head.out_features, size_field)
 
     def _summed_loss(
         self, hidden_states: torch.Tensor, logits: torch.Tensor | None, labels: torch.Tensor, smoothing: float

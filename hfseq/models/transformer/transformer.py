@@ -115,15 +115,15 @@ class TransformerModel(TransformerPreTrainedModel):
 
     Args:
         config: Its configuration.
-        has_memory: Whether it is the decoder beside an encoder: with cross-attention in each layer, and without
-            embeddings of its own, as the encoder embeds its words too.
+        has_memory: Whether it is the decoder beside an encoder: with cross-attention in each layer.
+        has_words: Whether it has embeddings of its own; a decoder has none where the encoder embeds its words too.
     """
 
-    def __init__(self, config: TransformerConfig, *, has_memory: bool = False) -> None:
+    def __init__(self, config: TransformerConfig, *, has_memory: bool = False, has_words: bool = True) -> None:
         super().__init__(config)
         config = self.config
         self.embed_tokens = (
-            None if has_memory else nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+            nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id) if has_words else None
         )
         self.embed_positions = (
             nn.Embedding(config.max_position_embeddings, config.hidden_size)

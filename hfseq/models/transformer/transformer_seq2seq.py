@@ -1,16 +1,22 @@
 """The transformer as published (Vaswani et al. 2017): an encoder that reads, and a decoder that writes.
 
     m = encoder(x_1 ... x_n)                                              the memory, one vector a source token
-    P(y_t | y_1 ... y_{t-1}, x) = softmax(W_out decoder(y_1 ... y_{t-1}, m)_t)
+    P(y_t | y_1 ... y_{t-1}, x) = softmax(W_out decoder(y_1 ... y_{t-1}, m)_t + b_out)
 
-Source and target share one vocabulary, and with `tie_word_embeddings` one matrix serves both of them and W_out, as in
-the paper. Encoder and decoder are two `TransformerModel`s; the decoder has cross-attention to m in each layer.
+Both read words by x_0 = sqrt(D) E[w] + P[p], see `transformer.py`. What E is depends on the vocabularies:
 
-Shapes: B batch, S source tokens, T target tokens, D width, V vocabulary.
+    one for both (`decoder_vocab_size=None`)      E_source = E_target = E         W_out = E, when tied, as in the paper
+    one for each language                         E_source, E_target              W_out = E_target, when tied
+
+"Tied" is `tie_word_embeddings`. Encoder and decoder are two `TransformerModel`s; the decoder has cross-attention to m
+in each layer. Special tokens of the config are those of the target, but for `encoder_pad_token_id`.
+
+Shapes: B batch, S source tokens, T target tokens, D width, V target vocabulary.
 """
 
+import copy
 from inspect import get_annotations
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -31,11 +37,14 @@ from .transformer_config import TransformerConfig
 
 @strict
 class TransformerSeq2SeqConfig(TransformerConfig):
-    """Configuration of encoder and decoder together: `TransformerConfig` and two fields more.
+    """Configuration of encoder and decoder together: `TransformerConfig` and four fields more.
 
     What classifiers read (`pooling`, `classifier_dropout`) means nothing here.
 
     Args:
+        decoder_vocab_size: Number of token ids of the target, where it has a vocabulary of its own: `vocab_size` is
+            then that of the source. None: they share one.
+        encoder_pad_token_id: Padding of the source, where it is not `pad_token_id`, which is that of the target.
         num_encoder_layers: Depth of the encoder; None: `num_hidden_layers`, which is the depth of the decoder.
         decoder_start_token_id: What the decoder reads before its first token; None: `bos_token_id`, or without one
             `pad_token_id`.
@@ -43,6 +52,8 @@ class TransformerSeq2SeqConfig(TransformerConfig):
 
     model_type = "hfseq_transformer_seq2seq"
 
+    decoder_vocab_size: int | None = bounded(None, 1, 10_000_000)
+    encoder_pad_token_id: int | None = None
     num_encoder_layers: int | None = bounded(None, 1, 256)
     decoder_start_token_id: int | None = None
     is_encoder_decoder: bool = True
@@ -73,11 +84,44 @@ class TransformerSeq2SeqConfig(TransformerConfig):
         """Check that there is a token that a text begins with."""
         check_start(self)
 
+    def validate_source_padding(self) -> None:
+        """Check that the source's vocabulary has the padding, and that two vocabularies are meant."""
+        own, shared = self.encoder_pad_token_id, self.pad_token_id
+        if self.decoder_vocab_size is None and own not in (None, shared):
+            raise ValueError(
+                f"encoder_pad_token_id={own} and pad_token_id={shared} differ, but source and target share one "
+                "vocabulary: leave the first out, or set decoder_vocab_size"
+            )
+        if own is None and shared is not None and shared >= self.vocab_size:
+            raise ValueError(
+                f"pad_token_id={shared} is outside the source's vocabulary, 0 to vocab_size - 1 = "
+                f"{self.vocab_size - 1}: give the padding of sources as encoder_pad_token_id"
+            )
+
+    @property
+    def source_pad_token_id(self) -> int | None:
+        """The padding of sources."""
+        return self.pad_token_id if self.encoder_pad_token_id is None else self.encoder_pad_token_id
+
+    def size_field_of(self, token: str) -> str:
+        """Return the field that says how many ids there are where this special token is used."""
+        is_source = token == "encoder_pad_token_id" or self.decoder_vocab_size is None
+        return "vocab_size" if is_source else "decoder_vocab_size"
+
+    @property
+    def target_vocab_size(self) -> int:
+        """V, the number of ids that the decoder reads and writes."""
+        return self.vocab_size if self.decoder_vocab_size is None else self.decoder_vocab_size
+
     def part(self, *, is_encoder: bool) -> TransformerConfig:
         """Return the configuration of the encoder, or of the decoder."""
         values = {name: getattr(self, name) for name in get_annotations(TransformerConfig)}
-        if is_encoder and self.num_encoder_layers is not None:
-            values["num_hidden_layers"] = self.num_encoder_layers
+        if is_encoder:
+            # The encoder neither begins nor ends a text; the ids are the target's.
+            values |= {"pad_token_id": self.source_pad_token_id, "bos_token_id": None, "eos_token_id": None}
+            values["num_hidden_layers"] = self.num_encoder_layers or self.num_hidden_layers
+        else:
+            values["vocab_size"] = self.target_vocab_size
         part = TransformerConfig(**{**values, "bidirectional": is_encoder})
         part._attn_implementation = self._attn_implementation
         return part
@@ -95,28 +139,42 @@ class TransformerSeq2SeqPreTrainedModel(TransformerPreTrainedModel):
 
 
 class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
-    """Encoder and decoder, no head. The encoder's embeddings are the decoder's too."""
+    """Encoder and decoder, no head. With one vocabulary the encoder's embeddings are the decoder's too."""
 
     def __init__(self, config: TransformerSeq2SeqConfig) -> None:
         super().__init__(config)
         self.encoder = TransformerModel(config.part(is_encoder=True))
-        self.decoder = TransformerModel(config.part(is_encoder=False), has_memory=True)
+        self.decoder = TransformerModel(
+            config.part(is_encoder=False), has_memory=True, has_words=config.decoder_vocab_size is not None
+        )
         self.post_init()
         self.freeze_parameters()
 
     def freeze_parameters(self) -> None:
         """Freeze the embeddings if the config says so."""
         self.encoder.freeze_parameters()
+        self.decoder.freeze_parameters()
 
     def get_input_embeddings(self) -> nn.Module:
-        """Return the words' vectors."""
+        """Return the vectors of the source's words."""
         return self.encoder.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the words' vectors, of encoder and decoder."""
+        """Replace the vectors of the source's words; with one vocabulary they are the target's too."""
         self.encoder.set_input_embeddings(value)
-        size = value.get_parameter("weight").shape[0]
-        self.encoder.config.vocab_size = self.decoder.config.vocab_size = size
+        self.encoder.config.vocab_size = value.get_parameter("weight").shape[0]
+        if self.config.decoder_vocab_size is None:
+            self.decoder.config.vocab_size = self.encoder.config.vocab_size
+
+    def resize_decoder_token_embeddings(
+        self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """Resize the target's vocabulary, where it has its own; `resize_token_embeddings` resizes the source's."""
+        if self.config.decoder_vocab_size is None:
+            raise ValueError("Source and target share one vocabulary: call resize_token_embeddings.")
+        words: nn.Embedding = self.decoder.resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        self.config.decoder_vocab_size = words.num_embeddings
+        return words
 
     @model_call()
     @can_return_tuple
@@ -167,7 +225,7 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
         # For a source without tokens the encoder made one masked column.
         if attention_mask is not None and attention_mask.shape[1] == 0:
             attention_mask = attention_mask.new_zeros(memory.shape[:2])
-        # 3. Embed the beginnings of the targets with the encoder's words, (B, T, D).
+        # 3. Embed the beginnings of the targets, with the encoder's words or the decoder's own, (B, T, D).
         if decoder_inputs_embeds is None:
             decoder_inputs_embeds = self._embed_targets(decoder_input_ids)
         # 4. Read them, looking at the memory.
@@ -193,7 +251,8 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
 
     def _embed_targets(self, decoder_input_ids: torch.Tensor | None) -> torch.Tensor:
         check_beginning(decoder_input_ids)
-        return self.encoder.embed(decoder_input_ids)
+        has_own = self.config.decoder_vocab_size is not None
+        return (self.decoder if has_own else self.encoder).embed(decoder_input_ids)
 
 
 class TransformerForConditionalGeneration(
@@ -207,8 +266,33 @@ class TransformerForConditionalGeneration(
     def __init__(self, config: TransformerSeq2SeqConfig) -> None:
         super().__init__(config)
         self.model = TransformerSeq2SeqModel(config)
-        self.lm_head = nn.Linear(config.output_size, config.vocab_size)
+        self.lm_head = nn.Linear(config.output_size, config.target_vocab_size)
+        if config.decoder_vocab_size is not None:
+            self._tied_weights_keys = {"lm_head.weight": "model.decoder.embed_tokens.weight"}
         self.post_init()
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """Resize the vocabulary, or where the target has its own, that of the source alone."""
+        resized: Any = super() if self.config.decoder_vocab_size is None else self.model
+        return cast(nn.Embedding, resized.resize_token_embeddings(*args, **kwargs))
+
+    def resize_decoder_token_embeddings(
+        self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """Resize the target's vocabulary, where it has its own: what the decoder reads and what it writes."""
+        words = self.model.resize_decoder_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        trains = self.lm_head.weight.requires_grad
+        self.lm_head = self._get_resized_lm_head(self.lm_head, words.num_embeddings, mean_resizing=mean_resizing)
+        self.lm_head.requires_grad_(trains)
+        self.tie_weights()
+        return words
+
+    def compute_transition_scores(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Do as transformers, for the target's vocabulary: it takes `config.vocab_size` for the number of scores."""
+        of_targets = copy.copy(self)
+        of_targets.config = copy.copy(self.config)
+        of_targets.config.vocab_size = self.config.target_vocab_size
+        return GenerationMixin.compute_transition_scores(of_targets, *args, **kwargs)
 
 
 __all__ = [
