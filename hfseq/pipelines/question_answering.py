@@ -123,8 +123,8 @@ class QuestionAnsweringPipeline(ChunkPipeline):
         asked = _as_question(input_)
         if not self.tokenizer.is_fast:
             raise ValueError(
-                f"{type(self.tokenizer).__name__} does not tell where its tokens stand in the text: question answering "
-                "needs a tokenizer with a tokenizer.json."
+                f"{type(self.tokenizer).__name__} does not tell where its tokens stand in the text: {self.task} needs "
+                "a tokenizer with a tokenizer.json."
             )
         length = max_seq_len or min(self.tokenizer.model_max_length, 384)
         question, room = self._shortened(asked.question, max_question_len, length)

@@ -8,7 +8,6 @@ pipe([story, another], max_length=60)               # [{"summary_text": ...}, {"
 They call `generate()` of any encoder-decoder model. docs/tasks/removed_pipelines.md says what differs from before.
 """
 
-import difflib
 import logging
 import re
 from typing import Any
@@ -227,8 +226,8 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         if code in codes or f"__{code}__" in codes:  # M2M100 writes its codes so
             return str(code)
         given = "was not given" if code is None else f"is {code!r}, which this tokenizer does not know"
-        alike = [known for known in codes if code and known.strip("_").startswith(code)]
-        alike = alike or difflib.get_close_matches(code or "", codes) or list(codes)[:3]
+        start = (code or "").split("_")[0]
+        alike = [known for known in codes if start and known.strip("_").startswith(start)] or list(codes)[:3]
         raise ValueError(
             f"{name} {given}: name both languages by its codes, src_lang= and tgt_lang=, such as {', '.join(alike)}."
         )
