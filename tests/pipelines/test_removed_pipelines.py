@@ -213,6 +213,8 @@ def test_the_model_keeps_its_own_settings():
 def test_settings_for_other_languages_are_no_settings(caplog):
     pipeline("translation_en_to_fr", model=str(FOLDER / "t5"))
     assert "config.json has nothing for translation_en_to_fr, but for translation_en_to_de" in caplog.text
+    pipeline("translation", model=str(FOLDER / "t5"))
+    assert "translation without languages is taken for translation_en_to_de" in caplog.text
 
 
 @pytest.mark.parametrize("text", [(HERON, OWLS), 3, None, {"text": HERON}, [HERON, 3], [[HERON]]])
