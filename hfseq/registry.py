@@ -19,15 +19,14 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.pipelines import PIPELINE_REGISTRY
 
+from . import pipelines
 from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
 from .models.recurrent import custom, gru, lstm, rnn, seq2seq
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import window
 from .models.words import bag, word2vec
-from .pipelines import WordVectorsPipeline
 from .tokenization.source_target import SourceTargetTokenizer
 
 MODULES = (
@@ -165,7 +164,7 @@ def register() -> None:
         if (language_model := family.heads.get("text-generation")) is not None:
             # Trainer shifts labels for label smoothing by the names of classes; another model would learn to copy.
             MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[family.config.model_type] = language_model.__name__
-    PIPELINE_REGISTRY.register_pipeline("word-vectors", WordVectorsPipeline, pt_model=AutoModel)
+    pipelines.register()
     # Found by the class that tokenizer_config.json names. No model has this very config, so that a folder with one
     # tokenizer, which says nothing of its class, is loaded as before.
     AutoTokenizer.register(SequenceConfig, SourceTargetTokenizer, exist_ok=True)
