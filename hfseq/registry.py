@@ -18,14 +18,13 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.pipelines import PIPELINE_REGISTRY
 
+from . import pipelines
 from .models.counting import hmm, mixture, ngram
 from .models.recurrent import custom, gru, lstm, rnn, seq2seq
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import window
 from .models.words import bag, word2vec
-from .pipelines import WordVectorsPipeline
 
 MODULES = (
     *(rnn, lstm, gru, custom, seq2seq, window, transformer, transformer_seq2seq),
@@ -159,4 +158,4 @@ def register() -> None:
         if (language_model := family.heads.get("text-generation")) is not None:
             # Trainer shifts labels for label smoothing by the names of classes; another model would learn to copy.
             MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[family.config.model_type] = language_model.__name__
-    PIPELINE_REGISTRY.register_pipeline("word-vectors", WordVectorsPipeline, pt_model=AutoModel)
+    pipelines.register()

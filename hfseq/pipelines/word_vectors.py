@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from transformers import Pipeline
 
-from .models.words.vectors import KeyedVectors
+from ..models.words.vectors import KeyedVectors
 
 _FORMS = (
     'a word, {"similar": word}, {"similar": word, "among": words}, {"positive": words, "negative": words}, '
@@ -60,11 +60,6 @@ class WordVectorsPipeline(Pipeline):
     def vectors(self) -> KeyedVectors:
         """The model's vectors."""
         return cast(KeyedVectors, self.model.vectors)
-
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
-        """Save the model with its words."""
-        # The pipeline's name in config.json, as transformers writes it, would make loading ask for trust_remote_code.
-        self.model.save_pretrained(save_directory, **kwargs)
 
     def _sanitize_parameters(self, top_k: int | None = None, **pipeline_parameters: Any) -> Any:
         if pipeline_parameters:
