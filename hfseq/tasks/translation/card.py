@@ -82,7 +82,7 @@ def _direction(facts: TranslatorFacts) -> str:
 def _spread(facts: TranslatorFacts) -> list[Any]:
     """Return points at equal distances along the curve, the last one among them."""
     points = facts.curve[::-1]
-    return points[:: 1 + (len(points) - 1) // _MOST_POINTS][::-1]
+    return points[:: 1 + max(len(points) - 1, 0) // _MOST_POINTS][::-1]
 
 
 def _example(row: Example) -> list[str]:
