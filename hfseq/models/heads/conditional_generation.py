@@ -94,7 +94,7 @@ class ConditionalGenerationMixin(PreTrainedModel):
     # Trainer and `generate` look for these parameters by name; the others are in `kwargs`.
     @model_call("decoder_inputs_embeds", "label_smoothing")
     @can_return_tuple
-    def forward(  # type: ignore[misc]  # transformers lists parameters too
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,

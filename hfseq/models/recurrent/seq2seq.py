@@ -120,6 +120,7 @@ class Seq2SeqEncoder(Seq2SeqPreTrainedModel):
         order = TokenOrder(batch, steps, _mask_if_padded(attention_mask, batch, steps))
         # 2. Read them layer by layer, with dropout before, between and behind.
         hidden_states, shown, final = self.dropout(inputs_embeds), [inputs_embeds], []
+        layer: Any
         for layer in self.layers:
             loops = (layer.forward_loop, layer.backward_loop)
             outputs, states = zip(*(loop(hidden_states, order) for loop in loops if loop is not None), strict=True)
@@ -307,6 +308,7 @@ class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrai
     """Encoder and decoder, and the next target token: translation and whatever else turns a text into a text."""
 
     config: Seq2SeqConfig
+    model: Seq2SeqModel
     _skips_behind_labels = True
 
     def __init__(self, config: Seq2SeqConfig) -> None:

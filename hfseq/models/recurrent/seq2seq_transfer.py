@@ -17,8 +17,12 @@ from .cells import CELLS, Cell
 from .seq2seq_config import Seq2SeqConfig
 
 # What follows from the language models.
-_GIVEN = ("vocab_size", "decoder_vocab_size", "embedding_size", "hidden_size", "num_hidden_layers")
-_GIVEN += ("num_encoder_layers", "bidirectional_encoder", "cell", "feedback", "tie_word_embeddings")
+_GIVEN = frozenset(
+    (
+        *("vocab_size", "decoder_vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"),
+        *("num_encoder_layers", "bidirectional_encoder", "cell", "feedback", "tie_word_embeddings"),
+    )
+)
 
 
 def loaded(source: Any, *, is_encoder: bool) -> Any:
@@ -49,7 +53,7 @@ def loaded(source: Any, *, is_encoder: bool) -> Any:
 
 def config_of(encoder: RecurrentModel, decoder: RecurrentModel, overrides: dict[str, Any]) -> Seq2SeqConfig:
     """Return the configuration of both together; what does not fit is an error."""
-    fixed = sorted(set(_GIVEN) & overrides.keys())
+    fixed = sorted(_GIVEN & overrides.keys())
     if fixed:
         raise ValueError(
             f"{', '.join(fixed)} cannot be chosen: they are those of the language models. Leave them out."
