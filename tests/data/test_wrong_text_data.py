@@ -150,7 +150,7 @@ def test_json_of_the_deepest_kind_is_read_and_what_crashes_the_parser_is_not(tmp
 import sys
 from hfseq.data.text import DataSettings, load_text_dataset
 try:
-    print(load_text_dataset(DataSettings(path=sys.argv[1])).label_names)
+    print(load_text_dataset(DataSettings(path=sys.argv[1])).classes.names)
 except ValueError as error:
     print(error)
 """
@@ -202,8 +202,8 @@ def test_numbers_among_words_are_names_of_classes(load, labels, refused):
         with pytest.raises(ValueError, match="row 2: the label is 'nan' among numbers such as 1"):
             load(tables)
     else:
-        assert load(tables).label_names == sorted(labels.split())
-    assert load(tables, label_names=labels.split()).label_names == labels.split()
+        assert load(tables).classes.names == sorted(labels.split())
+    assert load(tables, label_names=labels.split()).classes.names == labels.split()
 
 
 @pytest.mark.parametrize("in_lists", [False, True])
@@ -213,7 +213,7 @@ def test_labels_that_are_seen_once_are_no_classes(load, in_lists):
     with pytest.raises(ValueError, match="The 1200 labels of train are of 1200 kinds, which looks like .* ids"):
         load(tables)
     if not in_lists:
-        assert load(tables, label_names=labels).label_names == labels
+        assert load(tables, label_names=labels).classes.names == labels
 
 
 def test_many_classes_are_cast_in_few_batches(load, monkeypatch):

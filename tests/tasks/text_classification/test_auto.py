@@ -139,7 +139,7 @@ def _task(count, splits):
     task = text_task()
     rows = task.dataset["train"].select([i % 24 for i in range(count)])
     names = splits or ["train", "validation"]
-    return TextTask(DatasetDict(dict.fromkeys(names, rows)), task.problem_type, task.label_names)
+    return TextTask(DatasetDict(dict.fromkeys(names, rows)), task.problem_type, task.classes)
 
 
 def test_a_test_split_is_cut_where_there_is_none_and_rows_enough():
