@@ -28,11 +28,8 @@ ROWS = [(f"{'good' if i % 2 else 'bad'} film {i % 9}", "pos" if i % 2 else "neg"
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
-    for suffix, sign in (("csv", ","), ("tsv", "\t")):
-        lines = [sign.join(row) for row in [("text", "label"), *ROWS]]
-        (folder / f"films.{suffix}").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
-    (folder / "films.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = ["\t".join(row) for row in [("text", "label"), *ROWS]]
+    (folder / "films.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "split").mkdir()
     for name, rows in (("train", ROWS[:40]), ("test", ROWS[40:])):
         lines = [",".join(row) for row in [("text", "label"), *rows]]
@@ -78,9 +75,9 @@ def test_the_card_shows_the_command_and_the_sentences(trained):
     assert [widget["text"] for widget in facts["widgets"]] == ["Is it good?", "a: bad film"]
 
 
-@pytest.mark.parametrize("name", ["films.csv", "films.tsv", "films.jsonl"])
-def test_every_kind_of_file_is_trained_on(files, tmp_path, name):
-    words = ["train", "text-classification", str(files / name), "--model", "gru", "--out", str(tmp_path / "m"), *SMALL]
+def test_a_single_file_is_trained_on(files, tmp_path):
+    words = ["train", "text-classification", str(files / "films.tsv")]
+    words += ["--model", "gru", "--out", str(tmp_path / "m"), *SMALL]
     assert cli.main(words) == 0
     assert (tmp_path / "m" / "README.md").is_file()
 

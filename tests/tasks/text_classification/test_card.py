@@ -47,7 +47,7 @@ def test_examples_of_classes_are_what_the_logits_say(settings, tmp_path):
     task = text_task()
     facts, logits, _ = facts_of(settings, task, tmp_path)
     answers = logits.argmax(-1)
-    names = task.label_names
+    names = task.classes.names
     for example, is_right in [(row, True) for row in facts.examples.right] + [
         (row, False) for row in facts.examples.wrong
     ]:
