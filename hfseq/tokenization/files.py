@@ -58,8 +58,8 @@ def check_tokenizer(source: str | os.PathLike[str], *, revision: str | None = No
     revision = resolve_revision(str(source), revision=revision)
     names = (*tokenizer_trial.SIBLINGS, *_VOCABULARIES)
     options: dict[str, Any] = {"revision": revision, "_raise_exceptions_for_missing_entries": False}
-    found = {cached_file(str(source), name, **options) for name in names} - {None}
-    for folder in {Path(file).parent for file in found}:
+    found = [cached_file(str(source), name, **options) for name in names]
+    for folder in {Path(file).parent for file in found if file is not None}:
         check_tokenizer_folder(folder)
     return revision
 

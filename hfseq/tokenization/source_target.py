@@ -34,7 +34,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils.hub import cached_file, resolve_revision
@@ -136,15 +136,15 @@ class SourceTargetTokenizer(PreTrainedTokenizerBase):
         """
         if text is None and text_target is None:
             raise ValueError("Give text, which is the source, or text_target, or both.")
-        encoded = None if text is None else self.source(text, text_pair, **options)
         if text_target is None:
-            return encoded
+            return self.source(text, text_pair, **options)
         own = {"padding_side": self.padding_side} | options
         if max_target_length is not None:
             own["max_length"] = max_target_length
         targets = self.target(text_target, text_pair_target, **own)
-        if encoded is None:
+        if text is None:
             return targets
+        encoded = self.source(text, text_pair, **options)
         encoded["labels"] = targets["input_ids"]
         return encoded
 
@@ -160,7 +160,10 @@ class SourceTargetTokenizer(PreTrainedTokenizerBase):
         """Return how many special tokens are added to a source, or to a pair of them."""
         return self.source.num_special_tokens_to_add(pair)
 
-    def pad(self, encoded_inputs: Any, padding: Any = True, **options: Any) -> BatchEncoding:
+    # transformers lists the options, which are handed on.
+    def pad(  # type: ignore[override]
+        self, encoded_inputs: Any, padding: Any = True, **options: Any
+    ) -> BatchEncoding:
         """Make a batch: `input_ids` with the source's padding, `labels` with -100 on the right.
 
         `max_length` is that of the sources; labels are as long as the longest of them.
@@ -311,8 +314,7 @@ def _load_one(file: Path, config: dict[str, Any], options: dict[str, Any]) -> Pr
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(file, Path(folder, TOKENIZER_NAME))
         Path(folder, TOKENIZER_CONFIG_NAME).write_text(json.dumps(config), encoding="utf-8")
-        tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **options)
-    return tokenizer
+        return cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(folder, trust_remote_code=False, **options))
 
 
 def _folder_of(origin: str, download: dict[str, Any]) -> Path:
@@ -336,7 +338,7 @@ def _checked_config(folder: Path, origin: str) -> dict[str, Any]:
     """Return `tokenizer_config.json`, once the files are those that were saved with it."""
     content = read_json(folder / TOKENIZER_CONFIG_NAME)
     saved = content.get("fingerprints")
-    configs = [content.get(role) for role in _FILES]
+    configs: list[Any] = [content.get(role) for role in _FILES]
     if not isinstance(saved, dict) or not all(isinstance(config, dict) for config in configs):
         raise UnsafeArtifactError(f"{folder / TOKENIZER_CONFIG_NAME} lacks fingerprints, source or target: save anew.")
     if any(config.get("tokenizer_class") == TWO_TOKENIZERS for config in configs):

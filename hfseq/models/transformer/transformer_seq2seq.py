@@ -289,7 +289,7 @@ class TransformerForConditionalGeneration(
 
     def compute_transition_scores(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Do as transformers, for the target's vocabulary: it takes `config.vocab_size` for the number of scores."""
-        of_targets = copy.copy(self)
+        of_targets: Any = copy.copy(self)
         of_targets.config = copy.copy(self.config)
         of_targets.config.vocab_size = self.config.target_vocab_size
         return GenerationMixin.compute_transition_scores(of_targets, *args, **kwargs)
