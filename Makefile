@@ -15,8 +15,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(RUN) $(PIP) -c constraints.txt -e ".[test]"
 	touch $@
 
-demo: $(VENV)/.ready          ## train, evaluate, save, reload and ask an LSTM intent classifier
-	$(RUN) recipes/text_classification.py --config recipes/configs/text_classification/lstm_embedded.yaml
+demo: $(VENV)/.ready          ## README's quick start: train, evaluate, save, reload and ask a classifier of requests
+	$(RUN) -m hfseq train text-classification embedded --model gru --out runs/intents
+	$(RUN) -m hfseq predict runs/intents "will it rain in Oslo tomorrow?" "play some jazz"
 
 # A worker takes neighbouring tests, so that what a file prepares once is seldom prepared in both workers.
 WORKERS := -n 2 --dist worksteal

@@ -10,7 +10,8 @@ its pieces of Python share their names. A comment in front of a block changes wh
     <!-- run with: --training.max_steps=3 -->        these words more for each training
     <!-- not run: needs an account -->               nothing; the reason is printed
 
-Everything is a fork of one process that has imported torch and hfseq, so a command costs no start of Python.
+Everything is a fork of one process that has imported torch and hfseq, so a command costs no start of Python. Pages are
+run beside each other, one on each core.
 """
 
 import argparse
@@ -28,7 +29,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -244,12 +247,9 @@ def report(page: Path, files: Path) -> bool:
         if failed is None:
             failed = ["the page ended early"]
     count = f"{len(blocks) - len(skipped)} of {len(blocks)} blocks run"
-    print(f"{page.relative_to(ROOT)}: {count}, {len(failed)} failed, {time.monotonic() - start:.0f} s")
-    for line in skipped:
-        print(f"    not run: {line}")
-    for text in failed:
-        print(f"    FAILED: {text}")
-    sys.stdout.flush()
+    lines = [f"{page.relative_to(ROOT)}: {count}, {len(failed)} failed, {time.monotonic() - start:.0f} s"]
+    lines += [*(f"    not run: {line}" for line in skipped), *(f"    FAILED: {text}" for text in failed)]
+    print("\n".join(lines), flush=True)  # at once: other pages are reported by other processes
     return not failed
 
 
@@ -273,10 +273,12 @@ def main() -> int:
     os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     for module in ("hfseq", "torch", "hfseq.tasks.text_classification.build", "tests.pages"):
         importlib.import_module(module)
+    importlib.import_module("hfseq.data.embedded.load").load_embedded()  # kept, so that no command generates it anew
     with tempfile.TemporaryDirectory() as folder:
         _in_fork(prepare, Path(folder))
-        failed = [page for page in arguments.pages if not report(page.resolve(), Path(folder))]
-    return 1 if requests or failed else 0
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=_FORK) as pool:
+            is_good = pool.map(partial(report, files=Path(folder)), [page.resolve() for page in arguments.pages])
+            return 0 if all([*is_good, not requests]) else 1
 
 
 if __name__ == "__main__":

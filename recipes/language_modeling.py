@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, trainer, dataset, texts, metrics)
 
     # 8. Publish, and use
-    draw_curves(trainer, folder)
+    draw_curves(trainer, folder, beside="n-grams" if settings.mixed_order else None)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 
 

@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         task = load(settings.data)
-        labels = [] if task.problem_type == "regression" else task.label_names
+        labels = [] if task.problem_type == "regression" else task.classes.names
         if args.should_log:
             print(rows_line(task.dataset, f"texts with column {settings.data.label_column!r}", labels))
         split = evaluated_split(task.dataset)

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, problem_of(task))
         if args.should_log:
-            print(rows_line(task.dataset, "texts with tags", task.label_names))
+            print(rows_line(task.dataset, "texts with tags", task.classes.names))
             print(chosen_line(settings.model, settings.training, vocab_size=settings.tokenizer.vocab_size))
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,
         data_collator=DataCollatorForTokenClassification(tokenizer),
-        compute_metrics=tagging_metrics(task.all_names),
+        compute_metrics=tagging_metrics(task.classes.all_names),
         preprocess_logits_for_metrics=best_tags,
     )
     trainer.train(resume_from_checkpoint=checkpoint)

@@ -72,7 +72,7 @@ def test_each_configuration_says_what_was_measured():
             render.with_expectation(text.replace("# Expected", "# Hoped"), facts)
 
 
-def test_readme_is_one_page_and_its_python_example_runs(run_python):
+def test_readme_is_one_page_and_its_python_example_runs(monkeypatch, tmp_path, capsys):
     assert len(TEXTS[README].splitlines()) <= 250
     (example,) = [block.code for block in runner.blocks_of(TEXTS[README]) if "train_tokenizer" in block.code]
     assert len(example.splitlines()) <= 25
@@ -82,8 +82,16 @@ weights = zip(model.state_dict().values(), again.state_dict().values(), strict=T
 print(all(torch.equal(one, other) for one, other in weights))
 print(torch.allclose(model.eval()(**batch).logits, again(**batch).logits, atol=1e-6))
 """
-    result = run_python(example + shown)
-    assert result.stdout.split() == ["tensor([1,", "0])", "True", "True"], result.stderr
+    monkeypatch.chdir(tmp_path)
+    exec(example + shown, {})
+    assert capsys.readouterr().out.split() == ["tensor([1,", "0])", "True", "True"]
+
+
+def test_the_demo_is_the_quick_start_of_readme():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (demo,) = re.findall(r"^demo:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    typed = demo.replace("\t$(RUN) -m ", "")
+    assert f"```bash\n{typed}```" in TEXTS[README] and f"```bash\n{typed}```" in TEXTS[ROOT / "docs" / "index.md"]
 
 
 def test_every_file_and_folder_named_exists():

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from ..plain_yaml import read_yaml
+from ..settings.plain_yaml import read_yaml
 from .facts import Facts
 
 _REQUIRED_KEYS = ("language", "license", "library_name", "pipeline_tag", "tags")

@@ -61,9 +61,9 @@ def _classes(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     if problem == "regression":
         expected, predicted = rows["labels"][:], [each["score"] for each in found]
     elif problem == "multi_label_classification":
-        expected, predicted = _many(pipe, task.label_names, rows["labels"][:], found)
+        expected, predicted = _many(pipe, task.classes.names, rows["labels"][:], found)
     else:
-        known = _known_labels(pipe, task.label_names)
+        known = _known_labels(pipe, task.classes.names)
         expected = [known[label] for label in rows["labels"][:]]
         predicted = [pipe.model.config.label2id[each["label"]] for each in found]
     return {name: compute_score(name, predicted, expected) for name in PROBLEMS[problem].scores}
@@ -100,10 +100,10 @@ def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..tokenization.limits import text_limit
 
     task = load_tagged(TaggedSettings(**source))
-    _known_labels(pipe, task.label_names)
+    _known_labels(pipe, task.classes.names)
     model: Any = pipe.model
     limit = text_limit(pipe.tokenizer)
-    rows = tokenize_words(task.dataset["train"], pipe.tokenizer, task.label_names, max_length=limit)
+    rows = tokenize_words(task.dataset["train"], pipe.tokenizer, task.classes.names, max_length=limit)
     if lost := sum(rows["cut"][:]):
         print(f"warning: {lost} words come after the {limit} tokens that the model reads: untagged.", file=sys.stderr)
     untagged = OUTSIDE if task.has_entities else _NO_TAG

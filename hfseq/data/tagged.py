@@ -6,7 +6,7 @@ Entities are brought to IOB2, the writing that pipelines read: tags in IOB1, IOB
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyarrow.compute as pc
@@ -50,23 +50,16 @@ class TaggedTask:
     """Prepared words, and what a model needs to know of their tags."""
 
     dataset: DatasetDict  # columns `tokens` and `labels`
-    label_names: list[str]  # one for each output of the model
-    # Of tags that other splits show and train does not: their ids come behind those of the model.
-    unseen_names: list[str] = field(default_factory=list)
-
-    @property
-    def all_names(self) -> list[str]:
-        """The names of all tags that words have."""
-        return [*self.label_names, *self.unseen_names]
+    classes: Classes
 
     @property
     def has_entities(self) -> bool:
         """Whether the tags tell entities (in IOB2), rather than something of each word."""
-        return tell_entities(self.all_names)
+        return tell_entities(self.classes.all_names)
 
     def tags(self, split: str) -> list[list[str]]:
         """Return the rows of tags of a split, by name."""
-        names = self.all_names
+        names = self.classes.all_names
         return [[names[index] for index in row] for row in self.dataset[split][_LABELS][:]]
 
 
@@ -80,12 +73,12 @@ def load_tagged(settings: TaggedSettings) -> TaggedTask:
         raise ValueError(f"data.label_column={settings.label_column!r} holds {spelled(feature)}, not lists of tags.")
     dataset, classes = find_classes(dataset, feature.feature, settings, _is_of_a_kind)
     dataset = with_classes(dataset, classes, List)
-    if tell_entities([*classes.names, *classes.unseen]):
+    if tell_entities(classes.all_names):
         dataset, classes = _with_iob2(dataset, classes)
     else:
-        _check_strays(dataset, [*classes.names, *classes.unseen], settings)
+        _check_strays(dataset, classes.all_names, settings)
     cut_splits(dataset, settings, settings.max_rows)
-    return TaggedTask(dataset, classes.names, classes.unseen)
+    return TaggedTask(dataset, classes)
 
 
 def _is_of_a_kind(tag: str, names: Sequence[str]) -> bool:
@@ -150,7 +143,7 @@ def _with_words(rows: Dataset, split: str) -> Dataset:
 
 
 def _with_iob2(dataset: DatasetDict, classes: Classes) -> tuple[DatasetDict, Classes]:
-    names = [*classes.names, *classes.unseen]
+    names = classes.all_names
     rows = {split: [[names[index] for index in row] for row in part[_LABELS][:]] for split, part in dataset.items()}
     written = {split: [in_iob2(tags) for tags in part] for split, part in rows.items()}
     if written == rows and {OUTSIDE, *names} <= {OUTSIDE, *_pairs(names)}:

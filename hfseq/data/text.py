@@ -61,36 +61,38 @@ class DataSettings(SplitSettings):
 
 
 @dataclass(frozen=True)
+class Classes:
+    """The names of the model's classes, and of those that other splits show and train does not.
+
+    The ids of the unseen ones, or their columns, come behind those of the model. Of a regression the one name is that
+    of the label column.
+    """
+
+    names: list[str]
+    unseen: list[str] = field(default_factory=list)
+
+    @property
+    def all_names(self) -> list[str]:
+        """The names of all labels that rows have."""
+        return [*self.names, *self.unseen]
+
+    def of(self, split: str) -> list[str]:
+        """Return the names that the rows of a split may have; a model learns from train, and its outputs alone."""
+        return self.names if split == "train" else self.all_names
+
+
+@dataclass(frozen=True)
 class TextTask:
     """Prepared texts, and what a model needs to know of their labels."""
 
     dataset: DatasetDict  # columns `text`, where a row has two `text_pair`, and `labels`
     problem_type: str  # `single_label_classification`, `multi_label_classification` or `regression`
-    label_names: list[str]  # one for each output of the model; for regression the name of the label column
-    # Of labels that other splits show and train does not: their ids, or columns, come behind those of the model.
-    unseen_names: list[str] = field(default_factory=list)
-
-    @property
-    def all_names(self) -> list[str]:
-        """The names of all labels that rows have."""
-        return [*self.label_names, *self.unseen_names]
+    classes: Classes
 
     @property
     def has_pairs(self) -> bool:
         """Whether each row has two texts."""
         return PAIR in self.dataset["train"].column_names
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The names of the model's classes, and of those that train never shows."""
-
-    names: list[str]
-    unseen: list[str] = field(default_factory=list)
-
-    def of(self, split: str) -> list[str]:
-        """Return the names that the rows of a split may have; a model learns from train, and its outputs alone."""
-        return self.names if split == "train" else [*self.names, *self.unseen]
 
 
 def load_text_dataset(settings: DataSettings) -> TextTask:
@@ -255,15 +257,16 @@ def _with_labels(dataset: DatasetDict, settings: DataSettings) -> TextTask:
     if isinstance(feature, List):
         dataset, classes = find_classes(dataset, feature.feature, settings)
         problem = "multi_label_classification"
-        return TextTask(_with_multi_hot(dataset, classes), problem, classes.names, classes.unseen)
+        return TextTask(_with_multi_hot(dataset, classes), problem, classes)
     if _kind(feature) == "number":
         _check_scores(dataset, settings)
-        return TextTask(dataset.cast_column("labels", Value("float32")), "regression", [str(settings.label_column)])
+        scores = dataset.cast_column("labels", Value("float32"))
+        return TextTask(scores, "regression", Classes([str(settings.label_column)]))
     dataset, classes = find_classes(dataset, feature, settings)
     if _kind(feature) == "truth":
         dataset = dataset.cast_column("labels", Value("int64"))
     dataset = with_classes(dataset, classes)
-    return TextTask(dataset, "single_label_classification", classes.names, classes.unseen)
+    return TextTask(dataset, "single_label_classification", classes)
 
 
 def with_classes(dataset: DatasetDict, classes: Classes, wrap: Callable[[Any], Any] = lambda one: one) -> DatasetDict:
@@ -294,7 +297,7 @@ def _check_odd_labels(dataset: DatasetDict, settings: DataSettings) -> None:
 
 
 def _with_multi_hot(dataset: DatasetDict, classes: Classes) -> DatasetDict:
-    rows, names = max(split.num_rows for split in dataset.values()), [*classes.names, *classes.unseen]
+    rows, names = max(split.num_rows for split in dataset.values()), classes.all_names
     if rows * len(names) > _CELLS:
         table = f"{rows} rows of {len(names)} possible labels are a table of {rows * len(names)} numbers"
         raise ValueError(f"{table}, more than {_CELLS}: keep the most frequent labels, or fewer rows.")

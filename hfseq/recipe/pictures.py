@@ -12,11 +12,12 @@ from ..cards.pictures import CONFUSION, CURVES
 logger = logging.getLogger(__name__)
 
 
-def draw_curves(trainer: Any, folder: Path) -> None:
+def draw_curves(trainer: Any, folder: Path, beside: str | None = None) -> None:
     """Draw the losses and the main score of a finished training beside the card; without matplotlib say so only.
 
     Args:
         trainer: Has the `args` and the `state` of a `Trainer`, or of the trainer of word vectors.
+        beside: What was put beside the network when its training was over; a regression is known to the trainer.
     """
     if (paths := _paths(folder, CURVES)) is None:
         return
@@ -24,7 +25,11 @@ def draw_curves(trainer: Any, folder: Path) -> None:
 
     metric = getattr(trainer.args, "metric_for_best_model", None)
     score = None if metric is None else f"eval_{metric.removeprefix('eval_')}"
-    plot_curves(trainer.state.log_history, *paths, kept=kept_step(trainer), score=score)
+    mixed, loss = getattr(trainer, "mixed", None), None
+    if mixed is not None and mixed.of_regression:  # else the network answers alone
+        beside, loss = "regression", mixed.loss
+    said: dict[str, Any] = {"kept": kept_step(trainer), "score": score, "beside": beside, "mixed_loss": loss}
+    plot_curves(trainer.state.log_history, *paths, **said)
 
 
 def kept_step(trainer: Any) -> int | None:

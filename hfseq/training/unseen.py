@@ -1,6 +1,6 @@
 """Labels that training never shows: the loss has no output for them, and the scores count them as wrong.
 
-Their ids are those behind the model's own, or their columns of several labels, see `TextTask.unseen_names`. No answer
+Their ids are those behind the model's own, or their columns of several labels, see `Classes.unseen`. No answer
 can be one of them.
 """
 

@@ -84,9 +84,13 @@ def test_a_file_without_a_header_says_so_and_is_read_with_names(tmp_path, capsys
 
 
 @pytest.mark.parametrize(
-    ("task", "model"), [("language-modeling", "lstm"), ("masked-language-modeling", "transformer")]
+    ("task", "model", "kind"),
+    [
+        ("language-modeling", "lstm", "folder"),
+        ("language-modeling", "lstm", "file"),
+        ("masked-language-modeling", "transformer", "folder"),
+    ],
 )
-@pytest.mark.parametrize("kind", ["folder", "file"])
 def test_language_models_read_a_folder_of_texts_or_one(tmp_path, task, model, kind, capsys):
     for name in ("train.txt", "valid.txt", "test.txt"):
         (tmp_path / name).write_text(SENTENCES, encoding="utf-8")

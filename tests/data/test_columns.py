@@ -103,10 +103,10 @@ def test_settings_show_what_was_read(tmp_path):
     Dataset.from_dict({"Tweet": LONG, "Score": [0.5, 1.5] * 10}).to_csv(str(tmp_path / "a.csv"))
     settings = DataSettings(path=str(tmp_path / "a.csv"))
     task = load_text_dataset(settings)
-    assert (settings.text_column, settings.label_column, task.label_names) == ("Tweet", "Score", ["Score"])
+    assert (settings.text_column, settings.label_column, task.classes.names) == ("Tweet", "Score", ["Score"])
     Dataset.from_dict({"words": WORDS_OF, "ner": TAGS_OF, "pos": TAGS_OF}).to_json(str(tmp_path / "b.jsonl"))
     tagged = TaggedSettings(path=str(tmp_path / "b.jsonl"))
-    assert load_tagged(tagged).label_names == ["B-PER", "O"]
+    assert load_tagged(tagged).classes.names == ["B-PER", "O"]
     assert (tagged.text_column, tagged.label_column) == ("words", "ner")
 
 

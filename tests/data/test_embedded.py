@@ -77,6 +77,14 @@ def test_the_same_seed_gives_the_same_rows_on_every_machine(data):
     assert digest(data) == "f3bc691ba705f031"
 
 
+def test_what_one_caller_changes_no_other_sees(data):
+    mine = load_embedded()
+    mine["train"].set_format("numpy", columns=["label"])
+    mine["test"] = mine["test"].select(range(3))
+    again = load_embedded()
+    assert again["train"].format["type"] is None and digest(again) == digest(data)
+
+
 def test_another_seed_gives_other_rows_of_the_same_kind(data):
     other = load_embedded(seed=1)
     assert other["train"].features == data["train"].features

@@ -64,7 +64,7 @@ def test_recipes_read_a_file_a_folder_and_named_files(tmp_path):
     write(tmp_path / "valid.txt", "__label__bad no\n")
     write(tmp_path / "cooking.test", "__label__bad no\n")
     task = load_text_dataset(DataSettings(path=str(tmp_path)))
-    assert task.label_names == ["bad", "good"] and task.problem_type == "single_label_classification"
+    assert task.classes.names == ["bad", "good"] and task.problem_type == "single_label_classification"
     assert task.dataset["train"]["labels"][:] == [1, 0, 1, 0] and task.dataset["validation"]["text"][:] == ["no"]
     alone = load_text_dataset(DataSettings(path=str(tmp_path / "train.txt")))
     assert {split: rows.num_rows for split, rows in alone.dataset.items()} == {"train": 3, "validation": 1}

@@ -70,7 +70,7 @@ def test_the_embedded_requests_have_slots():
         ("train", "validation", "test"), 20
     )
     assert task.has_entities
-    assert {"O", "B-city", "I-city"} <= set(task.label_names)
+    assert {"O", "B-city", "I-city"} <= set(task.classes.names)
     words, tags = rows_of(task)
     assert all(len(row) == len(own) for row, own in zip(words, tags, strict=True))
 
@@ -87,7 +87,7 @@ def test_a_folder_of_tables_is_read(tmp_path, suffix):
     task = load_tagged(TaggedSettings(path=str(tmp_path)))
     assert set(task.dataset) == {"train", "validation", "test"}
     assert rows_of(task, "test") == (WORDS, TAGS)
-    assert task.label_names == ["B-LOC", "B-PER", "I-LOC", "O"]
+    assert task.classes.names == ["B-LOC", "B-PER", "I-LOC", "O"]
 
 
 def test_classes_keep_the_order_of_the_data_and_numbers_take_given_names(load):
@@ -95,10 +95,10 @@ def test_classes_keep_the_order_of_the_data_and_numbers_take_given_names(load):
     classes = load({"train": table(WORDS, ids).cast_column("tags", List(ClassLabel(names=NAMES)))})
     numbers = load({"train": table(tags=ids)}, label_names=NAMES)
     for task in (classes, numbers):
-        assert task.label_names == NAMES
+        assert task.classes.names == NAMES
         assert rows_of(task) == (WORDS, TAGS)
     unnamed = load({"train": table(tags=ids)})
-    assert unnamed.label_names == ["0", "1", "2", "3", "4"]
+    assert unnamed.classes.names == ["0", "1", "2", "3", "4"]
     assert not unnamed.has_entities
 
 
@@ -127,7 +127,7 @@ def test_a_word_may_hold_a_space_that_does_not_break_and_a_sentence_may_have_an_
 
 def test_any_column_of_a_conll_file_can_be_the_tags(read):
     task = read("a.conll", CONLL.replace("hello NN", "hello UH"), label_column="column_2")
-    assert task.label_names == ["NN", "UH"]
+    assert task.classes.names == ["NN", "UH"]
     assert not task.has_entities
     assert task.tags("train")[1] == ["UH"]
 
@@ -160,13 +160,13 @@ def test_a_validation_split_is_cut_where_there_is_none(tmp_path):
 def test_entities_are_brought_to_iob2(load, caplog, written):
     task = load({"train": table(tags=written)})
     assert rows_of(task) == (WORDS, TAGS)
-    assert task.label_names == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+    assert task.classes.names == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
     assert "The tags were not in IOB2" in caplog.text
 
 
 def test_iob2_is_left_as_it_is(load, caplog):
     odd = ["I-PER", "B-PER", "O", "B-LOC", "I-LOC"]
-    assert load({"train": table()}, label_names=odd).label_names == odd
+    assert load({"train": table()}, label_names=odd).classes.names == odd
     assert "IOB2" not in caplog.text
 
 
@@ -213,9 +213,9 @@ def test_rows_of_no_words_are_left_out_and_counted(load, caplog):
 def test_a_tag_that_training_never_shows_is_named(load, caplog):
     strange = table([["Rome"]], [["B-CITY"]])
     task = load({"train": table(), "test": strange})
-    assert (task.unseen_names, task.tags("test")) == (["B-CITY"], [["B-CITY"]])
+    assert (task.classes.unseen, task.tags("test")) == (["B-CITY"], [["B-CITY"]])
     assert "Split 'test' has labels that train never shows: 'B-CITY' (1)." in caplog.text
-    assert set(task.label_names) == {"O", "B-PER", "B-LOC", "I-LOC"}
+    assert set(task.classes.names) == {"O", "B-PER", "B-LOC", "I-LOC"}
     task = load({"train": table(), "test": strange}, label_names=[*NAMES, "B-CITY"])
     assert task.tags("test") == [["B-CITY"]]
 

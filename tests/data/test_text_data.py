@@ -57,7 +57,7 @@ def test_a_folder_of_files_is_read_whatever_their_format(tmp_path, suffix, secon
     assert {split: rows.num_rows for split, rows in task.dataset.items()} == {"train": 8, "validation": 6, "test": 4}
     assert task.dataset["test"]["text"][:] == TEXTS[:4]
     assert task.dataset["test"]["labels"][:] == [1, 0, 1, 0]
-    assert task.label_names == ["neg", "pos"]
+    assert task.classes.names == ["neg", "pos"]
     assert task.problem_type == "single_label_classification"
 
 
@@ -97,7 +97,7 @@ def test_a_changed_file_is_read_anew(tmp_path):
     settings = DataSettings(path=write(table(), tmp_path / "train.csv"))
     load_text_dataset(settings)
     write(table(["new", "old"]), tmp_path / "train.csv")
-    assert load_text_dataset(settings).label_names == ["new", "old"]
+    assert load_text_dataset(settings).classes.names == ["new", "old"]
 
 
 def test_words_that_pandas_takes_for_missing_stay_texts(tmp_path):
@@ -113,12 +113,12 @@ def test_embedded_data_need_nothing_but_their_name():
     task = load_text_dataset(DataSettings(name="embedded", max_rows=20))
     assert all(rows.num_rows == 20 for rows in task.dataset.values())
     assert list(task.dataset) == ["train", "validation", "test"]
-    assert len(task.label_names) > 2
+    assert len(task.classes.names) > 2
 
 
 def test_a_local_path_is_read_in_place_of_the_named_dataset(tmp_path):
     settings = DataSettings(name="user/elsewhere", path=write(table(), tmp_path / "train.csv"))
-    assert load_text_dataset(settings).label_names == ["neg", "pos"]
+    assert load_text_dataset(settings).classes.names == ["neg", "pos"]
 
 
 def test_a_dataset_is_loaded_from_the_hub_and_then_from_the_cache(hub, repo_id, monkeypatch):
@@ -157,7 +157,7 @@ def test_an_exported_public_dataset_is_loaded_by_path(tmp_path, data_folder):
     task = load_text_dataset(DataSettings(path=str(tmp_path / "snips")))
     sizes = {split: rows.num_rows for split, rows in task.dataset.items()}
     assert sizes == {"train": 13084, "validation": 700, "test": 700}
-    assert len(task.label_names) == 7
+    assert len(task.classes.names) == 7
     assert task.dataset["train"].column_names == ["text", "labels"]
 
 
@@ -177,7 +177,7 @@ def test_an_exported_public_dataset_is_loaded_by_path(tmp_path, data_folder):
 def test_single_labels_become_class_labels(load, labels, feature, settings, names, ids):
     task = load(dict.fromkeys(("train", "validation", "test"), table(labels, label=feature)), **settings)
     assert task.problem_type == "single_label_classification"
-    assert task.label_names == names
+    assert task.classes.names == names
     for rows in task.dataset.values():
         assert rows.features["labels"] == ClassLabel(names=names)
         assert rows["labels"][:] == ids
@@ -194,7 +194,7 @@ def test_single_labels_become_class_labels(load, labels, feature, settings, name
 def test_lists_of_labels_become_multi_hot_floats(load, labels, feature, names):
     task = load(dict.fromkeys(("train", "validation"), table(labels, label=List(feature))))
     assert task.problem_type == "multi_label_classification"
-    assert task.label_names == names
+    assert task.classes.names == names
     assert task.dataset["validation"].features["labels"] == List(Value("float32"))
     assert task.dataset["validation"]["labels"][:] == [[1, 1, 0], [0, 0, 0], [0, 0, 1], [1, 0, 0]]
 
@@ -202,7 +202,7 @@ def test_lists_of_labels_become_multi_hot_floats(load, labels, feature, names):
 def test_float_labels_are_scores(load):
     task = load(dict.fromkeys(("train", "validation"), table([0.5, 4.0])))
     assert task.problem_type == "regression"
-    assert task.label_names == ["label"]
+    assert task.classes.names == ["label"]
     assert task.dataset["train"].features["labels"] == Value("float32")
     assert task.dataset["train"]["labels"][:] == [0.5, 4.0]
 
@@ -220,7 +220,7 @@ def test_max_rows_draws_the_same_rows_each_time_and_keeps_all_classes(load):
     splits = dict.fromkeys(("train", "validation"), table(sorted(LABELS)))
     task = load(splits, max_rows=3)
     assert task.dataset["train"].num_rows == 3
-    assert task.label_names == ["neg", "pos"]
+    assert task.classes.names == ["neg", "pos"]
     assert load(splits, max_rows=3).dataset["train"][:] == task.dataset["train"][:]
     assert load(splits, max_rows=3, seed=5).dataset["train"][:] != task.dataset["train"][:]
     assert load(splits, max_rows=1000).dataset["train"].num_rows == 20

@@ -40,7 +40,7 @@ def tagged(tmp_path, train, test, **settings):
 )
 def test_single_labels_have_ids_behind_those_of_the_model(load, caplog, train, test, names, ids, told):
     task = load({"train": table(train), "validation": table(train), "test": table(test)})
-    assert (task.label_names, task.unseen_names) == names
+    assert (task.classes.names, task.classes.unseen) == names
     assert task.dataset["test"]["labels"][:] == ids
     assert task.dataset["train"].features["labels"] == ClassLabel(names=names[0])
     assert "Split 'test' has labels that train never shows: " in caplog.text
@@ -52,13 +52,13 @@ def test_several_labels_have_columns_behind_those_of_the_model(load, train, test
     task = load({"train": table(train), "validation": table(train), "test": table(test)})
     assert task.dataset["train"]["labels"][:] == [[1, 0], [0, 1]]
     assert task.dataset["test"]["labels"][:] == [[0, 1, 1], [0, 0, 0]]
-    assert len(task.unseen_names) == 1 and len(task.label_names) == 2
+    assert len(task.classes.unseen) == 1 and len(task.classes.names) == 2
 
 
 def test_classes_that_the_data_declare_stay_classes_of_the_model(load, caplog):
     classes = ClassLabel(names=["a", "b", "c"])
     task = load({"train": table([0, 1], label=classes), "test": table([2, 2], label=classes)})
-    assert (task.label_names, task.unseen_names) == (["a", "b", "c"], [])
+    assert (task.classes.names, task.classes.unseen) == (["a", "b", "c"], [])
     assert "Labels 2 (2) of split 'test' never occur in train" in caplog.text
 
 
@@ -76,7 +76,7 @@ def test_classes_that_the_data_declare_stay_classes_of_the_model(load, caplog):
 )
 def test_tags_of_a_known_kind_are_the_models_and_others_are_not(tmp_path, caplog, train, test, names):
     task = tagged(tmp_path, train, test)
-    assert (task.label_names, task.unseen_names) == names
+    assert (task.classes.names, task.classes.unseen) == names
     assert task.dataset["train"].features["labels"] == List(ClassLabel(names=names[0]))
     assert ("never shows" in caplog.text) == bool(names[1])
 

@@ -149,19 +149,23 @@ def test_json_of_the_deepest_kind_is_read_and_what_crashes_the_parser_is_not(tmp
     script = """
 import sys
 from hfseq.data.text import DataSettings, load_text_dataset
-try:
-    print(load_text_dataset(DataSettings(path=sys.argv[1])).label_names)
-except ValueError as error:
-    print(error)
+for path in sys.argv[1:]:
+    try:
+        print(load_text_dataset(DataSettings(path=path)).classes.names)
+    except ValueError as error:
+        print(error)
 """
-    path = tmp_path / "train.jsonl"
     row = '{"text": "a [[[ \\\\\\" {{{", "label": "%s", "more": %s}\n'
-    refused = f"{path}, line 1: lists and objects are nested deeper than 100"
-    for depth, message in ((40, "['x', 'y']"), (100_000, refused)):
-        deep = '{"a":' * depth + "1" + "}" * depth
-        path.write_text("".join(row % (label, deep) for label in "xy" * 10) if depth < 100 else row % ("x", deep))
-        found = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
-        assert (found.returncode, message in found.stdout) == (0, True), found.stdout + found.stderr[-2000:]
+    paths, deep = [], {depth: '{"a":' * depth + "1" + "}" * depth for depth in (40, 100_000)}
+    for depth, labels in ((40, "xy" * 10), (100_000, "x")):
+        paths.append(tmp_path / str(depth) / "train.jsonl")
+        paths[-1].parent.mkdir()
+        paths[-1].write_text("".join(row % (label, deep[depth]) for label in labels))
+    found = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True)
+    refused = f"{paths[1]}, line 1: lists and objects are nested deeper than 100"
+    told = found.stdout.splitlines()
+    assert found.returncode == 0 and told[0] == "['x', 'y']", found.stdout + found.stderr[-2000:]
+    assert refused in told[1]
 
 
 @pytest.mark.parametrize(
@@ -202,8 +206,8 @@ def test_numbers_among_words_are_names_of_classes(load, labels, refused):
         with pytest.raises(ValueError, match="row 2: the label is 'nan' among numbers such as 1"):
             load(tables)
     else:
-        assert load(tables).label_names == sorted(labels.split())
-    assert load(tables, label_names=labels.split()).label_names == labels.split()
+        assert load(tables).classes.names == sorted(labels.split())
+    assert load(tables, label_names=labels.split()).classes.names == labels.split()
 
 
 @pytest.mark.parametrize("in_lists", [False, True])
@@ -213,7 +217,7 @@ def test_labels_that_are_seen_once_are_no_classes(load, in_lists):
     with pytest.raises(ValueError, match="The 1200 labels of train are of 1200 kinds, which looks like .* ids"):
         load(tables)
     if not in_lists:
-        assert load(tables, label_names=labels).label_names == labels
+        assert load(tables, label_names=labels).classes.names == labels
 
 
 def test_many_classes_are_cast_in_few_batches(load, monkeypatch):

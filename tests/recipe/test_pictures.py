@@ -14,6 +14,7 @@ from hfseq.recipe import pictures
 from hfseq.recipe.pictures import draw_confusion, draw_curves, kept_step
 from hfseq.recipe.publish import publish
 from hfseq.recipe.sections import HubSettings
+from hfseq.training.wide_regression import Mixed
 
 HISTORY = [
     {"step": 10, "loss": 1.0},
@@ -39,6 +40,22 @@ def test_curves_show_losses_score_and_the_kept_model(tmp_path):
     drawn = (tmp_path / "curves.svg").read_text()
     assert all(f'id="{key}"' in drawn for key in ("loss", "eval_loss", "eval_accuracy", "kept"))
     assert "kept: update 10" in drawn
+
+
+@pytest.mark.parametrize(
+    ("of_regression", "told"),
+    [(1.5, ["kept: update 10, without its regression", "with its regression: 0.700"]), (0.0, [])],
+)
+def test_the_mark_of_a_mixed_model_is_said_to_be_of_the_network_alone(tmp_path, of_regression, told):
+    made = trainer()
+    made.mixed = Mixed(10.0, of_regression, 1.0, loss=0.7, network_loss=0.9)
+    draw_curves(made, tmp_path)
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert [line for line in told if line not in drawn] == []
+    assert ('id="mixed"' in drawn) == ("without its" in drawn) == bool(told)
+    draw_curves(trainer(), tmp_path, beside="n-grams")
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert "kept: update 10, without its n-grams" in drawn and 'id="mixed"' not in drawn
 
 
 def test_the_last_model_is_the_kept_one_where_training_does_not_go_back():

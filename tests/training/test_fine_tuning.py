@@ -29,8 +29,8 @@ from hfseq.training.fine_tuning import parameter_depths
 from hfseq.training.trainer import SequenceTrainer
 from tests.contract.cases import VOCABULARY, texts, tokenizer
 from tests.contract.promises import same_weights
-from tests.launches import launch
 from tests.rounds import for_each
+from tests.tasks.base import RECIPES
 from tests.training.trainers import DROPOUT, distinct_texts, make_trainer, small_model
 
 HEADS = ("text-classification", "token-classification")
@@ -372,7 +372,7 @@ card:
 """
 
 
-def test_the_recipe_fine_tunes_a_language_model_and_its_card_says_so(tmp_path):
+def test_the_recipe_fine_tunes_a_language_model_and_its_card_says_so(tmp_path, monkeypatch, caplog):
     torch.manual_seed(0)
     utterances = load_embedded()["train"]["text"][:500]
     tokens = train_tokenizer(utterances, "word_with_space", purpose="language-modeling", vocab_size=300)
@@ -383,9 +383,8 @@ def test_the_recipe_fine_tunes_a_language_model_and_its_card_says_so(tmp_path):
     prompt_tokenizer(tokens).save_pretrained(tmp_path / "lm")
     config, folder = tmp_path / "recipe.yaml", tmp_path / "run"
     config.write_text(RECIPE.format(language_model=tmp_path / "lm", folder=folder), encoding="utf-8")
-    process = launch("python", "recipes/text_classification.py", "--config", str(config))
-    assert process.returncode == 0, process.stderr
-    assert "4 of 6 tensors come from" in process.stderr
+    RECIPES["text_classification"].main(monkeypatch, "--config", str(config))
+    assert "4 of 6 tensors come from" in caplog.text
     facts = CardFacts.load(folder / "facts.json")
     assert facts.data.splits == {"train": 60, "validation": 200, "test": 200}
     assert facts.pretrained == "the body of the language model lm"

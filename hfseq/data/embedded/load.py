@@ -24,8 +24,10 @@ of the lexicon; a `combination` row a pair of template and value, or of two clau
 two rows of an order pair are in the same split, and no two rows ask the same but for "please" or capitals.
 """
 
+import copy
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from random import Random
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -82,9 +84,14 @@ Group = list[Frame]  # which are always filled alike: a single one, or the two o
 
 def load_embedded(seed: int = 0) -> DatasetDict:
     """Generate train, validation and test: a seed gives the same rows everywhere, all hold out the same of train."""
+    return DatasetDict({name: copy.copy(rows) for name, rows in _generated(seed).items()})  # formats are set in place
+
+
+@lru_cache(maxsize=2)  # the steps of a recipe, and the models of a ladder, ask for the same rows again
+def _generated(seed: int) -> dict[str, Dataset]:
     rng = Random(seed)
     splits = {name: sorted(rows, key=lambda row: rng.random()) for name, rows in _split(rng).items()}
-    return DatasetDict({name: Dataset.from_list(rows, FEATURES) for name, rows in splits.items()})
+    return {name: Dataset.from_list(rows, FEATURES) for name, rows in splits.items()}
 
 
 def _split(rng: Random) -> dict[str, list[Row]]:

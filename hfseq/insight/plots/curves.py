@@ -22,12 +22,17 @@ def plot_curves(
     *paths: str | os.PathLike[str],
     kept: int | None = None,
     score: str | None = None,
+    beside: str | None = None,
+    mixed_loss: float | None = None,
 ) -> bool:
     """Draw a log history of a trainer into files; return whether it holds a course to draw.
 
     Args:
         kept: The update of the model that was kept.
         score: The key of the main score, such as `eval_accuracy`; it gets axes of its own.
+        beside: What answers beside the trained network in the saved model, such as its regression. The curves are of
+            the network alone, and the mark of the kept model says so.
+        mixed_loss: The validation loss of the two together.
     """
     need_matplotlib("Training curves are")
     names = {**LOSSES} if score is None or score in LOSSES else {**LOSSES, score: score.removeprefix("eval_")}
@@ -44,7 +49,11 @@ def plot_curves(
         for key in part:
             axes.plot(*found[key], marker=".", label=names[key], gid=key)
         if kept is not None and over == "step":
-            axes.axvline(kept, color=GREY, linestyle="--", label=f"kept: update {kept}", gid="kept")
+            told = f"kept: update {kept}" if beside is None else f"kept: update {kept}, without its {beside}"
+            axes.axvline(kept, color=GREY, linestyle="--", label=told, gid="kept")
+            if mixed_loss is not None and part[0] in LOSSES:
+                told = f"validation loss with its {beside}: {mixed_loss:.3f}"
+                axes.plot(kept, mixed_loss, marker="*", linestyle="", color=GREY, label=told, gid="mixed")
         axes.set_xlabel("updates" if over == "step" else "epochs")
         axes.legend(fontsize=8)
     for path in paths:

@@ -48,7 +48,7 @@ def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: 
         tokens[name] = tokenize_words(
             rows,
             tokenizer,
-            task.all_names,
+            task.classes.all_names,
             max_length=settings.max_length if is_training else None,
             label_all_tokens=settings.label_all_tokens and is_training,
         )
@@ -79,7 +79,7 @@ def texts_of(rows: Dataset) -> list[str]:
 
 def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the tagger of the `model` section for these tags and this vocabulary."""
-    options = label_options(task.label_names) | token_options(tokenizer)
+    options = label_options(task.classes.names) | token_options(tokenizer)
     model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     fill_embeddings(model, tokenizer, settings.embeddings)
     return model
@@ -105,7 +105,7 @@ def card_facts(
     """
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
-    predicted = tags_of(predictions, tokens["labels"][:], task.all_names)
+    predicted = tags_of(predictions, tokens["labels"][:], task.classes.all_names)
     joining = "simple" if task.has_entities else "none"  # words of one tag are joined where they are one entity
     pipe = pipeline(TASK, model=str(folder), device="cpu", aggregation_strategy=joining, trust_remote_code=False)
     words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
@@ -113,7 +113,7 @@ def card_facts(
         **run_facts(card, pipe.model, folder, run),
         **text_facts(settings, task.dataset, texts, split, pipe),
         tagging=problem_of(task),
-        labels=len(task.label_names),
+        labels=len(task.classes.names),
         words=WordFacts(
             kind=settings.tokenizer.kind,
             lowercase=settings.tokenizer.lowercase,

@@ -145,7 +145,7 @@ def training_cut(tokens: DatasetDict) -> CutFacts:
 
 def make_model(settings: ClassifierParts, task: TextTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the classifier of the `model` section for these labels and this vocabulary."""
-    options = {**label_options(task.label_names), "problem_type": task.problem_type}
+    options = {**label_options(task.classes.names), "problem_type": task.problem_type}
     if settings.model["type"] == "bag":
         return _new_bag(settings, task, tokenizer, options)
     options["freeze_embeddings"] = settings.embeddings.freeze
@@ -241,7 +241,7 @@ def card_facts(
     measure = partial(_scores, task, rows, card.same_labels)
     if task.problem_type == "single_label_classification":
         shared |= {"same_labels": card.same_labels, "confusions": _confusions(task, rows, logits)}
-        draw_confusion(task.all_names, np.asarray(rows["labels"]), logits.argmax(-1), folder)
+        draw_confusion(task.classes.all_names, np.asarray(rows["labels"]), logits.argmax(-1), folder)
         run = dataclasses.replace(run, metrics=_with_groups(run.metrics, measure(logits.argmax(-1))))
     beside = rivals(task, rows, card.rivals, measure)
     is_chosen = bool(settings.training.get("load_best_model_at_end") or made.get("candidates") or made.get("mixed"))
@@ -285,8 +285,8 @@ def _examples(task: TextTask, rows: Dataset, logits: np.ndarray) -> Examples:
     values = torch.from_numpy(logits).float()
     if task.problem_type == "single_label_classification":
         scores, predicted = values.softmax(-1).max(-1)
-        names = [task.label_names[index] for index in predicted.tolist()]
-        return collect_examples(texts, [task.all_names[i] for i in rows["labels"]], names, scores.tolist())
+        names = [task.classes.names[index] for index in predicted.tolist()]
+        return collect_examples(texts, [task.classes.all_names[i] for i in rows["labels"]], names, scores.tolist())
     shares = values.sigmoid()
     expected = [_joined(task, row) for row in np.asarray(rows["labels"]) > 0.5]
     names = [_joined(task, row) for row in (shares > 0.5).numpy()]
@@ -303,7 +303,7 @@ def _scores(task: TextTask, rows: Dataset, groups: list[list[str]], predicted: n
     found = {name: compute_score(name, as_wide(predicted, labels), labels) for name in names}
     if not groups:
         return found
-    same = group_ids(task.all_names, groups)
+    same = group_ids(task.classes.all_names, groups)
     return found | {SAME_LABELS: float((same[predicted] == same[labels]).mean())}
 
 
@@ -315,8 +315,8 @@ def _with_groups(metrics: dict[str, float], found: dict[str, float]) -> dict[str
 
 
 def _confusions(task: TextTask, rows: Dataset, logits: np.ndarray) -> list[Confusion]:
-    return most_confused(task.all_names, np.asarray(rows["labels"]), logits.argmax(-1))
+    return most_confused(task.classes.all_names, np.asarray(rows["labels"]), logits.argmax(-1))
 
 
 def _joined(task: TextTask, chosen: np.ndarray) -> str:
-    return ", ".join(name for name, yes in zip(task.all_names, chosen, strict=False) if yes) or "none"
+    return ", ".join(name for name, yes in zip(task.classes.all_names, chosen, strict=False) if yes) or "none"

@@ -40,9 +40,9 @@ def check_groups(groups: Sequence[Sequence[str]], task: TextTask) -> None:
             f"card.same_labels={groups} is about the one label of a text, but this is {task.problem_type}: leave it "
             "out."
         )
-    unknown = [name for group in groups for name in group if name not in task.label_names]
+    unknown = [name for group in groups for name in group if name not in task.classes.names]
     if unknown:
-        raise ValueError(f"card.same_labels names {unknown}, which are not among the labels {task.label_names}.")
+        raise ValueError(f"card.same_labels names {unknown}, which are not among the labels {task.classes.names}.")
 
 
 def group_ids(names: Sequence[str], groups: Sequence[Sequence[str]]) -> np.ndarray:

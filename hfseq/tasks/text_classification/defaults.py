@@ -65,7 +65,7 @@ def row_counts(task: TextTask) -> RowCounts:
     rows = task.dataset["train"]
     has_classes = task.problem_type == "single_label_classification"  # others have no weights of classes
     labels = np.asarray(rows["labels"][:]) if has_classes else None
-    return count_rows(joined_texts(rows), labels, len(task.label_names))
+    return count_rows(joined_texts(rows), labels, len(task.classes.names))
 
 
 def _tokenizer(

@@ -98,7 +98,7 @@ def train_bag(
     if tokenizer is None:
         lowercase = configured.pop("lowercase", False)
         tokenizer = train_tokenizer(task.dataset["train"], kind="byte", lowercase=lowercase)
-    names = dict(enumerate(task.label_names))
+    names = dict(enumerate(task.classes.names))
     configured |= {"id2label": names, "label2id": {name: number for number, name in names.items()}}
     seed = training.get("seed", BagTrainingArguments.__dataclass_fields__["seed"].default)
     texts = task.dataset["train"]

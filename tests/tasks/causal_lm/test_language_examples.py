@@ -12,6 +12,7 @@ from tests.pages import blocks_of, play
 
 BLOCKS = blocks_of("language.md")
 FAMILIES = ["RNN", "LSTM", "GRU"]
+of_the_page = pytest.mark.slow  # `make docs` runs the whole page, too
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,7 @@ def helpers():
     return play(BLOCKS[:1], {})
 
 
+@of_the_page
 def test_the_page_says_what_its_code_prints(page):
     assert sum(block.startswith(">>>") for block in BLOCKS) >= 7
     assert len(page["names"]) == len(set(page["names"])) > 30
@@ -35,6 +37,7 @@ def test_the_page_says_what_its_code_prints(page):
         play([">>> 1 + 1\n3\n"], {})
 
 
+@of_the_page
 def test_sampled_names_are_new_and_end(page):
     assert len(page["new_names"]) == 8 and all(page["new_names"])
     torch.manual_seed(0)
@@ -48,6 +51,7 @@ def test_sampled_names_are_new_and_end(page):
     assert len(decoded) > 5 and decoded - set(page["names"])
 
 
+@of_the_page
 def test_sampled_names_are_likelier_than_shuffled_letters(page):
     tokenizer, model = page["name_tokenizer"], page["name_model"].eval()
 
@@ -86,6 +90,7 @@ def test_the_alphabet_goes_on_from_the_first_letter_and_from_the_middle(helpers,
         assert prompts.decode(written[0], skip_special_tokens=True) == start + alphabet.split(start[-1])[1]
 
 
+@of_the_page
 def test_a_kept_state_goes_on_as_if_nothing_had_happened(page):
     model, prompts = page["model"], page["prompts"]
     whole = model.generate(**prompts("<sad>", return_tensors="pt"), max_new_tokens=12)
@@ -99,6 +104,7 @@ def test_a_kept_state_goes_on_as_if_nothing_had_happened(page):
     assert model.generate(neutral, past_key_values=part.past_key_values, max_new_tokens=8)[0, 5:].equal(whole[0, 5:])
 
 
+@of_the_page
 def test_a_label_decides_the_text_after_loading_too(page, tmp_path):
     page["model"].save_pretrained(tmp_path)
     page["prompts"].save_pretrained(tmp_path)

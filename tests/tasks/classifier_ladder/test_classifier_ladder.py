@@ -144,7 +144,7 @@ def test_what_is_saved_of_word_vectors_answers_as_it_was_measured(climbed):
 @pytest.mark.parametrize("name", ["bag", "bag-ngrams", "window"])
 def test_what_is_trained_is_a_checkpoint_that_answers_as_it_was_measured(climbed, name):
     pipe = pipeline("text-classification", model=str(climbed.folder / name))
-    names = climbed.prepared.task.label_names
+    names = climbed.prepared.task.classes.names
     predictions = np.array([names.index(answer["label"]) for answer in pipe(climbed.texts)])
     assert climbed.rungs[NAMES.index(name)].metrics == measured(predictions, climbed.labels)
 

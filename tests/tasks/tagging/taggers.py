@@ -6,6 +6,7 @@ from transformers import DataCollatorForTokenClassification
 
 from hfseq.cards.facts import SeedRun
 from hfseq.data.tagged import TaggedSettings, TaggedTask
+from hfseq.data.text import Classes
 from hfseq.evaluation.tags import best_tags, tagging_metrics
 from hfseq.recipe.sections import CardSettings
 from hfseq.recipe.texts import most_tokens
@@ -46,7 +47,7 @@ def tagged_task(problem="entities"):
     labels = [[names.index(TAGGED[problem].get(word, ELSE[problem])) for word in words] for words in tokens]
     features = Features({"tokens": List(Value("string")), "labels": List(ClassLabel(names=names))})
     rows = Dataset.from_dict({"tokens": tokens, "labels": labels}, features)
-    return TaggedTask(DatasetDict({"train": rows, "validation": rows, "test": rows.select(range(12))}), names)
+    return TaggedTask(DatasetDict({"train": rows, "validation": rows, "test": rows.select(range(12))}), Classes(names))
 
 
 def small_settings(folder, family="lstm"):
@@ -91,7 +92,7 @@ def trained(settings, task):
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,
         data_collator=DataCollatorForTokenClassification(tokenizer),
-        compute_metrics=tagging_metrics(task.all_names),
+        compute_metrics=tagging_metrics(task.classes.all_names),
         preprocess_logits_for_metrics=best_tags,
     )
     trainer.train()

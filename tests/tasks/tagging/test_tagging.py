@@ -11,6 +11,7 @@ from hfseq import cli
 from hfseq.cards.facts import Comparison, SeedRun
 from hfseq.cards.render import check_card, load_facts, render_card
 from hfseq.data.tagged import TaggedTask
+from hfseq.data.text import Classes
 from hfseq.data.vectors import EmbeddingSettings
 from hfseq.evaluation.entities import found_entities, found_tags
 from hfseq.evaluation.tags import tags_of
@@ -191,7 +192,7 @@ def test_scores_and_predictions_are_those_of_the_rows_in_their_order(finished):
     task, facts, predictions, trainer, _ = finished
     tokens = make_tokens(task, trainer.processing_class, TokenizerSettings())["test"]
     assert facts.runs[0].metrics["accuracy"] == 1.0  # 40 updates learn these sentences by heart
-    assert tags_of(predictions, tokens["labels"], task.label_names) == task.tags("test")
+    assert tags_of(predictions, tokens["labels"], task.classes.names) == task.tags("test")
     assert [*facts.runs[0].metrics][0] == ("entity_f1" if task.has_entities else "accuracy")
 
 
@@ -233,7 +234,7 @@ def test_the_card_is_what_the_run_and_its_checkpoint_say(finished):
     assert facts.data.splits == {"train": 24, "validation": 24, "test": 12}
     assert facts.words.splits["test"] == sum(len(sentence.split()) for sentence in SENTENCES[:12])
     assert facts.words.tokens_per_word == 1.0
-    assert facts.labels == len(task.label_names)
+    assert facts.labels == len(task.classes.names)
     count = found_entities if task.has_entities else found_tags
     expected = {kind: found.expected for kind, found in count(task.tags("test"), task.tags("test")).items()}
     assert {row.kind: row.expected for row in facts.kinds} == expected
@@ -252,7 +253,7 @@ def test_examples_are_told_by_their_entities_or_their_words(tmp_path):
         assert (wrong.expected == told) == (problem == "entities" or wrong.score == 0)
         assert wrong.predicted != wrong.expected
         ids = predictions[SENTENCES.index(wrong.text)][:4]
-        right = np.mean([task.label_names[a] == b for a, b in zip(ids, task.tags("test")[0], strict=True)])
+        right = np.mean([task.classes.names[a] == b for a, b in zip(ids, task.tags("test")[0], strict=True)])
         assert wrong.score == right
     facts_of_all_right = facts_of(small_settings(tmp_path), tagged_task("tags"), tmp_path)[0]
     assert not facts_of_all_right.examples.wrong
@@ -268,7 +269,7 @@ def test_examples_are_told_by_their_entities_or_their_words(tmp_path):
 )
 def test_wrong_tags_are_no_example_of_right_ones_even_if_the_entities_read_the_same(words, expected, predicted):
     rows = Dataset.from_dict({"tokens": [words], "labels": [[0] * len(words)]})
-    task = TaggedTask(DatasetDict({"train": rows}), ["O", "B-city", "I-city"])
+    task = TaggedTask(DatasetDict({"train": rows}), Classes(["O", "B-city", "I-city"]))
     examples = _examples(task, [words, words], [expected, expected], [predicted, expected])
     assert [row.score < 1 for row in examples.wrong] == [True]
     assert [row.score for row in examples.right] == [1.0]

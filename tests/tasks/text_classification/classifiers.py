@@ -5,7 +5,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import DataCollatorWithPadding
 
 from hfseq.cards.facts import SeedRun
-from hfseq.data.text import TextTask, tokenize_dataset
+from hfseq.data.text import Classes, TextTask, tokenize_dataset
 from hfseq.evaluation.trainer_metrics import PROBLEMS, classification_metrics
 from hfseq.tasks.text_classification.build import card_facts, longest_text, make_model, make_tokenizer
 from hfseq.tasks.text_classification.settings import (
@@ -36,7 +36,7 @@ def text_task(problem_type="single_label_classification", labels=None):
     features = Features({"text": Value("string"), "labels": FEATURES[problem_type]})
     rows = Dataset.from_dict({"text": TEXTS, "labels": labels}, features)
     names = ["score"] if problem_type == "regression" else ["bad", "fair", "good"]
-    return TextTask(DatasetDict({"train": rows, "test": rows.select(range(12))}), problem_type, names)
+    return TextTask(DatasetDict({"train": rows, "test": rows.select(range(12))}), problem_type, Classes(names))
 
 
 def small_settings(folder):

@@ -1,7 +1,8 @@
 """`model.type: auto` and `budget.minutes`: what is kept, told and recorded, and that it comes out the same again."""
 
 import dataclasses
-import sys
+import io
+from contextlib import redirect_stdout
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +19,8 @@ from hfseq.tasks.text_classification.auto import CANDIDATES, Trained, is_kept_ov
 from hfseq.tasks.text_classification.defaults import follow_data
 from hfseq.tasks.text_classification.facts import CandidateFacts
 from hfseq.tasks.text_classification.settings import LabelledTexts, TextClassificationSettings, TransferSettings
-from tests.tasks.base import QUIET, RECIPES, facts
+from recipes import text_classification
+from tests.tasks.base import QUIET, RECIPES, facts, weights
 from tests.tasks.text_classification.classifiers import small_settings, text_task
 
 RECIPE = RECIPES["text_classification"]
@@ -47,33 +49,42 @@ def _task_with_validation(problem_type):
     return task
 
 
-def recipe_main(monkeypatch, tmp_path, folder, *words):
-    config = tmp_path / "auto.yaml"
+def recipe_words(folder, *words):
+    config = folder.with_suffix(".yaml")
     config.write_text(CONFIG, encoding="utf-8")
-    monkeypatch.setattr(sys, "argv", ["recipes/text_classification.py"])
-    RECIPE.main(monkeypatch, "--config", str(config), f"--training.output_dir={folder}", *QUIET, *words)
+    return ["--config", str(config), f"--training.output_dir={folder}", *QUIET, "--budget.minutes=5", *words]
+
+
+@pytest.fixture(scope="module")
+def gru_run(tmp_path_factory):
+    """A run of one model whose validation rows are those of the card: its folder, and what it printed."""
+    folder, one = tmp_path_factory.mktemp("gru") / "run", ["--model.type=gru"]
+    words = recipe_words(folder, *one, "--data.splits={train: train, validation: validation}")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        RECIPE.main(patch, *words)
+    return folder, printed.getvalue()
 
 
 def test_the_best_on_validation_is_kept_told_and_made_the_same_again(monkeypatch, tmp_path, capsys):
-    folders = [tmp_path / "one", tmp_path / "two"]
-    for folder in folders:
-        recipe_main(monkeypatch, tmp_path, folder, "--budget.minutes=5")
-    made = facts(folders[0])
+    folder = tmp_path / "one"
+    RECIPE.main(monkeypatch, *recipe_words(folder))
+    made = facts(folder)
     assert [row.name for row in made.candidates] == list(CANDIDATES)
     (kept,) = [row for row in made.candidates if row.is_kept]
     others = [row for row in made.candidates if row is not kept]
     assert not any(is_kept_over(row, kept, sign=1, num_rows=made.data.splits["validation"]) for row in others)
-    assert AutoConfig.from_pretrained(folders[0]).model_type == f"hfseq_{kept.name}"
-    assert [row.score for row in facts(folders[1]).candidates] == [row.score for row in made.candidates]
-    one, two = (load_file(folder / "model.safetensors") for folder in folders)
-    assert all(one[name].equal(two[name]) for name in one)
-    printed, card = capsys.readouterr().out, (folders[0] / "README.md").read_text(encoding="utf-8")
+    assert AutoConfig.from_pretrained(folder).model_type == f"hfseq_{kept.name}"
+    printed, card = capsys.readouterr().out, (folder / "README.md").read_text(encoding="utf-8")
     for name in CANDIDATES:
         assert f"  {name}" in printed
         assert f"| `{name}` |" in card
     assert "<- kept" in printed
     assert "this model" in printed
-    assert not (folders[0] / "candidates").exists()
+    assert not (folder / "candidates").exists()
+    given = read_settings(TextClassificationSettings, recipe_words(tmp_path / "two"))
+    again = train_best(text_classification.train, given, build.load(given.data), tmp_path / "two", None)
+    assert [row.score for row in again.candidates] == [row.score for row in made.candidates]
+    assert_same_weights(folder, again.trainer.model.state_dict())
 
 
 def test_the_rows_are_counted_once_for_all_candidates(monkeypatch, tmp_path):
@@ -94,16 +105,19 @@ def test_the_rows_are_counted_once_for_all_candidates(monkeypatch, tmp_path):
     assert trained == list(CANDIDATES) and len(counted) == 1
 
 
-def test_a_run_is_repeated_without_the_clock_from_its_folder(monkeypatch, tmp_path):
-    first, again = tmp_path / "first", tmp_path / "again"
-    recipe_main(monkeypatch, tmp_path, first, "--budget.minutes=5", "--model.type=gru")
+def assert_same_weights(folder, found):
+    saved = load_file(folder / "model.safetensors")
+    assert saved.keys() == found.keys() and all(saved[name].equal(found[name]) for name in saved)
+
+
+def test_a_run_is_repeated_without_the_clock_from_its_folder(gru_run, monkeypatch, tmp_path):
+    first, again = gru_run[0], tmp_path / "again"
     resolved = read_settings(TextClassificationSettings, ["--config", str(first / "resolved.yaml")])
     assert not resolved.budget.is_on
     assert "max_minutes" not in resolved.training
     assert resolved.model["hidden_size"] > 0
     RECIPE.main(monkeypatch, "--config", str(first / "resolved.yaml"), f"--training.output_dir={again}")
-    one, two = (load_file(folder / "model.safetensors") for folder in (first, again))
-    assert all(one[name].equal(two[name]) for name in one)
+    assert_same_weights(first, weights(again))
 
 
 def test_what_is_said_wins_over_the_rows(tmp_path):
@@ -139,7 +153,7 @@ def _task(count, splits):
     task = text_task()
     rows = task.dataset["train"].select([i % 24 for i in range(count)])
     names = splits or ["train", "validation"]
-    return TextTask(DatasetDict(dict.fromkeys(names, rows)), task.problem_type, task.label_names)
+    return TextTask(DatasetDict(dict.fromkeys(names, rows)), task.problem_type, task.classes)
 
 
 def test_a_test_split_is_cut_where_there_is_none_and_rows_enough():
@@ -149,13 +163,10 @@ def test_a_test_split_is_cut_where_there_is_none_and_rows_enough():
     assert rows_of(500, ["train", "validation", "test"])["test"].num_rows == 500
 
 
-def test_a_score_of_rows_that_chose_the_model_says_so(monkeypatch, tmp_path, capsys):
-    recipe_main(
-        *(monkeypatch, tmp_path, tmp_path / "run", "--budget.minutes=5", "--model.type=gru"),
-        "--data.splits={train: train, validation: validation}",
-    )
-    assert "validation, which also chose the model: accuracy" in capsys.readouterr().out
-    assert "also chose the model" in (tmp_path / "run/README.md").read_text(encoding="utf-8")
+def test_a_score_of_rows_that_chose_the_model_says_so(gru_run):
+    folder, printed = gru_run
+    assert "validation, which also chose the model: accuracy" in printed
+    assert "also chose the model" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

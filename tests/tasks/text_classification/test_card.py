@@ -10,6 +10,7 @@ from datasets import Dataset, DatasetDict
 from transformers import pipeline
 
 from hfseq.cards.render import check_card, render_card
+from hfseq.data.text import Classes
 from hfseq.evaluation.trainer_metrics import PROBLEMS
 from hfseq.recipe.publish import launch_command
 from hfseq.tasks.text_classification.settings import LabelledTexts
@@ -47,7 +48,7 @@ def test_examples_of_classes_are_what_the_logits_say(settings, tmp_path):
     task = text_task()
     facts, logits, _ = facts_of(settings, task, tmp_path)
     answers = logits.argmax(-1)
-    names = task.label_names
+    names = task.classes.names
     for example, is_right in [(row, True) for row in facts.examples.right] + [
         (row, False) for row in facts.examples.wrong
     ]:
@@ -183,7 +184,7 @@ def test_the_words_of_a_good_run_reach_the_card(settings, tmp_path):
     task = dataclasses.replace(
         task,
         dataset=DatasetDict({"train": task.dataset["train"], "test": rows}),
-        label_names=["None", "nan", "TODO"],
+        classes=Classes(["None", "nan", "TODO"]),
     )
     card = render_card(facts_of(settings, task, tmp_path)[0])
     assert 'print(pipe("add eggs to my todo list"))' in card

@@ -8,7 +8,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from hfseq.cards.parts import code
 from hfseq.cards.render import check_card, render_card
-from hfseq.data.text import TextTask
+from hfseq.data.text import Classes, TextTask
 from hfseq.tasks.text_classification.confusion import check_groups, group_ids, most_confused
 from hfseq.tasks.text_classification.facts import SAME_LABELS, CardFacts
 from hfseq.tasks.text_classification.rivals import rivals
@@ -72,7 +72,7 @@ def many_labels(names):
     features = Features({"text": Value("string"), "labels": ClassLabel(names=names)})
     texts = [f"word{number} word{number}" for number in range(len(names))] * 2
     rows = Dataset.from_dict({"text": texts, "labels": [*range(len(names))] * 2}, features)
-    return TextTask(DatasetDict({"train": rows, "test": rows}), "single_label_classification", names)
+    return TextTask(DatasetDict({"train": rows, "test": rows}), "single_label_classification", Classes(names))
 
 
 def test_the_card_of_many_labels_has_a_table_of_the_confused_ones(settings, tmp_path):

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, pipeline
 from hfseq import cli
 from hfseq.cards.render import render_card
 from hfseq.data.tagged import TaggedSettings
-from hfseq.data.text import TextTask, load_text_dataset, tokenize_dataset
+from hfseq.data.text import Classes, TextTask, load_text_dataset, tokenize_dataset
 from hfseq.evaluation.scores import compute_score
 from hfseq.recipe.publish import next_line
 from hfseq.settings import read_settings
@@ -177,7 +177,7 @@ def test_the_pipeline_answers_pairs_in_batches(tmp_path, name, side):
     together = pipe(asked, batch_size=7, function_to_apply="none", top_k=None)
     for row, found in zip(logits, together, strict=True):
         own = {each["label"]: each["score"] for each in found}
-        assert_same(np.array([own[label] for label in task.label_names]), row, 1e-5)
+        assert_same(np.array([own[label] for label in task.classes.names]), row, 1e-5)
     alone, turned = (
         {each["label"]: each["score"] for each in pipe(pair, function_to_apply="none", top_k=None)}
         for pair in ({"text": "film plot", "text_pair": "song"}, {"text": "song", "text_pair": "film plot"})
@@ -188,7 +188,7 @@ def test_the_pipeline_answers_pairs_in_batches(tmp_path, name, side):
 
 def test_the_dictionary_of_a_bag_of_bytes_has_the_words_of_both_texts(tmp_path):
     rows = Dataset.from_dict({"text": ["left"] * 4, "text_pair": ["right"] * 4, "labels": [0, 1, 0, 1]})
-    task = TextTask(DatasetDict({"train": rows}), "single_label_classification", ["a", "b"])
+    task = TextTask(DatasetDict({"train": rows}), "single_label_classification", Classes(["a", "b"]))
     settings = dataclasses.replace(small_settings(tmp_path), model={"type": "bag"}, training={"output_dir": "run"})
     settings.tokenizer = TokenizerSettings(kind="byte", min_count=1)
     model = make_model(settings, task, make_tokenizer(rows, settings.tokenizer))

@@ -1,8 +1,12 @@
 """Evaluated texts are read as the published pipeline reads them: whole, or as far as learned positions go."""
 
 import csv
+import functools
+import io
+import logging
 import random
 import re
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,10 +70,12 @@ def data(tmp_path_factory):
 
 @dataclass
 class Run:
-    """A model, its card, and the rows of the test."""
+    """A model, its card, what was told while it was made, and the rows of the test."""
 
     folder: Path
     facts: CardFacts
+    printed: str
+    logged: str
     texts: list[str]
     labels: list[str]
 
@@ -80,14 +86,21 @@ class Run:
         )
 
 
-@pytest.fixture
-def run(data, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """Makes the run of a name once."""
+
+    @functools.cache
     def make(name):
         config, *options = MODELS[name]
         options = (*QUIET, *DATA, *options, f"--data.path={data}")
-        facts = RECIPES["text_classification"].run(monkeypatch, tmp_path, *options, config=config, small=())
+        folder, handler = tmp_path_factory.mktemp(name), logging.StreamHandler(logged := io.StringIO())
+        logging.getLogger().addHandler(handler)
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+            facts = RECIPES["text_classification"].run(patch, folder, *options, config=config, small=())
+        logging.getLogger().removeHandler(handler)
         rows = load_dataset("csv", data_files=str(data / "test.csv"), split="train")
-        return Run(tmp_path, facts, rows["text"][:], rows["label"][:])
+        return Run(folder, facts, printed.getvalue(), logged.getvalue(), rows["text"][:], rows["label"][:])
 
     return make
 
@@ -95,7 +108,6 @@ def run(data, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["gru", "window", "bag", "rotary"])
 def test_the_accuracy_of_the_card_is_that_of_the_plain_pipeline(name, run, caplog, capsys):
     done = run(name)
-    caplog.clear()
     found = done.accuracy()
     assert "indexing errors" not in caplog.text + capsys.readouterr().err
     assert done.facts.runs[0].metrics["accuracy"] == pytest.approx(found)
@@ -112,7 +124,7 @@ def test_validation_is_read_whole_where_it_chooses_the_model(run):
     assert max(scores) > 0.9
 
 
-def test_learned_positions_are_the_longest_text_of_the_tokenizer_and_the_card_cuts_there(run, caplog):
+def test_learned_positions_are_the_longest_text_of_the_tokenizer_and_the_card_cuts_there(run):
     done = run("learned")
     assert AutoTokenizer.from_pretrained(done.folder).model_max_length == POSITIONS
     assert done.facts.architecture.limit == POSITIONS
@@ -125,10 +137,10 @@ def test_learned_positions_are_the_longest_text_of_the_tokenizer_and_the_card_cu
     )
     assert f"It has learnt {POSITIONS} positions and reads no more tokens of a text" in card
     assert "The evaluated ones were read whole." not in card
-    assert "of split 'test' are cut to 20 tokens (the learned positions of the model): 100.0 %" in caplog.text
+    assert "of split 'test' are cut to 20 tokens (the learned positions of the model): 100.0 %" in done.logged
 
 
-def test_the_share_that_training_cut_is_counted_and_said(run, capsys, caplog):
+def test_the_share_that_training_cut_is_counted_and_said(run):
     done = run("gru")
     cut = done.facts.cut
     # 240 texts of 30 words and the end, of which 7 and the end are kept; two of 2 words and the end.
@@ -137,9 +149,9 @@ def test_the_share_that_training_cut_is_counted_and_said(run, capsys, caplog):
     said = (
         "Its training texts were cut to 8 tokens: 99.2 % of the texts were longer, and 74.1 % of the tokens were left"
     )
-    assert said in render_card(done.facts) and said in capsys.readouterr().out
-    assert "of split 'train' are cut to 8 tokens (tokenizer.max_length): 99.2 % are longer, 74.1 % of" in caplog.text
-    assert "of split 'test'" not in caplog.text
+    assert said in render_card(done.facts) and said in done.printed
+    assert "of split 'train' are cut to 8 tokens (tokenizer.max_length): 99.2 % are longer, 74.1 % of" in done.logged
+    assert "of split 'test'" not in done.logged
 
 
 def test_the_command_evaluates_as_the_card_does(run, data, capsys):
