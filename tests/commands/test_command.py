@@ -264,6 +264,12 @@ def test_the_bars_of_other_libraries_wait_as_long_as_ours(tmp_path):
     assert told == f"{BARS_AFTER} False\n"
 
 
+def run_in(folder, words, package):
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    command = [sys.executable, *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=True).stdout
+
+
 @pytest.mark.parametrize(
     ("file", "words"),
     [
@@ -273,11 +279,21 @@ def test_the_bars_of_other_libraries_wait_as_long_as_ours(tmp_path):
     ],
 )
 def test_a_script_of_a_user_is_not_the_command(file, words, tmp_path):
+    """Asked of cli.py in a package of its name that imports no models."""
+    package = tmp_path / "lib" / "hfseq"
+    package.mkdir(parents=True)
+    (package / "cli.py").write_bytes(Path(cli.__file__).read_bytes())
+    asked = "from .cli import is_this_process\nprint(is_this_process())\n"
+    (package / "__init__.py").write_text(asked, encoding="utf-8")
+    (package / "__main__.py").touch()
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
-    path.write_text("import hfseq\nprint(hfseq.LSTMConfig.model_type)\n", encoding="utf-8")
+    path.write_text("import hfseq\n", encoding="utf-8")
     path.with_name("__main__.py").touch()  # what -m runs of a package
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
-    command = [sys.executable, *words]
-    told = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True).stdout
-    assert told == "hfseq_lstm\n"
+    assert run_in(tmp_path, words, package.parent) == "False\n"
+    assert run_in(package.parent, ["-m", "hfseq"], package.parent) == "True\n"
+
+
+def test_a_script_of_a_user_has_the_models(tmp_path):
+    (tmp_path / "serve.py").write_text("import hfseq\nprint(hfseq.LSTMConfig.model_type)\n", encoding="utf-8")
+    assert run_in(tmp_path, ["serve.py", "-m", "hfseq"], Path(cli.__file__).parents[1]) == "hfseq_lstm\n"
