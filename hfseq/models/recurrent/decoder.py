@@ -70,6 +70,7 @@ class Bridge(nn.Module):
     def __init__(self, config: Seq2SeqConfig) -> None:
         super().__init__()
         self.num_states = len(config.make_cell().states)
+        # Counted from the top: the last layers are those whose outputs attention compares.
         above = config.encoder_depth - config.num_hidden_layers
         self.partners = [max(layer_idx + above, 0) for layer_idx in range(config.num_hidden_layers)]
         count = config.num_hidden_layers * self.num_states
@@ -121,6 +122,7 @@ class Seq2SeqDecoder(nn.Module):
             keys, values = (*kept.states, encoded)[:2]
             return Memory(keys, values, real)
         keys, values = self.attention.keys_and_values(encoded)
+        # What is the memory itself need not be kept: each call is given that, and beams would copy it at every step.
         if kept is not None and keys is not encoded:
             kept.keep((keys,) if values is encoded else (keys, values), num_new_tokens=encoded.shape[1])
         return Memory(keys, values, real)
@@ -153,6 +155,8 @@ class Seq2SeqDecoder(nn.Module):
         """Leave what is carried on in the cache."""
         before = [self._held(carried) for carried in decoded.before]
         for layer_idx, (layer, states) in enumerate(zip(layers, self._held(decoded.reached), strict=True)):
+            # They may lie in the outputs' memory; a user may change those, the cache must not. One step is a copy.
+            states = states if steps == 1 else tuple(state.clone() for state in states)
             past = [each[layer_idx] for each in before] if layer.record_past else None
             layer.keep(states, num_new_tokens=steps, before=past)
 
@@ -175,6 +179,7 @@ class Seq2SeqDecoder(nn.Module):
         if carried.vector is not None:
             inputs = carried.vector[:, None].expand(-1, order.steps, -1)
         assert inputs is not None
+        # Asked here and below: a call that does nothing would still slow down each step of generation.
         inputs = self.dropout(inputs) if self.training else inputs
         samples = sampler is not None and self.training and self.sampling > 0 and order.steps > 1
         if self.input_feeding or self.coverage or samples or records_past:
@@ -185,6 +190,7 @@ class Seq2SeqDecoder(nn.Module):
         """Run the cells over all tokens, and then look at the memory from all positions."""
         layers, reached = self._cells(inputs, order, carried.states)
         outputs, weights = self._attend(layers[-1], memory, None)
+        # At padding h_t is zero, and a_t, which has seen the memory, is not.
         if order.real is not None and memory is not None:
             outputs = outputs * order.real[..., None]
         if self.training:
@@ -223,6 +229,7 @@ class Seq2SeqDecoder(nn.Module):
         sampler: Sampler | None,
     ) -> Decoded:
         """Do the same token by token, where a step needs what the one before it made."""
+        # For each token of each text alone, as in the paper; the first one, the start, is always given.
         drawn = None
         if sampler is not None:
             drawn = torch.rand(order.batch, order.steps, 1, 1, device=inputs.device) < self.sampling
@@ -236,6 +243,7 @@ class Seq2SeqDecoder(nn.Module):
             steps.append(self._step(now, TokenOrder(order.batch, 1, real), memory, carried))
             carried = steps[-1][-1]
         outputs, layers, weights = zip(*(step[:3] for step in steps), strict=True)
+        # Dropout only now: what is fed back is a_t itself.
         together = torch.cat(outputs, dim=1)
         return Decoded(
             self.dropout(together) if self.training else together,

@@ -80,6 +80,7 @@ class AdditiveAttention(DotAttention):
 
     def keys_and_values(self, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map (B, S, H) to U m + b and m."""
+        # The one bias of the score stands here, where it is added once a source token.
         return self.key(memory), memory
 
     def forward(
@@ -90,6 +91,7 @@ class AdditiveAttention(DotAttention):
         if self.coverage is not None and covered is not None:
             keys = keys + self.coverage(covered[..., None])
         query = self.query(query)
+        # The kernel makes no (B, T, S, H) numbers, which take more time than all else of attention.
         scores = additive_scores(query, keys, self.score.weight[0])
         if scores is None:
             scores = self.score(torch.tanh(query[:, :, None] + keys[:, None])).squeeze(-1)  # (B, T, S)
