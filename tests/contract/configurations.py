@@ -95,6 +95,19 @@ CASES |= {
         {"norm_position": "post", "position_embedding_type": "rotary", "tie_word_embeddings": False},
     ),
 }
+SEQ2SEQ = {
+    "naive": {"feedback": False, "attention": "none", "cell": "gru", "num_encoder_layers": 2},
+    "attention": {"num_hidden_layers": 2, "embedding_dropout": 0.1, "scheduled_sampling": 0.3},
+    "coverage": {"attention": "additive", "coverage": True, "input_feeding": True, "cell": "lstm_peephole"},
+    "heads-tied": {
+        **{"attention": "multi_head", "num_attention_heads": 2, "bidirectional_encoder": False, "cell": "rnn"},
+        **{"embedding_size": 8, "tie_word_embeddings": True, "decoder_vocab_size": 14},
+    },
+}
+CASES |= {
+    f"seq2seq-{label}": ("seq2seq", "text2text-generation", {"hidden_size": 8, **options})
+    for label, options in SEQ2SEQ.items()
+}
 WINDOWS = {
     "plain": {},
     "deep-lopsided": {

@@ -419,6 +419,40 @@ class Seq2SeqCase(TransformerLanguageCase):
         return self.answers(model.to(DEVICE)(ids, mask, decoder_input_ids=ids))
 
 
+class RecurrentSeq2SeqCase(LanguageModelCase):
+    """A text from a text, by cells; here, its copy."""
+
+    no_dropout: ClassVar[dict[str, float]] = dict.fromkeys(
+        ("embedding_dropout", "hidden_dropout", "scheduled_sampling"), 0.0
+    )
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12, 9],
+        "num_hidden_layers": [0, 10**6],
+        "num_encoder_layers": [0, "2"],
+        "decoder_vocab_size": [0, 10**18, 2],
+        "cell": ["transistor", None],
+        "attention": ["luong", None],
+        "num_attention_heads": [0, 3],
+        "scheduled_sampling": [-0.1, 1.5],
+        "decoder_start_token_id": [14, -1],
+        "encoder_pad_token_id": [14, -1],
+        "feedback": ["yes"],
+        "bidirectional": [True],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss", "weights", "encoder and decoder"}
+
+    @property
+    def grown_width(self) -> int:
+        return self.options.get("decoder_vocab_size") or super().grown_width  # a target of its own does not grow
+
+    def reply(self, model: PreTrainedModel) -> torch.Tensor:
+        ids, mask = self.batch()
+        return self.answers(model.to(DEVICE)(ids, mask, decoder_input_ids=ids))
+
+
 KINDS: dict[str, type[Case]] = {
     "text-classification": Case,
     "token-classification": TaggerCase,
@@ -438,8 +472,9 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("transformer", "text-generation"): TransformerLanguageCase,
     ("transformer", "fill-mask"): MaskedLanguageCase,
     ("transformer_seq2seq", "text2text-generation"): Seq2SeqCase,
+    ("seq2seq", "text2text-generation"): RecurrentSeq2SeqCase,
 }
-"""Families that are no recurrent network under the same head."""
+"""Families that are no recurrent network under a head that others have too."""
 
 
 def make_case(family: Family, task: str, folder: Path, options: dict[str, Any]) -> Case:

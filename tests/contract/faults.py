@@ -14,7 +14,7 @@ from hfseq.models.heads import classification as heads
 from hfseq.models.heads.pairs import PairRows
 from hfseq.models.heads.wide import WideLikeness, WideNgrams
 from hfseq.models.recurrent import backbone as recurrence
-from hfseq.models.recurrent import loop, state
+from hfseq.models.recurrent import decoder_attention, loop, state
 from hfseq.models.transformer import attention, transformer
 from hfseq.models.words import bag, word2vec
 from tests.contract import cases
@@ -32,6 +32,11 @@ def padded_loop_over_everything(layer, hidden_states, order, cache=None):
 def blind_to_padding(order, batch, steps, attention_mask):
     """Reads padding as if it were text."""
     original_order(order, batch, steps, None)
+
+
+def softmax_over_padding(scores, real):
+    """Attends to padding as to any token."""
+    return scores.softmax(-1)
 
 
 def next_tokens_of_everything(labels, attention_mask):
@@ -463,6 +468,16 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
 }
 PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]
 PLANTED += [
+    (
+        "seq2seq-attention",
+        padding.padded_sources_change_no_target,
+        (token_order.TokenOrder, "__init__", blind_to_padding),
+    ),
+    (
+        "seq2seq-coverage",
+        padding.padded_sources_change_no_target,
+        (decoder_attention, "_softmax", softmax_over_padding),
+    ),
     ("lstm-wide", padding.padding_and_batch_size_change_no_answer, (WideNgrams, "forward", wide_deaf_to_the_mask)),
     ("lstm-wide", saving.missing_weights_are_initialised_by_our_rules, (WideNgrams, "start", lambda wide: None)),
     ("gru-pairs", padding.padding_and_batch_size_change_no_answer, (PairRows, "__init__", pairs_deaf_to_the_mask)),

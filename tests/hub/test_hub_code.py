@@ -99,6 +99,41 @@ else:
             assert answer == expected | {"score": pytest.approx(expected["score"], abs=1e-6)}
 
 
+def test_code_of_an_encoder_and_decoder_travels_too(hub, api, repo_id, run_python, tmp_path):
+    ids = [[4, 3, 2], [2, 5, 0]]
+    options = {"max_new_tokens": 5, "num_beams": 2, "do_sample": False}
+    models = {
+        "recurrent": hfseq.Seq2SeqForConditionalGeneration(
+            hfseq.Seq2SeqConfig(vocab_size=len(WORDS), hidden_size=8, attention="additive", input_feeding=True)
+        ),
+        "transformer": hfseq.TransformerForConditionalGeneration(
+            hfseq.TransformerSeq2SeqConfig(vocab_size=len(WORDS), hidden_size=8, num_hidden_layers=1)
+        ),
+    }
+    for name, model in models.items():
+        files = set(push(model, f"{repo_id}-{name}", tokenizer=make_tokenizer(), card=CARD, with_code=True).files)
+        assert "conditional_generation.py" in files
+        assert ({"decoder.py", "decoder_attention.py", "seq2seq_config.py"} <= files) == (name == "recurrent")
+    done = run_python(
+        WITHOUT_HFSEQ
+        + f"""
+from transformers import AutoModelForSeq2SeqLM
+
+written = {{}}
+for name in {sorted(models)!r}:
+    model = AutoModelForSeq2SeqLM.from_pretrained("{repo_id}-" + name, trust_remote_code=True)
+    written[name] = model.generate(torch.tensor({ids!r}), **{options!r}).tolist()
+print(json.dumps(written))
+""",
+        HF_HOME=str(tmp_path / "home"),
+    )
+    assert done.returncode == 0, done.stderr
+    written = json.loads(done.stdout.splitlines()[-1])
+    assert written == {
+        name: model.eval().generate(torch.tensor(ids), **options).tolist() for name, model in models.items()
+    }
+
+
 def test_code_of_word_vectors_travels_too(hub, api, repo_id, run_python, tmp_path):
     model = hfseq.Word2VecModel(hfseq.Word2VecConfig(vocab_size=6, hidden_size=4, ngram_buckets=20))
     model.set_vocabulary(vocabulary_tokenizer(["king", "queen", "man", "woman"]), np.array([0, 0, 4, 3, 2, 1]))

@@ -38,6 +38,7 @@ def test_each_foreign_name_stands_once_and_means_a_field_of_some_family():
             "activation=hidden_act resid_pdrop=hidden_dropout embd_pdrop=hidden_dropout attn_pdrop=attention_dropout",
         ),
         (hfseq.TransformerSeq2SeqConfig, "encoder_layers=num_encoder_layers decoder_layers=num_hidden_layers"),
+        (hfseq.Seq2SeqConfig, "encoder_layers=num_encoder_layers hidden_dim=hidden_size rnn_type=cell"),
         (hfseq.RNNConfig, "activation=nonlinearity"),
         (hfseq.CustomConfig, "rnn_type=cell"),
         (hfseq.HMMConfig, "hidden_size=num_states n_components=num_states"),

@@ -68,7 +68,7 @@ class ConditionalGenerationMixin(PreTrainedModel):
     Each model names `GenerationMixin` as a base of its own: transformers looks for it there.
     """
 
-    # A decoder that need not read behind the end of a target is told where that is.
+    # Whether the decoder saves time if it is told where a target ends.
     _skips_behind_labels: ClassVar[bool] = False
     model: nn.Module
     lm_head: nn.Linear
@@ -80,6 +80,12 @@ class ConditionalGenerationMixin(PreTrainedModel):
         check_targets(labels, labels.shape, self.lm_head.out_features)
         return shift_right(labels, self.config.decoder_start_token_id)
 
+    def _mask_of_targets(self, labels: torch.Tensor, decoder_input_ids: torch.Tensor | None) -> torch.Tensor | None:
+        """Return what has to be read for (B, T) labels: all up to the last that is asked for; None: everything."""
+        if not self._skips_behind_labels or decoder_input_ids is None or decoder_input_ids.shape != labels.shape:
+            return None
+        return (labels != IGNORED).long().flip(1).cummax(1).values.flip(1)
+
     def _read_pair(self, **given: Any) -> Any:
         """Read sources and beginnings of targets: a hook for a backbone that takes more than these."""
         return self.model(**given)
@@ -87,7 +93,7 @@ class ConditionalGenerationMixin(PreTrainedModel):
     # Trainer and `generate` look for these parameters by name; the others are in `kwargs`.
     @model_call("decoder_inputs_embeds")
     @can_return_tuple
-    def forward(  # type: ignore[misc]  # transformers lists parameters too
+    def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -113,10 +119,11 @@ class ConditionalGenerationMixin(PreTrainedModel):
         """
         # 1. Without the beginnings of the targets, make them: each target is predicted from those before it.
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
-        if labels is not None and decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None:
+        makes_inputs = decoder_input_ids is None and kwargs.get("decoder_inputs_embeds") is None
+        if labels is not None and makes_inputs:
             decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
-            if self._skips_behind_labels and decoder_attention_mask is None:
-                decoder_attention_mask = _up_to_the_last(labels)
+        if labels is not None and decoder_attention_mask is None and (makes_inputs or self.training):
+            decoder_attention_mask = self._mask_of_targets(labels, decoder_input_ids)
         seen = 0 if cache is None else cache.get_seq_length()
         # 2. Read the sources and these beginnings, (B, T, D).
         outputs = self._read_pair(
@@ -150,8 +157,3 @@ class ConditionalGenerationMixin(PreTrainedModel):
             return nn.functional.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="sum")
         asked = labels != IGNORED
         return linear_cross_entropy(hidden_states[asked], self.lm_head.weight, self.lm_head.bias, labels[asked])
-
-
-def _up_to_the_last(labels: torch.Tensor) -> torch.Tensor:
-    """Return the mask of what has to be read for (B, T) labels: all up to the last that is asked for."""
-    return (labels != IGNORED).long().flip(1).cummax(1).values.flip(1)

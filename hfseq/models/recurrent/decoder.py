@@ -226,7 +226,8 @@ class Seq2SeqDecoder(nn.Module):
         drawn = None
         if sampler is not None:
             drawn = torch.rand(order.batch, order.steps, 1, 1, device=inputs.device) < self.sampling
-        before, steps = [], []
+        before: list[Carried] = []
+        steps: list[tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None, Carried]] = []
         for t, now in enumerate(inputs.split(1, dim=1)):
             if drawn is not None and sampler is not None and t > 0:
                 now = torch.where(drawn[:, t], self.dropout(sampler(steps[-1][0])), now)

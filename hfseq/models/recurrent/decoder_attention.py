@@ -23,6 +23,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from .fused import additive_scores
+
 
 class Memory(NamedTuple):
     """What attention needs of the sources.
@@ -87,7 +89,10 @@ class AdditiveAttention(DotAttention):
         keys = memory.keys
         if self.coverage is not None and covered is not None:
             keys = keys + self.coverage(covered[..., None])
-        scores = self.score(torch.tanh(self.query(query)[:, :, None] + keys[:, None])).squeeze(-1)  # (B, T, S)
+        query = self.query(query)
+        scores = additive_scores(query, keys, self.score.weight[0])
+        if scores is None:
+            scores = self.score(torch.tanh(query[:, :, None] + keys[:, None])).squeeze(-1)  # (B, T, S)
         alpha = _softmax(scores, memory.real)
         return alpha @ memory.values, alpha[:, None]
 

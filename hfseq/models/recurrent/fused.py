@@ -26,14 +26,42 @@ def kernels() -> Any | None:
 
 def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
     """Return the kernels if they can take these tensors: on the CPU, all float32 or all float64."""
+    return kernels() if _fit(*tensors) else None
+
+
+@lru_cache(maxsize=1)
+def _attention_kernels() -> Any | None:
+    """Import `hfseq.kernels.attention.additive` at first use; return None without it."""
+    try:
+        from hfseq import extras
+    except ImportError:
+        return None
+    additive = extras.kernels("attention.additive", "Additive attention trains several times slower")
+    return additive if additive is not None and additive.INTERFACE == INTERFACE else None
+
+
+def additive_scores(query: torch.Tensor, keys: torch.Tensor, v: torch.Tensor) -> torch.Tensor | None:
+    """Return v . tanh(q_t + k_s), (B, T, S), by a kernel; None where torch has to do it."""
+    # One query is a step of generation, where there is nothing to share. A graph cannot hold a kernel.
+    is_graph = torch.compiler.is_compiling() or torch.jit.is_tracing() or needs_plain_operations()
+    if query.shape[1] == 1 or is_graph or not _fit(query, keys, v):
+        return None
+    kernels = _attention_kernels()
+    return None if kernels is None else kernels.additive_scores(query, keys, v)
+
+
+def needs_plain_operations() -> bool:
+    """Return whether tensors may have no memory (FakeTensor), or follow rules that kernels lack (torch.func)."""
+    return torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() > 0
+
+
+def _fit(*tensors: torch.Tensor | None) -> bool:
     # Subclasses, such as DTensor of a sharded model, do not hold all their numbers here.
     if any(type(tensor) not in (torch.Tensor, torch.nn.Parameter) for tensor in tensors if tensor is not None):
-        return None
+        return False
     dtypes = {tensor.dtype for tensor in tensors if tensor is not None}
     devices = {tensor.device.type for tensor in tensors if tensor is not None}
-    if devices != {"cpu"} or dtypes not in ({torch.float32}, {torch.float64}):
-        return None
-    return kernels()
+    return devices == {"cpu"} and dtypes in ({torch.float32}, {torch.float64})
 
 
 def gpu_kernels_for(*tensors: torch.Tensor | None) -> Any | None:

@@ -26,7 +26,7 @@ from transformers import initialization as init
 from ..base import is_loaded
 from ..token_order import Packing, TokenOrder
 from .cells import Cell
-from .fused import gpu_kernels_for, is_avx512, kernels_for, product_dtype
+from .fused import gpu_kernels_for, is_avx512, kernels_for, needs_plain_operations, product_dtype
 from .state import States
 
 
@@ -163,7 +163,7 @@ class RecurrentLoop(nn.Module):
     ) -> tuple[torch.Tensor, States]:
         """Take the fastest route there is; all of them give the same numbers."""
         given, mode = (inputs, order, states, weights), self.cell.torch_mode
-        if _needs_plain_operations():
+        if needs_plain_operations():
             return self._reference(*given)
         kernels = kernels_for(inputs, *states, *weights)
         gpu = gpu_kernels_for(inputs, *states, *weights) if kernels is None and mode is None else None
@@ -274,11 +274,6 @@ class RecurrentLoop(nn.Module):
         if with_state or self.cell.torch_mode is None:
             return self._reference(inputs, order, states, weights)
         return self._padded(inputs, order, states, weights)
-
-
-def _needs_plain_operations() -> bool:
-    """Return whether tensors may have no memory (FakeTensor), or follow rules that kernels lack (torch.func)."""
-    return torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() > 0
 
 
 def _is_short_step(order: TokenOrder, kernels: Any) -> bool:

@@ -32,13 +32,14 @@ from transformers.modeling_outputs import ModelOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import at_least_one_token, embed_with_word_dropout, mask_of_inputs
+from ..base import at_least_one_token, can_be_checked, embed_with_word_dropout, mask_of_inputs
 from ..calls import Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from ..heads.conditional_generation import ConditionalGenerationMixin, check_beginning
 from ..token_order import TokenOrder
 from .backbone import RecurrentLayer, RecurrentPreTrainedModel
 from .decoder import Sampler, Seq2SeqDecoder, state_layers
 from .seq2seq_config import Seq2SeqConfig
+from .seq2seq_transfer import config_of, copy_weights, loaded
 
 
 @dataclass
@@ -116,11 +117,10 @@ class Seq2SeqEncoder(Seq2SeqPreTrainedModel):
             dropout = self.config.embedding_dropout if self.training else 0.0
             inputs_embeds = embed_with_word_dropout(self.embed_tokens, input_ids, dropout)
         batch, steps = inputs_embeds.shape[:2]
-        if attention_mask is not None:
-            attention_mask = mask_of_inputs(attention_mask, batch, steps)
-        order = TokenOrder(batch, steps, attention_mask)
+        order = TokenOrder(batch, steps, _mask_if_padded(attention_mask, batch, steps))
         # 2. Read them layer by layer, with dropout before, between and behind.
         hidden_states, shown, final = self.dropout(inputs_embeds), [inputs_embeds], []
+        layer: Any
         for layer in self.layers:
             loops = (layer.forward_loop, layer.backward_loop)
             outputs, states = zip(*(loop(hidden_states, order) for loop in loops if loop is not None), strict=True)
@@ -238,12 +238,10 @@ class Seq2SeqModel(Seq2SeqPreTrainedModel):
             layers = state_layers(cache.self_attention_cache, self.config.num_hidden_layers)
             kept, carried = state_layers(cache.cross_attention_cache, 1)[0], self.decoder.load(layers)
             seen = layers[0].get_seq_length()
-        if decoder_attention_mask is not None:
-            decoder_attention_mask = mask_of_inputs(decoder_attention_mask, batch, steps, seen=seen)
         # 4. Read them, looking at the memory.
         decoded = self.decoder(
             decoder_inputs_embeds,
-            TokenOrder(batch, steps, decoder_attention_mask),
+            TokenOrder(batch, steps, _mask_if_padded(decoder_attention_mask, batch, steps, seen=seen)),
             self.decoder.memory(encoded, real, kept),
             self.decoder.start(final_states, encoded.shape[1]) if carried is None else carried,
             sampler=sampler,
@@ -284,7 +282,16 @@ def _real_tokens(encoded: torch.Tensor, attention_mask: torch.Tensor | None) -> 
     # For a source without tokens the encoder made one masked column.
     if attention_mask.shape[1] == 0:
         return attention_mask.new_zeros(batch, steps).bool()
-    return mask_of_inputs(attention_mask, batch, steps).bool()
+    mask = _mask_if_padded(attention_mask, batch, steps)
+    return None if mask is None else mask.bool()
+
+
+def _mask_if_padded(mask: torch.Tensor | None, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor | None:
+    """Return the columns of the mask that belong to these inputs; None if all of them are real, which is faster."""
+    if mask is None:
+        return None
+    mask = mask_of_inputs(mask, batch, steps, seen=seen)
+    return None if can_be_checked(mask) and bool(mask.all()) else mask
 
 
 def _check_target(target: torch.Tensor, encoded: torch.Tensor) -> tuple[int, int]:
@@ -301,6 +308,7 @@ class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrai
     """Encoder and decoder, and the next target token: translation and whatever else turns a text into a text."""
 
     config: Seq2SeqConfig
+    model: Seq2SeqModel
     _skips_behind_labels = True
 
     def __init__(self, config: Seq2SeqConfig) -> None:
@@ -310,6 +318,25 @@ class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrai
         side = "encoder" if self.model.decoder.embed_tokens is None else "decoder"
         self._tied_weights_keys = {"lm_head.weight": f"model.{side}.embed_tokens.weight"}
         self.post_init()
+
+    @classmethod
+    def from_encoder_decoder_pretrained(cls, encoder_lm: Any, decoder_lm: Any, **config_overrides: Any) -> Any:
+        """Make an encoder and a decoder of two language models, each of a language of its own.
+
+        Args:
+            encoder_lm: A recurrent language model or backbone, or the folder or Hub id of one: the encoder's words and
+                layers. If it reads in both directions, so does the encoder.
+            decoder_lm: A recurrent language model: the decoder's words, layers and output weights.
+            **config_overrides: Fields of `Seq2SeqConfig` that do not follow from these: `attention`, dropout, ...
+
+        Raises:
+            ValueError: If the cells or widths of the two differ.
+        """
+        encoder = loaded(encoder_lm, is_encoder=True).base_model
+        decoder = loaded(decoder_lm, is_encoder=False)
+        model = cls(config_of(encoder, decoder.base_model, config_overrides))
+        copy_weights(model, encoder, decoder)
+        return model
 
     def _read_pair(self, **given: Any) -> Any:
         """Read sources and beginnings of targets; in training, perhaps what the model would have written."""

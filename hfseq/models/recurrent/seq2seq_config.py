@@ -136,8 +136,8 @@ class Seq2SeqConfig(SequenceConfig):
 
     def validate_source_padding(self) -> None:
         """Check that the source has a padding token of its own vocabulary."""
-        pad = self.source_pad_token_id
-        if pad is not None and pad >= self.vocab_size:
+        pad = self.pad_token_id
+        if self.encoder_pad_token_id is None and pad is not None and pad >= self.vocab_size:
             raise ValueError(
                 f"pad_token_id={pad} is the target's, and no id of the {self.vocab_size} source tokens: set "
                 "encoder_pad_token_id."

@@ -1,0 +1,1 @@
+"""The additive score of attention, in one pass over memory."""
