@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoTokenizer, pipeline
 
-from hfseq import cli
+from hfseq import SourceTargetTokenizer, cli
 from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
 from hfseq.data.parallel import ParallelSettings, load_parallel
@@ -51,6 +51,22 @@ def test_the_scores_are_those_of_what_the_saved_model_writes(plain):
     assert pipe.model.generation_config.num_beams == 2 and pipe.model.generation_config.max_length is None
     for widget in facts(folder).widgets:
         assert widget.written == pipe(widget.text)[0]["generated_text"]
+
+
+@pytest.mark.parametrize("config", ["lstm_embedded", "transformer_embedded"])
+def test_two_vocabularies_lie_in_the_checkpoint_and_the_pipeline_uses_both(monkeypatch, tmp_path, config):
+    short = ("--tokenizer.shared=false", "--data.max_rows=40", "--training.max_steps=2", *SHORT)
+    fields = [word for word in RECIPE.small if config.startswith("lstm") or "embedding_size" not in word]
+    made = tmp_path / "run"
+    RECIPE.run(monkeypatch, made, *short, config=config, small=fields)
+    tokenizer = AutoTokenizer.from_pretrained(made)
+    assert isinstance(tokenizer, SourceTargetTokenizer)
+    pipe = pipeline("translation", model=str(made))
+    sizes = pipe.model.config
+    assert (sizes.vocab_size, sizes.decoder_vocab_size) == (len(tokenizer.source), len(tokenizer))
+    texts = ["will it rain in Oslo?", "set an alarm for 7 am, please"]
+    alone = [pipe(text)[0]["translation_text"] for text in texts]
+    assert [each["translation_text"] for each in pipe(texts, batch_size=2)] == alone
 
 
 def test_the_commands_know_the_model(plain, tmp_path, capsys):
@@ -122,11 +138,6 @@ def test_restricted_rows_and_long_pairs_stay_out_of_the_card(monkeypatch, tmp_pa
 def test_what_cannot_be_trained_is_refused_at_once(monkeypatch, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         RECIPE.run(monkeypatch, tmp_path / "run", *options)
-
-
-def test_two_vocabularies_need_a_model_that_has_them(monkeypatch, tmp_path):
-    with pytest.raises(ValueError, match="needs a model with two vocabularies, and model.type='transformer_seq2seq'"):
-        RECIPE.settings("--tokenizer.shared=false", config="transformer_embedded")
 
 
 @pytest.mark.data
