@@ -87,18 +87,8 @@ class TranslationSettings:
             check_known(
                 str(metric).removeprefix("eval_"), (*METRICS, "loss"), "training.metric_for_best_model", "score"
             )
-        if self.takes_one_vocabulary and not self.tokenizer.shared:
-            raise ValueError(
-                f"tokenizer.shared=false needs a model with two vocabularies, and model.type={self.model['type']!r} "
-                "has one: leave it out, or take model.type=seq2seq."
-            )
         self.card.check_metrics(SCORES)
         self.card.check_said(self.hub.repo_id)
-
-    @property
-    def takes_one_vocabulary(self) -> bool:
-        """Whether source and target have the same tokens in such a model."""
-        return "decoder_vocab_size" not in known_fields(FAMILIES[self.model["type"]].config)
 
     @property
     def _is_transformer(self) -> bool:
