@@ -140,6 +140,17 @@ def test_what_cannot_be_trained_is_refused_at_once(monkeypatch, tmp_path, option
         RECIPE.run(monkeypatch, tmp_path / "run", *options)
 
 
+def test_each_side_has_its_own_vocabulary_where_it_is_asked_for(monkeypatch, tmp_path):
+    options = ("--tokenizer.shared=false", "--tokenizer.lowercase=true")
+    made = RECIPE.run(monkeypatch, tmp_path / "run", *SHORT, *options)
+    both = AutoTokenizer.from_pretrained(tmp_path / "run")
+    assert (made.data.vocabulary_size, made.data.target_vocabulary_size) == (len(both.source), len(both.target))
+    assert both("PLAY Nachtzug")["input_ids"] == both("play nachtzug")["input_ids"]
+    assert both(text_target="Spiele Nachtzug.")["input_ids"] != both(text_target="spiele nachtzug.")["input_ids"]
+    written = pipeline("text2text-generation", model=str(tmp_path / "run"))("play Nachtzug")[0]["generated_text"]
+    assert isinstance(written, str) and "of sources and" in card(tmp_path / "run")
+
+
 @pytest.mark.data
 def test_real_pairs_exported_as_files_are_trained_on(data_folder, monkeypatch, tmp_path):
     for language in ("en", "de"):
