@@ -196,6 +196,22 @@ def test_generate_may_return_more_than_ids():
     assert pipe([HERON], return_dict_in_generate=True, output_scores=True) == pipe([HERON])
 
 
+def test_token_types_are_not_for_models_that_write():
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER / "marian", model_input_names=names)
+    assert "token_type_ids" in tokenizer(HERON)
+    pipe = pipeline("translation", model=str(FOLDER / "marian"))
+    assert pipeline("translation", model=str(FOLDER / "marian"), tokenizer=tokenizer)(HERON) == pipe(HERON)
+
+
+def test_a_batch_is_written_in_one_language(monkeypatch):
+    pipe = pipeline("translation", model=str(FOLDER / "mbart"), src_lang="en_XX", tgt_lang="de_DE")
+    seen, generate = [], pipe.model.generate
+    monkeypatch.setattr(pipe.model, "generate", lambda **kwargs: seen.append(kwargs) or generate(**kwargs))
+    pipe([HERON, OWLS], batch_size=2)
+    assert [one["forced_bos_token_id"] for one in seen] == [pipe.tokenizer.convert_tokens_to_ids("de_DE")]
+
+
 def test_an_assistant_may_write_ahead():
     marian = str(FOLDER / "marian")
     pipe = pipeline("translation", model=marian, num_beams=1)

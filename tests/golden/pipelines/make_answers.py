@@ -200,6 +200,7 @@ def answering() -> list[dict]:
             case(task, model, **long, top_k=40, handle_impossible_answer=True),
             case(task, model, **small, top_k=40, handle_impossible_answer=True),
             case(task, model, **both, handle_impossible_answer=True),
+            case(task, model, **long, top_k=100, max_answer_len=1, handle_impossible_answer=True),
             unlike(case(task, model, **both, top_k=4, max_question_len=3), "the question is cut, as the pages said"),
             case(task, model, **both, top_k=4, padding="max_length"),
             case(task, model, **long, top_k=4, padding=True),
