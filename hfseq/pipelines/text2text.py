@@ -113,6 +113,15 @@ class Text2TextGenerationPipeline(Pipeline):
             return [answer[0] for answer in answers]
         return answers
 
+    def get_iterator(self, *args: Any, **kwargs: Any) -> Any:
+        """Pad batches as sources: of two tokenizers in one, transformers would ask the target's."""
+        both = self.tokenizer
+        self.tokenizer = getattr(both, "source", both)
+        try:
+            return super().get_iterator(*args, **kwargs)
+        finally:
+            self.tokenizer = both
+
     def preprocess(self, input_: Any, truncation: bool | str = False) -> Any:  # type: ignore[override]
         """Make a text the model's input, with the prefix that its config asks for."""
         return self._checked(self.tokenizer(self._text(input_), return_tensors="pt", truncation=truncation))

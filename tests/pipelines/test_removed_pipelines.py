@@ -360,3 +360,18 @@ def test_what_cannot_be_answered_is_named(asked, message):
 def test_unknown_parameters_are_named():
     with pytest.raises(TypeError, match="question-answering has no parameter 'topk'; it has .*top_k"):
         pipeline("question-answering", model=str(FOLDER / "bert"))(**ASKED, topk=2)
+
+
+def test_batches_are_padded_with_the_padding_of_the_sources():
+    """The target's padding, 256 of bytes, is no source token of this model."""
+    source = hfseq.train_tokenizer([HERON, OWLS], min_frequency=1)
+    both = hfseq.SourceTargetTokenizer(source, hfseq.train_tokenizer([HERON], "byte"))
+    sizes = {"embedding_size": 8, "hidden_size": 8, "hidden_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2}
+    vocabularies = {"vocab_size": len(source), "decoder_vocab_size": len(both)}
+    pads = {"pad_token_id": both.pad_token_id, "encoder_pad_token_id": source.pad_token_id}
+    assert both.pad_token_id >= len(source)
+    torch.manual_seed(0)
+    model = hfseq.Seq2SeqForConditionalGeneration(hfseq.Seq2SeqConfig(**sizes, **vocabularies, **pads))
+    pipe = pipeline("translation", model=model, tokenizer=both, max_new_tokens=5)
+    assert pipe([HERON, HERON[:20]], batch_size=2) == [pipe(HERON)[0], pipe(HERON[:20])[0]]
+    assert pipe.tokenizer is both
