@@ -15,8 +15,8 @@ What depends on the memory alone (W m_s, U m_s + b, W_k m_s, W_v m_s) is compute
 Bahdanau et al. score with the state before the step, h_{t-1}, and let c_t enter the cell. Here all kinds stand where
 Luong et al. have them, behind the cell: without input feeding all positions of a target are then one product.
 
-Coverage is an input of the score alone, as in Tu et al. (2016): See et al. add a loss for attending twice, whose weight
-has to be tuned, and which the pointers that they copy words with need more than translations do.
+Coverage is an input of the score alone, as in Tu et al. (2016): the loss for attending twice that See et al. add would
+be one more weight to tune.
 
 Shapes: B batch, T target tokens, S source tokens, H width, N heads.
 """
