@@ -96,7 +96,7 @@ class Seq2SeqDecoder(nn.Module):
         hidden_size = config.hidden_size
         has_words = config.feedback and config.decoder_vocab_size is not None
         self.embed_tokens = (
-            nn.Embedding(config.target_size, config.embedding_size, config.pad_token_id) if has_words else None
+            nn.Embedding(config.target_vocab_size, config.embedding_size, config.pad_token_id) if has_words else None
         )
         input_size = config.embedding_size if config.feedback else hidden_size
         first = input_size + (hidden_size if config.input_feeding else 0)
