@@ -233,15 +233,21 @@ class Seq2SeqDecoder(nn.Module):
         drawn = None
         if sampler is not None:
             drawn = torch.rand(order.batch, order.steps, 1, 1, device=inputs.device) < self.sampling
+            if order.real is not None:
+                # With padding before it, the first one is the first real token.
+                drawn = drawn & (order.real.cumsum(1) > 1)[..., None, None]
         before: list[Carried] = []
         steps: list[tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None, Carried]] = []
+        latest = inputs.new_zeros(())
         for t, now in enumerate(inputs.split(1, dim=1)):
             if drawn is not None and sampler is not None and t > 0:
-                now = torch.where(drawn[:, t], self.dropout(sampler(steps[-1][0])), now)
+                now = torch.where(drawn[:, t], self.dropout(sampler(latest)), now)
             before.append(carried)
             real = None if order.real is None else order.real[:, t : t + 1]
             steps.append(self._step(now, TokenOrder(order.batch, 1, real), memory, carried))
             carried = steps[-1][-1]
+            # What a model would write is after its last real token.
+            latest = steps[-1][0] if real is None or t == 0 else torch.where(real[..., None], steps[-1][0], latest)
         outputs, layers, weights = zip(*(step[:3] for step in steps), strict=True)
         # Dropout only now: what is fed back is a_t itself.
         together = torch.cat(outputs, dim=1)

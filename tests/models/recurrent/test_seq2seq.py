@@ -359,6 +359,17 @@ def test_scheduled_sampling_reads_what_the_model_would_write():
     assert torch.equal(half(IDS, labels=TARGETS).logits, first) and not torch.equal(first, second)
 
 
+@pytest.mark.parametrize("name", ["none", "general", "feeding"])
+def test_scheduled_sampling_passes_over_padding(name):
+    model = small(**VARIANTS[name], scheduled_sampling=1.0).train()
+    masks = torch.tensor([[0, 0, 1, 1, 1], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0]])
+    outputs = model(IDS, SIDES, TARGETS, masks).logits
+    for row, mask in enumerate(masks.bool()):
+        one = slice(row, row + 1)
+        alone = model(IDS[one], SIDES[one], TARGETS[one, mask]).logits
+        assert_same(outputs[one, mask], alone)
+
+
 def test_dropout_is_drawn_in_training_alone():
     for options in (VARIANTS["deep"], VARIANTS["feeding"], {**VARIANTS["none"], "num_hidden_layers": 2}):
         model = small(**options, **{"hidden_dropout": 0.5})
