@@ -325,7 +325,9 @@ class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrai
         """
         encoder = loaded(encoder_lm, is_encoder=True).base_model
         decoder = loaded(decoder_lm, is_encoder=False)
-        model = cls(config_of(encoder, decoder.base_model, config_overrides))
+        config = config_of(encoder, decoder.base_model, config_overrides)
+        # As precise as they are; a new model is made in float32.
+        model = cls(config).to(decoder.device, decoder.dtype)
         copy_weights(model, encoder, decoder)
         return model
 
