@@ -79,6 +79,9 @@ def test_the_outputs_have_the_width_of_the_target(family):
         model(IDS, labels=torch.full_like(TARGETS, 9))
     with pytest.raises(ValueError, match="input id 14 is outside 0 to 13"):
         model(torch.full_like(IDS, 14), labels=TARGETS)
+    message = r"target id 9 is outside 0 to 8 \(config.decoder_vocab_size=9\).*model.resize_decoder_token_embeddings"
+    with pytest.raises(ValueError, match=message):
+        model(IDS, decoder_input_ids=torch.full_like(TARGETS, 9))
 
 
 @each_family_tied_or_not

@@ -151,9 +151,10 @@ class Seq2SeqModel(SourceTargetMixin, Seq2SeqPreTrainedModel):
 
     def embed_targets(self, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """Map (B, T) target tokens to (B, T, E) vectors."""
-        words = self.encoder.embed_tokens if self.decoder.embed_tokens is None else self.decoder.embed_tokens
+        has_own = self.decoder.embed_tokens is not None
+        words = self.decoder.embed_tokens if has_own else self.encoder.embed_tokens
         dropout = self.config.embedding_dropout if self.training else 0.0
-        return embed_with_word_dropout(words, decoder_input_ids, dropout)
+        return embed_with_word_dropout(words, decoder_input_ids, dropout, of_target=has_own)
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> EncoderDecoderCache | None:
         """Return the cache to fill: the given one, a new one, or None."""
