@@ -9,7 +9,7 @@ tied, it is to the matrix from which the decoder reads.
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -19,11 +19,9 @@ from .configs import bounded
 
 @dataclass(kw_only=True)
 class SourceTargetConfig:
-    """The fields of a config with encoder and decoder, to be named before the config that has all the others."""
+    """Fields of a config with encoder and decoder; it stands before the config class that has all the others."""
 
-    if TYPE_CHECKING:
-        vocab_size: int = 0
-
+    vocab_size: int = bounded(10_000, 1, 10_000_000)
     decoder_vocab_size: int | None = bounded(None, 1, 10_000_000)
     pad_token_id: int | None = 0
     bos_token_id: int | None = None

@@ -52,7 +52,6 @@ class Seq2SeqConfig(SourceTargetConfig, SequenceConfig):
     model_type = "hfseq_seq2seq"
     keys_to_ignore_at_inference = list(CACHE_NAMES)
 
-    vocab_size: int = bounded(10_000, 1, 10_000_000)
     embedding_size: int = bounded(128, 1, 65_536)
     hidden_size: int = bounded(128, 1, 65_536)
     num_hidden_layers: int = bounded(1, 1, 64)
