@@ -164,7 +164,10 @@ def test_a_forward_pass_equals_plain_torch(options):
             assert not found.cross_attentions[0][row][..., ~real].any()
 
 
-@for_each("options", VARIANTS.values())
+DERIVED = ("additive", "heads", "coverage-feeding", "naive-attention", "one-way", "tied")
+
+
+@for_each("options", [VARIANTS[name] for name in DERIVED])
 def test_gradients_equal_finite_differences(options):
     model = small(**options).double()
     generator = torch.Generator().manual_seed(3)
@@ -362,6 +365,30 @@ def test_dropout_is_drawn_in_training_alone():
         assert torch.equal(model(IDS, labels=TARGETS).logits, small(**options)(IDS, labels=TARGETS).logits)
         model.train()
         assert not torch.equal(model(IDS, labels=TARGETS).logits, model(IDS, labels=TARGETS).logits)
+
+
+def test_a_graph_and_a_transform_take_no_kernel_and_give_the_same():
+    model = small(**VARIANTS["additive"])
+    given = {"input_ids": IDS, "attention_mask": SIDES, "decoder_input_ids": TARGETS}
+    expected = model(**given).logits
+    expected.sum().backward()
+    assert_same(torch.export.export(model, (), given).module()(**given).logits, expected)
+
+    def total(weights):
+        return torch.func.functional_call(model, weights, kwargs=given).logits.sum()
+
+    found = torch.func.grad(total)(dict(model.named_parameters()))
+    used = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    assert_same({name: found[name] for name in used}, used, scale=1.0)
+
+
+@pytest.mark.slow
+@for_each("options", [VARIANTS[name] for name in ("additive", "coverage-feeding", "naive")])
+def test_a_compiled_model_gives_the_same(options):
+    model = small(**options)
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager")(IDS, SIDES, labels=LABELS)
+    assert_same(compiled.loss, model(IDS, SIDES, labels=LABELS).loss)
 
 
 # Folders, sizes, training
