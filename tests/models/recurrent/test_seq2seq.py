@@ -330,6 +330,31 @@ def test_training_reads_no_further_than_the_last_label():
     assert read[0] is None and torch.equal(read[1], LABELS != -100)
 
 
+@for_each(
+    ("options", "labels"),
+    [
+        (VARIANTS[name], labels)
+        for name in ("feeding", "feeding-heads", "coverage", "coverage-feeding")
+        for labels in (LABELS, LABELS[:, :4], LABELS.flip(0), LABELS.masked_fill(LABELS == 9, -100))
+    ],
+)
+def test_rows_that_have_ended_are_left_out_of_later_steps(options, labels):
+    found, rows = {}, []
+    for use_cache in (True, False):
+        model = small(**options)
+        model.model.decoder.layers[0].register_forward_pre_hook(lambda _, given: rows.append(given[1].batch))
+        outputs = model(
+            IDS, SIDES, labels=labels, use_cache=use_cache, output_attentions=True, output_hidden_states=True
+        )
+        outputs.loss.backward()
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+        shown = (outputs.decoder_hidden_states[1:], outputs.cross_attentions[0] * (labels != -100)[:, None, :, None])
+        found[use_cache] = outputs.loss, outputs.logits, shown, gradients
+    assert_same(found[False], found[True], scale=1e-3)
+    assert len(rows) == labels.shape[1] + int((labels != -100).sum(1).max())
+    assert sum(rows) == 3 * labels.shape[1] + int((labels != -100).sum())
+
+
 def test_the_loss_gives_the_same_gradients_with_and_without_all_logits():
     for options in (VARIANTS["tied"], VARIANTS["feeding"]):
         found = []
