@@ -107,11 +107,11 @@ def _parallel_files(settings: ParallelSettings) -> dict[str, Dataset]:
         return {}
     where = f"data.path={settings.path!r}"
     if settings.source_language is None or settings.target_language is None:
-        languages = ", ".join(sorted(set().union(*known.values())))
+        held = ", ".join(sorted(set().union(*known.values())))
         cure = (
             "say which is the source with --data.source_language=CODE, and the other with --data.target_language=CODE"
         )
-        raise ValueError(f"{where} holds texts in {languages}: {cure}.")
+        raise ValueError(f"{where} holds texts in {held}: {cure}.")
     for language in (settings.source_language, settings.target_language):
         check_known(language, sorted(set().union(*known.values())), where, kind="language")
     usual = {split: [name for name in names if name in known] for split, names in _FILES.items()}
@@ -144,8 +144,8 @@ def _embedded(settings: ParallelSettings) -> dict[str, Dataset]:
 
 def _answered(rows: Dataset, known: set[str], *, is_train: bool) -> Dataset:
     if not is_train:
-        columns = zip(rows["novelty"][:], rows["tokens"][:], strict=True)
-        is_kept = [novelty == "combination" and known.issuperset(map(str.lower, own)) for novelty, own in columns]
+        novelties = zip(rows["novelty"][:], rows["tokens"][:], strict=True)
+        is_kept = [novelty == "combination" and known.issuperset(map(str.lower, own)) for novelty, own in novelties]
         rows = rows.select(np.flatnonzero(is_kept))
     intents, tags = rows.features["label"].names, rows.features["tags"].feature.names
     columns = zip(*(rows[name][:] for name in ("label", "tokens", "tags")), strict=True)
