@@ -35,7 +35,9 @@ VERSIONS_FILES = (
     "test_hub_code.py",
     "test_hub_loading.py",
     "test_hub_refusals.py",
-    "test_pipelines.py",
+    "test_golden_pipelines.py",
+    "test_removed_pipelines.py",
+    "test_word_vectors_pipeline.py",
     "test_training.py",
     "test_transformer_platform.py",
 )

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "hfseq"
 
 IN_THE_ROOT = {
     *("__init__", "__main__", "cli", "extras"),
-    *("hub", "pipelines", "plain_yaml", "plots", "progress", "registry", "settings", "version"),
+    *("hub", "plain_yaml", "plots", "progress", "registry", "settings", "version"),
 }
 
 # From the ground up; a dotted name parts a module from its room. The package itself ("") imports all and is imported

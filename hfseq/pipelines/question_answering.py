@@ -51,11 +51,15 @@ class Window:
         """Return where tokens stand in the context, or the words that they are of."""
         first, last = self.encoding.offsets[start][0], self.encoding.offsets[end][1]
         if align_to_words:
-            words = self.encoding.token_to_word(start), self.encoding.token_to_word(end)
-            if None not in words:
-                first = self.encoding.word_to_chars(words[0], self.side)[0]
-                last = self.encoding.word_to_chars(words[1], self.side)[1]
+            if (word := self._word_of(start)) is not None:
+                first = word[0]
+            if (word := self._word_of(end)) is not None:
+                last = word[1]
         return first, last
+
+    def _word_of(self, token: int) -> tuple[int, int] | None:
+        word = self.encoding.token_to_word(token)
+        return None if word is None else self.encoding.word_to_chars(word, self.side)
 
 
 class QuestionAnsweringPipeline(ChunkPipeline):
@@ -82,6 +86,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):
     _load_video_processor: Any = False
     _load_feature_extractor: Any = False
     _load_tokenizer: Any = True
+    tokenizer: Any
 
     def _sanitize_parameters(self, **parameters: Any) -> Any:
         for name, value in parameters.items():
@@ -123,8 +128,8 @@ class QuestionAnsweringPipeline(ChunkPipeline):
         asked = _as_question(input_)
         if not self.tokenizer.is_fast:
             raise ValueError(
-                f"{type(self.tokenizer).__name__} does not tell where its tokens stand in the text: question answering "
-                "needs a tokenizer with a tokenizer.json."
+                f"{type(self.tokenizer).__name__} does not tell where its tokens stand in the text: {self.task} needs "
+                "a tokenizer with a tokenizer.json."
             )
         length = max_seq_len or min(self.tokenizer.model_max_length, 384)
         question, room = self._shortened(asked.question, max_question_len, length)
@@ -170,7 +175,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):
             )
         return {"start": output["start_logits"], "end": output["end_logits"], **kept}
 
-    def postprocess(
+    def postprocess(  # type: ignore[override]
         self,
         model_outputs: Any,
         top_k: int = 1,

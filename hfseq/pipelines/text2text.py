@@ -8,7 +8,6 @@ pipe([story, another], max_length=60)               # [{"summary_text": ...}, {"
 They call `generate()` of any encoder-decoder model. docs/tasks/removed_pipelines.md says what differs from before.
 """
 
-import difflib
 import logging
 import re
 from typing import Any
@@ -53,16 +52,18 @@ class Text2TextGenerationPipeline(Pipeline):
     _pipeline_calls_generate = True
     _default_generation_config = GenerationConfig(max_new_tokens=256, num_beams=4)
     return_name = "generated"
+    model: Any
+    tokenizer: Any
 
-    def __init__(self, model: PreTrainedModel, *args: Any, task: str = "", **kwargs: Any) -> None:
+    def __init__(self, model: PreTrainedModel, tokenizer: Any = None, *, task: str = "", **kwargs: Any) -> None:
         if not (getattr(model.config, "is_encoder_decoder", False) and model.can_generate()):
             raise ValueError(
                 f"The task {task} needs an encoder-decoder model that can write, as AutoModelForSeq2SeqLM loads; got "
                 f"{type(model).__name__}."
             )
-        super().__init__(model, *args, task=task, **kwargs)
+        super().__init__(model, tokenizer, task=task, **kwargs)
         own = self._settings_of_the_task()
-        self.prefix = own.get("prefix", getattr(self.model.config, "prefix", None)) or ""
+        self._prefix = own.get("prefix", getattr(self.model.config, "prefix", None)) or ""
         own = {key: value for key, value in own.items() if hasattr(self._default_generation_config, key)}
         self._generate_kwargs = _on_top_of(own, self._generate_kwargs)
 
@@ -71,8 +72,10 @@ class Text2TextGenerationPipeline(Pipeline):
         tasks = getattr(self.model.config, "task_specific_params", None) or {}
         pairs = [name for name in tasks if name.startswith("translation_")]
         name = pairs[0] if pairs and self.task == "translation" else self.task
-        if pairs and self.task.startswith("translation") and (name != self.task or name not in pairs):
-            logger.warning("config.json has nothing for %s, but for %s", self.task, ", ".join(pairs))
+        if name != self.task:
+            logger.warning("translation without languages is taken for %s: name them, as this does", name)
+        elif pairs and name.startswith("translation") and name not in pairs:
+            logger.warning("config.json has nothing for %s, but for %s", name, ", ".join(pairs))
         return tasks.get(name, {})
 
     def _sanitize_parameters(
@@ -110,16 +113,14 @@ class Text2TextGenerationPipeline(Pipeline):
             return [answer[0] for answer in answers]
         return answers
 
-    def preprocess(self, input_: Any, truncation: bool | str = False, **tokenizer_kwargs: Any) -> Any:
+    def preprocess(self, input_: Any, truncation: bool | str = False) -> Any:  # type: ignore[override]
         """Make a text the model's input, with the prefix that its config asks for."""
-        return self._checked(
-            self.tokenizer(self._text(input_), return_tensors="pt", truncation=truncation, **tokenizer_kwargs)
-        )
+        return self._checked(self.tokenizer(self._text(input_), return_tensors="pt", truncation=truncation))
 
     def _text(self, input_: Any) -> str:
         if not isinstance(input_, str):
             raise TypeError(f"{self.task} takes a text, a list or a generator of texts; got {input_!r} for a text.")
-        return self.prefix + input_
+        return self._prefix + input_
 
     def _checked(self, inputs: Any) -> Any:
         if inputs["input_ids"].shape[-1] == 0:
@@ -148,7 +149,7 @@ class Text2TextGenerationPipeline(Pipeline):
     def check_inputs(self, input_length: int, min_length: int, max_length: int) -> None:
         """Warn of lengths that cannot be meant; for writing in general all can."""
 
-    def postprocess(
+    def postprocess(  # type: ignore[override]
         self,
         model_outputs: Any,
         return_tensors: bool = False,
@@ -203,18 +204,17 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         languages = {"src_lang": src_lang, "tgt_lang": tgt_lang}
         return preprocess | {name: code for name, code in languages.items() if code}, forward, postprocess
 
-    def preprocess(
+    def preprocess(  # type: ignore[override]
         self,
         input_: Any,
         truncation: bool | str = False,
         src_lang: str | None = None,
         tgt_lang: str | None = None,
-        **tokenizer_kwargs: Any,
     ) -> Any:
         """Make a text the model's input, with the token of its language where the model has such tokens."""
         build = getattr(self.tokenizer, "_build_translation_inputs", None)
         if build is None:
-            return super().preprocess(input_, truncation, **tokenizer_kwargs)
+            return super().preprocess(input_, truncation)
         source, target = languages_of(self.task) or (None, None)
         source, target = self._language("src_lang", src_lang or source), self._language("tgt_lang", tgt_lang or target)
         return self._checked(
@@ -227,8 +227,8 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         if code in codes or f"__{code}__" in codes:  # M2M100 writes its codes so
             return str(code)
         given = "was not given" if code is None else f"is {code!r}, which this tokenizer does not know"
-        alike = [known for known in codes if code and known.strip("_").startswith(code)]
-        alike = alike or difflib.get_close_matches(code or "", codes) or list(codes)[:3]
+        start = (code or "").split("_")[0]
+        alike = [known for known in codes if start and known.strip("_").startswith(start)] or list(codes)[:3]
         raise ValueError(
             f"{name} {given}: name both languages by its codes, src_lang= and tgt_lang=, such as {', '.join(alike)}."
         )
