@@ -6,6 +6,7 @@ generator.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,6 +30,7 @@ _FEATURES = Features({SOURCE: Value("string"), TARGET: Value("string")})
 _FILES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 _MANY_EQUAL: Final = 0.1  # share of rows whose source and target are the same text
 _MOST_HELD_OUT: Final = 2_000  # sources cut off train for a split that is not there
+_JOINS: Final = re.compile(r"(^|please |, | )(before|while|as soon as|no wait)\b")
 _COMPARED: Final = 2_000  # rows by whose words swapped languages are told
 
 SOURCES: Final = Role(
@@ -107,11 +109,11 @@ def _parallel_files(settings: ParallelSettings) -> dict[str, Dataset]:
         return {}
     where = f"data.path={settings.path!r}"
     if settings.source_language is None or settings.target_language is None:
-        languages = ", ".join(sorted(set().union(*known.values())))
+        held = ", ".join(sorted(set().union(*known.values())))
         cure = (
             "say which is the source with --data.source_language=CODE, and the other with --data.target_language=CODE"
         )
-        raise ValueError(f"{where} holds texts in {languages}: {cure}.")
+        raise ValueError(f"{where} holds texts in {held}: {cure}.")
     for language in (settings.source_language, settings.target_language):
         check_known(language, sorted(set().union(*known.values())), where, kind="language")
     usual = {split: [name for name in names if name in known] for split, names in _FILES.items()}
@@ -130,23 +132,33 @@ def _parallel_files(settings: ParallelSettings) -> dict[str, Dataset]:
 def _embedded(settings: ParallelSettings) -> dict[str, Dataset]:
     """Generate utterances with their German and with what the assistant answers.
 
-    What is held out are new combinations of known words alone: nobody knows the German of a word that was never read.
+    What is held out are new combinations of known words in known constructions. Nobody knows the German of a word that
+    was never read; and what joins clauses in a new way is another lesson, at which recurrent networks fail.
     """
     if settings.target_column is None and not settings.copies_source:
         settings.target_column = "translation"
     rows = load_embedded(seed=settings.seed)
-    known = {word.lower() for words in rows["train"]["tokens"][:] for word in words}
+    words = {word.lower() for own in rows["train"]["tokens"][:] for word in own}
+    joined = set(map(_joined, rows["train"]["text"][:]))
     chosen = settings.splits or {split: split for split in rows}
     for name in chosen.values():
         check_known(name, rows, "data.splits", kind="split")
-    return {split: _answered(rows[name], known, is_train=name == "train") for split, name in chosen.items()}
+    for name in {*chosen.values()} - {"train"}:
+        columns = zip(*(rows[name][column][:] for column in ("novelty", "tokens", "text")), strict=True)
+        is_kept = [
+            novelty == "combination" and words.issuperset(map(str.lower, own)) and _joined(text) in joined
+            for novelty, own, text in columns
+        ]
+        rows[name] = rows[name].select(np.flatnonzero(is_kept))
+    return {split: _answered(rows[name]) for split, name in chosen.items()}
 
 
-def _answered(rows: Dataset, known: set[str], *, is_train: bool) -> Dataset:
-    if not is_train:
-        columns = zip(rows["novelty"][:], rows["tokens"][:], strict=True)
-        is_kept = [novelty == "combination" and known.issuperset(map(str.lower, own)) for novelty, own in columns]
-        rows = rows.select(np.flatnonzero(is_kept))
+def _joined(text: str) -> tuple[tuple[str, bool], ...]:
+    """Return what joins the clauses of an utterance, each with whether it begins one."""
+    return tuple((found[2], found[1] != " ") for found in _JOINS.finditer(text.lower()))
+
+
+def _answered(rows: Dataset) -> Dataset:
     intents, tags = rows.features["label"].names, rows.features["tags"].feature.names
     columns = zip(*(rows[name][:] for name in ("label", "tokens", "tags")), strict=True)
     replies = [reply(intents[label], words, [tags[tag] for tag in own]) for label, words, own in columns]
