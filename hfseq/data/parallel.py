@@ -33,6 +33,10 @@ _MOST_HELD_OUT: Final = 2_000  # sources cut off train for a split that is not t
 _JOINS: Final = re.compile(r"(^|please |, | )(before|while|as soon as|no wait)\b")
 _COMPARED: Final = 2_000  # rows by whose words swapped languages are told
 
+_SAY_LANGUAGES: Final = (
+    "--data.source_language=CODE and --data.target_language=CODE (an autoencoder: --data.text_column=CODE)"
+)
+
 SOURCES: Final = Role(
     "text_column",
     "the sources",
@@ -107,26 +111,28 @@ def _parallel_files(settings: ParallelSettings) -> dict[str, Dataset]:
     folder = existing_path(settings.path)
     if not (known := languages_in(folder)):
         return {}
-    where = f"data.path={settings.path!r}"
-    if settings.source_language is None or settings.target_language is None:
-        held = ", ".join(sorted(set().union(*known.values())))
-        cure = (
-            "say which is the source with --data.source_language=CODE, and the other with --data.target_language=CODE"
-        )
-        raise ValueError(f"{where} holds texts in {held}: {cure}.")
-    for language in (settings.source_language, settings.target_language):
-        check_known(language, sorted(set().union(*known.values())), where, kind="language")
+    where, held = f"data.path={settings.path!r}", sorted(set().union(*known.values()))
+    languages = _languages_asked(settings)
+    if not languages:
+        raise ValueError(f"{where} holds texts in {', '.join(held)}: say which is the source with {_SAY_LANGUAGES}.")
+    for language in languages:
+        check_known(language, held, where, kind="language")
     usual = {split: [name for name in names if name in known] for split, names in _FILES.items()}
     chosen = settings.splits or {split: names[0] for split, names in usual.items() if names}
     if "train" not in chosen:
-        held = ", ".join(sorted(known))
-        raise ValueError(f"{where} has no train files, only {held}; name them with '--data.splits={{train: NAME}}'.")
-    languages = [settings.source_language, settings.target_language]
+        others = ", ".join(sorted(known))
+        raise ValueError(f"{where} has no train files, only {others}; name them with '--data.splits={{train: NAME}}'.")
     found: dict[str, Dataset] = {}
     for split, name in chosen.items():
         check_known(name, known, "data.splits", kind="split")
         found[split] = read_parallel(folder, name, languages)
     return found
+
+
+def _languages_asked(settings: ParallelSettings) -> list[str]:
+    """Return source and target, of an autoencoder its one language; nothing where nobody said them."""
+    own = (settings.text_column,) if settings.copies_source else (settings.source_language, settings.target_language)
+    return [language for language in own if language is not None]
 
 
 def _embedded(settings: ParallelSettings) -> dict[str, Dataset]:
@@ -172,8 +178,9 @@ def _without_dictionaries(rows: Dataset, settings: ParallelSettings) -> Dataset:
         return rows
     ((name, keys),) = structs.items()
     if settings.source_language is None and settings.text_column is None:
-        cure = "--data.source_language=CODE and --data.target_language=CODE (an autoencoder: --data.text_column=CODE)"
-        raise ValueError(f"Column {name!r} holds texts in {', '.join(keys)}: say which is the source with {cure}.")
+        raise ValueError(
+            f"Column {name!r} holds texts in {', '.join(keys)}: say which is the source with {_SAY_LANGUAGES}."
+        )
     parts = rows.select_columns(name).flatten()
     return parts.rename_columns({f"{name}.{key}": key for key in keys})
 
@@ -189,10 +196,15 @@ def _keys_of_texts(feature: Any) -> Sequence[str]:
 def _find_columns(splits: Mapping[str, Dataset], settings: ParallelSettings) -> None:
     """Fill in the columns that nobody named: those of the languages, else those with usual names."""
     names = splits["train"].column_names
-    for setting, language in (("text_column", "source_language"), ("target_column", "target_language")):
-        code = getattr(settings, language)
-        if getattr(settings, setting) is None and code in names:
-            setattr(settings, setting, code)
+    codes = {"text_column": settings.source_language, "target_column": settings.target_language}
+    asked = {setting: code for setting, code in codes.items() if getattr(settings, setting) is None}
+    if named := [setting for setting, code in asked.items() if code in names]:
+        for setting in named:
+            setattr(settings, setting, asked[setting])
+        # Where languages name columns, a column of another name may hold a third language.
+        for setting in asked.keys() - set(named):
+            cure = f"Name the column with --data.{setting}=NAME, or another language"
+            raise ValueError(f"No column is named {asked[setting]!r}, only {', '.join(names)}. {cure}.")
     roles = (SOURCES,) if settings.copies_source else (SOURCES, TARGETS)
     find_columns(settings, splits, *roles)
 

@@ -53,6 +53,14 @@ def test_languages_name_columns(tmp_path):
     assert pairs(load_parallel(settings)) == [(target, source) for source, target in EXPECTED]
 
 
+@pytest.mark.parametrize(("source", "target", "setting"), [("en", "fr", "target"), ("fr", "de", "text")])
+def test_another_language_is_not_read_in_the_place_of_one_that_is_not_there(tmp_path, source, target, setting):
+    path = saved(tmp_path / "rows", {"en": EN, "de": DE})
+    settings = ParallelSettings(path=path, source_language=source, target_language=target)
+    with pytest.raises(ValueError, match=f"'fr', only en, de. Name the column with --data.{setting}_column=NAME"):
+        load_parallel(settings)
+
+
 @pytest.mark.parametrize("features", [None, Features({"translation": Translation(languages=["en", "de"])})])
 def test_dictionaries_of_texts_are_read_by_their_languages(tmp_path, features):
     rows = [{"en": one, "de": other} for one, other in zip(EN, DE, strict=True)]
@@ -97,6 +105,14 @@ def test_files_line_by_line_need_languages_and_lines(tmp_path):
 def test_an_autoencoder_reads_one_column(tmp_path):
     path = saved(tmp_path / "rows", {"text": EN})
     assert pairs(load_parallel(ParallelSettings(path=path, copies_source=True))) == [(text, text) for text in EN[16:]]
+
+
+def test_an_autoencoder_reads_one_language_of_files(tmp_path):
+    path = write_files(tmp_path)
+    with pytest.raises(ValueError, match="holds texts in de, en: .*an autoencoder: --data.text_column=CODE"):
+        load_parallel(ParallelSettings(path=path, copies_source=True))
+    settings = ParallelSettings(path=path, copies_source=True, text_column="de")
+    assert pairs(load_parallel(settings)) == [(text, text) for text in DE[16:]]
 
 
 def test_splits_that_are_not_there_are_cut_off_source_by_source(tmp_path):

@@ -41,6 +41,7 @@ def test_the_small_run_learns_and_its_card_has_the_signature_the_curve_and_the_p
     assert beside == {"Copy of the source", "Word by word (IBM model 1)", "Nearest training source (TF-IDF)"}
     assert "Word by word (IBM model 1)" in printed and "BEHIND" in printed
     assert "pipeline_tag: translation" in card(folder) and "- en-de\n" in card(folder)
+    assert "\nlanguage:\n- en\n- de\n" in card(folder) and "in the languages `en` and `de`" in card(folder)
     assert made.data.splits == {"train": 96, "validation": 96, "test": 96}
 
 
@@ -88,6 +89,12 @@ def test_the_commands_know_the_model(plain, tmp_path, capsys):
     told = capsys.readouterr()
     assert [line.split()[0] for line in told.out.splitlines()] == ["bleu", "chrf", "exact_match"]
     assert signature() in told.err
+    assert cli.main(["evaluate", str(folder), str(table)]) == 0  # the languages are those of the model
+    assert capsys.readouterr().out == told.out
+    table.write_text("en\tfr\nplay Nachtzug\tJoue Nachtzug.\n", encoding="utf-8")
+    assert cli.main(["evaluate", str(folder), str(table)]) == 1
+    assert "No column is named 'de', only en, fr. Name the column with --target-column=NAME" in capsys.readouterr().err
+    table.write_text("a\tb\nplay Nachtzug\tSpiele Nachtzug.\n", encoding="utf-8")
     assert cli.main(["evaluate", str(folder), str(table)]) == 1
     assert "Choose one with --text-column=NAME" in capsys.readouterr().err
     assert cli.main(["card", str(folder), "--check"]) == 0
