@@ -205,6 +205,11 @@ class Facts:
         raise NotImplementedError
 
     @property
+    def languages(self) -> list[str]:
+        """ISO codes of the texts that the model reads and writes; empty where nobody said them."""
+        return [self.language] if self.language else []
+
+    @property
     def family(self) -> str:
         """The kind of model, by which tables are sorted."""
         raise NotImplementedError

@@ -120,8 +120,9 @@ def made(facts: Facts, preposition: str) -> str:
 
 
 def in_language(facts: Facts) -> str:
-    """Name the language of the texts, or say that nobody did."""
-    return f"in the language `{facts.language}`" if facts.language else NO_LANGUAGE
+    """Name the languages of the texts, or say that nobody did."""
+    codes = " and ".join(f"`{code}`" for code in facts.languages)
+    return f"in the language{'s' if len(facts.languages) > 1 else ''} {codes}" if codes else NO_LANGUAGE
 
 
 def smallness(facts: Facts, start: str | None, trained_on: str) -> str:
@@ -153,9 +154,9 @@ def result(facts: Facts, metric: str, **about: Any) -> EvalResult:
 
 def front_matter(facts: Facts, task: str, tags: Sequence[str], results: list[EvalResult], **more: Any) -> str:
     """Write the card's metadata; `results` are the scores that the card shows, `more` other keys."""
-    hub_id = facts.source.hub_id
+    hub_id, languages = facts.source.hub_id, facts.languages
     data = ModelCardData(
-        language=facts.language,
+        language=languages[0] if len(languages) == 1 else languages or None,
         license=facts.license,
         license_name=facts.license_name,
         license_link=facts.license_link,

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ from .predict import answers
 from .sources import is_local
 
 _UNKNOWN = -1  # the id of a label that the model does not have: no answer is it
+_CHOICES = (  # options that are settings of data, too
+    *("text_column", "text_pair_column", "label_column", "column_names"),
+    *("target_column", "source_language", "target_language"),
+)
 _NO_TAG = ""  # of a word that a pipeline does not read: it is no tag of any word
 
 
@@ -32,15 +37,18 @@ def run(options: argparse.Namespace) -> None:
         raise error.with_cure("--column-names={}", "--text-column=NAME") from error
     except UnclearColumnError as error:
         raise error.with_cure(f"--{error.role.setting.replace('_', '-')}=NAME") from error
+    except ValueError as error:
+        own = re.sub(rf"--data\.({'|'.join(_CHOICES)})=", lambda found: f"--{found[1].replace('_', '-')}=", str(error))
+        if own == str(error):
+            raise
+        raise ValueError(own) from error
     for name, value in found.items():
         print(f"{name} {value:.4f}")
 
 
 def _source(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords of data settings; the split is read as train and validation, so that nothing is cut off."""
-    names = ("text_column", "text_pair_column", "label_column", "column_names")
-    names += ("target_column", "source_language", "target_language")
-    chosen = {name: value for name in names if (value := getattr(options, name)) is not None}
+    chosen = {name: value for name in _CHOICES if (value := getattr(options, name)) is not None}
     if is_local(options.data) and Path(options.data).expanduser().is_file():
         return {"path": {"train": options.data, "validation": options.data}, **chosen}
     place = "path" if is_local(options.data) else "name"
@@ -136,7 +144,7 @@ def _written(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.parallel import SOURCE, TARGET, ParallelSettings, load_parallel
     from ..evaluation.translation import signature, translation_scores
 
-    rows = load_parallel(ParallelSettings(**source, copies_source=_copies_source(pipe)))["train"]
+    rows = load_parallel(ParallelSettings(**{**_said_of_pairs(pipe, source), **source}))["train"]
     texts = rows[SOURCE][:]
     found = [
         each["generated"] for each in progress_bar("Writing", answers(pipe, texts), total=len(texts), unit="text")
@@ -145,11 +153,15 @@ def _written(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     return translation_scores(rows[TARGET][:], found)
 
 
-def _copies_source(pipe: Any) -> bool:
-    """Tell whether a model is an autoencoder, which its facts alone say."""
+def _said_of_pairs(pipe: Any, source: dict[str, Any]) -> dict[str, Any]:
+    """Return what the facts beside a model say of its pairs: its languages, and whether it is an autoencoder."""
     facts = Path(pipe.model.name_or_path) / "facts.json"
     said = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
-    return bool(said.get("data", {}).get("copies_source", False))
+    names = ("copies_source", "source_language", "target_language")
+    found = {name: value for name in names if (value := said.get("data", {}).get(name))}
+    if "source_language" in source or "text_column" in source or "target_column" in source:
+        return {"copies_source": found.get("copies_source", False)}
+    return found
 
 
 _MEASURES = {

@@ -6,6 +6,7 @@ generator.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,7 +30,12 @@ _FEATURES = Features({SOURCE: Value("string"), TARGET: Value("string")})
 _FILES = {"train": ("train",), "validation": ("validation", "valid", "dev", "val"), "test": ("test",)}
 _MANY_EQUAL: Final = 0.1  # share of rows whose source and target are the same text
 _MOST_HELD_OUT: Final = 2_000  # sources cut off train for a split that is not there
+_JOINS: Final = re.compile(r"(^|please |, | )(before|while|as soon as|no wait)\b")
 _COMPARED: Final = 2_000  # rows by whose words swapped languages are told
+
+_SAY_LANGUAGES: Final = (
+    "--data.source_language=CODE and --data.target_language=CODE (an autoencoder: --data.text_column=CODE)"
+)
 
 SOURCES: Final = Role(
     "text_column",
@@ -105,21 +111,17 @@ def _parallel_files(settings: ParallelSettings) -> dict[str, Dataset]:
     folder = existing_path(settings.path)
     if not (known := languages_in(folder)):
         return {}
-    where = f"data.path={settings.path!r}"
-    if settings.source_language is None or settings.target_language is None:
-        languages = ", ".join(sorted(set().union(*known.values())))
-        cure = (
-            "say which is the source with --data.source_language=CODE, and the other with --data.target_language=CODE"
-        )
-        raise ValueError(f"{where} holds texts in {languages}: {cure}.")
-    for language in (settings.source_language, settings.target_language):
-        check_known(language, sorted(set().union(*known.values())), where, kind="language")
+    where, held = f"data.path={settings.path!r}", sorted(set().union(*known.values()))
+    languages = _languages_asked(settings)
+    if not languages:
+        raise ValueError(f"{where} holds texts in {', '.join(held)}: say which is the source with {_SAY_LANGUAGES}.")
+    for language in languages:
+        check_known(language, held, where, kind="language")
     usual = {split: [name for name in names if name in known] for split, names in _FILES.items()}
     chosen = settings.splits or {split: names[0] for split, names in usual.items() if names}
     if "train" not in chosen:
-        held = ", ".join(sorted(known))
-        raise ValueError(f"{where} has no train files, only {held}; name them with '--data.splits={{train: NAME}}'.")
-    languages = [settings.source_language, settings.target_language]
+        others = ", ".join(sorted(known))
+        raise ValueError(f"{where} has no train files, only {others}; name them with '--data.splits={{train: NAME}}'.")
     found: dict[str, Dataset] = {}
     for split, name in chosen.items():
         check_known(name, known, "data.splits", kind="split")
@@ -127,26 +129,42 @@ def _parallel_files(settings: ParallelSettings) -> dict[str, Dataset]:
     return found
 
 
+def _languages_asked(settings: ParallelSettings) -> list[str]:
+    """Return source and target, of an autoencoder its one language; nothing where nobody said them."""
+    own = (settings.text_column,) if settings.copies_source else (settings.source_language, settings.target_language)
+    return [language for language in own if language is not None]
+
+
 def _embedded(settings: ParallelSettings) -> dict[str, Dataset]:
     """Generate utterances with their German and with what the assistant answers.
 
-    What is held out are new combinations of known words alone: nobody knows the German of a word that was never read.
+    What is held out are new combinations of known words in known constructions. Nobody knows the German of a word that
+    was never read; and what joins clauses in a new way is another lesson, at which recurrent networks fail.
     """
     if settings.target_column is None and not settings.copies_source:
         settings.target_column = "translation"
     rows = load_embedded(seed=settings.seed)
-    known = {word.lower() for words in rows["train"]["tokens"][:] for word in words}
+    words = {word.lower() for own in rows["train"]["tokens"][:] for word in own}
+    joined = set(map(_joined, rows["train"]["text"][:]))
     chosen = settings.splits or {split: split for split in rows}
     for name in chosen.values():
         check_known(name, rows, "data.splits", kind="split")
-    return {split: _answered(rows[name], known, is_train=name == "train") for split, name in chosen.items()}
+    for name in {*chosen.values()} - {"train"}:
+        columns = zip(*(rows[name][column][:] for column in ("novelty", "tokens", "text")), strict=True)
+        is_kept = [
+            novelty == "combination" and words.issuperset(map(str.lower, own)) and _joined(text) in joined
+            for novelty, own, text in columns
+        ]
+        rows[name] = rows[name].select(np.flatnonzero(is_kept))
+    return {split: _answered(rows[name]) for split, name in chosen.items()}
 
 
-def _answered(rows: Dataset, known: set[str], *, is_train: bool) -> Dataset:
-    if not is_train:
-        columns = zip(rows["novelty"][:], rows["tokens"][:], strict=True)
-        is_kept = [novelty == "combination" and known.issuperset(map(str.lower, own)) for novelty, own in columns]
-        rows = rows.select(np.flatnonzero(is_kept))
+def _joined(text: str) -> tuple[tuple[str, bool], ...]:
+    """Return what joins the clauses of an utterance, each with whether it begins one."""
+    return tuple((found[2], found[1] != " ") for found in _JOINS.finditer(text.lower()))
+
+
+def _answered(rows: Dataset) -> Dataset:
     intents, tags = rows.features["label"].names, rows.features["tags"].feature.names
     columns = zip(*(rows[name][:] for name in ("label", "tokens", "tags")), strict=True)
     replies = [reply(intents[label], words, [tags[tag] for tag in own]) for label, words, own in columns]
@@ -160,8 +178,9 @@ def _without_dictionaries(rows: Dataset, settings: ParallelSettings) -> Dataset:
         return rows
     ((name, keys),) = structs.items()
     if settings.source_language is None and settings.text_column is None:
-        cure = "--data.source_language=CODE and --data.target_language=CODE (an autoencoder: --data.text_column=CODE)"
-        raise ValueError(f"Column {name!r} holds texts in {', '.join(keys)}: say which is the source with {cure}.")
+        raise ValueError(
+            f"Column {name!r} holds texts in {', '.join(keys)}: say which is the source with {_SAY_LANGUAGES}."
+        )
     parts = rows.select_columns(name).flatten()
     return parts.rename_columns({f"{name}.{key}": key for key in keys})
 
@@ -177,10 +196,15 @@ def _keys_of_texts(feature: Any) -> Sequence[str]:
 def _find_columns(splits: Mapping[str, Dataset], settings: ParallelSettings) -> None:
     """Fill in the columns that nobody named: those of the languages, else those with usual names."""
     names = splits["train"].column_names
-    for setting, language in (("text_column", "source_language"), ("target_column", "target_language")):
-        code = getattr(settings, language)
-        if getattr(settings, setting) is None and code in names:
-            setattr(settings, setting, code)
+    codes = {"text_column": settings.source_language, "target_column": settings.target_language}
+    asked = {setting: code for setting, code in codes.items() if getattr(settings, setting) is None}
+    if named := [setting for setting, code in asked.items() if code in names]:
+        for setting in named:
+            setattr(settings, setting, asked[setting])
+        # Where languages name columns, a column of another name may hold a third language.
+        for setting in asked.keys() - set(named):
+            cure = f"Name the column with --data.{setting}=NAME, or another language"
+            raise ValueError(f"No column is named {asked[setting]!r}, only {', '.join(names)}. {cure}.")
     roles = (SOURCES,) if settings.copies_source else (SOURCES, TARGETS)
     find_columns(settings, splits, *roles)
 

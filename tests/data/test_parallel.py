@@ -6,6 +6,7 @@ import logging
 import pytest
 from datasets import Dataset, DatasetDict, Features, Translation
 
+from hfseq.data import parallel
 from hfseq.data.columns import UnclearColumnError
 from hfseq.data.embedded.load import INTENT_NAMES, load_embedded
 from hfseq.data.embedded.replies import REPLIES, reply
@@ -52,6 +53,14 @@ def test_languages_name_columns(tmp_path):
     assert pairs(load_parallel(settings)) == [(target, source) for source, target in EXPECTED]
 
 
+@pytest.mark.parametrize(("source", "target", "setting"), [("en", "fr", "target"), ("fr", "de", "text")])
+def test_another_language_is_not_read_in_the_place_of_one_that_is_not_there(tmp_path, source, target, setting):
+    path = saved(tmp_path / "rows", {"en": EN, "de": DE})
+    settings = ParallelSettings(path=path, source_language=source, target_language=target)
+    with pytest.raises(ValueError, match=f"'fr', only en, de. Name the column with --data.{setting}_column=NAME"):
+        load_parallel(settings)
+
+
 @pytest.mark.parametrize("features", [None, Features({"translation": Translation(languages=["en", "de"])})])
 def test_dictionaries_of_texts_are_read_by_their_languages(tmp_path, features):
     rows = [{"en": one, "de": other} for one, other in zip(EN, DE, strict=True)]
@@ -96,6 +105,14 @@ def test_files_line_by_line_need_languages_and_lines(tmp_path):
 def test_an_autoencoder_reads_one_column(tmp_path):
     path = saved(tmp_path / "rows", {"text": EN})
     assert pairs(load_parallel(ParallelSettings(path=path, copies_source=True))) == [(text, text) for text in EN[16:]]
+
+
+def test_an_autoencoder_reads_one_language_of_files(tmp_path):
+    path = write_files(tmp_path)
+    with pytest.raises(ValueError, match="holds texts in de, en: .*an autoencoder: --data.text_column=CODE"):
+        load_parallel(ParallelSettings(path=path, copies_source=True))
+    settings = ParallelSettings(path=path, copies_source=True, text_column="de")
+    assert pairs(load_parallel(settings)) == [(text, text) for text in DE[16:]]
 
 
 def test_splits_that_are_not_there_are_cut_off_source_by_source(tmp_path):
@@ -158,13 +175,28 @@ def test_settings_that_contradict_one_another_are_refused(options, message):
         ParallelSettings(name="embedded", **options)
 
 
-def test_held_out_embedded_pairs_combine_known_words():
-    dataset, rows = load_parallel(ParallelSettings(name="embedded")), load_embedded()
-    assert {split: part.num_rows for split, part in dataset.items()} == {"train": 6000, "validation": 268, "test": 399}
+@pytest.fixture(scope="module")
+def generated():
+    return load_embedded()
+
+
+@pytest.fixture
+def rows(generated, monkeypatch):
+    """The generated rows, which take seconds and are made once."""
+    monkeypatch.setattr(parallel, "load_embedded", lambda seed: DatasetDict(generated))
+    return generated
+
+
+def test_held_out_embedded_pairs_combine_known_words(rows):
+    dataset = load_parallel(ParallelSettings(name="embedded"))
+    assert {split: part.num_rows for split, part in dataset.items()} == {"train": 6000, "validation": 229, "test": 353}
     novelties = zip(rows["test"]["text"], rows["test"]["novelty"], strict=True)
     assert set(dataset["test"]["source"]) < {text for text, novelty in novelties if novelty == "combination"}
     asked = load_parallel(ParallelSettings(name="embedded", splits={"train": "test", "validation": "test"}))
     assert asked["train"][:] == dataset["test"][:]  # as hfseq evaluate reads it
+    # A construction that training does not show is left out: "While you call Anna, play Nachtzug".
+    assert any(text.lower().startswith("while") for text in rows["test"]["text"])
+    assert not any(text.lower().startswith("while") for part in dataset.values() for text in part["source"])
     for column in ("source", "target"):
         assert words(dataset["test"], column) < words(dataset["train"], column)
 
@@ -173,7 +205,7 @@ def words(rows, column):
     return {word for text in rows[column] for word in text.lower().translate(str.maketrans(".,?!", "    ")).split()}
 
 
-def test_every_intent_has_an_answer_with_the_slots_of_its_text():
+def test_every_intent_has_an_answer_with_the_slots_of_its_text(rows):
     assert REPLIES.keys() == set(INTENT_NAMES)
     assert all("{" not in replies[-1] for replies in REPLIES.values())  # whatever is said, something is answered
     words = ["Play", "Paper", "Harbour", "by", "Nino", "Baraka", "tonight"]

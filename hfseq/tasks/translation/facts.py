@@ -82,6 +82,12 @@ class TranslatorFacts(NetworkFacts):
     examples: Examples = field(metadata=FREE | MEASURED)  # the score is chrF
     widgets: list[WrittenText] = field(metadata=FREE | MEASURED)
 
+    @property
+    def languages(self) -> list[str]:
+        """Those of source and target, where they are known; else the one that the card was told."""
+        both = (self.data.source_language, self.data.target_language)
+        return [code for code in both if code] or super().languages
+
     def known_metrics(self) -> Collection[str]:
         """Return the names of the scores of written texts."""
         return METRICS

@@ -12,6 +12,8 @@ from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
 from hfseq.data.parallel import ParallelSettings, load_parallel
 from hfseq.evaluation.translation import signature, translation_scores
+from hfseq.settings import read_settings
+from hfseq.tasks.translation.settings import TranslationSettings
 from tests.tasks.base import RECIPES, facts, losses
 
 RECIPE = RECIPES["translation"]
@@ -39,6 +41,7 @@ def test_the_small_run_learns_and_its_card_has_the_signature_the_curve_and_the_p
     assert beside == {"Copy of the source", "Word by word (IBM model 1)", "Nearest training source (TF-IDF)"}
     assert "Word by word (IBM model 1)" in printed and "BEHIND" in printed
     assert "pipeline_tag: translation" in card(folder) and "- en-de\n" in card(folder)
+    assert "\nlanguage:\n- en\n- de\n" in card(folder) and "in the languages `en` and `de`" in card(folder)
     assert made.data.splits == {"train": 96, "validation": 96, "test": 96}
 
 
@@ -86,9 +89,58 @@ def test_the_commands_know_the_model(plain, tmp_path, capsys):
     told = capsys.readouterr()
     assert [line.split()[0] for line in told.out.splitlines()] == ["bleu", "chrf", "exact_match"]
     assert signature() in told.err
+    assert cli.main(["evaluate", str(folder), str(table)]) == 0  # the languages are those of the model
+    assert capsys.readouterr().out == told.out
+    table.write_text("en\tfr\nplay Nachtzug\tJoue Nachtzug.\n", encoding="utf-8")
+    assert cli.main(["evaluate", str(folder), str(table)]) == 1
+    assert "No column is named 'de', only en, fr. Name the column with --target-column=NAME" in capsys.readouterr().err
+    table.write_text("a\tb\nplay Nachtzug\tSpiele Nachtzug.\n", encoding="utf-8")
     assert cli.main(["evaluate", str(folder), str(table)]) == 1
     assert "Choose one with --text-column=NAME" in capsys.readouterr().err
     assert cli.main(["card", str(folder), "--check"]) == 0
+
+
+def test_it_is_refused_behind_its_peer_and_pushed_with_force(hub, api, repo_id, plain, capsys):
+    folder, _ = plain
+    assert cli.main(["push", str(folder), repo_id]) == cli.REFUSED
+    assert "a simple system is better in BLEU" in capsys.readouterr().err
+    assert cli.main(["push", str(folder), repo_id, "--force"]) == 0
+    pipe = pipeline("text2text-generation", model=repo_id)
+    assert pipe("play Nachtzug") == pipeline("text2text-generation", model=str(folder))("play Nachtzug")
+
+
+def test_the_command_trains_for_its_minutes_with_what_follows_the_data(tmp_path, capsys):
+    rows = load_parallel(ParallelSettings(name="embedded", max_rows=80))["train"]
+    lines = ["question\tanswer", *map("\t".join, zip(rows["source"], rows["target"], strict=True))]
+    (tmp_path / "pairs.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    words = ["train", "translation", str(tmp_path / "pairs.tsv"), "--minutes", "0.02", "--out", str(tmp_path / "run")]
+    small = ["--tokenizer.vocab_size=400", "--training.use_cpu=true", "--training.disable_tqdm=true"]
+    assert cli.main([*words, *small, "--generation.max_new_tokens=5"]) == 0
+    assert "at most 0.02 minutes" in capsys.readouterr().out
+    used = read_settings(TranslationSettings, ["--config", str(tmp_path / "run" / "settings.yaml")])
+    assert (used.data.text_column, used.data.target_column) == ("question", "answer")
+    assert (used.model["hidden_size"], used.tokenizer.vocab_size) == (128, 400)
+    assert (used.training["total_train_batch_tokens"], used.training["metric_for_best_model"]) == (4096, "bleu")
+    assert facts(tmp_path / "run").data.splits == {"train": 65, "validation": 8, "test": 7}
+
+
+@pytest.mark.parametrize(
+    ("family", "pairs", "expected"),
+    [
+        ("seq2seq", 5_000, {"hidden_size": 128, "hidden_dropout": 0.3}),
+        ("seq2seq", 50_000, {"hidden_size": 256, "hidden_dropout": 0.2}),
+        ("transformer_seq2seq", 50_000, {"hidden_size": 256, "num_attention_heads": 4}),
+    ],
+)
+def test_sizes_follow_the_number_of_pairs_where_nobody_says_them(family, pairs, expected):
+    words = ["--data.name=embedded", f"--model.type={family}", "--budget.minutes=3"]
+    settings = read_settings(TranslationSettings, words)
+    settings.follow(pairs)
+    assert expected.items() <= settings.model.items()
+    assert settings.tokenizer.vocab_size == (4_000 if pairs < 20_000 else 8_000)
+    said = read_settings(TranslationSettings, [*words, "--model.hidden_size=32"])
+    said.follow(pairs)
+    assert said.model["hidden_size"] == 32
 
 
 def test_the_mean_of_its_checkpoints_is_a_model(plain, tmp_path, capsys):
