@@ -145,6 +145,7 @@ class SourceTargetTokenizer(PreTrainedTokenizerBase):
         if text is None:
             return targets
         encoded = self.source(text, text_pair, **options)
+        _check_pairs(encoded, targets, is_one=(isinstance(text, str), isinstance(text_target, str)))
         encoded["labels"] = targets["input_ids"]
         return encoded
 
@@ -286,6 +287,17 @@ class SourceTargetTokenizer(PreTrainedTokenizerBase):
 def _is_special(name: str) -> bool:
     token = name.removesuffix("_ids").removesuffix("_id")
     return token in PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES or token == "extra_special_tokens"
+
+
+def _check_pairs(sources: BatchEncoding, targets: BatchEncoding, *, is_one: tuple[bool, bool]) -> None:
+    """Refuse another number of targets than of sources, and one text beside a list of one."""
+    counts = [len(each.encodings or ()) for each in (sources, targets)]
+    if counts[0] != counts[1] or is_one[0] != is_one[1]:
+        kinds = [f"{count} ({'a text' if one else 'a list'})" for count, one in zip(counts, is_one, strict=True)]
+        raise ValueError(
+            f"{kinds[0]} of text and {kinds[1]} of text_target: give one target a source, both as a text or both as a "
+            "list."
+        )
 
 
 def _rows_of_labels(batch: Mapping[str, Any]) -> list[list[int]] | None:

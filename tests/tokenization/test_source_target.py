@@ -82,6 +82,22 @@ def test_sources_are_read_by_one_and_targets_by_the_other(pair, languages):
         pair()
 
 
+@pytest.mark.parametrize(
+    "text, text_target, message",
+    [
+        (["a", "b"], ["c"], r"2 \(a list\) of text and 1 \(a list\) of text_target: give one target a source"),
+        (["a"], ["b", "c"], "1 .a list. of text and 2"),
+        ("a", ["b"], "1 .a text. of text and 1 .a list. of text_target: .*both as a text or both as a list"),
+        (["a"], "b", "1 .a list. of text and 1 .a text."),
+    ],
+)
+def test_each_source_has_a_target(pair, text, text_target, message):
+    with pytest.raises(ValueError, match=message):
+        pair(text, text_target=text_target)
+    words = pair(["a", "b"], text_target=["c"], is_split_into_words=True)  # one text of two words, one of one
+    assert words["input_ids"] == pair.source(["a", "b"], is_split_into_words=True)["input_ids"]
+
+
 def test_ids_are_those_of_the_target(pair, languages):
     _, target = languages
     ids = target(HINDI[0])["input_ids"]
