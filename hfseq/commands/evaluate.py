@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> None:
 
 def _source(options: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords of data settings; the split is read as train and validation, so that nothing is cut off."""
-    names = ("text_column", "text_pair_column", "label_column", "column_names")
-    names += ("target_column", "source_language", "target_language")
+    columns = ("text_column", "text_pair_column", "label_column", "target_column")
+    names = (*columns, "column_names", "source_language", "target_language")
     chosen = {name: value for name in names if (value := getattr(options, name)) is not None}
     if is_local(options.data) and Path(options.data).expanduser().is_file():
         return {"path": {"train": options.data, "validation": options.data}, **chosen}
