@@ -76,6 +76,8 @@ def align(
     layers = [each for each in outputs.cross_attentions or () if each is not None]
     if not layers:
         raise ValueError(_HAS_NONE.format(model=type(model).__name__))
+    if not -len(layers) <= layer < len(layers):
+        raise ValueError(f"layer={layer}: this decoder returned {len(layers)}, which are 0 to {len(layers) - 1}.")
     weights = layers[layer][0].mean(0).float().cpu()
     # 4. Put the tokens of a word together.
     source_words, source_of = _words(tokenizer, read, source)

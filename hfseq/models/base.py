@@ -427,39 +427,44 @@ def mask_of_inputs(attention_mask: torch.Tensor, batch: int, steps: int, *, seen
     return attention_mask[:, -steps:]
 
 
-def embed_with_word_dropout(embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 0.0) -> torch.Tensor:
+def embed_with_word_dropout(
+    embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 0.0, *, of_target: bool = False
+) -> torch.Tensor:
     """Map (B, T) ids to (B, T, E) vectors.
 
     `dropout` is the part of the vocabulary that is blanked, every occurrence of a word at once (Gal and Ghahramani
-    2016).
+    2016). `of_target` says that these are the words of a decoder with a vocabulary of its own.
     """
     # To look at all ids in each step of generation would take longer than the step: look only when torch complains.
     try:
         vectors = embeddings(input_ids)
     except (IndexError, RuntimeError):
-        check_input_ids(input_ids, embeddings.num_embeddings)
+        check_input_ids(input_ids, embeddings.num_embeddings, of_target=of_target)
         raise
     # To torch a batch without rows is no error.
     if input_ids.shape[0] == 0:
-        check_input_ids(input_ids, embeddings.num_embeddings)
+        check_input_ids(input_ids, embeddings.num_embeddings, of_target=of_target)
     if dropout == 0:
         return vectors
     kept = nn.functional.dropout(vectors.new_ones(embeddings.num_embeddings, 1), dropout)
     return vectors * kept[input_ids]
 
 
-def check_input_ids(input_ids: torch.Tensor, vocab_size: int) -> None:
+def check_input_ids(input_ids: torch.Tensor, vocab_size: int, *, of_target: bool = False) -> None:
     """Say what is wrong with token ids before nn.Embedding says "index out of range in self"."""
+    side = "decoder_" if of_target else ""
     if input_ids.is_floating_point():
-        raise ValueError(f"input_ids must be integers, got {input_ids.dtype}. Tokenize with return_tensors='pt'.")
+        raise ValueError(
+            f"{side}input_ids must be integers, got {input_ids.dtype}. Tokenize with return_tensors='pt'."
+        )
     if input_ids.shape[0] == 0 and can_be_checked(input_ids):
-        raise ValueError("input_ids have no rows: give the model one text or more.")
+        raise ValueError(f"{side}input_ids have no rows: give the model one text or more.")
     check_range(
-        "input id",
+        "target id" if of_target else "input id",
         input_ids,
         vocab_size,
-        f" (config.vocab_size={vocab_size}). This tokenizer does not belong to this model: load both from one "
-        "checkpoint, or grow the model with model.resize_token_embeddings(len(tokenizer))",
+        f" (config.{side}vocab_size={vocab_size}). This tokenizer does not belong to this model: load both from one "
+        f"checkpoint, or grow the model with model.resize_{side}token_embeddings(len(tokenizer))",
     )
 
 

@@ -94,6 +94,12 @@ def test_a_model_that_returns_no_weights_is_refused_with_the_cure(tokenizer):
     assert hfseq.align(eager, tokenizer, SOURCE, TARGET).weights.shape[0] > 5
 
 
+@pytest.mark.parametrize("layer", [2, -3])
+def test_a_layer_that_is_not_there_is_named(model, tokenizer, layer):
+    with pytest.raises(ValueError, match=f"layer={layer}: this decoder returned 2, which are 0 to 1"):
+        hfseq.align(model, tokenizer, SOURCE, TARGET, layer=layer)
+
+
 def test_an_svg_keeps_words_of_any_script_as_text(tmp_path, recwarn):
     found = hfseq.Alignment(["I", "go"], ["मैं", "जाता", "हूँ"], torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]))
     figure = plots.alignment(found, path=tmp_path / "alignment.svg", title="verb last")

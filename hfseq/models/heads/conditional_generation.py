@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
@@ -21,6 +20,7 @@ from typing_extensions import Unpack
 
 from ..base import IGNORED, check_rank
 from ..calls import Seq2SeqLMOutput, model_call
+from ..vocabularies import TargetHeadMixin
 from .causal_lm import check_targets, kept_outputs, mean_over_targets
 from .lm_loss import linear_cross_entropy
 
@@ -31,17 +31,6 @@ class Seq2SeqKwargs(TransformersKwargs, total=False):
     decoder_inputs_embeds: torch.Tensor | None
     use_cache: bool | None
     label_smoothing: float
-
-
-def start_token(config: Any) -> int | None:
-    """Return what a decoder reads before its first token where the config does not say."""
-    return config.pad_token_id if config.bos_token_id is None else config.bos_token_id
-
-
-def check_start(config: Any) -> None:
-    """Check that there is a token that a text begins with."""
-    if config.decoder_start_token_id is None and start_token(config) is None:
-        raise ValueError("decoder_start_token_id, bos_token_id and pad_token_id are None: the decoder needs one")
 
 
 def check_beginning(decoder_input_ids: torch.Tensor | None) -> None:
@@ -63,7 +52,7 @@ def shift_right(labels: torch.Tensor, start: int) -> torch.Tensor:
     return shifted
 
 
-class ConditionalGenerationMixin(PreTrainedModel):
+class ConditionalGenerationMixin(TargetHeadMixin):
     """`...ForConditionalGeneration`: a backbone `model` with encoder and decoder, and `lm_head`.
 
     Each model names `GenerationMixin` as a base of its own: transformers looks for it there.
@@ -71,8 +60,6 @@ class ConditionalGenerationMixin(PreTrainedModel):
 
     # Whether the decoder saves time if it is told where a target ends.
     _skips_behind_labels: ClassVar[bool] = False
-    model: nn.Module
-    lm_head: nn.Linear
 
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Return what the decoder has read before each of (B, T) targets: the start, then all but the last."""
@@ -153,8 +140,7 @@ class ConditionalGenerationMixin(PreTrainedModel):
         return Seq2SeqLMOutput(loss=loss, logits=logits, **fields)
 
     def _check_targets(self, labels: torch.Tensor, shape: torch.Size) -> None:
-        size_field = "vocab_size" if self.config.decoder_vocab_size is None else "decoder_vocab_size"
-        check_targets(labels, shape, self.lm_head.out_features, size_field)
+        check_targets(labels, shape, self.lm_head.out_features, self.config.size_field_of("decoder_start_token_id"))
 
     def _summed_loss(
         self, hidden_states: torch.Tensor, logits: torch.Tensor | None, labels: torch.Tensor, smoothing: float

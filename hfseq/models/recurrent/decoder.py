@@ -97,7 +97,7 @@ class Seq2SeqDecoder(nn.Module):
         hidden_size = config.hidden_size
         has_words = config.feedback and config.decoder_vocab_size is not None
         self.embed_tokens = (
-            nn.Embedding(config.target_size, config.embedding_size, config.pad_token_id) if has_words else None
+            nn.Embedding(config.target_vocab_size, config.embedding_size, config.pad_token_id) if has_words else None
         )
         input_size = config.embedding_size if config.feedback else hidden_size
         first = input_size + (hidden_size if config.input_feeding else 0)
@@ -268,19 +268,25 @@ class Seq2SeqDecoder(nn.Module):
         drawn = None
         if sampler is not None:
             drawn = torch.rand(order.batch, order.steps, 1, 1, device=inputs.device) < self.sampling
+            if order.real is not None:
+                # With padding before it, the first one is the first real token.
+                drawn = drawn & (order.real.cumsum(1) > 1)[..., None, None]
         before: list[Carried] = []
         steps: list[tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None, Carried]] = []
+        latest = inputs.new_zeros(())
         for t, size in enumerate([order.batch] * order.steps if sizes is None else sizes):
             if size < len(carried.states[0][0]):
                 left = slice(size)
                 memory, carried = _take(memory, left), _take(carried, left)
             now = inputs[:size, t : t + 1]
             if sampler is not None and drawn is not None and t > 0:
-                now = torch.where(drawn[:size, t], self.dropout(sampler(steps[-1][0][:size])), now)
+                now = torch.where(drawn[:size, t], self.dropout(sampler(latest[:size])), now)
             before.append(carried)
             real = None if order.real is None else order.real[:, t : t + 1]
             steps.append(self._step(now, TokenOrder(size, 1, real), memory, carried))
             carried = steps[-1][-1]
+            # What a model would write is after its last real token.
+            latest = steps[-1][0] if real is None or t == 0 else torch.where(real[..., None], steps[-1][0], latest)
         outputs, layers, weights = zip(*(step[:3] for step in steps), strict=True)
         together = _join(outputs, order)
         return Decoded(

@@ -36,6 +36,7 @@ from ..base import at_least_one_token, can_be_checked, embed_with_word_dropout, 
 from ..calls import Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from ..heads.conditional_generation import ConditionalGenerationMixin, check_beginning
 from ..token_order import TokenOrder
+from ..vocabularies import SourceTargetMixin
 from .backbone import RecurrentLayer, RecurrentPreTrainedModel
 from .decoder import Sampler, Seq2SeqDecoder, state_layers
 from .seq2seq_config import Seq2SeqConfig
@@ -132,7 +133,7 @@ class Seq2SeqEncoder(Seq2SeqPreTrainedModel):
         return Seq2SeqEncoderOutput(hidden_states, torch.stack(final, dim=1), tuple(shown) if asked else None)
 
 
-class Seq2SeqModel(Seq2SeqPreTrainedModel):
+class Seq2SeqModel(SourceTargetMixin, Seq2SeqPreTrainedModel):
     """Encoder and decoder, no head."""
 
     def __init__(self, config: Seq2SeqConfig) -> None:
@@ -148,19 +149,12 @@ class Seq2SeqModel(Seq2SeqPreTrainedModel):
         if self.decoder.embed_tokens is not None:
             self.decoder.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
 
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the source words' vectors."""
-        return self.encoder.embed_tokens
-
-    def set_input_embeddings(self, value: Any) -> None:
-        """Replace the source words' vectors, which may be those of the target too."""
-        self.encoder.embed_tokens = value
-
     def embed_targets(self, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """Map (B, T) target tokens to (B, T, E) vectors."""
-        words = self.encoder.embed_tokens if self.decoder.embed_tokens is None else self.decoder.embed_tokens
+        has_own = self.decoder.embed_tokens is not None
+        words = self.decoder.embed_tokens if has_own else self.encoder.embed_tokens
         dropout = self.config.embedding_dropout if self.training else 0.0
-        return embed_with_word_dropout(words, decoder_input_ids, dropout)
+        return embed_with_word_dropout(words, decoder_input_ids, dropout, of_target=has_own)
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> EncoderDecoderCache | None:
         """Return the cache to fill: the given one, a new one, or None."""
@@ -315,9 +309,7 @@ class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrai
     def __init__(self, config: Seq2SeqConfig) -> None:
         super().__init__(config)
         self.model = Seq2SeqModel(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.target_size)
-        side = "encoder" if self.model.decoder.embed_tokens is None else "decoder"
-        self._tied_weights_keys = {"lm_head.weight": f"model.{side}.embed_tokens.weight"}
+        self._add_head(config.hidden_size)
         self.post_init()
 
     @classmethod
@@ -335,7 +327,9 @@ class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrai
         """
         encoder = loaded(encoder_lm, is_encoder=True).base_model
         decoder = loaded(decoder_lm, is_encoder=False)
-        model = cls(config_of(encoder, decoder.base_model, config_overrides))
+        config = config_of(encoder, decoder.base_model, config_overrides)
+        # As precise as they are; a new model is made in float32.
+        model = cls(config).to(decoder.device, decoder.dtype)
         copy_weights(model, encoder, decoder)
         return model
 
@@ -349,20 +343,6 @@ class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrai
         with torch.no_grad():
             tokens = self.lm_head(outputs).argmax(-1)
         return self.model.embed_targets(tokens)
-
-    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Resize as transformers does; refuse it where there are two vocabularies."""
-        size = self.config.decoder_vocab_size
-        if size is not None and new_num_tokens not in (None, self.config.vocab_size):
-            raise ValueError(
-                f"This model has two vocabularies, of {self.config.vocab_size} source and {size} target tokens, and "
-                f"{new_num_tokens} does not say which is meant: make a model with the sizes that you need."
-            )
-        return (
-            self.get_input_embeddings()
-            if size is not None
-            else super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
-        )
 
 
 __all__ = [

@@ -1,19 +1,18 @@
 """The configuration of a recurrent encoder and decoder; what each field computes is in `seq2seq.py`."""
 
-import copy
-from typing import Any, Literal
+from typing import Literal
 
 from huggingface_hub.dataclasses import strict
 
 from ..calls import CACHE_NAMES
 from ..configs import SequenceConfig, bounded, probability
-from ..heads.conditional_generation import check_start, start_token
+from ..vocabularies import SourceTargetConfig
 from .cells import CELLS, Cell, find_cell
 from .state import RECURRENT_LAYER_TYPE
 
 
 @strict
-class Seq2SeqConfig(SequenceConfig):
+class Seq2SeqConfig(SourceTargetConfig, SequenceConfig):
     """Configuration of a recurrent encoder and decoder.
 
     Args:
@@ -53,8 +52,6 @@ class Seq2SeqConfig(SequenceConfig):
     model_type = "hfseq_seq2seq"
     keys_to_ignore_at_inference = list(CACHE_NAMES)
 
-    vocab_size: int = bounded(10_000, 1, 10_000_000)
-    decoder_vocab_size: int | None = bounded(None, 1, 10_000_000)
     embedding_size: int = bounded(128, 1, 65_536)
     hidden_size: int = bounded(128, 1, 65_536)
     num_hidden_layers: int = bounded(1, 1, 64)
@@ -74,29 +71,12 @@ class Seq2SeqConfig(SequenceConfig):
     initializer_range: float | int = bounded(0.1, 0.0, 10.0)
     tie_word_embeddings: bool = False
     use_cache: bool = True
-    pad_token_id: int | None = 0
-    bos_token_id: int | None = None
-    eos_token_id: int | None = None
-    decoder_start_token_id: int | None = None
-    encoder_pad_token_id: int | None = None
-    is_encoder_decoder: bool = True
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Choose the token that a text begins with."""
-        super().__post_init__(**kwargs)
-        if self.decoder_start_token_id is None:
-            self.decoder_start_token_id = start_token(self)
 
     # `generate` makes its cache of these.
     @property
     def layer_types(self) -> list[str]:
         """Which cache layer transformers builds for each layer of the decoder (`state.py`)."""
         return [RECURRENT_LAYER_TYPE] * self.num_hidden_layers
-
-    @property
-    def target_size(self) -> int:
-        """V, the number of target token ids."""
-        return self.vocab_size if self.decoder_vocab_size is None else self.decoder_vocab_size
 
     @property
     def encoder_depth(self) -> int:
@@ -109,41 +89,13 @@ class Seq2SeqConfig(SequenceConfig):
         # Half, and not all as in `RecurrentConfig`: the memory is as wide as the decoder, which "dot" needs.
         return self.hidden_size // 2 if self.bidirectional_encoder else self.hidden_size
 
-    @property
-    def source_pad_token_id(self) -> int | None:
-        """Padding of the source."""
-        return self.pad_token_id if self.encoder_pad_token_id is None else self.encoder_pad_token_id
-
     def make_cell(self) -> Cell:
         """Return the named cell."""
         # To `CustomConfig` the plain network has two names; here it also goes by that of its family.
         return find_cell("rnn_tanh" if self.cell == "rnn" and self.cell not in CELLS else self.cell)
 
-    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> "Seq2SeqConfig":
-        """Return this config for `generate`, which takes `vocab_size` for the number of tokens that are written."""
-        # What transformers does here by itself would set vocab_size to decoder_vocab_size=None.
-        if self.target_size == self.vocab_size or (encoder and not decoder):
-            return self
-        config = copy.copy(self)
-        config.vocab_size = self.target_size
-        return config
-
-    def size_field_of(self, token: str) -> str:
-        """Return the field that says how many ids there are where this special token is used."""
-        is_source = token == "encoder_pad_token_id" or self.decoder_vocab_size is None
-        return "vocab_size" if is_source else "decoder_vocab_size"
-
     def validate_layer_type(self) -> None:
         """Replace transformers' check, which knows only its own layer types."""
-
-    def validate_source_padding(self) -> None:
-        """Check that the source has a padding token of its own vocabulary."""
-        pad = self.pad_token_id
-        if self.encoder_pad_token_id is None and pad is not None and pad >= self.vocab_size:
-            raise ValueError(
-                f"pad_token_id={pad} is the target's, and no id of the {self.vocab_size} source tokens: set "
-                "encoder_pad_token_id."
-            )
 
     def validate_cell(self) -> None:
         """Check that the cell exists, that two directions share the width, and that blocks fit it."""
@@ -208,10 +160,6 @@ class Seq2SeqConfig(SequenceConfig):
                 f"decoder_vocab_size={self.decoder_vocab_size} of its own there are none: set "
                 "tie_word_embeddings=False."
             )
-
-    def validate_start(self) -> None:
-        """Check that there is a token that a text begins with."""
-        check_start(self)
 
 
 __all__ = ["Seq2SeqConfig"]

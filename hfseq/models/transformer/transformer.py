@@ -180,9 +180,8 @@ class TransformerModel(TransformerPreTrainedModel):
         """Map (B, T) ids to (B, T, D) vectors, as `inputs_embeds` takes them."""
         if self.embed_tokens is None or input_ids is None:
             raise ValueError("A decoder beside an encoder has no words of its own: give it inputs_embeds.")
-        return embed_with_word_dropout(
-            self.embed_tokens, input_ids, self.config.embedding_dropout if self.training else 0.0
-        )
+        dropout = self.config.embedding_dropout if self.training else 0.0
+        return embed_with_word_dropout(self.embed_tokens, input_ids, dropout, of_target=self.has_memory)
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
         """Return the cache to fill: the given one, a new one, or None."""

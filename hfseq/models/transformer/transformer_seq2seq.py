@@ -14,13 +14,11 @@ in each layer. Special tokens of the config are those of the target, but for `en
 Shapes: B batch, S source tokens, T target tokens, D width, V target vocabulary.
 """
 
-import copy
 from inspect import get_annotations
-from typing import Any, cast
+from typing import Any
 
 import torch
 from huggingface_hub.dataclasses import strict
-from torch import nn
 from transformers import GenerationMixin
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutput
@@ -30,13 +28,14 @@ from typing_extensions import Unpack
 from ..base import at_least_one_token
 from ..calls import Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from ..configs import bounded
-from ..heads.conditional_generation import ConditionalGenerationMixin, check_beginning, check_start, start_token
+from ..heads.conditional_generation import ConditionalGenerationMixin, check_beginning
+from ..vocabularies import SourceTargetConfig, SourceTargetMixin
 from .transformer import TransformerModel, TransformerPreTrainedModel
 from .transformer_config import TransformerConfig
 
 
 @strict
-class TransformerSeq2SeqConfig(TransformerConfig):
+class TransformerSeq2SeqConfig(SourceTargetConfig, TransformerConfig):
     """Configuration of encoder and decoder together: `TransformerConfig` and four fields more.
 
     What classifiers read (`pooling`, `classifier_dropout`) means nothing here.
@@ -52,17 +51,7 @@ class TransformerSeq2SeqConfig(TransformerConfig):
 
     model_type = "hfseq_transformer_seq2seq"
 
-    decoder_vocab_size: int | None = bounded(None, 1, 10_000_000)
-    encoder_pad_token_id: int | None = None
     num_encoder_layers: int | None = bounded(None, 1, 256)
-    decoder_start_token_id: int | None = None
-    is_encoder_decoder: bool = True
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        """Choose the token that a text begins with."""
-        super().__post_init__(**kwargs)
-        if self.decoder_start_token_id is None:
-            self.decoder_start_token_id = start_token(self)
 
     def validate_directions(self) -> None:
         """Refuse a choice: the encoder always sees everything, and the decoder the past."""
@@ -79,39 +68,6 @@ class TransformerSeq2SeqConfig(TransformerConfig):
                 f"adaptive_softmax_cutoffs={self.adaptive_softmax_cutoffs} is for TransformerForCausalLM: leave it "
                 "out."
             )
-
-    def validate_start(self) -> None:
-        """Check that there is a token that a text begins with."""
-        check_start(self)
-
-    def validate_source_padding(self) -> None:
-        """Check that the source's vocabulary has the padding, and that two vocabularies are meant."""
-        own, shared = self.encoder_pad_token_id, self.pad_token_id
-        if self.decoder_vocab_size is None and own not in (None, shared):
-            raise ValueError(
-                f"encoder_pad_token_id={own} and pad_token_id={shared} differ, but source and target share one "
-                "vocabulary: leave the first out, or set decoder_vocab_size"
-            )
-        if own is None and shared is not None and shared >= self.vocab_size:
-            raise ValueError(
-                f"pad_token_id={shared} is outside the source's vocabulary, 0 to vocab_size - 1 = "
-                f"{self.vocab_size - 1}: give the padding of sources as encoder_pad_token_id"
-            )
-
-    @property
-    def source_pad_token_id(self) -> int | None:
-        """The padding of sources."""
-        return self.pad_token_id if self.encoder_pad_token_id is None else self.encoder_pad_token_id
-
-    def size_field_of(self, token: str) -> str:
-        """Return the field that says how many ids there are where this special token is used."""
-        is_source = token == "encoder_pad_token_id" or self.decoder_vocab_size is None
-        return "vocab_size" if is_source else "decoder_vocab_size"
-
-    @property
-    def target_vocab_size(self) -> int:
-        """V, the number of ids that the decoder reads and writes."""
-        return self.vocab_size if self.decoder_vocab_size is None else self.decoder_vocab_size
 
     def part(self, *, is_encoder: bool) -> TransformerConfig:
         """Return the configuration of the encoder, or of the decoder."""
@@ -138,7 +94,7 @@ class TransformerSeq2SeqPreTrainedModel(TransformerPreTrainedModel):
     read_by_layers = frozenset()
 
 
-class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
+class TransformerSeq2SeqModel(SourceTargetMixin, TransformerSeq2SeqPreTrainedModel):
     """Encoder and decoder, no head. With one vocabulary the encoder's embeddings are the decoder's too."""
 
     def __init__(self, config: TransformerSeq2SeqConfig) -> None:
@@ -154,27 +110,6 @@ class TransformerSeq2SeqModel(TransformerSeq2SeqPreTrainedModel):
         """Freeze the embeddings if the config says so."""
         self.encoder.freeze_parameters()
         self.decoder.freeze_parameters()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Return the vectors of the source's words."""
-        return self.encoder.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the vectors of the source's words; with one vocabulary they are the target's too."""
-        self.encoder.set_input_embeddings(value)
-        self.encoder.config.vocab_size = value.get_parameter("weight").shape[0]
-        if self.config.decoder_vocab_size is None:
-            self.decoder.config.vocab_size = self.encoder.config.vocab_size
-
-    def resize_decoder_token_embeddings(
-        self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
-    ) -> nn.Embedding:
-        """Resize the target's vocabulary, where it has its own; `resize_token_embeddings` resizes the source's."""
-        if self.config.decoder_vocab_size is None:
-            raise ValueError("Source and target share one vocabulary: call resize_token_embeddings.")
-        words: nn.Embedding = self.decoder.resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
-        self.config.decoder_vocab_size = words.num_embeddings
-        return words
 
     @model_call()
     @can_return_tuple
@@ -261,38 +196,12 @@ class TransformerForConditionalGeneration(
     """Encoder and decoder, and the next target token: translation and whatever else turns a text into a text."""
 
     config: TransformerSeq2SeqConfig
-    _tied_weights_keys = {"lm_head.weight": "model.encoder.embed_tokens.weight"}
 
     def __init__(self, config: TransformerSeq2SeqConfig) -> None:
         super().__init__(config)
         self.model = TransformerSeq2SeqModel(config)
-        self.lm_head = nn.Linear(config.output_size, config.target_vocab_size)
-        if config.decoder_vocab_size is not None:
-            self._tied_weights_keys = {"lm_head.weight": "model.decoder.embed_tokens.weight"}
+        self._add_head(config.output_size)
         self.post_init()
-
-    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
-        """Resize the vocabulary, or where the target has its own, that of the source alone."""
-        resized: Any = super() if self.config.decoder_vocab_size is None else self.model
-        return cast(nn.Embedding, resized.resize_token_embeddings(*args, **kwargs))
-
-    def resize_decoder_token_embeddings(
-        self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
-    ) -> nn.Embedding:
-        """Resize the target's vocabulary, where it has its own: what the decoder reads and what it writes."""
-        words = self.model.resize_decoder_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
-        trains = self.lm_head.weight.requires_grad
-        self.lm_head = self._get_resized_lm_head(self.lm_head, words.num_embeddings, mean_resizing=mean_resizing)
-        self.lm_head.requires_grad_(trains)
-        self.tie_weights()
-        return words
-
-    def compute_transition_scores(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Do as transformers, for the target's vocabulary: it takes `config.vocab_size` for the number of scores."""
-        of_targets: Any = copy.copy(self)
-        of_targets.config = copy.copy(self.config)
-        of_targets.config.vocab_size = self.config.target_vocab_size
-        return GenerationMixin.compute_transition_scores(of_targets, *args, **kwargs)
 
 
 __all__ = [

@@ -14,13 +14,13 @@ ENCODER: Final = "encoder"
 
 def save_encoder(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Path:
     """Save the encoder as the model without a head of its family, with the tokenizer of the sources."""
-    place = folder / ENCODER
-    _as_backbone(model).save_pretrained(place)
-    getattr(tokenizer, "source", tokenizer).save_pretrained(place)
+    place, tokenizer = folder / ENCODER, getattr(tokenizer, "source", tokenizer)
+    _as_backbone(model, tokenizer.eos_token_id).save_pretrained(place)
+    tokenizer.save_pretrained(place)
     return place
 
 
-def _as_backbone(model: PreTrainedModel) -> PreTrainedModel:
+def _as_backbone(model: PreTrainedModel, eos_token_id: int | None) -> PreTrainedModel:
     encoder, config = cast(PreTrainedModel, model.get_encoder()), model.config
     if not isinstance(config, Seq2SeqConfig):
         return encoder  # of a transformer: it is one by itself
@@ -36,7 +36,7 @@ def _as_backbone(model: PreTrainedModel) -> PreTrainedModel:
             bidirectional=config.bidirectional_encoder,
             hidden_dropout=config.hidden_dropout,
             pad_token_id=config.source_pad_token_id,
-            eos_token_id=config.eos_token_id,
+            eos_token_id=eos_token_id,  # not the config's, which is the target's
             **options,
         )
     )

@@ -57,7 +57,7 @@ def length_of(tokens, end=3):
 @torch.no_grad()
 def every_text(model, source, steps, penalty):
     """All texts of a toy vocabulary, with their scores, best first."""
-    size = model.config.target_size
+    size = model.config.target_vocab_size
     texts = {text[: length_of(text)] for text in itertools.product(range(size), repeat=steps)}
     found = []
     for length in range(1, steps + 1):
@@ -245,17 +245,6 @@ def test_a_text_ends_at_its_end():
     for row, text in enumerate(free):
         length = text.index(end) + 1 if end in text else 7
         assert ended[row][:length] == text[:length] and not any(ended[row][length:]), row
-
-
-def test_scores_of_a_target_vocabulary_of_its_own():
-    model = small(decoder_vocab_size=20)
-    for beams in (1, 3):
-        found = model.generate(IDS, num_beams=beams, output_scores=True, return_dict_in_generate=True, **PADDED)
-        given = (found.sequences, found.scores, found.beam_indices if beams > 1 else None)
-        steps = model.compute_transition_scores(*given, normalize_logits=True)
-        log_probs = model(IDS, SIDES, found.sequences[:, :-1]).logits.log_softmax(-1)
-        expected = log_probs.gather(2, found.sequences[:, 1:, None])[..., 0]
-        assert_same(steps.sum(1), expected.sum(1))
 
 
 def test_a_cache_of_another_model_is_refused():

@@ -131,3 +131,11 @@ def test_what_is_no_recurrent_language_model_is_refused(tmp_path):
         Seq2SeqForConditionalGeneration.from_encoder_decoder_pretrained(other, own)
     with pytest.raises(ValueError, match="decoder_lm is LSTMModel without a full softmax"):
         Seq2SeqForConditionalGeneration.from_encoder_decoder_pretrained(own, own.model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_no_digit_of_the_language_models_is_lost(dtype):
+    encoder, decoder = language_model("GRU").to(dtype), language_model("GRU", 20).to(dtype)
+    model = Seq2SeqForConditionalGeneration.from_encoder_decoder_pretrained(encoder, decoder)
+    assert {parameter.dtype for parameter in model.parameters()} == {dtype}
+    assert_has_weights_of(model, encoder, decoder)
