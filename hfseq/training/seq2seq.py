@@ -9,7 +9,7 @@ is learned. `total_train_batch_tokens` bounds source and target together, each p
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -142,7 +142,12 @@ class EncoderDecoderTrainer(SequenceTrainer, Seq2SeqTrainer):
         super().log(logs, start_time)
 
     def prediction_step(
-        self, model: Any, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+        self,
+        model: Any,
+        inputs: Any,
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+        **generation: Any,
     ) -> Any:
         """Write the targets and take the loss; without `predict_with_generate` the loss alone."""
         # Theirs would count the rows twice that fill the last batch up for several processes.
@@ -153,7 +158,7 @@ class EncoderDecoderTrainer(SequenceTrainer, Seq2SeqTrainer):
         own.generation_config = deepcopy(kept)  # theirs writes defaults into it, which would be saved with the model
         try:
             # Not by SequenceTrainer, whose parts of long texts know nothing of a second text.
-            return Seq2SeqTrainer.prediction_step(self, model, inputs, only_loss, ignore_keys)
+            return Seq2SeqTrainer.prediction_step(self, model, inputs, only_loss, ignore_keys, **generation)
         finally:
             own.generation_config = kept
 
@@ -165,4 +170,4 @@ class EncoderDecoderTrainer(SequenceTrainer, Seq2SeqTrainer):
             **generation: Of `generate`; what is not said is as in the model's `generation_config`.
         """
         output = self.predict(dataset, metric_key_prefix="score", **generation)
-        return texts_of(output.predictions, self.processing_class)
+        return texts_of(output.predictions, cast(PreTrainedTokenizerBase, self.processing_class))

@@ -51,7 +51,8 @@ def make_tokenizer(rows: Dataset, settings: PairTokenizerSettings) -> PreTrained
 
     source = settings.train(rows[SOURCE][:])
     plain = PairTokenizerSettings(kind=settings.kind, vocab_size=settings.vocab_size, min_count=settings.min_count)
-    return SourceTargetTokenizer(source, _ending(plain.train(rows[TARGET][:], **written)))
+    both: PreTrainedTokenizerBase = SourceTargetTokenizer(source, _ending(plain.train(rows[TARGET][:], **written)))
+    return both
 
 
 def _ending(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
@@ -149,7 +150,8 @@ def card_facts(
         written: What the model made of the rows of the evaluated split.
     """
     card, data, folder = settings.card, settings.data, Path(str(trainer.args.output_dir))
-    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)
+    task: Any = TASK  # transformers' types do not know what `import hfseq` registers
+    pipe: Pipeline = pipeline(task, model=str(folder), device="cpu", trust_remote_code=False)
     rows, config, tokenizer = dataset[split], pipe.model.config, cast(Any, pipe.tokenizer)
     generation: Any = pipe.model.generation_config
     return TranslatorFacts(

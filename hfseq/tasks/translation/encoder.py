@@ -26,8 +26,9 @@ def _as_backbone(model: PreTrainedModel) -> PreTrainedModel:
         return encoder  # of a transformer: it is one by itself
     family = FAMILIES[config.cell if config.cell in ("lstm", "gru", "rnn") else "custom"]
     options: dict[str, Any] = {} if family.name != "custom" else {"cell": config.cell}
-    body = cast(Any, family.backbone)(
-        family.config(
+    make_config, make_body = cast(Any, family.config), cast(Any, family.backbone)
+    body = make_body(
+        make_config(
             vocab_size=config.vocab_size,
             embedding_size=config.embedding_size,
             hidden_size=config.direction_size,

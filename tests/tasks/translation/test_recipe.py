@@ -100,6 +100,15 @@ def test_the_commands_know_the_model(plain, tmp_path, capsys):
     assert cli.main(["card", str(folder), "--check"]) == 0
 
 
+def test_it_is_refused_behind_its_peer_and_pushed_with_force(hub, api, repo_id, plain, capsys):
+    folder, _ = plain
+    assert cli.main(["push", str(folder), repo_id]) == cli.REFUSED
+    assert "a simple system is better in BLEU" in capsys.readouterr().err
+    assert cli.main(["push", str(folder), repo_id, "--force"]) == 0
+    pipe = pipeline("text2text-generation", model=repo_id)
+    assert pipe("play Nachtzug") == pipeline("text2text-generation", model=str(folder))("play Nachtzug")
+
+
 def test_the_command_trains_for_its_minutes_with_what_follows_the_data(tmp_path, capsys):
     rows = load_parallel(ParallelSettings(name="embedded", max_rows=80))["train"]
     lines = ["question\tanswer", *map("\t".join, zip(rows["source"], rows["target"], strict=True))]
