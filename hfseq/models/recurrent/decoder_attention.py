@@ -15,6 +15,9 @@ What depends on the memory alone (W m_s, U m_s + b, W_k m_s, W_v m_s) is compute
 Bahdanau et al. score with the state before the step, h_{t-1}, and let c_t enter the cell. Here all kinds stand where
 Luong et al. have them, behind the cell: without input feeding all positions of a target are then one product.
 
+Coverage is an input of the score alone, as in Tu et al. (2016): the loss for attending twice that See et al. add would
+be one more weight to tune.
+
 Shapes: B batch, T target tokens, S source tokens, H width, N heads.
 """
 
@@ -80,6 +83,7 @@ class AdditiveAttention(DotAttention):
 
     def keys_and_values(self, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Map (B, S, H) to U m + b and m."""
+        # The one bias of the score stands here, where it is added once a source token.
         return self.key(memory), memory
 
     def forward(
@@ -90,6 +94,7 @@ class AdditiveAttention(DotAttention):
         if self.coverage is not None and covered is not None:
             keys = keys + self.coverage(covered[..., None])
         query = self.query(query)
+        # The kernel makes no (B, T, S, H) numbers, which take more time than all else of attention.
         scores = additive_scores(query, keys, self.score.weight[0])
         if scores is None:
             scores = self.score(torch.tanh(query[:, :, None] + keys[:, None])).squeeze(-1)  # (B, T, S)

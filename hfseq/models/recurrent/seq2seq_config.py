@@ -87,6 +87,7 @@ class Seq2SeqConfig(SequenceConfig):
         if self.decoder_start_token_id is None:
             self.decoder_start_token_id = start_token(self)
 
+    # `generate` makes its cache of these.
     @property
     def layer_types(self) -> list[str]:
         """Which cache layer transformers builds for each layer of the decoder (`state.py`)."""
@@ -105,6 +106,7 @@ class Seq2SeqConfig(SequenceConfig):
     @property
     def direction_size(self) -> int:
         """Width of one direction of the encoder."""
+        # Half, and not all as in `RecurrentConfig`: the memory is as wide as the decoder, which "dot" needs.
         return self.hidden_size // 2 if self.bidirectional_encoder else self.hidden_size
 
     @property
@@ -199,6 +201,7 @@ class Seq2SeqConfig(SequenceConfig):
                 f"tie_word_embeddings=True needs outputs as wide as the embeddings, but embedding_size="
                 f"{self.embedding_size} and hidden_size={self.hidden_size}: make them equal."
             )
+        # With a shared vocabulary they are the source's, which are there.
         if not self.feedback and self.decoder_vocab_size is not None:
             raise ValueError(
                 "tie_word_embeddings=True needs embeddings of the target, and with feedback=False and a "

@@ -69,6 +69,7 @@ def config_of(encoder: RecurrentModel, decoder: RecurrentModel, overrides: dict[
             f"The cell of {type(source).__name__} has no name in hfseq.CELLS, by which a Seq2SeqConfig could say it: "
             "use one that has."
         )
+    # The vocabularies are two, also where they are of one size: each model has learnt vectors of its own.
     derived = {
         "vocab_size": source.vocab_size,
         "decoder_vocab_size": target.vocab_size,

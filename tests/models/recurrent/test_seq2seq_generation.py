@@ -269,6 +269,17 @@ def test_a_cache_of_another_model_is_refused():
         model(IDS, decoder_input_ids=TARGETS, cache=cache)
 
 
+@torch.no_grad()
+def test_what_a_user_does_to_outputs_does_not_reach_the_cache():
+    for name in ("none", "general"):
+        model = small(**VARIANTS[name])
+        outputs = model.model(IDS, decoder_input_ids=TARGETS, use_cache=True, output_hidden_states=True)
+        expected = [state.clone() for state in outputs.cache.self_attention_cache.layers[0].states]
+        for tensor in (outputs.last_hidden_state, *outputs.decoder_hidden_states):
+            tensor.fill_(7.0)
+        assert_same(outputs.cache.self_attention_cache.layers[0].states, expected, 0.0)
+
+
 def test_training_keeps_no_cache():
     model = small()
     assert model(IDS, decoder_input_ids=TARGETS).cache is not None
