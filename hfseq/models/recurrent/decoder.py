@@ -10,12 +10,13 @@ Shapes: B batch, T target tokens, S source tokens, I width of x_t, H width, N he
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from transformers.cache_utils import Cache
 
+from ..base import can_be_checked
 from ..token_order import TokenOrder
 from .decoder_attention import Memory, make_attention
 from .loop import RecurrentLoop
@@ -173,18 +174,30 @@ class Seq2SeqDecoder(nn.Module):
         carried: Carried,
         *,
         sampler: Sampler | None = None,
+        keeps_state: bool = False,
         records_past: bool = False,
     ) -> Decoded:
-        """Read the embeddings (B, T, E) of some target tokens; without feedback there are none."""
+        """Read some target tokens.
+
+        Args:
+            inputs: (B, T, E) their embeddings; None without feedback.
+            order: Where the real tokens are.
+            memory: What attention looks at.
+            carried: What the bridge or an earlier call left.
+            sampler: What writes for scheduled sampling.
+            keeps_state: Whether somebody goes on from `Decoded.reached`.
+            records_past: Whether somebody may go back to `Decoded.before`.
+        """
         if carried.vector is not None:
             inputs = carried.vector[:, None].expand(-1, order.steps, -1)
         assert inputs is not None
         # Asked here and below: a call that does nothing would still slow down each step of generation.
         inputs = self.dropout(inputs) if self.training else inputs
         samples = sampler is not None and self.training and self.sampling > 0 and order.steps > 1
-        if self.input_feeding or self.coverage or samples or records_past:
-            return self._step_by_step(inputs, order, memory, carried, sampler if samples else None)
-        return self._at_once(inputs, order, memory, carried)
+        if not (self.input_feeding or self.coverage or samples or records_past):
+            return self._at_once(inputs, order, memory, carried)
+        run = self._step_by_step if keeps_state or not _ends_early(order) else self._longest_first
+        return run(inputs, order, memory, carried, sampler if samples else None)
 
     def _at_once(self, inputs: torch.Tensor, order: TokenOrder, memory: Memory | None, carried: Carried) -> Decoded:
         """Run the cells over all tokens, and then look at the memory from all positions."""
@@ -220,7 +233,7 @@ class Seq2SeqDecoder(nn.Module):
         context, weights = self.attention(hidden_states, memory, covered)
         return torch.tanh(self.combine(torch.cat((context, hidden_states), dim=-1))), weights
 
-    def _step_by_step(
+    def _longest_first(
         self,
         inputs: torch.Tensor,
         order: TokenOrder,
@@ -228,27 +241,53 @@ class Seq2SeqDecoder(nn.Module):
         carried: Carried,
         sampler: Sampler | None,
     ) -> Decoded:
-        """Do the same token by token, where a step needs what the one before it made."""
+        """Go step by step through targets of different lengths, each step with the rows that have not ended."""
+        rows = torch.argsort(order.lengths, descending=True, stable=True)
+        everywhere = TokenOrder(order.batch, order.steps, None)
+        given = inputs[rows], everywhere, _take(memory, rows), _take(carried, rows), sampler
+        decoded = self._step_by_step(*given, order.packing.sizes)
+        back = torch.argsort(rows)
+        weights = None if decoded.weights is None else decoded.weights[back]
+        layers = [layer[back] for layer in decoded.layers]
+        return decoded._replace(outputs=decoded.outputs[back], layers=layers, weights=weights)
+
+    def _step_by_step(
+        self,
+        inputs: torch.Tensor,
+        order: TokenOrder,
+        memory: Memory | None,
+        carried: Carried,
+        sampler: Sampler | None,
+        sizes: Sequence[int] | None = None,
+    ) -> Decoded:
+        """Do the same token by token, where a step needs what the one before it made.
+
+        `sizes` says how many rows each step has, if it is not all of them; they are the first ones.
+        """
         # For each token of each text alone, as in the paper; the first one, the start, is always given.
         drawn = None
         if sampler is not None:
             drawn = torch.rand(order.batch, order.steps, 1, 1, device=inputs.device) < self.sampling
         before: list[Carried] = []
         steps: list[tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None, Carried]] = []
-        for t, now in enumerate(inputs.split(1, dim=1)):
-            if drawn is not None and sampler is not None and t > 0:
-                now = torch.where(drawn[:, t], self.dropout(sampler(steps[-1][0])), now)
+        for t, size in enumerate([order.batch] * order.steps if sizes is None else sizes):
+            if size < len(carried.states[0][0]):
+                left = slice(size)
+                memory, carried = _take(memory, left), _take(carried, left)
+            now = inputs[:size, t : t + 1]
+            if sampler is not None and drawn is not None and t > 0:
+                now = torch.where(drawn[:size, t], self.dropout(sampler(steps[-1][0][:size])), now)
             before.append(carried)
             real = None if order.real is None else order.real[:, t : t + 1]
-            steps.append(self._step(now, TokenOrder(order.batch, 1, real), memory, carried))
+            steps.append(self._step(now, TokenOrder(size, 1, real), memory, carried))
             carried = steps[-1][-1]
         outputs, layers, weights = zip(*(step[:3] for step in steps), strict=True)
-        # Dropout only now: what is fed back is a_t itself.
-        together = torch.cat(outputs, dim=1)
+        together = _join(outputs, order)
         return Decoded(
+            # Dropout only now: what is fed back is a_t itself.
             self.dropout(together) if self.training else together,
-            [torch.cat(each, dim=1) for each in zip(*layers, strict=True)],
-            None if memory is None else torch.cat(weights, dim=2),
+            [_join(each, order) for each in zip(*layers, strict=True)],
+            None if memory is None else _join(weights, order),
             carried,
             before,
         )
@@ -271,6 +310,30 @@ class Seq2SeqDecoder(nn.Module):
         if real is not None and memory is not None:
             outputs = outputs * real[..., None]
         return outputs, layers, weights, Carried(reached, carried.vector, fed, covered)
+
+
+def _ends_early(order: TokenOrder) -> bool:
+    """Return whether there is padding, and only behind the targets, so that rows may be left out where they end."""
+    real = order.real
+    if real is None or not can_be_checked(real):
+        return False
+    return bool(real[:, 0].any()) and bool((real[:, 1:] <= real[:, :-1]).all())
+
+
+def _take(held: Any, rows: torch.Tensor | slice) -> Any:
+    """Return these rows of all tensors in a tuple of tuples."""
+    if held is None or isinstance(held, torch.Tensor):
+        return None if held is None else held[rows]
+    parts = [_take(part, rows) for part in held]
+    return type(held)(*parts) if hasattr(held, "_fields") else tuple(parts)
+
+
+def _join(parts: Sequence[torch.Tensor], order: TokenOrder) -> torch.Tensor:
+    """Join what the steps made, each (rows, ..., 1, H): zeros where a row, or all of them, had ended."""
+    rows, pad = order.batch, nn.functional.pad
+    filled = [p if len(p) == rows else pad(p, (0, 0) * (p.dim() - 1) + (0, rows - len(p))) for p in parts]
+    joined = torch.cat(filled, dim=-2)
+    return joined if len(parts) == order.steps else pad(joined, (0, 0, 0, order.steps - len(parts)))
 
 
 def state_layers(cache: Cache, depth: int) -> list[RecurrentStateLayer]:

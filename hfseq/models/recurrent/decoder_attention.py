@@ -15,6 +15,9 @@ What depends on the memory alone (W m_s, U m_s + b, W_k m_s, W_v m_s) is compute
 Bahdanau et al. score with the state before the step, h_{t-1}, and let c_t enter the cell. Here all kinds stand where
 Luong et al. have them, behind the cell: without input feeding all positions of a target are then one product.
 
+Coverage is an input of the score alone, as in Tu et al. (2016): the loss for attending twice that See et al. add would
+be one more weight to tune.
+
 Shapes: B batch, T target tokens, S source tokens, H width, N heads.
 """
 

@@ -245,6 +245,7 @@ class Seq2SeqModel(Seq2SeqPreTrainedModel):
             self.decoder.memory(encoded, real, kept),
             self.decoder.start(final_states, encoded.shape[1]) if carried is None else carried,
             sampler=sampler,
+            keeps_state=cache is not None,
             records_past=any(layer.record_past for layer in layers),
         )
         if cache is not None:

@@ -164,7 +164,10 @@ def test_a_forward_pass_equals_plain_torch(options):
             assert not found.cross_attentions[0][row][..., ~real].any()
 
 
-@for_each("options", VARIANTS.values())
+DERIVED = ("additive", "heads", "coverage-feeding", "naive-attention", "one-way", "tied")
+
+
+@for_each("options", [VARIANTS[name] for name in DERIVED])
 def test_gradients_equal_finite_differences(options):
     model = small(**options).double()
     generator = torch.Generator().manual_seed(3)
@@ -327,6 +330,31 @@ def test_training_reads_no_further_than_the_last_label():
     assert read[0] is None and torch.equal(read[1], LABELS != -100)
 
 
+@for_each(
+    ("options", "labels"),
+    [
+        (VARIANTS[name], labels)
+        for name in ("feeding", "feeding-heads", "coverage", "coverage-feeding")
+        for labels in (LABELS, LABELS[:, :4], LABELS.flip(0), LABELS.masked_fill(LABELS == 9, -100))
+    ],
+)
+def test_rows_that_have_ended_are_left_out_of_later_steps(options, labels):
+    found, rows = {}, []
+    for use_cache in (True, False):
+        model = small(**options)
+        model.model.decoder.layers[0].register_forward_pre_hook(lambda _, given: rows.append(given[1].batch))
+        outputs = model(
+            IDS, SIDES, labels=labels, use_cache=use_cache, output_attentions=True, output_hidden_states=True
+        )
+        outputs.loss.backward()
+        gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+        shown = (outputs.decoder_hidden_states[1:], outputs.cross_attentions[0] * (labels != -100)[:, None, :, None])
+        found[use_cache] = outputs.loss, outputs.logits, shown, gradients
+    assert_same(found[False], found[True], scale=1e-3)
+    assert len(rows) == labels.shape[1] + int((labels != -100).sum(1).max())
+    assert sum(rows) == 3 * labels.shape[1] + int((labels != -100).sum())
+
+
 def test_the_loss_gives_the_same_gradients_with_and_without_all_logits():
     for options in (VARIANTS["tied"], VARIANTS["feeding"]):
         found = []
@@ -362,6 +390,30 @@ def test_dropout_is_drawn_in_training_alone():
         assert torch.equal(model(IDS, labels=TARGETS).logits, small(**options)(IDS, labels=TARGETS).logits)
         model.train()
         assert not torch.equal(model(IDS, labels=TARGETS).logits, model(IDS, labels=TARGETS).logits)
+
+
+def test_a_graph_and_a_transform_take_no_kernel_and_give_the_same():
+    model = small(**VARIANTS["additive"])
+    given = {"input_ids": IDS, "attention_mask": SIDES, "decoder_input_ids": TARGETS}
+    expected = model(**given).logits
+    expected.sum().backward()
+    assert_same(torch.export.export(model, (), given).module()(**given).logits, expected)
+
+    def total(weights):
+        return torch.func.functional_call(model, weights, kwargs=given).logits.sum()
+
+    found = torch.func.grad(total)(dict(model.named_parameters()))
+    used = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    assert_same({name: found[name] for name in used}, used, scale=1.0)
+
+
+@pytest.mark.slow
+@for_each("options", [VARIANTS[name] for name in ("additive", "coverage-feeding", "naive")])
+def test_a_compiled_model_gives_the_same(options):
+    model = small(**options)
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager")(IDS, SIDES, labels=LABELS)
+    assert_same(compiled.loss, model(IDS, SIDES, labels=LABELS).loss)
 
 
 # Folders, sizes, training
