@@ -280,7 +280,8 @@ class TransformerForConditionalGeneration(
         self, new_num_tokens: int, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
     ) -> nn.Embedding:
         """Resize the target's vocabulary, where it has its own: what the decoder reads and what it writes."""
-        words = self.model.resize_decoder_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+        model: Any = self.model
+        words: nn.Embedding = model.resize_decoder_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
         trains = self.lm_head.weight.requires_grad
         self.lm_head = self._get_resized_lm_head(self.lm_head, words.num_embeddings, mean_resizing=mean_resizing)
         self.lm_head.requires_grad_(trains)
