@@ -9,7 +9,7 @@ Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each othe
         recipes/translation.py --config ... --training.use_cpu=true --training.num_processes=2
 
 `--help` lists every setting; `--resume` goes on from the last checkpoint. The mean of the last checkpoints of a run
-(`--training.save_total_limit=5`) is a model too: `hfseq average runs/... --last 5 --out FOLDER`.
+(`--training.save_total_limit=6`: those and the best) is a model too: `hfseq average runs/... --last 5 --out FOLDER`.
 """
 
 from collections.abc import Sequence

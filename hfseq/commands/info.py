@@ -27,7 +27,9 @@ def run(options: argparse.Namespace) -> None:
         rest = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
         print(f"labels:     {len(labels)}: {', '.join(map(str, labels[:_SHOWN]))}{rest}")
     if (entries := config.get("vocab_size")) is not None:
-        print(f"vocabulary: {f'{entries - _SPECIAL} words' if task == WORD_VECTORS else f'{entries} entries'}")
+        targets = config.get("decoder_vocab_size")
+        beside = "" if targets is None else f" of sources, {targets} of targets"
+        print(f"vocabulary: {f'{entries - _SPECIAL} words' if task == WORD_VECTORS else f'{entries} entries{beside}'}")
     asked, given = ("--file PAIRS.jsonl", _PAIR_GIVEN) if _takes_pairs(config, folder) else ("TEXT", "TEXT")
     print(f"use it:     hfseq predict {options.model} {asked}")
     print("in Python:  import hfseq; from transformers import pipeline")

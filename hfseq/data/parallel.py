@@ -143,6 +143,7 @@ def _embedded(settings: ParallelSettings) -> dict[str, Dataset]:
     """
     if settings.target_column is None and not settings.copies_source:
         settings.target_column = "translation"
+        logger.warning("Nobody named the targets: read from 'translation'. Answers are in data.target_column=reply.")
     rows = load_embedded(seed=settings.seed)
     words = {word.lower() for own in rows["train"]["tokens"][:] for word in own}
     joined = set(map(_joined, rows["train"]["text"][:]))

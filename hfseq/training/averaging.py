@@ -15,21 +15,51 @@ from typing import Any, Final
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from transformers.trainer import TRAINER_STATE_NAME
 
 from ..models.artifacts import CONFIG_NAME, check_weights_folder, read_json
 from .checkpoints import checkpoints_in
 
-_NOT_OF_A_MODEL: Final = ("trainer_state.json", "facts.json")  # beside it, and of one training or one measurement
+_NOT_OF_A_MODEL: Final = (TRAINER_STATE_NAME, "facts.json")  # beside it, and of one training or one measurement
 _NOT_OF_A_SHAPE: Final = ("transformers_version", "_name_or_path")  # what configs may differ in
 
 
 def last_checkpoints(run: str | Path, count: int) -> list[Path]:
-    """Return the last checkpoints in the folder of a run, the oldest first."""
+    """Return the last checkpoints in the folder of a run, the oldest first.
+
+    The best on validation, which a run keeps beside its last ones, is none of them.
+    """
+    if not Path(run).is_dir():
+        raise FileNotFoundError(f"{run} is no folder: give that of a run with checkpoints.")
     found = checkpoints_in(run)
     if len(found) < count:
         held = f"{run} holds {len(found)} checkpoints, not {count}"
         raise ValueError(f"{held}: train with --training.save_total_limit={count} or more, or ask for fewer.")
-    return found[-count:]
+    last = found[-count:]
+    if count > 1 and _lies_apart(*last[:2], newest=last[-1]):
+        told = f"{last[0]} was kept as the best on validation, and those between it and {last[1].name} are gone"
+        cure = f"train with --training.save_total_limit={count + 1} or more"
+        raise ValueError(f"{told}. Ask for fewer than {count}, or {cure}.")
+    return last
+
+
+def _lies_apart(one: Path, other: Path, *, newest: Path) -> bool:
+    """Tell whether checkpoints between the best one and the next were deleted; the log of the newest shows it.
+
+    A run that keeps its best saves at every n-th evaluation, so that n of them in between had a checkpoint.
+    """
+    path = newest / TRAINER_STATE_NAME
+    state = read_json(path) if path.is_file() else {}
+    if str(state.get("best_global_step")) != _step(one):
+        return False
+    between = range(int(_step(one)) + 1, int(_step(other)))
+    evaluated = {entry["step"] for entry in state["log_history"] if "eval_loss" in entry}
+    saved_of = max(state["save_steps"] // max(state["eval_steps"], 1), 1)
+    return len(evaluated.intersection(between)) >= saved_of
+
+
+def _step(checkpoint: Path) -> str:
+    return checkpoint.name.rpartition("-")[2]
 
 
 def average_checkpoints(folders: Sequence[str | Path], out: str | Path) -> Path:

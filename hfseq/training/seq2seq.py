@@ -49,6 +49,10 @@ class EncoderDecoderTrainingArguments(SequenceTrainingArguments, TheirArguments)
                 for name in ("class_weights", "wide_solver", "layer_rate_decay", "unfreeze_every")
             ),
             (
+                self.generation_num_beams is not None and self.generation_num_beams < 1,
+                f"generation_num_beams={self.generation_num_beams} must be 1 or more.",
+            ),
+            (
                 not self.predict_with_generate
                 and (self.metric_for_best_model or "loss").removeprefix("eval_") != "loss",
                 f"metric_for_best_model={self.metric_for_best_model!r} needs predict_with_generate=true: without it "

@@ -205,6 +205,13 @@ def words(rows, column):
     return {word for text in rows[column] for word in text.lower().translate(str.maketrans(".,?!", "    ")).split()}
 
 
+def test_which_embedded_targets_are_read_is_told_where_nobody_said_it(caplog):
+    load_parallel(ParallelSettings(name="embedded", text_column="text", target_column="reply", max_rows=5))
+    assert not caplog.messages
+    load_parallel(ParallelSettings(name="embedded", text_column="text", max_rows=5))
+    assert "Nobody named the targets: read from 'translation'" in caplog.text
+
+
 def test_every_intent_has_an_answer_with_the_slots_of_its_text(rows):
     assert REPLIES.keys() == set(INTENT_NAMES)
     assert all("{" not in replies[-1] for replies in REPLIES.values())  # whatever is said, something is answered

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from hfseq import cli
-from hfseq.training.averaging import average_checkpoints
+from hfseq.training.averaging import average_checkpoints, last_checkpoints
 from tests.contract.cases import tokenizer
 from tests.training.target_writers import small_model
 
@@ -91,3 +91,23 @@ def test_the_command_averages_the_last_checkpoints_of_a_run(tmp_path, capsys):
     assert json.loads((tmp_path / "mean" / "config.json").read_text(encoding="utf-8"))["hidden_size"] == 8
     assert cli.main(["average", str(tmp_path / "run"), "--last", "4", "--out", str(tmp_path / "more")]) == 1
     assert "holds 3 checkpoints, not 4: train with --training.save_total_limit=4 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("best", "save_steps", "is_refused"), [(2, 2, True), (2, 6, False), (8, 2, False)])
+def test_the_best_checkpoint_is_none_of_the_last_where_others_are_gone(tmp_path, best, save_steps, is_refused):
+    for step in (2, 8, 10):
+        saved(tmp_path / f"checkpoint-{step}", times(step))
+    log = [{"step": step, "eval_loss": 1.0} for step in range(2, 12, 2)]
+    state = {"best_global_step": best, "save_steps": save_steps, "eval_steps": 2, "log_history": log}
+    (tmp_path / "checkpoint-10" / "trainer_state.json").write_text(json.dumps(state), encoding="utf-8")
+    assert [path.name for path in last_checkpoints(tmp_path, 2)] == ["checkpoint-8", "checkpoint-10"]
+    if is_refused:
+        with pytest.raises(ValueError, match=r"was kept as the best .*Ask for fewer than 3, .*save_total_limit=4"):
+            last_checkpoints(tmp_path, 3)
+    else:
+        assert len(last_checkpoints(tmp_path, 3)) == 3
+
+
+def test_a_run_that_is_not_there_has_no_last_checkpoints(tmp_path):
+    with pytest.raises(FileNotFoundError, match="none is no folder: give that of a run"):
+        last_checkpoints(tmp_path / "none", 2)

@@ -131,6 +131,7 @@ def test_arguments_that_would_do_nothing_are_refused(tmp_path):
     for options, message in (
         ({"class_weights": "balanced"}, "class_weights='balanced' is for models of labelled texts"),
         ({"unfreeze_every": 1.0}, "unfreeze_every=1.0 is for models of labelled texts"),
+        ({"generation_num_beams": 0}, "generation_num_beams=0 must be 1 or more"),
         (
             {"predict_with_generate": False, "metric_for_best_model": "bleu"},
             "metric_for_best_model='bleu' needs predict_with_generate=true",

@@ -57,7 +57,7 @@ def test_the_scores_are_those_of_what_the_saved_model_writes(plain):
 
 
 @pytest.mark.parametrize("config", ["lstm_embedded", "transformer_embedded"])
-def test_two_vocabularies_lie_in_the_checkpoint_and_the_pipeline_uses_both(monkeypatch, tmp_path, config):
+def test_two_vocabularies_lie_in_the_checkpoint_and_the_pipeline_uses_both(monkeypatch, tmp_path, capsys, config):
     short = ("--tokenizer.shared=false", "--data.max_rows=40", "--training.max_steps=2", *SHORT)
     fields = [word for word in RECIPE.small if config.startswith("lstm") or "embedding_size" not in word]
     made = tmp_path / "run"
@@ -65,6 +65,9 @@ def test_two_vocabularies_lie_in_the_checkpoint_and_the_pipeline_uses_both(monke
     tokenizer = AutoTokenizer.from_pretrained(made)
     assert isinstance(tokenizer, SourceTargetTokenizer)
     pipe = pipeline("translation", model=str(made))
+    assert cli.main(["info", str(made)]) == 0
+    told = f"vocabulary: {len(tokenizer.source)} entries of sources, {len(tokenizer)} of targets"
+    assert told in capsys.readouterr().out
     sizes = pipe.model.config
     assert (sizes.vocab_size, sizes.decoder_vocab_size) == (len(tokenizer.source), len(tokenizer))
     texts = ["will it rain in Oslo?", "set an alarm for 7 am, please"]
