@@ -107,7 +107,7 @@ class TranslationSettings:
         if not self.budget.is_on:
             return
         known = known_fields(FAMILIES[self.model["type"]].config)
-        sizes = translation_sizes(pairs, is_transformer=self._is_transformer)
+        sizes = translation_sizes(pairs, self.model, is_transformer=self._is_transformer)
         self.model = {**{name: value for name, value in sizes.items() if name in known}, **self.model}
         if self.tokenizer.kind == "bpe" and self.tokenizer.vocab_size == PairTokenizerSettings.vocab_size:
             self.tokenizer.vocab_size = vocabulary_size(pairs)

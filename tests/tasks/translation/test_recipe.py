@@ -7,11 +7,12 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoTokenizer, pipeline
 
-from hfseq import SourceTargetTokenizer, cli
+from hfseq import Seq2SeqConfig, SourceTargetTokenizer, cli
 from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
 from hfseq.data.parallel import ParallelSettings, load_parallel
 from hfseq.evaluation.translation import signature, translation_scores
+from hfseq.recipe.defaults.translation import translation_training
 from hfseq.settings import read_settings
 from hfseq.tasks.translation.settings import TranslationSettings
 from tests.tasks.base import RECIPES, facts, losses
@@ -123,7 +124,7 @@ def test_the_command_trains_for_its_minutes_with_what_follows_the_data(tmp_path,
     used = read_settings(TranslationSettings, ["--config", str(tmp_path / "run" / "settings.yaml")])
     assert (used.data.text_column, used.data.target_column) == ("question", "answer")
     assert (used.model["hidden_size"], used.tokenizer.vocab_size) == (128, 400)
-    assert (used.training["total_train_batch_tokens"], used.training["metric_for_best_model"]) == (4096, "bleu")
+    assert (used.training["total_train_batch_tokens"], used.training["metric_for_best_model"]) == (1024, "chrf")
     assert facts(tmp_path / "run").data.splits == {"train": 65, "validation": 8, "test": 7}
 
 
@@ -141,9 +142,26 @@ def test_sizes_follow_the_number_of_pairs_where_nobody_says_them(family, pairs, 
     settings.follow(pairs)
     assert expected.items() <= settings.model.items()
     assert settings.tokenizer.vocab_size == (4_000 if pairs < 20_000 else 8_000)
-    said = read_settings(TranslationSettings, [*words, "--model.hidden_size=32"])
-    said.follow(pairs)
-    assert said.model["hidden_size"] == 32
+    assert settings.model["tie_word_embeddings"] and settings.model["num_attention_heads"] == 4
+
+
+@pytest.mark.parametrize(
+    "said", [{"hidden_size": 32}, {"embedding_size": 64}, {"attention": "additive"}, {"attention": "none"}]
+)
+def test_what_follows_the_pairs_fits_what_was_said(said):
+    options = [f"--model.{name}={value}" for name, value in said.items()]
+    words = ["--data.name=embedded", "--budget.minutes=3", "--model.type=seq2seq"]
+    settings = read_settings(TranslationSettings, [*words, *options])
+    settings.follow(5_000)
+    assert said.items() <= settings.model.items()
+    Seq2SeqConfig(**{name: value for name, value in settings.model.items() if name != "type"})
+
+
+def test_a_long_training_makes_larger_updates():
+    tokens = [
+        translation_training(minutes, is_transformer=False)["total_train_batch_tokens"] for minutes in (5, 20, 60)
+    ]
+    assert tokens == [1024, 2048, 4096]
 
 
 def test_the_mean_of_its_checkpoints_is_a_model(plain, tmp_path, capsys):
