@@ -27,6 +27,7 @@ from recipes import (
     sentence_similarity,
     text_classification,
     token_classification,
+    translation,
     word2vec,
 )
 
@@ -137,11 +138,13 @@ def test_counting_ngrams_has_a_bar(terminal, monkeypatch):
     [
         (ladder, "embedded"),
         (ladder, "classifiers_embedded"),
+        (ladder, "translators_embedded"),
         (language_modeling, "lstm_embedded"),
         (masked_language_modeling, "transformer_embedded"),
         (sentence_similarity, "embedded"),
         (text_classification, "lstm_embedded"),
         (token_classification, "lstm_embedded"),
+        (translation, "lstm_embedded"),
         (word2vec, "skipgram_embedded"),
     ],
 )

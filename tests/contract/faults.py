@@ -298,7 +298,7 @@ FAULTS = {
         "set_input_embeddings",
         lambda model, embeddings: None,
     ),
-    refusals.foreign_ids_are_named: (base, "check_input_ids", lambda ids, vocab_size: None),
+    refusals.foreign_ids_are_named: (base, "check_input_ids", lambda ids, vocab_size, *, of_target: None),
     refusals.inputs_that_are_no_batch_are_named: (base, "check_rank", lambda given, name: None),
     refusals.foreign_labels_are_named: (heads, "sequence_loss", silent_loss),
     refusals.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),

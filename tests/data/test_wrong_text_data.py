@@ -83,7 +83,7 @@ def test_wrong_rows_are_answered_with_their_value_and_the_cure(load, splits, set
 
 
 def test_a_split_without_rows_is_refused(monkeypatch):
-    monkeypatch.setattr("hfseq.data.sources.load_embedded", lambda seed: {"train": GOOD, "test": GOOD.select([])})
+    monkeypatch.setitem(sources.GENERATED, "embedded", lambda seed: {"train": GOOD, "test": GOOD.select([])})
     with pytest.raises(ValueError, match="Split 'test' is empty; give rows, or choose other splits with data.splits"):
         load_text_dataset(DataSettings(name="embedded"))
 
