@@ -33,7 +33,9 @@ _VARIANTS: Final[dict[str, dict[str, Any]]] = {
 }
 _PLAIN: Final = ("attention", "num_attention_heads", "input_feeding", "coverage", "scheduled_sampling")
 # The language models of `pretrained`, and the recurrent network that they become, have these fields in common.
-_OF_LANGUAGE_MODELS: Final = ("embedding_size", "hidden_size", "num_hidden_layers", "hidden_dropout")
+_OF_LANGUAGE_MODELS: Final = (
+    *("embedding_size", "hidden_size", "num_hidden_layers", "hidden_dropout", "tie_word_embeddings"),
+)
 _OF_TOKENS: Final = ("decoder_vocab_size", "encoder_pad_token_id", "decoder_start_token_id")
 _NOT_OF_TRANSFORMERS: Final = (
     *("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets", "adaptive_softmax_cutoffs"),
@@ -86,9 +88,7 @@ class TranslationLadderSettings:
     data: ParallelSettings
     rungs: RungSettings
     tokenizer: PairTokenizerSettings = field(default_factory=PairTokenizerSettings)
-    network: dict[str, Any] = config_section(
-        Seq2SeqConfig, "feedback", "tie_word_embeddings", "use_cache", *_OF_TOKENS
-    )
+    network: dict[str, Any] = config_section(Seq2SeqConfig, "feedback", "use_cache", *_OF_TOKENS)
     training: dict[str, Any] = fields_of(EncoderDecoderTrainingArguments, without=(*NOT_OF_TRAINING, "max_minutes"))
     language_training: dict[str, Any] = fields_of(
         StreamTrainingArguments, without=("output_dir", "mlm_probability", "max_minutes")
