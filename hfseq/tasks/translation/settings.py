@@ -21,8 +21,8 @@ from ...settings import check_known, fields_of, known_fields, option
 from ...training.seq2seq import EncoderDecoderTrainingArguments
 from .card import TASK
 
-_NOT_OF_THE_MODEL = ("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets")
-_OF_TOKENS = ("decoder_vocab_size", "encoder_pad_token_id", "decoder_start_token_id", "adaptive_softmax_cutoffs")
+NOT_OF_THE_MODEL = ("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets")
+OF_TOKENS = ("decoder_vocab_size", "encoder_pad_token_id", "decoder_start_token_id", "adaptive_softmax_cutoffs")
 # How the finished model writes stands in section `generation`; the others are read by nobody here.
 NOT_OF_TRAINING = ("generation_config", "generation_max_length", "sortish_sampler")
 
@@ -78,7 +78,7 @@ class TranslationSettings:
     data: ParallelSettings
     card: CardSettings
     tokenizer: PairTokenizerSettings = field(default_factory=PairTokenizerSettings)
-    model: dict[str, Any] = config_section(trained_families(TASK), *_NOT_OF_THE_MODEL, *_OF_TOKENS)
+    model: dict[str, Any] = config_section(trained_families(TASK), *NOT_OF_THE_MODEL, *OF_TOKENS)
     training: dict[str, Any] = fields_of(EncoderDecoderTrainingArguments, without=NOT_OF_TRAINING)
     generation: WritingSettings = field(default_factory=WritingSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)

@@ -18,7 +18,7 @@ from ...registry import FAMILIES
 from ...settings import check_known, fields_of, option
 from ...training.seq2seq import EncoderDecoderTrainingArguments
 from ...training.streams.trainer import StreamTrainingArguments
-from ..translation.settings import NOT_OF_TRAINING, PairTokenizerSettings, WritingSettings
+from ..translation.settings import NOT_OF_THE_MODEL, NOT_OF_TRAINING, OF_TOKENS, PairTokenizerSettings, WritingSettings
 
 COUNTED: Final = "word_by_word"
 RUNGS: Final = (COUNTED, "naive", "fed_back", "pretrained", "attention", "transformer")
@@ -35,11 +35,6 @@ _PLAIN: Final = ("attention", "num_attention_heads", "input_feeding", "coverage"
 # The language models of `pretrained`, and the recurrent network that they become, have these fields in common.
 _OF_LANGUAGE_MODELS: Final = (
     *("embedding_size", "hidden_size", "num_hidden_layers", "hidden_dropout", "tie_word_embeddings"),
-)
-_OF_TOKENS: Final = ("decoder_vocab_size", "encoder_pad_token_id", "decoder_start_token_id")
-_NOT_OF_TRANSFORMERS: Final = (
-    *("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets", "adaptive_softmax_cutoffs"),
-    *("pairs", "use_cache"),
 )
 
 
@@ -88,12 +83,14 @@ class TranslationLadderSettings:
     data: ParallelSettings
     rungs: RungSettings
     tokenizer: PairTokenizerSettings = field(default_factory=PairTokenizerSettings)
-    network: dict[str, Any] = config_section(Seq2SeqConfig, "feedback", "use_cache", *_OF_TOKENS)
+    network: dict[str, Any] = config_section(Seq2SeqConfig, "feedback", "use_cache", *OF_TOKENS)
     training: dict[str, Any] = fields_of(EncoderDecoderTrainingArguments, without=(*NOT_OF_TRAINING, "max_minutes"))
     language_training: dict[str, Any] = fields_of(
         StreamTrainingArguments, without=("output_dir", "mlm_probability", "max_minutes")
     )
-    transformer: dict[str, Any] = config_section(TransformerSeq2SeqConfig, *_NOT_OF_TRANSFORMERS, *_OF_TOKENS)
+    transformer: dict[str, Any] = config_section(
+        TransformerSeq2SeqConfig, "pairs", "use_cache", *NOT_OF_THE_MODEL, *OF_TOKENS
+    )
     transformer_training: dict[str, Any] = fields_of(
         EncoderDecoderTrainingArguments, without=(*NOT_OF_TRAINING, "max_minutes", "output_dir")
     )
