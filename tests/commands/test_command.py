@@ -14,7 +14,9 @@ from transformers import AutoModelForSequenceClassification
 
 from hfseq import cli
 from hfseq.cards.publishing import CARD_WORDS
+from hfseq.commands import sources
 from hfseq.commands.models import task_of
+from hfseq.data.sources import GENERATED
 from hfseq.hub import pull
 from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
 from hfseq.progress import BARS_AFTER
@@ -297,3 +299,7 @@ def test_a_script_of_a_user_is_not_the_command(file, words, tmp_path):
 def test_a_script_of_a_user_has_the_models(tmp_path):
     (tmp_path / "serve.py").write_text("import hfseq\nprint(hfseq.LSTMConfig.model_type)\n", encoding="utf-8")
     assert run_in(tmp_path, ["serve.py", "-m", "hfseq"], Path(cli.__file__).parents[1]) == "hfseq_lstm\n"
+
+
+def test_the_command_knows_the_same_generated_data_as_the_recipes():
+    assert set(sources._GENERATED) == set(GENERATED)  # two lists: the import of one takes seconds
