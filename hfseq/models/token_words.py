@@ -123,7 +123,7 @@ def _continuing_prefix(tokenizer: Any) -> str | None:
 
 
 def _rows(kinds: list[int], spelled: list[str], tokenizer: Any, lowercase: bool) -> list[int]:
-    """Number the rows of words in the order of the ids, after 0 for padding and 1 for unknown words."""
+    """Give each word a row, in the order of the ids: 0 is that of padding, 1 of unknown words."""
     unknown = 1
     # Characters that are no word of the vocabulary stand behind the last piece, see the kind `word_or_characters`.
     last_piece = max((index for index, kind in enumerate(kinds) if kind == CONTINUES), default=len(kinds))
@@ -192,8 +192,8 @@ class TokenWords(nn.Module):
             own = self.get_buffer(name)
             if own.shape != table.shape:
                 raise ValueError(
-                    f"The tokenizer's table {name!r} has {len(table)} entries, the model has room for {len(own)}: make "
-                    "the config with **word_tables(tokenizer).sizes() and vocab_size=len(tokenizer)."
+                    f"The tokenizer's table {name!r} has {len(table)} entries, the model has room for {len(own)}: "
+                    "make the config with **word_tables(tokenizer).sizes() and vocab_size=len(tokenizer)."
                 )
         for name, table in tables._asdict().items():
             self.get_buffer(name).copy_(table)
