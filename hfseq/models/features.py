@@ -13,14 +13,15 @@ Shapes: B batch, T time, N distinct words of a batch (the first is none), C char
 word, O places, L labels.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
 
-from .token_words import DIGIT, LOWER, UPPER, Words
+from .base import is_loaded
+from .token_words import DIGIT, LOWER, UPPER, Words, word_characters
 from .words.tables import FNV_OFFSET, FNV_PRIME
 
 FARTHEST: Final = 2  # words from a word to its farthest neighbour that counts
@@ -77,21 +78,41 @@ class WordFeatures(nn.Module):
 
     Args:
         buckets: Rows that features share.
+        num_characters: Number of different characters, with 0 for none, as in `TokenWords`.
         num_labels: L.
     """
 
-    def __init__(self, *, buckets: int, num_labels: int) -> None:
+    lower: torch.Tensor
+
+    def __init__(self, *, buckets: int, num_characters: int, num_labels: int) -> None:
         super().__init__()
         self.buckets = buckets
         self.weight = nn.Parameter(torch.zeros(buckets, num_labels))
+        self.register_buffer("lower", torch.zeros(num_characters, dtype=torch.int16))
 
-    def start(self) -> None:
-        """Give weights that a checkpoint lacks the values of a new model."""
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Give what a checkpoint lacks the values of a new model."""
         init.zeros_(self.weight)
+        if not is_loaded(self.lower):
+            init.zeros_(self.lower)
 
-    def rows(self, words: Words, lower: torch.Tensor) -> torch.Tensor:
+    @torch.no_grad()
+    def learn(self, tokenizer: Any) -> None:
+        """Learn from the tokenizer of the model what each character is in lower case."""
+        characters = word_characters(tokenizer)
+        if len(characters) + 1 != len(self.lower):
+            raise ValueError(
+                f"The tokens are made of {len(characters)} characters, the model has room for {len(self.lower) - 1}: "
+                "make the config with **word_tables(tokenizer).sizes()."
+            )
+        ids = {character: index for index, character in enumerate(characters, start=1)}
+        # One that no token has in lower case stays as it is.
+        self.lower.copy_(torch.tensor([0, *(ids.get(each.lower(), ids[each]) for each in characters)]))
+
+    def rows(self, words: Words) -> torch.Tensor:
         """Return the rows of the features of each distinct word at each place, (O, N, K); word 0 is beyond a text."""
-        own = word_hashes(words, lower)
+        own = word_hashes(words, self.lower)
         own[0] = torch.arange(FEATURES, device=own.device)
         found = hashed(own, torch.arange(PLACES, device=own.device)[:, None, None])
         # The last bits of FNV know the last bits alone of what was hashed, and they choose the row: mix all in.
@@ -102,14 +123,9 @@ class WordFeatures(nn.Module):
         """Return what each word says at each place, (O, N, L)."""
         return F.embedding_bag(rows.flatten(0, 1), self.weight, mode="sum").view(*rows.shape[:2], -1)
 
-    def forward(self, words: Words, lower: torch.Tensor) -> torch.Tensor:
-        """Add up what a word and its neighbours say; 0 for a token of no word.
-
-        Args:
-            words: Of a batch.
-            lower: (characters), the lower case of each.
-        """
-        return spread(self.scores(self.rows(words, lower)), neighbours(words))
+    def forward(self, words: Words) -> torch.Tensor:
+        """Add up what a word and its neighbours say; 0 for a token of no word."""
+        return spread(self.scores(self.rows(words)), neighbours(words))
 
 
 def neighbours(words: Words) -> torch.Tensor:
