@@ -113,7 +113,8 @@ class WordFeatures(nn.Module):
     def rows(self, words: Words) -> torch.Tensor:
         """Return the rows of the features of each distinct word at each place, (O, N, K); word 0 is beyond a text."""
         own = word_hashes(words, self.lower)
-        own[0] = torch.arange(FEATURES, device=own.device)
+        # As if it were written with a character that no word has.
+        own[0] = hashed(hashed(torch.full_like(own[0], _OFFSET), _BITS), torch.arange(FEATURES, device=own.device))
         found = hashed(own, torch.arange(PLACES, device=own.device)[:, None, None])
         # The last bits of FNV know the last bits alone of what was hashed, and they choose the row: mix all in.
         mixed = ((found ^ (found >> 16)) * _FOLD) & _BITS
