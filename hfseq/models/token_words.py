@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from .base import check_input_ids, is_loaded
+from .base import can_be_checked, check_input_ids, is_loaded
 
 BEGINS, CONTINUES, SPECIAL = range(3)
 """What a token is to words. `<unk>` stands for a word, so it begins one."""
@@ -43,6 +43,7 @@ class Words(NamedTuple):
         classes: (N, C) their classes, such as `UPPER`.
         rows: (N) rows of the word embedding.
         steps: (B, T) bool, `starts` and the special tokens.
+        step_of: (B, T), the place of the step that a token belongs to; padding's own.
     """
 
     starts: torch.Tensor
@@ -51,6 +52,7 @@ class Words(NamedTuple):
     classes: torch.Tensor
     rows: torch.Tensor
     steps: torch.Tensor
+    step_of: torch.Tensor
 
 
 class WordTables(NamedTuple):
@@ -196,6 +198,18 @@ class TokenWords(nn.Module):
         """Fill the tables from the tokenizer of the model, see `word_tables`."""
         self.fill(word_tables(tokenizer, lowercase=lowercase))
 
+    def check_tables(self, num_rows: int) -> None:
+        """Refuse tables of a checkpoint that would lead out of others, or of the `num_rows` of the embedding."""
+        if self.kinds.is_meta:
+            return
+        lengths = self.offsets.diff()
+        limits = {"kinds": SPECIAL + 1, "rows": num_rows, "spelling": len(self.classes), "classes": OTHER + 1}
+        wrong = [name for name, size in limits.items() if not _is_below(self.get_buffer(name), size)]
+        if self.offsets[0] != 0 or self.offsets[-1] > len(self.spelling) or bool((lengths < 0).any()):
+            wrong.append("offsets")
+        if wrong:
+            raise ValueError(f"The checkpoint's tables of words, {', '.join(wrong)}, hold numbers out of range.")
+
     @torch.no_grad()
     def fill(self, tables: WordTables) -> None:
         """Copy tables that fit the sizes of the config.
@@ -217,8 +231,7 @@ class TokenWords(nn.Module):
         """Return (B, T) bool: the first token of each word."""
         kinds, real = self._kinds(input_ids), _real(input_ids, attention_mask)
         # The real token before each one, where there is one: a mask may have holes.
-        place = torch.where(real, torch.arange(input_ids.shape[1], device=input_ids.device), -1).cummax(1).values
-        before = nn.functional.pad(place, (1, 0), value=-1)[:, :-1]
+        before = nn.functional.pad(_last_of(real), (1, 0), value=-1)[:, :-1]
         follows = (before >= 0) & (kinds.gather(1, before.clamp(min=0)) != SPECIAL)
         # A text that was cut may begin inside a word: what continues nothing begins one.
         return real & ((kinds == BEGINS) | ((kinds == CONTINUES) & ~follows))
@@ -241,7 +254,8 @@ class TokenWords(nn.Module):
         characters = self._spell(pieces)
         last = pieces.gather(1, ((pieces >= 0).sum(1, keepdim=True) - 1).clamp(min=0)).squeeze(1)
         rows = torch.where(last >= 0, self.rows[last.clamp(min=0)], 0)
-        return Words(starts, word_of, characters, self.classes[characters], rows.long(), steps)
+        step_of = torch.where(real, _last_of(steps), torch.arange(input_ids.shape[1], device=input_ids.device))
+        return Words(starts, word_of, characters, self.classes[characters], rows.long(), steps, step_of)
 
     def _spell(self, pieces: torch.Tensor) -> torch.Tensor:
         """Return (N, C) characters of words that are given as (N, P) tokens, -1 for none."""
@@ -264,7 +278,7 @@ class TokenWords(nn.Module):
     def _kinds(self, input_ids: torch.Tensor) -> torch.Tensor:
         # As with embeddings: look at all ids only when torch complains.
         try:
-            return self.kinds[input_ids]
+            return self.kinds.index_select(0, input_ids.flatten()).view(input_ids.shape)
         except (IndexError, RuntimeError):
             check_input_ids(input_ids, len(self.kinds))
             raise
@@ -275,15 +289,25 @@ class TokenWords(nn.Module):
                 "A model that reads characters cannot be traced or exported: a graph has no place for the words of a "
                 "batch, whose number and lengths differ from text to text. Export one with characters='none'."
             )
-        if len(self.spelling) == 0 or len(self.classes) < 2:
+        if can_be_checked(self.offsets) and not self.offsets[-1]:
             raise ValueError(
-                "This model knows no characters: make its config with **word_tables(tokenizer).sizes(), and call "
-                "`learn(tokenizer)` of its TokenWords before its first use."
+                "This model knows no characters yet: call model.base_model.token_words.learn(tokenizer) with the "
+                "tokenizer that its config was made for, or load a trained model."
             )
+
+
+def _is_below(table: torch.Tensor, size: int) -> bool:
+    return not len(table) or (int(table.min()) >= 0 and int(table.max()) < size)
 
 
 def _real(input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
     return torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+
+
+def _last_of(chosen: torch.Tensor) -> torch.Tensor:
+    """Return for each place of (B, T) the last chosen one up to it, -1 where there is none."""
+    place = torch.arange(chosen.shape[1], device=chosen.device)
+    return torch.where(chosen, place, -1).cummax(1).values
 
 
 def _distinct(tokens: torch.Tensor, steps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
