@@ -21,7 +21,6 @@ from itertools import product
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import torch
 from accelerate.utils import broadcast
 from datasets import Dataset
@@ -34,6 +33,7 @@ from ..models.features import neighbours, spread
 from ..models.heads.token_head import token_loss
 from ..progress import progress_bar
 from .unseen import hide_unseen
+from .wide import Mixed
 
 logger = logging.get_logger(__name__)
 
@@ -87,11 +87,13 @@ class FeatureTexts:
 
     def __init__(self, model: Any, dataset: Dataset) -> None:
         found, batches, count = [], [], 0
-        for ids, mask, labels in padded_batches(dataset, model.config.pad_token_id or 0):
-            words = model.words_of(ids, mask)
+        for ids, mask, labels in padded_batches(dataset, model):
+            words = model.model.token_words(ids, mask)
             rows, near = model.features.rows(words), neighbours(words)
             # Words of other batches stand before.
-            batches.append(TaggedBatch(torch.where(near >= 0, near + count, near), labels, model.chain_of(ids, mask)))
+            near = torch.where(near >= 0, near + count, near)
+            labels = hide_unseen(labels, model.num_labels)
+            batches.append(TaggedBatch(near, labels, model.chain(ids, mask)))
             found.append(rows)
             count += rows.shape[1]
         places, _, features = found[0].shape
@@ -113,21 +115,33 @@ class FeatureTexts:
         """Return what each word says at each place, (O, N, L), with the weights (R, L) of the rows in use."""
         return F.embedding_bag(self.rows.flatten(0, 1), weight, mode="sum").view(*self.rows.shape[:2], -1)
 
+    def emissions(self, weight: torch.Tensor) -> list[torch.Tensor]:
+        """Return (B, T, L) for each batch, with the weights (R, L) of the rows in use."""
+        scores = self.scores(weight)
+        return [spread(scores, batch.near) for batch in self.batches]
 
-def padded_batches(dataset: Dataset, pad: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Yield ids, mask and labels (B, T) of texts, the shortest first."""
+
+def padded_batches(dataset: Dataset, model: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Yield ids, mask and labels (B, T) of texts, the shortest first, where the model is."""
     rows, labels = dataset["input_ids"][:], dataset["labels"][:]
     order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
     for first in range(0, len(order), _BATCH):
         chosen = order[first : first + _BATCH]
         longest = max(max(len(rows[place]) for place in chosen), 1)
-        ids = torch.full((len(chosen), longest), pad)
+        ids = torch.full((len(chosen), longest), model.config.pad_token_id or 0)
         mask, tags = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
         for line, place in enumerate(chosen):
             length = len(rows[place])
             ids[line, :length], mask[line, :length] = torch.tensor(rows[place]), 1
             tags[line, :length] = torch.tensor(labels[place])
-        yield ids, mask, tags
+        yield ids.to(model.device), mask.to(model.device), tags.to(model.device)
+
+
+def _mean_loss(crf: nn.Module | None, emissions: list[torch.Tensor], texts: FeatureTexts) -> float:
+    count = max(texts.num_labels, 1)
+    with torch.no_grad():
+        pairs = zip(emissions, texts.batches, strict=True)
+        return sum(float(tagging_loss(crf, each, batch, count)) for each, batch in pairs)
 
 
 def tagging_loss(crf: nn.Module | None, emissions: torch.Tensor, batch: TaggedBatch, count: int) -> torch.Tensor:
@@ -150,7 +164,7 @@ def fit_features(texts: FeatureTexts, model: Any, strength: float = STRENGTH, mi
     crf, count = copy.deepcopy(model.crf), max(texts.num_labels, 1)
     if crf is not None:
         crf.reset_parameters()
-    weight = nn.Parameter(torch.zeros(len(texts.used), model.num_labels))
+    weight = nn.Parameter(torch.zeros(len(texts.used), model.num_labels, device=model.device))
     learnt = [weight, *([] if crf is None else crf.parameters())]
     optimizer = torch.optim.LBFGS(
         learnt, max_iter=_STEPS_A_ROUND, history_size=_MEMORY, line_search_fn="strong_wolfe", tolerance_change=1e-9
@@ -177,7 +191,87 @@ def fit_features(texts: FeatureTexts, model: Any, strength: float = STRENGTH, mi
         if is_over or before - loss < _TOLERANCE * loss:
             break
         before = loss
-    with torch.no_grad():
-        scores = texts.scores(weight)
-        loss = sum(float(tagging_loss(crf, spread(scores, each.near), each, count)) for each in texts.batches)
-    return Found(texts.used, weight.detach(), crf, loss)
+    weight = weight.detach()
+    return Found(texts.used, weight, crf, _mean_loss(crf, texts.emissions(weight), texts))
+
+
+class FeatureRegression:
+    """The best weights of the features of training texts, to stand alone or to be mixed with a network.
+
+    While the network is trained, its features are 0 and learn nothing.
+
+    Args:
+        model: A tagger with features.
+        train: Columns `input_ids` and `labels`.
+        minutes: Look for the weights for so many at most.
+    """
+
+    def __init__(self, model: Any, train: Dataset, minutes: float | None = None) -> None:
+        self.model = model
+        self.found = fit_features(FeatureTexts(model, train), model, minutes=minutes)
+        with torch.no_grad():
+            model.features.weight.zero_()
+        model.features.weight.requires_grad_(False)
+
+    def stand_alone(self) -> float:
+        """Write the weights into a model that has no network; return the mean loss of a label in training."""
+        self._write(1.0, 0.0)
+        return self.found.loss
+
+    @torch.no_grad()
+    def mix(self, validation: Dataset) -> Mixed:
+        """Choose how much features and network count, by the loss on validation texts, and write it into the model.
+
+        Args:
+            validation: Columns `input_ids` and `labels`.
+        """
+        texts, found, own = FeatureTexts(self.model, validation), self.found, self.model.crf
+        weight = found.weight.new_zeros(self.model.features.buckets, self.model.num_labels)
+        weight[found.used] = found.weight
+        features, network = texts.emissions(weight[texts.used]), self._network(validation)
+        losses = {}
+        crf = copy.deepcopy(own)
+        for of_f, of_n in product(_OF_FEATURES, _OF_NETWORK):
+            if crf is not None:
+                _mix_into(crf, found.crf, own, of_f, of_n)
+            both = [of_f * one + of_n * other for one, other in zip(features, network, strict=True)]
+            losses[of_f, of_n] = _mean_loss(crf, both, texts)
+        best = min(losses, key=lambda key: losses[key])
+        self._write(*best)
+        mixed = Mixed(STRENGTH, *best, loss=losses[best], network_loss=_mean_loss(own, network, texts))
+        logger.warning(
+            "A regression of features (C=%g) counts %g times, the network %g times: loss on validation %.4f, of the "
+            "network alone %.4f.",
+            *mixed,
+        )
+        return mixed
+
+    def _network(self, dataset: Dataset) -> list[torch.Tensor]:
+        """Return what the network alone says, (B, T, L) for each batch."""
+        self.model.eval()
+        found = []
+        for ids, mask, _ in padded_batches(dataset, self.model):
+            hidden = self.model.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            found.append(self.model.classifier(hidden).float())
+        return found
+
+    @torch.no_grad()
+    def _write(self, of_features: float, of_network: float) -> None:
+        model, found = self.model, self.found
+        model.features.weight[found.used] = of_features * found.weight
+        written = [model.features.weight]
+        if model.crf is not None:
+            _mix_into(model.crf, found.crf, model.crf, of_features, of_network)
+            written += model.crf.parameters()
+        for parameter in model.classifier.parameters():
+            parameter.mul_(of_network)
+            written.append(parameter)
+        for parameter in written:  # machines may differ in the last digit
+            parameter.copy_(broadcast(parameter.data))
+        model.features.weight.requires_grad_(True)
+
+
+@torch.no_grad()
+def _mix_into(target: nn.Module, one: Any, other: nn.Module, of_one: float, of_other: float) -> None:
+    for parameter, *both in zip(target.parameters(), one.parameters(), other.parameters(), strict=True):
+        parameter.copy_(of_one * both[0] + of_other * both[1])
