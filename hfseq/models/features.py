@@ -27,6 +27,7 @@ from .words.tables import FNV_OFFSET, FNV_PRIME
 FARTHEST: Final = 2  # words from a word to its farthest neighbour that counts
 PLACES: Final = 2 * FARTHEST + 1  # O
 LONGEST_END: Final = 4  # characters
+MOST_BUCKETS: Final = 1 << 27
 FEATURES: Final = 3 + 2 * LONGEST_END  # K
 
 _OFFSET, _PRIME, _BITS = int(FNV_OFFSET), int(FNV_PRIME), 0xFFFFFFFF

@@ -21,7 +21,7 @@ logger = logging.get_logger(__name__)
 
 _NOT_OF_THE_DATA = {"rivals", "same_data"}  # of section card
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
-OF_TAGGERS = ("crf", "decoding")  # fields of configs that no other model reads
+OF_TAGGERS = ("crf", "decoding", "feature_buckets")  # fields of configs that no other model reads
 _FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings")
 _FROM_TRANSFORMERS = tuple(
     item.name for item in dataclasses.fields(PreTrainedConfig) if item.name != "tie_word_embeddings"

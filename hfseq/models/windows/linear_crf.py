@@ -27,9 +27,8 @@ from typing_extensions import Unpack
 from ..base import SequencePreTrainedModel, at_least_one_token, mask_of_inputs
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded
-from ..features import WordFeatures
+from ..features import MOST_BUCKETS, WordFeatures
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
-from ..heads.crf import LinearChainCRF
 from ..heads.tagging import TokenClassificationMixin
 from ..token_words import TokenWords
 
@@ -50,7 +49,7 @@ class CRFConfig(SequenceConfig):
     model_type = "hfseq_crf"
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
-    feature_buckets: int = bounded(1 << 18, 1, 1 << 27)
+    feature_buckets: int = bounded(1 << 18, 1, MOST_BUCKETS)
     num_characters: int = bounded(1, 1, 32_767)
     spelling_size: int = bounded(0, 0, 1 << 30)
     decoding: Literal["marginal", "viterbi"] = "viterbi"
@@ -58,7 +57,7 @@ class CRFConfig(SequenceConfig):
     bos_token_id: int | None = None
     eos_token_id: int | None = None
 
-    crf: ClassVar[bool] = True  # as other taggers say it
+    crf: ClassVar[bool] = True  # what other taggers choose
 
     @property
     def output_size(self) -> int:
@@ -70,19 +69,71 @@ class CRFPreTrainedModel(WithoutEmbeddingsMixin, SequencePreTrainedModel):
     """What transformers needs to know of the linear CRF."""
 
     config: CRFConfig
-    how_to_grow = "train a new one: any word that its characters can spell is known to it."
+    how_to_grow = "train a new one."
     _no_split_modules = ["WordFeatures"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start features at 0, and tables of words empty."""
+        if isinstance(module, TokenWords | WordFeatures):
+            module.reset()
+        else:
+            super()._init_weights(module)
 
 
 class CRFModel(CRFPreTrainedModel):
-    """Features of words, which say something of each label; without what follows what."""
+    """Features of words, and what they say of each label; not what follows what."""
 
     def __init__(self, config: CRFConfig) -> None:
         super().__init__(config)
-        self.words = TokenWords(
-            config.vocab_size, num_characters=config.num_characters, spelling_size=config.spelling_size
-        )
+        characters = config.num_characters
+        self.token_words = TokenWords(config.vocab_size, num_characters=characters, spelling_size=config.spelling_size)
         self.features = WordFeatures(
-            buckets=config.feature_buckets, num_characters=config.num_characters, num_labels=config.num_labels
+            buckets=config.feature_buckets, num_characters=characters, num_labels=config.output_size
         )
         self.post_init()
+
+    def word_starts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return (B, T) bool: the first token of each word."""
+        return self.token_words.starts(input_ids, attention_mask)
+
+    @model_call("inputs_embeds")
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> BaseModelOutput:
+        """Look at words and their neighbours.
+
+        Args:
+            input_ids: (B, T) token ids.
+            attention_mask: (B, T), 1 for real tokens.
+
+        Returns:
+            `last_hidden_state` (B, T, L), the emissions; zero at tokens of no word.
+        """
+        input_ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, kwargs.get("inputs_embeds"))
+        if input_ids is None:
+            raise ValueError("A linear CRF looks up how tokens are spelled: give input_ids, not inputs_embeds.")
+        if attention_mask is not None:
+            attention_mask = mask_of_inputs(attention_mask, *input_ids.shape)
+        words = self.token_words(input_ids, attention_mask)
+        return BaseModelOutput(last_hidden_state=self.features(words))
+
+
+class CRFForTokenClassification(TokenClassificationMixin, CRFPreTrainedModel):
+    """A linear CRF."""
+
+    config: CRFConfig
+    backbone_class = CRFModel
+
+    def _add_classifier(self) -> None:
+        """Make nothing: the features speak of labels."""
+
+    def _head(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return hidden_states
+
+
+__all__ = ["CRFConfig", "CRFForTokenClassification", "CRFModel"]
