@@ -276,7 +276,9 @@ class TokenWords(nn.Module):
         return characters.index_put_((word, column), self.spelling[source].long())
 
     def _kinds(self, input_ids: torch.Tensor) -> torch.Tensor:
-        # As with embeddings: look at all ids only when torch complains.
+        # As with embeddings: look at all ids only when torch complains. To it a batch without rows is no error.
+        if input_ids.shape[0] == 0:
+            check_input_ids(input_ids, len(self.kinds))
         try:
             return self.kinds.index_select(0, input_ids.flatten()).view(input_ids.shape)
         except (IndexError, RuntimeError):

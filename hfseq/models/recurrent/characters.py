@@ -36,8 +36,8 @@ def check_characters(config: Any) -> None:
     if config.num_characters < 2 or config.spelling_size < 1 or config.word_rows < 2:
         raise ValueError(
             f"characters={config.characters!r} needs a tokenizer's spellings, and num_characters="
-            f"{config.num_characters}, spelling_size={config.spelling_size}, word_rows={config.word_rows} have no room "
-            "for them: make the config with **word_tables(tokenizer).sizes(), as the recipe for tagging does."
+            f"{config.num_characters}, spelling_size={config.spelling_size}, word_rows={config.word_rows} have no "
+            "room for them: make the config with **word_tables(tokenizer).sizes(), as the recipe for tagging does."
         )
     if config.characters == "lstm" and config.character_hidden_size % 2:
         raise ValueError(
