@@ -19,7 +19,7 @@ import copy
 from collections.abc import Iterator
 from itertools import product
 from time import perf_counter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import torch
 from accelerate.utils import broadcast
@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from transformers.utils import logging
 
 from ..models.base import IGNORED
-from ..models.features import neighbours, spread
+from ..models.features import WordFeatures, neighbours, spread
 from ..models.heads.token_head import token_loss
 from ..progress import progress_bar
 from .unseen import hide_unseen
@@ -45,6 +45,25 @@ _MEMORY: Final = 6  # steps that L-BFGS remembers
 _STEPS_A_ROUND, _MOST_ROUNDS, _TOLERANCE = 10, 12, 1e-3
 # How much each may count. The network is always heard: without it the model would be the linear CRF.
 _OF_FEATURES, _OF_NETWORK = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5), (0.125, 0.25, 0.5, 0.75, 1.0)
+
+
+def features_of(model: Any) -> WordFeatures | None:
+    """Return the features of a tagger: those beside its network, or those that it is made of; None: it has none."""
+    for holder in (model, getattr(model, "model", None)):
+        found = getattr(holder, "features", None)
+        if isinstance(found, WordFeatures):
+            return found
+    return None
+
+
+def has_features(model: Any) -> bool:
+    """Tell whether a model is a tagger with features of words."""
+    return features_of(model) is not None
+
+
+def is_linear(model: Any) -> bool:
+    """Tell whether a model is made of features alone, without a network."""
+    return has_features(model) and not hasattr(model, "classifier")
 
 
 class TaggedBatch(NamedTuple):
@@ -85,15 +104,16 @@ class FeatureTexts:
         dataset: Columns `input_ids` and `labels`.
     """
 
+    @torch.no_grad()
     def __init__(self, model: Any, dataset: Dataset) -> None:
         found, batches, count = [], [], 0
         for ids, mask, labels in padded_batches(dataset, model):
             words = model.model.token_words(ids, mask)
-            rows, near = model.features.rows(words), neighbours(words)
+            rows, near = cast(WordFeatures, features_of(model)).rows(words), neighbours(words)
             # Words of other batches stand before.
             near = torch.where(near >= 0, near + count, near)
             labels = hide_unseen(labels, model.num_labels)
-            batches.append(TaggedBatch(near, labels, model.chain(ids, mask)))
+            batches.append(TaggedBatch(near, labels, model.chain(ids[..., None], ids, mask)))
             found.append(rows)
             count += rows.shape[1]
         places, _, features = found[0].shape
@@ -207,11 +227,11 @@ class FeatureRegression:
     """
 
     def __init__(self, model: Any, train: Dataset, minutes: float | None = None) -> None:
-        self.model = model
+        self.model, self.features = model, cast(WordFeatures, features_of(model))
         self.found = fit_features(FeatureTexts(model, train), model, minutes=minutes)
         with torch.no_grad():
-            model.features.weight.zero_()
-        model.features.weight.requires_grad_(False)
+            self.features.weight.zero_()
+        self.features.weight.requires_grad_(False)
 
     def stand_alone(self) -> float:
         """Write the weights into a model that has no network; return the mean loss of a label in training."""
@@ -226,7 +246,7 @@ class FeatureRegression:
             validation: Columns `input_ids` and `labels`.
         """
         texts, found, own = FeatureTexts(self.model, validation), self.found, self.model.crf
-        weight = found.weight.new_zeros(self.model.features.buckets, self.model.num_labels)
+        weight = found.weight.new_zeros(self.features.buckets, self.model.num_labels)
         weight[found.used] = found.weight
         features, network = texts.emissions(weight[texts.used]), self._network(validation)
         losses = {}
@@ -258,17 +278,17 @@ class FeatureRegression:
     @torch.no_grad()
     def _write(self, of_features: float, of_network: float) -> None:
         model, found = self.model, self.found
-        model.features.weight[found.used] = of_features * found.weight
-        written = [model.features.weight]
+        self.features.weight[found.used] = of_features * found.weight
+        written = [self.features.weight]
         if model.crf is not None:
             _mix_into(model.crf, found.crf, model.crf, of_features, of_network)
             written += model.crf.parameters()
-        for parameter in model.classifier.parameters():
+        for parameter in [] if is_linear(model) else model.classifier.parameters():
             parameter.mul_(of_network)
             written.append(parameter)
         for parameter in written:  # machines may differ in the last digit
             parameter.copy_(broadcast(parameter.data))
-        model.features.weight.requires_grad_(True)
+        self.features.weight.requires_grad_(True)
 
 
 @torch.no_grad()
