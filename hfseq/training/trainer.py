@@ -130,16 +130,15 @@ class SequenceTrainer(WholeCheckpointTrainer):
         """Fit the wide part before the network learns; what that takes is of the minutes."""
         self._check_regression(train_dataset)
         started = perf_counter()
-        found: WideRegression | FeatureRegression
-        if has_features(self.model):
-            minutes = None if self.args.max_minutes is None else self.args.max_minutes * _SHARE_OF_SOLVER
-            found = FeatureRegression(self.model, train_dataset, minutes)
-        else:
+        try:
+            if has_features(self.model):
+                minutes = None if self.args.max_minutes is None else self.args.max_minutes * _SHARE_OF_SOLVER
+                return FeatureRegression(self.model, train_dataset, minutes)
             from .wide_regression import WideRegression  # brings scikit-learn, which other trainings need not wait for
 
-            found = WideRegression(self.model, train_dataset, self.args.class_weights)
-        self._solver_seconds = perf_counter() - started
-        return found
+            return WideRegression(self.model, train_dataset, self.args.class_weights)
+        finally:
+            self._solver_seconds = perf_counter() - started
 
     def _check_regression(self, train_dataset: Dataset) -> None:
         for is_wrong, how in (
