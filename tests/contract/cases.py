@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from hfseq.models.features import WordFeatures
 from hfseq.models.token_words import WordTables, word_tables
 from hfseq.registry import AUTO_CLASSES, Family
 from tests.devices import DEVICE
@@ -160,6 +161,9 @@ class Case:
             nn.init.normal_(model.likeness.weight, std=0.5)
         if getattr(model.base_model, "token_words", None) is not None:
             model.base_model.token_words.fill(spellings())
+        for features in (module for module in model.modules() if isinstance(module, WordFeatures)):
+            nn.init.normal_(features.weight, std=0.5)
+            features.lower.copy_(torch.arange(len(features.lower)))
         return model
 
     def saved(self, model: PreTrainedModel | None = None) -> Path:
@@ -195,7 +199,7 @@ class Case:
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         """Whether a weight that the checkpoint lacked has values of our initialisation."""
-        if ".token_words." in name:
+        if ".token_words." in name or name.startswith("features."):
             return not tensor.any()
         if name.startswith(("wide.", "likeness.")):
             return bool((tensor == (name == "wide.row_weights")).all())

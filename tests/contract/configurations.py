@@ -35,6 +35,7 @@ CHARACTERS = {
         **_CHARACTERS,
     },
     "lstm": {"characters": "lstm", **_CHARACTERS},
+    "features": {"characters": "cnn", "feature_buckets": 50, **_CHARACTERS},
 }
 LANGUAGE_MODELS = {
     "plain": {},
@@ -139,6 +140,8 @@ WINDOWS = {
 for task in FAMILIES["window"].heads:
     CASES |= {f"window-{task}-{label}": ("window", task, options) for label, options in WINDOWS.items()}
 CASES |= {
+    "crf-tagger-viterbi": ("crf", "token-classification", {}),
+    "crf-tagger-marginal": ("crf", "token-classification", {"decoding": "marginal"}),
     "hmm-tagger-viterbi": ("hmm", "token-classification", {}),
     "hmm-tagger-posterior": ("hmm", "token-classification", {"decoding": "posterior"}),
     "hmm-language": ("hmm", "text-generation", {}),
