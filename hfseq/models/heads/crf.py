@@ -153,7 +153,7 @@ class LinearChainCRF(nn.Module):
 
     def _refuse(self, labels: list[int], row: int, step: int) -> None:
         """Say which tags of a text do not fit: no legal row reaches word `step`, or the end of the text."""
-        names = ["(none)" if label == IGNORED else self.label_names[label] for label in labels]
+        names = ["(unknown)" if label == IGNORED else self.label_names[label] for label in labels]
         if step == len(labels):
             where = f"{_written(names[-3:])} ends the text, and its entity is not ended"
         elif step == 0:
