@@ -146,7 +146,7 @@ def test_a_new_model_says_that_all_legal_rows_are_as_likely():
 
 
 def test_a_plain_pipeline_finds_words_that_training_never_showed(tmp_path):
-    model, tokenizer = made()
+    model, tokenizer = made(names=[*NAMES, "I-name"])
     optimizer = torch.optim.Adam(model.parameters(), 0.1)
     for _ in range(30):
         optimizer.zero_grad()
