@@ -336,11 +336,13 @@ class RecurrentModel(RecurrentPreTrainedModel):
         """Freeze the embeddings if the config says so."""
         self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
 
-    def word_starts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Return (B, T) bool: the first token of each word; of a model that reads tokens, every real one."""
-        if self.token_words is not None:
-            return self.token_words.starts(input_ids, attention_mask)
-        return torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+    def word_starts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor | None:
+        """Return (B, T) bool: the first token of each word; None of a model that knows tokens alone."""
+        if self.token_words is None:
+            return None
+        ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, None)
+        assert ids is not None
+        return self.token_words.starts(ids, attention_mask)
 
     def _inputs(
         self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor | None
