@@ -9,7 +9,7 @@ from hfseq.recipe.defaults.classification import training_defaults, vocabulary_d
 from hfseq.recipe.defaults.language import language_sizes, language_training
 from hfseq.recipe.defaults.rows import RowCounts
 from hfseq.recipe.defaults.stopping import kept_on_validation
-from hfseq.recipe.defaults.tagging import tagging_model, tagging_training
+from hfseq.recipe.defaults.tagging import tagger_model, tagger_training
 from hfseq.recipe.sections import CardSettings
 from hfseq.registry import FAMILIES
 from hfseq.settings import known_fields
@@ -90,9 +90,9 @@ def test_a_language_model_keeps_what_a_person_said(tmp_path):
 def test_the_minutes_of_a_tagger_are_a_limit_of_arguments_that_work(family, tmp_path):
     known = known_fields(FAMILIES[family].config).keys()
     for rows in (100, 100_000):
-        chosen = {name: value for name, value in tagging_model(family, rows, 9, {}).items() if name in known}
+        chosen = {name: value for name, value in tagger_model(family, rows, 9, {}).items() if name in known}
         args = SequenceTrainingArguments(
-            str(tmp_path), use_cpu=True, **tagging_training(family, 3.0, rows, "entity_f1", chosen)
+            str(tmp_path), use_cpu=True, **tagger_training(family, 3.0, "entity_f1", chosen)
         )
         assert args.max_minutes == 3.0
         if family != "crf":
@@ -102,25 +102,23 @@ def test_the_minutes_of_a_tagger_are_a_limit_of_arguments_that_work(family, tmp_
 
 
 def test_few_texts_of_a_tagger_are_dropped_from_more():
-    few, many = (tagging_model("gru", rows, 9, {}) for rows in (100, 100_000))
+    few, many = (tagger_model("gru", rows, 9, {}) for rows in (100, 100_000))
     assert few["hidden_dropout"] > many["hidden_dropout"] and few["classifier_dropout"] > many["classifier_dropout"]
 
 
 def test_features_stand_beside_a_tagger_of_few_texts():
     for rows, has in ((100, True), (3_000, True), (100_000, False)):
-        chosen = tagging_model("lstm", rows, 9, {})
+        chosen = tagger_model("lstm", rows, 9, {})
         assert bool(chosen["feature_buckets"]) is has
-        assert tagging_training("lstm", 3.0, rows, "accuracy", chosen)["wide_solver"] == (
-            "regression" if has else "steps"
-        )
-    assert "feature_buckets" not in tagging_model("lstm", 100, 9, {"characters": "none"})
+        assert tagger_training("lstm", 3.0, "accuracy", chosen)["wide_solver"] == ("regression" if has else "steps")
+    assert "feature_buckets" not in tagger_model("lstm", 100, 9, {"characters": "none"})
 
 
 def test_rows_of_features_follow_texts_and_tags_within_bounds():
-    buckets = [tagging_model("crf", rows, 9, {})["feature_buckets"] for rows in (10, 3_000, 10_000_000)]
+    buckets = [tagger_model("crf", rows, 9, {})["feature_buckets"] for rows in (10, 3_000, 10_000_000)]
     assert buckets == sorted(buckets) and buckets[0] < buckets[1]
     for labels in (1, 17, 1_000):  # a file of a few megabytes
-        assert labels * tagging_model("crf", 1_000_000, labels, {})["feature_buckets"] <= 1 << 23
+        assert labels * tagger_model("crf", 1_000_000, labels, {})["feature_buckets"] <= 1 << 23
 
 
 def tagger(**sections):

@@ -20,56 +20,67 @@ _BUCKETS_A_TEXT = 64
 _FEWEST_BUCKETS, _MOST_BUCKETS, _MOST_WEIGHTS = 1 << 14, 1 << 19, 1 << 23  # a weight takes four bytes
 
 
-def tagging_training(family: str, minutes: float, rows: int, metric: str, model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the `training` section of a tagger that may learn from so many texts for so many minutes.
-
-    Args:
-        family: Name of its family.
-        minutes: By the clock.
-        rows: Training texts.
-        metric: The score that people quote first.
-        model: Its options, with those that were filled in.
-    """
-    if family == LINEAR:
-        return {"max_minutes": minutes, "wide_solver": "regression", "per_device_eval_batch_size": 256}
+def tagging_training(minutes: float, *, is_transformer: bool) -> dict[str, Any]:
+    """Return the `training` section of a network that tags and may learn for so many minutes."""
     return {
         "max_minutes": minutes,
         "num_train_epochs": _MOST_EPOCHS,
         "total_train_batch_size": 32,
         "train_sampling_strategy": "group_by_length",
-        "learning_rate": 1e-3 if family == "transformer" else 3e-3,
+        "learning_rate": 1e-3 if is_transformer else 3e-3,
         "lr_scheduler_type": "linear",
         "warmup_steps": 0.02,
         "max_grad_norm": 1.0,
         "per_device_eval_batch_size": 256,
-        "wide_solver": "regression" if model.get("feature_buckets") else "steps",
-        **kept_on_validation(metric, "epoch", patience=_PATIENCE),
+        **kept_on_validation("accuracy", "epoch", patience=_PATIENCE),
         "logging_steps": 50,
     }
 
 
-def tagging_model(family: str, rows: int, labels: int, said: Mapping[str, Any]) -> dict[str, Any]:
-    """Return sizes, dropout and parts of a tagger that learns so many labels from so many texts."""
+def tagging_sizes(rows: int, *, is_transformer: bool) -> dict[str, Any]:
+    """Return sizes and dropout of a network that learns to tag from so many texts."""
+    dropout = 0.5 if rows < _FEW else 0.4
+    if is_transformer:
+        return {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_dropout": 0.2}
+    sizes = {"embedding_size": 128, "hidden_size": 128, "embedding_dropout": 0.2}
+    return {**sizes, "hidden_dropout": dropout, "classifier_dropout": dropout}
+
+
+def tagger_training(family: str, minutes: float, metric: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `training` section of a tagger of any family.
+
+    Args:
+        family: Its name.
+        minutes: By the clock.
+        metric: The score that people quote first.
+        model: The tagger's options, with those that were filled in.
+    """
+    if family == LINEAR:
+        return {"max_minutes": minutes, "wide_solver": "regression", "per_device_eval_batch_size": 256}
+    steps = tagging_training(minutes, is_transformer=family == "transformer")
+    solver = "regression" if model.get("feature_buckets") else "steps"
+    return {**steps, "metric_for_best_model": metric, "wide_solver": solver}
+
+
+def tagger_model(family: str, rows: int, labels: int, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sizes and parts of a tagger of any family that learns so many labels from so many texts.
+
+    Args:
+        family: Its name.
+        rows: Training texts.
+        labels: How many tags there are.
+        said: The options that the settings name.
+    """
     if family == LINEAR:
         return {"feature_buckets": _buckets(rows, labels)}
-    dropout = 0.5 if rows < _FEW else 0.4
-    if family == "transformer":
-        return {
-            "hidden_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "hidden_dropout": 0.2,
-            "crf": True,
-        }
-    sizes: dict[str, Any] = {"embedding_size": 128, "hidden_size": 128, "embedding_dropout": 0.2, "crf": True}
-    sizes |= {"hidden_dropout": dropout, "classifier_dropout": dropout}
+    options = {**tagging_sizes(rows, is_transformer=family == "transformer"), "crf": True}
     if family not in RECURRENT:
-        return sizes
-    sizes["bidirectional"] = True
+        return options
+    options["bidirectional"] = True
     if said.get("characters") == "none":
-        return sizes
-    words = {"characters": "cnn", "case_features": True}
-    return sizes | words | {"feature_buckets": _buckets(rows, labels) if rows < _MANY else 0}
+        return options
+    options |= {"characters": "cnn", "case_features": True}
+    return {**options, "feature_buckets": _buckets(rows, labels) if rows < _MANY else 0}
 
 
 def _buckets(rows: int, labels: int) -> int:

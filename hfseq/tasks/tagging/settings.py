@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from ...data.tagged import TaggedSettings
 from ...recipe.budget import BudgetSettings
-from ...recipe.defaults.tagging import LINEAR, tagging_model, tagging_training
+from ...recipe.defaults.tagging import LINEAR, tagger_model, tagger_training
 from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import TextSettings, TextTokenizerSettings
 from ...registry import FAMILIES
@@ -61,9 +61,9 @@ class TaggingSettings(TextSettings):
         family = self.model["type"]
         known = known_fields(FAMILIES[family].config)
         tells_words = self.tokenizer.kind not in _WITHOUT_SPELLINGS
-        options = tagging_model(family, rows, labels, self.model if tells_words else {"characters": "none"})
+        options = tagger_model(family, rows, labels, self.model if tells_words else {"characters": "none"})
         self.model = {**{name: value for name, value in options.items() if name in known}, **self.model}
-        training = tagging_training(family, self.budget.minutes, rows, metric, self.model)
+        training = tagger_training(family, self.budget.minutes, metric, self.model)
         self.training = {**training, **self.training}
         self._follow_words()
 
