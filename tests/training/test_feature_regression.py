@@ -6,7 +6,7 @@ from datasets import Dataset
 from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import DataCollatorForTokenClassification, TrainerCallback
 
-from hfseq import CRFConfig, CRFForTokenClassification, LSTMConfig, LSTMForTokenClassification, train_tokenizer
+from hfseq import CRFForTokenClassification, LSTMConfig, LSTMForTokenClassification, train_tokenizer
 from hfseq.data.tagged import tokenize_words
 from hfseq.models.token_words import word_tables
 from hfseq.training import feature_regression
@@ -41,17 +41,15 @@ def validation(tokenizer):
 
 
 def made(tokenizer, kind="crf", **options):
+    if kind == "crf":
+        return CRFForTokenClassification.of(tokenizer, LABELS, feature_buckets=4096)
     torch.manual_seed(0)
     tables = word_tables(tokenizer)
     names = {"id2label": dict(enumerate(LABELS)), "label2id": {name: index for index, name in enumerate(LABELS)}}
     special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     shared = {"vocab_size": len(tokenizer), "feature_buckets": 4096, **names, **special, **tables.sizes(), **options}
-    if kind == "crf":
-        del shared["word_rows"]
-        model = CRFForTokenClassification(CRFConfig(**shared))
-    else:
-        sizes = {"embedding_size": 8, "hidden_size": 8, "characters": "cnn", "character_hidden_size": 4}
-        model = LSTMForTokenClassification(LSTMConfig(**{"crf": True, **sizes, **shared}))
+    sizes = {"embedding_size": 8, "hidden_size": 8, "characters": "cnn", "character_hidden_size": 4}
+    model = LSTMForTokenClassification(LSTMConfig(**{"crf": True, **sizes, **shared}))
     model.model.token_words.fill(tables)
     if (features := features_of(model)) is not None:
         features.learn(tokenizer)

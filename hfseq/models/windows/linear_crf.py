@@ -15,14 +15,15 @@ squares of numbers are kept small, not their sizes.
 Shapes: B batch, T time, L labels.
 """
 
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
-from typing_extensions import Unpack
+from typing_extensions import Self, Unpack
 
 from ..base import SequencePreTrainedModel, at_least_one_token, mask_of_inputs
 from ..calls import model_call
@@ -30,7 +31,7 @@ from ..configs import SequenceConfig, bounded
 from ..features import MOST_BUCKETS, WordFeatures
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
 from ..heads.tagging import TokenClassificationMixin
-from ..token_words import TokenWords
+from ..token_words import TokenWords, word_tables
 
 
 @strict
@@ -40,8 +41,9 @@ class CRFConfig(SequenceConfig):
     Args:
         vocab_size: Number of token ids.
         feature_buckets: Rows that features share by a hash.
-        num_characters: Number of different characters, and the next: see `word_tables(tokenizer).sizes()`.
-        spelling_size: Length of all tokens' spellings together.
+        num_characters: Number of different characters, with one for none; it and the next follow from the tokenizer
+            (`CRFForTokenClassification.of`).
+        spelling_size: Characters of all tokens together.
         decoding: What the logits decide: "viterbi", the likeliest row of labels, or "marginal", the likeliest label of
             each word.
     """
@@ -128,6 +130,30 @@ class CRFForTokenClassification(TokenClassificationMixin, CRFPreTrainedModel):
 
     config: CRFConfig
     backbone_class = CRFModel
+
+    @classmethod
+    def of(cls, tokenizer: Any, names: Sequence[str], **options: Any) -> Self:
+        """Make a new tagger for the words of a tokenizer.
+
+        Args:
+            tokenizer: One that tells how words are spelled, see `word_tables`; best `word_or_characters`.
+            names: Of the labels, in the order of their ids.
+            **options: Other fields of the config.
+        """
+        tables = word_tables(tokenizer)
+        config = CRFConfig(
+            vocab_size=len(tokenizer),
+            num_characters=len(tables.classes),
+            spelling_size=len(tables.spelling),
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+            **{name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")},
+            **options,
+        )
+        model = cls(config)
+        model.model.token_words.fill(tables)
+        model.model.features.learn(tokenizer)
+        return model
 
     def _add_classifier(self) -> None:
         """Make nothing: the features speak of labels."""

@@ -18,8 +18,9 @@ from ...cards.measure import collect_examples
 from ...data.tagged import TaggedTask, tokenize_words
 from ...evaluation.entities import Tags, entities, found_entities, found_tags
 from ...evaluation.tags import tags_of
-from ...models.features import WordFeatures
 from ...models.token_words import word_tables
+from ...models.windows.linear_crf import CRFForTokenClassification
+from ...recipe.defaults.tagging import LINEAR
 from ...recipe.embeddings import fill_embeddings
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
@@ -82,19 +83,25 @@ def texts_of(rows: Dataset) -> list[str]:
 
 def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the tagger of the `model` section for these tags and this vocabulary."""
+    if settings.model["type"] == LINEAR:
+        chosen = {name: value for name, value in settings.model.items() if name != "type"}
+        model: PreTrainedModel = CRFForTokenClassification.of(tokenizer, task.classes.names, **chosen)
+    else:
+        model = _network(settings, task, tokenizer)
+    fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
+    return model
+
+
+def _network(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     options = label_options(task.classes.names) | token_options(tokenizer)
-    options["freeze_embeddings"] = settings.embeddings.freeze
     tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_words else None
     if tables is not None:
         options |= tables.sizes()
-    if settings.model["type"] == "crf":  # which has no vectors of words
-        options = {name: value for name, value in options.items() if name not in ("freeze_embeddings", "word_rows")}
-    model = build_model(TASK, settings.model, **options)
+    model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
         model.base_model.token_words.fill(tables)
-        for features in (module for module in model.modules() if isinstance(module, WordFeatures)):
-            features.learn(tokenizer)
-    fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
+    if getattr(model, "features", None) is not None:
+        model.features.learn(tokenizer)
     return model
 
 

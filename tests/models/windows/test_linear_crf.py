@@ -9,7 +9,6 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, pipelin
 
 from hfseq import CRFConfig, CRFForTokenClassification, train_tokenizer
 from hfseq.models.features import FARTHEST, FEATURES, LONGEST_END, neighbours
-from hfseq.models.token_words import word_tables
 from hfseq.tasks.tagging.rivals import features as crfsuite_features
 from tests.closeness import assert_same
 
@@ -26,18 +25,10 @@ TAGS = [
 NAMES = ["B-name", "B-place", "I-place", "O"]  # CRFsuite knows no label that training does not show
 
 
-def made(texts=TEXTS, *, buckets=1 << 22, names=NAMES, **options):
+def made(texts=TEXTS, *, buckets=1 << 22, names=NAMES):
     """A tagger with its tokenizer; words that come once are spelled."""
     tokenizer = train_tokenizer([" ".join(words) for words in texts], "word_or_characters", min_frequency=2)
-    tables = word_tables(tokenizer)
-    sizes = {name: size for name, size in tables.sizes().items() if name != "word_rows"}
-    labels = {"id2label": dict(enumerate(names)), "label2id": {name: index for index, name in enumerate(names)}}
-    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    config = CRFConfig(vocab_size=len(tokenizer), feature_buckets=buckets, **sizes, **labels, **special, **options)
-    model = CRFForTokenClassification(config).eval()
-    model.model.token_words.fill(tables)
-    model.model.features.learn(tokenizer)
-    return model, tokenizer
+    return CRFForTokenClassification.of(tokenizer, names, feature_buckets=buckets).eval(), tokenizer
 
 
 def random(model):
