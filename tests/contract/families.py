@@ -436,13 +436,6 @@ class LinearCRFCase(TaggerCase):
     def traits(self) -> set[str]:
         return {"body", "loss", "tokens", "tagger", "weights"}
 
-    def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
-        """Before training all weights are 0."""
-        model = super().seasoned(model)
-        for parameter in model.crf.parameters():
-            nn.init.normal_(parameter, std=0.5)
-        return model
-
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         return not tensor.any()
 
