@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hfseq import FAMILIES
 from tests.contract import families
-from tests.contract.cases import Case
+from tests.contract.cases import Case, spellings
 from tests.contract.promises import CHECKS
 
 CONFIGURATIONS = {
@@ -25,6 +25,18 @@ PAIRS = {"pairs": "siamese", "eos_token_id": 3}
 _WIDE = {"wide_ngrams": 2, "wide_buckets": 50}
 SWITCHES |= {"gru-pairs": {**PAIRS, **_WIDE, "bidirectional": True}, "lstm-pairs-alone": PAIRS}
 TAGGERS = {"plain": {}, "both-directions": {"num_hidden_layers": 2, "bidirectional": True}}
+_CHARACTERS = {"character_embedding_size": 4, "character_hidden_size": 6, **spellings().sizes()}
+CHARACTERS = {
+    "cnn": {
+        "characters": "cnn",
+        "bidirectional": True,
+        "num_hidden_layers": 2,
+        "embedding_dropout": 0.1,
+        **_CHARACTERS,
+    },
+    "lstm": {"characters": "lstm", **_CHARACTERS},
+    "features": {"characters": "cnn", "feature_buckets": 50, "crf": True, **_CHARACTERS},
+}
 _BIO = {"id2label": {0: "O", 1: "B-x", 2: "I-x"}, "label2id": {"O": 0, "B-x": 1, "I-x": 2}}
 CRF_TAGGERS = {  # each decoding, with any row of labels allowed or only those of entities
     "rnn-tagger-crf": {"crf": True},
@@ -71,6 +83,11 @@ CASES = {
 for name in RECURRENT:
     CASES |= {f"{name}-tagger-{label}": (name, "token-classification", options) for label, options in TAGGERS.items()}
     CASES |= {f"{name}-language-{label}": (name, "text-generation", opts) for label, opts in LANGUAGE_MODELS.items()}
+CASES |= {
+    f"lstm-tagger-characters-{label}": ("lstm", "token-classification", options)
+    for label, options in CHARACTERS.items()
+}
+CASES["gru-characters"] = ("gru", "text-classification", {**CHARACTERS["cnn"], "pooling": "mean_max"})
 TRANSFORMERS = {
     "plain": {},
     "post-relu-learned": {
@@ -132,6 +149,8 @@ WINDOWS = {
 for task in FAMILIES["window"].heads:
     CASES |= {f"window-{task}-{label}": ("window", task, options) for label, options in WINDOWS.items()}
 CASES |= {
+    "crf-tagger-viterbi": ("crf", "token-classification", {}),
+    "crf-tagger-marginal": ("crf", "token-classification", {"decoding": "marginal"}),
     "hmm-tagger-viterbi": ("hmm", "token-classification", {}),
     "hmm-tagger-posterior": ("hmm", "token-classification", {"decoding": "posterior"}),
     "hmm-language": ("hmm", "text-generation", {}),

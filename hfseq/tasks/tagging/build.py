@@ -18,9 +18,13 @@ from ...cards.measure import collect_examples
 from ...data.tagged import TaggedTask, tokenize_words
 from ...evaluation.entities import Tags, entities, found_entities, found_tags
 from ...evaluation.tags import tags_of
+from ...models.token_words import word_tables
+from ...models.windows.linear_crf import CRFForTokenClassification
+from ...recipe.defaults.tagging import LINEAR
+from ...recipe.embeddings import fill_embeddings
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
-from ...recipe.texts import NO_LIMIT, fill_embeddings, most_tokens, speed_line, text_facts
+from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
 from .card import TASK
 from .facts import Answer, DecodingFacts, KindScore, Problem, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
@@ -79,9 +83,25 @@ def texts_of(rows: Dataset) -> list[str]:
 
 def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the tagger of the `model` section for these tags and this vocabulary."""
+    if settings.model["type"] == LINEAR:
+        chosen = {name: value for name, value in settings.model.items() if name != "type"}
+        model: PreTrainedModel = CRFForTokenClassification.of(tokenizer, task.classes.names, **chosen)
+    else:
+        model = _network(settings, task, tokenizer)
+    fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
+    return model
+
+
+def _network(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     options = label_options(task.classes.names) | token_options(tokenizer)
+    tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_words else None
+    if tables is not None:
+        options |= tables.sizes()
     model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
-    fill_embeddings(model, tokenizer, settings.embeddings)
+    if tables is not None:
+        model.base_model.token_words.fill(tables)
+    if getattr(model, "features", None) is not None:
+        model.features.learn(tokenizer)
     return model
 
 
