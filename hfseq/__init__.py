@@ -15,6 +15,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     check_transformers()  # first: with an older transformers the models would fail, and say nothing of the cure
 
     from . import registry
+    from .models.auto import *
     from .models.counting.hmm import *
     from .models.counting.mixture import *
     from .models.counting.ngram import *

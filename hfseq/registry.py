@@ -21,6 +21,8 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from . import pipelines
+from .models import auto
+from .models.auto import AutoModelForIntentAndSlots
 from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
 from .models.recurrent import custom, gru, lstm, rnn, seq2seq
@@ -32,8 +34,9 @@ from .tokenization.source_target import SourceTargetTokenizer
 MODULES = (
     *(rnn, lstm, gru, custom, seq2seq, window, transformer, transformer_seq2seq),
     *(ngram, mixture, hmm, word2vec, bag),
+    auto,
 )
-"""One a family; the public names of each (`__all__`) are those of the package."""
+"""One a family, and the Auto classes of our own; the public names of each (`__all__`) are those of the package."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Family:
 AUTO_CLASSES = {
     "text-classification": AutoModelForSequenceClassification,
     "token-classification": AutoModelForTokenClassification,
+    "intent-slots": AutoModelForIntentAndSlots,
     "text-generation": AutoModelForCausalLM,
     "fill-mask": AutoModelForMaskedLM,
     "text2text-generation": AutoModelForSeq2SeqLM,
@@ -79,6 +83,7 @@ FAMILIES = {
             {
                 "text-classification": rnn.RNNForSequenceClassification,
                 "token-classification": rnn.RNNForTokenClassification,
+                "intent-slots": rnn.RNNForIntentAndSlots,
                 "text-generation": rnn.RNNForCausalLM,
             },
         ),
@@ -88,6 +93,7 @@ FAMILIES = {
             {
                 "text-classification": lstm.LSTMForSequenceClassification,
                 "token-classification": lstm.LSTMForTokenClassification,
+                "intent-slots": lstm.LSTMForIntentAndSlots,
                 "text-generation": lstm.LSTMForCausalLM,
             },
         ),
@@ -97,6 +103,7 @@ FAMILIES = {
             {
                 "text-classification": gru.GRUForSequenceClassification,
                 "token-classification": gru.GRUForTokenClassification,
+                "intent-slots": gru.GRUForIntentAndSlots,
                 "text-generation": gru.GRUForCausalLM,
             },
         ),
@@ -106,6 +113,7 @@ FAMILIES = {
             {
                 "text-classification": custom.CustomForSequenceClassification,
                 "token-classification": custom.CustomForTokenClassification,
+                "intent-slots": custom.CustomForIntentAndSlots,
                 "text-generation": custom.CustomForCausalLM,
             },
         ),
@@ -120,6 +128,7 @@ FAMILIES = {
             {
                 "text-classification": window.WindowForSequenceClassification,
                 "token-classification": window.WindowForTokenClassification,
+                "intent-slots": window.WindowForIntentAndSlots,
             },
         ),
         Family(
@@ -128,6 +137,7 @@ FAMILIES = {
             {
                 "text-classification": transformer.TransformerForSequenceClassification,
                 "token-classification": transformer.TransformerForTokenClassification,
+                "intent-slots": transformer.TransformerForIntentAndSlots,
                 "text-generation": transformer.TransformerForCausalLM,
                 "fill-mask": transformer.TransformerForMaskedLM,
             },

@@ -7,6 +7,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 from transformers.modeling_outputs import TokenClassifierOutput
 
+from .shared_checkpoint import SLOT_HEAD, tagger_config
 from .token_head import TokenHeadMixin
 
 
@@ -16,7 +17,8 @@ class TokenClassificationMixin(TokenHeadMixin):
     output_class = TokenClassifierOutput
 
     def __init__(self, config: PreTrainedConfig) -> None:
-        super().__init__(config)
+        super().__init__(tagger_config(config))
+        self.names_in_joint = None if self.config is config else SLOT_HEAD
         config = self.config
         self.num_labels = cast(int, config.num_labels)
         self.model = self.backbone_class(config)
