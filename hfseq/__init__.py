@@ -32,6 +32,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.words.bag import *
     from .models.words.vectors import KeyedVectors as KeyedVectors
     from .models.words.word2vec import *
+    from .pipelines import IntentSlotsPipeline as IntentSlotsPipeline
     from .pipelines import QuestionAnsweringPipeline as QuestionAnsweringPipeline
     from .pipelines import SummarizationPipeline as SummarizationPipeline
     from .pipelines import Text2TextGenerationPipeline as Text2TextGenerationPipeline
@@ -125,7 +126,7 @@ _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in nam
 __all__ = [*_LAZY]
 if not is_this_process():
     __all__ += ["CELLS", "FAMILIES", "KeyedVectors", "SourceTargetTokenizer", "register_cell"]
-    __all__ += ["QuestionAnsweringPipeline", "SummarizationPipeline", "Text2TextGenerationPipeline"]
+    __all__ += ["IntentSlotsPipeline", "QuestionAnsweringPipeline", "SummarizationPipeline", "Text2TextGenerationPipeline"]
     __all__ += ["TranslationPipeline", "WordVectorsPipeline"]
     __all__ += [name for module in registry.MODULES for name in module.__all__]
 
