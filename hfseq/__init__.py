@@ -126,7 +126,12 @@ _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in nam
 __all__ = [*_LAZY]
 if not is_this_process():
     __all__ += ["CELLS", "FAMILIES", "KeyedVectors", "SourceTargetTokenizer", "register_cell"]
-    __all__ += ["IntentSlotsPipeline", "QuestionAnsweringPipeline", "SummarizationPipeline", "Text2TextGenerationPipeline"]
+    __all__ += [
+        "IntentSlotsPipeline",
+        "QuestionAnsweringPipeline",
+        "SummarizationPipeline",
+        "Text2TextGenerationPipeline",
+    ]
     __all__ += ["TranslationPipeline", "WordVectorsPipeline"]
     __all__ += [name for module in registry.MODULES for name in module.__all__]
 

@@ -22,6 +22,7 @@ _NETWORKS = ("gru", "lstm", "rnn", "transformer", "custom")
 MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.tasks, whose import takes seconds
     "text-classification": ("auto", "bag", *_NETWORKS, "window"),
     "token-classification": (*_NETWORKS, "window"),
+    "intent-slots": (*_NETWORKS, "window"),
     "language-modeling": _NETWORKS,
     "masked-language-modeling": ("transformer",),
     "word-vectors": ("skip-gram", "cbow"),

@@ -92,9 +92,7 @@ def load_intents(settings: IntentSettings) -> IntentTask:
     return IntentTask(dataclasses.replace(tagged, dataset=dataset), intents, no_requests)
 
 
-def _parted(
-    dataset: DatasetDict, unknown: str, settings: IntentSettings
-) -> tuple[DatasetDict, dict[str, Dataset]]:
+def _parted(dataset: DatasetDict, unknown: str, settings: IntentSettings) -> tuple[DatasetDict, dict[str, Dataset]]:
     """Part the rows that are no request from the others."""
     requests, others = {}, {}
     for split, rows in dataset.items():
@@ -112,7 +110,9 @@ def _parted(
         logger.warning("%d rows of train have the intent %r: nothing is learnt from them.", found["train"], unknown)
     for split, rows in requests.items():
         if not rows.num_rows:
-            raise ValueError(f"Split {split!r} holds only rows of the intent {unknown!r}: there are no requests in it.")
+            raise ValueError(
+                f"Split {split!r} holds only rows of the intent {unknown!r}: there are no requests in it."
+            )
     return DatasetDict(requests), {split: others[split] for split in found if split != "train"}
 
 

@@ -90,7 +90,9 @@ class IntentSlotsPipeline(Pipeline):
         """Make a text, or its words, the model's input, and tell where its words are."""
         text, places = _joined(input_) if is_split_into_words else (input_, None)
         if not isinstance(text, str):
-            raise TypeError(f"intent-slots takes a text; got {input_!r}. Words are given with is_split_into_words=True.")
+            raise TypeError(
+                f"intent-slots takes a text; got {input_!r}. Words are given with is_split_into_words=True."
+            )
         encoded = self.tokenizer(
             text if places is None else list(input_),
             is_split_into_words=places is not None,

@@ -38,7 +38,9 @@ def check_slots(config: PreTrainedConfig) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
         fault = f"gives the name {twice[0]!r} to several outputs" if twice else "is empty"
-        raise ValueError(f"slot_labels {fault}: each tag of a word needs one name of its own, such as O, B-city, I-city")
+        raise ValueError(
+            f"slot_labels {fault}: each tag of a word needs one name of its own, such as O, B-city, I-city"
+        )
 
 
 def classifier_config(config: PreTrainedConfig) -> PreTrainedConfig:

@@ -1,0 +1,206 @@
+"""The parts of `recipes/intent_slots.py`: its tokens, its model, the temperature and the threshold, and its facts.
+
+Each word has a slot or none; its first token is measured. Training texts are cut to `tokenizer.max_length`; no text
+that is evaluated is, so that every word counts.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from datasets import Dataset, DatasetDict
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, pipeline
+
+from ...cards.facts import Examples, SeedRun
+from ...cards.measure import collect_examples
+from ...data.intents import IntentTask, tokenize_intents, tokenize_no_requests
+from ...evaluation.calibration import fit_temperature, negative_log_likelihood, probabilities, threshold_that_keeps
+from ...evaluation.entities import entities, found_entities, kinds
+from ...evaluation.frames import Frames, frames_of, score_frames
+from ...recipe.pictures import draw_coverage
+from ...recipe.publish import run_facts, split_line
+from ...recipe.sections import build_model, label_options, token_options
+from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
+from ...training.trainer import SequenceTrainer
+from ..tagging.build import texts_of, words_cut
+from ..tagging.facts import KindScore, WordFacts
+from ..tagging.settings import TokenizerSettings
+from .calibrating import calibration_facts
+from .card import TASK, calibration_lines, told
+from .facts import AnsweredRequest, FoundSlot, IntentSlotsFacts
+from .rivals import simple_assistants
+from .settings import IntentSlotsSettings, UnknownSettings
+
+
+class Answers(NamedTuple):
+    """What the model says of texts."""
+
+    logits: np.ndarray  # (rows, L), of the intents, divided by the temperature
+    slots: np.ndarray  # (rows, T), ids
+
+
+class Calibrated(NamedTuple):
+    """What was fitted on validation."""
+
+    temperature: float
+    nll_before: float
+    nll: float
+    threshold: float | None
+
+
+def make_tokens(task: IntentTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
+    """Turn the words of all splits into ids and labels; the options for training concern the training split alone."""
+    tokens = {}
+    for name, rows in task.dataset.items():
+        is_training = name == "train"
+        tokens[name] = tokenize_intents(
+            rows,
+            tokenizer,
+            task.slots.all_names,
+            max_length=settings.max_length if is_training else None,
+            label_all_tokens=settings.label_all_tokens and is_training,
+        )
+    return DatasetDict(tokens)
+
+
+def make_model(settings: IntentSlotsSettings, task: IntentTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """Build the model of the `model` section for these intents, slots and this vocabulary."""
+    options = label_options(task.intents.names) | token_options(tokenizer) | {"slot_labels": task.slots.names}
+    model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
+    fill_embeddings(model, tokenizer, settings.embeddings)
+    return model
+
+
+def answers_of(trainer: SequenceTrainer, rows: Dataset) -> Answers:
+    """Ask the model, as it stands, for the intents and slots of texts."""
+    logits, slots = trainer.predict(rows).predictions[:2]
+    return Answers(logits, slots)
+
+
+def calibrate(trainer: SequenceTrainer, validation: Dataset, settings: UnknownSettings) -> Calibrated:
+    """Fit the temperature, choose the threshold on validation, and write both into the model's config."""
+    labels = np.asarray(validation["labels"][:])
+    config: Any = trainer.model.config  # type: ignore[union-attr]
+    config.temperature, config.unknown_threshold = None, None
+    logits = answers_of(trainer, validation).logits
+    temperature = fit_temperature(logits, labels)
+    threshold = None
+    if settings.keep is not None:
+        threshold = threshold_that_keeps(probabilities(logits, temperature), labels, settings.keep)
+    config.temperature, config.unknown_threshold = temperature, threshold
+    surprise = [negative_log_likelihood(logits, labels, each) for each in (1.0, temperature)]
+    return Calibrated(temperature, *surprise, threshold)
+
+
+def ask_no_requests(
+    trainer: SequenceTrainer, task: IntentTask, split: str, tokenizer: PreTrainedTokenizerFast, model: dict[str, Any]
+) -> np.ndarray | None:
+    """Return how sure the model is of its intent for each text that is no request; None where the data have none."""
+    rows = task.no_requests.get(split)
+    if rows is None:
+        return None
+    tokens = tokenize_no_requests(rows, tokenizer, most_tokens(model))
+    return probabilities(answers_of(trainer, tokens).logits).max(-1)
+
+
+def score(task: IntentTask, split: str, tokens: Dataset, answers: Answers) -> dict[str, float]:
+    """Score the answers to a split."""
+    return score_frames(_expected(task, split, tokens), _answered(task, tokens, answers))
+
+
+def _expected(task: IntentTask, split: str, tokens: Dataset) -> Frames:
+    return Frames(task.intents_of(split), task.tagged.tags(split))
+
+
+def _answered(task: IntentTask, tokens: Dataset, answers: Answers) -> Frames:
+    best = answers.logits.argmax(-1)
+    found = frames_of(best, answers.slots, tokens["slot_labels"][:], task.slots.all_names)
+    return found._replace(intents=[task.intents.names[index] for index in best])
+
+
+def card_facts(
+    settings: IntentSlotsSettings,
+    task: IntentTask,
+    split: str,
+    folder: Path,
+    *,
+    tokens: DatasetDict,
+    answers: Answers,
+    run: SeedRun,
+    calibrated: Calibrated,
+    no_requests: np.ndarray | None,
+) -> IntentSlotsFacts:
+    """Gather what the card says of the run and of the saved model, loaded back as anybody would load it.
+
+    Args:
+        answers: Those to the evaluated split.
+        no_requests: How sure the model is where the text is no request; None where the data have no such texts.
+    """
+    card, own = settings.card, tokens[split]
+    expected, answered = _expected(task, split, own), _answered(task, own, answers)
+    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)  # type: ignore[call-overload]
+    words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
+    shares = probabilities(answers.logits)
+    right = np.array([one == other for one, other in zip(expected.intents, answered.intents, strict=True)])
+    draw_coverage(shares.max(-1), right, folder, threshold=calibrated.threshold)
+    texts = texts_of(task.dataset[split])
+    return IntentSlotsFacts(
+        **run_facts(card, pipe.model, folder, run),
+        **text_facts(settings, task.dataset, texts, split, pipe),
+        intents=len(task.intents.names),
+        slots=len(kinds(task.slots.names)),
+        words=WordFacts(
+            kind=settings.tokenizer.kind,
+            lowercase=settings.tokenizer.lowercase,
+            tokens_per_word=(sum(own["length"][:]) - own.num_rows) / words[split],  # but the end of each text
+            splits=words,
+            cut=words_cut(task.tagged, tokens),
+        ),
+        kinds=_kinds(expected, answered),
+        calibration=calibration_facts(
+            shares, np.asarray(own["labels"][:]), calibrated, settings=settings, no_requests=no_requests
+        ),
+        examples=Examples() if not card.shows_rows else _examples(task, split, expected, answered, shares),
+        widgets=[_asked(pipe, text) for text in card.ask],
+        comparisons=[*simple_assistants(task, split, expected), *card.published()],
+    )
+
+
+def report_lines(facts: IntentSlotsFacts) -> Iterator[str]:
+    """Say of the finished model what it answers, how good and how fast it is."""
+    for widget in facts.widgets:
+        yield f"{widget.text!r} -> {told(widget.intent, [(each.name, each.value) for each in widget.slots])}"
+    yield from calibration_lines(facts)
+    yield split_line(facts.data.evaluated_split, facts.runs[0].metrics)
+    yield speed_line(facts.speed)
+
+
+def _kinds(expected: Frames, answered: Frames) -> list[KindScore]:
+    return [
+        KindScore(kind=kind, expected=count.expected, precision=count.precision, recall=count.recall, f1=count.f1)
+        for kind, count in found_entities(expected.slots, answered.slots).items()
+    ]
+
+
+def _asked(pipe: Any, text: str) -> AnsweredRequest:
+    found = pipe(text)
+    slots = [FoundSlot(name=each["name"], value=each["value"]) for each in found["slots"]]
+    return AnsweredRequest(text=text, intent=found["intent"], score=round(found["score"], 4), slots=slots)
+
+
+def _examples(task: IntentTask, split: str, expected: Frames, answered: Frames, shares: np.ndarray) -> Examples:
+    rows = task.dataset[split]["tokens"][:]
+    written = []
+    for frames in (expected, answered):
+        parts = zip(rows, frames.intents, frames.slots, strict=True)
+        written.append(
+            [
+                told(intent, [(kind, " ".join(words[start:end])) for kind, start, end in entities(tags)])
+                for words, intent, tags in parts
+            ]
+        )
+    both = zip(expected.intents, answered.intents, expected.slots, answered.slots, strict=True)
+    right = [intent == other and tags == others for intent, other, tags, others in both]
+    texts = [" ".join(words) for words in rows]
+    return collect_examples(texts, *written, shares.max(-1).tolist(), right=right)
