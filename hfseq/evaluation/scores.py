@@ -104,7 +104,7 @@ SCORES: dict[str, Score] = {
     "entity_f1": Score("Entity F1", "seqeval", {}, True, True, partial(_entities, measure="f1")),
     "entity_precision": Score("Entity precision", "seqeval", {}, True, True, partial(_entities, measure="precision")),
     "entity_recall": Score("Entity recall", "seqeval", {}, True, True, partial(_entities, measure="recall")),
-    "frame_accuracy": Score("Frame accuracy (intent and all slots right)", "accuracy", {}, True, True, _equal),
+    "frame_accuracy": Score("Frame accuracy", "accuracy", {}, True, True, _equal),
     "intent_accuracy": Score("Intent accuracy", "accuracy", {}, True, True, _equal),
     "slot_f1": Score("Slot F1", "seqeval", {}, True, True, partial(_entities, measure="f1")),
     "nats_per_token": Score("Nats per token", "loss", {}, False, False, _nats_per_unit),

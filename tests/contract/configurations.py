@@ -25,6 +25,11 @@ PAIRS = {"pairs": "siamese", "eos_token_id": 3}
 _WIDE = {"wide_ngrams": 2, "wide_buckets": 50}
 SWITCHES |= {"gru-pairs": {**PAIRS, **_WIDE, "bidirectional": True}, "lstm-pairs-alone": PAIRS}
 TAGGERS = {"plain": {}, "both-directions": {"num_hidden_layers": 2, "bidirectional": True}}
+INTENTS = {
+    "plain": {},
+    "both-directions": {**TAGGERS["both-directions"], "pooling": "attention", "intent_weight": 2.0},
+    "wide": {"wide_ngrams": 2, "wide_buckets": 50},
+}
 LANGUAGE_MODELS = {
     "plain": {},
     "tied": {
@@ -61,6 +66,7 @@ CASES = {
 }
 for name in RECURRENT:
     CASES |= {f"{name}-tagger-{label}": (name, "token-classification", options) for label, options in TAGGERS.items()}
+    CASES |= {f"{name}-intents-{label}": (name, "intent-slots", options) for label, options in INTENTS.items()}
     CASES |= {f"{name}-language-{label}": (name, "text-generation", opts) for label, opts in LANGUAGE_MODELS.items()}
 TRANSFORMERS = {
     "plain": {},

@@ -17,7 +17,7 @@ from transformers import (
 from hfseq.models.words.ascending import unpack
 from hfseq.registry import Family
 from hfseq.tokenization import vocabulary_tokenizer
-from tests.contract.cases import VOCABULARY, WORDS, Case, LanguageModelCase, TaggerCase, texts, tokenizer
+from tests.contract.cases import VOCABULARY, WORDS, Case, JointCase, LanguageModelCase, TaggerCase, texts, tokenizer
 from tests.devices import DEVICE
 
 
@@ -333,6 +333,17 @@ class TransformerTaggerCase(TransformerCase, TaggerCase):
     small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "num_labels": 3}
 
 
+class TransformerJointCase(TransformerCase, JointCase):
+    """An intent a text and a slot a token."""
+
+    small: ClassVar[dict[str, Any]] = {
+        **TransformerCase.small,
+        "num_labels": 3,
+        "slot_labels": JointCase.small["slot_labels"],
+    }
+    wrong_values: ClassVar[dict[str, list[Any]]] = JointCase.wrong_values
+
+
 class TransformerLanguageCase(TransformerCase, LanguageModelCase):
     """A decoder, in which attention weighs as much as the word itself, so that keys of another text are noticed."""
 
@@ -401,6 +412,12 @@ class WindowTaggerCase(WindowCase, TaggerCase):
     """A label for a word, from the words around it."""
 
 
+class WindowJointCase(WindowCase, JointCase):
+    """An intent a text and a slot a word."""
+
+    wrong_values: ClassVar[dict[str, list[Any]]] = JointCase.wrong_values
+
+
 class Seq2SeqCase(TransformerLanguageCase):
     """A text from a text: here, its copy."""
 
@@ -462,6 +479,7 @@ class RecurrentSeq2SeqCase(LanguageModelCase):
 KINDS: dict[str, type[Case]] = {
     "text-classification": Case,
     "token-classification": TaggerCase,
+    "intent-slots": JointCase,
     "text-generation": LanguageModelCase,
     "feature-extraction": WordVectorCase,
 }
@@ -473,6 +491,8 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("ngram", "text-generation"): NGramCase,
     ("window", "text-classification"): WindowClassifierCase,
     ("window", "token-classification"): WindowTaggerCase,
+    ("window", "intent-slots"): WindowJointCase,
+    ("transformer", "intent-slots"): TransformerJointCase,
     ("transformer", "text-classification"): TransformerClassifierCase,
     ("transformer", "token-classification"): TransformerTaggerCase,
     ("transformer", "text-generation"): TransformerLanguageCase,

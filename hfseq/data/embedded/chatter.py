@@ -19,16 +19,16 @@ ROWS = 300
 """Of each split."""
 
 _WORDS = {
-    "animal": "cat dog frog heron horse owl sheep snail spider whale".split(),
-    "animals": "bees cats crows frogs geese moths otters owls snails whales".split(),
-    "did": "hid painted carried forgot mended stole counted buried polished sold".split(),
-    "thing": "ladder anchor basket candle drum feather hammer lantern mirror saddle".split(),
-    "place": "barn bridge cellar forest garden harbour island meadow tower valley".split(),
-    "person": "baker farmer judge miller nurse pilot poet sailor tailor widow".split(),
-    "colour": "amber black blue brown green grey orange purple red white".split(),
-    "feeling": "afraid ashamed bored glad jealous lonely proud sleepy tired worried".split(),
-    "number": "two three four five six seven eight nine eleven twelve".split(),
-    "season": "spring summer autumn winter".split(),
+    "animal": ["cat", "dog", "frog", "heron", "horse", "owl", "sheep", "snail", "spider", "whale"],
+    "animals": ["bees", "cats", "crows", "frogs", "geese", "moths", "otters", "owls", "snails", "whales"],
+    "did": ["hid", "painted", "carried", "forgot", "mended", "stole", "counted", "buried", "polished", "sold"],
+    "thing": ["ladder", "anchor", "basket", "candle", "drum", "feather", "hammer", "lantern", "mirror", "saddle"],
+    "place": ["barn", "bridge", "cellar", "forest", "garden", "harbour", "island", "meadow", "tower", "valley"],
+    "person": ["baker", "farmer", "judge", "miller", "nurse", "pilot", "poet", "sailor", "tailor", "widow"],
+    "colour": ["amber", "black", "blue", "brown", "green", "grey", "orange", "purple", "red", "white"],
+    "feeling": ["afraid", "ashamed", "bored", "glad", "jealous", "lonely", "proud", "sleepy", "tired", "worried"],
+    "number": ["two", "three", "four", "five", "six", "seven", "eight", "nine", "eleven", "twelve"],
+    "season": ["spring", "summer", "autumn", "winter"],
 }
 _TEMPLATES = {
     "validation": (

@@ -1,4 +1,4 @@
-"""What a threshold on the confidence does, as a picture: fewer texts are answered, and more of the answers are right."""
+"""What a threshold on the confidence does, as a picture: fewer texts are answered, more of the answers are right."""
 
 import os
 

@@ -8,8 +8,8 @@ to accumulation steps and processes. A mean over the slots of a batch would need
 and would weigh a word less where others of its batch have many. (With a CRF the second part is that of the whole row
 of slots, `-log p(slots)`.)
 
-The intent head is that of `classification.py`, part for part; the slots' is that of a tagger. A classifier and a tagger
-of the family read the same checkpoint, see `shared_checkpoint.py`.
+The intent head is that of `classification.py`, part for part; the slots' is that of a tagger. A classifier and a
+tagger of the family read the same checkpoint, see `shared_checkpoint.py`.
 
 Shapes: B batch, T time, D width of the backbone's output, L intents, S names of slots.
 """

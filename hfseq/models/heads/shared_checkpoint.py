@@ -4,11 +4,12 @@
 outputs: `pipeline("text-classification")` asks for a classifier, `pipeline("token-classification")` for a tagger, and
 both get the ordinary class of the family, which reads its own head and leaves the other in the file.
 
-Why so, and not by a `key_mapping` of transformers or another class in its Auto tables: transformers keeps a key mapping
-for saving, so that a tagger would be saved under the names of the joint model; and a class from the Auto tables that
-gives two outputs breaks the pipelines, which take the first for their own. Here the reader is an ordinary model from
-the first line on: its config has the labels of its head alone, and saved again it is an ordinary checkpoint. Its own
-head must be in the file, as if it had saved it; `slot_labels=None`, passed to `from_pretrained`, asks for a new one.
+Why so, and not by a `key_mapping` of transformers or another class in its Auto tables: transformers keeps a key
+mapping for saving, so that a tagger would be saved under the names of the joint model; and a class from the Auto
+tables that gives two outputs breaks the pipelines, which take the first for their own. Here the reader is an ordinary
+model from the first line on: its config has the labels of its head alone, and saved again it is an ordinary
+checkpoint. Its own head must be in the file, as if it had saved it; `slot_labels=None`, passed to `from_pretrained`,
+asks for a new one.
 
 In the file the classifier's weights are called as in any classifier, the tagger's `slot_classifier` and `crf`.
 """
@@ -98,5 +99,6 @@ def read_tensors(files: Iterable[str], names: Mapping[str, str]) -> dict[str, to
     found = {}
     for path in files:
         with safe_open(path, framework="pt") as file:
-            found.update({names[name]: file.get_tensor(name) for name in file.keys() if name in names})
+            held = file.keys()
+            found.update({names[name]: file.get_tensor(name) for name in held if name in names})
     return found

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from ...cards.facts import Example
-from ...cards.parts import cell, code, example_tables, made, network_view, percent, quoted, smallness
+from ...cards.parts import cell, example_tables, made, network_view, percent, quoted, smallness
 from ...cards.table import ResultsTable, labelled_columns, rival_text
 from ..tagging.card import kind_row, kind_words, reading_limits
 from .facts import AnsweredRequest, CoveragePoint, IntentSlotsFacts
@@ -56,8 +56,8 @@ def calibration_lines(facts: IntentSlotsFacts) -> list[str]:
     """Say how the threshold was chosen, and what it does."""
     found, split = facts.calibration, facts.data.evaluated_split
     lines = [
-        f"The logits of the intents are divided by a temperature of {found.temperature:.2f}, fitted on validation: the "
-        f"negative log likelihood there falls from {found.nll_before:.3f} to {found.nll:.3f} nats a text."
+        f"The logits of the intents are divided by a temperature of {found.temperature:.2f}, fitted on validation: "
+        f"the negative log likelihood there falls from {found.nll_before:.3f} to {found.nll:.3f} nats a text."
     ]
     if found.threshold is None or found.keep is None:
         return [*lines, "There is no threshold: every text gets an intent."]
