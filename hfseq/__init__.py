@@ -74,6 +74,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .retrieval.search_index import SearchIndex as SearchIndex
     from .tokenization import prompt_tokenizer as prompt_tokenizer
     from .tokenization import train_tokenizer as train_tokenizer
+    from .tokenization.padding import IntentSlotsCollator as IntentSlotsCollator
     from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
     from .training.averaging import average_checkpoints as average_checkpoints
     from .training.seq2seq import EncoderDecoderTrainer as EncoderDecoderTrainer
@@ -110,6 +111,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "retrieval.encode": "common_direction encode",
     "retrieval.search_index": "SearchIndex",
     "tokenization": "prompt_tokenizer train_tokenizer",
+    "tokenization.padding": "IntentSlotsCollator",
     "training.arguments": "SequenceTrainingArguments",
     "training.averaging": "average_checkpoints",
     "training.seq2seq": "EncoderDecoderTrainer EncoderDecoderTrainingArguments",

@@ -41,7 +41,7 @@ from .artifacts import (
     tensors_of,
 )
 from .calls import named_for_generate, wants_cache
-from .heads.shared_checkpoint import is_joint, own_names, read_tensors
+from .heads.shared_checkpoint import has_two_heads, own_names, read_tensors
 
 logger = logging.get_logger(__name__)
 
@@ -120,7 +120,7 @@ class SequencePreTrainedModel(PreTrainedModel):
         if state_dict is None and checkpoint_files:
             held = tensors_of(checkpoint_files)
             if _reads_a_part(model):
-                renamed = cast(Mapping[str, str], model.names_in_joint)
+                renamed: Any = model.names_in_joint
                 names = own_names(held, model.state_dict(), renamed, model.base_model_prefix)
                 held = {own: held[name] for name, own in names.items()}
                 state_dict = read_tensors(checkpoint_files, names)
@@ -357,8 +357,11 @@ def _name_in_model(key: str, prefix: str, wanted: dict[str, torch.Tensor]) -> st
 
 
 def _reads_a_part(model: Any) -> bool:
-    """Return whether the model is a classifier or a tagger, and its checkpoint that of a model with both heads."""
-    return model.names_in_joint is not None and is_joint(next(iter(model.config.architectures or ()), None))
+    """Return whether the model has one head or another one, and its checkpoint two."""
+    if model.base_model is model or has_two_heads(type(model).__name__):
+        return False
+    saved_class = next(iter(model.config.architectures or ()), None)
+    return has_two_heads(saved_class) if saved_class is not None else model.names_in_joint is not None
 
 
 def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> None:
@@ -366,7 +369,7 @@ def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> 
     saved_class = next(iter(model.config.architectures or ()), None)
     same_class = saved_class is None or saved_class in [cls.__name__ for cls in type(model).__mro__]
     # What is not of its own part has been left in the file.
-    same_class = same_class or _reads_a_part(model)
+    same_class = same_class or (_reads_a_part(model) and cast(Any, model).names_in_joint is not None)
     body = {name.split(".")[0] for name in model.base_model.state_dict()}  # tables of its own too
     missing, unexpected = (
         {key for key in info[kind] if same_class or _is_body(key, body, model.base_model_prefix)}

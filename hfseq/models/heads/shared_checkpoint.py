@@ -68,20 +68,25 @@ def _single(config: PreTrainedConfig) -> PreTrainedConfig:
     return own
 
 
-def is_joint(saved_class: str | None) -> bool:
-    """Tell whether a checkpoint that was saved from this class holds two heads."""
-    return saved_class is not None and saved_class.endswith(JOINT_CLASS)
+def has_two_heads(name: str) -> bool:
+    """Tell by its name whether a class has two heads."""
+    return name.endswith(JOINT_CLASS)
 
 
-def own_names(held: Iterable[str], wanted: Iterable[str], renamed: Mapping[str, str], body: str) -> dict[str, str]:
-    """Return which tensors of a joint checkpoint a model reads: their names there -> its own.
+def own_names(
+    held: Iterable[str], wanted: Iterable[str], renamed: Mapping[str, str] | None, body: str
+) -> dict[str, str]:
+    """Return which tensors of a joint checkpoint a model with one head reads: their names there -> its own.
 
     Args:
         held: The names in the file.
         wanted: Those in the model.
-        renamed: A part of the model -> what it is called in the file, where that is another name.
+        renamed: A part of the model -> what it is called in the file, where that is another name; None: its head is
+            none of those in the file.
         body: The prefix of the backbone, of which everything is read, so that what does not fit is found.
     """
+    if renamed is None:
+        return {name: name for name in held if name.startswith(f"{body}.")}
     there = {part: own for own, part in renamed.items()}
     known, found = set(wanted), {}
     for name in held:
