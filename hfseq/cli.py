@@ -240,6 +240,7 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     made["evaluate"].add_argument("--text-column", help="the column of texts")
     made["evaluate"].add_argument("--text-pair-column", help="the column of second texts, for a model of pairs")
     made["evaluate"].add_argument("--label-column", help="the column of labels")
+    made["evaluate"].add_argument("--intent-column", help="the column of intents, for a model of intents and slots")
     made["evaluate"].add_argument(
         "--target-column", help="the column of targets, for a model that writes from sources"
     )

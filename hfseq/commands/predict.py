@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PAIR = {"text", "text_pair"}
 _AT_ONCE = 256  # texts that are read before they are answered
-_BATCH = 32
+BATCH = 32
 
 
 def run(options: argparse.Namespace) -> None:
@@ -57,7 +57,7 @@ def _texts(options: argparse.Namespace) -> "Iterator[Asked]":
 def _batch_size(pipe: Any, texts: Sequence["Asked"], **options: Any) -> int:
     from ..evaluation.batches import batch_size_for
 
-    return batch_size_for(pipe.tokenizer, texts, _BATCH, **options)
+    return batch_size_for(pipe.tokenizer, texts, BATCH, **options)
 
 
 def _objects(path: Path) -> "Iterator[Asked]":
