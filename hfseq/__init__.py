@@ -15,7 +15,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     check_transformers()  # first: with an older transformers the models would fail, and say nothing of the cure
 
     from . import registry
-    from .models.auto import *
+    from .models.auto import AutoModelForIntentAndSlots as AutoModelForIntentAndSlots
     from .models.counting.hmm import *
     from .models.counting.mixture import *
     from .models.counting.ngram import *
@@ -127,7 +127,14 @@ _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in nam
 
 __all__ = [*_LAZY]
 if not is_this_process():
-    __all__ += ["CELLS", "FAMILIES", "KeyedVectors", "SourceTargetTokenizer", "register_cell"]
+    __all__ += [
+        "AutoModelForIntentAndSlots",
+        "CELLS",
+        "FAMILIES",
+        "KeyedVectors",
+        "SourceTargetTokenizer",
+        "register_cell",
+    ]
     __all__ += [
         "IntentSlotsPipeline",
         "QuestionAnsweringPipeline",

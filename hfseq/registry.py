@@ -21,7 +21,6 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from . import pipelines
-from .models import auto
 from .models.auto import AutoModelForIntentAndSlots
 from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
@@ -34,9 +33,8 @@ from .tokenization.source_target import SourceTargetTokenizer
 MODULES = (
     *(rnn, lstm, gru, custom, seq2seq, window, transformer, transformer_seq2seq),
     *(ngram, mixture, hmm, word2vec, bag),
-    auto,
 )
-"""One a family, and the Auto classes of our own; the public names of each (`__all__`) are those of the package."""
+"""One a family; the public names of each (`__all__`) are those of the package."""
 
 
 @dataclass(frozen=True)

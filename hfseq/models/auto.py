@@ -15,6 +15,3 @@ class AutoModelForIntentAndSlots(_BaseAutoModelClass):
     """Loads the model of intents and slots of whatever family a checkpoint is."""
 
     _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())
-
-
-__all__ = ["AutoModelForIntentAndSlots"]
