@@ -28,6 +28,7 @@ from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.recipe.texts import most_tokens
 from hfseq.settings import read_settings
 from hfseq.tasks.joint.build import (
+    Measured,
     answers_of,
     ask_no_requests,
     calibrate,
@@ -39,6 +40,7 @@ from hfseq.tasks.joint.build import (
 )
 from hfseq.tasks.joint.settings import IntentSlotsSettings
 from hfseq.tasks.tagging.build import check_lengths, make_tokenizer
+from hfseq.tasks.tagging.decoding import better_decoding
 from hfseq.tokenization.padding import IntentSlotsCollator
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
@@ -87,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer.train(resume_from_checkpoint=checkpoint)
     minutes = trainer.training_seconds / 60
 
-    # 6. Temperature and threshold on validation, then evaluation
+    # 6. Decoding, temperature and threshold on validation, then evaluation
+    named = settings.model.get("decoding")
+    decoding = better_decoding(trainer, tokens["validation"], "slot_f1", named=named)
     calibrated = calibrate(trainer, tokens["validation"], settings.unknown)
     answers = answers_of(trainer, tokens[split])
     no_requests = ask_no_requests(trainer, task, split, tokenizer, settings.model)
@@ -97,8 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=score(task, split, tokens[split], answers), minutes=minutes)
-    found = {"answers": answers, "calibrated": calibrated, "no_requests": no_requests}
-    facts = card_facts(settings, task, split, folder, tokens=tokens, run=run, **found)
+    found = Measured(answers, calibrated, no_requests, decoding)
+    facts = card_facts(settings, task, split, folder, tokens=tokens, run=run, found=found)
 
     # 8. Publish, and use
     draw_curves(trainer, folder)

@@ -60,7 +60,6 @@ UPWARD = {
         "hub",
         "cards.publishing",
     ): "`push` reads whether the card beside a model lacks words, and whether it says that the model is behind",
-    ("pipelines.intent_slots", "evaluation.entities"): "words are joined to slots as they are for the scores",
     ("cards.render", "tasks"): "a card is rendered from a file of facts, whose kind names the task",
 }
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import Pipeline, PreTrainedModel
 
+from ..models.tag_names import OUTSIDE, entities
 from ..tokenization.limits import reading_options
 
 
@@ -136,9 +137,6 @@ class IntentSlotsPipeline(Pipeline):
         return answer
 
     def _slots(self, model_outputs: Any) -> list[dict[str, Any]]:
-        # Upward, and only in use: the rules that join words are those that score a model.
-        from ..evaluation.entities import OUTSIDE, entities
-
         text, words = model_outputs["text"], [Word(*word) for word in model_outputs["words"]]
         is_real = model_outputs["attention_mask"][0].bool()
         # A text without a token has one output all the same.

@@ -8,13 +8,16 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase
 
+from .spelled_words import vocabulary_of, word_units
 from .texts import batches
 
-Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace", "byte"]
+Kind: TypeAlias = Literal[
+    "word", "word_or_characters", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace", "byte"
+]
 Split: TypeAlias = Literal["whitespace", "word"]
 _Special: TypeAlias = list[Any]  # AddedTokens, or their spelling
 _Normalizer: TypeAlias = normalizers.Normalizer | None
-_Sizes: TypeAlias = dict[str, int]  # vocab_size, min_frequency
+_Sizes: TypeAlias = dict[str, int]  # vocab_size, min_frequency; of word_or_characters share_case as well
 _Train: TypeAlias = Callable[[Tokenizer, Iterator[str], _Special, _Sizes], None]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -111,6 +114,13 @@ def _train_wordpiece(tokenizer: Tokenizer, texts: Iterator[str], special: _Speci
     tokenizer.add_special_tokens(special)
 
 
+def _train_word_or_characters(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
+    """Learn words and characters, without a trainer of the library: a count decides."""
+    tokens = vocabulary_of(tokenizer, texts, [str(token) for token in special], sizes, _LONGEST_WORD)
+    tokenizer.model = _word_pieces({token: index for index, token in enumerate(tokens)})
+    tokenizer.add_special_tokens(special)
+
+
 def _train_unigram(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
     """Train a unigram model so that the same texts always give the same ids and scores.
 
@@ -153,6 +163,7 @@ def _parts(spaced: bool) -> dict[Kind, _Parts]:
     first_space = [decoders.Strip(" ", 1, 0)] if spaced else []
     spaces = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     whole, words = models.WordLevel(unk_token=UNK), word_splitter("word")
+    joined = decoders.WordPiece(cleanup=False)
     with_spaces = [decoders.Replace(Regex("^"), " "), decoders.Fuse()]
     runs = [
         # Not ByteLevel(add_prefix_space=True), which puts a space before every piece that comes from Split.
@@ -162,7 +173,8 @@ def _parts(spaced: bool) -> dict[Kind, _Parts]:
     ]
     return {
         "word": _Parts(whole, words),
-        "wordpiece": _Parts(_word_pieces({}), words, decoders.WordPiece(cleanup=False), _train_wordpiece),
+        "word_or_characters": _Parts(_word_pieces({}), word_units(), joined, _train_word_or_characters),
+        "wordpiece": _Parts(_word_pieces({}), words, joined, _train_wordpiece),
         "unigram": _Parts(models.Unigram(), spaces, decoders.Metaspace(prepend_scheme=scheme), _train_unigram),
         "bpe": _Parts(
             models.BPE(),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hfseq import FAMILIES
 from tests.contract import families
-from tests.contract.cases import Case
+from tests.contract.cases import Case, spellings
 from tests.contract.promises import CHECKS
 
 CONFIGURATIONS = {
@@ -29,6 +29,18 @@ INTENTS = {
     "plain": {},
     "both-directions": {**TAGGERS["both-directions"], "pooling": "attention", "intent_weight": 2.0},
     "wide": {"wide_ngrams": 2, "wide_buckets": 50},
+    "crf": {"crf": True, "bidirectional": True, "slot_labels": ["one", "two", "three"]},  # any may follow any
+}
+_CHARACTERS = {"character_embedding_size": 4, "character_hidden_size": 6, **spellings().sizes()}
+CHARACTERS = {
+    "cnn": {
+        "characters": "cnn",
+        "bidirectional": True,
+        "num_hidden_layers": 2,
+        "embedding_dropout": 0.1,
+        **_CHARACTERS,
+    },
+    "lstm": {"characters": "lstm", **_CHARACTERS},
 }
 LANGUAGE_MODELS = {
     "plain": {},
@@ -68,6 +80,12 @@ for name in RECURRENT:
     CASES |= {f"{name}-tagger-{label}": (name, "token-classification", options) for label, options in TAGGERS.items()}
     CASES |= {f"{name}-intents-{label}": (name, "intent-slots", options) for label, options in INTENTS.items()}
     CASES |= {f"{name}-language-{label}": (name, "text-generation", opts) for label, opts in LANGUAGE_MODELS.items()}
+CASES |= {
+    f"lstm-tagger-characters-{label}": ("lstm", "token-classification", options)
+    for label, options in CHARACTERS.items()
+}
+CASES["lstm-intents-characters"] = ("lstm", "intent-slots", CHARACTERS["cnn"])
+CASES["gru-characters"] = ("gru", "text-classification", {**CHARACTERS["cnn"], "pooling": "mean_max"})
 TRANSFORMERS = {
     "plain": {},
     "post-relu-learned": {

@@ -103,6 +103,8 @@ class Classified(NamedTuple):
 
     outputs: SequenceClassifierOutput  # without a loss
     last_hidden_state: torch.Tensor  # (B, T, D), or (2 B, T, D) of pairs that are compared
+    input_ids: torch.Tensor | None  # with one column at least
+    attention_mask: torch.Tensor | None
 
 
 class SequenceClassificationMixin(PreTrainedModel):
@@ -235,7 +237,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             hidden_states=hidden_states,
             attentions=attentions if output_attentions and attentions else None,
         )
-        return Classified(found, outputs.last_hidden_state)
+        return Classified(found, outputs.last_hidden_state, input_ids, attention_mask)
 
     def _check_ids(self, input_ids: torch.Tensor | None) -> None:
         """Refuse vectors where ids are looked at."""

@@ -26,7 +26,7 @@ from typing_extensions import Unpack
 from ..base import IGNORED
 from ..calls import model_call
 from .classification import SequenceClassificationMixin, sequence_loss
-from .token_head import token_loss
+from .tagging import TagRowsMixin
 
 _PROBLEM = "single_label_classification"
 
@@ -38,7 +38,7 @@ class IntentAndSlotsOutput(ModelOutput):
     Attributes:
         loss: Where labels were given.
         logits: (B, L), of the intents; in evaluation divided by `config.temperature`.
-        slot_logits: (B, T, S), of the slots.
+        slot_logits: (B, T, S), of the slots; with a CRF in evaluation its answers, see `tagging.py`.
         hidden_states: Where asked for.
         attentions: Where asked for.
     """
@@ -50,7 +50,7 @@ class IntentAndSlotsOutput(ModelOutput):
     attentions: tuple[torch.Tensor, ...] | None = None
 
 
-class IntentAndSlotsMixin(SequenceClassificationMixin):
+class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
     """`...ForIntentAndSlots`: `config.id2label` names the intents, `config.slot_labels` the slots."""
 
     @staticmethod
@@ -65,6 +65,7 @@ class IntentAndSlotsMixin(SequenceClassificationMixin):
         self.config.problem_type = _PROBLEM
         super()._add_classifier()
         self.slot_classifier = nn.Linear(self.config.output_size, len(self.config.slot_labels))
+        self._add_tags(self.config.slot_labels)
 
     @model_call()
     @can_return_tuple
@@ -92,23 +93,24 @@ class IntentAndSlotsMixin(SequenceClassificationMixin):
             **kwargs: `output_hidden_states`.
         """
         # 1. Read the texts, and score their intents.
-        found, last_hidden_state = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs)
-        logits = cast(torch.Tensor, found.logits)
+        read = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs)
+        given, logits = (read.input_ids, read.attention_mask), cast(torch.Tensor, read.outputs.logits)
         # 2. Score the slots of each token.
-        slot_logits = self.slot_classifier(self.dropout(last_hidden_state))
+        slot_logits = self.slot_classifier(self.dropout(read.last_hidden_state))
         # 3. Compare with the right ones.
         texts = _texts(labels, slot_labels) if num_items_in_batch is None else num_items_in_batch
         losses = []
         if labels is not None:
             losses.append(self.config.intent_weight * sequence_loss(logits, labels, _PROBLEM, texts))
         if slot_labels is not None:
-            losses.append(self.config.slot_weight * token_loss(slot_logits, slot_labels, texts))
+            losses.append(self.config.slot_weight * self._tag_loss(slot_logits, slot_labels, texts, *given))
+        # 4. Answer.
         return IntentAndSlotsOutput(
             loss=sum(losses[1:], losses[0]) if losses else None,
             logits=logits,
-            slot_logits=slot_logits,
-            hidden_states=found.hidden_states,
-            attentions=found.attentions,
+            slot_logits=self._tag_answers(slot_logits, *given),
+            hidden_states=read.outputs.hidden_states,
+            attentions=read.outputs.attentions,
         )
 
 

@@ -18,13 +18,15 @@ from ...data.intents import IntentTask, tokenize_intents, tokenize_no_requests
 from ...evaluation.calibration import fit_temperature, negative_log_likelihood, probabilities, threshold_that_keeps
 from ...evaluation.entities import entities, found_entities, kinds
 from ...evaluation.frames import Frames, frames_of, score_frames
+from ...models.token_words import word_tables
+from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_coverage
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
-from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
+from ...recipe.texts import most_tokens, speed_line, text_facts
 from ...training.trainer import SequenceTrainer
 from ..tagging.build import texts_of, words_cut
-from ..tagging.facts import KindScore, WordFacts
+from ..tagging.facts import DecodingFacts, KindScore, WordFacts
 from ..tagging.settings import TokenizerSettings
 from .calibrating import calibration_facts
 from .card import TASK, calibration_lines, told
@@ -49,6 +51,15 @@ class Calibrated(NamedTuple):
     threshold: float | None
 
 
+class Measured(NamedTuple):
+    """What a trained model was asked, and what was chosen for it on validation."""
+
+    answers: Answers  # to the evaluated split
+    calibrated: Calibrated
+    no_requests: np.ndarray | None  # how sure it is where the text is no request; None: the data have no such texts
+    decoding: DecodingFacts | None  # of a CRF
+
+
 def make_tokens(task: IntentTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
     """Turn the words of all splits into ids and labels; the options for training concern the training split alone."""
     tokens = {}
@@ -67,8 +78,13 @@ def make_tokens(task: IntentTask, tokenizer: PreTrainedTokenizerFast, settings: 
 def make_model(settings: IntentSlotsSettings, task: IntentTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the model of the `model` section for these intents, slots and this vocabulary."""
     options = label_options(task.intents.names) | token_options(tokenizer) | {"slot_labels": task.slots.names}
+    tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_characters else None
+    if tables is not None:
+        options |= tables.sizes()
     model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
-    fill_embeddings(model, tokenizer, settings.embeddings)
+    if tables is not None:
+        model.base_model.token_words.fill(tables)
+    fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
     return model
 
 
@@ -106,10 +122,10 @@ def ask_no_requests(
 
 def score(task: IntentTask, split: str, tokens: Dataset, answers: Answers) -> dict[str, float]:
     """Score the answers to a split."""
-    return score_frames(_expected(task, split, tokens), _answered(task, tokens, answers))
+    return score_frames(_expected(task, split), _answered(task, tokens, answers))
 
 
-def _expected(task: IntentTask, split: str, tokens: Dataset) -> Frames:
+def _expected(task: IntentTask, split: str) -> Frames:
     return Frames(task.intents_of(split), task.tagged.tags(split))
 
 
@@ -126,19 +142,13 @@ def card_facts(
     folder: Path,
     *,
     tokens: DatasetDict,
-    answers: Answers,
     run: SeedRun,
-    calibrated: Calibrated,
-    no_requests: np.ndarray | None,
+    found: Measured,
 ) -> IntentSlotsFacts:
-    """Gather what the card says of the run and of the saved model, loaded back as anybody would load it.
-
-    Args:
-        answers: Those to the evaluated split.
-        no_requests: How sure the model is where the text is no request; None where the data have no such texts.
-    """
+    """Gather what the card says of the run and of the saved model, loaded back as anybody would load it."""
     card, own = settings.card, tokens[split]
-    expected, answered = _expected(task, split, own), _answered(task, own, answers)
+    answers, calibrated = found.answers, found.calibrated
+    expected, answered = _expected(task, split), _answered(task, own, answers)
     pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)  # type: ignore[call-overload]
     words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
     shares = probabilities(answers.logits)
@@ -157,9 +167,10 @@ def card_facts(
             splits=words,
             cut=words_cut(task.tagged, tokens),
         ),
+        decoding=found.decoding,
         kinds=_kinds(expected, answered),
         calibration=calibration_facts(
-            shares, np.asarray(own["labels"][:]), calibrated, settings=settings, no_requests=no_requests
+            shares, np.asarray(own["labels"][:]), calibrated, settings=settings, no_requests=found.no_requests
         ),
         examples=Examples() if not card.shows_rows else _examples(task, split, expected, answered, shares),
         widgets=[_asked(pipe, text) for text in card.ask],

@@ -5,7 +5,7 @@ from typing import Any, Final
 from ...cards.facts import Example
 from ...cards.parts import cell, example_tables, made, network_view, percent, quoted, smallness
 from ...cards.table import ResultsTable, labelled_columns, rival_text
-from ..tagging.card import kind_row, kind_words, reading_limits
+from ..tagging.card import decoding_line, kind_row, kind_words, reading_limits
 from .facts import AnsweredRequest, CoveragePoint, IntentSlotsFacts
 
 TASK: Final = "intent-slots"  # of the pipeline of ours
@@ -33,6 +33,7 @@ def joint_view(facts: IntentSlotsFacts) -> dict[str, Any]:
     return {
         **network_view(facts, ON_THE_HUB, tags=tags, widget=widget),
         "task": TASK,
+        "decoding": decoding_line(facts.decoding),
         "text": shown.text,
         "answers": _answer(shown) if facts.widgets else [],
         "kinds": [kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ...cards.facts import FREE, MEASURED, LabelledFacts, checked
 from ...evaluation.trainer_metrics import FRAMES
-from ..tagging.facts import KindScore, WordFacts
+from ..tagging.facts import DecodingFacts, KindScore, WordFacts
 
 
 @checked
@@ -62,6 +62,7 @@ class IntentSlotsFacts(LabelledFacts):
     intents: int  # how many there are
     slots: int  # kinds of slots
     words: WordFacts
+    decoding: DecodingFacts | None = field(default=None, metadata=MEASURED)  # of a CRF
     kinds: list[KindScore] = field(metadata=FREE | MEASURED)  # of slots, the commonest first
     calibration: CalibrationFacts = field(metadata=FREE | MEASURED)
     widgets: list[AnsweredRequest] = field(metadata=FREE | MEASURED)

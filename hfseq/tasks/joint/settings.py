@@ -10,7 +10,7 @@ from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import TextSettings
 from ...registry import FAMILIES
 from ...settings import known_fields, option
-from ..tagging.settings import TokenizerSettings
+from ..tagging.settings import TokenizerSettings, check_decoding, reads_characters
 from .card import TASK
 
 _OF_ONE_LABEL = {"class_weights": None, "label_smoothing_factor": 0.0}
@@ -51,7 +51,10 @@ class IntentSlotsSettings(TextSettings):
             value = self.training.get(name, usual)
             if value != usual:
                 raise ValueError(f"training.{name}={value!r} makes a loss of intents alone: leave it out.")
+        if self.reads_characters:
+            self.tokenizer.label_all_tokens = False
         super().__post_init__()
+        check_decoding(self.model)
 
     def follow(self, rows: int) -> None:
         """Fill in what the number of training texts decides, where there is a budget."""
@@ -62,6 +65,11 @@ class IntentSlotsSettings(TextSettings):
         if "bidirectional" in known and not self._is_transformer:
             sizes["bidirectional"] = True
         self.model = {**{name: value for name, value in sizes.items() if name in known}, **self.model}
+
+    @property
+    def reads_characters(self) -> bool:
+        """Whether the model reads words by their characters too."""
+        return reads_characters(self.model)
 
     @property
     def _is_transformer(self) -> bool:

@@ -7,7 +7,7 @@ Training texts are cut to `tokenizer.max_length`; no text that is evaluated is, 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset, DatasetDict
@@ -18,16 +18,18 @@ from ...cards.measure import collect_examples
 from ...data.tagged import TaggedTask, tokenize_words
 from ...evaluation.entities import Tags, entities, found_entities, found_tags
 from ...evaluation.tags import tags_of
+from ...models.token_words import word_tables
+from ...recipe.embeddings import fill_embeddings
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
-from ...recipe.texts import NO_LIMIT, fill_embeddings, most_tokens, speed_line, text_facts
+from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
 from .card import TASK
-from .facts import Answer, KindScore, TaggedText, TaggerFacts, WordFacts
+from .facts import Answer, DecodingFacts, KindScore, Problem, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
 from .settings import TaggingSettings, TokenizerSettings
 
 
-def problem_of(task: TaggedTask) -> Literal["entities", "tags"]:
+def problem_of(task: TaggedTask) -> Problem:
     """Name what the tags tell: a key of `TAGGING` in `evaluation/trainer_metrics.py`."""
     return "entities" if task.has_entities else "tags"
 
@@ -80,8 +82,13 @@ def texts_of(rows: Dataset) -> list[str]:
 def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the tagger of the `model` section for these tags and this vocabulary."""
     options = label_options(task.classes.names) | token_options(tokenizer)
+    tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_characters else None
+    if tables is not None:
+        options |= tables.sizes()
     model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
-    fill_embeddings(model, tokenizer, settings.embeddings)
+    if tables is not None:
+        model.base_model.token_words.fill(tables)
+    fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
     return model
 
 
@@ -95,6 +102,7 @@ def card_facts(
     predictions: np.ndarray,
     run: SeedRun,
     cut: float | None = None,
+    decoding: DecodingFacts | None = None,
 ) -> TaggerFacts:
     """Gather what the card says of the run and of the saved model, loaded back as anybody would load it.
 
@@ -102,6 +110,7 @@ def card_facts(
         tokens: Those of the evaluated split.
         predictions: The (rows, T) ids of its tags.
         cut: The share of the training words that were cut off.
+        decoding: What `choose_decoding` found.
     """
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
@@ -121,6 +130,7 @@ def card_facts(
             splits=words,
             cut=cut,
         ),
+        decoding=decoding,
         kinds=_kinds(task, expected, predicted),
         examples=Examples() if not card.shows_rows else _examples(task, rows["tokens"][:], expected, predicted),
         widgets=[_answered(pipe, text) for text in card.ask],

@@ -3,9 +3,10 @@
 from typing import Any, Final, Protocol
 
 from ...cards.facts import ArchitectureFacts, Example
-from ...cards.parts import cell, code, example_tables, made, network_view, percent, smallness
+from ...cards.parts import cell, code, example_tables, made, network_view, number, percent, smallness
 from ...cards.table import ResultsTable, labelled_columns
-from .facts import KindScore, TaggedText, TaggerFacts, WordFacts
+from ...evaluation.scores import SCORES
+from .facts import DECODINGS, DecodingFacts, KindScore, TaggedText, TaggerFacts, WordFacts
 
 TAGGER_TABLE = ResultsTable("taggers", labelled_columns("Most frequent tag"))
 TASK: Final = "token-classification"  # of the pipeline, and on the Hub
@@ -16,6 +17,7 @@ _CHOICE = {"entities": _ROWS, "tags": f"{_ROWS}; of the latter, the words with a
 _WORDS = {
     "word": "words",
     "whitespace": "words",
+    "word_or_characters": "words, and the characters of rare ones",
     "wordpiece": "pieces of words (WordPiece)",
     "bpe": "pieces of words (BPE)",
     "unigram": "pieces of words (unigram)",
@@ -31,6 +33,7 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "aggregated": facts.tagging == "entities",
         "text": shown.text,
         "answers": [f"# {each.label}: {each.text} ({each.score:.2f})" for each in shown.answers],
+        "decoding": decoding_line(facts.decoding),
         "what": "Entities" if facts.tagging == "entities" else "Tags",
         "kinds": [kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],
         "rest": len(facts.kinds[_SHOWN_KINDS:]),
@@ -40,6 +43,17 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "choice": _CHOICE[facts.tagging],
         "limits": _limits(facts),
     }
+
+
+def decoding_line(found: DecodingFacts | None) -> str | None:
+    """Say how a CRF chooses the tags, and what the other way scores."""
+    if found is None:
+        return None
+    score, (other,) = SCORES[found.metric], [each for each in DECODINGS if each != found.chosen]
+    own, others = (number(found.scores[each], score) for each in (found.chosen, other))
+    why = "as the settings say" if found.named else "chosen on validation"
+    measured = f"{score.title} {own} on validation, {others} with `{other}`"
+    return f"A CRF chooses the tags of a text together. Its decoding is `{found.chosen}`, {why} ({measured})."
 
 
 def kind_words(kind: str) -> str:

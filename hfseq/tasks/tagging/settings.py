@@ -1,5 +1,6 @@
 """The settings of the tagging recipe."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,11 +18,14 @@ from .card import TASK
 class TokenizerSettings(TextTokenizerSettings):
     """How words become tokens, see `train_tokenizer`."""
 
-    kind: Literal["word", "wordpiece", "unigram", "bpe", "whitespace"] = option(
+    kind: Literal["word", "word_or_characters", "wordpiece", "unigram", "bpe", "whitespace"] = option(
         "word", "what a token is; the kinds that see where the words of a list end"
     )
+    lowercase: bool = option(False, "lower-case the texts; with word_or_characters: the embeddings of words alone")
     label_all_tokens: bool = option(
-        True, "train on all tokens of a word, as a pipeline asks all; false: on its first one alone"
+        True,
+        "train on all tokens of a word, as a pipeline asks all; false: on its first one alone, as always where "
+        "model.characters makes one step of them",
     )
 
 
@@ -38,7 +42,10 @@ class TaggingSettings(TextSettings):
         if self.budget.minutes is not None:
             followed = tagging_training(self.budget.minutes, is_transformer=self._is_transformer)
             self.training = {**followed, **self.training}
+        if self.reads_characters:
+            self.tokenizer.label_all_tokens = False
         super().__post_init__()
+        check_decoding(self.model)
 
     def follow(self, rows: int) -> None:
         """Fill in what the number of training texts decides, where there is a budget."""
@@ -51,5 +58,23 @@ class TaggingSettings(TextSettings):
         self.model = {**{name: value for name, value in sizes.items() if name in known}, **self.model}
 
     @property
+    def reads_characters(self) -> bool:
+        """Whether the model reads words by their characters too."""
+        return reads_characters(self.model)
+
+    @property
     def _is_transformer(self) -> bool:
         return bool(self.model["type"] == "transformer")
+
+
+def reads_characters(model: Mapping[str, Any]) -> bool:
+    """Tell whether a `model` section reads words by their characters too."""
+    return bool(model.get("characters", "none") != "none")
+
+
+def check_decoding(model: Mapping[str, Any]) -> None:
+    """Refuse a way of choosing tags where there is no CRF to choose them."""
+    has_switch = "crf" in known_fields(FAMILIES[model["type"]].config)
+    if has_switch and "decoding" in model and not model.get("crf"):
+        given = f"model.decoding={model['decoding']!r}"
+        raise ValueError(f"{given} is how a CRF chooses tags: set model.crf=true, or leave model.decoding out.")
