@@ -1,4 +1,4 @@
-"""`SequenceTrainer` over models of intents and slots: labels that training never shows, long texts, one-head losses."""
+"""`SequenceTrainer` over models of intents and slots: labels that training never shows, long texts, wrong losses."""
 
 import numpy as np
 import pytest

@@ -98,7 +98,7 @@ class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
         # 2. Score the slots of each token.
         slot_logits = self.slot_classifier(self.dropout(read.last_hidden_state))
         # 3. Compare with the right ones.
-        texts = _texts(labels, slot_labels) if num_items_in_batch is None else num_items_in_batch
+        texts = _texts(labels, slot_labels, num_items_in_batch)
         losses = []
         if labels is not None:
             losses.append(self.config.intent_weight * sequence_loss(logits, labels, _PROBLEM, texts))
@@ -114,8 +114,13 @@ class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
         )
 
 
-def _texts(labels: torch.Tensor | None, slot_labels: torch.Tensor | None) -> torch.Tensor | int:
-    """Count the texts of a batch that have an intent; without intents, those that have slots."""
+def _texts(
+    labels: torch.Tensor | None, slot_labels: torch.Tensor | None, num_items_in_batch: torch.Tensor | int | None
+) -> torch.Tensor | int:
+    """Count the texts that have an intent, without intents those that have slots; of an update as Trainer counts."""
+    if num_items_in_batch is not None:
+        # There may be slots and no intent, where Trainer evaluates labels that training never shows.
+        return torch.as_tensor(num_items_in_batch).clamp(min=1)
     if labels is not None:
         return (labels != IGNORED).sum().clamp(min=1)
     return 1 if slot_labels is None else (slot_labels != IGNORED).any(-1).sum().clamp(min=1)

@@ -84,6 +84,8 @@ def test_nothing_to_learn_is_no_loss_and_no_nan():
     rows = batch()
     nothing = {**rows, "labels": torch.full((3,), -100), "slot_labels": torch.full((3, 5), -100)}
     assert model()(**nothing).loss == 0
+    slots_alone = {**rows, "labels": nothing["labels"]}
+    assert model()(**slots_alone, num_items_in_batch=torch.tensor(0)).loss == model()(**slots_alone).loss > 0
 
 
 def test_the_temperature_divides_the_intents_in_evaluation_alone():
