@@ -117,6 +117,24 @@ def test_what_a_model_of_two_heads_cannot_be_is_refused():
         model()(**{**rows, "slot_labels": rows["slot_labels"].clamp(min=3)})
 
 
+def test_with_a_crf_a_text_costs_what_its_row_of_slots_does(tmp_path):
+    """As a tagger says it, whose loss is divided by labels; and both give the decision of the CRF."""
+    names = ["one", "two", "three"]  # which may follow one another in any order
+    rows, both = batch(), model(crf=True, slot_labels=names)
+    for parameter in both.crf.parameters():
+        torch.nn.init.normal_(parameter)
+    both.save_pretrained(tmp_path)
+    tagger = GRUForTokenClassification.from_pretrained(tmp_path)
+    given = {"input_ids": rows["input_ids"], "attention_mask": rows["attention_mask"]}
+    alone = tagger(**given, labels=rows["slot_labels"])
+    outputs = both(**rows)
+    slots = alone.loss * (rows["slot_labels"] != -100).sum()
+    intents, _ = sums(outputs, rows)
+    assert_same(outputs.loss, (intents + slots) / 2)
+    assert torch.equal(outputs.slot_logits, alone.logits)
+    assert not torch.equal(outputs.slot_logits, both.train()(**rows).slot_logits)
+
+
 # One checkpoint, three readers
 
 

@@ -1,5 +1,6 @@
 """What the recipe of intents and slots does beside what every recipe does (`tests/tasks/test_recipes.py`)."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import torch
 from transformers import AutoConfig, pipeline
 
 from hfseq.cards.pictures import pictures_in
-from hfseq.cards.render import check_card
+from hfseq.cards.render import check_card, render_card
+from hfseq.tasks.joint.facts import AnsweredRequest
 from hfseq.tasks.joint.settings import IntentSlotsSettings, UnknownSettings
 from tests.launches import HANGS
 from tests.tasks.base import QUIET, RECIPES, facts, losses
@@ -92,6 +94,51 @@ def test_the_command_evaluates_and_predicts_with_both_heads(plain, capsys, monke
     assert main(["evaluate", str(folder), "embedded"]) == 0
     scores = dict(line.split() for line in capsys.readouterr().out.splitlines())
     assert list(scores) == ["frame_accuracy", "intent_accuracy", "slot_f1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--model.crf=true",), "A CRF chooses the tags of a text together. Its decoding is"),
+        (
+            ("--model.characters=cnn", "--tokenizer.kind=word_or_characters"),
+            "words, and the characters of rare ones",
+        ),
+    ],
+)
+def test_slots_may_be_chosen_together_and_words_read_by_their_characters(options, told, tmp_path, monkeypatch):
+    made = RECIPE.run(
+        monkeypatch,
+        tmp_path / "run",
+        *(*options, "--training.max_steps=2", "--training.save_strategy=no", "--training.eval_strategy=no"),
+    )
+    assert told in (tmp_path / "run/README.md").read_text(encoding="utf-8")
+    both = pipeline("intent-slots", model=str(tmp_path / "run"))
+    tagger = pipeline("token-classification", model=str(tmp_path / "run"))
+    inputs = both.tokenizer("Will it rain in Xyzzy tomorrow?", return_tensors="pt")
+    with torch.no_grad():
+        assert torch.equal(tagger.model(**inputs).logits, both.model(**inputs).slot_logits)
+    assert (made.decoding is None) is ("--model.crf=true" not in options)
+
+
+def test_the_card_tells_of_unknown_intents(plain):
+    made = facts(plain[0])
+    assert made.calibration.threshold is not None
+    asked = [AnsweredRequest(text="why do frogs sing?", intent=None, score=0.1, slots=[])]
+    card = render_card(dataclasses.replace(made, widgets=asked))
+    assert "# None (0.10)" in card
+    assert f"probability below {made.calibration.threshold:.3f} is answered with no intent" in card
+    assert "Of 300 texts that are no request (generated stories, riddles and sums)" in card
+    row = f"| {made.calibration.threshold:.3g} | {100 * made.calibration.answered:.1f} |"
+    assert row in card and "No requests answered (%)" in card
+    without = dataclasses.replace(
+        made.calibration,
+        no_requests=0,
+        rejected=None,
+        curve=[dataclasses.replace(point, answered_no_request=None) for point in made.calibration.curve],
+    )
+    card = render_card(dataclasses.replace(made, calibration=without))
+    assert "was not measured: the data have none" in card and "No requests answered" not in card
 
 
 def test_losses_of_intents_alone_are_refused(tmp_path):
