@@ -14,8 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, pipeline
 
 from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples
-from ...data.intents import IntentTask, tokenize_intents, tokenize_no_requests
-from ...evaluation.calibration import fit_temperature, negative_log_likelihood, probabilities, threshold_that_keeps
+from ...data.intents import IntentTask, tokenize_intents
+from ...evaluation.calibration import probabilities
 from ...evaluation.entities import entities, found_entities, kinds
 from ...evaluation.frames import Frames, frames_of, score_frames
 from ...models.token_words import word_tables
@@ -23,32 +23,15 @@ from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_coverage
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
-from ...recipe.texts import most_tokens, speed_line, text_facts
-from ...training.trainer import SequenceTrainer
+from ...recipe.texts import speed_line, text_facts
 from ..tagging.build import texts_of, words_cut
 from ..tagging.facts import DecodingFacts, KindScore, WordFacts
 from ..tagging.settings import TokenizerSettings
-from .calibrating import calibration_facts
+from .calibrating import Answers, Calibrated, calibration_facts
 from .card import TASK, calibration_lines, told
 from .facts import AnsweredRequest, FoundSlot, IntentSlotsFacts
 from .rivals import simple_assistants
-from .settings import IntentSlotsSettings, UnknownSettings
-
-
-class Answers(NamedTuple):
-    """What the model says of texts."""
-
-    logits: np.ndarray  # (rows, L), of the intents, divided by the temperature
-    slots: np.ndarray  # (rows, T), ids
-
-
-class Calibrated(NamedTuple):
-    """What was fitted on validation."""
-
-    temperature: float
-    nll_before: float
-    nll: float
-    threshold: float | None
+from .settings import IntentSlotsSettings
 
 
 class Measured(NamedTuple):
@@ -86,38 +69,6 @@ def make_model(settings: IntentSlotsSettings, task: IntentTask, tokenizer: PreTr
         model.base_model.token_words.fill(tables)
     fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
     return model
-
-
-def answers_of(trainer: SequenceTrainer, rows: Dataset) -> Answers:
-    """Ask the model, as it stands, for the intents and slots of texts."""
-    logits, slots = trainer.predict(rows).predictions[:2]
-    return Answers(logits, slots)
-
-
-def calibrate(trainer: SequenceTrainer, validation: Dataset, settings: UnknownSettings) -> Calibrated:
-    """Fit the temperature, choose the threshold on validation, and write both into the model's config."""
-    labels = np.asarray(validation["labels"][:])
-    config: Any = trainer.model.config  # type: ignore[union-attr]
-    config.temperature, config.unknown_threshold = None, None
-    logits = answers_of(trainer, validation).logits
-    temperature = fit_temperature(logits, labels)
-    threshold = None
-    if settings.keep is not None:
-        threshold = threshold_that_keeps(probabilities(logits, temperature), labels, settings.keep)
-    config.temperature, config.unknown_threshold = temperature, threshold
-    surprise = [negative_log_likelihood(logits, labels, each) for each in (1.0, temperature)]
-    return Calibrated(temperature, *surprise, threshold)
-
-
-def ask_no_requests(
-    trainer: SequenceTrainer, task: IntentTask, split: str, tokenizer: PreTrainedTokenizerFast, model: dict[str, Any]
-) -> np.ndarray | None:
-    """Return how sure the model is of its intent for each text that is no request; None where the data have none."""
-    rows = task.no_requests.get(split)
-    if rows is None:
-        return None
-    tokens = tokenize_no_requests(rows, tokenizer, most_tokens(model))
-    return probabilities(answers_of(trainer, tokens).logits).max(-1)
 
 
 def score(task: IntentTask, split: str, tokens: Dataset, answers: Answers) -> dict[str, float]:
