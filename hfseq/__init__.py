@@ -15,6 +15,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     check_transformers()  # first: with an older transformers the models would fail, and say nothing of the cure
 
     from . import registry
+    from .models.auto import AutoModelForIntentAndSlots as AutoModelForIntentAndSlots
     from .models.counting.hmm import *
     from .models.counting.mixture import *
     from .models.counting.ngram import *
@@ -32,6 +33,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.words.bag import *
     from .models.words.vectors import KeyedVectors as KeyedVectors
     from .models.words.word2vec import *
+    from .pipelines import IntentSlotsPipeline as IntentSlotsPipeline
     from .pipelines import QuestionAnsweringPipeline as QuestionAnsweringPipeline
     from .pipelines import SummarizationPipeline as SummarizationPipeline
     from .pipelines import Text2TextGenerationPipeline as Text2TextGenerationPipeline
@@ -74,6 +76,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .retrieval.search_index import SearchIndex as SearchIndex
     from .tokenization import prompt_tokenizer as prompt_tokenizer
     from .tokenization import train_tokenizer as train_tokenizer
+    from .tokenization.padding import IntentSlotsCollator as IntentSlotsCollator
     from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
     from .training.averaging import average_checkpoints as average_checkpoints
     from .training.seq2seq import EncoderDecoderTrainer as EncoderDecoderTrainer
@@ -111,6 +114,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "retrieval.encode": "common_direction encode",
     "retrieval.search_index": "SearchIndex",
     "tokenization": "prompt_tokenizer train_tokenizer",
+    "tokenization.padding": "IntentSlotsCollator",
     "training.arguments": "SequenceTrainingArguments",
     "training.averaging": "average_checkpoints",
     "training.seq2seq": "EncoderDecoderTrainer EncoderDecoderTrainingArguments",
@@ -126,8 +130,20 @@ _LAZY = {name: module for module, names in _LAZY_MODULES.items() for name in nam
 
 __all__ = [*_LAZY]
 if not is_this_process():
-    __all__ += ["CELLS", "FAMILIES", "KeyedVectors", "SourceTargetTokenizer", "register_cell"]
-    __all__ += ["QuestionAnsweringPipeline", "SummarizationPipeline", "Text2TextGenerationPipeline"]
+    __all__ += [
+        "AutoModelForIntentAndSlots",
+        "CELLS",
+        "FAMILIES",
+        "KeyedVectors",
+        "SourceTargetTokenizer",
+        "register_cell",
+    ]
+    __all__ += [
+        "IntentSlotsPipeline",
+        "QuestionAnsweringPipeline",
+        "SummarizationPipeline",
+        "Text2TextGenerationPipeline",
+    ]
     __all__ += ["TranslationPipeline", "WordVectorsPipeline"]
     __all__ += [name for module in registry.MODULES for name in module.__all__]
 

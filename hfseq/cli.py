@@ -22,6 +22,7 @@ _NETWORKS = ("gru", "lstm", "rnn", "transformer", "custom")
 MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.tasks, whose import takes seconds
     "text-classification": ("auto", "bag", *_NETWORKS, "window"),
     "token-classification": (*_NETWORKS, "window"),
+    "intent-slots": (*_NETWORKS, "window"),
     "language-modeling": _NETWORKS,
     "masked-language-modeling": ("transformer",),
     "word-vectors": ("skip-gram", "cbow"),
@@ -239,6 +240,7 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     made["evaluate"].add_argument("--text-column", help="the column of texts")
     made["evaluate"].add_argument("--text-pair-column", help="the column of second texts, for a model of pairs")
     made["evaluate"].add_argument("--label-column", help="the column of labels")
+    made["evaluate"].add_argument("--intent-column", help="the column of intents, for a model of intents and slots")
     made["evaluate"].add_argument(
         "--target-column", help="the column of targets, for a model that writes from sources"
     )

@@ -21,6 +21,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from . import pipelines
+from .models.auto import AutoModelForIntentAndSlots
 from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
 from .models.recurrent import custom, gru, lstm, rnn, seq2seq
@@ -64,6 +65,7 @@ class Family:
 AUTO_CLASSES = {
     "text-classification": AutoModelForSequenceClassification,
     "token-classification": AutoModelForTokenClassification,
+    "intent-slots": AutoModelForIntentAndSlots,
     "text-generation": AutoModelForCausalLM,
     "fill-mask": AutoModelForMaskedLM,
     "text2text-generation": AutoModelForSeq2SeqLM,
@@ -79,6 +81,7 @@ FAMILIES = {
             {
                 "text-classification": rnn.RNNForSequenceClassification,
                 "token-classification": rnn.RNNForTokenClassification,
+                "intent-slots": rnn.RNNForIntentAndSlots,
                 "text-generation": rnn.RNNForCausalLM,
             },
         ),
@@ -88,6 +91,7 @@ FAMILIES = {
             {
                 "text-classification": lstm.LSTMForSequenceClassification,
                 "token-classification": lstm.LSTMForTokenClassification,
+                "intent-slots": lstm.LSTMForIntentAndSlots,
                 "text-generation": lstm.LSTMForCausalLM,
             },
         ),
@@ -97,6 +101,7 @@ FAMILIES = {
             {
                 "text-classification": gru.GRUForSequenceClassification,
                 "token-classification": gru.GRUForTokenClassification,
+                "intent-slots": gru.GRUForIntentAndSlots,
                 "text-generation": gru.GRUForCausalLM,
             },
         ),
@@ -106,6 +111,7 @@ FAMILIES = {
             {
                 "text-classification": custom.CustomForSequenceClassification,
                 "token-classification": custom.CustomForTokenClassification,
+                "intent-slots": custom.CustomForIntentAndSlots,
                 "text-generation": custom.CustomForCausalLM,
             },
         ),
@@ -120,6 +126,7 @@ FAMILIES = {
             {
                 "text-classification": window.WindowForSequenceClassification,
                 "token-classification": window.WindowForTokenClassification,
+                "intent-slots": window.WindowForIntentAndSlots,
             },
         ),
         Family(
@@ -133,6 +140,7 @@ FAMILIES = {
             {
                 "text-classification": transformer.TransformerForSequenceClassification,
                 "token-classification": transformer.TransformerForTokenClassification,
+                "intent-slots": transformer.TransformerForIntentAndSlots,
                 "text-generation": transformer.TransformerForCausalLM,
                 "fill-mask": transformer.TransformerForMaskedLM,
             },

@@ -14,11 +14,14 @@ from tests.closeness import assert_same
 FOLDERS = sorted((Path(__file__).parent / "golden" / "checkpoints").iterdir())
 
 
-def answers_of(model, input_ids):
+def outputs_of(model, input_ids):
     ids = torch.tensor(input_ids)
     given = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
     with torch.no_grad():
-        output = model.eval()(input_ids=ids, **given)
+        return model.eval()(input_ids=ids, **given)
+
+
+def answers_of(output):
     return output.logits if "logits" in output else output.last_hidden_state
 
 
@@ -33,7 +36,10 @@ def test_an_old_checkpoint_answers_as_it_did(folder, auto):
     assert type(model).__name__ == expected["class"]
     # The files say -Infinity where an n-gram model says the lowest finite number.
     answers = torch.tensor(expected["answers"]).clamp(min=torch.finfo(torch.float32).min)
-    assert_same(answers_of(model, expected["input_ids"]), answers)
+    output = outputs_of(model, expected["input_ids"])
+    assert_same(answers_of(output), answers)
+    if "slot_answers" in expected:
+        assert_same(output.slot_logits, torch.tensor(expected["slot_answers"]))
 
 
 def test_there_is_an_old_checkpoint_of_each_kind():

@@ -4,7 +4,8 @@ from pathlib import Path
 
 CURVES = "curves"
 CONFUSION = "confusion"
-TITLES = {CURVES: "Training curves", CONFUSION: "Confusions"}
+COVERAGE = "coverage"
+TITLES = {CURVES: "Training curves", CONFUSION: "Confusions", COVERAGE: "Coverage and accuracy"}
 
 
 def pictures_in(folder: str | Path) -> dict[str, str]:

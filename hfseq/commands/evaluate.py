@@ -4,19 +4,19 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..progress import progress_bar
-from .models import compares_two, load_pipeline
-from .predict import answers
+from .models import INTENT_SLOTS, compares_two, load_pipeline
+from .predict import BATCH, answers
 from .sources import is_local
 
 _UNKNOWN = -1  # the id of a label that the model does not have: no answer is it
 _CHOICES = (  # options that are settings of data, too
     *("text_column", "text_pair_column", "label_column", "column_names"),
-    *("target_column", "source_language", "target_language"),
+    *("target_column", "source_language", "target_language", "intent_column"),
 )
 _NO_TAG = ""  # of a word that a pipeline does not read: it is no tag of any word
 
@@ -93,10 +93,15 @@ def _known_labels(pipe: Any, names: Sequence[str]) -> list[int]:
     ids = pipe.model.config.label2id
     if not set(names) & set(ids) and all(name.isdigit() and int(name) < len(ids) for name in names):
         return [int(name) for name in names]
-    if unknown := [name for name in names if name not in ids]:
-        told = ", ".join(map(repr, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
-        print(f"warning: the model has no label {told}; its rows count as wrong.", file=sys.stderr)
+    _warn_of_unknown(names, ids, "label")
     return [ids.get(name, _UNKNOWN) for name in names]
+
+
+def _warn_of_unknown(names: Sequence[str], known: Iterable[str], kind: str) -> None:
+    known = set(known)
+    if unknown := [name for name in names if name not in known]:
+        told = ", ".join(map(repr, unknown[:5])) + (" ..." if len(unknown) > 5 else "")
+        print(f"warning: the model has no {kind} {told}; its rows count as wrong.", file=sys.stderr)
 
 
 def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
@@ -126,6 +131,40 @@ def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
         predicted.append([*found, *[untagged] * row["cut"]])
     scores = TAGGING["entities" if task.has_entities else "tags"]
     return {name: score_tags(name, task.tags("train"), predicted) for name in scores}
+
+
+def _frames(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
+    from ..data.intents import IntentSettings, load_intents
+    from ..evaluation.batches import batch_size_for
+    from ..evaluation.frames import Frames, score_frames
+
+    task = load_intents(IntentSettings(**source))
+    rows, tags = task.dataset["train"], task.tagged.tags("train")
+    config: Any = pipe.model.config
+    _warn_of_unknown(task.intents.names, config.id2label.values(), "intent")
+    _warn_of_unknown(task.slots.names, config.slot_labels, "slot")
+    texts = rows["tokens"][:]
+    size = batch_size_for(pipe.tokenizer, [" ".join(words) for words in texts], BATCH)
+    # Each text gets its likeliest intent: a threshold is measured by coverage, which the card tells.
+    options = {"is_split_into_words": True, "unknown_threshold": 0.0, "batch_size": size}
+    asked = (words for words in texts)  # of a list all answers come at once, and the bar stands still
+    found = list(progress_bar("Answering", pipe(asked, **options), total=len(texts), unit="text"))
+    answered = Frames([each["intent"] for each in found], list(map(_iob2, texts, found)))
+    return score_frames(Frames(task.intents_of("train"), tags), answered)
+
+
+def _iob2(words: Sequence[str], found: dict[str, Any]) -> list[str]:
+    """Write slots that have places in the words joined by blanks as a tag for each word."""
+    from ..evaluation.entities import OUTSIDE
+
+    tags, starts, place = [], {slot["start"]: slot for slot in found["slots"]}, 0
+    own = None
+    for word in words:
+        begins = starts.get(place)
+        own = begins or (own if own is not None and place < own["end"] else None)
+        tags.append(OUTSIDE if own is None else f"{'B' if begins else 'I'}-{own['name']}")
+        place += len(word) + 1
+    return tags
 
 
 def _texts(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
@@ -167,6 +206,7 @@ def _said_of_pairs(pipe: Any, source: dict[str, Any]) -> dict[str, Any]:
 _MEASURES = {
     "text-classification": _classes,
     "token-classification": _tags,
+    INTENT_SLOTS: _frames,
     "text-generation": _texts,
     "text2text-generation": _written,
 }

@@ -6,9 +6,11 @@ if TYPE_CHECKING:
     from transformers import Pipeline
 
 WORD_VECTORS = "word-vectors"
+INTENT_SLOTS = "intent-slots"
 _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of transformers
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
+    "ForIntentAndSlots": INTENT_SLOTS,
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .models import WORD_VECTORS, compares_two, load_pipeline
+from .models import INTENT_SLOTS, WORD_VECTORS, compares_two, load_pipeline
 
 if TYPE_CHECKING:
     from transformers import Pipeline
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PAIR = {"text", "text_pair"}
 _AT_ONCE = 256  # texts that are read before they are answered
-_BATCH = 32
+BATCH = 32
 
 
 def run(options: argparse.Namespace) -> None:
@@ -57,7 +57,7 @@ def _texts(options: argparse.Namespace) -> "Iterator[Asked]":
 def _batch_size(pipe: Any, texts: Sequence["Asked"], **options: Any) -> int:
     from ..evaluation.batches import batch_size_for
 
-    return batch_size_for(pipe.tokenizer, texts, _BATCH, **options)
+    return batch_size_for(pipe.tokenizer, texts, BATCH, **options)
 
 
 def _objects(path: Path) -> "Iterator[Asked]":
@@ -119,6 +119,10 @@ def _entities(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
         yield {"entities" if joins else "tags": told}
 
 
+def _intents(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+    yield from pipe(texts, batch_size=_batch_size(pipe, texts))
+
+
 def _continued(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
     for text in texts:  # prompts differ in length, and not every tokenizer has a padding token
         yield {"generated": pipe(text, return_full_text=False)[0]["generated_text"]}
@@ -146,6 +150,7 @@ def _nearest(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
 _ANSWERS: dict[str, Callable[[Any, Any], Iterator[dict[str, Any]]]] = {
     "text-classification": _labels,
     "token-classification": _entities,
+    INTENT_SLOTS: _intents,
     "text-generation": _continued,
     "text2text-generation": _written,
     "fill-mask": _filled,

@@ -20,6 +20,7 @@ _MINUTES = 5
 _USUAL = {
     "text-classification": "auto",
     "token-classification": "lstm",
+    "intent-slots": "lstm",
     "language-modeling": "lstm",
     "masked-language-modeling": "transformer",
     "translation": "seq2seq",

@@ -42,6 +42,10 @@ def _is_label(feature: Any) -> bool:
     return isinstance(inner, Value | ClassLabel)
 
 
+def _is_one_label(feature: Any) -> bool:
+    return isinstance(feature, ClassLabel) or is_text(feature) or spelled(feature).startswith(("int", "uint"))
+
+
 def _is_list(feature: Any) -> bool:
     return isinstance(feature, List)
 
@@ -71,6 +75,9 @@ LABELS: Final = Role("label_column", "the labels", _OF_LABELS, _is_label)
 WORDS: Final = Role("text_column", "the words", ("tokens", "words", "token", "word"), _is_words)
 TAGS: Final = Role(
     "label_column", "the tags", ("tags", "ner_tags", "labels", "label", "ner", "tag", "slots", "upos"), _is_list
+)
+INTENTS: Final = Role(
+    "intent_column", "the intents", ("intent", "intents", "label", "labels", "category", "class"), _is_one_label
 )
 USUAL_NAMES: Final = frozenset(chain.from_iterable(role.names for role in (RUNNING, LABELS, WORDS, TAGS)))
 

@@ -5,7 +5,7 @@ Entities are brought to IOB2, the writing that pipelines read: tags in IOB1, IOB
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -65,9 +65,26 @@ class TaggedTask:
 
 def load_tagged(settings: TaggedSettings) -> TaggedTask:
     """Load words and tags, check every row, and cut a validation split where there is none."""
-    splits = {split: sentences(rows, split) for split, rows in load_splits(settings, _FORMATS).items()}
+    splits = tagged_splits(settings)
     find_columns(settings, splits, WORDS, TAGS)
-    dataset = DatasetDict({split: _words_and_tags(rows, split, settings) for split, rows in splits.items()})
+    task = tagged_words(splits, settings)
+    cut_splits(task.dataset, settings, settings.max_rows)
+    return task
+
+
+def tagged_splits(settings: TaggedSettings) -> dict[str, Dataset]:
+    """Read the rows of every split, with the columns that they have."""
+    return {split: sentences(rows, split) for split, rows in load_splits(settings, _FORMATS).items()}
+
+
+def tagged_words(splits: Mapping[str, Dataset], settings: TaggedSettings, **others: str) -> TaggedTask:
+    """Check the words and tags of every row, and tell what the tags are.
+
+    Args:
+        **others: Further columns to keep: field of the settings that names it -> its new name.
+    """
+    found = {split: _words_and_tags(rows, split, settings, **others) for split, rows in splits.items()}
+    dataset = DatasetDict(found)
     feature = common_feature(dataset)
     if not isinstance(feature, List):
         raise ValueError(f"data.label_column={settings.label_column!r} holds {spelled(feature)}, not lists of tags.")
@@ -77,7 +94,6 @@ def load_tagged(settings: TaggedSettings) -> TaggedTask:
         dataset, classes = _with_iob2(dataset, classes)
     else:
         _check_strays(dataset, classes.all_names, settings)
-    cut_splits(dataset, settings, settings.max_rows)
     return TaggedTask(dataset, classes)
 
 
@@ -102,8 +118,8 @@ def _check_strays(dataset: DatasetDict, names: list[str], settings: TaggedSettin
                 raise ValueError(f"{held}, which tells no entity ({where}). {cure}")
 
 
-def _words_and_tags(rows: Dataset, split: str, settings: TaggedSettings) -> Dataset:
-    rows = take_columns(rows, split, settings, text_column=_TOKENS, label_column=_LABELS)
+def _words_and_tags(rows: Dataset, split: str, settings: TaggedSettings, **others: str) -> Dataset:
+    rows = take_columns(rows, split, settings, text_column=_TOKENS, label_column=_LABELS, **others)
     words = rows.features[_TOKENS]
     if not (isinstance(words, List) and is_text(words.feature)):
         held = f"data.text_column={settings.text_column!r} holds {spelled(words)}"
@@ -154,7 +170,8 @@ def _with_iob2(dataset: DatasetDict, classes: Classes) -> tuple[DatasetDict, Cla
     found = {}
     for split, part in dataset.items():
         features = Features({**part.features, _LABELS: List(ClassLabel(names=classes.of(split)))})
-        found[split] = Dataset.from_dict({_TOKENS: part[_TOKENS][:], _LABELS: written[split]}, features)
+        columns = {name: part[name][:] for name in features}
+        found[split] = Dataset.from_dict({**columns, _LABELS: written[split]}, features)
     return DatasetDict(found), classes
 
 

@@ -12,18 +12,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..models.tag_names import GOING_ON, OPEN, OUTSIDE, tag_parts
-from ..models.tag_names import tell_entities as tell_entities  # asked for where entities are
+from ..models.tag_names import OUTSIDE, entities, tag_parts
+from ..models.tag_names import Entity as Entity  # both asked for where entities are
+from ..models.tag_names import tell_entities as tell_entities
 
 Tags = Sequence[str]
-
-
-class Entity(NamedTuple):
-    """Words `start` to `end`, without the word at `end`."""
-
-    kind: str
-    start: int
-    end: int
 
 
 class Found(NamedTuple):
@@ -53,21 +46,6 @@ class Found(NamedTuple):
 def strays(names: Iterable[str]) -> list[str]:
     """List the names that are neither O nor a prefix and a kind."""
     return [name for name in names if name != OUTSIDE and not tag_parts(name)[0]]
-
-
-def entities(tags: Tags) -> list[Entity]:
-    """Read the entities of one row, in order."""
-    found: list[Entity] = []
-    kind, start, before = "", 0, ""
-    for index, tag in enumerate([*tags, OUTSIDE]):
-        prefix, own = tag_parts(tag)
-        goes_on = before in OPEN and own == kind and prefix in GOING_ON
-        if kind and not goes_on:
-            found.append(Entity(kind, start, index))
-        if not goes_on:
-            kind, start = own, index
-        before = prefix
-    return found
 
 
 def in_iob2(tags: Tags) -> list[str]:

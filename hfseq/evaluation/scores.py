@@ -72,6 +72,11 @@ def _entities(references: Sequence[Tags], predictions: Sequence[Tags], measure: 
     return getattr(all_found(found_entities(references, predictions).values()), measure)
 
 
+def _equal(references: Sequence[Any], predictions: Sequence[Any]) -> float:
+    # Rows of different lengths, which no array holds.
+    return float(np.mean([one == other for one, other in zip(references, predictions, strict=True)]))
+
+
 _f1 = partial(f1_score, zero_division=0)
 
 
@@ -99,6 +104,9 @@ SCORES: dict[str, Score] = {
     "entity_f1": Score("Entity F1", "seqeval", {}, True, True, partial(_entities, measure="f1")),
     "entity_precision": Score("Entity precision", "seqeval", {}, True, True, partial(_entities, measure="precision")),
     "entity_recall": Score("Entity recall", "seqeval", {}, True, True, partial(_entities, measure="recall")),
+    "frame_accuracy": Score("Frame accuracy", "accuracy", {}, True, True, _equal),
+    "intent_accuracy": Score("Intent accuracy", "accuracy", {}, True, True, _equal),
+    "slot_f1": Score("Slot F1", "seqeval", {}, True, True, partial(_entities, measure="f1")),
     "nats_per_token": Score("Nats per token", "loss", {}, False, False, _nats_per_unit),
     "perplexity": Score("Perplexity", "perplexity", {}, False, False, _perplexity),
     "bits_per_character": Score("Bits per character", "bits_per_character", {}, False, False, _bits_per_unit),

@@ -52,10 +52,15 @@ TAGGING: dict[str, tuple[str, ...]] = {
 }
 """What tags tell -> the scores of a tagger; the first one is the one that people quote."""
 
+FRAMES: Final = ("frame_accuracy", "intent_accuracy", "slot_f1")
+"""The scores of a model of intents and slots. The first one is what such a model is for: nothing left to correct."""
+INTENT_SLOTS: Final = "intents and slots"
+
 
 def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
-    """Refuse before the training a `metric_for_best_model` that no evaluation of PROBLEMS or TAGGING will report."""
-    scores = TAGGING[problem_type] if problem_type in TAGGING else PROBLEMS[problem_type].scores
+    """Refuse before the training a `metric_for_best_model` that no evaluation of such a problem will report."""
+    known_scores = {**TAGGING, INTENT_SLOTS: FRAMES}
+    scores = known_scores[problem_type] if problem_type in known_scores else PROBLEMS[problem_type].scores
     if name is not None and name.removeprefix("eval_") not in (*scores, "loss"):
         known = ", ".join((*scores, "loss"))
         raise ValueError(f"metric_for_best_model={name!r} is not measured for {problem_type}; choose one of {known}.")

@@ -11,7 +11,7 @@ the type checks of `@strict` and breaks `config_class`.
 import inspect
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -41,6 +41,7 @@ from .artifacts import (
     tensors_of,
 )
 from .calls import named_for_generate, wants_cache
+from .heads.shared_checkpoint import has_two_heads, own_names, read_tensors
 
 logger = logging.get_logger(__name__)
 
@@ -56,6 +57,8 @@ class SequencePreTrainedModel(PreTrainedModel):
     accepts_loss_kwargs = True
     # Keywords that a forward passes on to its layers, see `calls.model_call`.
     read_by_layers: ClassVar[frozenset[str]] = frozenset()
+    # Of a model that reads its part of a checkpoint with two heads: what parts of it are called there.
+    names_in_joint: Mapping[str, str] | None = None
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
@@ -114,8 +117,15 @@ class SequencePreTrainedModel(PreTrainedModel):
     ) -> Any:
         """Refuse a checkpoint that does not fit by the headers of its files, before memory is asked for."""
         has_shapes = not (load_config.is_quantized or is_deepspeed_zero3_enabled())
-        if state_dict is None and checkpoint_files and has_shapes:
-            _refuse_by_headers(model, tensors_of(checkpoint_files), load_config)
+        if state_dict is None and checkpoint_files:
+            held = tensors_of(checkpoint_files)
+            if _reads_a_part(model):
+                renamed: Any = model.names_in_joint
+                names = own_names(held, model.state_dict(), renamed, model.base_model_prefix)
+                held = {own: held[name] for name, own in names.items()}
+                state_dict = read_tensors(checkpoint_files, names)
+            if has_shapes:
+                _refuse_by_headers(model, held, load_config)
         return cast(Any, super())._load_pretrained_model(model, state_dict, checkpoint_files, load_config, *args)
 
     def freeze_parameters(self) -> None:
@@ -346,10 +356,20 @@ def _name_in_model(key: str, prefix: str, wanted: dict[str, torch.Tensor]) -> st
     return next((name for name in names if name in wanted), key)
 
 
+def _reads_a_part(model: Any) -> bool:
+    """Return whether the model has one head or another one, and its checkpoint two."""
+    if model.base_model is model or has_two_heads(type(model).__name__):
+        return False
+    saved_class = next(iter(model.config.architectures or ()), None)
+    return has_two_heads(saved_class) if saved_class is not None else model.names_in_joint is not None
+
+
 def _refuse_unfit(model: PreTrainedModel, info: dict[str, Any], source: Any) -> None:
     """Raise ValueError unless the checkpoint holds what the model needs, in finite numbers."""
     saved_class = next(iter(model.config.architectures or ()), None)
     same_class = saved_class is None or saved_class in [cls.__name__ for cls in type(model).__mro__]
+    # What is not of its own part has been left in the file.
+    same_class = same_class or (_reads_a_part(model) and cast(Any, model).names_in_joint is not None)
     body = {name.split(".")[0] for name in model.base_model.state_dict()}  # tables of its own too
     missing, unexpected = (
         {key for key in info[kind] if same_class or _is_body(key, body, model.base_model_prefix)}

@@ -30,6 +30,29 @@ def tell_entities(names: Iterable[str]) -> bool:
     return "" not in prefixes and not prefixes.isdisjoint(OPEN)
 
 
+class Entity(NamedTuple):
+    """Words `start` to `end`, without the word at `end`."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def entities(tags: Sequence[str]) -> list[Entity]:
+    """Read the entities of one row, in order."""
+    found: list[Entity] = []
+    kind, start, before = "", 0, ""
+    for index, tag in enumerate([*tags, OUTSIDE]):
+        prefix, own = tag_parts(tag)
+        goes_on = before in OPEN and own == kind and prefix in GOING_ON
+        if kind and not goes_on:
+            found.append(Entity(kind, start, index))
+        if not goes_on:
+            kind, start = own, index
+        before = prefix
+    return found
+
+
 class LegalPaths(NamedTuple):
     """Which tags may begin a text, follow one another, and end it; by their places in the list of names."""
 
@@ -67,4 +90,13 @@ def tags_inside(names: Sequence[str]) -> dict[int, int]:
     return {begin: place for begin, place in inside.items() if place is not None} if tell_entities(names) else {}
 
 
-__all__ = ["OUTSIDE", "LegalPaths", "legal_paths", "tag_parts", "tags_inside", "tell_entities"]
+__all__ = [
+    "OUTSIDE",
+    "Entity",
+    "LegalPaths",
+    "entities",
+    "legal_paths",
+    "tag_parts",
+    "tags_inside",
+    "tell_entities",
+]

@@ -1,4 +1,4 @@
-"""The pictures that a recipe leaves beside the card: training curves, and confusions of a classifier."""
+"""The pictures that a recipe leaves beside the card: training curves, confusions, and what thresholds leave."""
 
 import logging
 from importlib.util import find_spec
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cards.pictures import CONFUSION, CURVES
+from ..cards.pictures import CONFUSION, COVERAGE, CURVES
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,15 @@ def draw_confusion(names: list[str], expected: np.ndarray, predicted: np.ndarray
     from ..insight.plots.confusion import plot_confusion
 
     plot_confusion(names, expected, predicted, *paths)
+
+
+def draw_coverage(shares: np.ndarray, right: np.ndarray, folder: Path, *, threshold: float | None) -> None:
+    """Draw how often a classifier is right, by how many texts it answers; without matplotlib say so only."""
+    if (paths := _paths(folder, COVERAGE)) is None:
+        return
+    from ..insight.plots.coverage import plot_coverage
+
+    plot_coverage(shares, right, *paths, threshold=threshold)
 
 
 def _paths(folder: Path, name: str) -> list[Path] | None:

@@ -26,7 +26,9 @@ OF_TAGGERS = (  # fields of configs that no recipe offers to other models
     *("case_features", "feature_buckets"),
 )
 _SPELLINGS = ("num_characters", "spelling_size", "word_rows")
-_FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings", *_SPELLINGS)
+_CALIBRATED = ("slot_labels", "temperature", "unknown_threshold")
+_FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings", *_SPELLINGS, *_CALIBRATED)
+_OF_TWO_LOSSES = ("intent_weight", "slot_weight")
 _FROM_TRANSFORMERS = tuple(
     item.name for item in dataclasses.fields(PreTrainedConfig) if item.name != "tie_word_embeddings"
 )
@@ -124,9 +126,14 @@ def trained_families(task: str) -> dict[str, type[PreTrainedConfig]]:
     return {name: row.config for name, row in families if task in row.heads and row.backbone is not None}
 
 
-def config_section(source: type | Mapping[str, type], *without: str) -> Any:
-    """Declare a section of a model's config, without what a recipe fills in and what no model of ours reads."""
-    return fields_of(source, without=(*_FILLED_IN, *_FROM_TRANSFORMERS, *without))
+def config_section(source: type | Mapping[str, type], *without: str, has_slots: bool = False) -> Any:
+    """Declare a section of a model's config, without what a recipe fills in and what no model of ours reads.
+
+    Args:
+        has_slots: Whether the model has a head for slots as well, whose loss has a weight.
+    """
+    others = () if has_slots else _OF_TWO_LOSSES
+    return fields_of(source, without=(*_FILLED_IN, *_FROM_TRANSFORMERS, *others, *without))
 
 
 def build_model(task: str, section: Mapping[str, Any], **options: Any) -> PreTrainedModel:

@@ -24,6 +24,7 @@ from .publish import network_facts
 from .sections import CardSettings, HubSettings, TokenizerSettings, resume_flag
 
 UNCUT, USUAL_LENGTH = 1_000_000, 128  # tokens
+_POOLED = ("text-classification", "intent-slots")  # tasks of models that make a vector of a text
 NO_LIMIT = "take model.position_embedding_type=rotary or sinusoidal, which have no such limit"
 
 
@@ -80,7 +81,7 @@ def text_facts(
         "architecture": ArchitectureFacts(
             **network_facts(config),
             bidirectional=getattr(config, "bidirectional", False),
-            pooling=getattr(config, "pooling", None) if pipe.task == "text-classification" else None,
+            pooling=getattr(config, "pooling", None) if pipe.task in _POOLED else None,
             max_length=cast(int, settings.tokenizer.max_length),
             limit=text_limit(cast(PreTrainedTokenizerFast, pipe.tokenizer)),
             features=_features(config),

@@ -14,6 +14,8 @@ from ..cards.facts import Facts
 from ..cards.table import ResultsTable
 from .causal_lm.card import LANGUAGE_TABLE, language_view
 from .causal_lm.facts import LanguageModelFacts
+from .joint.card import JOINT_TABLE, joint_view
+from .joint.facts import IntentSlotsFacts
 from .masked_lm.card import MASKED_TABLE, masked_view
 from .masked_lm.facts import MaskedModelFacts
 from .tagging.card import TAGGER_TABLE, tagger_view
@@ -56,6 +58,7 @@ class Task:
 # The columns: name, command, recipe, settings, facts, view of the facts, table.
 _CLASSIFICATION = ("text_classification", "text-classification", "text_classification")
 _TAGGING = ("tagging", "token-classification", "token_classification")
+_JOINT = ("joint", "intent-slots", "intent_slots")
 _WORDS = ("word_vectors", "word-vectors", "word2vec")
 _CAUSAL = ("causal_lm", "language-modeling", "language_modeling")
 _MASKED = ("masked_lm", "masked-language-modeling", "masked_language_modeling")
@@ -63,6 +66,7 @@ _TRANSLATION = ("translation", "translation", "translation")
 _ROWS = (
     Task(*_CLASSIFICATION, "TextClassificationSettings", CardFacts, classifier_view, CLASSIFIER_TABLE),
     Task(*_TAGGING, "TaggingSettings", TaggerFacts, tagger_view, TAGGER_TABLE),
+    Task(*_JOINT, "IntentSlotsSettings", IntentSlotsFacts, joint_view, JOINT_TABLE),
     Task(*_WORDS, "WordVectorsSettings", WordVectorFacts, word_vectors_view, WORD_VECTORS_TABLE),
     Task(*_CAUSAL, "CausalLMSettings", LanguageModelFacts, language_view, LANGUAGE_TABLE),
     Task(*_MASKED, "MaskedLMSettings", MaskedModelFacts, masked_view, MASKED_TABLE),

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+IGNORED = -100  # the label of positions that are not asked for, in all of transformers and torch
+
 
 class PaddingCollator:
     """Make the padded batch of `DataCollatorWithPadding`, which walks over every id in Python and is slow."""
@@ -30,3 +32,24 @@ class PaddingCollator:
         for name in rows[0].keys() - batch.keys():
             batch["labels" if name in ("label", "label_ids") else name] = torch.tensor([row[name] for row in rows])
         return batch
+
+
+class IntentSlotsCollator(PaddingCollator):
+    """Make padded batches for a model of intents and slots: `slot_labels` get -100 where `input_ids` are padded.
+
+    The rows have `input_ids`, and where there are any, `labels`, an intent each, and `slot_labels`, a list each.
+    """
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Pad and stack."""
+        if "slot_labels" not in rows[0]:
+            return super().__call__(rows)
+        batch = super().__call__([{key: value for key, value in row.items() if key != "slot_labels"} for row in rows])
+        slots = torch.full_like(batch["input_ids"], IGNORED)
+        for index, row in enumerate(rows):
+            own, length = row["slot_labels"], len(row["input_ids"])
+            if len(own) != length:
+                raise ValueError(f"slot_labels has {len(own)} entries for {length} tokens: each token needs one.")
+            place = slice(length) if self.padding_side == "right" else slice(slots.shape[1] - length, None)
+            slots[index, place] = torch.as_tensor(own)
+        return {**batch, "slot_labels": slots}

@@ -54,6 +54,11 @@ class WeightedLoss:
     @classmethod
     def balanced(cls, model: Any, dataset: Dataset) -> "WeightedLoss":
         """Take the weights from the training rows of a classifier that gives one label a text."""
+        if getattr(model.config, "slot_labels", None) is not None:
+            raise ValueError(
+                "class_weights='balanced' is a loss of intents alone, under which a model would learn no slots: leave "
+                "it out."
+            )
         first = torch.tensor(dataset["labels"][:1])
         problem_type = problem_type_of(model.config, first) if first.dim() == 1 else "several labels a row"
         if problem_type != "single_label_classification":

@@ -64,7 +64,7 @@ class InParts(nn.Module):
     def _trimmed(self, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
         mask = inputs["attention_mask"]
         for rows in self.parts:
-            columns = _columns(mask[rows], inputs.get("labels"))
+            columns = _columns(mask[rows], inputs.get("slot_labels", inputs.get("labels")))
             yield {
                 name: value[rows, columns] if _is_of_tokens(value, mask) else _rows(value, rows, len(mask))
                 for name, value in inputs.items()

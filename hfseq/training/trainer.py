@@ -63,6 +63,11 @@ class SequenceTrainer(WholeCheckpointTrainer):
                 "arguments and a few more. Import them from hfseq."
             )
         super().__init__(model, args, *others, **kwargs)
+        if args.label_smoothing_factor and getattr(getattr(model, "config", None), "slot_labels", None) is not None:
+            raise ValueError(
+                f"label_smoothing_factor={args.label_smoothing_factor} makes a loss of intents alone, under which a "
+                "model would learn no slots: leave it out."
+            )
         if self.optimizer is not None and args.layer_rate_decay is not None:
             raise ValueError(
                 f"layer_rate_decay={args.layer_rate_decay} sets the rates of the optimizer that the arguments "
@@ -264,13 +269,15 @@ class SequenceTrainer(WholeCheckpointTrainer):
         if labels is None or not isinstance(self.model, _CLASSIFIERS):
             return super().prediction_step(reader, inputs, prediction_loss_only, ignore_keys)
         own: Any = self.model.config
-        seen = hide_unseen(labels, own.num_labels, own.problem_type)
-        loss, logits, told = super().prediction_step(
-            reader, {**inputs, "labels": seen}, prediction_loss_only, ignore_keys
-        )
-        if loss is not None and not bool((seen != IGNORED).any()):
-            loss = torch.zeros_like(loss)  # the mean over nothing
-        return loss, logits, None if told is None else labels.detach()
+        seen = {"labels": hide_unseen(labels, own.num_labels, own.problem_type)}
+        if (slots := inputs.get("slot_labels")) is not None:
+            seen["slot_labels"] = hide_unseen(slots, len(own.slot_labels))
+        loss, logits, told = super().prediction_step(reader, {**inputs, **seen}, prediction_loss_only, ignore_keys)
+        if loss is not None and not bool((seen["labels"] != IGNORED).any()):
+            loss = loss.nan_to_num(0.0)  # the mean over nothing
+        if told is not None:
+            told = tuple(inputs[name].detach() for name in seen) if isinstance(told, tuple) else labels.detach()
+        return loss, logits, told
 
     def predict(self, test_dataset: Any, *args: Any, **kwargs: Any) -> PredictionOutput:
         """Predict; predictions and labels are in the order of `test_dataset`."""

@@ -23,6 +23,7 @@ from transformers import (
 from hfseq.models.features import WordFeatures
 from hfseq.models.token_words import WordTables, word_tables
 from hfseq.registry import AUTO_CLASSES, Family
+from hfseq.tokenization.padding import IntentSlotsCollator
 from tests.devices import DEVICE
 
 WORDS = ["the", "film", "was", "good", "bad", "not", "very", "a", "plot", "and"]
@@ -229,6 +230,10 @@ class Case:
         """The same, the last one a label that does not exist."""
         return torch.tensor([*self.labels[:-1], self.foreign_label[0]], device=DEVICE)
 
+    def wanted(self, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The targets as a forward takes them."""
+        return {"labels": targets}
+
     def rows(self) -> Dataset:
         """Rows to train on, with labels that can be learnt."""
         return pairs(texts()) if self.has_pairs else texts()
@@ -302,6 +307,43 @@ class TaggerCase(Case):
 
     def trainings(self) -> list[tuple[dict[str, Any], Dataset]]:
         return [(self.no_dropout, self.rows())]
+
+
+@dataclass
+class JointCase(TaggerCase):
+    """An intent a text and a slot a token; as many of both, so that no shape tells the heads apart."""
+
+    small: ClassVar[dict[str, Any]] = {**Case.small, "slot_labels": ["O", "B-part", "I-part"]}
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "slot_labels": [[], ["O", "O"], "O"],
+        "intent_weight": [-1.0, "1"],
+        "slot_weight": [-1.0],
+        "temperature": [0.0, "hot"],
+        "unknown_threshold": [-0.1, 1.5],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return super().traits - {"tagger"} | {"two heads"}
+
+    @property
+    def grown_width(self) -> int:
+        return super().grown_width + 3
+
+    def answers(self, outputs: Any) -> torch.Tensor:
+        """Both at each token: the slot's, then the text's."""
+        slots = outputs.slot_logits
+        return torch.cat([slots, outputs.logits[:, None].expand(-1, slots.shape[1], -1)], dim=-1)
+
+    def wanted(self, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"labels": torch.ones_like(targets[:, 0]), "slot_labels": targets}
+
+    def rows(self) -> Dataset:
+        rows = texts()
+        return rows.add_column("slot_labels", [[token % 3 for token in ids] for ids in rows["input_ids"]])
+
+    def collator(self) -> Any:
+        return IntentSlotsCollator(self.tokenizer())
 
 
 @dataclass

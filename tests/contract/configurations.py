@@ -25,6 +25,12 @@ PAIRS = {"pairs": "siamese", "eos_token_id": 3}
 _WIDE = {"wide_ngrams": 2, "wide_buckets": 50}
 SWITCHES |= {"gru-pairs": {**PAIRS, **_WIDE, "bidirectional": True}, "lstm-pairs-alone": PAIRS}
 TAGGERS = {"plain": {}, "both-directions": {"num_hidden_layers": 2, "bidirectional": True}}
+INTENTS = {
+    "plain": {},
+    "both-directions": {**TAGGERS["both-directions"], "pooling": "attention", "intent_weight": 2.0},
+    "wide": {"wide_ngrams": 2, "wide_buckets": 50},
+    "crf": {"crf": True, "bidirectional": True, "slot_labels": ["one", "two", "three"]},  # any may follow any
+}
 _CHARACTERS = {"character_embedding_size": 4, "character_hidden_size": 6, **spellings().sizes()}
 CHARACTERS = {
     "cnn": {
@@ -82,11 +88,13 @@ CASES = {
 }
 for name in RECURRENT:
     CASES |= {f"{name}-tagger-{label}": (name, "token-classification", options) for label, options in TAGGERS.items()}
+    CASES |= {f"{name}-intents-{label}": (name, "intent-slots", options) for label, options in INTENTS.items()}
     CASES |= {f"{name}-language-{label}": (name, "text-generation", opts) for label, opts in LANGUAGE_MODELS.items()}
 CASES |= {
     f"lstm-tagger-characters-{label}": ("lstm", "token-classification", options)
     for label, options in CHARACTERS.items()
 }
+CASES["lstm-intents-characters"] = ("lstm", "intent-slots", CHARACTERS["cnn"])
 CASES["gru-characters"] = ("gru", "text-classification", {**CHARACTERS["cnn"], "pooling": "mean_max"})
 TRANSFORMERS = {
     "plain": {},

@@ -21,6 +21,7 @@ from tests.contract.cases import (
     VOCABULARY,
     WORDS,
     Case,
+    JointCase,
     LanguageModelCase,
     TaggerCase,
     spellings,
@@ -344,6 +345,17 @@ class TransformerTaggerCase(TransformerCase, TaggerCase):
     small: ClassVar[dict[str, Any]] = {**TransformerCase.small, "num_labels": 3}
 
 
+class TransformerJointCase(TransformerCase, JointCase):
+    """An intent a text and a slot a token."""
+
+    small: ClassVar[dict[str, Any]] = {
+        **TransformerCase.small,
+        "num_labels": 3,
+        "slot_labels": JointCase.small["slot_labels"],
+    }
+    wrong_values: ClassVar[dict[str, list[Any]]] = JointCase.wrong_values
+
+
 class TransformerLanguageCase(TransformerCase, LanguageModelCase):
     """A decoder, in which attention weighs as much as the word itself, so that keys of another text are noticed."""
 
@@ -501,6 +513,7 @@ class RecurrentSeq2SeqCase(LanguageModelCase):
 KINDS: dict[str, type[Case]] = {
     "text-classification": Case,
     "token-classification": TaggerCase,
+    "intent-slots": JointCase,
     "text-generation": LanguageModelCase,
     "feature-extraction": WordVectorCase,
 }
@@ -513,6 +526,8 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("ngram", "text-generation"): NGramCase,
     ("window", "text-classification"): WindowClassifierCase,
     ("window", "token-classification"): WindowTaggerCase,
+    ("window", "intent-slots"): WindowJointCase,
+    ("transformer", "intent-slots"): TransformerJointCase,
     ("transformer", "text-classification"): TransformerClassifierCase,
     ("transformer", "token-classification"): TransformerTaggerCase,
     ("transformer", "text-generation"): TransformerLanguageCase,

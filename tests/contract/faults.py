@@ -11,6 +11,7 @@ from hfseq.models import base, calls, configs, token_order
 from hfseq.models.counting import mixture
 from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import classification as heads
+from hfseq.models.heads import tagging
 from hfseq.models.heads.crf import LinearChainCRF
 from hfseq.models.heads.pairs import PairRows
 from hfseq.models.heads.wide import WideLikeness, WideNgrams
@@ -250,6 +251,13 @@ FAULTS = {
         "forward",
         padded_loop_over_everything,
     ),
+    platform.intent_pipeline_answers_any_text: (
+        recurrence.RecurrentLayer,
+        "forward",
+        padded_loop_over_everything,
+    ),
+    # The tagger takes the other head, which has the same shape here.
+    platform.stock_pipelines_read_the_same_checkpoint: (tagging, "SLOT_HEAD", {}),
     padding.padding_and_batch_size_change_no_token: (language, "next_tokens", next_tokens_of_everything),
     platform.transformers_sees_whether_it_generates: (cases.Case, "model_class", property(a_class_below)),
     reading_on.generation_equals_reading_again: (state.RecurrentStateLayer, "reorder_cache", lambda layer, rows: None),
@@ -467,6 +475,8 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     reading_on.state_split_equals_whole: "gru-plain",
     platform.tagging_pipeline_answers_any_text: "gru-tagger-both-directions",
     platform.generation_pipeline_answers_any_text: "gru-language-plain",
+    platform.intent_pipeline_answers_any_text: "gru-intents-both-directions",
+    platform.stock_pipelines_read_the_same_checkpoint: "gru-intents-plain",
     padding.padding_and_batch_size_change_no_token: "gru-language-plain",
     platform.transformers_sees_whether_it_generates: "gru-language-plain",
     reading_on.generation_equals_reading_again: "gru-language-plain",

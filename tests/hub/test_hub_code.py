@@ -99,6 +99,40 @@ else:
             assert answer == expected | {"score": pytest.approx(expected["score"], abs=1e-6)}
 
 
+def test_both_readers_of_intents_and_slots_come_with_the_code(hub, api, repo_id, run_python, tmp_path):
+    config = hfseq.LSTMConfig(
+        vocab_size=len(WORDS), hidden_size=8, num_labels=2, slot_labels=["O", "B-film"], temperature=1.5
+    )
+    model = hfseq.LSTMForIntentAndSlots(config).eval()
+    files = push(model, repo_id, tokenizer=make_tokenizer(), card=CARD, with_code=True).files
+    assert {"lstm.py", "joint.py", "shared_checkpoint.py"} <= set(files) and "auto.py" not in files
+    done = run_python(
+        WITHOUT_HFSEQ
+        + f"""
+from transformers import AutoTokenizer, pipeline
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+inputs = AutoTokenizer.from_pretrained("{repo_id}")("a good film", return_tensors="pt")
+joint = get_class_from_dynamic_module("lstm.LSTMForIntentAndSlots", "{repo_id}")
+both = joint.from_pretrained("{repo_id}", trust_remote_code=True).eval()
+with torch.no_grad():
+    outputs = both(**inputs)
+    for task, wanted in (("text-classification", outputs.logits), ("token-classification", outputs.slot_logits)):
+        pipe = pipeline(task, model="{repo_id}", trust_remote_code=True)
+        assert torch.equal(pipe.model(**inputs).logits, wanted), task
+        pipe("a good film")
+print(json.dumps([outputs.logits.tolist(), outputs.slot_logits.tolist()]))
+""",
+        HF_HOME=str(tmp_path / "home"),
+    )
+    assert done.returncode == 0, done.stderr
+    with torch.no_grad():
+        outputs = model(**make_tokenizer()("a good film", return_tensors="pt"))
+    theirs = json.loads(done.stdout.splitlines()[-1])
+    for found, expected in zip(theirs, (outputs.logits, outputs.slot_logits), strict=True):
+        assert_same(torch.tensor(found), expected)
+
+
 def test_code_of_an_encoder_and_decoder_travels_too(hub, api, repo_id, run_python, tmp_path):
     ids = [[4, 3, 2], [2, 5, 0]]
     options = {"max_new_tokens": 5, "num_beams": 2, "do_sample": False}

@@ -10,8 +10,9 @@ from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import load_facts
 from hfseq.hub import OTHER_FILES
 from hfseq.insight.plots.confusion import MOST_LABELS, confusion_table
+from hfseq.insight.plots.coverage import coverage_line
 from hfseq.recipe import pictures
-from hfseq.recipe.pictures import draw_confusion, draw_curves, kept_step
+from hfseq.recipe.pictures import draw_confusion, draw_coverage, draw_curves, kept_step
 from hfseq.recipe.publish import publish
 from hfseq.recipe.sections import HubSettings
 from hfseq.training.wide_regression import Mixed
@@ -108,10 +109,22 @@ def test_without_matplotlib_there_is_a_line_and_no_picture(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_coverage_shows_how_often_the_surest_answers_are_right(tmp_path):
+    scores, right = np.array([0.5, 0.9, 0.7, 0.6]), np.array([False, True, True, False])
+    share, accuracy = coverage_line(scores, right)
+    assert share.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert accuracy.tolist() == [1.0, 1.0, 2 / 3, 0.5]
+    for threshold in (0.65, None):
+        draw_coverage(scores, right, tmp_path, threshold=threshold)
+        assert is_image(tmp_path, "coverage")
+        assert ('id="threshold"' in (tmp_path / "coverage.svg").read_text()) is (threshold is not None)
+
+
 def test_push_carries_what_the_card_shows(tmp_path):
     draw_curves(trainer(), tmp_path)
     draw_confusion(["a", "b"], np.array([0]), np.array([1]), tmp_path)
-    assert set(pictures_in(tmp_path)) == {"curves.png", "confusion.png"}
+    draw_coverage(np.array([0.9, 0.5]), np.array([True, False]), tmp_path, threshold=0.7)
+    assert set(pictures_in(tmp_path)) == {"curves.png", "confusion.png", "coverage.png"}
     assert {path.name for path in tmp_path.iterdir()} <= set(OTHER_FILES)
 
 

@@ -2,13 +2,14 @@
 
 A head, here and in the files beside it, is a mixin over a family's `...PreTrainedModel`, so that any backbone can
 have it. The family names its backbone in `backbone_class`, whose config has `output_size` (the width of
-`last_hidden_state`), `has_backward_half`, `pooling`, `pairs`, `classifier_dropout`, `wide_ngrams` and `wide_buckets`.
+`last_hidden_state`), `has_backward_half`, `pooling`, `pairs`, `classifier_dropout`, `wide_ngrams`, `wide_buckets` and
+`temperature`.
 
 Shapes: B batch, T time, D width of the backbone's output, L labels, V vocabulary.
 """
 
 from collections.abc import Callable
-from typing import ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ from ..base import IGNORED, at_least_one_token, can_be_checked, check_range
 from ..calls import model_call
 from .pairs import COMPARED, PairRows, compare
 from .pooling import SequencePooling
+from .shared_checkpoint import classifier_config
 from .wide import WideLikeness, WideNgrams
 
 
@@ -96,13 +98,37 @@ def _check_between_0_and_1(targets: torch.Tensor) -> None:
         raise ValueError(f"multi_label_classification needs labels from 0 to 1, got {wrong[0].item():g}.")
 
 
+class Classified(NamedTuple):
+    """What was read of texts, and what the classifier says of them."""
+
+    outputs: SequenceClassifierOutput  # without a loss
+    last_hidden_state: torch.Tensor  # (B, T, D), or (2 B, T, D) of pairs that are compared
+    input_ids: torch.Tensor | None  # with one column at least
+    attention_mask: torch.Tensor | None
+
+
 class SequenceClassificationMixin(PreTrainedModel):
-    """`...ForSequenceClassification`: one label, several labels or numbers for a text."""
+    """`...ForSequenceClassification`: one label, several labels or numbers for a text.
+
+    In evaluation, logits are divided by `config.temperature`, where one was fitted: the answers stay, and their
+    probabilities become as large as the answers are often right (Guo et al. 2017).
+    """
 
     backbone_class: ClassVar[type[PreTrainedModel]]
 
     def __init__(self, config: PreTrainedConfig) -> None:
-        super().__init__(config)
+        super().__init__(self._own_config(config))
+        self.names_in_joint = None if self.config is config else {}
+        self._add_classifier()
+        self.post_init()
+
+    @staticmethod
+    def _own_config(config: PreTrainedConfig) -> PreTrainedConfig:
+        """Return the config of this head alone."""
+        return classifier_config(config)
+
+    def _add_classifier(self) -> None:
+        """Make the backbone and the parts above it."""
         config = self.config
         self.num_labels = cast(int, config.num_labels)
         self.model = self.backbone_class(config)
@@ -119,7 +145,6 @@ class SequenceClassificationMixin(PreTrainedModel):
             self.wide = WideNgrams(longest=config.wide_ngrams, **sizes)
             if self.is_siamese:
                 self.likeness = WideLikeness(self.num_labels)
-        self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -156,6 +181,23 @@ class SequenceClassificationMixin(PreTrainedModel):
             `logits` (B, L) and, when asked for, `loss`, `hidden_states`, and `attentions`: those of the backbone's
             layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
         """
+        # 1. Score the labels.
+        found = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs).outputs
+        # 2. Compare with the right ones.
+        if labels is not None:
+            problem_type = problem_type_of(self.config, labels)
+            found.loss = sequence_loss(cast(torch.Tensor, found.logits), labels, problem_type, num_items_in_batch)
+        return found
+
+    def _classify(
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        output_attentions: bool | None,
+        others: dict[str, Any],
+    ) -> Classified:
+        """Read texts and score their labels."""
         # 1. Read the texts, (B, T, D); of pairs that are compared, each of the two alone, (2 B, T, D).
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         self._check_ids(input_ids)
@@ -170,7 +212,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             attention_mask=read_mask,
             inputs_embeds=inputs_embeds,
             output_attentions=output_attentions,
-            **{**kwargs, "use_cache": False, "return_dict": True},
+            **{**others, "use_cache": False, "return_dict": True},
         )
         # 2. Make one vector of each row.
         pooled, weights = self.pooling(outputs.last_hidden_state, read_mask)
@@ -182,22 +224,20 @@ class SequenceClassificationMixin(PreTrainedModel):
             logits = logits + self.wide(input_ids, attention_mask)
             if pairs is not None:
                 logits = logits + self.likeness(self.wide, *pairs.words())
-        # 4. Compare with the right ones.
-        loss = None
-        if labels is not None:
-            loss = sequence_loss(logits, labels, problem_type_of(self.config, labels), num_items_in_batch)
-        # 5. Show what was attended to: in the layers, and in the end by the pooling.
+        if not self.training and self.config.temperature is not None:
+            logits = logits / self.config.temperature
+        # 4. Show what was attended to: in the layers, and in the end by the pooling.
         attentions = (*(outputs.attentions or ()), *(() if weights is None else (weights,)))
         hidden_states = outputs.hidden_states
         if pairs is not None:
             attentions = tuple(pairs.together(each, token_dim=-2 if each.dim() > 2 else 1) for each in attentions)
             hidden_states = hidden_states and tuple(map(pairs.together, hidden_states))
-        return SequenceClassifierOutput(
-            loss=loss,
+        found = SequenceClassifierOutput(
             logits=logits,
             hidden_states=hidden_states,
             attentions=attentions if output_attentions and attentions else None,
         )
+        return Classified(found, outputs.last_hidden_state, input_ids, attention_mask)
 
     def _check_ids(self, input_ids: torch.Tensor | None) -> None:
         """Refuse vectors where ids are looked at."""

@@ -11,11 +11,12 @@ With `config.feature_buckets` the features of words (`features.py`) speak beside
 classifier does: what they say of each label is added to what the network says.
 """
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from ..base import mask_of_inputs
@@ -23,36 +24,28 @@ from ..features import WordFeatures
 from ..tag_names import tags_inside
 from .crf import LinearChainCRF, put_first
 from .crf_passes import LEAST
-from .token_head import TokenHeadMixin
+from .shared_checkpoint import SLOT_HEAD, tagger_config
+from .token_head import TokenHeadMixin, token_loss
 
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
-class TokenClassificationMixin(TokenHeadMixin):
-    """`...ForTokenClassification`: one label for each token."""
+class TagRowsMixin(PreTrainedModel):
+    """What becomes of the scores of each token's labels: a model with a head for them has this beside its own."""
 
-    output_class = TokenClassifierOutput
+    crf: LinearChainCRF | None
+    features: WordFeatures | None = None
 
-    def __init__(self, config: PreTrainedConfig) -> None:
-        super().__init__(config)
-        config = self.config
-        self.num_labels = cast(int, config.num_labels)
-        self.model = self.backbone_class(config)
-        self.features: WordFeatures | None = None
-        self._add_classifier()
-        names = [config.id2label[index] for index in range(self.num_labels)]
-        self.crf = LinearChainCRF(names) if config.crf else None
+    def _add_features(self, num_labels: int) -> None:
+        """Make the features of words that stand beside the network, if the config asks for them."""
+        if buckets := getattr(self.config, "feature_buckets", 0):
+            sizes = {"buckets": buckets, "num_characters": self.config.num_characters}
+            self.features = WordFeatures(num_labels=num_labels, **sizes)
+
+    def _add_tags(self, names: Sequence[str]) -> None:
+        """Make the CRF over labels of these names, if the config asks for one."""
+        self.crf = LinearChainCRF(names) if self.config.crf else None
         self._inside = tags_inside(names)
-        self.post_init()
-
-    def _add_classifier(self) -> None:
-        """Make what scores the labels of a token."""
-        config = self.config
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.output_size, self.num_labels)
-        if getattr(config, "feature_buckets", 0):
-            sizes = {"buckets": config.feature_buckets, "num_characters": config.num_characters}
-            self.features = WordFeatures(num_labels=self.num_labels, **sizes)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -64,19 +57,15 @@ class TokenClassificationMixin(TokenHeadMixin):
         else:
             super()._init_weights(module)
 
-    def _head(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.dropout(hidden_states))
-
-    def _emissions(
-        self, hidden_states: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
+    def _with_features(
+        self, scores: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """Add up what the network and the features say of each token."""
-        scores = super()._emissions(hidden_states, input_ids, attention_mask)
+        """Add what the features say of each token to what the network says, (B, T, L)."""
         if self.features is None or input_ids is None:
             return scores
         return scores + self.features(self.model.token_words(input_ids, attention_mask))
 
-    def _loss(
+    def _tag_loss(
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
@@ -84,13 +73,15 @@ class TokenClassificationMixin(TokenHeadMixin):
         input_ids: torch.Tensor | None,
         attention_mask: torch.Tensor | None,
     ) -> torch.Tensor:
+        """Compare what the classifier says of each token with the labels."""
         if self.crf is None:
-            return super()._loss(logits, labels, num_items_in_batch, input_ids, attention_mask)
+            return token_loss(logits, labels, num_items_in_batch)
         return self.crf.loss(logits, labels, self.chain(logits, input_ids, attention_mask), num_items_in_batch)
 
-    def _answers(
+    def _tag_answers(
         self, logits: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
     ) -> torch.Tensor:
+        """Make answers of what the classifier says of each token, see the top of this file."""
         if self.training:
             return logits
         if self.crf is not None:
@@ -130,6 +121,40 @@ class TokenClassificationMixin(TokenHeadMixin):
         return words if among is None else words & among
 
 
+class TokenClassificationMixin(TagRowsMixin, TokenHeadMixin):
+    """`...ForTokenClassification`: one label for each token."""
+
+    output_class = TokenClassifierOutput
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(tagger_config(config))
+        self.names_in_joint = None if self.config is config else SLOT_HEAD
+        config = self.config
+        self.num_labels = cast(int, config.num_labels)
+        self.model = self.backbone_class(config)
+        self._add_classifier()
+        self._add_tags([config.id2label[index] for index in range(self.num_labels)])
+        self.post_init()
+
+    def _add_classifier(self) -> None:
+        """Make what scores the labels of a token."""
+        self.dropout = nn.Dropout(self.config.classifier_dropout)
+        self.classifier = nn.Linear(self.config.output_size, self.num_labels)
+        self._add_features(self.num_labels)
+
+    def _head(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.dropout(hidden_states))
+
+    def _emissions(self, hidden_states: torch.Tensor, *given: Any) -> torch.Tensor:
+        return self._with_features(self._head(hidden_states), *given)
+
+    def _loss(self, *given: Any) -> torch.Tensor:
+        return self._tag_loss(*given)
+
+    def _answers(self, *given: Any) -> torch.Tensor:
+        return self._tag_answers(*given)
+
+
 def answer_for_words(
     logits: torch.Tensor, starts: torch.Tensor, later: torch.Tensor, inside: dict[int, int]
 ) -> torch.Tensor:
@@ -156,4 +181,4 @@ def answer_for_words(
     return torch.where((later & (first >= 0))[..., None], rows, logits)
 
 
-__all__ = ["TokenClassificationMixin", "answer_for_words"]
+__all__ = ["TagRowsMixin", "TokenClassificationMixin", "answer_for_words"]

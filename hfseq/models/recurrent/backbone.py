@@ -24,6 +24,7 @@ from ..configs import SequenceConfig, bounded, probability
 from ..features import MOST_BUCKETS
 from ..heads.causal_lm import check_output_weights
 from ..heads.pairs import check_pairs
+from ..heads.shared_checkpoint import check_slots
 from ..token_order import TokenOrder
 from ..token_words import TokenWords
 from .cells import Cell
@@ -61,6 +62,12 @@ class RecurrentConfig(SequenceConfig):
             It needs a model that reads characters, which knows how words are spelled.
         wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
+        slot_labels: Names of the tags of a model of intents and slots, in the order of their ids; its other labels
+            are the intents. None in all other models. See `heads/joint.py`.
+        intent_weight: How much the intent counts in the loss of such a model.
+        slot_weight: How much the slots do.
+        temperature: What a classifier's logits are divided by in evaluation (Guo et al. 2017); None: by nothing.
+        unknown_threshold: Below this probability of the best intent, `pipeline("intent-slots")` answers None.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the embeddings.
         tie_word_embeddings: A language model's output weights are its embeddings (Press and Wolf 2017).
@@ -103,6 +110,11 @@ class RecurrentConfig(SequenceConfig):
     feature_buckets: int = bounded(0, 0, MOST_BUCKETS)
     wide_ngrams: int = bounded(0, 0, 10)
     wide_buckets: int = bounded(100_000, 1, 10_000_000)
+    slot_labels: list[str] | None = None
+    intent_weight: float | int = bounded(1.0, 0.0, 1_000.0)
+    slot_weight: float | int = bounded(1.0, 0.0, 1_000.0)
+    temperature: float | int | None = bounded(None, 0.01, 100.0)
+    unknown_threshold: float | int | None = bounded(None, 0.0, 1.0)
     freeze_embeddings: bool = False
     # 0.1, not the 0.02 of deep transformers: one shallow layer must notice its input from the first step on.
     initializer_range: float | int = bounded(0.1, 0.0, 10.0)
@@ -138,6 +150,10 @@ class RecurrentConfig(SequenceConfig):
     def validate_pairs(self) -> None:
         """Check that the end of a first text can be told."""
         check_pairs(self)
+
+    def validate_slots(self) -> None:
+        """Check the names of the slots."""
+        check_slots(self)
 
     def validate_characters(self) -> None:
         """Check that there is room for the spellings of a tokenizer, and that what reads them has them."""

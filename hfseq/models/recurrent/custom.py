@@ -17,6 +17,7 @@ from transformers import GenerationMixin
 
 from ..heads.causal_lm import CausalLMMixin
 from ..heads.classification import SequenceClassificationMixin
+from ..heads.joint import IntentAndSlotsMixin
 from ..heads.tagging import TokenClassificationMixin
 from .backbone import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 from .cells import Cell, find_cell
@@ -73,6 +74,13 @@ class CustomForTokenClassification(TokenClassificationMixin, CustomPreTrainedMod
     backbone_class = CustomModel
 
 
+class CustomForIntentAndSlots(IntentAndSlotsMixin, CustomPreTrainedModel):
+    """A model of the named cell with two heads: the intent of a text, and the slot of each token."""
+
+    config: CustomConfig
+    backbone_class = CustomModel
+
+
 class CustomForCausalLM(CausalLMMixin, CustomPreTrainedModel, GenerationMixin):
     """A model of the named cell as a language model."""
 
@@ -83,6 +91,7 @@ class CustomForCausalLM(CausalLMMixin, CustomPreTrainedModel, GenerationMixin):
 __all__ = [
     "CustomConfig",
     "CustomForCausalLM",
+    "CustomForIntentAndSlots",
     "CustomForSequenceClassification",
     "CustomForTokenClassification",
     "CustomModel",

@@ -18,6 +18,7 @@ from transformers import GenerationMixin
 
 from ..heads.causal_lm import CausalLMMixin
 from ..heads.classification import SequenceClassificationMixin
+from ..heads.joint import IntentAndSlotsMixin
 from ..heads.tagging import TokenClassificationMixin
 from .backbone import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 from .cells import Cell, gru_cell
@@ -66,6 +67,13 @@ class GRUForTokenClassification(TokenClassificationMixin, GRUPreTrainedModel):
     backbone_class = GRUModel
 
 
+class GRUForIntentAndSlots(IntentAndSlotsMixin, GRUPreTrainedModel):
+    """A GRU with two heads: the intent of a text, and the slot of each token."""
+
+    config: GRUConfig
+    backbone_class = GRUModel
+
+
 class GRUForCausalLM(CausalLMMixin, GRUPreTrainedModel, GenerationMixin):
     """A GRU as a language model."""
 
@@ -76,6 +84,7 @@ class GRUForCausalLM(CausalLMMixin, GRUPreTrainedModel, GenerationMixin):
 __all__ = [
     "GRUConfig",
     "GRUForCausalLM",
+    "GRUForIntentAndSlots",
     "GRUForSequenceClassification",
     "GRUForTokenClassification",
     "GRUModel",

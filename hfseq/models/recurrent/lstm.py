@@ -17,6 +17,7 @@ from transformers import GenerationMixin
 from ..configs import bounded
 from ..heads.causal_lm import CausalLMMixin
 from ..heads.classification import SequenceClassificationMixin
+from ..heads.joint import IntentAndSlotsMixin
 from ..heads.tagging import TokenClassificationMixin
 from .backbone import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 from .cells import Cell, lstm_cell
@@ -94,6 +95,13 @@ class LSTMForTokenClassification(TokenClassificationMixin, LSTMPreTrainedModel):
     backbone_class = LSTMModel
 
 
+class LSTMForIntentAndSlots(IntentAndSlotsMixin, LSTMPreTrainedModel):
+    """An LSTM with two heads: the intent of a text, and the slot of each token."""
+
+    config: LSTMConfig
+    backbone_class = LSTMModel
+
+
 class LSTMForCausalLM(CausalLMMixin, LSTMPreTrainedModel, GenerationMixin):
     """An LSTM as a language model."""
 
@@ -104,6 +112,7 @@ class LSTMForCausalLM(CausalLMMixin, LSTMPreTrainedModel, GenerationMixin):
 __all__ = [
     "LSTMConfig",
     "LSTMForCausalLM",
+    "LSTMForIntentAndSlots",
     "LSTMForSequenceClassification",
     "LSTMForTokenClassification",
     "LSTMModel",

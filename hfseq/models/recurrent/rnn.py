@@ -17,6 +17,7 @@ from transformers import GenerationMixin
 
 from ..heads.causal_lm import CausalLMMixin
 from ..heads.classification import SequenceClassificationMixin
+from ..heads.joint import IntentAndSlotsMixin
 from ..heads.tagging import TokenClassificationMixin
 from .backbone import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 from .cells import Cell, rnn_cell
@@ -67,6 +68,13 @@ class RNNForTokenClassification(TokenClassificationMixin, RNNPreTrainedModel):
     backbone_class = RNNModel
 
 
+class RNNForIntentAndSlots(IntentAndSlotsMixin, RNNPreTrainedModel):
+    """A vanilla RNN with two heads: the intent of a text, and the slot of each token."""
+
+    config: RNNConfig
+    backbone_class = RNNModel
+
+
 class RNNForCausalLM(CausalLMMixin, RNNPreTrainedModel, GenerationMixin):
     """A vanilla RNN as a language model."""
 
@@ -77,6 +85,7 @@ class RNNForCausalLM(CausalLMMixin, RNNPreTrainedModel, GenerationMixin):
 __all__ = [
     "RNNConfig",
     "RNNForCausalLM",
+    "RNNForIntentAndSlots",
     "RNNForSequenceClassification",
     "RNNForTokenClassification",
     "RNNModel",

@@ -46,6 +46,7 @@ from ..calls import (
 )
 from ..heads.causal_lm import CausalLMMixin, LanguageKwargs
 from ..heads.classification import SequenceClassificationMixin
+from ..heads.joint import IntentAndSlotsMixin
 from ..heads.masked_lm import MaskedLMMixin
 from ..heads.tagging import TokenClassificationMixin
 from .attention import (
@@ -385,6 +386,12 @@ class TransformerForTokenClassification(TokenClassificationMixin, TransformerPre
     backbone_class = TransformerModel
 
 
+class TransformerForIntentAndSlots(IntentAndSlotsMixin, TransformerPreTrainedModel):
+    """A transformer with two heads: the intent of a text, and the slot of each token."""
+
+    backbone_class = TransformerModel
+
+
 class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, GenerationMixin):
     """A decoder as a language model."""
 
@@ -430,6 +437,7 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, Generati
 __all__ = [
     "TransformerConfig",
     "TransformerForCausalLM",
+    "TransformerForIntentAndSlots",
     "TransformerForMaskedLM",
     "TransformerForSequenceClassification",
     "TransformerForTokenClassification",

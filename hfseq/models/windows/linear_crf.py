@@ -60,6 +60,7 @@ class CRFConfig(SequenceConfig):
     eos_token_id: int | None = None
 
     crf: ClassVar[bool] = True  # what other taggers choose
+    slot_labels: ClassVar[None] = None  # no other head reads its checkpoints
 
     @property
     def output_size(self) -> int:

@@ -31,7 +31,9 @@ from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded, probability
 from ..heads.classification import SequenceClassificationMixin
+from ..heads.joint import IntentAndSlotsMixin
 from ..heads.pairs import check_pairs
+from ..heads.shared_checkpoint import check_slots
 from ..heads.tagging import TokenClassificationMixin
 from ..token_order import TokenOrder
 
@@ -60,6 +62,12 @@ class WindowConfig(SequenceConfig):
             likeliest label.
         wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
+        slot_labels: Names of the tags of a model of intents and slots, in the order of their ids; its other labels
+            are the intents. None in all other models. See `heads/joint.py`.
+        intent_weight: How much the intent counts in the loss of such a model.
+        slot_weight: How much the slots do.
+        temperature: What a classifier's logits are divided by in evaluation (Guo et al. 2017); None: by nothing.
+        unknown_threshold: Below this probability of the best intent, `pipeline("intent-slots")` answers None.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
         initializer_range: Standard deviation of the embeddings.
     """
@@ -83,6 +91,11 @@ class WindowConfig(SequenceConfig):
     decoding: Literal["marginal", "viterbi"] = "viterbi"
     wide_ngrams: int = bounded(0, 0, 10)
     wide_buckets: int = bounded(100_000, 1, 10_000_000)
+    slot_labels: list[str] | None = None
+    intent_weight: float | int = bounded(1.0, 0.0, 1_000.0)
+    slot_weight: float | int = bounded(1.0, 0.0, 1_000.0)
+    temperature: float | int | None = bounded(None, 0.01, 100.0)
+    unknown_threshold: float | int | None = bounded(None, 0.0, 1.0)
     freeze_embeddings: bool = False
     initializer_range: float | int = bounded(0.1, 0.0, 10.0)
     pad_token_id: int | None = 0
@@ -92,6 +105,10 @@ class WindowConfig(SequenceConfig):
     def validate_pairs(self) -> None:
         """Check that the end of a first text can be told."""
         check_pairs(self)
+
+    def validate_slots(self) -> None:
+        """Check the names of the slots."""
+        check_slots(self)
 
     @property
     def bidirectional(self) -> bool:
@@ -237,4 +254,17 @@ class WindowForTokenClassification(TokenClassificationMixin, WindowPreTrainedMod
     backbone_class = WindowModel
 
 
-__all__ = ["WindowConfig", "WindowForSequenceClassification", "WindowForTokenClassification", "WindowModel"]
+class WindowForIntentAndSlots(IntentAndSlotsMixin, WindowPreTrainedModel):
+    """A window network with two heads: the intent of a text, and the slot of each token."""
+
+    config: WindowConfig
+    backbone_class = WindowModel
+
+
+__all__ = [
+    "WindowConfig",
+    "WindowForIntentAndSlots",
+    "WindowForSequenceClassification",
+    "WindowForTokenClassification",
+    "WindowModel",
+]

@@ -1,12 +1,12 @@
 """What the card of a tagger says beside what every card says."""
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from ...cards.facts import Example
+from ...cards.facts import ArchitectureFacts, Example
 from ...cards.parts import cell, code, example_tables, made, network_view, number, percent, smallness
 from ...cards.table import ResultsTable, labelled_columns
 from ...evaluation.scores import SCORES
-from .facts import DECODINGS, KindScore, TaggedText, TaggerFacts
+from .facts import DECODINGS, DecodingFacts, KindScore, TaggedText, TaggerFacts, WordFacts
 
 TAGGER_TABLE = ResultsTable("taggers", labelled_columns("Most frequent tag"))
 TASK: Final = "token-classification"  # of the pipeline, and on the Hub
@@ -33,11 +33,11 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "aggregated": facts.tagging == "entities",
         "text": shown.text,
         "answers": [f"# {each.label}: {each.text} ({each.score:.2f})" for each in shown.answers],
-        "decoding": _decoding(facts),
+        "decoding": decoding_line(facts.decoding),
         "what": "Entities" if facts.tagging == "entities" else "Tags",
-        "kinds": [_kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],
+        "kinds": [kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],
         "rest": len(facts.kinds[_SHOWN_KINDS:]),
-        "kind": _WORDS[facts.words.kind],
+        "kind": kind_words(facts.words.kind),
         "examples": example_tables(facts.examples, "All tags right", "Some wrong", _example),
         "score_name": "Words right (%)",
         "choice": _CHOICE[facts.tagging],
@@ -45,9 +45,8 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
     }
 
 
-def _decoding(facts: TaggerFacts) -> str | None:
+def decoding_line(found: DecodingFacts | None) -> str | None:
     """Say how a CRF chooses the tags, and what the other way scores."""
-    found = facts.decoding
     if found is None:
         return None
     score, (other,) = SCORES[found.metric], [each for each in DECODINGS if each != found.chosen]
@@ -57,7 +56,13 @@ def _decoding(facts: TaggerFacts) -> str | None:
     return f"A CRF chooses the tags of a text together. Its decoding is `{found.chosen}`, {why} ({measured})."
 
 
-def _kind_row(kind: KindScore) -> str:
+def kind_words(kind: str) -> str:
+    """Say what a token of a tokenizer is."""
+    return _WORDS[kind]
+
+
+def kind_row(kind: KindScore) -> str:
+    """Write how well one kind of entities, or one tag, is told."""
     measures = [f"{100 * measure:.1f}" for measure in (kind.precision, kind.recall, kind.f1)]
     return " | ".join([code(kind.kind), f"{kind.expected:,}", *measures])
 
@@ -66,14 +71,31 @@ def _example(row: Example) -> list[str]:
     return [cell(row.text), cell(row.predicted), cell(row.expected), f"{100 * row.score:.0f}"]
 
 
-def _trained_on(facts: TaggerFacts) -> str:
+class _OfWords(Protocol):
+    """The facts of a model that tags words."""
+
+    architecture: ArchitectureFacts
+    words: WordFacts
+
+
+def reading_limits(facts: _OfWords) -> list[str]:
+    """Say how texts are parted into words, and how long they may be."""
+    return [
+        "Measured on texts that were parted into words beforehand. A pipeline parts a text by itself, which may "
+        "differ; `is_split_into_words=True` gives it the words.",
+        f"{_trained_on(facts)}; what is measured is every word.",
+        *_limit(facts),
+    ]
+
+
+def _trained_on(facts: _OfWords) -> str:
     longest, cut = facts.architecture.max_length, facts.words.cut
     if cut:
         return f"Training texts were cut to {longest} tokens, and {percent(cut)} of their words were left out"
     return f"Trained on texts of at most {longest} tokens" + ("" if cut is None else ", of which none was cut")
 
 
-def _limit(facts: TaggerFacts) -> list[str]:
+def _limit(facts: _OfWords) -> list[str]:
     limit = facts.architecture.limit
     if limit is None:
         return []
@@ -85,9 +107,6 @@ def _limits(facts: TaggerFacts) -> list[str]:
     names = ": it knows few names" if facts.tagging == "entities" else ""
     return [
         made(facts, "for"),
-        "Measured on texts that were parted into words beforehand. A pipeline parts a text by itself, which may "
-        "differ; `is_split_into_words=True` gives it the words.",
-        f"{_trained_on(facts)}; what is measured is every word.",
-        *_limit(facts),
+        *reading_limits(facts),
         smallness(facts, facts.pretrained, f"{learnt_from}{names}."),
     ]

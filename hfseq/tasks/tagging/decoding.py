@@ -12,17 +12,24 @@ from .facts import DECODINGS, DecodingFacts, Problem
 def choose_decoding(
     trainer: SequenceTrainer, validation: Dataset, problem: Problem, *, named: str | None
 ) -> DecodingFacts | None:
+    """Choose by the score that people quote of such tags, see `better_decoding`."""
+    return better_decoding(trainer, validation, TAGGING[problem][0], named=named)
+
+
+def better_decoding(
+    trainer: SequenceTrainer, validation: Dataset, metric: str, *, named: str | None
+) -> DecodingFacts | None:
     """Score both decodings, and leave the chosen one in the model's config, which is saved; None without a CRF.
 
     Args:
         validation: Its tokens.
-        problem: What the tags tell.
+        metric: The score that decides.
         named: The decoding that the settings name, if any: it stays, whatever the other one scores.
     """
     model: Any = trainer.model
     if getattr(model, "crf", None) is None:
         return None
-    metric, scores = TAGGING[problem][0], {}
+    scores = {}
     for decoding in DECODINGS:
         model.config.decoding = decoding
         _, metrics = trainer.score(validation)

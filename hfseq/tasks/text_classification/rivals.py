@@ -43,7 +43,7 @@ def rivals(
     if kind == "characters" and task.problem_type == "single_label_classification":
         answers = _of_characters(train, labels.tolist(), texts)
     else:
-        answers = _of_words(train, labels, texts, _validation(task))
+        answers = answers_of_words(train, labels, texts, _validation(task))
     pairs = _of_pairs(task, labels, rows) if task.has_pairs else ()
     every = (_always(task, labels, len(texts)), *answers, *pairs)
     return [row for name, labels in every for row in rival(name, measure(labels))]
@@ -64,7 +64,7 @@ def _validation(task: TextTask) -> tuple[list[str], np.ndarray] | None:
     return joined_texts(held), np.asarray(held["labels"][:])
 
 
-def _of_words(
+def answers_of_words(
     train: list[str], labels: np.ndarray, texts: list[str], held: tuple[list[str], np.ndarray] | None
 ) -> Iterator[Answers]:
     """Fit a linear model on TF-IDF; how freely its weights may grow is chosen on validation."""
@@ -87,7 +87,7 @@ def _of_pairs(task: TextTask, labels: np.ndarray, rows: Dataset) -> Iterator[Ans
         texts = all_texts(learnt)["text"][:]
         cosine, runs = (tfidf_cosine(texts, ngram_range=(1, longest)) for longest in (1, 2))
     except ValueError:
-        return  # no words, of which `_of_words` warns
+        return  # no words, of which `answers_of_words` warns
     for name, measures in (
         ("Cosine of the TF-IDF of the two texts", [cosine]),
         ("TF-IDF cosines, word overlap and lengths of the two texts", [cosine, runs, word_overlap, _length_ratio]),

@@ -18,6 +18,8 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     platform.feature_pipeline_answers_any_text: "body",
     platform.pipeline_answers_any_text: "classifier",
     platform.tagging_pipeline_answers_any_text: "tagger",
+    platform.intent_pipeline_answers_any_text: "two heads",
+    platform.stock_pipelines_read_the_same_checkpoint: "two heads",
     platform.generation_pipeline_answers_any_text: "language model",
     platform.fill_mask_pipeline_answers_any_text: "masked language model",
     platform.transformers_sees_whether_it_generates: None,

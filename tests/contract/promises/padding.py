@@ -43,10 +43,10 @@ def padding_and_batch_size_change_no_token(case: Case) -> None:
         together = case.answers(model(wider, wide_mask))
         for row in (0, 1, 2):  # without holes: a hole ends what is told of the next token
             real = wide_mask[row].bool()
-            alone = model(wider[row : row + 1, real], labels=wide_targets[row : row + 1, real])
+            alone = model(wider[row : row + 1, real], **case.wanted(wide_targets[row : row + 1, real]))
             assert_same(together[row, real], case.answers(alone)[0], what=row)
             labels = wide_targets[row : row + 1].masked_fill(~real, -100)
-            padded = model(wider[row : row + 1], wide_mask[row : row + 1], labels=labels)
+            padded = model(wider[row : row + 1], wide_mask[row : row + 1], **case.wanted(labels))
             assert_same(padded.loss, alone.loss, what=row)
 
 
@@ -72,7 +72,7 @@ def padded_content_gets_no_gradient(case: Case) -> None:
         model.wide = None  # it reads ids alone
     ids, mask = case.batch()
     embeds = model.get_input_embeddings()(ids).detach().requires_grad_()
-    model(inputs_embeds=embeds, attention_mask=mask, labels=case.targets(ids)).loss.backward()
+    model(inputs_embeds=embeds, attention_mask=mask, **case.wanted(case.targets(ids))).loss.backward()
     assert not embeds.grad[~mask.bool()].any()
     assert embeds.grad[:4].any(-1).any(-1).all()
 

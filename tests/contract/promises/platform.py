@@ -6,6 +6,7 @@ from typing import get_args, get_origin
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -68,6 +69,38 @@ def tagging_pipeline_answers_any_text(case: Case) -> None:
         assert len(alone) == len(case.tokenizer()(sentence)["input_ids"]) - 1  # without </s>
         for a, b in zip(together, alone, strict=True):
             assert_same(a["score"], b["score"])
+
+
+def intent_pipeline_answers_any_text(case: Case) -> None:
+    pipe = pipeline(case.task, model=str(case.saved()), device=DEVICE)
+    together = pipe(SENTENCES, batch_size=5)
+    for found, sentence in zip(together, SENTENCES, strict=True):
+        alone = pipe(sentence)
+        assert found["intent"] == alone["intent"] and found["intent"] in case.config().id2label.values()
+        places = [[(slot["name"], slot["start"], slot["end"]) for slot in each["slots"]] for each in (found, alone)]
+        assert places[0] == places[1]
+        assert_same(found["score"], alone["score"])
+        assert all(slot["value"] == sentence[slot["start"] : slot["end"]] for slot in found["slots"])
+
+
+def stock_pipelines_read_the_same_checkpoint(case: Case) -> None:
+    """A classifier and a tagger, to the bit; both are saved again as any other, and miss no weight in silence."""
+    model, (ids, mask) = case.model(temperature=1.7), case.batch()
+    outputs, folder = model(ids, mask), str(case.saved(model))
+    for task, wanted in (("text-classification", outputs.logits), ("token-classification", outputs.slot_logits)):
+        single = pipeline(task, model=folder, device=DEVICE).model
+        assert type(single) is case.family.heads[task]
+        assert torch.equal(single(ids, mask).logits, wanted)
+        single.save_pretrained(case.folder / task)
+        again = type(single).from_pretrained(case.folder / task).to(DEVICE)
+        assert torch.equal(again(ids, mask).logits, wanted)
+        assert again.config.slot_labels is None and again.config.architectures == [type(single).__name__]
+    for task, part in (("text-classification", "classifier.bias"), ("token-classification", "slot_classifier.bias")):
+        tensors = load_file(f"{case.saved(model)}/model.safetensors")
+        del tensors[part]
+        save_file(tensors, f"{folder}/model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ValueError, match="lacks classifier.bias"):
+            case.family.heads[task].from_pretrained(folder)
 
 
 def generation_pipeline_answers_any_text(case: Case) -> None:

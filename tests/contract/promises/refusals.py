@@ -76,7 +76,7 @@ def foreign_labels_are_named(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
     with pytest.raises(ValueError, match=case.foreign_label[1]):
-        model(ids, mask, labels=case.foreign_targets(ids))
+        model(ids, mask, **case.wanted(case.foreign_targets(ids)))
 
 
 def labels_of_several_classes_are_checked(case: Case) -> None:

@@ -171,14 +171,14 @@ def keys_of_a_newer_config_are_named(case: Case) -> None:
     """In a config.json: with a warning, in the place of nothing that this class has, and they are saved again."""
     folder = case.saved()
     model = case.auto_class.from_pretrained(folder)
-    edit_config(folder, highway=True, hidden_sizes=[3], validate=1, temperature=0.5)
+    edit_config(folder, highway=True, hidden_sizes=[3], validate=1, top_p=0.5)
     with capture_warnings() as lines:
         loaded = case.auto_class.from_pretrained(folder)
-    assert all(f"'{name}'" in "".join(lines) for name in ("highway", "hidden_sizes", "validate", "temperature"))
+    assert all(f"'{name}'" in "".join(lines) for name in ("highway", "hidden_sizes", "validate", "top_p"))
     assert same_weights(loaded, model) and torch.equal(case.reply(loaded), case.reply(model))
     loaded.save_pretrained(folder)
     saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    assert saved["highway"] is True and saved["hidden_sizes"] == [3] and not {"validate", "temperature"} & set(saved)
+    assert saved["highway"] is True and saved["hidden_sizes"] == [3] and not {"validate", "top_p"} & set(saved)
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def accumulation_is_exact(case: Case) -> None:
 def every_parameter_gets_a_gradient(case: Case) -> None:
     model = case.model().train()
     ids, mask = case.batch()
-    model(ids, mask, labels=case.targets(ids)).loss.backward()
+    model(ids, mask, **case.wanted(case.targets(ids))).loss.backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
 
@@ -85,6 +85,6 @@ def checkpointing_gives_the_same_gradients(case: Case) -> None:
         model = case.model(**case.no_dropout).train()
         if checkpointing:
             model.gradient_checkpointing_enable()
-        model(ids, mask, labels=case.targets(ids)).loss.backward()
+        model(ids, mask, **case.wanted(case.targets(ids))).loss.backward()
         gradients.append([p.grad for p in model.parameters()])
     assert_same(*gradients, scale=0.01)  # a bias of keys has none but what is left where terms cancel

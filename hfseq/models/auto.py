@@ -1,0 +1,17 @@
+"""The Auto class of a task that transformers has none for.
+
+    model = AutoModelForIntentAndSlots.from_pretrained("user/name")     # LSTMForIntentAndSlots, GRUFor..., ...
+
+It is filled by `registry.register`, as those of transformers are.
+"""
+
+from collections import OrderedDict
+
+from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+
+class AutoModelForIntentAndSlots(_BaseAutoModelClass):
+    """Loads the model of intents and slots of whatever family a checkpoint is."""
+
+    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())

@@ -1,0 +1,76 @@
+"""The settings of the recipe of intents and slots."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...data.intents import IntentSettings
+from ...recipe.budget import BudgetSettings
+from ...recipe.defaults.joint import joint_sizes, joint_training
+from ...recipe.sections import config_section, trained_families
+from ...recipe.texts import TextSettings
+from ...registry import FAMILIES
+from ...settings import known_fields, option
+from ..tagging.settings import TokenizerSettings, check_decoding, reads_words
+from .card import TASK
+
+_OF_ONE_LABEL = {"class_weights": None, "label_smoothing_factor": 0.0}
+
+
+@dataclass
+class UnknownSettings:
+    """When a text is no request that the model knows."""
+
+    keep: float | None = option(
+        0.99,
+        "intents below the threshold are unknown: the highest one that leaves this share of the right answers on "
+        "validation; null: every text gets an intent",
+    )
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and not 0 < self.keep <= 1:
+            raise ValueError(
+                f"unknown.keep={self.keep} must be a share above 0 and at most 1; null sets no threshold."
+            )
+
+
+@dataclass
+class IntentSlotsSettings(TextSettings):
+    """All settings of the recipe, a section each."""
+
+    data: IntentSettings
+    tokenizer: TokenizerSettings = field(default_factory=TokenizerSettings)
+    model: dict[str, Any] = config_section(trained_families(TASK), "tie_word_embeddings", "pairs", has_slots=True)
+    unknown: UnknownSettings = field(default_factory=UnknownSettings)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
+
+    def __post_init__(self) -> None:
+        if self.budget.minutes is not None:
+            followed = joint_training(self.budget.minutes, is_transformer=self._is_transformer)
+            self.training = {**followed, **self.training}
+        for name, usual in _OF_ONE_LABEL.items():
+            value = self.training.get(name, usual)
+            if value != usual:
+                raise ValueError(f"training.{name}={value!r} makes a loss of intents alone: leave it out.")
+        if self.reads_words:
+            self.tokenizer.label_all_tokens = False
+        super().__post_init__()
+        check_decoding(self.model)
+
+    def follow(self, rows: int) -> None:
+        """Fill in what the number of training texts decides, where there is a budget."""
+        if not self.budget.is_on:
+            return
+        sizes = joint_sizes(rows, is_transformer=self._is_transformer)
+        known = known_fields(FAMILIES[self.model["type"]].config)
+        if "bidirectional" in known and not self._is_transformer:
+            sizes["bidirectional"] = True
+        self.model = {**{name: value for name, value in sizes.items() if name in known}, **self.model}
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether the model reads words by their characters too."""
+        return reads_words(self.model)
+
+    @property
+    def _is_transformer(self) -> bool:
+        return bool(self.model["type"] == "transformer")
