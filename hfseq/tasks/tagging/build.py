@@ -37,7 +37,7 @@ def make_tokenizer(rows: Dataset, settings: TokenizerSettings, *, limit: int | N
 
     A tagger reads texts of any length, but for one with learned positions, whose pipeline cuts texts at this `limit`.
     """
-    return settings.train(texts_of(rows), max_length=limit)
+    return settings.train(texts_of(rows), purpose="tagging", max_length=limit)
 
 
 def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
