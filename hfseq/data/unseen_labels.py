@@ -9,7 +9,8 @@ from datasets import Dataset
 logger = logging.getLogger(__name__)
 
 NAMED: Final = 10  # labels that a message names
-_CURE = "Name all classes in data.label_names, or leave such rows out with data.unseen_labels=drop."
+_NAME_THEM = "Name all classes in data.label_names"
+_CURE = f"{_NAME_THEM}, or leave such rows out with data.unseen_labels=drop."
 
 
 def without_labels(rows: Dataset, split: str, unseen: Collection[Any]) -> Dataset:
@@ -18,16 +19,16 @@ def without_labels(rows: Dataset, split: str, unseen: Collection[Any]) -> Datase
         return rows
     labels = [own if isinstance(own, list) else [own] for own in rows["labels"][:]]
     kept = [row for row, own in enumerate(labels) if not any(label in unseen for label in own)]
+    lost = rows.num_rows - len(kept)
+    if not lost:
+        return rows
+    example = next(label for own in labels for label in own if label in unseen)
+    told = f"{lost} of {rows.num_rows} rows have labels that train never shows, such as {example!r}"
     if not kept:
-        raise ValueError(
-            f"Split {split!r} has no row left: each has a label that train never shows, such as {unseen}."
-        )
-    if lost := rows.num_rows - len(kept):
-        told = "Split %r: %d of %d rows have labels that train never shows, such as %r, and are left out."
-        example = next(label for own in labels for label in own if label in unseen)
-        logger.warning(told, split, lost, rows.num_rows, example)
+        raise ValueError(f"Split {split!r}: {told}, and data.unseen_labels=drop leaves none. {_NAME_THEM}.")
+    logger.warning("Split %r: %s, and are left out.", split, told)
     # Not `select`: a cast of lists to classes sees the rows that it hides.
-    return Dataset.from_dict(rows[kept], features=rows.features) if lost else rows
+    return Dataset.from_dict(rows[kept], features=rows.features)
 
 
 def tell_never_seen(
