@@ -13,6 +13,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TokenClassificationPipeline, pipeline
 
+from ...cards.confusion import Confusion, most_confused
 from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples
 from ...data.tagged import TaggedTask, tokenize_words
@@ -122,6 +123,7 @@ def card_facts(
             cut=cut,
         ),
         kinds=_kinds(task, expected, predicted),
+        confusions=_confusions(task, expected, predicted),
         examples=Examples() if not card.shows_rows else _examples(task, rows["tokens"][:], expected, predicted),
         widgets=[_answered(pipe, text) for text in card.ask],
         comparisons=[*simple_taggers(task, split), *card.published()],
@@ -142,6 +144,13 @@ def _kinds(task: TaggedTask, expected: Sequence[Tags], predicted: Sequence[Tags]
         KindScore(kind=kind, expected=count.expected, precision=count.precision, recall=count.recall, f1=count.f1)
         for kind, count in found.items()
     ]
+
+
+def _confusions(task: TaggedTask, expected: Sequence[Tags], predicted: Sequence[Tags]) -> list[Confusion]:
+    names = task.classes.all_names
+    ids = {name: index for index, name in enumerate(names)}
+    true, told = (np.array([ids[tag] for row in rows for tag in row]) for rows in (expected, predicted))
+    return most_confused(names, true, told, few=1)
 
 
 def _answered(pipe: TokenClassificationPipeline, text: str) -> TaggedText:

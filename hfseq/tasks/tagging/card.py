@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from ...cards.confusion import confusion_view
 from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, percent, smallness
 from ...cards.table import ResultsTable, labelled_columns
@@ -34,6 +35,7 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "what": "Entities" if facts.tagging == "entities" else "Tags",
         "kinds": [_kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],
         "rest": len(facts.kinds[_SHOWN_KINDS:]),
+        **confusion_view(facts.confusions, "tags", "Words"),
         "kind": _WORDS[facts.words.kind],
         "examples": example_tables(facts.examples, "All tags right", "Some wrong", _example),
         "score_name": "Words right (%)",
