@@ -37,6 +37,7 @@ class EmbeddingInit:
     matrix: np.ndarray  # float32, (vocabulary, dimension); zeros where no vector is known
     known: np.ndarray  # bool, (vocabulary,): which have a vector
     coverage: float  # the share of these
+    lowered: np.ndarray  # bool, (vocabulary,): which of them have that of their lower-cased spelling
 
 
 def embedding_matrix(tokenizer: PreTrainedTokenizerBase, source: str | Path, format: Format = "auto") -> EmbeddingInit:
@@ -54,10 +55,11 @@ def embedding_matrix(tokenizer: PreTrainedTokenizerBase, source: str | Path, for
         found_none = f"{source} has a vector for none of the {len(ids)} tokens, such as {list(ids)[:5]}"
         raise ValueError(f"{found_none}; they need a tokenizer of whole words, in the language of the vectors.")
     matrix = np.zeros((len(tokenizer), vectors.shape[1]), dtype=np.float32)
-    known = np.zeros(len(tokenizer), dtype=np.bool_)
+    known, lowered = np.zeros((2, len(tokenizer)), dtype=np.bool_)
     targets, sources = np.array(pairs).T
     matrix[targets], known[targets] = vectors[sources], True
-    return EmbeddingInit(matrix, known, float(known.mean()))
+    lowered[[index for token, index in ids.items() if known[index] and token not in rows]] = True
+    return EmbeddingInit(matrix, known, float(known.mean()), lowered)
 
 
 def _known_vectors(source: str | Path, format: Format, vocabulary: set[str]) -> tuple[list[str], np.ndarray]:

@@ -78,11 +78,15 @@ class TokenOrder:
         batch: B.
         steps: T.
         attention_mask: (B, T); None: every token is real.
+        step_of: (B, T) which step each token belongs to, where several are read as one; their other tokens are
+            masked. None: each token is a step.
     """
 
-    def __init__(self, batch: int, steps: int, attention_mask: torch.Tensor | None) -> None:
+    def __init__(
+        self, batch: int, steps: int, attention_mask: torch.Tensor | None, step_of: torch.Tensor | None = None
+    ) -> None:
         self.batch, self.steps = batch, steps
-        self._mask = attention_mask
+        self._mask, self._step_of = attention_mask, step_of
 
     @cached_property
     def real(self) -> torch.Tensor | None:
@@ -161,6 +165,12 @@ class TokenOrder:
         places = self._backward_places if backward else self._forward_places
         values = packed.new_zeros(self.batch * self.steps, packed.shape[-1])
         return values.index_copy(0, places, packed).view(self.batch, self.steps, -1)
+
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        """Give the tokens of a step what was found for it, (B, T, H)."""
+        if self._step_of is None:
+            return values
+        return values.gather(1, self._step_of[..., None].expand_as(values))
 
     def sort(self, states: torch.Tensor) -> torch.Tensor:
         """Return (states, B, H) with the rows in packed order."""

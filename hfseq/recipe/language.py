@@ -32,10 +32,21 @@ from ..training.streams.windows import TokenText
 from .budget import BudgetSettings
 from .defaults.language import language_sizes, language_training
 from .publish import network_facts, run_facts, split_line
-from .sections import CardSettings, HubSettings, TokenizerSettings, build_model, resume_flag, token_options
+from .sections import (
+    OF_CHARACTERS,
+    CardSettings,
+    HubSettings,
+    TokenizerSettings,
+    build_model,
+    resume_flag,
+    token_options,
+)
 
 # Fields that mean nothing for them.
-NOT_OF_LANGUAGE_MODELS = ("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets")
+NOT_OF_LANGUAGE_MODELS = (
+    *("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets"),
+    *OF_CHARACTERS,
+)
 LONGEST_NGRAM = 10  # of NGramConfig
 _TEST_FRACTION = 0.1  # of a text without a test split, where there is a budget
 _TOLD_BY_NAME = ("type", "cell", "num_hidden_layers", "hidden_size", "embedding_size", "tie_word_embeddings")

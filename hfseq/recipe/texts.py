@@ -1,30 +1,26 @@
-"""What the recipes of texts with labels and of words with tags share: settings, pretrained embeddings, facts."""
+"""What the recipes of texts with labels and of words with tags share: settings and facts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from datasets import DatasetDict
-from transformers import Pipeline, PreTrainedModel, PreTrainedTokenizerFast
-from transformers.utils import logging
+from transformers import Pipeline, PreTrainedTokenizerFast
 
 from ..cards.facts import ArchitectureFacts, DataFacts, SpeedFacts
 from ..cards.measure import Asked, measure_speed
 from ..data.text import DataSettings
-from ..data.vectors import EmbeddingSettings, embedding_matrix
+from ..data.vectors import EmbeddingSettings
 from ..evaluation.scores import SCORES
 from ..models.words.bag import BagConfig
 from ..registry import FAMILIES
-from ..settings import fields_of, known_fields, option
+from ..settings import fields_of, option
 from ..tokenization import unknown_rate
 from ..tokenization.limits import text_limit
 from ..training.arguments import SequenceTrainingArguments
 from .publish import network_facts
 from .sections import CardSettings, HubSettings, TokenizerSettings, resume_flag
-
-logger = logging.get_logger(__name__)
 
 UNCUT, USUAL_LENGTH = 1_000_000, 128  # tokens
 NO_LIMIT = "take model.position_embedding_type=rotary or sinusoidal, which have no such limit"
@@ -71,26 +67,6 @@ def most_tokens(model: Mapping[str, Any]) -> int | None:
     if "max_position_embeddings" in model:
         return int(model["max_position_embeddings"])
     return int(cast(Any, FAMILIES[model["type"]].config).max_position_embeddings)
-
-
-def fill_embeddings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, settings: EmbeddingSettings) -> None:
-    """Copy pretrained word vectors, if the settings name any, into the rows that have one."""
-    source = settings.from_pretrained
-    if source is None:
-        return
-    if isinstance(model.config, BagConfig) and model.config.units == "bytes":  # its rows are words, the tokens bytes
-        given = f"embeddings.from_pretrained={source!r} fills the rows of tokens"
-        raise ValueError(f"{given}, which are bytes with tokenizer.kind=byte: take the kind word, or leave it out.")
-    found = embedding_matrix(tokenizer, source, settings.format)
-    key = "embedding_size" if "embedding_size" in known_fields(type(model.config)) else "hidden_size"
-    width, size = getattr(model.config, key), found.matrix.shape[1]
-    if size != width:
-        sizes = f"{size} numbers, the model's embeddings {width}"
-        raise ValueError(f"The vectors in {source} have {sizes}. Set model.{key} to {size}.")
-    weight = model.get_input_embeddings().get_parameter("weight")
-    with torch.no_grad():  # the rows of a vocabulary come first, where there are others, too
-        weight[: len(tokenizer)][torch.from_numpy(found.known)] = torch.from_numpy(found.matrix[found.known])
-    logger.warning("%s covers %.1f %% of the vocabulary.", source, 100 * found.coverage)
 
 
 def text_facts(

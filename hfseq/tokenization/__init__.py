@@ -2,16 +2,17 @@ r"""Tokenizers: trained here, loaded anywhere by plain `AutoTokenizer.from_pretr
 
 They are pipelines of the `tokenizers` library in a `PreTrainedTokenizerFast`, so a saved one needs no code of ours.
 
-| kind              | a token is                                      | decodes back to         | language models |
-|-------------------|-------------------------------------------------|-------------------------|-----------------|
-| `word`            | a word, a Han character or a symbol; no space   | tokens joined by spaces | no              |
-| `wordpiece`       | a piece of a `word`                             | words joined by spaces  | no              |
-| `unigram`         | a piece of text between spaces (SentencePiece)  | the text, less unknowns | yes             |
-| `bpe`             | a run of bytes within a word: none is unknown   | the text, always        | yes             |
-| `char`            | a code point                                    | the text, less unknowns | yes             |
-| `word_with_space` | a `word` with the space before it, other spaces | the text, less unknowns | yes             |
-| `whitespace`      | what stands between white space                 | a space and each token  | yes             |
-| `byte`            | a byte of UTF-8: nothing is learnt              | the text, always        | no              |
+| kind                 | a token is                                      | decodes back to         | language models |
+|----------------------|-------------------------------------------------|-------------------------|-----------------|
+| `word`               | a word, a Han character or a symbol; no space   | tokens joined by spaces | no              |
+| `word_or_characters` | a known word, or a character of an unknown one  | words joined by spaces  | no              |
+| `wordpiece`          | a piece of a `word`                             | words joined by spaces  | no              |
+| `unigram`            | a piece of text between spaces (SentencePiece)  | the text, less unknowns | yes             |
+| `bpe`                | a run of bytes within a word: none is unknown   | the text, always        | yes             |
+| `char`               | a code point                                    | the text, less unknowns | yes             |
+| `word_with_space`    | a `word` with the space before it, other spaces | the text, less unknowns | yes             |
+| `whitespace`         | what stands between white space                 | a space and each token  | yes             |
+| `byte`               | a byte of UTF-8: nothing is learnt              | the text, always        | no              |
 
 The last two columns hold for `purpose="language-modeling"`. With `purpose="classification"` texts are brought to NFC,
 and `bpe` and `unigram` put a space before the first word, so that a list of words (`is_split_into_words=True`) gives
@@ -26,6 +27,11 @@ offset begins at the space before a word. `word` and `whitespace` tell transform
 `whitespace` is for corpora whose tokens are separated already (Penn Treebank, WikiText-2, text8); an `<unk>` in the
 text is the unknown token, and white space of any length counts as one space. A language model's tokens are decoded
 with the space before each, since a continuation is decoded by itself; `min_frequency=1` keeps every type.
+
+`word_or_characters` is for a model that reads the characters of words too (`characters` in its config): known words
+are tokens, and an unknown one is spelled, `zyx` as `z ##y ##x`, but for characters that no text had. It cuts texts
+nearer to what corpora call words (`1,000`, `U.S.`, `al-Ani`, `'s`). With `lowercase=True` texts keep their case: the
+spellings of a word that differ in case are tokens of their own, for which a model keeps one embedding.
 
 `byte` is for a bag that splits texts itself (`BagConfig.units`): the ids are the very bytes, 0 to 255, and `<pad>` is
 256. It adds no token, composes no letter, and takes the spelling `<pad>` in a text for five bytes.
@@ -75,7 +81,7 @@ _ACCENTS = "[\u0300-\u036f]+"
 class TextForm(TypedDict, total=False):
     """How texts are written before they are cut; a `bpe` of a language model gives them back as they were."""
 
-    lowercase: bool
+    lowercase: bool  # of `word_or_characters` it is the embeddings that do not tell case
     strip_accents: bool  # of Latin, Greek and Cyrillic letters; implies composition (NFC)
     normalization: Literal["auto", "nfc", "nfkc"] | None  # "auto", the default: "nfc", but none for language models
 
@@ -123,6 +129,7 @@ def train_tokenizer(
     _check_options(kind, purpose, vocab_size, len(special), min_frequency)
     if max_length is not None and max_length < (shortest := 3 if is_language else 2):
         raise ValueError(f"max_length={max_length} leaves no room for text; use {shortest} or more, or None")
+    share_case = kind == "word_or_characters" and form.pop("lowercase", False)
     normalizer = _normalizer(kind, purpose, **form)
     limits = {"model_max_length": max_length, "padding_side": padding_side, "truncation_side": "right"}
     if kind == "byte":
@@ -131,6 +138,8 @@ def train_tokenizer(
         return byte_tokenizer(normalizer, **limits)
     pieces = between(special, strings(texts, text_column))
     sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency or 2}
+    if kind == "word_or_characters":
+        sizes["share_case"] = int(share_case)
     cut = {"spaced": not is_language, "apart": purpose == "tagging"}
     tokenizer = trained(kind, pieces, special, normalizer, **cut, **sizes)
     _check_learned(tokenizer, kind, vocab_size, len(special))

@@ -8,18 +8,22 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase
 
+from .spelled_words import vocabulary_of, word_units
 from .texts import batches
 
-Kind: TypeAlias = Literal["word", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace", "byte"]
+Kind: TypeAlias = Literal[
+    "word", "word_or_characters", "wordpiece", "unigram", "bpe", "char", "word_with_space", "whitespace", "byte"
+]
 Split: TypeAlias = Literal["whitespace", "word"]
 _Special: TypeAlias = list[Any]  # AddedTokens, or their spelling
 _Normalizer: TypeAlias = normalizers.Normalizer | None
-_Sizes: TypeAlias = dict[str, int]  # vocab_size, min_frequency
+_Sizes: TypeAlias = dict[str, int]  # vocab_size, min_frequency; of word_or_characters share_case as well
 _Train: TypeAlias = Callable[[Tokenizer, Iterator[str], _Special, _Sizes], None]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LANGUAGE_MODEL_KINDS: tuple[Kind, ...] = ("unigram", "bpe", "char", "word_with_space", "whitespace")
-TAGGING_KINDS: tuple[Kind, ...] = ("word", "wordpiece", "unigram", "bpe", "whitespace")  # they see words in a list
+# They see where the words of a list end.
+TAGGING_KINDS: tuple[Kind, ...] = ("word", "word_or_characters", "wordpiece", "unigram", "bpe", "whitespace")
 
 PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")  # ids 0 to 4
 
@@ -135,6 +139,13 @@ def _train_whole_words(tokenizer: Tokenizer, texts: Iterator[str], special: _Spe
     tokenizer.add_special_tokens(special)
 
 
+def _train_word_or_characters(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
+    """Learn words and characters, without a trainer of the library: a count decides."""
+    tokens = vocabulary_of(tokenizer, texts, [str(token) for token in special], sizes, _LONGEST_WORD)
+    tokenizer.model = _word_pieces({token: index for index, token in enumerate(tokens)})
+    tokenizer.add_special_tokens(special)
+
+
 def _train_unigram(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
     """Train a unigram model so that the same texts always give the same ids and scores.
 
@@ -176,13 +187,15 @@ def _parts(spaced: bool, apart: bool) -> dict[Kind, _Parts]:
     scheme: Literal["always", "never"] = "always" if spaced else "never"
     first_space = [decoders.Strip(" ", 1, 0)] if spaced else []
     whole, words = models.WordLevel(unk_token=UNK), word_splitter("word")
-    # Cut apart first, each word gets a space of its own: one of the text would be inside the offsets of the word.
-    cut_first = [words] if apart else []
+    joined = decoders.WordPiece(cleanup=False)
     train_whole = _train_whole_words if apart else _by(trainers.WordLevelTrainer)
-    spaces = pre_tokenizers.Sequence([*cut_first, pre_tokenizers.Metaspace(prepend_scheme=scheme)])
+    # Cut apart first, each word gets a space of its own: one of the text would be inside the offsets of the word.
+    spaces: pre_tokenizers.PreTokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    if apart:
+        spaces = pre_tokenizers.Sequence([words, spaces])
     with_spaces = [decoders.Replace(Regex("^"), " "), decoders.Fuse()]
     runs = [
-        *cut_first,
+        *([words] if apart else []),
         # Not ByteLevel(add_prefix_space=True), which puts a space before every piece that comes from Split.
         pre_tokenizers.Metaspace(" ", prepend_scheme=scheme, split=False),
         pre_tokenizers.Split(Regex(_RUNS), "isolated"),
@@ -190,7 +203,8 @@ def _parts(spaced: bool, apart: bool) -> dict[Kind, _Parts]:
     ]
     return {
         "word": _Parts(whole, words, train=train_whole),
-        "wordpiece": _Parts(_word_pieces({}), words, decoders.WordPiece(cleanup=False), _train_wordpiece),
+        "word_or_characters": _Parts(_word_pieces({}), word_units(), joined, _train_word_or_characters),
+        "wordpiece": _Parts(_word_pieces({}), words, joined, _train_wordpiece),
         "unigram": _Parts(models.Unigram(), spaces, decoders.Metaspace(prepend_scheme=scheme), _train_unigram),
         "bpe": _Parts(
             models.BPE(),

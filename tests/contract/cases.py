@@ -20,11 +20,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from hfseq.models.token_words import WordTables, word_tables
 from hfseq.registry import AUTO_CLASSES, Family
 from tests.devices import DEVICE
 
 WORDS = ["the", "film", "was", "good", "bad", "not", "very", "a", "plot", "and"]
 VOCABULARY = ["<pad>", "<unk>", "<s>", "</s>", *WORDS]
+PIECES = ["##s", "##ing", "##e"]
+"""In the place of the last words, in models that read characters: tokens that go on with a word."""
 LABELS = {
     "single_label_classification": [i % 3 for i in range(24)],
     "multi_label_classification": [[float(i % 2), float(i % 3 == 0), 1.0] for i in range(24)],
@@ -40,6 +43,14 @@ def tokenizer(padding_side: str = "right", template: str = "$A </s>") -> PreTrai
     return PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", eos_token="</s>", padding_side=padding_side
     )
+
+
+def spellings() -> WordTables:
+    """How the tokens of models that read characters are spelled."""
+    tokens = [*VOCABULARY[: -len(PIECES)], *PIECES]
+    words = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
+    marks = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    return word_tables(PreTrainedTokenizerFast(tokenizer_object=words, **marks))
 
 
 def texts(
@@ -97,7 +108,14 @@ class Case:
         """What the model has that some promises are about: see `contract.CHECKS`."""
         traits = {"body", "loss", "head", "classifier", "several labels"}
         traits |= {"layers", "cache", "reads on", "recurrence"}
-        return traits | {"weights"} | (set() if self.has_pairs else {"embeddings"})
+        traits |= {"weights"} | (set() if self.has_pairs else {"embeddings"})
+        return traits - self.not_of_words
+
+    @property
+    def not_of_words(self) -> set[str]:
+        """What a model that reads words by their characters has not: vectors of tokens, and a state to go on from."""
+        has_characters = self.options.get("characters", "none") != "none"
+        return {"cache", "reads on", "embeddings"} if has_characters else set()
 
     @property
     def has_pairs(self) -> bool:
@@ -140,6 +158,8 @@ class Case:
             model.wide.row_weights.copy_(torch.linspace(0.5, 2, len(model.wide.row_weights)))
         if getattr(model, "likeness", None) is not None:
             nn.init.normal_(model.likeness.weight, std=0.5)
+        if getattr(model.base_model, "token_words", None) is not None:
+            model.base_model.token_words.fill(spellings())
         return model
 
     def saved(self, model: PreTrainedModel | None = None) -> Path:
@@ -175,6 +195,8 @@ class Case:
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         """Whether a weight that the checkpoint lacked has values of our initialisation."""
+        if ".token_words." in name:
+            return not tensor.any()
         if name.startswith(("wide.", "likeness.")):
             return bool((tensor == (name == "wide.row_weights")).all())
         if "bias" in name or ".param_" in name:
@@ -231,7 +253,7 @@ class TaggerCase(Case):
     @property
     def traits(self) -> set[str]:
         traits = {"body", "loss", "head", "tokens", "tagger", "layers", "cache", "reads on", "recurrence"}
-        return traits | {"weights", "embeddings"}
+        return (traits | {"weights", "embeddings"}) - self.not_of_words
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         return ids % 3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hfseq import FAMILIES
 from tests.contract import families
-from tests.contract.cases import Case
+from tests.contract.cases import Case, spellings
 from tests.contract.promises import CHECKS
 
 CONFIGURATIONS = {
@@ -25,6 +25,17 @@ PAIRS = {"pairs": "siamese", "eos_token_id": 3}
 _WIDE = {"wide_ngrams": 2, "wide_buckets": 50}
 SWITCHES |= {"gru-pairs": {**PAIRS, **_WIDE, "bidirectional": True}, "lstm-pairs-alone": PAIRS}
 TAGGERS = {"plain": {}, "both-directions": {"num_hidden_layers": 2, "bidirectional": True}}
+_CHARACTERS = {"character_embedding_size": 4, "character_hidden_size": 6, **spellings().sizes()}
+CHARACTERS = {
+    "cnn": {
+        "characters": "cnn",
+        "bidirectional": True,
+        "num_hidden_layers": 2,
+        "embedding_dropout": 0.1,
+        **_CHARACTERS,
+    },
+    "lstm": {"characters": "lstm", **_CHARACTERS},
+}
 LANGUAGE_MODELS = {
     "plain": {},
     "tied": {
@@ -62,6 +73,11 @@ CASES = {
 for name in RECURRENT:
     CASES |= {f"{name}-tagger-{label}": (name, "token-classification", options) for label, options in TAGGERS.items()}
     CASES |= {f"{name}-language-{label}": (name, "text-generation", opts) for label, opts in LANGUAGE_MODELS.items()}
+CASES |= {
+    f"lstm-tagger-characters-{label}": ("lstm", "token-classification", options)
+    for label, options in CHARACTERS.items()
+}
+CASES["gru-characters"] = ("gru", "text-classification", {**CHARACTERS["cnn"], "pooling": "mean_max"})
 TRANSFORMERS = {
     "plain": {},
     "post-relu-learned": {

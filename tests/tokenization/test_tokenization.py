@@ -263,7 +263,10 @@ def test_a_list_of_words_gives_the_pieces_of_the_sentence_and_their_word_numbers
 @pytest.mark.parametrize("kind", [kind for kind in TAGGING_KINDS if kind != "whitespace"])
 def test_for_tagging_words_are_cut_apart_wherever_spaces_stand(kind):
     tokenizer = trained(kind, "tagging")
-    for text, apart in ((CORPUS[1], "The café isn ' t naïve ; Zoë said : Ærø !"), (CORPUS[3], "我 爱 北京 天安门 。")):
+    for text, apart in (
+        ("The café(naïve); Zoë said:\tÆrø!", "The café ( naïve ) ; Zoë said : Ærø !"),
+        (CORPUS[3], "我 爱 北京 天安门 。"),
+    ):
         split = tokenizer(apart.split(), is_split_into_words=True)
         assert split.input_ids == tokenizer(text).input_ids == tokenizer(f"\t{text}\n").input_ids
         offsets = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
@@ -281,7 +284,7 @@ def test_for_tagging_the_ids_of_words_are_those_of_any_purpose(kind):
 
 @pytest.mark.parametrize("kind", ["char", "word_with_space", "byte"])
 def test_for_tagging_kinds_that_see_no_words_are_refused(kind):
-    with pytest.raises(ValueError, match=f"kind='{kind}' does not see where the words .* use one of 'word', 'wordp"):
+    with pytest.raises(ValueError, match=f"kind='{kind}' does not see where the words .* use one of 'word', "):
         trained(kind, "tagging")
 
 

@@ -219,6 +219,11 @@ class CausalLMMixin(NextTokenMixin):
                 "A language model must not read the future: set bidirectional=False in the config (a bidirectional "
                 "body serves classification and tagging)."
             )
+        if getattr(config, "characters", "none") != "none":
+            raise ValueError(
+                f"characters={config.characters!r} reads several tokens as one word, but a language model predicts "
+                "each token: set characters='none' (a model that reads characters serves classification and tagging)."
+            )
         self.model = self.backbone_class(config)
         self.lm_head: nn.Module
         if config.adaptive_softmax_cutoffs is None:

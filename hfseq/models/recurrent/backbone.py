@@ -7,7 +7,7 @@ Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
 """
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -24,7 +24,9 @@ from ..configs import SequenceConfig, bounded, probability
 from ..heads.causal_lm import check_output_weights
 from ..heads.pairs import check_pairs
 from ..token_order import TokenOrder
+from ..token_words import TokenWords
 from .cells import Cell
+from .characters import CharacterReader, check_characters, width_of_characters
 from .loop import RecurrentLoop
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 
@@ -61,6 +63,16 @@ class RecurrentConfig(SequenceConfig):
         activation_regularization: Weight of the squared outputs in a language model's training loss (AR).
         temporal_activation_regularization: Weight of the squared change of the outputs from step to step (TAR).
         use_cache: Whether a model that reads forward returns its state where a call does not say.
+        characters: Whether words are read by their characters too, and how; the tokens of a word are then one step
+            (`characters.py`). Not for language models.
+        character_embedding_size: Width of a character's vector.
+        character_hidden_size: Width of what is read from a word's characters.
+        character_kernel_size: Characters that a convolution sees at once.
+        case_features: Tell the layers what case and kind a word's characters have.
+        num_characters: Number of different characters, with one for none; as the next two it follows from the
+            tokenizer (`word_tables(tokenizer).sizes()`).
+        spelling_size: Characters of all tokens together.
+        word_rows: Rows of the word embedding.
     """
 
     keys_to_ignore_at_inference = list(CACHE_NAMES)
@@ -90,6 +102,14 @@ class RecurrentConfig(SequenceConfig):
     activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
     temporal_activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
     use_cache: bool = True
+    characters: Literal["none", "cnn", "lstm"] = "none"
+    character_embedding_size: int = bounded(30, 1, 65_536)
+    character_hidden_size: int = bounded(64, 1, 65_536)
+    character_kernel_size: int = bounded(3, 1, 101)
+    case_features: bool = False
+    num_characters: int = bounded(0, 0, 32_767)
+    spelling_size: int = bounded(0, 0, 2**31 - 1)
+    word_rows: int = bounded(0, 0, 10_000_000)
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
@@ -110,6 +130,10 @@ class RecurrentConfig(SequenceConfig):
         """Check that the end of a first text can be told."""
         check_pairs(self)
 
+    def validate_characters(self) -> None:
+        """Check that there is room for the spellings of a tokenizer."""
+        check_characters(self)
+
     def make_cell(self) -> Cell:
         """Return the cell that these fields describe."""
         raise NotImplementedError(f"{type(self).__name__} must say which cell it means")
@@ -118,6 +142,11 @@ class RecurrentConfig(SequenceConfig):
     def has_backward_half(self) -> bool:
         """Whether the second half of an output was read backward."""
         return self.bidirectional
+
+    @property
+    def input_size(self) -> int:
+        """Width of what the first layer reads."""
+        return self.embedding_size + width_of_characters(self)
 
     @property
     def output_size(self) -> int:
@@ -182,7 +211,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         loops = (self.forward_loop, self.backward_loop)
         # Without a cache nobody asks for the states, which allows faster routes.
         outputs = [loop(hidden_states, order, with_state=False)[0] for loop in loops if loop is not None]
-        return torch.cat(outputs, dim=-1)
+        return order.spread(torch.cat(outputs, dim=-1))
 
     def _with_state(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache) -> torch.Tensor:
         """Continue from the cached state and leave the new one there."""
@@ -227,8 +256,30 @@ class RecurrentPreTrainedModel(SequencePreTrainedModel):
         """Initialise recurrent weights by the rules of `RecurrentLoop`, which leave loaded ones alone."""
         if isinstance(module, RecurrentLoop):
             module.reset_parameters()
+        elif isinstance(module, TokenWords):
+            module.reset()
         else:
             super()._init_weights(module)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint as every model does, and refuse tables of words that would lead out of others."""
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if model.config.characters != "none":
+            model.base_model.token_words.check_tables(model.config.word_rows)
+        return loaded
+
+    def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Resize as transformers does; refuse it where tables tell how each token is spelled."""
+        if self.config.characters == "none":
+            return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        if new_num_tokens in (None, self.config.vocab_size):
+            return self.get_input_embeddings()
+        raise ValueError(
+            f"This model knows how each of its {self.config.vocab_size} tokens is spelled, and cannot have "
+            f"{new_num_tokens}: make a new one for that tokenizer, or train one with characters='none'."
+        )
 
 
 class RecurrentModel(RecurrentPreTrainedModel):
@@ -240,6 +291,13 @@ class RecurrentModel(RecurrentPreTrainedModel):
         super().__init__(config)
         directions = 2 if config.bidirectional else 1
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
+        self.token_words = self.character_reader = None
+        if config.characters != "none":
+            sizes = {"num_characters": config.num_characters, "spelling_size": config.spelling_size}
+            self.token_words = TokenWords(config.vocab_size, **sizes)
+            self.character_reader = CharacterReader(config)
+            # A row for each word, not for each token; row 0 is that of padding.
+            self.embed_tokens = nn.Embedding(config.word_rows, config.embedding_size, 0)
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.make_cell(),
@@ -250,7 +308,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
                 layer_idx=layer_idx,
             )
             for layer_idx, input_size in enumerate(
-                [config.embedding_size, *[config.hidden_size * directions] * (config.num_hidden_layers - 1)]
+                [config.input_size, *[config.hidden_size * directions] * (config.num_hidden_layers - 1)]
             )
         )
         make_dropout = LockedDropout if config.dropout_kind == "locked" else nn.Dropout
@@ -264,15 +322,52 @@ class RecurrentModel(RecurrentPreTrainedModel):
         """Freeze the embeddings if the config says so."""
         self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
 
-    def _embed(self, input_ids: torch.Tensor | None) -> torch.Tensor:
-        """Map (B, T) ids to (B, T, E) vectors."""
-        assert input_ids is not None
-        return embed_with_word_dropout(
-            self.embed_tokens, input_ids, self.config.embedding_dropout if self.training else 0.0
-        )
+    def word_starts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor | None:
+        """Return (B, T) bool: the first token of each word; None of a model that knows tokens alone."""
+        if self.token_words is None:
+            return None
+        ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, None)
+        assert ids is not None
+        return self.token_words.starts(ids, attention_mask)
+
+    def _inputs(
+        self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor | None
+    ) -> tuple[torch.Tensor, TokenOrder]:
+        """Return what the first layer reads, (B, T, I), and where its steps are."""
+        if self.token_words is not None:
+            return self._words(input_ids, attention_mask)
+        vectors = self._embed(input_ids) if inputs_embeds is None else inputs_embeds
+        return vectors, TokenOrder(*vectors.shape[:2], attention_mask)
+
+    def _embed(self, ids: torch.Tensor | None) -> torch.Tensor:
+        """Map ids, or rows of words, to their vectors."""
+        assert ids is not None
+        return embed_with_word_dropout(self.embed_tokens, ids, self.config.embedding_dropout if self.training else 0.0)
+
+    def _words(
+        self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, TokenOrder]:
+        """Read each distinct word once; the tokens of a word are one step."""
+        assert self.token_words is not None and self.character_reader is not None
+        if input_ids is None:
+            raise ValueError(
+                f"characters={self.config.characters!r}: this model looks up how tokens are spelled, which vectors do "
+                "not tell. Give input_ids, or take a model with characters='none'."
+            )
+        words = self.token_words(input_ids, attention_mask)
+        vectors = torch.cat((self._embed(words.rows), self.character_reader(words)), dim=-1)  # (N, I)
+        order = TokenOrder(*input_ids.shape, words.steps, words.step_of)
+        return nn.functional.embedding(words.word_of, vectors), order
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
         """Return the cache to fill: the given one, a new one, or None."""
+        if self.token_words is not None:
+            if cache is not None or use_cache:
+                raise ValueError(
+                    f"characters={self.config.characters!r}: a word may go on behind what was read, so that no later "
+                    "call can continue from here. Leave use_cache and cache (past_key_values) out."
+                )
+            return None
         if not self._wants_cache(cache, use_cache):
             return None
         return DynamicCache(config=self.config) if cache is None else cache
@@ -302,17 +397,16 @@ class RecurrentModel(RecurrentPreTrainedModel):
         Returns:
             `last_hidden_state` (B, T, D), zero at padding; `cache` when asked for.
         """
-        # 1. Embed the words, (B, T, E). A text without tokens becomes one masked column.
+        # 1. Take the inputs as they are. A text without tokens becomes one masked column.
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
-        hidden_states = self._embed(input_ids) if inputs_embeds is None else inputs_embeds
-        batch, steps = hidden_states.shape[:2]
         # 2. Find the state to continue from.
         cache = self._cache(cache, use_cache)
-        seen = 0 if cache is None else cache.get_seq_length()
-        # 3. Find the real tokens, once for all layers.
         if attention_mask is not None:
+            seen = 0 if cache is None else cache.get_seq_length()
+            batch, steps = (inputs_embeds if input_ids is None else input_ids).shape[:2]
             attention_mask = mask_of_inputs(attention_mask, batch, steps, seen=seen)
-        order = TokenOrder(batch, steps, attention_mask)
+        # 3. Embed the words, (B, T, I), and find the real ones, once for all layers.
+        hidden_states, order = self._inputs(input_ids, attention_mask, inputs_embeds)
         # 4. Run the layers, with dropout before, between and after them.
         for layer, dropout in zip((None, *self.layers), self.dropouts, strict=True):
             if layer is not None:

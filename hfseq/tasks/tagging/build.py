@@ -19,9 +19,11 @@ from ...cards.measure import collect_examples
 from ...data.tagged import TaggedTask, tokenize_words
 from ...evaluation.entities import Tags, entities, found_entities, found_tags
 from ...evaluation.tags import tags_of
+from ...models.token_words import word_tables
+from ...recipe.embeddings import fill_embeddings
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
-from ...recipe.texts import NO_LIMIT, fill_embeddings, most_tokens, speed_line, text_facts
+from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
 from .card import TASK
 from .facts import Answer, KindScore, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
@@ -81,8 +83,13 @@ def texts_of(rows: Dataset) -> list[str]:
 def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the tagger of the `model` section for these tags and this vocabulary."""
     options = label_options(task.classes.names) | token_options(tokenizer)
+    tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_characters else None
+    if tables is not None:
+        options |= tables.sizes()
     model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
-    fill_embeddings(model, tokenizer, settings.embeddings)
+    if tables is not None:
+        model.base_model.token_words.fill(tables)
+    fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
     return model
 
 

@@ -17,6 +17,7 @@ _CHOICE = {"entities": _ROWS, "tags": f"{_ROWS}; of the latter, the words with a
 _WORDS = {
     "word": "words",
     "whitespace": "words",
+    "word_or_characters": "words, and the characters of rare ones",
     "wordpiece": "pieces of words (WordPiece)",
     "bpe": "pieces of words (BPE)",
     "unigram": "pieces of words (unigram)",

@@ -17,11 +17,14 @@ from .card import TASK
 class TokenizerSettings(TextTokenizerSettings):
     """How words become tokens, see `train_tokenizer`."""
 
-    kind: Literal["word", "wordpiece", "unigram", "bpe", "whitespace"] = option(
+    kind: Literal["word", "word_or_characters", "wordpiece", "unigram", "bpe", "whitespace"] = option(
         "word", "what a token is; the kinds that see where the words of a list end"
     )
+    lowercase: bool = option(False, "lower-case the texts; with word_or_characters: the embeddings of words alone")
     label_all_tokens: bool = option(
-        True, "train on all tokens of a word, as a pipeline asks all; false: on its first one alone"
+        True,
+        "train on all tokens of a word, as a pipeline asks all; false: on its first one alone, as always where "
+        "model.characters makes one step of them",
     )
 
 
@@ -38,6 +41,8 @@ class TaggingSettings(TextSettings):
         if self.budget.minutes is not None:
             followed = tagging_training(self.budget.minutes, is_transformer=self._is_transformer)
             self.training = {**followed, **self.training}
+        if self.reads_characters:
+            self.tokenizer.label_all_tokens = False
         super().__post_init__()
 
     def follow(self, rows: int) -> None:
@@ -49,6 +54,11 @@ class TaggingSettings(TextSettings):
         if "bidirectional" in known and not self._is_transformer:
             sizes["bidirectional"] = True
         self.model = {**{name: value for name, value in sizes.items() if name in known}, **self.model}
+
+    @property
+    def reads_characters(self) -> bool:
+        """Whether the model reads words by their characters too."""
+        return bool(self.model.get("characters", "none") != "none")
 
     @property
     def _is_transformer(self) -> bool:

@@ -19,10 +19,11 @@ from ...cards.measure import collect_examples, collect_regression_examples, widg
 from ...data.text import Cut, TextTask, all_texts, as_asked, joined_texts, load_text_dataset, tokenize_dataset
 from ...evaluation.scores import as_wide, compute_score
 from ...evaluation.trainer_metrics import PROBLEMS
+from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_confusion
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
-from ...recipe.texts import fill_embeddings, most_tokens, speed_line, text_facts
+from ...recipe.texts import most_tokens, speed_line, text_facts
 from ...registry import FAMILIES
 from ...tokenization.files import load_tokenizer
 from ...tokenization.limits import reading_options, text_limit
