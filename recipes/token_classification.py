@@ -38,6 +38,7 @@ from hfseq.tasks.tagging.build import (
     report_lines,
     words_cut,
 )
+from hfseq.tasks.tagging.decoding import choose_decoding
 from hfseq.tasks.tagging.settings import TaggingSettings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
@@ -87,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     minutes = trainer.training_seconds / 60
 
     # 6. Evaluation
+    named = settings.model.get("decoding")
+    decoding = choose_decoding(trainer, tokens["validation"], problem_of(task), named=named)
     predictions, metrics = trainer.score(tokens[split])
     trainer.save_model()
     if not trainer.is_world_process_zero():
@@ -95,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)
     answered = {"tokens": tokens[split], "predictions": predictions, "cut": words_cut(task, tokens)}
-    facts = card_facts(settings, task, split, folder, run=run, **answered)
+    facts = card_facts(settings, task, split, folder, run=run, decoding=decoding, **answered)
 
     # 8. Publish, and use
     draw_curves(trainer, folder)

@@ -8,14 +8,12 @@ outside. Rows that break these rules are read as conlleval, the script of the Co
 begins an entity, and so does any change of kind.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-OUTSIDE: Final = "O"
-_TAG = re.compile(r"([BIESLU])-(.+)", re.DOTALL)  # S and U are an entity of one word, E and L its last one
-_OPEN = ("B", "I")  # after which an entity may go on
+from ..models.tag_names import GOING_ON, OPEN, OUTSIDE, tag_parts
+from ..models.tag_names import tell_entities as tell_entities  # asked for where entities are
 
 Tags = Sequence[str]
 
@@ -52,15 +50,9 @@ class Found(NamedTuple):
         return 2 * self.right / both if both else 0.0
 
 
-def tell_entities(names: Iterable[str]) -> bool:
-    """Tell whether these names mark entities: all but O have a prefix and a kind, and one begins or goes on."""
-    prefixes = {_parts(name)[0] for name in names if name != OUTSIDE}
-    return "" not in prefixes and not prefixes.isdisjoint(_OPEN)
-
-
 def strays(names: Iterable[str]) -> list[str]:
     """List the names that are neither O nor a prefix and a kind."""
-    return [name for name in names if name != OUTSIDE and not _parts(name)[0]]
+    return [name for name in names if name != OUTSIDE and not tag_parts(name)[0]]
 
 
 def entities(tags: Tags) -> list[Entity]:
@@ -68,8 +60,8 @@ def entities(tags: Tags) -> list[Entity]:
     found: list[Entity] = []
     kind, start, before = "", 0, ""
     for index, tag in enumerate([*tags, OUTSIDE]):
-        prefix, own = _parts(tag)
-        goes_on = before in _OPEN and own == kind and prefix in ("I", "E", "L")
+        prefix, own = tag_parts(tag)
+        goes_on = before in OPEN and own == kind and prefix in GOING_ON
         if kind and not goes_on:
             found.append(Entity(kind, start, index))
         if not goes_on:
@@ -88,7 +80,7 @@ def in_iob2(tags: Tags) -> list[str]:
 
 def kinds(names: Iterable[str]) -> list[str]:
     """List the kinds of entities in these names of tags, each once, in order."""
-    return list(dict.fromkeys(_parts(name)[1] for name in names if name != OUTSIDE))
+    return list(dict.fromkeys(tag_parts(name)[1] for name in names if name != OUTSIDE))
 
 
 def found_entities(expected: Sequence[Tags], predicted: Sequence[Tags]) -> dict[str, Found]:
@@ -116,9 +108,3 @@ def all_found(found: Iterable[Found]) -> Found:
 def _found(expected: Counter[str], predicted: Counter[str], right: Counter[str]) -> dict[str, Found]:
     names = sorted(expected.keys() | predicted.keys(), key=lambda name: (-expected[name], name))
     return {name: Found(expected[name], predicted[name], right[name]) for name in names}
-
-
-def _parts(tag: str) -> tuple[str, str]:
-    """Split a tag into prefix and kind, two empty texts for all that is none."""
-    match = _TAG.fullmatch(tag)
-    return ("", "") if match is None else (match[1], match[2])

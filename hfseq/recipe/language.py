@@ -34,6 +34,7 @@ from .defaults.language import language_sizes, language_training
 from .publish import network_facts, run_facts, split_line
 from .sections import (
     OF_CHARACTERS,
+    OF_TAGGERS,
     CardSettings,
     HubSettings,
     TokenizerSettings,
@@ -46,6 +47,7 @@ from .sections import (
 NOT_OF_LANGUAGE_MODELS = (
     *("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets"),
     *OF_CHARACTERS,
+    *OF_TAGGERS,
 )
 LONGEST_NGRAM = 10  # of NGramConfig
 _TEST_FRACTION = 0.1  # of a text without a test split, where there is a budget

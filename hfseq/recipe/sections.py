@@ -21,6 +21,7 @@ logger = logging.get_logger(__name__)
 
 _NOT_OF_THE_DATA = {"rivals", "same_data"}  # of section card
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
+OF_TAGGERS = ("crf", "decoding")  # fields of configs that no other model reads
 _SPELLINGS = ("num_characters", "spelling_size", "word_rows")
 _FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings", *_SPELLINGS)
 # Fields of models that read words by their characters, which only taggers are offered by a recipe.

@@ -1,4 +1,12 @@
-"""A label for each token: the head of taggers."""
+"""A label for each token: the head of taggers.
+
+With `config.crf` the labels of a text are chosen together (`crf.py`). In training the logits are what the classifier
+says of each token, and in evaluation the answers: argmax is the decision, softmax its probability.
+
+A word has one label, which its first token tells. A backbone that knows where words begin has the method
+`word_starts(input_ids, attention_mask) -> (B, T) bool` (or None where it cannot tell); then the other tokens of a word
+do not take part in the CRF, and in evaluation they answer as the first one does, inside the entity that it begins.
+"""
 
 from typing import cast
 
@@ -7,7 +15,12 @@ from torch import nn
 from transformers import PreTrainedConfig
 from transformers.modeling_outputs import TokenClassifierOutput
 
+from ..base import mask_of_inputs
+from ..tag_names import tags_inside
+from .crf import LEAST, LinearChainCRF, put_first
 from .token_head import TokenHeadMixin
+
+_SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
 class TokenClassificationMixin(TokenHeadMixin):
@@ -22,7 +35,97 @@ class TokenClassificationMixin(TokenHeadMixin):
         self.model = self.backbone_class(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.output_size, self.num_labels)
+        names = [config.id2label[index] for index in range(self.num_labels)]
+        self.crf = LinearChainCRF(names) if config.crf else None
+        self._inside = tags_inside(names)
         self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Start the CRF at 0, and all else as the family does."""
+        if isinstance(module, LinearChainCRF):
+            module.reset_parameters()
+        else:
+            super()._init_weights(module)
 
     def _head(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.dropout(hidden_states))
+
+    def _loss(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        if self.crf is None:
+            return super()._loss(logits, labels, num_items_in_batch, input_ids, attention_mask)
+        starts = self._word_starts(input_ids, attention_mask)
+        words = self._words(logits, input_ids, attention_mask, starts)
+        return self.crf.loss(logits, labels, words, num_items_in_batch)
+
+    def _answers(
+        self, logits: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        if self.training:
+            return logits
+        starts = self._word_starts(input_ids, attention_mask)
+        if self.crf is not None:
+            words = self._words(logits, input_ids, attention_mask, starts)
+            logits = self.crf.answers(logits, words, self.config.decoding)
+        if starts is None:
+            return logits
+        later = self._words(logits, input_ids, attention_mask, ~starts)
+        return answer_for_words(logits, starts, later, self._inside)
+
+    def _word_starts(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
+        """Return where words begin, (B, T); None where the backbone cannot tell."""
+        ask = getattr(self.model, "word_starts", None)
+        return None if ask is None or input_ids is None else ask(input_ids, attention_mask)
+
+    def _words(
+        self,
+        logits: torch.Tensor,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        among: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Return which tokens are of the text's words, (B, T): no padding and no special ones; of `among` if given."""
+        shape = logits.shape[:2]
+        words = torch.ones(shape, dtype=torch.bool, device=logits.device)
+        if attention_mask is not None:
+            words = mask_of_inputs(attention_mask, *shape).bool()
+        if input_ids is not None:
+            for token in (getattr(self.config, name) for name in _SPECIAL):
+                words = words if token is None else words & (input_ids != token)
+        return words if among is None else words & among
+
+
+def answer_for_words(
+    logits: torch.Tensor, starts: torch.Tensor, later: torch.Tensor, inside: dict[int, int]
+) -> torch.Tensor:
+    """Let the later tokens of each word answer as its first one, inside the entity that it may begin.
+
+    Args:
+        logits: (B, T, L).
+        starts: (B, T) where words begin.
+        later: (B, T) the other tokens of words.
+        inside: The label of I-X, for that of B-X (`tag_names.tags_inside`).
+    """
+    step = torch.arange(starts.shape[1], device=starts.device).expand_as(starts)
+    first = step.masked_fill(~starts, -1).cummax(1).values  # (B, T), -1 before the first word
+    rows = logits.gather(1, first.clamp(min=0)[..., None].expand_as(logits))
+    decided = rows.argmax(-1)
+    if inside:
+        begins, goes_on = (torch.tensor(each, device=rows.device) for each in (list(inside), list(inside.values())))
+        goes_to = torch.arange(rows.shape[-1], device=rows.device).index_copy(0, begins, goes_on)
+        lowest = (rows.amax(-1, keepdim=True) + LEAST).expand_as(rows)
+        both = torch.logaddexp(rows[..., begins], rows[..., goes_on])
+        rows = rows.index_copy(-1, goes_on, both).index_copy(-1, begins, lowest[..., begins])
+        # B-X and I-X together may be likelier than what was decided: one word would have two answers.
+        rows = put_first(rows, goes_to[decided])
+    return torch.where((later & (first >= 0))[..., None], rows, logits)
+
+
+__all__ = ["TokenClassificationMixin", "answer_for_words"]

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import IGNORED
+from ..base import IGNORED, at_least_one_token
 from ..calls import model_call
 from .classification import check_classes
 
@@ -47,6 +47,23 @@ class TokenHeadMixin(PreTrainedModel):
         """Map outputs of the backbone (B, T, D) to logits (B, T, L)."""
         raise NotImplementedError
 
+    def _loss(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Compare what `_head` said with the labels."""
+        return token_loss(logits, labels, num_items_in_batch)
+
+    def _answers(
+        self, logits: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Make answers (B, T, L) of what `_head` said."""
+        return logits
+
     @model_call()
     @can_return_tuple
     def forward(  # type: ignore[misc]  # transformers lists parameters too
@@ -73,6 +90,7 @@ class TokenHeadMixin(PreTrainedModel):
             `logits` (B, T, L) and, when asked for, `loss`, `hidden_states`, `attentions`.
         """
         # 1. Read the texts, (B, T, D). Nothing is continued from here, so a state would be kept for nobody.
+        input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
@@ -82,7 +100,12 @@ class TokenHeadMixin(PreTrainedModel):
         # 2. Score the classes of each token.
         logits = self._head(outputs.last_hidden_state)
         # 3. Compare with the labels.
-        loss = None if labels is None else token_loss(logits, labels, num_items_in_batch)
+        given = input_ids, attention_mask
+        loss = None if labels is None else self._loss(logits, labels, num_items_in_batch, *given)
+        # 4. Answer.
         return self.output_class(
-            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+            loss=loss,
+            logits=self._answers(logits, *given),
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
         )

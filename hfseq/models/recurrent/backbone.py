@@ -53,6 +53,9 @@ class RecurrentConfig(SequenceConfig):
         pooling: How a text's outputs become one vector, see `SequencePooling`.
         pairs: How a classifier reads two texts: "joined" as one, or "siamese", each alone (`heads/pairs.py`).
         classifier_dropout: Dropout before the classifier.
+        crf: Whether a tagger chooses the labels of a text together (`heads/crf.py`).
+        decoding: What such a tagger answers: "viterbi", the likeliest row of labels, or "marginal", of each word the
+            likeliest label.
         wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
         freeze_embeddings: Keep the embedding matrix as it is (pretrained vectors).
@@ -92,6 +95,8 @@ class RecurrentConfig(SequenceConfig):
     pooling: Literal["last", "mean", "max", "attention", "mean_max"] = "last"
     pairs: Literal["joined", "siamese"] = "joined"
     classifier_dropout: float | int = probability(0.1)
+    crf: bool = False
+    decoding: Literal["marginal", "viterbi"] = "viterbi"
     wide_ngrams: int = bounded(0, 0, 10)
     wide_buckets: int = bounded(100_000, 1, 10_000_000)
     freeze_embeddings: bool = False

@@ -26,7 +26,7 @@ def kernels() -> Any | None:
 
 def kernels_for(*tensors: torch.Tensor | None) -> Any | None:
     """Return the kernels if they can take these tensors: on the CPU, all float32 or all float64."""
-    return kernels() if _fit(*tensors) else None
+    return kernels() if fit(*tensors) else None
 
 
 @lru_cache(maxsize=1)
@@ -44,7 +44,7 @@ def additive_scores(query: torch.Tensor, keys: torch.Tensor, v: torch.Tensor) ->
     """Return v . tanh(q_t + k_s), (B, T, S), by a kernel; None where torch has to do it."""
     # One query is a step of generation, where there is nothing to share. A graph cannot hold a kernel.
     is_graph = torch.compiler.is_compiling() or torch.jit.is_tracing() or needs_plain_operations()
-    if query.shape[1] == 1 or is_graph or not _fit(query, keys, v):
+    if query.shape[1] == 1 or is_graph or not fit(query, keys, v):
         return None
     kernels = _attention_kernels()
     return None if kernels is None else kernels.additive_scores(query, keys, v)
@@ -55,7 +55,8 @@ def needs_plain_operations() -> bool:
     return torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() > 0
 
 
-def _fit(*tensors: torch.Tensor | None) -> bool:
+def fit(*tensors: torch.Tensor | None) -> bool:
+    """Return whether kernels can take these tensors: plain ones on the CPU, all float32 or all float64."""
     # Subclasses, such as DTensor of a sharded model, do not hold all their numbers here.
     if any(type(tensor) not in (torch.Tensor, torch.nn.Parameter) for tensor in tensors if tensor is not None):
         return False

@@ -7,7 +7,7 @@ Training texts are cut to `tokenizer.max_length`; no text that is evaluated is, 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset, DatasetDict
@@ -25,12 +25,12 @@ from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
 from .card import TASK
-from .facts import Answer, KindScore, TaggedText, TaggerFacts, WordFacts
+from .facts import Answer, DecodingFacts, KindScore, Problem, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
 from .settings import TaggingSettings, TokenizerSettings
 
 
-def problem_of(task: TaggedTask) -> Literal["entities", "tags"]:
+def problem_of(task: TaggedTask) -> Problem:
     """Name what the tags tell: a key of `TAGGING` in `evaluation/trainer_metrics.py`."""
     return "entities" if task.has_entities else "tags"
 
@@ -103,6 +103,7 @@ def card_facts(
     predictions: np.ndarray,
     run: SeedRun,
     cut: float | None = None,
+    decoding: DecodingFacts | None = None,
 ) -> TaggerFacts:
     """Gather what the card says of the run and of the saved model, loaded back as anybody would load it.
 
@@ -110,6 +111,7 @@ def card_facts(
         tokens: Those of the evaluated split.
         predictions: The (rows, T) ids of its tags.
         cut: The share of the training words that were cut off.
+        decoding: What `choose_decoding` found.
     """
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
@@ -129,6 +131,7 @@ def card_facts(
             splits=words,
             cut=cut,
         ),
+        decoding=decoding,
         kinds=_kinds(task, expected, predicted),
         confusions=_confusions(task, expected, predicted),
         examples=Examples() if not card.shows_rows else _examples(task, rows["tokens"][:], expected, predicted),

@@ -4,9 +4,10 @@ from typing import Any, Final
 
 from ...cards.confusion import confusion_view
 from ...cards.facts import Example
-from ...cards.parts import cell, code, example_tables, made, network_view, percent, smallness
+from ...cards.parts import cell, code, example_tables, made, network_view, number, percent, smallness
 from ...cards.table import ResultsTable, labelled_columns
-from .facts import KindScore, TaggedText, TaggerFacts
+from ...evaluation.scores import SCORES
+from .facts import DECODINGS, KindScore, TaggedText, TaggerFacts
 
 TAGGER_TABLE = ResultsTable("taggers", labelled_columns("Most frequent tag"))
 TASK: Final = "token-classification"  # of the pipeline, and on the Hub
@@ -33,6 +34,7 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "aggregated": facts.tagging == "entities",
         "text": shown.text,
         "answers": [f"# {each.label}: {each.text} ({each.score:.2f})" for each in shown.answers],
+        "decoding": _decoding(facts),
         "what": "Entities" if facts.tagging == "entities" else "Tags",
         "kinds": [_kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],
         "rest": len(facts.kinds[_SHOWN_KINDS:]),
@@ -43,6 +45,18 @@ def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
         "choice": _CHOICE[facts.tagging],
         "limits": _limits(facts),
     }
+
+
+def _decoding(facts: TaggerFacts) -> str | None:
+    """Say how a CRF chooses the tags, and what the other way scores."""
+    found = facts.decoding
+    if found is None:
+        return None
+    score, (other,) = SCORES[found.metric], [each for each in DECODINGS if each != found.chosen]
+    own, others = (number(found.scores[each], score) for each in (found.chosen, other))
+    why = "as the settings say" if found.named else "chosen on validation"
+    measured = f"{score.title} {own} on validation, {others} with `{other}`"
+    return f"A CRF chooses the tags of a text together. Its decoding is `{found.chosen}`, {why} ({measured})."
 
 
 def _kind_row(kind: KindScore) -> str:

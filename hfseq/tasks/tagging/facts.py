@@ -2,11 +2,15 @@
 
 from collections.abc import Collection
 from dataclasses import field
-from typing import Literal
+from typing import Final, Literal, TypeAlias
 
 from ...cards.confusion import Confusion
 from ...cards.facts import FREE, MEASURED, LabelledFacts, checked
 from ...evaluation.trainer_metrics import TAGGING
+
+Problem: TypeAlias = Literal["entities", "tags"]  # what the tags tell: entities of words, or something of each word
+
+DECODINGS: Final = ("viterbi", "marginal")
 
 
 @checked
@@ -49,13 +53,29 @@ class TaggedText:
 
 
 @checked
+class DecodingFacts:
+    """How a CRF chooses the tags of a text, and what either way scores on validation."""
+
+    chosen: Literal["viterbi", "marginal"]
+    named: bool  # whether the settings named it; else it is the better one
+    metric: str
+    scores: dict[str, float]  # decoding -> score
+
+    def validate_scores(self) -> None:
+        """Check that both decodings were scored."""
+        if set(self.scores) != set(DECODINGS):
+            raise ValueError(f"scores must be those of {DECODINGS}, got {tuple(self.scores)}.")
+
+
+@checked
 class TaggerFacts(LabelledFacts):
     """All that a card says about one tagger; the score of an example is the share of words that are tagged right."""
 
     kind: Literal["tagger"] = "tagger"
-    tagging: Literal["entities", "tags"]  # what the tags tell: entities of several words, or something of each word
+    tagging: Problem
     labels: int  # how many tags there are
     words: WordFacts
+    decoding: DecodingFacts | None = field(default=None, metadata=MEASURED)  # None: without a CRF
     kinds: list[KindScore] = field(metadata=FREE | MEASURED)  # the commonest first
     confusions: list[Confusion] = field(default_factory=list, metadata=FREE | MEASURED)  # the most frequent first
     widgets: list[TaggedText] = field(metadata=FREE | MEASURED)

@@ -44,6 +44,10 @@ class TaggingSettings(TextSettings):
         if self.reads_characters:
             self.tokenizer.label_all_tokens = False
         super().__post_init__()
+        has_switch = "crf" in known_fields(FAMILIES[self.model["type"]].config)
+        if has_switch and "decoding" in self.model and not self.model.get("crf"):
+            given = f"model.decoding={self.model['decoding']!r}"
+            raise ValueError(f"{given} is how a CRF chooses tags: set model.crf=true, or leave model.decoding out.")
 
     def follow(self, rows: int) -> None:
         """Fill in what the number of training texts decides, where there is a budget."""

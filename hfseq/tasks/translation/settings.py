@@ -9,6 +9,7 @@ from ...evaluation.translation import METRICS
 from ...recipe.budget import BudgetSettings
 from ...recipe.defaults.translation import translation_sizes, translation_training, vocabulary_size
 from ...recipe.sections import (
+    OF_TAGGERS,
     CardSettings,
     HubSettings,
     TokenizerSettings,
@@ -21,7 +22,10 @@ from ...settings import check_known, fields_of, known_fields, option
 from ...training.seq2seq import EncoderDecoderTrainingArguments
 from .card import TASK
 
-NOT_OF_THE_MODEL = ("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets")
+NOT_OF_THE_MODEL = (
+    *("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets"),
+    *OF_TAGGERS,
+)
 OF_TOKENS = ("decoder_vocab_size", "encoder_pad_token_id", "decoder_start_token_id", "adaptive_softmax_cutoffs")
 # How the finished model writes stands in section `generation`; the others are read by nobody here.
 NOT_OF_TRAINING = ("generation_config", "generation_max_length", "sortish_sampler")
