@@ -69,7 +69,7 @@ def test_classes_that_the_data_declare_stay_classes_of_the_model(load, caplog):
         ([["B-PER", "I-PER"]], [["O", "B-PER"]], (["B-PER", "I-PER", "O"], [])),
         ([["S-PER", "O", "B-LOC", "E-LOC"]], [["B-PER", "E-PER"]], (["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], [])),
         ([["U-PER", "O", "B-LOC"]], [["B-PER", "L-PER"]], (["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], [])),
-        ([["B-PER", "O"]], [["B-CITY", "I-CITY"]], (["B-PER", "O"], ["B-CITY", "I-CITY"])),
+        ([["B-PER", "O"]], [["B-CITY", "I-CITY"]], (["B-PER", "O", "I-PER"], ["B-CITY", "I-CITY"])),
         ([["S-PER", "O", "B-LOC"]], [["S-CITY"]], (["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], ["B-CITY", "I-CITY"])),
         ([["NOUN", "VERB"]], [["NOUN", "X"]], (["NOUN", "VERB"], ["X"])),
     ],
