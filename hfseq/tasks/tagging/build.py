@@ -24,7 +24,7 @@ from ...recipe.embeddings import fill_embeddings
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
-from .card import TASK
+from .card import TASK, aggregation
 from .facts import Answer, DecodingFacts, KindScore, Problem, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
 from .settings import TaggingSettings, TokenizerSettings
@@ -116,7 +116,8 @@ def card_facts(
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
     predicted = tags_of(predictions, tokens["labels"][:], task.classes.all_names)
-    joining = "simple" if task.has_entities else "none"  # words of one tag are joined where they are one entity
+    # Words of one tag are joined where they are one entity.
+    joining = aggregation(settings.tokenizer.kind) if task.has_entities else "none"
     pipe = pipeline(TASK, model=str(folder), device="cpu", aggregation_strategy=joining, trust_remote_code=False)
     words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
     return TaggerFacts(

@@ -42,6 +42,13 @@ def test_older_facts_without_confused_tags_have_a_card_too():
     assert "Confused tags" not in card
 
 
+def test_the_snippet_joins_pieces_by_the_first_one_as_they_are_scored():
+    facts = golden_facts()
+    assert 'aggregation_strategy="simple"' in render_card(facts)
+    pieces = dataclasses.replace(facts, words=dataclasses.replace(facts.words, kind="wordpiece"))
+    assert 'aggregation_strategy="first"' in render_card(pieces)
+
+
 @pytest.mark.parametrize("problem", ["entities", "tags"])
 def test_confused_tags_are_counted_word_by_word(problem, tmp_path):
     settings, task = small_settings(tmp_path), tagged_task(problem)

@@ -5,6 +5,7 @@ import json
 import pytest
 from transformers import pipeline
 
+from hfseq.commands.predict import answers
 from hfseq.data.tagged import TaggedSettings, load_tagged
 from hfseq.tasks.tagging.settings import TokenizerSettings
 from tests.tasks.tagging.taggers import small_settings, trained
@@ -76,3 +77,9 @@ def test_a_sentence_of_5000_words_is_tagged_to_its_end(finished):
     text = ", ".join(["call Ana in Oslo"] * 1000)
     assert found(finished, text)[-4:] == [(NAME, "Ana"), (TOWN, "Oslo")] * 2
     assert len(found(finished, text)) == 2000
+
+
+def test_predict_answers_by_whole_words(finished):
+    pipe, _ = finished
+    (row,) = answers(pipe, ["call Ana in Oslo, please!"])
+    assert [(each["label"], each["text"]) for each in row["entities"]] == [(NAME, "Ana"), (TOWN, "Oslo")]
