@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ from hfseq.tasks.tagging.decoding import choose_decoding
 from hfseq.tasks.tagging.settings import TaggingSettings
 
 CONFIGS = Path(__file__).parents[1] / "recipes" / "configs" / "token_classification"
+VOCAB_SIZE = 10_000
 BATCH, WIDTH, DROPOUT, LEARNING_RATE, MAX_GRAD_NORM = 32, 128, 0.2, 2e-3, 1.0
 TRAINED_BATCHES, USED_ROWS = 24, 1000  # of a turn
 TRAIN_ROUNDS, USE_ROUNDS = 9, 7
@@ -64,7 +66,7 @@ def train_rivals(task: TaggedTask, seed: int) -> tuple[dict[str, Callable[[], No
     """Return what trains on the same batches, and the number of their words."""
     names, rows = task.classes.names, task.dataset["train"]
     lines = [" ".join(words) for words in rows["tokens"][:]]
-    tokenizer = train_tokenizer(lines, "whitespace", purpose="tagging", min_frequency=1)
+    tokenizer = train_tokenizer(lines, "whitespace", purpose="tagging", vocab_size=VOCAB_SIZE)
     tokens = tokenize_words(rows.select(range(min(len(rows), BATCH * TRAINED_BATCHES))), tokenizer, names)
     tokens = tokens.sort("length").select_columns(["input_ids", "labels"])
     collate = DataCollatorForTokenClassification(tokenizer)
@@ -176,19 +178,50 @@ def lists(rows: Rows) -> Iterator[Rows]:
         yield rows[at : at + BATCH]
 
 
+def read(trained: Trained, texts: Rows) -> Any:
+    """Turn a list of texts into a batch."""
+    return trained.tokenizer(texts, is_split_into_words=True, padding=True, return_tensors="pt")
+
+
+def label(trained: Trained, batch: Any) -> list[list[int]]:
+    """Return the best label of each token."""
+    with torch.inference_mode():
+        return trained.model(**batch).logits.argmax(-1).tolist()
+
+
+def of_words(trained: Trained, texts: Rows, batch: Any, best: list[list[int]]) -> Iterator[list[str]]:
+    """Name the tag of each word's first token."""
+    names = trained.model.config.id2label
+    for row, (text, ids) in enumerate(zip(texts, best, strict=True)):
+        tags = dict.fromkeys(range(len(text)), 0)
+        for own, word in zip(reversed(ids), reversed(batch.word_ids(row)), strict=True):
+            tags[word] = own  # the first token of a word comes last
+        yield [names[tags[word]] for word in range(len(text))]
+
+
 def tag(trained: Trained, rows: Rows) -> Rows:
     """Tag words, list by list: tokenizer, model, and the tag of each word's first token."""
-    names, found = trained.model.config.id2label, []
+    found: list[list[str]] = []
     for texts in lists(rows):
-        batch = trained.tokenizer(texts, is_split_into_words=True, padding=True, return_tensors="pt")
-        with torch.inference_mode():
-            best = trained.model(**batch).logits.argmax(-1).tolist()
-        for row, (text, ids) in enumerate(zip(texts, best, strict=True)):
-            tags = dict.fromkeys(range(len(text)), 0)
-            for label, word in zip(reversed(ids), reversed(batch.word_ids(row)), strict=True):
-                tags[word] = label  # the first token of a word comes last
-            found.append([names[tags[word]] for word in range(len(text))])
+        batch = read(trained, texts)
+        found += of_words(trained, texts, batch, label(trained, batch))
     return found
+
+
+def shares(trained: Trained, rows: Rows) -> dict[str, float]:
+    """Return which share of the time of `tag` its three parts take."""
+    seconds = dict.fromkeys(("tokenizer", "model", "words"), 0.0)
+    for texts in lists(rows):
+        at = [time.process_time()]
+        batch = read(trained, texts)
+        at.append(time.process_time())
+        best = label(trained, batch)
+        at.append(time.process_time())
+        list(of_words(trained, texts, batch, best))
+        at.append(time.process_time())
+        for part, (start, end) in zip(seconds, pairwise(at), strict=True):
+            seconds[part] += end - start
+    return {part: round(taken / sum(seconds.values()), 3) for part, taken in seconds.items()}
 
 
 def tag_packed(peer: PackedTagger, tokenizer: Any, names: list[str], rows: Rows) -> Rows:
@@ -241,6 +274,7 @@ def use_rows(task: TaggedTask, models: dict[str, Trained], peers: dict[str, Peer
                 "peer": f"{WANTED_WORDS:,} words",
                 "goal": 1.0,
                 "ratio": round(speeds[name] / WANTED_WORDS, 2),
+                "shares": shares(trained, rows),
                 "train_cpu_seconds": round(trained.seconds, 1),
                 "words_per_cpu_second_of_training": round(trained.words / trained.seconds),
             }
