@@ -67,6 +67,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .models.conversion import load_torch as load_torch
     from .models.conversion import to_keras as to_keras
     from .models.conversion import to_torch as to_torch
+    from .models.token_words import word_tables as word_tables
     from .retrieval.encode import common_direction as common_direction
     from .retrieval.encode import encode as encode
     from .retrieval.search_index import SearchIndex as SearchIndex
@@ -105,6 +106,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "insight.contexts": "ContextComparison compare_contexts",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",
+    "models.token_words": "word_tables",
     "retrieval.encode": "common_direction encode",
     "retrieval.search_index": "SearchIndex",
     "tokenization": "prompt_tokenizer train_tokenizer",

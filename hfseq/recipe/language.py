@@ -33,7 +33,6 @@ from .budget import BudgetSettings
 from .defaults.language import language_sizes, language_training
 from .publish import network_facts, run_facts, split_line
 from .sections import (
-    OF_CHARACTERS,
     OF_TAGGERS,
     CardSettings,
     HubSettings,
@@ -46,7 +45,6 @@ from .sections import (
 # Fields that mean nothing for them.
 NOT_OF_LANGUAGE_MODELS = (
     *("bidirectional", "pooling", "classifier_dropout", "wide_ngrams", "wide_buckets"),
-    *OF_CHARACTERS,
     *OF_TAGGERS,
 )
 LONGEST_NGRAM = 10  # of NGramConfig

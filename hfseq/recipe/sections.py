@@ -21,13 +21,12 @@ logger = logging.get_logger(__name__)
 
 _NOT_OF_THE_DATA = {"rivals", "same_data"}  # of section card
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
-OF_TAGGERS = ("crf", "decoding")  # fields of configs that no other model reads
+OF_TAGGERS = (  # fields of configs that no recipe offers to other models
+    *("crf", "decoding", "characters", "character_embedding_size", "character_hidden_size", "character_kernel_size"),
+    "case_features",
+)
 _SPELLINGS = ("num_characters", "spelling_size", "word_rows")
 _FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings", *_SPELLINGS)
-# Fields of models that read words by their characters, which only taggers are offered by a recipe.
-OF_CHARACTERS = (
-    *("characters", "character_embedding_size", "character_hidden_size", "character_kernel_size", "case_features"),
-)
 _FROM_TRANSFORMERS = tuple(
     item.name for item in dataclasses.fields(PreTrainedConfig) if item.name != "tie_word_embeddings"
 )

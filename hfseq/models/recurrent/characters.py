@@ -4,14 +4,15 @@
     E_w   the word's embedding, that of `<unk>` where it has none
     c_i   embeddings of its characters                    zeros before c_1 and behind c_n
 
-    "cnn"   r_j = max_i (b_j + sum_d W_jd . c_{i+d})       d = -(k - 1) / 2 ... (k - 1) / 2, Ma and Hovy 2016
+    "cnn"   r_j = max_i (b_j + sum_d W_jd . c_{i+d})       over d of a kernel with c_i in its middle; Ma and Hovy 2016
     "lstm"  r   = [forward h after c_n ; backward h after c_1]                               Lample et al. 2016
     f       what the letters' case, digits and marks tell (`case_features`), 0 or 1 each
 
 A word without characters (`<unk>`, a special token) has r = 0 and f = 0. The papers drop out the characters'
 embeddings too; here dropout is on x, as on the embeddings of any recurrent model.
 
-Shapes: N distinct words, C characters of the longest, K kernel, E width of a character, R width of r, F features.
+Shapes: N distinct words, C characters of the longest, K different characters, E width of a character, R width of r,
+F features.
 """
 
 from typing import Any
@@ -63,10 +64,19 @@ class CharacterCNN(nn.Module):
         super().__init__()
         self.convolution = nn.Conv1d(input_size, hidden_size, kernel_size, padding=kernel_size // 2)
 
-    def forward(self, vectors: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Map (N, C, E) characters, `real` (N, C) where there is one, to (N, R)."""
-        found = self.convolution(vectors.transpose(1, 2)).masked_fill(~real[:, None], -torch.inf)
-        return found.amax(-1).masked_fill(~real[:, :1], 0.0)
+    def forward(self, characters: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Map (N, C) characters, of which each has its row of the vectors (K, E), to (N, R)."""
+        words, places = characters.nonzero(as_tuple=True)  # (n) real characters: one long word makes no padding
+        weight, bias = self.convolution.weight, self.convolution.bias
+        margin = weight.shape[-1] // 2
+        beside = nn.functional.pad(characters, (margin, margin))
+        # There are few different characters: their products with the weights are computed once, and looked up.
+        found = bias + sum(
+            nn.functional.embedding(beside[words, places + d], nn.functional.linear(vectors, weight[..., d]))
+            for d in range(weight.shape[-1])
+        )  # (n, R)
+        most = found.new_zeros(len(characters), found.shape[1])
+        return most.scatter_reduce(0, words[:, None].expand_as(found), found, "amax", include_self=False)
 
 
 class CharacterLSTM(nn.Module):
@@ -78,10 +88,11 @@ class CharacterLSTM(nn.Module):
         self.forward_loop = RecurrentLoop(lstm_cell(), **sizes)
         self.backward_loop = RecurrentLoop(lstm_cell(), **sizes, backward=True)
 
-    def forward(self, vectors: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Map (N, C, E) characters, `real` (N, C) where there is one, to (N, R)."""
-        order = TokenOrder(*real.shape, real)
-        return torch.cat([loop(vectors, order)[1][0] for loop in (self.forward_loop, self.backward_loop)], dim=-1)
+    def forward(self, characters: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+        """Map (N, C) characters, of which each has its row of the vectors (K, E), to (N, R)."""
+        order = TokenOrder(*characters.shape, characters > 0)
+        inputs = nn.functional.embedding(characters, vectors)
+        return torch.cat([loop(inputs, order)[1][0] for loop in (self.forward_loop, self.backward_loop)], dim=-1)
 
 
 class CharacterReader(nn.Module):
@@ -100,8 +111,10 @@ class CharacterReader(nn.Module):
 
     def forward(self, words: Words) -> torch.Tensor:
         """Return (N, R), or (N, R + F) with features of case."""
-        vectors = self.reader(self.embeddings(words.characters), words.characters > 0)
-        return torch.cat((vectors, case_features(words.classes, vectors)), dim=-1) if self.has_case else vectors
+        # The row of no character is 0, and must stay so: it is what stands around a word.
+        vectors = self.embeddings(torch.arange(len(self.embeddings.weight), device=words.characters.device))
+        found = self.reader(words.characters, vectors)
+        return torch.cat((found, case_features(words.classes, found)), dim=-1) if self.has_case else found
 
 
 def case_features(classes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 from ...data.text import DataSettings
 from ...data.vectors import EmbeddingSettings
 from ...recipe.budget import BudgetSettings
-from ...recipe.sections import OF_CHARACTERS, OF_TAGGERS, CardSettings, config_section, trained_families
+from ...recipe.sections import OF_TAGGERS, CardSettings, config_section, trained_families
 from ...recipe.texts import NO_LIMIT, TextSettings, TextTokenizerSettings, most_tokens
 from ...settings import fields_of, option
 from ...training.arguments import SequenceTrainingArguments
@@ -25,7 +25,7 @@ _OF_VOCABULARY = ("units", "lowercase", "num_ngrams", "num_words", "num_word_byt
 _OF_FILES = ("ends_texts", "label_prefix", "num_kept_buckets", "row_codes", "norm_codes")  # fastText's; made smaller
 Rivals: TypeAlias = Literal["words", "characters"]
 # Fields of configs that no settings file says.
-NOT_CHOSEN = ("tie_word_embeddings", *OF_TAGGERS, *OF_CHARACTERS, *_OF_VOCABULARY, *_OF_FILES)
+NOT_CHOSEN = ("tie_word_embeddings", *OF_TAGGERS, *_OF_VOCABULARY, *_OF_FILES)
 _KEPT_OF_TOKENIZER = ("max_length", "padding_side")  # with a language model's tokenizer
 
 

@@ -37,9 +37,12 @@ def model_of(kind="cnn", model_class=hfseq.LSTMForTokenClassification, **options
 
 
 def ragged(width=4):
+    """Characters of words, and the vectors of six different ones."""
     torch.manual_seed(0)
-    vectors = torch.randn(len(LENGTHS), max(LENGTHS), width, dtype=torch.float64)
-    return vectors, torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
+    vectors = torch.randn(6, width, dtype=torch.float64)
+    vectors[0] = 0
+    real = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
+    return torch.randint(1, 6, real.shape) * real, vectors.requires_grad_()
 
 
 # Against torch, word by word
@@ -47,20 +50,23 @@ def ragged(width=4):
 
 @for_each("kernel_size", [1, 3, 5])
 def test_the_convolution_is_that_of_torch(kernel_size):
-    vectors, real = ragged()
+    characters, vectors = ragged()
     reader = CharacterCNN(input_size=4, hidden_size=6, kernel_size=kernel_size).double()
-    vectors = vectors * real[..., None]  # what stands at padding is the zero row of the embedding
-    found = reader(vectors, real)
+    found = reader(characters, vectors)
+    expected = torch.zeros(len(LENGTHS), 6, dtype=torch.float64)
     for row, length in enumerate(LENGTHS):
-        expected = torch.zeros(6, dtype=torch.float64)
         if length:
-            alone = vectors[row, :length].t()[None]
-            expected = reader.convolution(alone)[0].amax(-1)
-        assert_same(found[row], expected, what=length)
+            expected[row] = reader.convolution(vectors[characters[row, :length]].t()[None])[0].amax(-1)
+    assert_same(found, expected)
+    weights = torch.randn_like(found)
+    wanted = [vectors, *reader.parameters()]
+    ours, theirs = (torch.autograd.grad((each * weights).sum(), wanted) for each in (found, expected))
+    # What stands around a word has no gradient in a model: its row is that of padding.
+    assert_same([ours[0][1:], *ours[1:]], [theirs[0][1:], *theirs[1:]])
 
 
 def test_the_lstm_is_that_of_torch():
-    vectors, real = ragged()
+    characters, vectors = ragged()
     reader = CharacterLSTM(input_size=4, hidden_size=6).double()
     for parameter in reader.parameters():
         nn.init.normal_(parameter, std=0.5)
@@ -71,11 +77,11 @@ def test_the_lstm_is_that_of_torch():
             getattr(oracle, f"weight_hh_l0{end}").copy_(loop.weight_hh)
             getattr(oracle, f"bias_ih_l0{end}").copy_(loop.bias)
             getattr(oracle, f"bias_hh_l0{end}").zero_()
-    found = reader(vectors, real)
+    found = reader(characters, vectors)
     for row, length in enumerate(LENGTHS):
         expected = torch.zeros(6, dtype=torch.float64)
         if length:
-            expected = oracle(vectors[row : row + 1, :length])[1][0].flatten()
+            expected = oracle(vectors[characters[row : row + 1, :length]])[1][0].flatten()
         assert_same(found[row], expected, what=length)
 
 
