@@ -89,6 +89,7 @@ def tagged_words(splits: Mapping[str, Dataset], settings: TaggedSettings, **othe
     if not isinstance(feature, List):
         raise ValueError(f"data.label_column={settings.label_column!r} holds {spelled(feature)}, not lists of tags.")
     dataset, classes = find_classes(dataset, feature.feature, settings, _is_of_a_kind)
+    classes = _with_insides(classes)
     dataset = with_classes(dataset, classes, List)
     if tell_entities(classes.all_names):
         dataset, classes = _with_iob2(dataset, classes)
@@ -173,6 +174,14 @@ def _with_iob2(dataset: DatasetDict, classes: Classes) -> tuple[DatasetDict, Cla
         columns = {name: part[name][:] for name in features}
         found[split] = Dataset.from_dict({**columns, _LABELS: written[split]}, features)
     return DatasetDict(found), classes
+
+
+def _with_insides(classes: Classes) -> Classes:
+    """Give the model I-X for each B-X: a word may be several tokens, and the later ones are inside its entity."""
+    if not tell_entities(classes.all_names):
+        return classes
+    insides = [f"I-{name[2:]}" for name in classes.names if name.startswith("B-")]
+    return Classes([*classes.names, *(name for name in insides if name not in classes.names)], classes.unseen)
 
 
 def _pairs(names: Sequence[str]) -> list[str]:

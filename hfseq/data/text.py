@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,7 @@ from ..tokenization.kinds import ids_are_bytes
 from .columns import LABELS, TEXTS, find_columns, is_text, spelled
 from .label_files import LabelFiles
 from .sources import SplitSettings, column_values, cut_splits, load_splits, take_columns
+from .unseen_labels import NAMED, tell_never_seen, without_labels
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,6 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _MISSING = {"nan", "na", "n/a", "null", "none", "inf", "-inf", "-", "?"}
 PAIR = "text_pair"
 _MANY_CLASSES = 1000
-_NAMED = 10  # labels that a message names
 _CELLS = 1 << 30  # of the table of rows by labels, four bytes each
 _CUT = "cut"  # the column of tokens that were cut off
 _LIKE_IDS = "which looks like a column of ids; check data.label_column, or name the classes with data.label_names."
@@ -45,6 +45,9 @@ class DataSettings(SplitSettings):
     )
     text_pair_column: str | None = option(None, "the column of second texts, where a label is of two; null: of one")
     label_names: list[str] | None = option(None, "all classes, in the order of their ids")
+    unseen_labels: Literal["wrong", "drop", "refuse"] = option(
+        "wrong", "labels that train never shows, in other splits: count as wrong, drop their rows, or refuse the data"
+    )
     max_rows: int | None = option(None, "rows kept of each split, drawn with `seed`")
 
     def __post_init__(self) -> None:
@@ -356,6 +359,12 @@ def find_classes(
     kind = _kind(feature)
     known = set(names) if kind == "name" else set(range(len(names)))
     unknown = {label for labels in seen.values() for label in labels} - known
+    also = [label for label in sorted(map(str, unknown)) if belongs is not None and belongs(label, names)]
+    if settings.unseen_labels == "drop":
+        # -1 is the mark of rows without a label: a split of them is no data to evaluate on, and refused below.
+        dropped = {label for label in unknown if str(label) not in also and label != -1}
+        dataset = DatasetDict({split: without_labels(rows, split, dropped) for split, rows in dataset.items()})
+        seen, unknown = {split: _counted(rows, split) for split, rows in dataset.items()}, unknown - dropped
     for split, labels in seen.items():
         _check_labels(split, set(labels), known, names, is_declared)
     if len(seen["train"]) < 2:
@@ -363,9 +372,8 @@ def find_classes(
     if unknown and kind == "integer":  # as names they need not be the next numbers
         dataset = DatasetDict({split: _with_label_texts(rows) for split, rows in dataset.items()})
     later = [str(label) for label in sorted(unknown)]
-    also = [label for label in later if belongs is not None and belongs(label, names)]
     classes = Classes([*names, *also], [label for label in later if label not in also])
-    _tell_never_seen(seen, classes, also)
+    tell_never_seen(seen, classes.unseen, also, refuse=settings.unseen_labels == "refuse")
     return dataset, classes
 
 
@@ -396,25 +404,6 @@ def _known_names(
     return names, is_declared
 
 
-def _tell_never_seen(seen: Mapping[str, Mapping[Any, int]], classes: Classes, also: Iterable[str]) -> None:
-    """Warn of labels that train lacks, with their numbers."""
-    for split, labels in seen.items():
-        missing = {label: count for label, count in labels.items() if label not in seen["train"]}
-        lost = {label: count for label, count in missing.items() if str(label) in classes.unseen}
-        hard = {label: count for label, count in missing.items() if label not in lost and label not in also}
-        if hard:
-            logger.warning("Labels %s of split %r never occur in train.", _with_counts(hard), split)
-        if lost:
-            warning = "Split %r has labels that train never shows: %s. No model has an answer for them: they count as "
-            logger.warning(warning + "wrong.", split, _with_counts(lost))
-
-
-def _with_counts(labels: Mapping[Any, int]) -> str:
-    often = sorted(labels, key=lambda label: (-labels[label], label))
-    told = ", ".join(f"{label!r} ({labels[label]})" for label in often[:_NAMED])
-    return told + (f" and {len(often) - _NAMED} more" if len(often) > _NAMED else "")
-
-
 def _numbered(highest: int, num_rows: int) -> list[str]:
     if highest >= max(num_rows, 1000):
         raise ValueError(f"The labels of train reach {highest} in {num_rows} rows, {_LIKE_IDS}")
@@ -433,7 +422,7 @@ def is_list(values: pa.ChunkedArray) -> bool:
 
 def _some(labels: Iterable[Any]) -> str:
     ordered = sorted(labels)
-    return f"{ordered[:_NAMED]}" + (f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else "")
+    return f"{ordered[:NAMED]}" + (f" and {len(ordered) - NAMED} more" if len(ordered) > NAMED else "")
 
 
 def _counted(rows: Dataset, split: str) -> Counter[Any]:
@@ -452,11 +441,15 @@ def _check_labels(split: str, labels: set[Any], known: set[Any], names: list[str
         cure = "leave the split out, for example with '--data.splits={train: train, validation: validation}'"
         raise ValueError(f"{where} has the label -1, the mark of rows without a label; {cure}.")
     unknown = sorted(label for label in labels - known if is_declared or (isinstance(label, int) and label < 0))
+    cure = "" if split == "train" else " Add it to data.label_names, or drop such rows: data.unseen_labels=drop."
     if unknown and isinstance(unknown[0], str):
-        check_known(unknown[0], names, where, kind="label")
+        try:
+            check_known(unknown[0], names, where, kind="label")
+        except ValueError as error:
+            raise ValueError(f"{error}{cure}") from None
     if unknown:
         numbers = f"the {len(names)} classes {_some(names)} have ids from 0 on"
-        raise ValueError(f"{where} has the labels {_some(unknown)}, but {numbers}.")
+        raise ValueError(f"{where} has the labels {_some(unknown)}, but {numbers}.{cure}")
 
 
 def _check_scores(dataset: DatasetDict, settings: DataSettings) -> None:

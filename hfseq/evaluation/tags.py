@@ -2,9 +2,10 @@
 
     EntityF1().compute(predictions=[["B-city", "O"]], references=[["B-city", "I-city"]])       # by hand
     Trainer(..., compute_metrics=tagging_metrics(names), preprocess_logits_for_metrics=best_tags)  # while training
+    evaluate.evaluator("token-classification").compute(model, data=..., metric=EntityF1(), tokenizer=...)  # afterwards
 
-An entity is right when its kind and both its ends are. The tags of single words are scored by `Accuracy` and `F1` of
-`hfseq.evaluation.scores`, on their ids.
+An entity is right when its kind and both its ends are. `TagAccuracy` is for the tags of single words, such as parts of
+speech; where they are ids, the metrics of `hfseq.evaluation.scores` take them as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,6 +58,13 @@ class EntityRecall(EntityMetric):
     """The share of the true entities that are found; 0 where there are none."""
 
     score_name = "entity_recall"
+
+
+class TagAccuracy(EntityMetric):
+    """The share of the words whose tag is right."""
+
+    score_name = "accuracy"
+    reference_url = "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.accuracy_score.html"
 
 
 def score_tags(name: str, references: Sequence[Tags], predictions: Sequence[Tags]) -> float:

@@ -19,6 +19,11 @@ and `bpe` and `unigram` put a space before the first word, so that a list of wor
 the same pieces as the sentence. `char` and `word_with_space` see no space between the words of such a list: for
 tagging take one of the others.
 
+`purpose="tagging"` does the same, and makes offsets and words what a pipeline of taggers needs. `bpe` and `unigram`
+cut a text into the words of the kind `word` first: `Oslo,` and the list `["Oslo", ","]` have the same pieces, and no
+offset begins at the space before a word. `word` and `whitespace` tell transformers where a word ends: the
+`aggregation_strategy` "first" finds `Oslo` in `Oslo,`.
+
 `whitespace` is for corpora whose tokens are separated already (Penn Treebank, WikiText-2, text8); an `<unk>` in the
 text is the unknown token, and white space of any length counts as one space. A language model's tokens are decoded
 with the space before each, since a continuation is decoded by itself; `min_frequency=1` keeps every type.
@@ -58,6 +63,7 @@ from .kinds import (
     LANGUAGE_MODEL_KINDS,
     RAISE_IT,
     SPECIAL_TOKENS,
+    TAGGING_KINDS,
     Kind,
     Split,
     bytes_alone,
@@ -67,7 +73,7 @@ from .kinds import (
 from .texts import Texts, batches, between, check_keywords, strings
 
 PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS
-Purpose: TypeAlias = Literal["classification", "language-modeling"]
+Purpose: TypeAlias = Literal["classification", "tagging", "language-modeling"]
 # The block of marks for Latin, Greek and Cyrillic: `normalizers.StripAccents` would take Devanagari's vowels as well.
 _ACCENTS = "[\u0300-\u036f]+"
 
@@ -98,9 +104,9 @@ def train_tokenizer(
     Args:
         texts: Strings, or a dataset whose column `text_column` holds strings.
         kind: See the table at the top of this module.
-        purpose: "classification" (tagging, similarity and translation too) ends each text with `</s>`, so that an
-            empty text still has a token. "language-modeling" writes `<s> text </s>`; `prompt_tokenizer` makes the
-            twin that leaves the end open, which belongs beside the finished model.
+        purpose: "classification" (similarity and translation too) ends each text with `</s>`, so that an empty text
+            still has a token; so does "tagging", for spans that are right. "language-modeling" writes `<s> text </s>`;
+            `prompt_tokenizer` makes the twin that leaves the end open, which belongs beside the finished model.
         vocab_size: Most entries, special tokens included.
         min_frequency: Rarer words, characters or merges are left out; not by `unigram`. By default 2, so that a model
             meets `<unk>` in training, before it meets it in use.
@@ -134,7 +140,8 @@ def train_tokenizer(
     sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency or 2}
     if kind == "word_or_characters":
         sizes["share_case"] = int(share_case)
-    tokenizer = trained(kind, pieces, special, normalizer, spaced=not is_language, **sizes)
+    cut = {"spaced": not is_language, "apart": purpose == "tagging"}
+    tokenizer = trained(kind, pieces, special, normalizer, **cut, **sizes)
     _check_learned(tokenizer, kind, vocab_size, len(special))
     marks = {"bos_token": BOS, "eos_token": EOS, "add_bos_token": is_language, "add_eos_token": True}
     others = {"mask_token": MASK, "extra_special_tokens": special[len(SPECIAL_TOKENS) :]}
@@ -187,6 +194,9 @@ def _check_options(kind: Kind, purpose: Purpose, vocab_size: int, num_special: i
         if kind == "byte":
             fault = f"kind={kind!r} marks no end of a text, which a language model has to write"
         raise ValueError(f"{fault}; use one of {', '.join(map(repr, LANGUAGE_MODEL_KINDS))}")
+    if purpose == "tagging" and kind not in TAGGING_KINDS:
+        fault = f"kind={kind!r} does not see where the words of a list end, so a tagger could not name them"
+        raise ValueError(f"{fault}; use one of {', '.join(map(repr, TAGGING_KINDS))}")
     smallest = num_special + (256 if kind in ("bpe", "byte") else 1)
     if vocab_size < smallest:
         contents = "256 bytes" if kind in ("bpe", "byte") else "one entry"
@@ -210,7 +220,7 @@ def _normalizer(
     is_composed = (
         strip_accents
         or normalization == "nfc"
-        or ((normalization, purpose) == ("auto", "classification") and kind != "byte")
+        or (normalization == "auto" and purpose != "language-modeling" and kind != "byte")
     )
     steps: list[normalizers.Normalizer] = []
     if strip_accents:

@@ -22,6 +22,8 @@ _Train: TypeAlias = Callable[[Tokenizer, Iterator[str], _Special, _Sizes], None]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LANGUAGE_MODEL_KINDS: tuple[Kind, ...] = ("unigram", "bpe", "char", "word_with_space", "whitespace")
+# They see where the words of a list end.
+TAGGING_KINDS: tuple[Kind, ...] = ("word", "word_or_characters", "wordpiece", "unigram", "bpe", "whitespace")
 
 PAD, UNK, BOS, EOS, MASK = SPECIAL_TOKENS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")  # ids 0 to 4
 
@@ -37,10 +39,22 @@ _LONGEST_WORD = 200  # wordpiece gives up on longer ones; the library's 100 is s
 
 
 def trained(
-    kind: Kind, texts: Iterator[str], special: _Special, normalizer: _Normalizer, *, spaced: bool, **sizes: int
+    kind: Kind,
+    texts: Iterator[str],
+    special: _Special,
+    normalizer: _Normalizer,
+    *,
+    spaced: bool,
+    apart: bool = False,
+    **sizes: int,
 ) -> Tokenizer:
-    """Train a kind; `spaced` is whether a space comes before the first word of a text."""
-    parts = _parts(spaced)[kind]
+    """Train a kind.
+
+    Args:
+        spaced: A space comes before the first word of a text.
+        apart: Words are cut apart before they are cut into pieces, and the model tells where one ends: for taggers.
+    """
+    parts = _parts(spaced, apart)[kind]
     tokenizer = Tokenizer(parts.model)
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, parts.cut
     if parts.join is not None:
@@ -81,9 +95,9 @@ def word_splitter(split: Split) -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
 
 
-def _word_pieces(vocabulary: dict[str, int]) -> models.Model:
+def _word_pieces(vocabulary: dict[str, int], prefix: str = "##") -> models.Model:
     return models.WordPiece(
-        vocabulary, unk_token=UNK, max_input_chars_per_word=_LONGEST_WORD, continuing_subword_prefix="##"
+        vocabulary, unk_token=UNK, max_input_chars_per_word=_LONGEST_WORD, continuing_subword_prefix=prefix
     )
 
 
@@ -111,6 +125,17 @@ def _train_wordpiece(tokenizer: Tokenizer, texts: Iterator[str], special: _Speci
     draft = copy.deepcopy(tokenizer)
     _by(trainers.WordPieceTrainer)(draft, iter(kept), [*special, *continuing], sizes)
     tokenizer.model = _word_pieces(draft.get_vocab())
+    tokenizer.add_special_tokens(special)
+
+
+def _train_whole_words(tokenizer: Tokenizer, texts: Iterator[str], special: _Special, sizes: _Sizes) -> None:
+    """Train whole words as a WordPiece model without pieces, which gives the same ids as WordLevel.
+
+    The pipeline of taggers in transformers takes tokens for words where the model has a prefix of pieces. Elsewhere it
+    looks for spaces, and joins a word with the comma behind it. No word has a space in it, so none goes on in pieces.
+    """
+    _by(trainers.WordLevelTrainer)(tokenizer, texts, special, sizes)
+    tokenizer.model = _word_pieces(tokenizer.get_vocab(), prefix=" ")
     tokenizer.add_special_tokens(special)
 
 
@@ -158,21 +183,26 @@ class _Parts(NamedTuple):
     train: _Train = _by(trainers.WordLevelTrainer)
 
 
-def _parts(spaced: bool) -> dict[Kind, _Parts]:
+def _parts(spaced: bool, apart: bool) -> dict[Kind, _Parts]:
     scheme: Literal["always", "never"] = "always" if spaced else "never"
     first_space = [decoders.Strip(" ", 1, 0)] if spaced else []
-    spaces = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     whole, words = models.WordLevel(unk_token=UNK), word_splitter("word")
     joined = decoders.WordPiece(cleanup=False)
+    train_whole = _train_whole_words if apart else _by(trainers.WordLevelTrainer)
+    # Cut apart first, each word gets a space of its own: one of the text would be inside the offsets of the word.
+    spaces: pre_tokenizers.PreTokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    if apart:
+        spaces = pre_tokenizers.Sequence([words, spaces])
     with_spaces = [decoders.Replace(Regex("^"), " "), decoders.Fuse()]
     runs = [
+        *([words] if apart else []),
         # Not ByteLevel(add_prefix_space=True), which puts a space before every piece that comes from Split.
         pre_tokenizers.Metaspace(" ", prepend_scheme=scheme, split=False),
         pre_tokenizers.Split(Regex(_RUNS), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
     ]
     return {
-        "word": _Parts(whole, words),
+        "word": _Parts(whole, words, train=train_whole),
         "word_or_characters": _Parts(_word_pieces({}), word_units(), joined, _train_word_or_characters),
         "wordpiece": _Parts(_word_pieces({}), words, joined, _train_wordpiece),
         "unigram": _Parts(models.Unigram(), spaces, decoders.Metaspace(prepend_scheme=scheme), _train_unigram),
@@ -184,5 +214,7 @@ def _parts(spaced: bool) -> dict[Kind, _Parts]:
         ),
         "char": _Parts(whole, pre_tokenizers.Split(Regex(_CHARS), "isolated"), decoders.Fuse()),
         "word_with_space": _Parts(whole, pre_tokenizers.Split(Regex(_WORDS_WITH_SPACE), "isolated"), decoders.Fuse()),
-        "whitespace": _Parts(whole, word_splitter("whitespace"), decoders.Sequence([*with_spaces, *first_space])),
+        "whitespace": _Parts(
+            whole, word_splitter("whitespace"), decoders.Sequence([*with_spaces, *first_space]), train_whole
+        ),
     }

@@ -426,6 +426,12 @@ class WindowTaggerCase(WindowCase, TaggerCase):
     """A label for a word, from the words around it."""
 
 
+class WindowJointCase(WindowCase, JointCase):
+    """An intent a text and a slot a word."""
+
+    wrong_values: ClassVar[dict[str, list[Any]]] = JointCase.wrong_values
+
+
 class LinearCRFCase(TaggerCase):
     """What a linear CRF has differently: features in the place of vectors and layers."""
 

@@ -87,7 +87,7 @@ def test_a_folder_of_tables_is_read(tmp_path, suffix):
     task = load_tagged(TaggedSettings(path=str(tmp_path)))
     assert set(task.dataset) == {"train", "validation", "test"}
     assert rows_of(task, "test") == (WORDS, TAGS)
-    assert task.classes.names == ["B-LOC", "B-PER", "I-LOC", "O"]
+    assert task.classes.names == ["B-LOC", "B-PER", "I-LOC", "O", "I-PER"]
 
 
 def test_classes_keep_the_order_of_the_data_and_numbers_take_given_names(load):
@@ -164,6 +164,20 @@ def test_entities_are_brought_to_iob2(load, caplog, written):
     assert "The tags were not in IOB2" in caplog.text
 
 
+def test_each_kind_of_entities_goes_on_in_the_model(load):
+    """A word may be several tokens: the first is B-PER, and the others need I-PER, which no word has."""
+    task = load({"train": table(tags=[["B-PER", "O", "B-LOC", "I-LOC"], ["O"], ["B-LOC", "O"]])})
+    assert task.classes.names == ["B-LOC", "B-PER", "I-LOC", "O", "I-PER"]
+    assert task.tags("train")[0] == ["B-PER", "O", "B-LOC", "I-LOC"]
+    given = load({"train": table(tags=[["B-PER", "O", "O", "O"], ["O"], ["O", "O"]])}, label_names=["B-PER", "O"])
+    assert given.classes.names == ["B-PER", "O", "I-PER"]
+    assert load({"train": table(tags=[["NOUN", "B-", "X", "X"], ["X"], ["X", "X"]])}).classes.names == [
+        "B-",
+        "NOUN",
+        "X",
+    ]
+
+
 def test_iob2_is_left_as_it_is(load, caplog):
     odd = ["I-PER", "B-PER", "O", "B-LOC", "I-LOC"]
     assert load({"train": table()}, label_names=odd).classes.names == odd
@@ -215,7 +229,7 @@ def test_a_tag_that_training_never_shows_is_named(load, caplog):
     task = load({"train": table(), "test": strange})
     assert (task.classes.unseen, task.tags("test")) == (["B-CITY"], [["B-CITY"]])
     assert "Split 'test' has labels that train never shows: 'B-CITY' (1)." in caplog.text
-    assert set(task.classes.names) == {"O", "B-PER", "B-LOC", "I-LOC"}
+    assert set(task.classes.names) == {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
     task = load({"train": table(), "test": strange}, label_names=[*NAMES, "B-CITY"])
     assert task.tags("test") == [["B-CITY"]]
 

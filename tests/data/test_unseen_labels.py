@@ -69,7 +69,7 @@ def test_classes_that_the_data_declare_stay_classes_of_the_model(load, caplog):
         ([["B-PER", "I-PER"]], [["O", "B-PER"]], (["B-PER", "I-PER", "O"], [])),
         ([["S-PER", "O", "B-LOC", "E-LOC"]], [["B-PER", "E-PER"]], (["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], [])),
         ([["U-PER", "O", "B-LOC"]], [["B-PER", "L-PER"]], (["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], [])),
-        ([["B-PER", "O"]], [["B-CITY", "I-CITY"]], (["B-PER", "O"], ["B-CITY", "I-CITY"])),
+        ([["B-PER", "O"]], [["B-CITY", "I-CITY"]], (["B-PER", "O", "I-PER"], ["B-CITY", "I-CITY"])),
         ([["S-PER", "O", "B-LOC"]], [["S-CITY"]], (["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], ["B-CITY", "I-CITY"])),
         ([["NOUN", "VERB"]], [["NOUN", "X"]], (["NOUN", "VERB"], ["X"])),
     ],
@@ -84,6 +84,56 @@ def test_tags_of_a_known_kind_are_the_models_and_others_are_not(tmp_path, caplog
 def test_one_odd_tag_among_entities_of_another_split_is_refused(tmp_path):
     with pytest.raises(ValueError, match="'MISC', which tells no entity"):
         tagged(tmp_path, [["B-PER", "I-PER", "O"]], [["MISC", "O", "O"]])
+
+
+def test_their_rows_are_left_out_where_that_is_asked_for(load, tmp_path, caplog):
+    single = table(["b", "odd", "a", "odd", "zz"])
+    task = load({"train": table(["a", "b"]), "validation": table(["a"]), "test": single}, unseen_labels="drop")
+    assert (task.classes.unseen, task.dataset["test"]["labels"][:]) == ([], [1, 0])
+    assert "Split 'test': 3 of 5 rows have labels that train never shows, such as 'odd', and are left" in caplog.text
+    assert "Split 'validation'" not in caplog.text and "count as wrong" not in caplog.text
+    task = load({"train": table([0, 1, 3]), "test": table([7, 1])}, unseen_labels="drop")
+    assert (task.classes.all_names, task.dataset["test"]["labels"][:]) == (["0", "1", "2", "3"], [1])
+    several = {"train": table([["a"], ["b"]]), "test": table([["b", "odd"], [], ["a"]])}
+    assert load(several, unseen_labels="drop").dataset["test"]["labels"][:] == [[0, 0], [1, 0]]
+    tags = [["B-PER", "O"], ["B-CITY", "O"], ["B-PER", "I-PER"], ["O", "I-CITY"]]
+    task = tagged(tmp_path, [["B-PER", "O"]], tags, unseen_labels="drop")
+    assert task.tags("test") == [["B-PER", "O"], ["B-PER", "I-PER"]]  # I-PER is of a kind that train shows
+    assert task.classes.unseen == []
+
+
+def test_labels_that_nobody_declared_are_left_out_too(load, caplog):
+    splits = {"train": table(["a", "b"]), "test": table(["a", "c", "zz"])}
+    task = load(splits, label_names=["b", "a", "c"], unseen_labels="drop")
+    assert (task.classes.names, task.dataset["test"]["labels"][:]) == (["b", "a", "c"], [1, 2])
+    with pytest.raises(
+        ValueError, match="unknown label 'zz'.* Add it to data.label_names, or drop such rows: data.un"
+    ):
+        load(splits, label_names=["b", "a", "c"])
+    with pytest.raises(ValueError, match=r"unknown label 'b'. Allowed: a, c.$"):  # in train it is a mistake
+        load(splits, label_names=["a", "c"], unseen_labels="drop")
+
+
+@for_each(
+    ("test", "settings", "message"),
+    [
+        (
+            ["odd", "a"],
+            {"unseen_labels": "refuse"},
+            r"'test' has labels that train never shows: 'odd' \(1\). Name all",
+        ),
+        (
+            ["odd"],
+            {"unseen_labels": "drop"},
+            "1 of 1 rows have labels .* such as 'odd', and .*drop leaves none. Name all classes",
+        ),
+        ([-1, -1], {"unseen_labels": "drop"}, "the label -1, the mark of rows without a label"),
+    ],
+)
+def test_labels_that_training_never_shows_can_be_refused(load, test, settings, message):
+    train = ["a", "b"] if isinstance(test[0], str) else [0, 1]
+    with pytest.raises(ValueError, match=message):
+        load({"train": table(train), "test": table(test)}, **settings)
 
 
 def test_no_answer_can_be_right_for_them():

@@ -2,15 +2,20 @@
 
 import random
 
+import evaluate
 import numpy as np
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, Features, List, Value
 from sklearn.metrics import accuracy_score, f1_score
 from transformers import EvalPrediction
 
+from hfseq import LSTMConfig, LSTMForTokenClassification
+from hfseq.data.tagged import tokenize_words
 from hfseq.evaluation.entities import (
     Entity,
     Found,
+    all_found,
     entities,
     found_entities,
     found_tags,
@@ -23,13 +28,17 @@ from hfseq.evaluation.tags import (
     EntityF1,
     EntityPrecision,
     EntityRecall,
+    TagAccuracy,
     best_tags,
     score_tags,
     tagging_metrics,
     tags_of,
 )
 from hfseq.evaluation.trainer_metrics import TAGGING, check_metric_for_best_model
+from hfseq.tokenization import train_tokenizer
+from hfseq.tokenization.kinds import TAGGING_KINDS
 from tests.closeness import assert_same
+from tests.evaluation.conlleval import chunks
 from tests.rounds import for_each
 
 NAMES = ["O", "B-a", "I-a", "B-b", "I-b"]
@@ -98,19 +107,70 @@ def test_counts_are_of_each_kind():
     assert (found["y"].precision, found["z"].recall, found["y"].f1) == (0.0, 0.0, 0.0)
 
 
-def test_scores_equal_seqevals():
+def drawn(tags, count, seed):
+    """Rows of tags in any order, legal or not, and answers that agree in most words."""
+    generator = random.Random(seed)
+    rows = [[generator.choice(tags) for _ in range(generator.randint(1, 12))] for _ in range(count)]
+    return rows, [[tag if generator.random() < 0.7 else generator.choice(tags) for tag in row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [["O", "O", *NAMES], ["O", "O", *NAMES, "E-a", "E-b", "I-c-d"], ["O", "I-a", "I-a", "B-a"]],
+    ids=["IOB", "IOBE", "IOB1"],
+)
+def test_counts_equal_conllevals_for_any_tags(tags):
+    rows, told = drawn(tags, 3000, seed=len(tags))
+    found = found_entities(rows, told)
+    assert found == {kind: Found(*counts) for kind, counts in chunks(rows, told).items()}
+    assert sum(each.right for each in found.values()) > 500
+    of_all = all_found(found.values())
+    for name in ("f1", "precision", "recall"):
+        assert_same(score_tags(f"entity_{name}", rows, told), getattr(of_all, name), 1e-12)
+
+
+def test_scores_equal_seqevals_for_any_tags():
     seqeval = pytest.importorskip("seqeval.metrics", reason="the oracle of this test: pip install seqeval")
-    generator = random.Random(1)
-    tags = ["O", "O", *NAMES, "E-a", "S-b"]
-    for _ in range(50):
-        rows = [[generator.choice(tags) for _ in range(generator.randint(1, 9))] for _ in range(6)]
-        told = [[tag if generator.random() < 0.7 else generator.choice(tags) for tag in row] for row in rows]
-        for name in ("f1", "precision", "recall"):
-            oracle = getattr(seqeval, f"{name}_score")(rows, told, zero_division=0)
-            assert_same(score_tags(f"entity_{name}", rows, told), oracle, 1e-12)
+    rows, told = drawn(["O", "O", *NAMES, "E-a", "S-b"], 3000, seed=1)
+    for name in ("f1", "precision", "recall"):
+        oracle = getattr(seqeval, f"{name}_score")(rows, told, zero_division=0)
+        assert_same(score_tags(f"entity_{name}", rows, told), oracle, 1e-12)
+    report = seqeval.classification_report(rows, told, output_dict=True, zero_division=0)
+    for kind, found in found_entities(rows, told).items():
+        oracle = [report[kind][name] for name in ("precision", "recall", "f1-score", "support")]
+        assert_same([found.precision, found.recall, found.f1, found.expected], oracle, 1e-12)
 
 
-@pytest.mark.parametrize(("metric", "value"), [(EntityPrecision, 1 / 4), (EntityRecall, 1 / 4), (EntityF1, 1 / 4)])
+@pytest.mark.parametrize("kind", TAGGING_KINDS)
+def test_the_evaluator_scores_a_model_with_our_metrics(kind, tmp_path):
+    rows = [["call", "Ana", ",", "now", "!"], ["Oslo"], ["Ana", "likes", "New", "York", "(", "not", "Oslo", ")"]] * 4
+    tokenizer = train_tokenizer([" ".join(row) for row in rows], kind, purpose="tagging", vocab_size=300)
+    torch.manual_seed(3)
+    config = LSTMConfig(vocab_size=len(tokenizer), embedding_size=8, hidden_size=8, id2label=dict(enumerate(NAMES)))
+    model = LSTMForTokenClassification(config).eval()
+    torch.nn.init.normal_(model.classifier.weight, std=9.0)  # answers of all kinds
+    unknown = Dataset.from_dict({"tokens": rows, "labels": [[0] * len(row) for row in rows]})
+    words = tokenize_words(unknown, tokenizer, NAMES)
+    with torch.no_grad():
+        best = [model(torch.tensor([ids])).logits[0].argmax(-1).numpy() for ids in words["input_ids"][:]]
+    predicted = tags_of(best, words["labels"][:], NAMES)
+    other = dict(zip(NAMES, [*NAMES[1:], NAMES[0]], strict=True))
+    expected = [[tag if at % 3 else other[tag] for at, tag in enumerate(row, start=len(row))] for row in predicted]
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=NAMES))})
+    ids = [[NAMES.index(tag) for tag in row] for row in expected]
+    data = Dataset.from_dict({"tokens": rows, "ner_tags": ids}, features)
+    for metric in (EntityF1, TagAccuracy):
+        result = evaluate.evaluator("token-classification").compute(
+            model_or_pipeline=model, tokenizer=tokenizer, data=data, metric=metric(cache_dir=str(tmp_path))
+        )
+        assert_same(result[metric.score_name], score_tags(metric.score_name, expected, predicted), 1e-12)
+        assert result[metric.score_name] < 1
+    assert result["accuracy"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"), [(EntityPrecision, 1 / 4), (EntityRecall, 1 / 4), (EntityF1, 1 / 4), (TagAccuracy, 4 / 7)]
+)
 def test_metrics_work_at_once_and_batch_by_batch(metric, value):
     name = metric.score_name
     assert metric().compute(predictions=PREDICTED, references=EXPECTED) == {name: pytest.approx(value)}
@@ -126,6 +186,10 @@ def test_precision_and_recall_differ_where_the_numbers_of_entities_do():
     assert score_tags("entity_precision", EXPECTED, told) == 1.0
     assert score_tags("entity_recall", EXPECTED, told) == 0.5
     assert score_tags("entity_f1", EXPECTED, told) == pytest.approx(2 / 3)
+
+
+def test_the_tags_of_words_have_an_accuracy():
+    assert TagAccuracy().compute(predictions=PREDICTED, references=EXPECTED) == {"accuracy": pytest.approx(4 / 7)}
 
 
 def test_rows_that_cannot_be_scored_are_named():

@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 
 from hfseq.tokenization import KINDS, LANGUAGE_MODEL_KINDS, SPECIAL_TOKENS, train_tokenizer, unknown_rate
 from hfseq.tokenization.files import check_tokenizer_folder
+from hfseq.tokenization.kinds import TAGGING_KINDS
 from tests.rounds import for_each
 
 FAMILY, THUMB, FLAGS, HEART, KEYCAP = "👩‍👩‍👧", "👍🏽", "🇳🇴🇩🇰", "❤️", "1️⃣"
@@ -33,9 +34,12 @@ CORPUS = [
     f"{FAMILY} {THUMB}{FLAGS} {HEART} {KEYCAP} ok",
     "tabs\tand\n\nlines  twice",
 ] * 2
-WORD_LIST_KINDS = ("word", "wordpiece", "unigram", "bpe", "whitespace")
 LEARNED = [kind for kind in KINDS if kind != "byte"]  # that one has `<pad>` alone: see the end of this file
-CASES = [(kind, "classification") for kind in LEARNED] + [(kind, "language-modeling") for kind in LANGUAGE_MODEL_KINDS]
+CASES = [
+    *((kind, "classification") for kind in LEARNED),
+    *((kind, "tagging") for kind in TAGGING_KINDS),
+    *((kind, "language-modeling") for kind in LANGUAGE_MODEL_KINDS),
+]
 
 
 def decomposed(text):
@@ -245,7 +249,7 @@ def test_without_normalization_decomposed_letters_are_inside_their_offsets():
     assert [text[start:end] for start, end in offsets] == text.split()
 
 
-@pytest.mark.parametrize("kind", WORD_LIST_KINDS)
+@pytest.mark.parametrize("kind", TAGGING_KINDS)
 def test_a_list_of_words_gives_the_pieces_of_the_sentence_and_their_word_numbers(kind):
     tokenizer = trained(kind)
     for text in (CORPUS[0], CORPUS[2], "the dog's nose"):
@@ -254,6 +258,34 @@ def test_a_list_of_words_gives_the_pieces_of_the_sentence_and_their_word_numbers
         numbers = [n for n in split.word_ids() if n is not None]
         assert numbers == sorted(numbers) and set(numbers) == set(range(len(text.split(" "))))
         assert split.word_ids()[-1] is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TAGGING_KINDS if kind != "whitespace"])
+def test_for_tagging_words_are_cut_apart_wherever_spaces_stand(kind):
+    tokenizer = trained(kind, "tagging")
+    for text, apart in (
+        ("The café(naïve); Zoë said:\tÆrø!", "The café ( naïve ) ; Zoë said : Ærø !"),
+        (CORPUS[3], "我 爱 北京 天安门 。"),
+    ):
+        split = tokenizer(apart.split(), is_split_into_words=True)
+        assert split.input_ids == tokenizer(text).input_ids == tokenizer(f"\t{text}\n").input_ids
+        offsets = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)["offset_mapping"]
+        assert not any(text[start:end].startswith(" ") for start, end in offsets)
+
+
+@pytest.mark.parametrize("kind", ["word", "wordpiece", "whitespace"])
+def test_for_tagging_the_ids_of_words_are_those_of_any_purpose(kind):
+    own, other = trained(kind, "tagging"), trained(kind)
+    assert own.get_vocab() == other.get_vocab()
+    texts = [*CORPUS, "an unwritten word ##s " + "x" * 300, ""]
+    assert own(texts).input_ids == other(texts).input_ids
+    assert own.decode(own(CORPUS[0]).input_ids) == other.decode(own(CORPUS[0]).input_ids)
+
+
+@pytest.mark.parametrize("kind", ["char", "word_with_space", "byte"])
+def test_for_tagging_kinds_that_see_no_words_are_refused(kind):
+    with pytest.raises(ValueError, match=f"kind='{kind}' does not see where the words .* use one of 'word', "):
+        trained(kind, "tagging")
 
 
 @for_each(

@@ -62,7 +62,9 @@ def run(
     A row that ends early keeps the state of its last token, a row without a token the one it came with. Products are
     taken in `product_dtype` (bfloat16), or as the inputs are.
     """
-    if not torch.is_grad_enabled() and packing.first <= MANY_ROWS and product_dtype is None:
+    # Ragged texts leave few rows to most steps, however many there are at the first.
+    has_few_rows = len(inputs) <= MANY_ROWS * len(packing.sizes)
+    if not torch.is_grad_enabled() and has_few_rows and product_dtype is None:
         trace = inputs.new_empty(len(cell.states), packing.first + len(inputs), states.shape[2])
         trace[:, : packing.first] = states[:, : packing.first]
         _few_rows(cell, packing.sizes, inputs, trace, packing.first, weights)

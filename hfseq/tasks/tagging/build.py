@@ -13,6 +13,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TokenClassificationPipeline, pipeline
 
+from ...cards.confusion import Confusion, most_confused
 from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples
 from ...data.tagged import TaggedTask, tokenize_words
@@ -25,7 +26,7 @@ from ...recipe.embeddings import fill_embeddings
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
-from .card import TASK
+from .card import TASK, aggregation
 from .facts import Answer, DecodingFacts, KindScore, Problem, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
 from .settings import TaggingSettings, TokenizerSettings
@@ -41,7 +42,7 @@ def make_tokenizer(rows: Dataset, settings: TokenizerSettings, *, limit: int | N
 
     A tagger reads texts of any length, but for one with learned positions, whose pipeline cuts texts at this `limit`.
     """
-    return settings.train(texts_of(rows), max_length=limit)
+    return settings.train(texts_of(rows), purpose="tagging", max_length=limit)
 
 
 def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
@@ -128,7 +129,8 @@ def card_facts(
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
     predicted = tags_of(predictions, tokens["labels"][:], task.classes.all_names)
-    joining = "simple" if task.has_entities else "none"  # words of one tag are joined where they are one entity
+    # Words of one tag are joined where they are one entity.
+    joining = aggregation(settings.tokenizer.kind) if task.has_entities else "none"
     pipe = pipeline(TASK, model=str(folder), device="cpu", aggregation_strategy=joining, trust_remote_code=False)
     words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
     return TaggerFacts(
@@ -145,6 +147,7 @@ def card_facts(
         ),
         decoding=decoding,
         kinds=_kinds(task, expected, predicted),
+        confusions=_confusions(task, expected, predicted),
         examples=Examples() if not card.shows_rows else _examples(task, rows["tokens"][:], expected, predicted),
         widgets=[_answered(pipe, text) for text in card.ask],
         comparisons=[*simple_taggers(task, split), *card.published()],
@@ -165,6 +168,13 @@ def _kinds(task: TaggedTask, expected: Sequence[Tags], predicted: Sequence[Tags]
         KindScore(kind=kind, expected=count.expected, precision=count.precision, recall=count.recall, f1=count.f1)
         for kind, count in found.items()
     ]
+
+
+def _confusions(task: TaggedTask, expected: Sequence[Tags], predicted: Sequence[Tags]) -> list[Confusion]:
+    names = task.classes.all_names
+    ids = {name: index for index, name in enumerate(names)}
+    true, told = (np.array([ids[tag] for row in rows for tag in row]) for rows in (expected, predicted))
+    return most_confused(names, true, told, few=1)
 
 
 def _answered(pipe: TokenClassificationPipeline, text: str) -> TaggedText:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, Protocol
 
+from ...cards.confusion import confusion_view
 from ...cards.facts import ArchitectureFacts, Example
 from ...cards.parts import cell, code, example_tables, made, network_view, number, percent, smallness
 from ...cards.table import ResultsTable, labelled_columns
@@ -24,19 +25,25 @@ _WORDS = {
 }
 
 
+def aggregation(kind: str) -> str:
+    """Return the pipeline's strategy for entities: a word of several pieces answers as it is scored, by the first."""
+    return "first" if kind == "wordpiece" else "simple"
+
+
 def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     unasked = TaggedText(text=NEUTRAL, answers=[])
     shown = next((widget for widget in facts.widgets if widget.answers), next(iter(facts.widgets), unasked))
     return {
         **network_view(facts, TASK, widget=[{"text": widget.text} for widget in facts.widgets] or None),
-        "aggregated": facts.tagging == "entities",
+        "aggregated": aggregation(facts.words.kind) if facts.tagging == "entities" else None,
         "text": shown.text,
         "answers": [f"# {each.label}: {each.text} ({each.score:.2f})" for each in shown.answers],
         "decoding": decoding_line(facts.decoding),
         "what": "Entities" if facts.tagging == "entities" else "Tags",
         "kinds": [kind_row(kind) for kind in facts.kinds[:_SHOWN_KINDS]],
         "rest": len(facts.kinds[_SHOWN_KINDS:]),
+        **confusion_view(facts.confusions, "tags", "Words"),
         "kind": kind_words(facts.words.kind),
         "examples": example_tables(facts.examples, "All tags right", "Some wrong", _example),
         "score_name": "Words right (%)",

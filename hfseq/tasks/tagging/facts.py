@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import field
 from typing import Final, Literal, TypeAlias
 
+from ...cards.confusion import Confusion
 from ...cards.facts import FREE, MEASURED, LabelledFacts, checked
 from ...evaluation.trainer_metrics import TAGGING
 
@@ -76,6 +77,7 @@ class TaggerFacts(LabelledFacts):
     words: WordFacts
     decoding: DecodingFacts | None = field(default=None, metadata=MEASURED)  # None: without a CRF
     kinds: list[KindScore] = field(metadata=FREE | MEASURED)  # the commonest first
+    confusions: list[Confusion] = field(default_factory=list, metadata=FREE | MEASURED)  # the most frequent first
     widgets: list[TaggedText] = field(metadata=FREE | MEASURED)
 
     def known_metrics(self) -> Collection[str]:

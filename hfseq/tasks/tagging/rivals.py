@@ -55,23 +55,36 @@ def commonest_tags(words: Rows, tags: Rows, asked: Rows) -> list[list[str]]:
 def crf_tags(words: Rows, tags: Rows, asked: Rows) -> list[list[str]] | None:
     """Train a CRF and let it tag; None without python-crfsuite, which is said."""
     try:
-        import pycrfsuite
+        import pycrfsuite  # noqa: F401
     except ImportError:
         logger.warning("No CRF is measured beside the model: pip install python-crfsuite.")
         return None
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "crf")
+        train_crf(words, tags, path)
+        return tag_by_crf(path, asked)
+
+
+def train_crf(words: Rows, tags: Rows, path: str) -> None:
+    """Train a CRF and leave it in a file."""
+    import pycrfsuite
+
     trainer: Any = pycrfsuite.Trainer(verbose=False)
     trainer.set_params(_ELASTIC_NET)
     rows = zip(words, tags, strict=True)
     for text, row in progress_bar("Features of the CRF", rows, total=len(words), unit="text"):
         trainer.append(list(features(text)), list(row))
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "crf")
-        trainer.train(path)
-        tagger: Any = pycrfsuite.Tagger()
-        tagger.open(path)
-        texts = progress_bar("Tagging with the CRF", asked, unit="text")
-        found = [tagger.tag(list(features(text))) for text in texts]
-        tagger.close()
+    trainer.train(path)
+
+
+def tag_by_crf(path: str, asked: Rows) -> list[list[str]]:
+    """Let the CRF of a file tag texts."""
+    import pycrfsuite
+
+    tagger: Any = pycrfsuite.Tagger()
+    tagger.open(path)
+    found = [tagger.tag(list(features(text))) for text in progress_bar("Tagging with the CRF", asked, unit="text")]
+    tagger.close()
     return found
 
 

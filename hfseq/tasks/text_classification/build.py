@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, Pipeline, PreTrainedModel, P
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 from transformers.utils import logging
 
+from ...cards.confusion import Confusion, most_confused
 from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, collect_regression_examples, widget_entries
 from ...data.text import Cut, TextTask, all_texts, as_asked, joined_texts, load_text_dataset, tokenize_dataset
@@ -33,8 +34,8 @@ from ...training.words.bag_vocabulary import new_bag
 from ...training.words.regression import regression_options
 from .auto import candidate_lines
 from .card import compression_line, cut_line, mixed_line, tuning_line
-from .confusion import group_ids, most_confused
-from .facts import SAME_LABELS, CardFacts, Confusion, CutFacts
+from .confusion import group_ids
+from .facts import SAME_LABELS, CardFacts, CutFacts
 from .rivals import rivals
 from .settings import (
     TASK,

@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from typing import Any, Final
 
+from ...cards.confusion import confusion_view
 from ...cards.facts import Example
 from ...cards.parts import cell, code, example_tables, made, network_view, number, percent, smallness, title
 from ...cards.table import ResultsTable, labelled_columns
 from ...evaluation.scores import SCORES
-from .facts import CandidateFacts, CardFacts, CompressionFacts, Confusion, MixedFacts, TuningFacts
+from .facts import CandidateFacts, CardFacts, CompressionFacts, MixedFacts, TuningFacts
 
 CLASSIFIER_TABLE = ResultsTable("recipes", labelled_columns("Bag of words"))
 # What the snippet asks where nobody gave a text.
@@ -36,7 +37,7 @@ def classifier_view(facts: CardFacts) -> dict[str, Any]:
         "answer": widgets[0]["output"][:1] if widgets else None,
         "examples": example_tables(facts.examples, right, wrong, _example),
         "score_name": score,
-        "confusions": [_confusion(row) for row in facts.confusions],
+        **confusion_view(facts.confusions, "labels", "Texts"),
         "choice": choice,
         "candidates": [_candidate(row) for row in facts.candidates],
         "tuning": None if facts.tuning is None else tuning_line(facts.tuning),
@@ -141,10 +142,6 @@ def _candidate(row: CandidateFacts) -> str:
 
 def _example(row: Example) -> list[str]:
     return [cell(row.text), code(row.predicted), code(row.expected), f"{row.score:.2f}"]
-
-
-def _confusion(row: Confusion) -> str:
-    return " | ".join((code(row.expected), code(row.predicted), f"{row.texts:,} of {row.of:,}"))
 
 
 def _shown_metrics(facts: CardFacts) -> list[str]:

@@ -1,36 +1,10 @@
-"""Which labels a classifier takes for which, and its accuracy where close labels count as one."""
+"""The accuracy of a classifier where close labels count as one."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from ...data.text import TextTask
-from .facts import Confusion
-
-FEW_LABELS = 10  # so few can be told apart without a table
-_SHOWN = 10  # pairs of labels
-
-
-def most_confused(names: Sequence[str], expected: np.ndarray, predicted: np.ndarray) -> list[Confusion]:
-    """List the pairs of labels that are confused most often, if there are more than a few labels.
-
-    Args:
-        names: Of the labels.
-        expected: (texts,), the true labels.
-        predicted: (texts,), the answers.
-    """
-    if len(names) <= FEW_LABELS:
-        return []
-    wrong = expected != predicted
-    pairs = Counter(zip(expected[wrong].tolist(), predicted[wrong].tolist(), strict=True))
-    texts = np.bincount(expected, minlength=len(names))
-    # Those of one count in the order of the labels, so that the same answers make the same table.
-    often = sorted(pairs.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
-    return [
-        Confusion(expected=names[true], predicted=names[answer], texts=count, of=int(texts[true]))
-        for (true, answer), count in often
-    ]
 
 
 def check_groups(groups: Sequence[Sequence[str]], task: TextTask) -> None:

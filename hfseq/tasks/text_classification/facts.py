@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import field
 from typing import Any, Final, Literal
 
+from ...cards.confusion import Confusion
 from ...cards.facts import FREE, MEASURED, LabelledFacts, Widget, checked
 from ...evaluation.scores import SCORES, Score
 from ...evaluation.trainer_metrics import PROBLEMS
@@ -48,16 +49,6 @@ class CutFacts:
 
     texts: float  # that were longer
     tokens: float
-
-
-@checked
-class Confusion:
-    """Texts of one label that were given another."""
-
-    expected: str
-    predicted: str
-    texts: int  # how many were
-    of: int  # all texts of the expected label
 
 
 @checked

@@ -112,10 +112,11 @@ def test_one_token_at_a_time_equals_the_whole_text(name, rows):
     assert_same(pieces, whole)
 
 
+@pytest.mark.parametrize("lengths", ["any", "one is long"])  # a step has many rows, or most have few
 @pytest.mark.parametrize("name", KINDS_OF_CELL)
-def test_a_large_ragged_batch_equals_torch_with_and_without_gradients(name):
+def test_a_large_ragged_batch_equals_torch_with_and_without_gradients(name, lengths):
     loop = make_loop(BUILT_IN[name], dtype=torch.float32, backward=True)
-    mask = torch.arange(9) < torch.randint(0, 10, (60, 1))
+    mask = torch.arange(9) < (torch.randint(0, 10, (60, 1)) if lengths == "any" else torch.tensor([[9], *[[1]] * 59]))
     inputs = torch.randn(60, 9, INPUT)
     expected = values("without_kernels", loop, inputs, TokenOrder(60, 9, mask))
     for with_gradients in (False, True):

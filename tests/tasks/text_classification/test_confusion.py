@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
+from hfseq.cards.confusion import most_confused
 from hfseq.cards.parts import code
 from hfseq.cards.render import check_card, render_card
 from hfseq.data.text import Classes, TextTask
-from hfseq.tasks.text_classification.confusion import check_groups, group_ids, most_confused
+from hfseq.tasks.text_classification.confusion import check_groups, group_ids
 from hfseq.tasks.text_classification.facts import SAME_LABELS, CardFacts
 from hfseq.tasks.text_classification.rivals import rivals
 from tests.closeness import assert_same
@@ -42,6 +43,7 @@ def test_only_the_worst_pairs_of_many_labels_are_listed():
     assert most_confused(NAMES, expected, expected) == []
     few = np.array([0, 1, 1])
     assert most_confused(NAMES[:10], few, few[::-1]) == []
+    assert len(most_confused(NAMES[:10], few, few[::-1], few=1)) == 2
 
 
 def test_labels_of_a_group_have_one_number():
