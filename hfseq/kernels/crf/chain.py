@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .chain_loops import below_largest, find_paths, follow_labels, pass_through, put_first
+from .chain_loops import below_largest, find_paths, follow_labels, pass_through, put_first, sure_paths
 
 INTERFACE = 1  # as in models/heads/fused_crf.py
 
@@ -93,16 +93,18 @@ def answers(
     chain = _chain(emissions, *tables)
     if chain is None:
         return None
-    log_z, _, _, marginals = _pass(chain, texts)
+    log_z, alphas, ahead, marginals = _pass(chain, texts)
     if not np.isfinite(log_z):
         return None
+    paths = np.empty(len(emissions), dtype=np.int64)
+    if with_paths:
+        is_known = sure_paths(texts, chain.steps, alphas, ahead, marginals, paths)
+        find_paths(texts, *tables, emissions, emissions.dtype.type(_RULED_OUT), is_known, paths)
     found = marginals.astype(emissions.dtype, copy=False)
     with np.errstate(divide="ignore"):
         np.log(found, out=found)
     np.maximum(found, least, out=found)
     if with_paths:
-        paths = np.empty(len(emissions), dtype=np.int64)
-        find_paths(texts, *tables, emissions, emissions.dtype.type(_RULED_OUT), paths)
         put_first(found, paths, np.finfo(found.dtype).eps)
     return torch.from_numpy(found)
 

@@ -235,13 +235,37 @@ def _place_of_best(scores, more):
 
 
 @njit(**FLAGS, cache=True)
-def find_paths(begins, start, steps, end, emissions, nothing, paths):
-    """Fill the labels (n) of the likeliest rows; scores are logarithms, and those below `nothing` are left out."""
+def sure_paths(begins, steps, alphas, ahead, marginals, paths):
+    """Fill the likeliest label of each word, and return of which texts these are the likeliest row.
+
+    They are where their row has more than half of the probability of all rows; else it is not known.
+    """
+    is_sure = np.zeros(len(begins) - 1, np.bool_)
+    for text in range(len(begins) - 1):
+        share = 1.0
+        for t in range(begins[text], begins[text + 1]):
+            j = np.argmax(marginals[t])
+            paths[t] = j
+            if t == begins[text]:
+                share = marginals[t, j]
+            else:
+                i = paths[t - 1]
+                share *= alphas[t - 1, i] * steps[i, j] * ahead[t - 1, j] / marginals[t - 1, i]
+        is_sure[text] = share > 0.51  # rounded numbers made it
+    return is_sure
+
+
+@njit(**FLAGS, cache=True)
+def find_paths(begins, start, steps, end, emissions, nothing, is_known, paths):
+    """Fill the labels (n) of the likeliest rows, but of texts whose row is known.
+
+    Scores are logarithms, and those below `nothing` are left out.
+    """
     parts, into = parted(steps, nothing), np.ascontiguousarray(steps.T)
     deltas, row = np.empty_like(emissions), np.empty(len(parts[0]), emissions.dtype)
     for text in range(len(begins) - 1):
         first, last = begins[text], begins[text + 1]
-        if first == last:
+        if first == last or is_known[text]:
             continue
         for j in range(len(start)):
             deltas[first, j] = start[j] + emissions[first, j]
