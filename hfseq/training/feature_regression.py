@@ -37,7 +37,7 @@ from .wide import Mixed
 
 logger = logging.get_logger(__name__)
 
-STRENGTH: Final = 0.2
+STRENGTH: Final = 0.1
 """C, found on cuts of CoNLL-2003 and UD EWT."""
 
 _BATCH: Final = 256  # texts

@@ -16,7 +16,7 @@ _MOST_EPOCHS = 40
 _PATIENCE = 8  # epochs
 _FEW = 5_000  # texts
 _MANY = 50_000  # texts: a network needs no help, and a regression of so many takes long
-_BUCKETS_A_TEXT = 64
+_BUCKETS_A_TEXT = 256
 _FEWEST_BUCKETS, _MOST_BUCKETS, _MOST_WEIGHTS = 1 << 14, 1 << 19, 1 << 23  # a weight takes four bytes
 
 
