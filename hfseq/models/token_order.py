@@ -170,7 +170,9 @@ class TokenOrder:
         """Give the tokens of a step what was found for it, (B, T, H)."""
         if self._step_of is None:
             return values
-        return values.gather(1, self._step_of[..., None].expand_as(values))
+        # Whole rows are copied, which is several times faster than `gather`.
+        first = torch.arange(self.batch, device=values.device)[:, None] * self.steps
+        return values.flatten(0, 1).index_select(0, (first + self._step_of).flatten()).view(values.shape)
 
     def sort(self, states: torch.Tensor) -> torch.Tensor:
         """Return (states, B, H) with the rows in packed order."""
