@@ -21,7 +21,7 @@ DONE, FAILED, WRONG_WORDS, REFUSED = 0, 1, 2, 3
 _NETWORKS = ("gru", "lstm", "rnn", "transformer", "custom")
 MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.tasks, whose import takes seconds
     "text-classification": ("auto", "bag", *_NETWORKS, "window"),
-    "token-classification": (*_NETWORKS, "window"),
+    "token-classification": (*_NETWORKS, "window", "crf"),
     "intent-slots": (*_NETWORKS, "window"),
     "language-modeling": _NETWORKS,
     "masked-language-modeling": ("transformer",),

@@ -3,16 +3,18 @@
     emissions_t = sum over places o = -2 .. 2, sum over features f of word t + o of  w[hash(f, o)]
 
 These are the features that taggers had before networks (Ratnaparkhi 1996; Lafferty et al. 2001): the word as it is
-written and in lower case, its first and last letters, and its shape, `Xx` for `Oslo` and `X.X.` for `U.S.`. Each has a
-row of L numbers for each place that a neighbour may have; a hash says which, so that no list of features is kept.
-Beyond a text stands a sign of its own. Rows begin at 0: a new model answers as one without them.
+written and in lower case, its shape, `Xx` for `Oslo` and `X.X.` for `U.S.`, and its last and first letters, which
+count of the word itself alone. Each feature has a row of L numbers for each place that a neighbour may have. A hash
+says which row, so that no list of features is kept. Beyond a text stands a sign of its own. Rows begin at 0: a new
+model answers as one without them.
 
 A word that comes several times in a batch is hashed and summed once, for each place; what follows is a look-up.
 
 Shapes: B batch, T time, N distinct words of a batch (the first is none), C characters of the longest, K features of a
-word, O places, L labels.
+word, O places, F features of a word at all places, L labels.
 """
 
+from itertools import accumulate
 from typing import Any, Final
 
 import torch
@@ -29,6 +31,10 @@ PLACES: Final = 2 * FARTHEST + 1  # O
 LONGEST_END: Final = 4  # characters
 MOST_BUCKETS: Final = 1 << 27
 FEATURES: Final = 3 + 2 * LONGEST_END  # K
+# Of a neighbour, the ends cost more than they tell: on 300 sentences of UD EWT 2 points of accuracy.
+OF_NEIGHBOUR: Final = 3
+SIZES: Final = tuple(FEATURES if place == FARTHEST else OF_NEIGHBOUR for place in range(PLACES))
+"""How many features count at each place; F is their sum."""
 
 _OFFSET, _PRIME, _BITS = int(FNV_OFFSET), int(FNV_PRIME), 0xFFFFFFFF
 # Below 2^31, so that no product leaves the 64 bits which every machine multiplies alike.
@@ -70,7 +76,7 @@ def word_hashes(words: Words, lower: torch.Tensor) -> torch.Tensor:
         ending = torch.where(length >= size, hashed(ending, last), ending)
         ends.append(ending)
     # 3. What says which feature it is: `a` as a word, as an ending, ...
-    found = torch.stack((*values, *begins, *ends), dim=-1)
+    found = torch.stack((*values, *ends, *begins), dim=-1)
     return hashed(found, torch.arange(FEATURES, device=found.device))
 
 
@@ -112,22 +118,26 @@ class WordFeatures(nn.Module):
         self.lower.copy_(torch.tensor([0, *(ids.get(each.lower(), ids[each]) for each in characters)]))
 
     def rows(self, words: Words) -> torch.Tensor:
-        """Return the rows of the features of each distinct word at each place, (O, N, K); word 0 is beyond a text."""
+        """Return the rows of the features of each distinct word at all places, (N, F); word 0 is beyond a text."""
         own = word_hashes(words, self.lower)
         # As if it were written with a character that no word has.
         own[0] = hashed(hashed(torch.full_like(own[0], _OFFSET), _BITS), torch.arange(FEATURES, device=own.device))
-        found = hashed(own, torch.arange(PLACES, device=own.device)[:, None, None])
+        found = torch.cat([hashed(own[:, :size], place) for place, size in enumerate(SIZES)], dim=1)
         # The last bits of FNV know the last bits alone of what was hashed, and they choose the row: mix all in.
         mixed = ((found ^ (found >> 16)) * _FOLD) & _BITS
         return (mixed ^ (mixed >> 16)) % self.buckets
 
-    def scores(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return what each word says at each place, (O, N, L)."""
-        return F.embedding_bag(rows.flatten(0, 1), self.weight, mode="sum").view(*rows.shape[:2], -1)
-
     def forward(self, words: Words) -> torch.Tensor:
         """Add up what a word and its neighbours say; 0 for a token of no word."""
-        return spread(self.scores(self.rows(words)), neighbours(words))
+        return spread(row_sums(self.rows(words), self.weight), neighbours(words))
+
+
+def row_sums(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Return what each word says at each place, (N, O, L), by its rows (N, F) of the weights."""
+    begins = torch.tensor([0, *accumulate(SIZES[:-1])], device=rows.device)
+    words = torch.arange(len(rows), device=rows.device) * rows.shape[1]
+    bags = (words[:, None] + begins).flatten()
+    return F.embedding_bag(rows.flatten(), weight, bags, mode="sum").view(len(rows), PLACES, -1)
 
 
 def neighbours(words: Words) -> torch.Tensor:
@@ -147,10 +157,10 @@ def neighbours(words: Words) -> torch.Tensor:
 
 
 def spread(scores: torch.Tensor, near: torch.Tensor) -> torch.Tensor:
-    """Add up the scores (O, N, L) of the words `near` (B, T, O) each token: (B, T, L)."""
-    places, count, labels = scores.shape
-    index = near + count * torch.arange(places, device=near.device)
+    """Add up the scores (N, O, L) of the words `near` (B, T, O) each token: (B, T, L)."""
+    count, places, labels = scores.shape
+    index = near * places + torch.arange(places, device=near.device)
     # One row more, of nothing, for tokens of no word.
-    index = torch.where(near >= 0, index, places * count)
+    index = torch.where(near >= 0, index, count * places)
     table = F.pad(scores.flatten(0, 1), (0, 0, 0, 1))
     return F.embedding_bag(index.flatten(0, 1), table, mode="sum").view(*near.shape[:2], labels)

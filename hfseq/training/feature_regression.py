@@ -12,7 +12,8 @@ A network beside the features is trained by itself, and validation texts tell ho
 
 On a few thousand texts the network learns late what the features know at once; together they are better than each.
 
-Shapes: B batch, T time, O places, N distinct words of all texts, K features of a word, R rows in use, L labels.
+Shapes: B batch, T time, O places, N distinct words of all texts, F features of a word at all places, R rows in use, L
+labels.
 """
 
 import copy
@@ -25,11 +26,10 @@ import torch
 from accelerate.utils import broadcast
 from datasets import Dataset
 from torch import nn
-from torch.nn import functional as F
 from transformers.utils import logging
 
 from ..models.base import IGNORED
-from ..models.features import WordFeatures, neighbours, spread
+from ..models.features import WordFeatures, neighbours, row_sums, spread
 from ..models.heads.token_head import token_loss
 from ..progress import progress_bar
 from .unseen import hide_unseen
@@ -37,7 +37,7 @@ from .wide import Mixed
 
 logger = logging.get_logger(__name__)
 
-STRENGTH: Final = 0.2
+STRENGTH: Final = 0.1
 """C, found on cuts of CoNLL-2003 and UD EWT."""
 
 _BATCH: Final = 256  # texts
@@ -115,29 +115,22 @@ class FeatureTexts:
             labels = hide_unseen(labels, model.num_labels)
             batches.append(TaggedBatch(near, labels, model.chain(ids[..., None], ids, mask)))
             found.append(rows)
-            count += rows.shape[1]
-        places, _, features = found[0].shape
-        flat = torch.cat(found, dim=1).transpose(0, 1).flatten(1)
-        distinct, number = flat.unique(dim=0, return_inverse=True)
+            count += len(rows)
+        distinct, number = torch.cat(found).unique(dim=0, return_inverse=True)
         self.batches = [
             batch._replace(near=torch.where(batch.near >= 0, number[batch.near.clamp(min=0)], -1)) for batch in batches
         ]
-        # (R) rows in use, and which of them are those of each word at each place, (O, N, K).
-        self.used, own = distinct.unique(return_inverse=True)
-        self.rows = own.view(len(distinct), places, features).transpose(0, 1).contiguous()
+        # (R) rows in use, and which of them are those of each word, (N, F).
+        self.used, self.rows = distinct.unique(return_inverse=True)
 
     @property
     def num_labels(self) -> int:
         """How many words have a label."""
         return sum(int((batch.labels != IGNORED).sum()) for batch in self.batches)
 
-    def scores(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return what each word says at each place, (O, N, L), with the weights (R, L) of the rows in use."""
-        return F.embedding_bag(self.rows.flatten(0, 1), weight, mode="sum").view(*self.rows.shape[:2], -1)
-
     def emissions(self, weight: torch.Tensor) -> list[torch.Tensor]:
         """Return (B, T, L) for each batch, with the weights (R, L) of the rows in use."""
-        scores = self.scores(weight)
+        scores = row_sums(self.rows, weight)
         return [spread(scores, batch.near) for batch in self.batches]
 
 
@@ -192,7 +185,7 @@ def fit_features(texts: FeatureTexts, model: Any, strength: float = STRENGTH, mi
 
     def step() -> torch.Tensor:
         optimizer.zero_grad()
-        scores = texts.scores(weight)
+        scores = row_sums(texts.rows, weight)
         leaf = scores.detach().requires_grad_()  # so that the sum over features is taken back once, not for each batch
         total = leaf.new_zeros(())
         for batch in texts.batches:

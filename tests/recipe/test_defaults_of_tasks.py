@@ -92,13 +92,20 @@ def test_the_minutes_of_a_tagger_are_a_limit_of_arguments_that_work(family, tmp_
     for rows in (100, 100_000):
         chosen = {name: value for name, value in tagger_model(family, rows, 9, {}).items() if name in known}
         args = SequenceTrainingArguments(
-            str(tmp_path), use_cpu=True, **tagger_training(family, 3.0, "entity_f1", chosen)
+            str(tmp_path), use_cpu=True, **tagger_training(family, 3.0, rows, "entity_f1", chosen, {})
         )
         assert args.max_minutes == 3.0
         if family != "crf":
             assert args.load_best_model_at_end and args.metric_for_best_model == "entity_f1"
         spelled = {"num_characters": 9, "spelling_size": 99} | ({"word_rows": 9} if "word_rows" in known else {})
         FAMILIES[family].config(vocab_size=50, **chosen, **(spelled if "num_characters" in known else {}))
+
+
+def test_few_texts_of_a_tagger_are_read_often_enough():
+    few, many = (tagger_training("lstm", 3.0, rows, "accuracy", {}, {}) for rows in (100, 10_000))
+    assert few["max_steps"] == 1_500 and many["max_steps"] == 40 * 10_000 // 32
+    assert few["max_steps"] // few["eval_steps"] == many["max_steps"] // many["eval_steps"] == 40
+    assert "max_steps" not in tagger_training("lstm", 3.0, 100, "accuracy", {}, {"num_train_epochs": 3})
 
 
 def test_few_texts_of_a_tagger_are_dropped_from_more():
@@ -110,7 +117,9 @@ def test_features_stand_beside_a_tagger_of_few_texts():
     for rows, has in ((100, True), (3_000, True), (100_000, False)):
         chosen = tagger_model("lstm", rows, 9, {})
         assert bool(chosen["feature_buckets"]) is has
-        assert tagger_training("lstm", 3.0, "accuracy", chosen)["wide_solver"] == ("regression" if has else "steps")
+        assert tagger_training("lstm", 3.0, rows, "accuracy", chosen, {})["wide_solver"] == (
+            "regression" if has else "steps"
+        )
     assert "feature_buckets" not in tagger_model("lstm", 100, 9, {"characters": "none"})
 
 

@@ -106,7 +106,7 @@ def test_texts_as_distinct_words_say_what_the_model_says(tokenizer, train):
     for (ids, mask, _), own in zip(padded_batches(train, model), emissions, strict=True):
         assert_same(own, model.model(ids, mask).last_hidden_state.detach())
     # Each distinct word once; the sign beyond a text, and `</s>`, which no word has beside it.
-    assert texts.rows.shape[1] == 2 + len({word for sentence in SENTENCES for word in sentence.split()})
+    assert len(texts.rows) == 2 + len({word for sentence in SENTENCES for word in sentence.split()})
     assert texts.num_labels == sum(len(sentence.split()) for sentence in SENTENCES)
 
 

@@ -14,9 +14,12 @@ LINEAR: Final = "crf"
 RECURRENT: Final = ("rnn", "lstm", "gru", "custom")
 _MOST_EPOCHS = 40
 _PATIENCE = 8  # epochs
+_FEWEST_UPDATES = 1_500
 _FEW = 5_000  # texts
+# A person who says one of these counts in epochs.
+_COUNTED_IN_EPOCHS = ("num_train_epochs", "eval_strategy", "save_strategy", "max_steps")
 _MANY = 50_000  # texts: a network needs no help, and a regression of so many takes long
-_BUCKETS_A_TEXT = 64
+_BUCKETS_A_TEXT = 256
 _FEWEST_BUCKETS, _MOST_BUCKETS, _MOST_WEIGHTS = 1 << 14, 1 << 19, 1 << 23  # a weight takes four bytes
 
 
@@ -46,20 +49,32 @@ def tagging_sizes(rows: int, *, is_transformer: bool) -> dict[str, Any]:
     return {**sizes, "hidden_dropout": dropout, "classifier_dropout": dropout}
 
 
-def tagger_training(family: str, minutes: float, metric: str, model: Mapping[str, Any]) -> dict[str, Any]:
+def tagger_training(
+    family: str, minutes: float, rows: int, metric: str, model: Mapping[str, Any], said: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the `training` section of a tagger of any family.
+
+    An epoch of few texts is a handful of updates, after which nothing is to be seen: these are counted instead.
 
     Args:
         family: Its name.
         minutes: By the clock.
+        rows: Training texts.
         metric: The score that people quote first.
         model: The tagger's options, with those that were filled in.
+        said: The section as the settings have it.
     """
     if family == LINEAR:
         return {"max_minutes": minutes, "wide_solver": "regression", "per_device_eval_batch_size": 256}
-    steps = tagging_training(minutes, is_transformer=family == "transformer")
-    solver = "regression" if model.get("feature_buckets") else "steps"
-    return {**steps, "metric_for_best_model": metric, "wide_solver": solver}
+    options = tagging_training(minutes, is_transformer=family == "transformer")
+    options["metric_for_best_model"] = metric
+    options["wide_solver"] = "regression" if model.get("feature_buckets") else "steps"
+    if said.keys().isdisjoint(_COUNTED_IN_EPOCHS):
+        updates = max(_MOST_EPOCHS * rows // options["total_train_batch_size"], _FEWEST_UPDATES)
+        every = updates // _MOST_EPOCHS
+        options |= {"max_steps": updates, "eval_steps": every, "save_steps": every}
+        options |= dict.fromkeys(("eval_strategy", "save_strategy"), "steps")
+    return options
 
 
 def tagger_model(family: str, rows: int, labels: int, said: Mapping[str, Any]) -> dict[str, Any]:

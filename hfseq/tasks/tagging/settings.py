@@ -61,7 +61,7 @@ class TaggingSettings(TextSettings):
         tells_words = self.tokenizer.kind not in _WITHOUT_SPELLINGS
         options = tagger_model(family, rows, labels, self.model if tells_words else {"characters": "none"})
         self.model = {**{name: value for name, value in options.items() if name in known}, **self.model}
-        training = tagger_training(family, self.budget.minutes, metric, self.model)
+        training = tagger_training(family, self.budget.minutes, rows, metric, self.model, self.training)
         self.training = {**training, **self.training}
         self._follow_words()
 

@@ -8,9 +8,10 @@ import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 from hfseq import CRFConfig, CRFForTokenClassification, train_tokenizer
-from hfseq.models.features import FARTHEST, FEATURES, LONGEST_END, neighbours
+from hfseq.models.features import FARTHEST, LONGEST_END, OF_NEIGHBOUR, neighbours
 from hfseq.tasks.tagging.rivals import features as crfsuite_features
 from tests.closeness import assert_same
+from tests.models.test_features import at
 
 TEXTS = [
     ["Ana", "saw", "Oslo", "in", "2021"],
@@ -61,7 +62,9 @@ def test_the_loss_is_that_of_all_rows_of_tags_counted_one_by_one():
     features, crf = model.model.features, model.crf
     read_words = model.model.token_words(read(tokenizer, words).input_ids)
     rows, near = features.rows(read_words), neighbours(read_words)[0, read_words.starts[0]]
-    emissions = [sum(features.weight[rows[place, word[place]]].sum(0) for place in range(len(word))) for word in near]
+    emissions = [
+        sum(features.weight[at(rows, place)[word]].sum(0) for place, word in enumerate(around)) for around in near
+    ]
     assert len(emissions) == len(words)
     scores = {}
     for row in itertools.product(range(3), repeat=len(words)):
@@ -113,11 +116,9 @@ def fill(model, tokenizer, weights):
         found = model.model.token_words(read(tokenizer, words).input_ids)
         rows, near = model.model.features.rows(found), neighbours(found)[0, found.starts[0]]
         for names, around in zip(crfsuite_features(words), near, strict=True):
-            of_word = [*range(3), *range(FEATURES - LONGEST_END, FEATURES)]
-            own = [int(row) for row in rows[FARTHEST, around[FARTHEST]][of_word]]
+            own = at(rows, FARTHEST)[around[FARTHEST]][: OF_NEIGHBOUR + LONGEST_END].tolist()
             for place in (0, 1, 3, 4):  # of a text's border CRFsuite has one feature
-                count = 3 if around[place] > 0 else 1
-                own += [int(row) for row in rows[place, around[place]][:count]]
+                own += at(rows, place)[around[place]].tolist()[: OF_NEIGHBOUR if around[place] > 0 else 1]
             assert len(own) == len(names)
             for name, row in zip(names, own, strict=True):
                 rows_of.setdefault(name, set()).add(row)  # "ends:in" stands for several ends of a short word
