@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with args.main_process_first(desc="preparing the data"):
         task = load_intents(settings.data)
         settings.follow(task.dataset["train"].num_rows)
+        args = SequenceTrainingArguments(**settings.training)  # with what follows the data
         split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, INTENT_SLOTS)
         if args.should_log:

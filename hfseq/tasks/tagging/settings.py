@@ -1,6 +1,5 @@
 """The settings of the tagging recipe."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -45,7 +44,10 @@ class TaggingSettings(TextSettings):
         if self.reads_characters:
             self.tokenizer.label_all_tokens = False
         super().__post_init__()
-        check_decoding(self.model)
+        has_switch = "crf" in known_fields(FAMILIES[self.model["type"]].config)
+        if has_switch and "decoding" in self.model and not self.model.get("crf"):
+            given = f"model.decoding={self.model['decoding']!r}"
+            raise ValueError(f"{given} is how a CRF chooses tags: set model.crf=true, or leave model.decoding out.")
 
     def follow(self, rows: int) -> None:
         """Fill in what the number of training texts decides, where there is a budget."""
@@ -60,21 +62,8 @@ class TaggingSettings(TextSettings):
     @property
     def reads_characters(self) -> bool:
         """Whether the model reads words by their characters too."""
-        return reads_characters(self.model)
+        return bool(self.model.get("characters", "none") != "none")
 
     @property
     def _is_transformer(self) -> bool:
         return bool(self.model["type"] == "transformer")
-
-
-def reads_characters(model: Mapping[str, Any]) -> bool:
-    """Tell whether a `model` section reads words by their characters too."""
-    return bool(model.get("characters", "none") != "none")
-
-
-def check_decoding(model: Mapping[str, Any]) -> None:
-    """Refuse a way of choosing tags where there is no CRF to choose them."""
-    has_switch = "crf" in known_fields(FAMILIES[model["type"]].config)
-    if has_switch and "decoding" in model and not model.get("crf"):
-        given = f"model.decoding={model['decoding']!r}"
-        raise ValueError(f"{given} is how a CRF chooses tags: set model.crf=true, or leave model.decoding out.")

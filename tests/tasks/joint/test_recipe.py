@@ -155,7 +155,21 @@ def test_what_nobody_says_follows_the_rows():
     settings.follow(100)
     assert isinstance(settings, IntentSlotsSettings)
     assert settings.model["hidden_size"] == 7 and settings.model["bidirectional"] is True
+    assert settings.model["crf"] is True and settings.model["characters"] == "cnn"
+    assert settings.tokenizer.kind == "word_or_characters" and not settings.tokenizer.label_all_tokens
     assert settings.training["max_minutes"] == 1 and settings.training["metric_for_best_model"] == "frame_accuracy"
+    plain = RECIPE.settings("--budget.minutes=1", "--model.characters=none", "--model.crf=false")
+    plain.follow(100)
+    assert plain.model["crf"] is False and plain.tokenizer.kind == "word"
+    transformer = RECIPE.settings("--budget.minutes=1", config="transformer_embedded")
+    transformer.follow(100)
+    assert "characters" not in transformer.model and transformer.training["learning_rate"] == 2e-3  # as the file says
+
+
+def test_a_decoding_needs_a_crf():
+    with pytest.raises(ValueError, match="model.decoding='marginal' is how a CRF chooses slots: set model.crf=true"):
+        RECIPE.settings("--model.decoding=marginal")
+    assert RECIPE.settings("--model.decoding=marginal", "--model.crf=true").model["decoding"] == "marginal"
 
 
 @pytest.mark.data
