@@ -1,7 +1,7 @@
 """Defaults of models of intents and slots that follow the data and the minutes; what the settings say stays.
 
-They are those of a tagger, which has the harder part of the work, with a vector of the whole text beside it; with a CRF
-and, in a recurrent network, the characters of words, unless the settings say no.
+They are those of a tagger, which has the harder part of the work, with a vector of the whole text beside it; with a
+CRF and, in a recurrent network, the characters of words, unless the settings say no.
 """
 
 from collections.abc import Mapping

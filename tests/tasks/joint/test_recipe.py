@@ -91,6 +91,9 @@ def test_the_command_evaluates_and_predicts_with_both_heads(plain, capsys, monke
     assert main(["predict", str(folder), "will it rain in Oslo?"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer.keys() == {"text", "intent", "score", "slots"}
+    assert main(["info", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert "intents:    24: ask_opinion, " in told and "slots:      " in told and "B-city" in told
     assert main(["evaluate", str(folder), "embedded"]) == 0
     scores = dict(line.split() for line in capsys.readouterr().out.splitlines())
     assert list(scores) == ["frame_accuracy", "intent_accuracy", "slot_f1"]
