@@ -102,7 +102,7 @@ def test_the_minutes_of_a_model_of_intents_and_slots_are_a_limit_of_arguments_th
     args = SequenceTrainingArguments(str(tmp_path), use_cpu=True, **joint_training(family, 3.0))
     assert (args.max_minutes, args.metric_for_best_model) == (3.0, "frame_accuracy") and args.greater_is_better
     sizes = joint_model(family, 100, {})
-    known = known_fields(FAMILIES[family].config).keys() - {"characters"}  # which needs the spellings of a tokenizer
+    known = known_fields(FAMILIES[family].config).keys() - {"characters", "case_features"}  # which need a tokenizer
     FAMILIES[family].config(vocab_size=50, **{name: value for name, value in sizes.items() if name in known})
     assert sizes["crf"] is True and ("characters" in sizes) is (family == "lstm")
     assert "characters" not in joint_model("lstm", 100, {"characters": "none"})
