@@ -28,6 +28,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.recurrent.seq2seq import *
     from .models.transformer.transformer import *
     from .models.transformer.transformer_seq2seq import *
+    from .models.windows.linear_crf import *
     from .models.windows.window import *
     from .models.words.bag import *
     from .models.words.vectors import KeyedVectors as KeyedVectors

@@ -26,12 +26,12 @@ from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
 from .models.recurrent import custom, gru, lstm, rnn, seq2seq
 from .models.transformer import transformer, transformer_seq2seq
-from .models.windows import window
+from .models.windows import linear_crf, window
 from .models.words import bag, word2vec
 from .tokenization.source_target import SourceTargetTokenizer
 
 MODULES = (
-    *(rnn, lstm, gru, custom, seq2seq, window, transformer, transformer_seq2seq),
+    *(rnn, lstm, gru, custom, seq2seq, window, linear_crf, transformer, transformer_seq2seq),
     *(ngram, mixture, hmm, word2vec, bag),
 )
 """One a family; the public names of each (`__all__`) are those of the package."""
@@ -128,6 +128,11 @@ FAMILIES = {
                 "token-classification": window.WindowForTokenClassification,
                 "intent-slots": window.WindowForIntentAndSlots,
             },
+        ),
+        Family(
+            linear_crf.CRFConfig,
+            linear_crf.CRFModel,
+            {"token-classification": linear_crf.CRFForTokenClassification},
         ),
         Family(
             transformer.TransformerConfig,

@@ -20,7 +20,7 @@ from transformers.trainer_utils import set_seed
 from hfseq.cards.facts import SeedRun
 from hfseq.data.tagged import load_tagged
 from hfseq.evaluation.tags import best_tags, tagging_metrics
-from hfseq.evaluation.trainer_metrics import check_metric_for_best_model
+from hfseq.evaluation.trainer_metrics import TAGGING, check_metric_for_best_model
 from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         task = load_tagged(settings.data)
-        settings.follow(task.dataset["train"].num_rows)
+        settings.follow(task.dataset["train"].num_rows, len(task.classes.names), TAGGING[problem_of(task)][0])
+        args = SequenceTrainingArguments(**settings.training)  # with what follows the data
         split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, problem_of(task))
         if args.should_log:

@@ -89,7 +89,7 @@ class ArchitectureFacts(Network):
     pooling: str | None  # None for a tagger, which has no vector of a whole text
     max_length: int  # tokens of a text that the model was trained on; longer texts were cut
     limit: int | None = None  # tokens that it can read, where its positions are learnt; None: any number
-    features: str | None = None  # of a bag: what it counts
+    features: str | None = None  # of a bag: what it counts; of a tagger: what it sees of words beside its network
 
 
 @checked

@@ -85,19 +85,9 @@ def word_tables(tokenizer: Any, *, lowercase: bool = False) -> WordTables:
         tokenizer: One of the kinds `word_or_characters`, `word`, `whitespace` or `wordpiece`.
         lowercase: Whether spellings of a word that differ in case share a row; the characters keep their case.
     """
-    prefix = _continuing_prefix(tokenizer)
-    tokens = {index: token for token, index in tokenizer.get_vocab().items()}
-    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    kinds, spelled = [], []
-    for index in range(len(tokenizer)):
-        token = tokens.get(index)
-        is_word = token is not None and index not in special
-        continues = is_word and prefix is not None and token.startswith(prefix) and token != prefix
-        kinds.append(CONTINUES if continues else BEGINS if is_word else SPECIAL)
-        without = not is_word or index == tokenizer.unk_token_id
-        spelled.append("" if without else token.removeprefix(prefix) if continues else token)
+    kinds, spelled = _spellings(tokenizer)
     rows = _rows(kinds, spelled, tokenizer, lowercase)
-    characters = sorted({character for token in spelled for character in token})
+    characters = _characters(spelled)
     if len(characters) >= _MOST_CHARACTERS:
         raise ValueError(f"the tokens are made of {len(characters)} characters; at most {_MOST_CHARACTERS - 1} fit.")
     ids = {character: index for index, character in enumerate(characters, start=1)}
@@ -109,6 +99,31 @@ def word_tables(tokenizer: Any, *, lowercase: bool = False) -> WordTables:
         spelling=torch.tensor([ids[character] for token in spelled for character in token], dtype=torch.int16),
         classes=torch.tensor([NOTHING, *map(_class_of, characters)], dtype=torch.uint8),
     )
+
+
+def word_characters(tokenizer: Any) -> list[str]:
+    """Return the characters of all tokens, in the order of their ids, which begin at 1."""
+    return _characters(_spellings(tokenizer)[1])
+
+
+def _characters(spelled: list[str]) -> list[str]:
+    return sorted({character for token in spelled for character in token})
+
+
+def _spellings(tokenizer: Any) -> tuple[list[int], list[str]]:
+    """Return what each token is to words, and how it is spelled."""
+    prefix = _continuing_prefix(tokenizer)
+    tokens = {index: token for token, index in tokenizer.get_vocab().items()}
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    kinds, spelled = [], []
+    for index in range(len(tokenizer)):
+        token = tokens.get(index)
+        is_word = token is not None and index not in special
+        continues = is_word and prefix is not None and token.startswith(prefix) and token != prefix
+        kinds.append(CONTINUES if continues else BEGINS if is_word else SPECIAL)
+        without = not is_word or index == tokenizer.unk_token_id
+        spelled.append("" if without else token.removeprefix(prefix) if continues else token)
+    return kinds, spelled
 
 
 def _continuing_prefix(tokenizer: Any) -> str | None:

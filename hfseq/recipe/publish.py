@@ -54,12 +54,13 @@ def run_facts(card: CardSettings, model: PreTrainedModel, folder: Path, run: See
 def network_facts(config: PreTrainedConfig) -> dict[str, Any]:
     """Gather what the facts of every architecture say of a network."""
     family = next(family for family in FAMILIES.values() if isinstance(config, family.config))
+    width = getattr(config, "hidden_size", 0)  # a linear CRF has no vectors
     return {
         "family": family.name,
         "cell": config.cell if family.name == "custom" else family.title,
         "num_hidden_layers": getattr(config, "num_hidden_layers", 0),
-        "hidden_size": config.hidden_size,
-        "embedding_size": getattr(config, "embedding_size", config.hidden_size),
+        "hidden_size": width,
+        "embedding_size": getattr(config, "embedding_size", width),
     }
 
 

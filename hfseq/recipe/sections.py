@@ -23,7 +23,7 @@ _NOT_OF_THE_DATA = {"rivals", "same_data"}  # of section card
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 OF_TAGGERS = (  # fields of configs that no recipe offers to other models
     *("crf", "decoding", "characters", "character_embedding_size", "character_hidden_size", "character_kernel_size"),
-    "case_features",
+    *("case_features", "feature_buckets"),
 )
 _SPELLINGS = ("num_characters", "spelling_size", "word_rows")
 _CALIBRATED = ("slot_labels", "temperature", "unknown_threshold")

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from datasets import DatasetDict
-from transformers import Pipeline, PreTrainedTokenizerFast
+from transformers import Pipeline, PreTrainedConfig, PreTrainedTokenizerFast
 
 from ..cards.facts import ArchitectureFacts, DataFacts, SpeedFacts
 from ..cards.measure import Asked, measure_speed
 from ..data.text import DataSettings
 from ..data.vectors import EmbeddingSettings
 from ..evaluation.scores import SCORES
+from ..models.features import FARTHEST, LONGEST_END
 from ..models.words.bag import BagConfig
 from ..registry import FAMILIES
 from ..settings import fields_of, option
@@ -83,7 +84,7 @@ def text_facts(
             pooling=getattr(config, "pooling", None) if pipe.task in _POOLED else None,
             max_length=cast(int, settings.tokenizer.max_length),
             limit=text_limit(cast(PreTrainedTokenizerFast, pipe.tokenizer)),
-            features=_features(config) if isinstance(config, BagConfig) else None,
+            features=_features(config),
         ),
         "data": DataFacts(
             **settings.card.data_facts(),
@@ -98,8 +99,13 @@ def text_facts(
     }
 
 
-def _features(config: BagConfig) -> str:
-    """Say in words what a bag counts."""
+def _features(config: PreTrainedConfig) -> str | None:
+    """Say in words what a bag counts, or what a tagger sees of words; None for other models."""
+    if getattr(config, "feature_buckets", 0):
+        looks = f"a word's spelling, its first and last {LONGEST_END} letters, its shape"
+        return f"features of words ({looks}; of {FARTHEST} neighbours on each side too)"
+    if not isinstance(config, BagConfig):
+        return None
     kinds = ["words"]
     if config.longest_ngram:
         kinds.append(f"their character n-grams of {config.shortest_ngram} to {config.longest_ngram}")

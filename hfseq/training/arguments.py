@@ -69,7 +69,7 @@ class SequenceTrainingArguments(TrainingArguments):
     )
     wide_solver: Literal["steps", "regression"] = option(
         "steps",
-        "How the wide part of a text classifier learns: in steps with the network, or as a regression beside it.",
+        "How the wide part of a classifier or the features of a tagger learn: in steps, or as a regression beside.",
     )
     num_processes: int | None = option(None, "Processes that this run must have; another number is an error.")
     max_minutes: float | None = option(

@@ -28,6 +28,7 @@ from .batching import Shares, UpdateSampler, row_lengths
 from .callbacks import ClipGradValue, TimeLimit, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
 from .class_weights import WeightedLoss
+from .feature_regression import FeatureRegression, has_features, is_linear
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
 from .lines import ProgressLines
 from .parts import OF_LAYERS, InParts, parts_of
@@ -35,9 +36,11 @@ from .unseen import hide_unseen
 from .wide import fit_wide
 
 if TYPE_CHECKING:
-    from .wide_regression import Mixed, WideRegression
+    from .wide import Mixed
+    from .wide_regression import WideRegression
 
 _CLASSIFIERS = (SequenceClassificationMixin, TokenClassificationMixin, BagForSequenceClassification)
+_SHARE_OF_SOLVER = 0.5  # of the minutes, that a regression of features may take at most
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 
 
@@ -105,24 +108,44 @@ class SequenceTrainer(WholeCheckpointTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train; document frequencies of a new wide part and weights of classes come from the training rows."""
-        beside = None
+        beside: WideRegression | FeatureRegression | None = None
         if isinstance(self.train_dataset, Dataset):
             fit_wide(self.model, self.train_dataset)
             if self.args.class_weights is not None:
                 self.compute_loss_func = WeightedLoss.balanced(self.model, self.train_dataset)
             if self.args.wide_solver == "regression":
                 beside = self._regression(self.train_dataset)
+        if isinstance(beside, FeatureRegression) and is_linear(self.model):
+            return self._without_network(beside)
         output = super().train(*args, **kwargs)
         if beside is not None:
             started, validation = perf_counter(), cast(Dataset, self.eval_dataset)
-            self.mixed = beside.mix(self.score(validation)[0], validation)
+            is_tagger = isinstance(beside, FeatureRegression)
+            self.mixed = beside.mix(validation) if is_tagger else beside.mix(self.score(validation)[0], validation)
             self._solver_seconds += perf_counter() - started
         return output
 
-    def _regression(self, train_dataset: Dataset) -> "WideRegression":
-        """Fit the wide part before the network learns; what that takes is of the minutes."""
-        from .wide_regression import WideRegression  # brings scikit-learn, which other trainings need not wait for
+    def _without_network(self, found: FeatureRegression) -> TrainOutput:
+        """End the training of a model that is a regression and nothing else."""
+        metrics = {"train_runtime": self._solver_seconds, "train_loss": found.stand_alone()}
+        self.log(dict(metrics))
+        return TrainOutput(0, metrics["train_loss"], metrics)
 
+    def _regression(self, train_dataset: Dataset) -> "WideRegression | FeatureRegression":
+        """Fit the wide part before the network learns; what that takes is of the minutes."""
+        self._check_regression(train_dataset)
+        started = perf_counter()
+        try:
+            if has_features(self.model):
+                minutes = None if self.args.max_minutes is None else self.args.max_minutes * _SHARE_OF_SOLVER
+                return FeatureRegression(self.model, train_dataset, minutes)
+            from .wide_regression import WideRegression  # brings scikit-learn, which other trainings need not wait for
+
+            return WideRegression(self.model, train_dataset, self.args.class_weights)
+        finally:
+            self._solver_seconds = perf_counter() - started
+
+    def _check_regression(self, train_dataset: Dataset) -> None:
         for is_wrong, how in (
             (self.model_init is not None, "model_init makes another model when training begins: give model"),
             (self.is_fsdp_enabled or self.is_deepspeed_enabled, "the weights are spread over processes"),
@@ -131,23 +154,30 @@ class SequenceTrainer(WholeCheckpointTrainer):
                 raise ValueError(
                     f"wide_solver='regression' fills the model that was given, but {how}, or leave it out."
                 )
-        if getattr(self.model, "wide", None) is None:
-            raise ValueError("wide_solver='regression' needs a model with wide_ngrams of 1 or more: leave it out.")
+        if getattr(self.model, "wide", None) is None and not has_features(self.model):
+            raise ValueError(
+                "wide_solver='regression' needs a classifier with wide_ngrams of 1 or more, or a tagger with "
+                "feature_buckets: leave it out."
+            )
+        if has_features(self.model) and getattr(self.model, "slot_classifier", None) is not None:
+            raise ValueError(
+                "wide_solver='regression' fits the features of a tagger, not those of a model of intents and slots: "
+                "leave it out, and they learn in steps, or set feature_buckets=0."
+            )
         if getattr(self.model, "is_siamese", False):
             raise ValueError(
                 "wide_solver='regression' adds up what words say, and of pairs='siamese' what two texts share tells: "
                 "leave it out."
             )
-        for name, rows in (("train_dataset", train_dataset), ("eval_dataset", self.eval_dataset)):
+        needed: list[tuple[str, Any]] = [("train_dataset", train_dataset)]
+        if not is_linear(self.model):
+            needed.append(("eval_dataset", self.eval_dataset))
+        for name, rows in needed:
             if not isinstance(rows, Dataset) or "labels" not in rows.column_names:
                 raise ValueError(
                     "wide_solver='regression' learns from training texts and chooses on validation texts: give "
                     f"{name} with a column labels."
                 )
-        started = perf_counter()
-        found = WideRegression(self.model, train_dataset, self.args.class_weights)
-        self._solver_seconds = perf_counter() - started
-        return found
 
     def get_train_dataloader(self) -> DataLoader:
         """Load this process's batches of `UpdateSampler`."""

@@ -1,7 +1,7 @@
 """What a wide part counts in texts, and how rare each word and n-gram of the training texts is."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -11,6 +11,16 @@ from ..data.sources import column_values
 from ..models.heads.wide import WideNgrams
 
 _CHUNK = 4_096  # texts whose features are listed at once
+
+
+class Mixed(NamedTuple):
+    """What was chosen on validation texts, and their loss with it and with the network alone."""
+
+    strength: float  # C of the regression
+    of_regression: float
+    of_network: float
+    loss: float
+    network_loss: float
 
 
 def fit_wide(model: Any, dataset: Dataset) -> None:

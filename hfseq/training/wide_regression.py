@@ -8,7 +8,7 @@ counts. In steps with the network, the other way, the same weights are as far as
 """
 
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,22 +25,12 @@ from ..progress import progress_bar
 from .class_weights import balanced_weights
 from .convex import STRENGTHS, ConvexProblem, Weights
 from .unseen import hide_unseen
-from .wide import features_of
+from .wide import Mixed, features_of
 
 logger = logging.get_logger(__name__)
 
 # How much the logits of each may count. The network is always heard: without it the model would be a bag.
 _OF_REGRESSION, _OF_NETWORK = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0), (0.125, 0.25, 0.5, 1.0)
-
-
-class Mixed(NamedTuple):
-    """What was chosen on validation texts, and their loss with it and with the network alone."""
-
-    strength: float  # C of the regression
-    of_regression: float
-    of_network: float
-    loss: float
-    network_loss: float
 
 
 class WideRegression:

@@ -20,6 +20,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from hfseq.models.features import WordFeatures
 from hfseq.models.token_words import WordTables, word_tables
 from hfseq.registry import AUTO_CLASSES, Family
 from hfseq.tokenization.padding import IntentSlotsCollator
@@ -161,6 +162,9 @@ class Case:
             nn.init.normal_(model.likeness.weight, std=0.5)
         if getattr(model.base_model, "token_words", None) is not None:
             model.base_model.token_words.fill(spellings())
+        for features in (module for module in model.modules() if isinstance(module, WordFeatures)):
+            nn.init.normal_(features.weight, std=0.5)
+            features.lower.copy_(torch.arange(len(features.lower)))
         return model
 
     def saved(self, model: PreTrainedModel | None = None) -> Path:
@@ -196,7 +200,7 @@ class Case:
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         """Whether a weight that the checkpoint lacked has values of our initialisation."""
-        if ".token_words." in name:
+        if ".token_words." in name or name.startswith("features."):
             return not tensor.any()
         if name.startswith(("wide.", "likeness.")):
             return bool((tensor == (name == "wide.row_weights")).all())
@@ -276,6 +280,7 @@ class TaggerCase(Case):
 
     def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
         """With a CRF that has an opinion: it begins at 0."""
+        model = super().seasoned(model)
         if getattr(model, "crf", None) is not None:
             for parameter in model.crf.parameters():
                 nn.init.normal_(parameter)

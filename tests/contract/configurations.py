@@ -41,6 +41,7 @@ CHARACTERS = {
         **_CHARACTERS,
     },
     "lstm": {"characters": "lstm", **_CHARACTERS},
+    "features": {"characters": "cnn", "feature_buckets": 50, "crf": True, **_CHARACTERS},
 }
 _BIO = {"id2label": {0: "O", 1: "B-x", 2: "I-x"}, "label2id": {"O": 0, "B-x": 1, "I-x": 2}}
 CRF_TAGGERS = {  # each decoding, with any row of labels allowed or only those of entities
@@ -93,7 +94,7 @@ CASES |= {
     f"lstm-tagger-characters-{label}": ("lstm", "token-classification", options)
     for label, options in CHARACTERS.items()
 }
-CASES["lstm-intents-characters"] = ("lstm", "intent-slots", CHARACTERS["cnn"])
+CASES["lstm-intents-features"] = ("lstm", "intent-slots", {**CHARACTERS["features"], "crf": False})
 CASES["gru-characters"] = ("gru", "text-classification", {**CHARACTERS["cnn"], "pooling": "mean_max"})
 TRANSFORMERS = {
     "plain": {},
@@ -156,6 +157,8 @@ WINDOWS = {
 for task in FAMILIES["window"].heads:
     CASES |= {f"window-{task}-{label}": ("window", task, options) for label, options in WINDOWS.items()}
 CASES |= {
+    "crf-tagger-viterbi": ("crf", "token-classification", {}),
+    "crf-tagger-marginal": ("crf", "token-classification", {"decoding": "marginal"}),
     "hmm-tagger-viterbi": ("hmm", "token-classification", {}),
     "hmm-tagger-posterior": ("hmm", "token-classification", {"decoding": "posterior"}),
     "hmm-language": ("hmm", "text-generation", {}),

@@ -17,7 +17,17 @@ from transformers import (
 from hfseq.models.words.ascending import unpack
 from hfseq.registry import Family
 from hfseq.tokenization import vocabulary_tokenizer
-from tests.contract.cases import VOCABULARY, WORDS, Case, JointCase, LanguageModelCase, TaggerCase, texts, tokenizer
+from tests.contract.cases import (
+    VOCABULARY,
+    WORDS,
+    Case,
+    JointCase,
+    LanguageModelCase,
+    TaggerCase,
+    spellings,
+    texts,
+    tokenizer,
+)
 from tests.devices import DEVICE
 
 
@@ -422,6 +432,32 @@ class WindowJointCase(WindowCase, JointCase):
     wrong_values: ClassVar[dict[str, list[Any]]] = JointCase.wrong_values
 
 
+class LinearCRFCase(TaggerCase):
+    """What a linear CRF has differently: features in the place of vectors and layers."""
+
+    small: ClassVar[dict[str, Any]] = {
+        **{"num_labels": 3, "feature_buckets": 50},
+        **{name: size for name, size in spellings().sizes().items() if name != "word_rows"},
+    }
+    no_dropout: ClassVar[dict[str, float]] = {}
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "feature_buckets": [0, -1, "64", None, True, 10**12],
+        "num_characters": [0, 10**6],
+        "spelling_size": [-1, "9"],
+        "decoding": ["greedy"],
+        "pad_token_id": [14],
+    }
+    typo: ClassVar[tuple[str, str]] = "feature_bucket", "feature_buckets"
+    foreign_name: ClassVar[tuple[str, str]] = "label_names", "id2label"
+
+    @property
+    def traits(self) -> set[str]:
+        return {"body", "loss", "tokens", "tagger", "weights"}
+
+    def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
+        return not tensor.any()
+
+
 class Seq2SeqCase(TransformerLanguageCase):
     """A text from a text: here, its copy."""
 
@@ -489,6 +525,7 @@ KINDS: dict[str, type[Case]] = {
 }
 OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("bag", "text-classification"): BagCase,
+    ("crf", "token-classification"): LinearCRFCase,
     ("hmm", "token-classification"): HiddenMarkovTaggerCase,
     ("hmm", "text-generation"): HiddenMarkovLanguageCase,
     ("mixture", "text-generation"): MixtureCase,

@@ -10,12 +10,12 @@ from hfseq.recipe.defaults.joint import joint_model, joint_training
 from hfseq.recipe.defaults.language import language_sizes, language_training
 from hfseq.recipe.defaults.rows import RowCounts
 from hfseq.recipe.defaults.stopping import kept_on_validation
-from hfseq.recipe.defaults.tagging import tagging_sizes, tagging_training
+from hfseq.recipe.defaults.tagging import tagger_model, tagger_training
 from hfseq.recipe.sections import CardSettings
 from hfseq.registry import FAMILIES
 from hfseq.settings import known_fields
 from hfseq.tasks.causal_lm.settings import CausalLMSettings
-from hfseq.tasks.tagging.settings import TaggingSettings
+from hfseq.tasks.tagging.settings import TaggingSettings, TokenizerSettings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.streams.trainer import StreamTrainingArguments
 
@@ -87,14 +87,19 @@ def test_a_language_model_keeps_what_a_person_said(tmp_path):
     assert settings.model["hidden_size"] == 7 and settings.model["embedding_size"] == 64
 
 
-@pytest.mark.parametrize("family", ["lstm", "transformer"])
+@pytest.mark.parametrize("family", ["crf", "lstm", "window", "transformer"])
 def test_the_minutes_of_a_tagger_are_a_limit_of_arguments_that_work(family, tmp_path):
-    followed = tagging_training(3.0, is_transformer=family == "transformer")
-    args = SequenceTrainingArguments(str(tmp_path), use_cpu=True, **followed)
-    assert args.max_minutes == 3.0 and args.load_best_model_at_end
+    known = known_fields(FAMILIES[family].config).keys()
     for rows in (100, 100_000):
-        sizes = tagging_sizes(rows, is_transformer=family == "transformer")
-        FAMILIES[family].config(vocab_size=50, **sizes)
+        chosen = {name: value for name, value in tagger_model(family, rows, 9, {}).items() if name in known}
+        args = SequenceTrainingArguments(
+            str(tmp_path), use_cpu=True, **tagger_training(family, 3.0, "entity_f1", chosen)
+        )
+        assert args.max_minutes == 3.0
+        if family != "crf":
+            assert args.load_best_model_at_end and args.metric_for_best_model == "entity_f1"
+        spelled = {"num_characters": 9, "spelling_size": 99} | ({"word_rows": 9} if "word_rows" in known else {})
+        FAMILIES[family].config(vocab_size=50, **chosen, **(spelled if "num_characters" in known else {}))
 
 
 @pytest.mark.parametrize("family", ["lstm", "window", "transformer"])
@@ -109,23 +114,60 @@ def test_the_minutes_of_a_model_of_intents_and_slots_are_a_limit_of_arguments_th
 
 
 def test_few_texts_of_a_tagger_are_dropped_from_more():
-    few, many = (tagging_sizes(rows, is_transformer=False) for rows in (100, 100_000))
+    few, many = (tagger_model("gru", rows, 9, {}) for rows in (100, 100_000))
     assert few["hidden_dropout"] > many["hidden_dropout"] and few["classifier_dropout"] > many["classifier_dropout"]
+
+
+def test_features_stand_beside_a_tagger_of_few_texts():
+    for rows, has in ((100, True), (3_000, True), (100_000, False)):
+        chosen = tagger_model("lstm", rows, 9, {})
+        assert bool(chosen["feature_buckets"]) is has
+        assert tagger_training("lstm", 3.0, "accuracy", chosen)["wide_solver"] == ("regression" if has else "steps")
+    assert "feature_buckets" not in tagger_model("lstm", 100, 9, {"characters": "none"})
+
+
+def test_rows_of_features_follow_texts_and_tags_within_bounds():
+    buckets = [tagger_model("crf", rows, 9, {})["feature_buckets"] for rows in (10, 3_000, 10_000_000)]
+    assert buckets == sorted(buckets) and buckets[0] < buckets[1]
+    for labels in (1, 17, 1_000):  # a file of a few megabytes
+        assert labels * tagger_model("crf", 1_000_000, labels, {})["feature_buckets"] <= 1 << 23
+
+
+def tagger(**sections):
+    return TaggingSettings(data=TaggedSettings(name="embedded"), card=card(), **sections)
 
 
 @pytest.mark.parametrize("minutes", [None, 2.0])
 def test_a_tagger_keeps_what_a_person_said(minutes):
     said = {"num_train_epochs": 2.0, "learning_rate": 0.5}
-    settings = TaggingSettings(
-        data=TaggedSettings(name="embedded"),
-        card=card(),
-        model={"type": "lstm", "hidden_size": 7},
-        training=dict(said),
-        budget=BudgetSettings(minutes=minutes),
+    settings = tagger(
+        model={"type": "lstm", "hidden_size": 7}, training=dict(said), budget=BudgetSettings(minutes=minutes)
     )
-    settings.follow(100)
+    settings.follow(100, 9, "entity_f1")
     assert said.items() <= settings.training.items() and settings.model["hidden_size"] == 7
     if minutes is None:  # nothing is filled in
         assert settings.training == said and settings.model == {"type": "lstm", "hidden_size": 7}
+        assert settings.tokenizer.kind == "word"
     else:
         assert settings.training["max_minutes"] == minutes and settings.model["bidirectional"] is True
+        assert settings.tokenizer.kind == "word_or_characters" and settings.tokenizer.label_all_tokens is False
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "expected"),
+    [
+        ({"characters": "none"}, "word", "word"),
+        ({}, "bpe", "bpe"),
+        ({}, "whitespace", "whitespace"),
+        ({"characters": "lstm"}, "word", "word_or_characters"),
+    ],
+)
+def test_what_a_person_says_of_words_decides_whether_they_are_spelled(model, kind, expected):
+    settings = tagger(
+        model={"type": "gru", **model}, tokenizer=TokenizerSettings(kind=kind), budget=BudgetSettings(minutes=1.0)
+    )
+    settings.follow(100, 9, "accuracy")
+    assert settings.tokenizer.kind == expected
+    reads = expected in ("word_or_characters", "whitespace")
+    assert settings.reads_words is reads and bool(settings.model.get("feature_buckets")) is reads
+    assert settings.training["wide_solver"] == ("regression" if reads else "steps")

@@ -65,6 +65,7 @@ class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
         self.config.problem_type = _PROBLEM
         super()._add_classifier()
         self.slot_classifier = nn.Linear(self.config.output_size, len(self.config.slot_labels))
+        self._add_features(len(self.config.slot_labels))
         self._add_tags(self.config.slot_labels)
 
     @model_call()
@@ -96,7 +97,7 @@ class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
         read = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs)
         given, logits = (read.input_ids, read.attention_mask), cast(torch.Tensor, read.outputs.logits)
         # 2. Score the slots of each token.
-        slot_logits = self.slot_classifier(self.dropout(read.last_hidden_state))
+        slot_logits = self._with_features(self.slot_classifier(self.dropout(read.last_hidden_state)), *given)
         # 3. Compare with the right ones.
         texts = _texts(labels, slot_labels, num_items_in_batch)
         losses = []

@@ -6,6 +6,9 @@ says of each token, and in evaluation the answers: argmax is the decision, softm
 A word has one label, which its first token tells. A backbone that knows where words begin has the method
 `word_starts(input_ids, attention_mask) -> (B, T) bool` (or None where it cannot tell); then the other tokens of a word
 do not take part in the CRF, and in evaluation they answer as the first one does, inside the entity that it begins.
+
+With `config.feature_buckets` the features of words (`features.py`) speak beside the network, as the wide part of a
+classifier does: what they say of each label is added to what the network says.
 """
 
 from collections.abc import Sequence
@@ -17,8 +20,10 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from ..base import mask_of_inputs
+from ..features import WordFeatures
 from ..tag_names import tags_inside
-from .crf import LEAST, LinearChainCRF, put_first
+from .crf import LinearChainCRF, put_first
+from .crf_passes import LEAST
 from .shared_checkpoint import SLOT_HEAD, tagger_config
 from .token_head import TokenHeadMixin, token_loss
 
@@ -29,19 +34,37 @@ class TagRowsMixin(PreTrainedModel):
     """What becomes of the scores of each token's labels: a model with a head for them has this beside its own."""
 
     crf: LinearChainCRF | None
+    features: WordFeatures | None
 
     def _add_tags(self, names: Sequence[str]) -> None:
         """Make the CRF over labels of these names, if the config asks for one."""
         self.crf = LinearChainCRF(names) if self.config.crf else None
         self._inside = tags_inside(names)
 
+    def _add_features(self, num_labels: int) -> None:
+        """Make what the features of words say of so many labels, if the config asks for it."""
+        self.features = None
+        if getattr(self.config, "feature_buckets", 0):
+            sizes = {"buckets": self.config.feature_buckets, "num_characters": self.config.num_characters}
+            self.features = WordFeatures(num_labels=num_labels, **sizes)
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Start the CRF at 0, and all else as the family does."""
+        """Start the CRF and the features at 0, and all else as the family does."""
         if isinstance(module, LinearChainCRF):
             module.reset_parameters()
+        elif isinstance(module, WordFeatures):
+            module.reset()
         else:
             super()._init_weights(module)
+
+    def _with_features(
+        self, scores: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Add up what the network and the features say of each token."""
+        if self.features is None or input_ids is None:
+            return scores
+        return scores + self.features(self.model.token_words(input_ids, attention_mask))
 
     def _tag_loss(
         self,
@@ -51,27 +74,30 @@ class TagRowsMixin(PreTrainedModel):
         input_ids: torch.Tensor | None,
         attention_mask: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Compare what the classifier says of each token with the labels."""
+        """Compare what the model says of each token with the labels."""
         if self.crf is None:
             return token_loss(logits, labels, num_items_in_batch)
-        starts = self._word_starts(input_ids, attention_mask)
-        words = self._words(logits, input_ids, attention_mask, starts)
-        return self.crf.loss(logits, labels, words, num_items_in_batch)
+        return self.crf.loss(logits, labels, self.chain(logits, input_ids, attention_mask), num_items_in_batch)
 
     def _tag_answers(
         self, logits: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """Make answers of what the classifier says of each token, see the top of this file."""
+        """Make answers of what the model says of each token, see the top of this file."""
         if self.training:
             return logits
-        starts = self._word_starts(input_ids, attention_mask)
         if self.crf is not None:
-            words = self._words(logits, input_ids, attention_mask, starts)
-            logits = self.crf.answers(logits, words, self.config.decoding)
+            logits = self.crf.answers(logits, self.chain(logits, input_ids, attention_mask), self.config.decoding)
+        starts = self._word_starts(input_ids, attention_mask)
         if starts is None:
             return logits
         later = self._words(logits, input_ids, attention_mask, ~starts)
         return answer_for_words(logits, starts, later, self._inside)
+
+    def chain(
+        self, logits: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return which tokens follow one another in the CRF, (B, T) as the logits (B, T, L): one of each word."""
+        return self._words(logits, input_ids, attention_mask, self._word_starts(input_ids, attention_mask))
 
     def _word_starts(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
         """Return where words begin, (B, T); None where the backbone cannot tell."""
@@ -107,13 +133,22 @@ class TokenClassificationMixin(TagRowsMixin, TokenHeadMixin):
         config = self.config
         self.num_labels = cast(int, config.num_labels)
         self.model = self.backbone_class(config)
-        self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.output_size, self.num_labels)
+        self.features = None
+        self._add_classifier()
         self._add_tags([config.id2label[index] for index in range(self.num_labels)])
         self.post_init()
 
+    def _add_classifier(self) -> None:
+        """Make what scores the labels of a token."""
+        self.dropout = nn.Dropout(self.config.classifier_dropout)
+        self.classifier = nn.Linear(self.config.output_size, self.num_labels)
+        self._add_features(self.num_labels)
+
     def _head(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.dropout(hidden_states))
+
+    def _emissions(self, hidden_states: torch.Tensor, *given: Any) -> torch.Tensor:
+        return self._with_features(super()._emissions(hidden_states, *given), *given)
 
     def _loss(self, *given: Any) -> torch.Tensor:
         return self._tag_loss(*given)

@@ -47,6 +47,12 @@ class TokenHeadMixin(PreTrainedModel):
         """Map outputs of the backbone (B, T, D) to logits (B, T, L)."""
         raise NotImplementedError
 
+    def _emissions(
+        self, hidden_states: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Say (B, T, L) of each token which class it may have: what `_head` says, and what stands beside it."""
+        return self._head(hidden_states)
+
     def _loss(
         self,
         logits: torch.Tensor,
@@ -98,7 +104,7 @@ class TokenHeadMixin(PreTrainedModel):
             **{"use_cache": False, **kwargs, "return_dict": True},
         )
         # 2. Score the classes of each token.
-        logits = self._head(outputs.last_hidden_state)
+        logits = self._emissions(outputs.last_hidden_state, input_ids, attention_mask)
         # 3. Compare with the labels.
         given = input_ids, attention_mask
         loss = None if labels is None else self._loss(logits, labels, num_items_in_batch, *given)

@@ -21,6 +21,7 @@ from typing_extensions import Unpack
 from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_dropout, mask_of_inputs
 from ..calls import CACHE_NAMES, BaseModelOutputWithPast, model_call, with_cache
 from ..configs import SequenceConfig, bounded, probability
+from ..features import MOST_BUCKETS
 from ..heads.causal_lm import check_output_weights
 from ..heads.pairs import check_pairs
 from ..heads.shared_checkpoint import check_slots
@@ -57,6 +58,8 @@ class RecurrentConfig(SequenceConfig):
         crf: Whether a tagger chooses the labels of a text together (`heads/crf.py`).
         decoding: What such a tagger answers: "viterbi", the likeliest row of labels, or "marginal", of each word the
             likeliest label.
+        feature_buckets: Rows of the features of words that a tagger has beside the network (`features.py`); 0: none.
+            It needs a model that reads characters, which knows how words are spelled.
         wide_ngrams: Tokens of the longest run with a weight of its own beside the network (`WideNgrams`); 0: none.
         wide_buckets: Rows that these runs share by a hash.
         slot_labels: Names of the tags of a model of intents and slots, in the order of their ids; its other labels
@@ -104,6 +107,7 @@ class RecurrentConfig(SequenceConfig):
     classifier_dropout: float | int = probability(0.1)
     crf: bool = False
     decoding: Literal["marginal", "viterbi"] = "viterbi"
+    feature_buckets: int = bounded(0, 0, MOST_BUCKETS)
     wide_ngrams: int = bounded(0, 0, 10)
     wide_buckets: int = bounded(100_000, 1, 10_000_000)
     slot_labels: list[str] | None = None
@@ -152,8 +156,13 @@ class RecurrentConfig(SequenceConfig):
         check_slots(self)
 
     def validate_characters(self) -> None:
-        """Check that there is room for the spellings of a tokenizer."""
+        """Check that there is room for the spellings of a tokenizer, and that what reads them has them."""
         check_characters(self)
+        if self.feature_buckets and self.characters == "none":
+            raise ValueError(
+                f"feature_buckets={self.feature_buckets} is about how words are spelled: set characters to 'cnn' or "
+                "'lstm', or leave it at 0."
+            )
 
     def make_cell(self) -> Cell:
         """Return the cell that these fields describe."""

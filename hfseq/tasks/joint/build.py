@@ -67,6 +67,8 @@ def make_model(settings: IntentSlotsSettings, task: IntentTask, tokenizer: PreTr
     model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
         model.base_model.token_words.fill(tables)
+    if getattr(model, "features", None) is not None:
+        model.features.learn(tokenizer)
     fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
     return model
 

@@ -19,6 +19,8 @@ from ...data.tagged import TaggedTask, tokenize_words
 from ...evaluation.entities import Tags, entities, found_entities, found_tags
 from ...evaluation.tags import tags_of
 from ...models.token_words import word_tables
+from ...models.windows.linear_crf import CRFForTokenClassification
+from ...recipe.defaults.tagging import LINEAR
 from ...recipe.embeddings import fill_embeddings
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
@@ -81,14 +83,25 @@ def texts_of(rows: Dataset) -> list[str]:
 
 def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the tagger of the `model` section for these tags and this vocabulary."""
+    if settings.model["type"] == LINEAR:
+        chosen = {name: value for name, value in settings.model.items() if name != "type"}
+        model: PreTrainedModel = CRFForTokenClassification.of(tokenizer, task.classes.names, **chosen)
+    else:
+        model = _network(settings, task, tokenizer)
+    fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
+    return model
+
+
+def _network(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     options = label_options(task.classes.names) | token_options(tokenizer)
-    tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_characters else None
+    tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_words else None
     if tables is not None:
         options |= tables.sizes()
     model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
         model.base_model.token_words.fill(tables)
-    fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
+    if getattr(model, "features", None) is not None:
+        model.features.learn(tokenizer)
     return model
 
 

@@ -17,7 +17,8 @@ from hfseq import (
     WindowForTokenClassification,
 )
 from hfseq.models.heads import fused_crf
-from hfseq.models.heads.crf import LEAST, LinearChainCRF, put_first
+from hfseq.models.heads.crf import LinearChainCRF, put_first
+from hfseq.models.heads.crf_passes import LEAST
 from hfseq.models.heads.tagging import answer_for_words
 from hfseq.models.tag_names import legal_paths
 from hfseq.tokenization import vocabulary_tokenizer
