@@ -27,10 +27,18 @@ from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.recipe.texts import most_tokens
 from hfseq.settings import read_settings
-from hfseq.tasks.joint.build import Measured, card_facts, make_model, make_tokens, report_lines, score
+from hfseq.tasks.joint.build import (
+    Measured,
+    card_facts,
+    make_model,
+    make_tokenizer,
+    make_tokens,
+    report_lines,
+    score,
+)
 from hfseq.tasks.joint.calibrating import answers_of, ask_no_requests, calibrate
 from hfseq.tasks.joint.settings import IntentSlotsSettings
-from hfseq.tasks.tagging.build import check_lengths, make_tokenizer
+from hfseq.tasks.tagging.build import check_lengths
 from hfseq.tasks.tagging.decoding import better_decoding
 from hfseq.tokenization.padding import IntentSlotsCollator
 from hfseq.training.arguments import SequenceTrainingArguments
