@@ -27,10 +27,18 @@ from hfseq.recipe.runs import evaluated_split, open_run
 from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.recipe.texts import most_tokens
 from hfseq.settings import read_settings
-from hfseq.tasks.joint.build import Measured, card_facts, make_model, make_tokens, report_lines, score
+from hfseq.tasks.joint.build import (
+    Measured,
+    card_facts,
+    make_model,
+    make_tokenizer,
+    make_tokens,
+    report_lines,
+    score,
+)
 from hfseq.tasks.joint.calibrating import answers_of, ask_no_requests, calibrate
 from hfseq.tasks.joint.settings import IntentSlotsSettings
-from hfseq.tasks.tagging.build import check_lengths, make_tokenizer
+from hfseq.tasks.tagging.build import check_lengths
 from hfseq.tasks.tagging.decoding import better_decoding
 from hfseq.tokenization.padding import IntentSlotsCollator
 from hfseq.training.arguments import SequenceTrainingArguments
@@ -51,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with args.main_process_first(desc="preparing the data"):
         task = load_intents(settings.data)
         settings.follow(task.dataset["train"].num_rows)
+        args = SequenceTrainingArguments(**settings.training)  # with what follows the data
         split = evaluated_split(task.dataset)
         check_metric_for_best_model(args.metric_for_best_model, INTENT_SLOTS)
         if args.should_log:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .models import WORD_VECTORS, task_of
+from .models import INTENT_SLOTS, WORD_VECTORS, task_of
 
 _SHOWN = 20  # labels
 _PAIR_GIVEN = '{"text": TEXT, "text_pair": TEXT}'
@@ -22,10 +22,11 @@ def run(options: argparse.Namespace) -> None:
     task = task_of(saved)
     print(f"type:       {config.get('model_type')} ({saved}), task {task}")
     print(f"weights:    {_size(options.model, folder)}")
-    if task in ("text-classification", "token-classification"):
-        labels = list((config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}).values())
-        rest = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
-        print(f"labels:     {len(labels)}: {', '.join(map(str, labels[:_SHOWN]))}{rest}")
+    if task in ("text-classification", "token-classification", INTENT_SLOTS):
+        kind = "intents" if task == INTENT_SLOTS else "labels"
+        _print_names(kind, list((config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}).values()))
+    if task == INTENT_SLOTS:
+        _print_names("slots", config.get("slot_labels") or [])
     if (entries := config.get("vocab_size")) is not None:
         targets = config.get("decoder_vocab_size")
         beside = "" if targets is None else f" of sources, {targets} of targets"
@@ -34,6 +35,11 @@ def run(options: argparse.Namespace) -> None:
     print(f"use it:     hfseq predict {options.model} {asked}")
     print("in Python:  import hfseq; from transformers import pipeline")
     print(f"            pipeline({task!r}, model={options.model!r})({given})")
+
+
+def _print_names(kind: str, names: list[str]) -> None:
+    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    print(f"{f'{kind}:':<12}{len(names)}: {', '.join(map(str, names[:_SHOWN]))}{rest}")
 
 
 def _takes_pairs(config: dict[str, Any], folder: Path) -> bool:

@@ -159,6 +159,11 @@ class SequenceTrainer(WholeCheckpointTrainer):
                 "wide_solver='regression' needs a classifier with wide_ngrams of 1 or more, or a tagger with "
                 "feature_buckets: leave it out."
             )
+        if has_features(self.model) and getattr(self.model, "slot_classifier", None) is not None:
+            raise ValueError(
+                "wide_solver='regression' fits the features of a tagger, not those of a model of intents and slots: "
+                "leave it out, and they learn in steps, or set feature_buckets=0."
+            )
         if getattr(self.model, "is_siamese", False):
             raise ValueError(
                 "wide_solver='regression' adds up what words say, and of pairs='siamese' what two texts share tells: "

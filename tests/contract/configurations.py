@@ -94,7 +94,7 @@ CASES |= {
     f"lstm-tagger-characters-{label}": ("lstm", "token-classification", options)
     for label, options in CHARACTERS.items()
 }
-CASES["lstm-intents-characters"] = ("lstm", "intent-slots", CHARACTERS["cnn"])
+CASES["lstm-intents-features"] = ("lstm", "intent-slots", {**CHARACTERS["features"], "crf": False})
 CASES["gru-characters"] = ("gru", "text-classification", {**CHARACTERS["cnn"], "pooling": "mean_max"})
 TRANSFORMERS = {
     "plain": {},

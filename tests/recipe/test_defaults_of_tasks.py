@@ -6,6 +6,7 @@ from hfseq.data.documents import DocumentSettings
 from hfseq.data.tagged import TaggedSettings
 from hfseq.recipe.budget import BudgetSettings
 from hfseq.recipe.defaults.classification import training_defaults, vocabulary_defaults
+from hfseq.recipe.defaults.joint import joint_model, joint_training
 from hfseq.recipe.defaults.language import language_sizes, language_training
 from hfseq.recipe.defaults.rows import RowCounts
 from hfseq.recipe.defaults.stopping import kept_on_validation
@@ -106,6 +107,17 @@ def test_few_texts_of_a_tagger_are_read_often_enough():
     assert few["max_steps"] == 1_500 and many["max_steps"] == 40 * 10_000 // 32
     assert few["max_steps"] // few["eval_steps"] == many["max_steps"] // many["eval_steps"] == 40
     assert "max_steps" not in tagger_training("lstm", 3.0, 100, "accuracy", {}, {"num_train_epochs": 3})
+
+
+@pytest.mark.parametrize("family", ["lstm", "window", "transformer"])
+def test_the_minutes_of_a_model_of_intents_and_slots_are_a_limit_of_arguments_that_work(family, tmp_path):
+    args = SequenceTrainingArguments(str(tmp_path), use_cpu=True, **joint_training(family, 3.0))
+    assert (args.max_minutes, args.metric_for_best_model) == (3.0, "frame_accuracy") and args.greater_is_better
+    sizes = joint_model(family, 100, {})
+    known = known_fields(FAMILIES[family].config).keys() - {"characters", "case_features"}  # which need a tokenizer
+    FAMILIES[family].config(vocab_size=50, **{name: value for name, value in sizes.items() if name in known})
+    assert sizes["crf"] is True and ("characters" in sizes) is (family == "lstm")
+    assert "characters" not in joint_model("lstm", 100, {"characters": "none"})
 
 
 def test_few_texts_of_a_tagger_are_dropped_from_more():

@@ -13,7 +13,7 @@ from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.parts import InParts, parts_of
 from hfseq.training.trainer import SequenceTrainer
 from tests.closeness import assert_same
-from tests.contract.cases import VOCABULARY, texts, tokenizer
+from tests.contract.cases import VOCABULARY, spellings, texts, tokenizer
 from tests.training.trainers import NO_DROPOUT
 
 SLOTS = ["O", "B-a", "I-a"]
@@ -95,6 +95,9 @@ def test_long_texts_are_read_in_parts(monkeypatch, side):
 def test_losses_of_one_head_are_refused(tmp_path):
     with pytest.raises(ValueError, match="label_smoothing_factor=0.1 makes a loss of intents alone"):
         make_trainer(tmp_path, label_smoothing_factor=0.1)
+    spelled = network(feature_buckets=50, characters="cnn", **spellings().sizes())
+    with pytest.raises(ValueError, match="fits the features of a tagger, not those of a model of intents and slots"):
+        make_trainer(tmp_path, spelled, wide_solver="regression").train()
     trainer = make_trainer(tmp_path, class_weights="balanced")
     with pytest.raises(ValueError, match="class_weights='balanced' is a loss of intents alone"):
         trainer.train()

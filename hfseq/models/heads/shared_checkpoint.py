@@ -46,18 +46,23 @@ def check_slots(config: PreTrainedConfig) -> None:
 
 def classifier_config(config: PreTrainedConfig) -> PreTrainedConfig:
     """Return the config of a classifier: of a joint model's that of its intents, any other as it is."""
-    return config if config.slot_labels is None else _single(config)
+    return config if _slots_of(config) is None else _single(config)
 
 
 def tagger_config(config: PreTrainedConfig) -> PreTrainedConfig:
     """Return the config of a tagger: of a joint model's that of its slots, any other as it is."""
-    if config.slot_labels is None:
+    if _slots_of(config) is None:
         return config
     own: Any = _single(config)
     own.id2label = dict(enumerate(config.slot_labels))
     own.label2id = {name: index for index, name in own.id2label.items()}
     own.problem_type, own.temperature = None, None
     return own
+
+
+def _slots_of(config: PreTrainedConfig) -> list[str] | None:
+    # A family that has no joint model has no such field.
+    return getattr(config, "slot_labels", None)
 
 
 def _single(config: PreTrainedConfig) -> PreTrainedConfig:

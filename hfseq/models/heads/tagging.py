@@ -34,18 +34,19 @@ class TagRowsMixin(PreTrainedModel):
     """What becomes of the scores of each token's labels: a model with a head for them has this beside its own."""
 
     crf: LinearChainCRF | None
-    features: WordFeatures | None = None
-
-    def _add_features(self, num_labels: int) -> None:
-        """Make the features of words that stand beside the network, if the config asks for them."""
-        if buckets := getattr(self.config, "feature_buckets", 0):
-            sizes = {"buckets": buckets, "num_characters": self.config.num_characters}
-            self.features = WordFeatures(num_labels=num_labels, **sizes)
+    features: WordFeatures | None
 
     def _add_tags(self, names: Sequence[str]) -> None:
         """Make the CRF over labels of these names, if the config asks for one."""
         self.crf = LinearChainCRF(names) if self.config.crf else None
         self._inside = tags_inside(names)
+
+    def _add_features(self, num_labels: int) -> None:
+        """Make what the features of words say of so many labels, if the config asks for it."""
+        self.features = None
+        if getattr(self.config, "feature_buckets", 0):
+            sizes = {"buckets": self.config.feature_buckets, "num_characters": self.config.num_characters}
+            self.features = WordFeatures(num_labels=num_labels, **sizes)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -60,7 +61,7 @@ class TagRowsMixin(PreTrainedModel):
     def _with_features(
         self, scores: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """Add what the features say of each token to what the network says, (B, T, L)."""
+        """Add up what the network and the features say of each token."""
         if self.features is None or input_ids is None:
             return scores
         return scores + self.features(self.model.token_words(input_ids, attention_mask))
@@ -73,7 +74,7 @@ class TagRowsMixin(PreTrainedModel):
         input_ids: torch.Tensor | None,
         attention_mask: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Compare what the classifier says of each token with the labels."""
+        """Compare what the model says of each token with the labels."""
         if self.crf is None:
             return token_loss(logits, labels, num_items_in_batch)
         return self.crf.loss(logits, labels, self.chain(logits, input_ids, attention_mask), num_items_in_batch)
@@ -81,7 +82,7 @@ class TagRowsMixin(PreTrainedModel):
     def _tag_answers(
         self, logits: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
     ) -> torch.Tensor:
-        """Make answers of what the classifier says of each token, see the top of this file."""
+        """Make answers of what the model says of each token, see the top of this file."""
         if self.training:
             return logits
         if self.crf is not None:
@@ -132,6 +133,7 @@ class TokenClassificationMixin(TagRowsMixin, TokenHeadMixin):
         config = self.config
         self.num_labels = cast(int, config.num_labels)
         self.model = self.backbone_class(config)
+        self.features = None
         self._add_classifier()
         self._add_tags([config.id2label[index] for index in range(self.num_labels)])
         self.post_init()
@@ -146,7 +148,7 @@ class TokenClassificationMixin(TagRowsMixin, TokenHeadMixin):
         return self.classifier(self.dropout(hidden_states))
 
     def _emissions(self, hidden_states: torch.Tensor, *given: Any) -> torch.Tensor:
-        return self._with_features(self._head(hidden_states), *given)
+        return self._with_features(super()._emissions(hidden_states, *given), *given)
 
     def _loss(self, *given: Any) -> torch.Tensor:
         return self._tag_loss(*given)

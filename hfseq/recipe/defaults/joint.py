@@ -1,18 +1,33 @@
 """Defaults of models of intents and slots that follow the data and the minutes; what the settings say stays.
 
-They are those of a tagger, which has the harder part of the work, with a vector of the whole text beside it.
+They are those of a tagger, which has the harder part of the work, with a vector of the whole text beside it; with a
+CRF and, in a recurrent network, the characters of words, unless the settings say no.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from .tagging import tagging_sizes, tagging_training
 
+_RECURRENT: Final = ("rnn", "lstm", "gru", "custom")
 
-def joint_training(minutes: float, *, is_transformer: bool) -> dict[str, Any]:
+
+def joint_training(family: str, minutes: float) -> dict[str, Any]:
     """Return the `training` section of a model that may learn for so many minutes."""
-    return {**tagging_training(minutes, is_transformer=is_transformer), "metric_for_best_model": "frame_accuracy"}
+    training = tagging_training(minutes, is_transformer=family == "transformer")
+    return {**training, "metric_for_best_model": "frame_accuracy"}
 
 
-def joint_sizes(rows: int, *, is_transformer: bool) -> dict[str, Any]:
-    """Return sizes and dropout of a model that learns from so many texts."""
-    return {**tagging_sizes(rows, is_transformer=is_transformer), "pooling": "max"}
+def joint_model(family: str, rows: int, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sizes, parts and dropout of a model that learns from so many texts.
+
+    Args:
+        family: Its name.
+        rows: Training texts.
+        said: The options that the settings name.
+    """
+    options = {**tagging_sizes(rows, is_transformer=family == "transformer"), "pooling": "max", "crf": True}
+    if family not in _RECURRENT:
+        return options
+    options["bidirectional"] = True
+    return options if said.get("characters") == "none" else {**options, "characters": "cnn", "case_features": True}

@@ -5,14 +5,15 @@ from typing import Any
 
 from ...data.intents import IntentSettings
 from ...recipe.budget import BudgetSettings
-from ...recipe.defaults.joint import joint_sizes, joint_training
+from ...recipe.defaults.joint import joint_model, joint_training
 from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import TextSettings
 from ...registry import FAMILIES
 from ...settings import known_fields, option
-from ..tagging.settings import TokenizerSettings, check_decoding, reads_words
+from ..tagging.settings import TokenizerSettings
 from .card import TASK
 
+_WITHOUT_SPELLINGS = ("unigram", "bpe")  # kinds whose tokens do not tell how words are spelled
 _OF_ONE_LABEL = {"class_weights": None, "label_smoothing_factor": 0.0}
 
 
@@ -44,33 +45,33 @@ class IntentSlotsSettings(TextSettings):
     budget: BudgetSettings = field(default_factory=BudgetSettings)
 
     def __post_init__(self) -> None:
-        if self.budget.minutes is not None:
-            followed = joint_training(self.budget.minutes, is_transformer=self._is_transformer)
-            self.training = {**followed, **self.training}
         for name, usual in _OF_ONE_LABEL.items():
             value = self.training.get(name, usual)
             if value != usual:
                 raise ValueError(f"training.{name}={value!r} makes a loss of intents alone: leave it out.")
-        if self.reads_words:
+        if self.reads_characters:
             self.tokenizer.label_all_tokens = False
         super().__post_init__()
-        check_decoding(self.model)
+        if "decoding" in self.model and not self.model.get("crf", self.budget.is_on):
+            given = f"model.decoding={self.model['decoding']!r}"
+            raise ValueError(f"{given} is how a CRF chooses slots: set model.crf=true, or leave model.decoding out.")
 
     def follow(self, rows: int) -> None:
-        """Fill in what the number of training texts decides, where there is a budget."""
-        if not self.budget.is_on:
+        """Fill in what nobody said and the number of training texts decides, where there is a budget."""
+        if self.budget.minutes is None:
             return
-        sizes = joint_sizes(rows, is_transformer=self._is_transformer)
-        known = known_fields(FAMILIES[self.model["type"]].config)
-        if "bidirectional" in known and not self._is_transformer:
-            sizes["bidirectional"] = True
-        self.model = {**{name: value for name, value in sizes.items() if name in known}, **self.model}
+        family = self.model["type"]
+        known = known_fields(FAMILIES[family].config)
+        tells_words = self.tokenizer.kind not in _WITHOUT_SPELLINGS
+        options = joint_model(family, rows, self.model if tells_words else {"characters": "none"})
+        self.model = {**{name: value for name, value in options.items() if name in known}, **self.model}
+        self.training = {**joint_training(family, self.budget.minutes), **self.training}
+        if self.reads_characters:
+            self.tokenizer.label_all_tokens = False
+            if self.tokenizer.kind == TokenizerSettings.kind:  # the usual kind counts as not said
+                self.tokenizer.kind = "word_or_characters"
 
     @property
-    def reads_words(self) -> bool:
+    def reads_characters(self) -> bool:
         """Whether the model reads words by their characters too."""
-        return reads_words(self.model)
-
-    @property
-    def _is_transformer(self) -> bool:
-        return bool(self.model["type"] == "transformer")
+        return bool(self.model.get("characters", "none") != "none")

@@ -1,6 +1,5 @@
 """The settings of the tagging recipe."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -44,7 +43,10 @@ class TaggingSettings(TextSettings):
         if self.reads_words:
             self.tokenizer.label_all_tokens = False
         super().__post_init__()
-        check_decoding(self.model, crf_by_default=self.budget.is_on)
+        has_switch = "crf" in known_fields(FAMILIES[self.model["type"]].config)
+        if has_switch and "decoding" in self.model and not self.model.get("crf", self.budget.is_on):
+            given = f"model.decoding={self.model['decoding']!r}"
+            raise ValueError(f"{given} is how a CRF chooses tags: set model.crf=true, or leave model.decoding out.")
 
     def follow(self, rows: int, labels: int, metric: str) -> None:
         """Fill in what nobody said and the data decide, where there is a budget.
@@ -75,17 +77,4 @@ class TaggingSettings(TextSettings):
     @property
     def reads_words(self) -> bool:
         """Whether the model knows how words are spelled, and makes one step of the tokens of each."""
-        return reads_words(self.model)
-
-
-def reads_words(model: Mapping[str, Any]) -> bool:
-    """Tell whether a `model` section knows how words are spelled, and makes one step of the tokens of each."""
-    return bool(model["type"] == LINEAR or model.get("characters", "none") != "none")
-
-
-def check_decoding(model: Mapping[str, Any], *, crf_by_default: bool = False) -> None:
-    """Refuse a way of choosing tags where there is no CRF to choose them."""
-    has_switch = "crf" in known_fields(FAMILIES[model["type"]].config)
-    if has_switch and "decoding" in model and not model.get("crf", crf_by_default):
-        given = f"model.decoding={model['decoding']!r}"
-        raise ValueError(f"{given} is how a CRF chooses tags: set model.crf=true, or leave model.decoding out.")
+        return bool(self.model["type"] == LINEAR or self.model.get("characters", "none") != "none")

@@ -7,12 +7,15 @@ import sys
 
 import pytest
 import torch
-from transformers import AutoConfig, pipeline
+from datasets import Dataset
+from transformers import AutoConfig, AutoTokenizer, pipeline
 
 from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
+from hfseq.tasks.joint.build import make_tokenizer
 from hfseq.tasks.joint.facts import AnsweredRequest
 from hfseq.tasks.joint.settings import IntentSlotsSettings, UnknownSettings
+from hfseq.tasks.tagging.settings import TokenizerSettings
 from tests.launches import HANGS
 from tests.tasks.base import QUIET, RECIPES, facts, losses
 
@@ -91,6 +94,9 @@ def test_the_command_evaluates_and_predicts_with_both_heads(plain, capsys, monke
     assert main(["predict", str(folder), "will it rain in Oslo?"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer.keys() == {"text", "intent", "score", "slots"}
+    assert main(["info", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert "intents:    24: ask_opinion, " in told and "slots:      " in told and "B-city" in told
     assert main(["evaluate", str(folder), "embedded"]) == 0
     scores = dict(line.split() for line in capsys.readouterr().out.splitlines())
     assert list(scores) == ["frame_accuracy", "intent_accuracy", "slot_f1"]
@@ -119,6 +125,19 @@ def test_slots_may_be_chosen_together_and_words_read_by_their_characters(options
     with torch.no_grad():
         assert torch.equal(tagger.model(**inputs).logits, both.model(**inputs).slot_logits)
     assert (made.decoding is None) is ("--model.crf=true" not in options)
+
+
+def test_data_without_capitals_make_a_tokenizer_that_takes_them(tmp_path):
+    words = [["play", "oslo", "now"]] * 3
+    settings = TokenizerSettings(kind="word_or_characters", min_count=1)
+    lower = make_tokenizer(Dataset.from_dict({"tokens": words}), settings)
+    lower.save_pretrained(tmp_path)
+    for tokenizer in (lower, AutoTokenizer.from_pretrained(tmp_path)):
+        found = tokenizer("Play OSLO", return_offsets_mapping=True)
+        assert found["input_ids"] == tokenizer("play oslo")["input_ids"]
+        assert found["offset_mapping"][:2] == [(0, 4), (5, 9)]
+    both = make_tokenizer(Dataset.from_dict({"tokens": [*words, ["Play"]]}), settings)
+    assert both("Play")["input_ids"] != both("play")["input_ids"]
 
 
 def test_the_card_tells_of_unknown_intents(plain):
@@ -155,7 +174,21 @@ def test_what_nobody_says_follows_the_rows():
     settings.follow(100)
     assert isinstance(settings, IntentSlotsSettings)
     assert settings.model["hidden_size"] == 7 and settings.model["bidirectional"] is True
+    assert settings.model["crf"] is True and settings.model["characters"] == "cnn"
+    assert settings.tokenizer.kind == "word_or_characters" and not settings.tokenizer.label_all_tokens
     assert settings.training["max_minutes"] == 1 and settings.training["metric_for_best_model"] == "frame_accuracy"
+    plain = RECIPE.settings("--budget.minutes=1", "--model.characters=none", "--model.crf=false")
+    plain.follow(100)
+    assert plain.model["crf"] is False and plain.tokenizer.kind == "word"
+    transformer = RECIPE.settings("--budget.minutes=1", config="transformer_embedded")
+    transformer.follow(100)
+    assert "characters" not in transformer.model and transformer.training["learning_rate"] == 2e-3  # as the file says
+
+
+def test_a_decoding_needs_a_crf():
+    with pytest.raises(ValueError, match="model.decoding='marginal' is how a CRF chooses slots: set model.crf=true"):
+        RECIPE.settings("--model.decoding=marginal")
+    assert RECIPE.settings("--model.decoding=marginal", "--model.crf=true").model["decoding"] == "marginal"
 
 
 @pytest.mark.data
