@@ -18,7 +18,7 @@ SPACY_EPOCHS, SPACY_BATCH = 5, 32
 
 
 class PlainCRF(nn.Module):
-    """A linear-chain CRF as tutorials write it, for a batch: the forward algorithm in log space, step by step."""
+    """A linear-chain CRF as tutorials and pytorch-crf write it: the forward algorithm of a batch, step by step."""
 
     def __init__(self, num_labels: int) -> None:
         super().__init__()

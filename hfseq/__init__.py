@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .evaluation.language import TextScore as TextScore
     from .evaluation.language import score as score
     from .evaluation.language import score_ids as score_ids
+    from .evaluation.tag_words import tag_words as tag_words
     from .formats.fasttext import load_fasttext as load_fasttext
     from .generation.fused import fused_generate as fused_generate
     from .generation.generative_classifier import GenerativeClassifier as GenerativeClassifier
@@ -103,6 +104,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "data.phrases": "Phrases",
     "data.sentence_transformers": "export_sentence_transformers export_text_encoder",
     "evaluation.language": "Scores TextScore score score_ids",
+    "evaluation.tag_words": "tag_words",
     "generation.fused": "fused_generate",
     "generation.generative_classifier": "GenerativeClassifier",
     "hub": "pull push",

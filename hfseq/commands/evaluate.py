@@ -105,30 +105,21 @@ def _warn_of_unknown(names: Sequence[str], known: Iterable[str], kind: str) -> N
 
 
 def _tags(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
-    import torch
-
-    from ..data.tagged import TaggedSettings, load_tagged, tokenize_words
+    from ..data.tagged import TaggedSettings, load_tagged
     from ..evaluation.entities import OUTSIDE
-    from ..evaluation.scores import IGNORED_LABEL
+    from ..evaluation.tag_words import tag_words
     from ..evaluation.tags import score_tags
     from ..evaluation.trainer_metrics import TAGGING
     from ..tokenization.limits import text_limit
 
     task = load_tagged(TaggedSettings(**source))
     _known_labels(pipe, task.classes.names)
-    model: Any = pipe.model
-    limit = text_limit(pipe.tokenizer)
-    rows = tokenize_words(task.dataset["train"], pipe.tokenizer, task.classes.names, max_length=limit)
-    if lost := sum(rows["cut"][:]):
+    found = tag_words(pipe.model, pipe.tokenizer, task.dataset["train"]["tokens"][:])
+    if lost := sum(tags.count(None) for tags in found):
+        limit = text_limit(pipe.tokenizer)
         print(f"warning: {lost} words come after the {limit} tokens that the model reads: untagged.", file=sys.stderr)
     untagged = OUTSIDE if task.has_entities else _NO_TAG
-    predicted = []
-    for row in progress_bar("Tagging", rows, unit="text"):
-        with torch.no_grad():
-            best = model(input_ids=torch.tensor([row["input_ids"]], device=model.device)).logits[0].argmax(-1).tolist()
-        pairs = zip(best, row["labels"], strict=True)
-        found = [model.config.id2label[tag] for tag, label in pairs if label != IGNORED_LABEL]
-        predicted.append([*found, *[untagged] * row["cut"]])
+    predicted = [[untagged if tag is None else tag for tag in tags] for tags in found]
     scores = TAGGING["entities" if task.has_entities else "tags"]
     return {name: score_tags(name, task.tags("train"), predicted) for name in scores}
 

@@ -7,7 +7,7 @@ Entities are brought to IOB2, the writing that pipelines read: tags in IOB1, IOB
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from ..evaluation.entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
 from ..evaluation.scores import IGNORED_LABEL
 from ..settings import option
+from ..tokenization.word_lists import Words, cut_words, encode_words
 from .columns import TAGS, WORDS, find_columns, is_text, spelled
 from .conll import CONLL_FORMATS, sentences
 from .sources import FORMATS, column_values, cut_splits, load_splits, take_columns
@@ -24,8 +25,6 @@ from .text import Classes, DataSettings, common_feature, find_classes, is_list, 
 logger = logging.getLogger(__name__)
 
 _TOKENS, _LABELS, _CUT = "tokens", "labels", "cut"
-_Ids: TypeAlias = Sequence[int]
-_Words: TypeAlias = Sequence[int | None]  # the place of each token's word; None: a special token that was added
 _FORMATS = {**{suffix: FORMATS[suffix] for suffix in (".parquet", ".json", ".jsonl")}, **CONLL_FORMATS}
 
 
@@ -238,10 +237,9 @@ def _tokenize(
     batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerFast, max_length: int | None, later: list[int]
 ) -> dict[str, list[Any]]:
     made: dict[str, list[Any]] = {"input_ids": [], "labels": [], "length": [], _CUT: []}
-    rows = _encoded(batch[_TOKENS], tokenizer)
+    rows = encode_words(batch[_TOKENS], tokenizer)
     for (ids, words), tags in zip(rows, batch[_LABELS], strict=True):
-        if max_length is not None and len(ids) > max_length:
-            ids, words = _cut(ids, words, max_length)
+        ids, words = cut_words(ids, words, max_length)
         made["input_ids"].append(ids)
         made["labels"].append(list(_labels(words, tags, later)))
         made["length"].append(len(ids))
@@ -249,26 +247,7 @@ def _tokenize(
     return made
 
 
-def _cut(ids: _Ids, words: _Words, max_length: int) -> tuple[_Ids, _Words]:
-    """Keep the first tokens of words, and all special tokens."""
-    of_words = [place for place, word in enumerate(words) if word is not None]
-    left_out = set(of_words[max_length - len(ids) :])
-    kept = [place for place in range(len(ids)) if place not in left_out]
-    return [ids[place] for place in kept], [words[place] for place in kept]
-
-
-def _encoded(rows: list[list[str]], tokenizer: PreTrainedTokenizerFast) -> Iterator[tuple[_Ids, _Words]]:
-    encoded = tokenizer(rows, is_split_into_words=True, truncation=False, verbose=False)
-    for index, words in enumerate(rows):
-        ids, places = encoded["input_ids"][index], encoded.word_ids(index)
-        if silent := set(range(len(words))) - set(places):
-            readable = [str(tokenizer.unk_token) if place in silent else word for place, word in enumerate(words)]
-            again = tokenizer([readable], is_split_into_words=True, truncation=False, verbose=False)
-            ids, places = again["input_ids"][0], again.word_ids(0)
-        yield ids, places
-
-
-def _labels(words: _Words, tags: Sequence[int], later: Sequence[int]) -> Iterator[int]:
+def _labels(words: Words, tags: Sequence[int], later: Sequence[int]) -> Iterator[int]:
     before = None
     for word in words:
         if word is None:
