@@ -6,6 +6,7 @@ It is filled by `registry.register`, as those of transformers are.
 """
 
 from collections import OrderedDict
+from typing import Any
 
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -14,4 +15,4 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 class AutoModelForIntentAndSlots(_BaseAutoModelClass):
     """Loads the model of intents and slots of whatever family a checkpoint is."""
 
-    _model_mapping = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())
+    _model_mapping: Any = _LazyAutoMapping(CONFIG_MAPPING_NAMES, OrderedDict())

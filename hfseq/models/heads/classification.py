@@ -8,7 +8,7 @@ have it. The family names its backbone in `backbone_class`, whose config has `ou
 Shapes: B batch, T time, D width of the backbone's output, L labels, V vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
@@ -115,6 +115,7 @@ class SequenceClassificationMixin(PreTrainedModel):
     """
 
     backbone_class: ClassVar[type[PreTrainedModel]]
+    names_in_joint: Mapping[str, str] | None
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(self._own_config(config))
