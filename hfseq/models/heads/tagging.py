@@ -36,7 +36,7 @@ class TokenClassificationMixin(TokenHeadMixin):
         self.model = self.backbone_class(config)
         self.dropout = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.output_size, self.num_labels)
-        names = [config.id2label[index] for index in range(self.num_labels)]
+        names = [cast(dict[int, str], config.id2label)[index] for index in range(self.num_labels)]
         self.crf = LinearChainCRF(names) if config.crf else None
         self._inside = tags_inside(names)
         self.post_init()
