@@ -34,7 +34,16 @@ CHARACTERS = {
         "embedding_dropout": 0.1,
         **_CHARACTERS,
     },
-    "lstm": {"characters": "lstm", **_CHARACTERS},
+    "lstm": {"characters": "lstm", "crf": True, **_CHARACTERS},
+}
+_BIO = {"id2label": {0: "O", 1: "B-x", 2: "I-x"}, "label2id": {"O": 0, "B-x": 1, "I-x": 2}}
+CRF_TAGGERS = {  # each decoding, with any row of labels allowed or only those of entities
+    "rnn-tagger-crf": {"crf": True},
+    "lstm-tagger-crf-entities": {"crf": True, **_BIO, "bidirectional": True},
+    "gru-tagger-crf-marginal": {"crf": True, **_BIO, "decoding": "marginal", "bidirectional": True},
+    "custom-tagger-crf-marginal": {"crf": True, "decoding": "marginal"},
+    "transformer-tagger-crf-entities": {"crf": True, **_BIO},
+    "window-tagger-crf-entities": {"crf": True, **_BIO, "decoding": "marginal"},
 }
 LANGUAGE_MODELS = {
     "plain": {},
@@ -152,6 +161,7 @@ CASES |= {
     "ngram-add-k": ("ngram", "text-generation", {"order": 2, "smoothing": "add-k"}),
 }
 CASES |= {label: (label.split("-")[0], "text-classification", options) for label, options in SWITCHES.items()}
+CASES |= {label: (label.split("-")[0], "token-classification", options) for label, options in CRF_TAGGERS.items()}
 CASES |= {f"word2vec-{label}": ("word2vec", "feature-extraction", options) for label, options in WORD_VECTORS.items()}
 CASES |= {f"bag-{label}": ("bag", "text-classification", options) for label, options in BAGS.items()}
 

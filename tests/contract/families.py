@@ -307,6 +307,8 @@ class TransformerCase:
         "attention_dropout": [1.5, "0.1"],
         "bidirectional": ["yes"],
         "pooling": ["first"],
+        "crf": ["yes"],
+        "decoding": ["posterior"],
         "pad_token_id": [14],
         "adaptive_softmax_cutoffs": [[3, 3], [14]],
     }
@@ -316,7 +318,7 @@ class TransformerCase:
         return super().traits - {"recurrence"}
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
-        if "norm" in name or "bias" in name:
+        if "norm" in name or "bias" in name or name.startswith("crf."):
             return set(tensor.flatten().tolist()) <= {0.0, 1.0}
         return 0.01 < tensor.std().item() < 2
 
@@ -384,6 +386,8 @@ class WindowCase:
         "hidden_dropout": [1.5, "0.1"],
         "pooling": ["first"],
         "bidirectional": [True],
+        "crf": ["yes"],
+        "decoding": ["posterior"],
         "pad_token_id": [len(VOCABULARY)],
         "problem_type": ["ranking"],
     }

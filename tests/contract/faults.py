@@ -11,6 +11,7 @@ from hfseq.models import base, calls, configs, token_order
 from hfseq.models.counting import mixture
 from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import classification as heads
+from hfseq.models.heads.crf import LinearChainCRF
 from hfseq.models.heads.pairs import PairRows
 from hfseq.models.heads.wide import WideLikeness, WideNgrams
 from hfseq.models.recurrent import backbone as recurrence
@@ -97,6 +98,11 @@ def pairs_deaf_to_the_mask(pairs, input_ids, attention_mask, end):
     original_pairs(pairs, input_ids, None, end)
 
 
+def chained_through_padding(crf, emissions, chain, decoding):
+    """Reads padding as words."""
+    return original_crf_answers(crf, emissions, torch.ones_like(chain), decoding)
+
+
 def detached_mean(model, begins, rows):
     return original_mean(model, begins, rows).detach()
 
@@ -153,6 +159,7 @@ original_word_loss = word2vec.Word2VecModel._loss
 original_bag = bag.BagModel.forward
 original_mean = bag.BagModel.mean
 original_wide = WideNgrams.forward
+original_crf_answers = LinearChainCRF.answers
 original_pairs = PairRows.__init__
 original_lookup = word2vec.Word2VecModel.forward
 original_loss = heads.sequence_loss
@@ -438,6 +445,11 @@ MIXTURE_FAULTS = {
     training.every_parameter_gets_a_gradient: (mixture.MixtureForCausalLM, "_read_text", detached_reading),
 }
 
+CRF_FAULTS = {
+    padding.padding_and_batch_size_change_no_token: (LinearChainCRF, "answers", chained_through_padding),
+    saving.missing_weights_are_initialised_by_our_rules: (LinearChainCRF, "reset_parameters", lambda crf: None),
+}
+
 # Where the fault does not let the check end: what it ends with instead.
 CRASHES = {
     platform.hidden_states_are_returned_on_request: TypeError,
@@ -493,4 +505,5 @@ PLANTED += [
     ("transformer-text-generation-plain", check, TRANSFORMER_FAULTS.get(check, FAULTS[check]))
     for check in promises("transformer-text-generation-plain")
 ]
+PLANTED += [("lstm-tagger-crf-entities", check, fault) for check, fault in CRF_FAULTS.items()]
 PLANTED += [("mixture-lstm", check, fault) for check, fault in MIXTURE_FAULTS.items()]

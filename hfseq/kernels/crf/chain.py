@@ -9,8 +9,9 @@
     d log Z / d A_ij   = sum_t P(y_t = i, y_{t+1} = j | x)   = E_ij sum_t alpha_t(i) v_{t+1}(j)
 
 So the gradients are there with the loss, and its backward pass is a multiplication. The largest ones, taken out of
-the exponents, are in log Z and in the score of the true labels alike, so the loss does without them. All is float64,
-which holds probabilities down to 1e-308: no logarithm is taken inside a text.
+the exponents, are in log Z and in the score of the true labels alike, so the loss does without them. No logarithm is
+taken inside a text: with scores that lie near to one another, float32 holds all probabilities that matter, and float64
+with any others that a network has.
 
 The letters are those of `models/heads/crf.py`. Shapes: n words of all texts, B texts, L labels.
 """
@@ -20,27 +21,31 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .chain_loops import find_paths, follow_labels, pass_through
+from .chain_loops import below_largest, find_paths, follow_labels, pass_through, put_first, sure_paths
 
 INTERFACE = 1  # as in models/heads/fused_crf.py
 
 WIDEST = 300.0
 """The largest difference of two scores that is left to probabilities: with a larger one they might become 0."""
 
+WIDEST_OF_SINGLE = 30.0
+"""The same for float32. What is lost there is less likely than the best label by 1e38, and two words further on, where
+all labels can be reached again, this difference twice is made up for at most: 1e-12 remain."""
+
 _FREE = -100  # the label of a word whose label is not known
 _RULED_OUT = -1e29  # what is lower stands for minus infinity
 
 
 class _Chain(NamedTuple):
-    """exp(a) (L), E (L, L), exp(b) (L) and P (n, L), all float64."""
+    """exp(a) (L), E (L, L), exp(b) (L) and P (n, L), float32 or all float64."""
 
-    start: torch.Tensor
-    steps: torch.Tensor
-    end: torch.Tensor
-    words: torch.Tensor
+    start: np.ndarray
+    steps: np.ndarray
+    end: np.ndarray
+    words: np.ndarray
 
 
-class _Passed(NamedTuple):
+class _Expected(NamedTuple):
     """What the two passes found.
 
     Attributes:
@@ -51,9 +56,9 @@ class _Passed(NamedTuple):
     """
 
     log_z: float
-    marginals: torch.Tensor
-    pairs: torch.Tensor
-    ends: torch.Tensor
+    marginals: np.ndarray
+    pairs: np.ndarray
+    ends: np.ndarray
 
 
 def loss(packed: torch.Tensor, labels: torch.Tensor, begins: torch.Tensor, scores: Any) -> torch.Tensor | None:
@@ -68,27 +73,40 @@ def loss(packed: torch.Tensor, labels: torch.Tensor, begins: torch.Tensor, score
     Returns:
         None if the numbers are too far apart for probabilities, or a text has no legal row with its labels.
     """
-    with torch.no_grad():
-        found = _loss_and_gradients(packed, labels, begins, scores)
+    found = _loss_and_gradients(_array(packed), labels.numpy(), begins.numpy(), *map(_array, scores))
     return None if found is None else _Loss.apply(*found, packed, *scores)
 
 
-def log_marginals(packed: torch.Tensor, begins: torch.Tensor, scores: Any) -> torch.Tensor | None:
-    """Return log P(y_t = j | x), (n, L), minus infinity of what is ruled out; None as `loss`."""
-    with torch.no_grad():
-        chain = _chain(packed, scores)
-        if chain is None:
-            return None
-        log_z, _, _, marginals = _pass(chain, begins)
-        return marginals.to(packed.dtype).log_() if np.isfinite(log_z) else None
+def answers(
+    packed: torch.Tensor, begins: torch.Tensor, scores: Any, least: float, with_paths: bool
+) -> torch.Tensor | None:
+    """Return log P(y_t = j | x), (n, L); None as `loss`.
 
-
-def best_paths(packed: torch.Tensor, begins: torch.Tensor, scores: Any) -> torch.Tensor:
-    """Return the labels (n) of the likeliest rows."""
-    paths = torch.empty(len(packed), dtype=torch.long)
-    arrays = [each.detach().contiguous().numpy() for each in (*scores, packed)]
-    find_paths(begins.numpy(), *arrays, _RULED_OUT, paths.numpy())
-    return paths
+    Args:
+        packed: (n, L) emissions.
+        begins: (B + 1) the first word of each text, and n.
+        scores: a, A and b.
+        least: The lowest logarithm, of what is ruled out too.
+        with_paths: Whether the label of the likeliest row and the likeliest label change places.
+    """
+    emissions, texts, tables = _array(packed), begins.numpy(), [_array(each) for each in scores]
+    chain = _chain(emissions, *tables)
+    if chain is None:
+        return None
+    log_z, alphas, ahead, marginals = _pass(chain, texts)
+    if not np.isfinite(log_z):
+        return None
+    paths = np.empty(len(emissions), dtype=np.int64)
+    if with_paths:
+        is_known = sure_paths(texts, chain.steps, alphas, ahead, marginals, paths)
+        find_paths(texts, *tables, emissions, emissions.dtype.type(_RULED_OUT), is_known, paths)
+    found = marginals.astype(emissions.dtype, copy=False)
+    with np.errstate(divide="ignore"):
+        np.log(found, out=found)
+    np.maximum(found, least, out=found)
+    if with_paths:
+        put_first(found, paths, np.finfo(found.dtype).eps)
+    return torch.from_numpy(found)
 
 
 class _Loss(torch.autograd.Function):
@@ -105,27 +123,28 @@ class _Loss(torch.autograd.Function):
 
 
 def _loss_and_gradients(
-    packed: torch.Tensor, labels: torch.Tensor, begins: torch.Tensor, scores: Any
+    emissions: np.ndarray, labels: np.ndarray, begins: np.ndarray, *scores: np.ndarray
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]] | None:
     """Return the loss, and its gradients by the emissions, a, A and b."""
-    chain = _chain(packed, scores)
+    chain = _chain(emissions, *scores)
     every = None if chain is None else _expected(chain, begins)
     right = None if chain is None or every is None else _take_right_ones(chain, every, labels, begins)
     if every is None or right is None:
         return None
-    gradients = every.marginals, every.ends[0], every.pairs, every.ends[1]
-    return packed.new_tensor(every.log_z - right), tuple(gradient.to(packed.dtype) for gradient in gradients)
+    numbers = np.asarray(every.log_z - right), every.marginals, every.ends[0], every.pairs, every.ends[1]
+    value, *gradients = (torch.from_numpy(each.astype(emissions.dtype, copy=False)) for each in numbers)
+    return value, tuple(gradients)
 
 
-def _take_right_ones(chain: _Chain, every: _Passed, labels: torch.Tensor, begins: torch.Tensor) -> float | None:
+def _take_right_ones(chain: _Chain, every: _Expected, labels: np.ndarray, begins: np.ndarray) -> float | None:
     """Take the expected numbers of the rows that have the labels from those of all rows, and return their log Z."""
     is_known = labels != _FREE
     if is_known.all():
-        arrays = (labels, *chain, every.marginals, every.pairs, every.ends)
-        total = follow_labels(begins.numpy(), *(each.numpy() for each in arrays))
+        with np.errstate(divide="ignore"):
+            total = follow_labels(begins, labels, *chain, every.marginals, every.pairs, every.ends)
         return float(total) if np.isfinite(total) else None
-    is_other = torch.arange(chain.words.shape[1]) != labels[:, None]
-    right = _expected(chain._replace(words=chain.words.masked_fill(is_other & is_known[:, None], 0.0)), begins)
+    is_other = is_known[:, None] & (np.arange(chain.words.shape[1]) != labels[:, None])
+    right = _expected(chain._replace(words=np.where(is_other, 0, chain.words).astype(chain.words.dtype)), begins)
     if right is None:
         return None
     for numbers, less in zip(every[1:], right[1:], strict=True):
@@ -133,31 +152,39 @@ def _take_right_ones(chain: _Chain, every: _Passed, labels: torch.Tensor, begins
     return right.log_z
 
 
-def _expected(chain: _Chain, begins: torch.Tensor) -> _Passed | None:
+def _expected(chain: _Chain, begins: np.ndarray) -> _Expected | None:
     """Pass through all texts; None if one has no legal row of labels."""
     log_z, alphas, ahead, marginals = _pass(chain, begins)
     if not np.isfinite(log_z):
         return None
-    pairs = chain.steps * (alphas.t() @ ahead)
+    # By torch, on the threads that it was given.
+    pairs = chain.steps * (torch.from_numpy(alphas).t() @ torch.from_numpy(ahead)).numpy()
     texts = begins[1:] > begins[:-1]
-    ends = torch.stack([marginals[each[texts]].sum(0) for each in (begins[:-1], begins[1:] - 1)])
-    return _Passed(log_z, marginals, pairs, ends)
+    ends = np.stack([marginals[each[texts]].sum(0) for each in (begins[:-1], begins[1:] - 1)])
+    return _Expected(log_z, marginals, pairs, ends)
 
 
-def _pass(chain: _Chain, begins: torch.Tensor) -> tuple[float, torch.Tensor, torch.Tensor, torch.Tensor]:
+def _pass(chain: _Chain, begins: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """Return log Z (NaN if a text has no legal row), alpha, v of the word behind each, and the marginals."""
-    found = [torch.empty_like(chain.words) for _ in range(3)]
-    log_z = pass_through(begins.numpy(), *(each.numpy() for each in (*chain, *found)))
-    return float(log_z), *found
+    alphas, ahead, marginals = (np.empty_like(chain.words) for _ in range(3))
+    log_z = pass_through(begins, *chain, alphas, ahead, marginals)
+    return float(log_z), alphas, ahead, marginals
 
 
-def _chain(packed: torch.Tensor, scores: Any) -> _Chain | None:
+def _chain(emissions: np.ndarray, *scores: np.ndarray) -> _Chain | None:
     """Return the probabilities; None if the numbers are too far apart for them, or NaN, or there are none."""
-    largest = [each.max() for each in scores]
-    lowest = [torch.where(each > _RULED_OUT, each, top).min() for each, top in zip(scores, largest, strict=True)]
-    highest, least = packed.aminmax(dim=-1, keepdim=True)[::-1]
-    widths = [top - low for top, low in zip(largest, lowest, strict=True)]
-    if not len(packed) or not float(torch.stack([*widths, (highest - least).amax()]).max()) <= WIDEST:
+    if not len(emissions):
         return None
-    start, steps, end = ((each - top).double().exp_() for each, top in zip(scores, largest, strict=True))
-    return _Chain(start, steps, end, (packed - highest).double().exp_())
+    words = np.empty_like(emissions)
+    tops = [each.max() for each in scores]
+    widths = [top - each[each > _RULED_OUT].min(initial=top) for each, top in zip(scores, tops, strict=True)]
+    width = below_largest(emissions, words) + max(widths)
+    if not width <= WIDEST:
+        return None
+    kind = emissions.dtype if width <= WIDEST_OF_SINGLE else np.float64
+    less = (*(each - top for each, top in zip(scores, tops, strict=True)), words)
+    return _Chain(*(np.exp(each.astype(kind, copy=False)) for each in less))
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    return values.detach().contiguous().numpy()

@@ -20,7 +20,7 @@ Shapes: B batch, T time, L labels.
 """
 
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -29,13 +29,10 @@ from transformers import initialization as init
 from ..base import IGNORED, can_be_checked, check_range
 from ..tag_names import legal_paths
 from ..token_order import TokenOrder
-from .crf_passes import FORBIDDEN, Scores, best_paths, log_marginals, read_forward
+from .crf_passes import FORBIDDEN, LEAST, Scores, best_paths, log_marginals, read_forward
 from .fused_crf import fused_answers, fused_loss
 
 Decoding: TypeAlias = Literal["marginal", "viterbi"]
-
-LEAST: Final = -104.0
-"""The least log-probability that is told: in float32 its exponential is 0. Minus infinity would be NaN times 0."""
 
 
 class LinearChainCRF(nn.Module):
@@ -94,9 +91,10 @@ class LinearChainCRF(nn.Module):
         likeliest one change places. Outside of the chain they are the emissions.
         """
         find = self._find_outside_graphs if _is_compiled_piecewise() else self._find
-        found, paths = find(emissions, chain, decoding == "viterbi")
-        found = found.clamp(min=LEAST).to(emissions.dtype)
-        return torch.where(chain[..., None], found if paths is None else put_first(found, paths), emissions)
+        found = find(emissions, chain, decoding == "viterbi")
+        if found.dtype == emissions.dtype:
+            return found
+        return put_first(found.to(emissions.dtype), found.argmax(-1))  # rounding would make numbers equal
 
     def _sum(self, emissions: torch.Tensor, labels: torch.Tensor, chain: torch.Tensor) -> torch.Tensor:
         """Return -log P of the labels, summed over texts, by the fastest route there is."""
@@ -105,14 +103,12 @@ class LinearChainCRF(nn.Module):
         total = fused_loss(emissions, labels, chain, scores)
         return self._plain_sum(emissions, labels, chain, scores) if total is None else total
 
-    def _find(
-        self, emissions: torch.Tensor, chain: torch.Tensor, with_paths: bool
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return log P of each label (B, T, L), and the best paths (B, T), by the fastest route there is."""
+    def _find(self, emissions: torch.Tensor, chain: torch.Tensor, with_paths: bool) -> torch.Tensor:
+        """Return the answers by the fastest route there is."""
         emissions = _at_least_single(emissions)
         scores = self.scores(emissions)
         found = fused_answers(emissions, chain, scores, with_paths)
-        return _plain_find(emissions, chain, scores, with_paths) if found is None else found
+        return _plain_answers(emissions, chain, scores, with_paths) if found is None else found
 
     # The loop over time is as long as the longest text: a graph of it would be made anew for each length.
     _sum_outside_graphs = torch.compiler.disable(_sum)
@@ -178,15 +174,13 @@ def put_first(rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return torch.where(torch.arange(rows.shape[-1], device=rows.device) == labels, best, changed.minimum(below))
 
 
-def _plain_find(
-    emissions: torch.Tensor, chain: torch.Tensor, scores: Scores, with_paths: bool
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _plain_answers(emissions: torch.Tensor, chain: torch.Tensor, scores: Scores, with_paths: bool) -> torch.Tensor:
     order = TokenOrder(*chain.shape, chain)
     front = order.to_front(emissions)
-    found = order.put_back(log_marginals(front, order.lengths, scores))
-    if not with_paths:
-        return found, None
-    return found, order.put_back(best_paths(front, order.lengths, scores)[..., None])[..., 0]
+    found = log_marginals(front, order.lengths, scores).clamp(min=LEAST)
+    if with_paths:
+        found = put_first(found, best_paths(front, order.lengths, scores))
+    return torch.where(chain[..., None], order.put_back(found), emissions)
 
 
 def _at_least_single(emissions: torch.Tensor) -> torch.Tensor:
@@ -202,4 +196,4 @@ def _written(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))
 
 
-__all__ = ["LEAST", "Decoding", "LinearChainCRF", "put_first"]
+__all__ = ["Decoding", "LinearChainCRF", "put_first"]

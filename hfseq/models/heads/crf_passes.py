@@ -21,6 +21,9 @@ import torch
 # In the place of minus infinity: its exponential is 0 beside any number, and a difference of two is no NaN.
 FORBIDDEN: Final = -1e30
 
+LEAST: Final = -104.0
+"""The least log-probability that is told: in float32 its exponential is 0. Minus infinity would be NaN times 0."""
+
 
 class Scores(NamedTuple):
     """a (L), A (L, L) and b (L), FORBIDDEN where the names of the labels rule it out."""
@@ -88,4 +91,4 @@ def best_paths(emissions: torch.Tensor, lengths: torch.Tensor, scores: Scores) -
     return labels.masked_fill(steps >= lengths[:, None], 0)
 
 
-__all__ = ["FORBIDDEN", "Scores", "best_paths", "log_marginals", "read_backward", "read_forward"]
+__all__ = ["FORBIDDEN", "LEAST", "Scores", "best_paths", "log_marginals", "read_backward", "read_forward"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..recurrent.fused import fit, needs_plain_operations
-from .crf_passes import Scores
+from .crf_passes import LEAST, Scores
 
 INTERFACE = 1
 
@@ -29,10 +29,6 @@ class Words(NamedTuple):
     def of(self, values: torch.Tensor) -> torch.Tensor:
         """Take what belongs to the words out of (B, T, ...)."""
         return values.flatten(0, 1).index_select(0, self.places)
-
-    def put(self, found: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """Put back what was found of the words, into (B, T, ...); 0 elsewhere."""
-        return torch.zeros_like(like).flatten(0, 1).index_copy_(0, self.places, found).view_as(like)
 
 
 @lru_cache(maxsize=1)
@@ -70,17 +66,15 @@ def fused_loss(
 
 def fused_answers(
     emissions: torch.Tensor, chain: torch.Tensor, scores: Scores, with_paths: bool
-) -> tuple[torch.Tensor, torch.Tensor | None] | None:
-    """Return log-probabilities (B, T, L), 0 outside the chain, and the best paths (B, T); None: torch has to do it."""
+) -> torch.Tensor | None:
+    """Return the answers of `LinearChainCRF`; None where torch has to do it."""
     # Who asks for gradients of answers gets those of torch.
     with_gradients = torch.is_grad_enabled() and any(each.requires_grad for each in (emissions, *scores))
     kernels = None if with_gradients else _kernels_for(emissions, *scores)
     if kernels is None:
         return None
     words = _words(chain)
-    packed = words.of(emissions)
-    found = kernels.log_marginals(packed, words.begins, scores)
+    found = kernels.answers(words.of(emissions), words.begins, scores, LEAST, with_paths)
     if found is None:
         return None
-    told = words.put(found, emissions)
-    return told, words.put(kernels.best_paths(packed, words.begins, scores), chain.long()) if with_paths else None
+    return emissions.flatten(0, 1).index_copy(0, words.places, found).view_as(emissions)

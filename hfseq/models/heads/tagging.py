@@ -17,7 +17,8 @@ from transformers.modeling_outputs import TokenClassifierOutput
 
 from ..base import mask_of_inputs
 from ..tag_names import tags_inside
-from .crf import LEAST, LinearChainCRF, put_first
+from .crf import LinearChainCRF, put_first
+from .crf_passes import LEAST
 from .token_head import TokenHeadMixin
 
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from hfseq.kernels.crf import chain as chain_kernel
 from hfseq.models.heads import fused_crf
 from hfseq.models.heads.crf import LinearChainCRF
 from tests.closeness import assert_same
@@ -73,6 +74,23 @@ def test_the_kernel_equals_torch(scheme, dtype, size, free, tolerance):
         patch.setattr(fused_crf, "_kernels", lambda: None)
         expected = results(crf, emissions, chain, labels)
     assert_same(found, expected, tolerance, scale=1.0)
+
+
+@pytest.mark.parametrize("size", [0.3, 3.0, 6.0])
+def test_rows_that_need_no_search_are_the_likeliest(size, monkeypatch):
+    crf, emissions, chain = drawn(SCHEMES["iob2"], torch.float64, size)
+    known = []
+
+    def found_without(*given):
+        known.append(given[-2].copy())
+        return search(*given)
+
+    search = chain_kernel.find_paths
+    monkeypatch.setattr(chain_kernel, "find_paths", found_without)
+    found = paths_of(crf, emissions, chain)
+    monkeypatch.setattr(fused_crf, "_kernels", lambda: None)
+    assert torch.equal(found, paths_of(crf, emissions, chain))
+    assert known[0][chain.any(1).numpy()].any() == (size > 1)
 
 
 def test_the_kernel_is_taken_where_it_can_be():

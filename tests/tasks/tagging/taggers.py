@@ -10,7 +10,8 @@ from hfseq.data.text import Classes
 from hfseq.evaluation.tags import best_tags, tagging_metrics
 from hfseq.recipe.sections import CardSettings
 from hfseq.recipe.texts import most_tokens
-from hfseq.tasks.tagging.build import card_facts, make_model, make_tokenizer, make_tokens, words_cut
+from hfseq.tasks.tagging.build import card_facts, make_model, make_tokenizer, make_tokens, problem_of, words_cut
+from hfseq.tasks.tagging.decoding import choose_decoding
 from hfseq.tasks.tagging.settings import TaggingSettings, TokenizerSettings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
@@ -102,6 +103,8 @@ def trained(settings, task):
 def facts_of(settings, task, folder):
     """The facts of a run that has just ended, its predictions and its trainer."""
     trainer, tokens = trained(settings, task)
+    named = settings.model.get("decoding")
+    decoding = choose_decoding(trainer, tokens["validation"], problem_of(task), named=named)
     predictions, metrics = trainer.score(tokens["test"])
     trainer.save_model(str(folder / "model"))
     run = SeedRun(seed=0, metrics=metrics, minutes=0.1)
@@ -114,5 +117,6 @@ def facts_of(settings, task, folder):
         predictions=predictions,
         run=run,
         cut=words_cut(task, tokens),
+        decoding=decoding,
     )
     return facts, predictions, trainer
