@@ -70,12 +70,10 @@ class TaggedBatch(NamedTuple):
     """Texts of about one length.
 
     Attributes:
-        near: (B, T, O), which word stands where, see `neighbours`.
         labels: (B, T), -100 for none.
         chain: (B, T) bool, the words that follow one another.
     """
 
-    near: torch.Tensor
     labels: torch.Tensor
     chain: torch.Tensor
 
@@ -106,32 +104,36 @@ class FeatureTexts:
 
     @torch.no_grad()
     def __init__(self, model: Any, dataset: Dataset) -> None:
-        found, batches, count = [], [], 0
+        found, near, count = [], [], 0
+        self.batches = []
         for ids, mask, labels in padded_batches(dataset, model):
             words = model.model.token_words(ids, mask)
-            rows, near = cast(WordFeatures, features_of(model)).rows(words), neighbours(words)
-            # Words of other batches stand before.
-            near = torch.where(near >= 0, near + count, near)
+            found.append(cast(WordFeatures, features_of(model)).rows(words))
+            around = neighbours(words).flatten(0, 1)
+            near.append(torch.where(around >= 0, around + count, -1))  # words of other batches stand before
+            count += len(found[-1])
             labels = hide_unseen(labels, model.num_labels)
-            batches.append(TaggedBatch(near, labels, model.chain(ids[..., None], ids, mask)))
-            found.append(rows)
-            count += len(rows)
+            self.batches.append(TaggedBatch(labels, model.chain(ids[..., None], ids, mask)))
         distinct, number = torch.cat(found).unique(dim=0, return_inverse=True)
-        self.batches = [
-            batch._replace(near=torch.where(batch.near >= 0, number[batch.near.clamp(min=0)], -1)) for batch in batches
-        ]
         # (R) rows in use, and which of them are those of each word, (N, F).
         self.used, self.rows = distinct.unique(return_inverse=True)
+        places = torch.cat(near)[None]  # of the tokens of all batches, (1, tokens, O)
+        self._near = torch.where(places >= 0, number[places.clamp(min=0)], -1)
 
     @property
     def num_labels(self) -> int:
         """How many words have a label."""
         return sum(int((batch.labels != IGNORED).sum()) for batch in self.batches)
 
-    def emissions(self, weight: torch.Tensor) -> list[torch.Tensor]:
-        """Return (B, T, L) for each batch, with the weights (R, L) of the rows in use."""
-        scores = row_sums(self.rows, weight)
-        return [spread(scores, batch.near) for batch in self.batches]
+    def emissions(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return (tokens, L), those of all batches, with the weights (R, L) of the rows in use."""
+        return spread(row_sums(self.rows, weight), self._near)[0]
+
+    def parted(self, emissions: torch.Tensor) -> list[torch.Tensor]:
+        """Part (tokens, L) into (B, T, L) of each batch."""
+        sizes = [batch.labels.numel() for batch in self.batches]
+        parts = zip(emissions.split(sizes), self.batches, strict=True)
+        return [part.view(*batch.labels.shape, -1) for part, batch in parts]
 
 
 def padded_batches(dataset: Dataset, model: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -185,14 +187,15 @@ def fit_features(texts: FeatureTexts, model: Any, strength: float = STRENGTH, mi
 
     def step() -> torch.Tensor:
         optimizer.zero_grad()
-        scores = row_sums(texts.rows, weight)
-        leaf = scores.detach().requires_grad_()  # so that the sum over features is taken back once, not for each batch
-        total = leaf.new_zeros(())
-        for batch in texts.batches:
-            loss = tagging_loss(crf, spread(leaf, batch.near), batch, count)
+        emissions = texts.emissions(weight)
+        total = emissions.new_zeros(())
+        # The sums over features are taken back once for all batches.
+        leaves = [part.detach().requires_grad_() for part in texts.parted(emissions)]
+        for leaf, batch in zip(leaves, texts.batches, strict=True):
+            loss = tagging_loss(crf, leaf, batch, count)
             loss.backward()
             total += loss.detach()
-        scores.backward(leaf.grad)
+        emissions.backward(torch.cat([cast(torch.Tensor, leaf.grad).flatten(0, 1) for leaf in leaves]))
         penalty = torch.stack([each.square().sum() for each in learnt]).sum() * (strength / count)
         penalty.backward()
         return total + penalty.detach()
@@ -205,7 +208,7 @@ def fit_features(texts: FeatureTexts, model: Any, strength: float = STRENGTH, mi
             break
         before = loss
     weight = weight.detach()
-    return Found(texts.used, weight, crf, _mean_loss(crf, texts.emissions(weight), texts))
+    return Found(texts.used, weight, crf, _mean_loss(crf, texts.parted(texts.emissions(weight)), texts))
 
 
 class FeatureRegression:
@@ -241,7 +244,8 @@ class FeatureRegression:
         texts, found, own = FeatureTexts(self.model, validation), self.found, self.model.crf
         weight = found.weight.new_zeros(self.features.buckets, self.model.num_labels)
         weight[found.used] = found.weight
-        features, network = texts.emissions(weight[texts.used]), self._network(validation)
+        features = texts.parted(texts.emissions(weight[texts.used]))
+        network = self._network(validation)
         losses = {}
         crf = copy.deepcopy(own)
         for of_f, of_n in product(_OF_FEATURES, _OF_NETWORK):

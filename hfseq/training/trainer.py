@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .wide_regression import WideRegression
 
 _CLASSIFIERS = (SequenceClassificationMixin, TokenClassificationMixin, BagForSequenceClassification)
-_SHARE_OF_SOLVER = 0.5  # of the minutes, that a regression of features may take at most
+_SHARE_OF_SOLVER = 0.5  # of the minutes, that a regression of features beside a network may take at most
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 
 
@@ -137,8 +137,8 @@ class SequenceTrainer(WholeCheckpointTrainer):
         started = perf_counter()
         try:
             if has_features(self.model):
-                minutes = None if self.args.max_minutes is None else self.args.max_minutes * _SHARE_OF_SOLVER
-                return FeatureRegression(self.model, train_dataset, minutes)
+                share, minutes = 1.0 if is_linear(self.model) else _SHARE_OF_SOLVER, self.args.max_minutes
+                return FeatureRegression(self.model, train_dataset, None if minutes is None else share * minutes)
             from .wide_regression import WideRegression  # brings scikit-learn, which other trainings need not wait for
 
             return WideRegression(self.model, train_dataset, self.args.class_weights)

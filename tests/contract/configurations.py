@@ -40,7 +40,7 @@ CHARACTERS = {
         "embedding_dropout": 0.1,
         **_CHARACTERS,
     },
-    "lstm": {"characters": "lstm", **_CHARACTERS},
+    "lstm": {"characters": "lstm", "crf": True, **_CHARACTERS},
     "features": {"characters": "cnn", "feature_buckets": 50, "crf": True, **_CHARACTERS},
 }
 _BIO = {"id2label": {0: "O", 1: "B-x", 2: "I-x"}, "label2id": {"O": 0, "B-x": 1, "I-x": 2}}

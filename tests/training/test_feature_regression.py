@@ -102,7 +102,7 @@ def test_texts_as_distinct_words_say_what_the_model_says(tokenizer, train):
     model = made(tokenizer)
     torch.nn.init.normal_(model.model.features.weight)
     texts = FeatureTexts(model, train)
-    emissions = texts.emissions(model.model.features.weight[texts.used].detach())
+    emissions = texts.parted(texts.emissions(model.model.features.weight[texts.used].detach()))
     for (ids, mask, _), own in zip(padded_batches(train, model), emissions, strict=True):
         assert_same(own, model.model(ids, mask).last_hidden_state.detach())
     # Each distinct word once; the sign beyond a text, and `</s>`, which no word has beside it.

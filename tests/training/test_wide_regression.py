@@ -132,7 +132,7 @@ def test_each_kind_of_labels_is_not_worse_on_validation(options, labels, tmp_pat
 
 def test_what_has_no_wide_part_or_no_validation_is_refused(tmp_path):
     args = arguments(tmp_path, wide_solver="regression")
-    with pytest.raises(ValueError, match="needs a model with wide_ngrams of 1 or more"):
+    with pytest.raises(ValueError, match="needs a classifier with wide_ngrams of 1 or more"):
         SequenceTrainer(gru(num_labels=3, wide_ngrams=0), args, train_dataset=TRAIN, eval_dataset=VALIDATION).train()
     with pytest.raises(ValueError, match="of pairs='siamese' what two texts share tells"):
         SequenceTrainer(
