@@ -100,9 +100,9 @@ def _network(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedT
         options |= tables.sizes()
     model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
-        model.base_model.token_words.fill(tables)
+        cast(Any, model.base_model).token_words.fill(tables)
     if getattr(model, "features", None) is not None:
-        model.features.learn(tokenizer)
+        cast(Any, model.features).learn(tokenizer)
     return model
 
 
