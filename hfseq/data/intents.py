@@ -82,7 +82,7 @@ def load_intents(settings: IntentSettings) -> IntentTask:
             f"data.label_column={settings.label_column!r} holds tags such as {odd!r}, which tell no slots: they are "
             "written as O, B-city, I-city."
         )
-    no_requests, dataset = {}, tagged.dataset
+    dataset, no_requests = tagged.dataset, dict[str, Dataset]()
     if settings.unknown_intent is not None:
         dataset, no_requests = _parted(dataset, settings.unknown_intent, settings)
     dataset, intents = _with_intents(dataset, settings)
@@ -142,7 +142,7 @@ def _with_intents(dataset: DatasetDict, settings: IntentSettings) -> tuple[Datas
     for split, rows in dataset.items():
         named = labelled[split]
         rows = rows.remove_columns(INTENT)
-        dataset[split] = rows.add_column(INTENT, named["labels"][:], feature=named.features["labels"])  # type: ignore[call-arg]
+        dataset[split] = rows.add_column(INTENT, named["labels"][:], feature=named.features["labels"])
     return dataset, classes
 
 
@@ -176,7 +176,7 @@ def tokenize_intents(
     options: dict[str, Any] = {"max_length": max_length, "label_all_tokens": label_all_tokens}
     tokens = tokenize_words(dataset.select_columns(["tokens", "labels"]), tokenizer, slot_names, **options)
     tokens = tokens.rename_column("labels", "slot_labels")
-    return tokens.add_column("labels", dataset[INTENT][:])  # type: ignore[call-arg]
+    return tokens.add_column("labels", dataset[INTENT][:])
 
 
 def tokenize_no_requests(dataset: Dataset, tokenizer: PreTrainedTokenizerFast, max_length: int | None) -> Dataset:

@@ -30,13 +30,17 @@ def score_frames(expected: Frames, answered: Frames) -> dict[str, float]:
     counts = {len(part) for part in (*expected, *answered)}
     if len(counts) != 1 or 0 in counts:
         raise ValueError(f"There must be as many intents as rows of tags, and one at least, got {sorted(counts)}.")
-    both = [[(intent, *tags) for intent, tags in zip(*frames, strict=True)] for frames in (expected, answered)]
-    given = {
+    both = [_both(frames) for frames in (expected, answered)]
+    given: dict[str, Sequence[Any]] = {
         "frame_accuracy": both,
         "intent_accuracy": [expected.intents, answered.intents],
         "slot_f1": [expected.slots, answered.slots],
     }
     return {name: float(SCORES[name].formula(*given[name])) for name in FRAMES}
+
+
+def _both(frames: Frames) -> list[tuple[Any, ...]]:
+    return [(intent, *tags) for intent, tags in zip(frames.intents, frames.slots, strict=True)]
 
 
 def best_frames(outputs: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,7 @@ Shapes: B batch, T time, D width of the backbone's output, L intents, S names of
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import torch
 from torch import nn
@@ -28,7 +28,7 @@ from ..calls import model_call
 from .classification import SequenceClassificationMixin, sequence_loss
 from .tagging import TagRowsMixin
 
-_PROBLEM = "single_label_classification"
+_PROBLEM: Final = "single_label_classification"
 
 
 @dataclass
@@ -70,7 +70,7 @@ class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
 
     @model_call()
     @can_return_tuple
-    def forward(  # type: ignore[override]  # transformers lists parameters too
+    def forward(  # type: ignore[misc]  # transformers lists parameters too
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,

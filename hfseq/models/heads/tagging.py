@@ -11,7 +11,7 @@ With `config.feature_buckets` the features of words (`features.py`) speak beside
 classifier does: what they say of each label is added to what the network says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -126,6 +126,7 @@ class TokenClassificationMixin(TagRowsMixin, TokenHeadMixin):
     """`...ForTokenClassification`: one label for each token."""
 
     output_class = TokenClassifierOutput
+    names_in_joint: Mapping[str, str] | None
 
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(tagger_config(config))
@@ -135,7 +136,8 @@ class TokenClassificationMixin(TagRowsMixin, TokenHeadMixin):
         self.model = self.backbone_class(config)
         self.features = None
         self._add_classifier()
-        self._add_tags([config.id2label[index] for index in range(self.num_labels)])
+        names = cast(dict[int, str], config.id2label)
+        self._add_tags([names[index] for index in range(self.num_labels)])
         self.post_init()
 
     def _add_classifier(self) -> None:

@@ -6,7 +6,7 @@ that is evaluated is, so that every word counts.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from datasets import Dataset, DatasetDict
@@ -80,13 +80,13 @@ def make_model(settings: IntentSlotsSettings, task: IntentTask, tokenizer: PreTr
     tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_characters else None
     if tables is not None:
         options |= tables.sizes()
-    model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
+    model: Any = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
         model.base_model.token_words.fill(tables)
     if getattr(model, "features", None) is not None:
         model.features.learn(tokenizer)
     fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
-    return model
+    return cast(PreTrainedModel, model)
 
 
 def score(task: IntentTask, split: str, tokens: Dataset, answers: Answers) -> dict[str, float]:
@@ -183,4 +183,5 @@ def _examples(task: IntentTask, split: str, expected: Frames, answered: Frames, 
     both = zip(expected.intents, answered.intents, expected.slots, answered.slots, strict=True)
     right = [intent == other and tags == others for intent, other, tags, others in both]
     texts = [" ".join(words) for words in rows]
-    return collect_examples(texts, *written, shares.max(-1).tolist(), right=right)
+    wanted, said = written
+    return collect_examples(texts, wanted, said, shares.max(-1).tolist(), right=right)

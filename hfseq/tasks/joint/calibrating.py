@@ -39,8 +39,8 @@ class Calibrated(NamedTuple):
 
 def answers_of(trainer: SequenceTrainer, rows: Dataset) -> Answers:
     """Ask the model, as it stands, for the intents and slots of texts."""
-    logits, slots = trainer.predict(rows).predictions[:2]
-    return Answers(logits, slots)
+    predictions: Any = trainer.predict(rows).predictions
+    return Answers(*predictions[:2])
 
 
 def calibrate(trainer: SequenceTrainer, validation: Dataset, settings: UnknownSettings) -> Calibrated:
@@ -54,8 +54,8 @@ def calibrate(trainer: SequenceTrainer, validation: Dataset, settings: UnknownSe
     if settings.keep is not None:
         threshold = threshold_that_keeps(probabilities(logits, temperature), labels, settings.keep)
     config.temperature, config.unknown_threshold = temperature, threshold
-    surprise = [negative_log_likelihood(logits, labels, each) for each in (1.0, temperature)]
-    return Calibrated(temperature, *surprise, threshold)
+    before, after = (negative_log_likelihood(logits, labels, each) for each in (1.0, temperature))
+    return Calibrated(temperature, before, after, threshold)
 
 
 def ask_no_requests(
@@ -66,7 +66,7 @@ def ask_no_requests(
     if rows is None:
         return None
     tokens = tokenize_no_requests(rows, tokenizer, most_tokens(model))
-    return probabilities(answers_of(trainer, tokens).logits).max(-1)
+    return np.asarray(probabilities(answers_of(trainer, tokens).logits).max(-1))
 
 
 def calibration_facts(

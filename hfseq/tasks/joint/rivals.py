@@ -26,15 +26,15 @@ def simple_assistants(task: IntentTask, split: str, expected: Frames) -> list[Co
         slots[_CRF] = found
     intents = _intents(task, split)
     rows = []
-    for name, answers in intents.items():
-        scores = score_frames(expected, Frames(answers, slots[_COMMONEST]))
+    for name, told in intents.items():
+        scores = score_frames(expected, Frames(told, slots[_COMMONEST]))
         rows += rival(name, {"intent_accuracy": scores["intent_accuracy"]})
-    for name, answers in slots.items():
-        scores = score_frames(expected, Frames(expected.intents, answers))
+    for name, tagged in slots.items():
+        scores = score_frames(expected, Frames(expected.intents, tagged))
         rows += rival(name[0].upper() + name[1:], {"slot_f1": scores["slot_f1"]})
     best = next(reversed(intents))  # the regression, where there is one
-    for name, answers in slots.items():
-        scores = score_frames(expected, Frames(intents[best], answers))
+    for name, tagged in slots.items():
+        scores = score_frames(expected, Frames(intents[best], tagged))
         rows += rival(f"{best}, and {name}", {"frame_accuracy": scores["frame_accuracy"]})
     return rows
 
