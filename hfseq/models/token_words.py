@@ -86,16 +86,17 @@ def word_tables(tokenizer: Any, *, lowercase: bool = False) -> WordTables:
         lowercase: Whether spellings of a word that differ in case share a row; the characters keep their case.
     """
     prefix = _continuing_prefix(tokenizer)
-    tokens = {index: token for token, index in tokenizer.get_vocab().items()}
+    tokens: dict[int, str] = {index: token for token, index in tokenizer.get_vocab().items()}
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    kinds, spelled = [], []
+    kinds: list[int] = []
+    spelled: list[str] = []
     for index in range(len(tokenizer)):
-        token = tokens.get(index)
-        is_word = token is not None and index not in special
+        token = tokens.get(index, "")
+        is_word = index in tokens and index not in special
         continues = is_word and prefix is not None and token.startswith(prefix) and token != prefix
         kinds.append(CONTINUES if continues else BEGINS if is_word else SPECIAL)
         without = not is_word or index == tokenizer.unk_token_id
-        spelled.append("" if without else token.removeprefix(prefix) if continues else token)
+        spelled.append("" if without else token[len(prefix or "") :] if continues else token)
     rows = _rows(kinds, spelled, tokenizer, lowercase)
     characters = sorted({character for token in spelled for character in token})
     if len(characters) >= _MOST_CHARACTERS:

@@ -271,6 +271,7 @@ class TaggerCase(Case):
 
     def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
         """With a CRF that has an opinion: it begins at 0."""
+        model = super().seasoned(model)
         if getattr(model, "crf", None) is not None:
             for parameter in model.crf.parameters():
                 nn.init.normal_(parameter)

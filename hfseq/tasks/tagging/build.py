@@ -88,7 +88,7 @@ def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTraine
         options |= tables.sizes()
     model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
-        model.base_model.token_words.fill(tables)
+        cast(Any, model.base_model).token_words.fill(tables)
     fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
     return model
 

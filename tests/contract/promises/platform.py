@@ -60,7 +60,7 @@ def pipeline_answers_any_text(case: Case) -> None:
 
 
 def tagging_pipeline_answers_any_text(case: Case) -> None:
-    pipe = pipeline(case.task, model=str(case.saved()), device=DEVICE)
+    pipe = pipeline(case.task, model=str(case.saved()), device=DEVICE, ignore_labels=[])
     sentences = [sentence for sentence in SENTENCES if sentence.strip()]
     for together, sentence in zip(pipe(sentences, batch_size=3), sentences, strict=True):
         alone = pipe(sentence)
