@@ -113,13 +113,14 @@ def crfsuite(words: Rows, tags: Rows) -> Peer | None:
 
 def spacy_tagger(words: Rows, tags: Rows, seed: int) -> Peer | None:
     """Train spaCy's tagger on a blank pipeline; None where it is not installed."""
-    if find_spec("spacy") is None:
+    try:
+        import spacy
+        from spacy.tokens import Doc
+        from spacy.training import Example
+        from spacy.util import fix_random_seed, minibatch
+    except ImportError:
         print("spaCy is not installed (pip install spacy): its row is left out.")
         return None
-    import spacy
-    from spacy.tokens import Doc
-    from spacy.training import Example
-    from spacy.util import fix_random_seed, minibatch
 
     fix_random_seed(seed)
     blank = spacy.blank("en")

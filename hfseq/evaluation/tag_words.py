@@ -7,7 +7,7 @@ read together, so that little of a batch is padding, and each word has the tag o
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -53,7 +53,7 @@ def tag_words(
         (number for number, words in enumerate(rows) if len(words)), key=lambda number: -len(read[number][0])
     )
     found: list[list[str | None]] = [[] for _ in rows]
-    names, at = model.config.id2label, 0
+    names, at = cast(dict[int, str], model.config.id2label), 0
     with evaluating(model), torch.inference_mode(), progress_bar("Tagging", total=len(order), unit="text") as bar:
         while at < len(order):
             size = min(batch_size, rows_at_once(len(read[order[at]][0])))

@@ -140,8 +140,8 @@ def train_tokenizer(
     sizes = {"vocab_size": vocab_size, "min_frequency": min_frequency or 2}
     if kind == "word_or_characters":
         sizes["share_case"] = int(share_case)
-    cut = {"spaced": not is_language, "apart": purpose == "tagging"}
-    tokenizer = trained(kind, pieces, special, normalizer, **cut, **sizes)
+    apart = purpose == "tagging"
+    tokenizer = trained(kind, pieces, special, normalizer, spaced=not is_language, apart=apart, **sizes)
     _check_learned(tokenizer, kind, vocab_size, len(special))
     marks = {"bos_token": BOS, "eos_token": EOS, "add_bos_token": is_language, "add_eos_token": True}
     others = {"mask_token": MASK, "extra_special_tokens": special[len(SPECIAL_TOKENS) :]}

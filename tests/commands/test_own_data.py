@@ -154,7 +154,7 @@ def test_tags_that_only_the_test_shows_count_as_wrong_and_those_of_a_known_kind_
     assert cli.main([*line, "--card.show_rows=true"]) == 0
     assert "Split 'test' has labels that train never shows: 'B-CITY' (1)" in caplog.text
     names = set(json.loads((out / "config.json").read_text())["id2label"].values())
-    assert names == {"O", "B-PER", "I-PER", "B-LOC"}
+    assert names == {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}
     facts = facts_in(out)
     assert {row["kind"]: row["expected"] for row in facts["kinds"]} == {"PER": 16, "LOC": 15, "CITY": 1}
     peers = [row["value"] for row in facts["comparisons"]]

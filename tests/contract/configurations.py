@@ -31,7 +31,10 @@ INTENTS = {
     "wide": {"wide_ngrams": 2, "wide_buckets": 50},
     "crf": {"crf": True, "bidirectional": True, "slot_labels": ["one", "two", "three"]},  # any may follow any
 }
-_CHARACTERS = {"character_embedding_size": 4, "character_hidden_size": 6, **spellings().sizes()}
+_CHARACTERS = {
+    **{"character_embedding_size": 4, "character_hidden_size": 6, **spellings().sizes()},
+    **{"bos_token_id": 2, "eos_token_id": 3},  # as the spellings have it
+}
 CHARACTERS = {
     "cnn": {
         "characters": "cnn",
