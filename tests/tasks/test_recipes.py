@@ -16,6 +16,7 @@ from hfseq.settings import read_settings
 from hfseq.tasks import TASKS
 from tests import launches
 from tests.closeness import assert_same
+from tests.contract.cases import spellings
 from tests.launches import ROOT, header_lines, launch
 from tests.tasks.base import RECIPES, facts, losses, weights
 
@@ -281,7 +282,8 @@ def test_every_settings_file_parses_and_names_itself_in_its_launch_line(script, 
     assert name in (family, settings.model.get("cell"), family.removesuffix("_seq2seq"))
     # A model of that shape can be built: the options go together.
     options = {name: value for name, value in settings.model.items() if name != "type"}
-    FAMILIES[family].config(**options, vocab_size=200, pad_token_id=0)
+    spelled = spellings().sizes() if options.get("characters", "none") != "none" else {}
+    FAMILIES[family].config(**options, **spelled, vocab_size=200, pad_token_id=0)
 
 
 def test_every_run_has_a_folder_and_a_model_of_its_own():

@@ -117,6 +117,7 @@ def test_slots_may_be_chosen_together_and_words_read_by_their_characters(options
         monkeypatch,
         tmp_path / "run",
         *(*options, "--training.max_steps=2", "--training.save_strategy=no", "--training.eval_strategy=no"),
+        config="gru_embedded",
     )
     assert told in (tmp_path / "run/README.md").read_text(encoding="utf-8")
     both = pipeline("intent-slots", model=str(tmp_path / "run"))
@@ -170,14 +171,15 @@ def test_losses_of_intents_alone_are_refused(tmp_path):
 
 
 def test_what_nobody_says_follows_the_rows():
-    settings = RECIPE.settings("--budget.minutes=1", "--model.hidden_size=7")
+    settings = RECIPE.settings("--budget.minutes=1", "--model.hidden_size=7", config="gru_embedded")
     settings.follow(100)
     assert isinstance(settings, IntentSlotsSettings)
     assert settings.model["hidden_size"] == 7 and settings.model["bidirectional"] is True
     assert settings.model["crf"] is True and settings.model["characters"] == "cnn"
     assert settings.tokenizer.kind == "word_or_characters" and not settings.tokenizer.label_all_tokens
     assert settings.training["max_minutes"] == 1 and settings.training["metric_for_best_model"] == "frame_accuracy"
-    plain = RECIPE.settings("--budget.minutes=1", "--model.characters=none", "--model.crf=false")
+    said = ("--model.characters=none", "--model.crf=false")
+    plain = RECIPE.settings("--budget.minutes=1", *said, config="gru_embedded")
     plain.follow(100)
     assert plain.model["crf"] is False and plain.tokenizer.kind == "word"
     transformer = RECIPE.settings("--budget.minutes=1", config="transformer_embedded")
@@ -187,8 +189,8 @@ def test_what_nobody_says_follows_the_rows():
 
 def test_a_decoding_needs_a_crf():
     with pytest.raises(ValueError, match="model.decoding='marginal' is how a CRF chooses slots: set model.crf=true"):
-        RECIPE.settings("--model.decoding=marginal")
-    assert RECIPE.settings("--model.decoding=marginal", "--model.crf=true").model["decoding"] == "marginal"
+        RECIPE.settings("--model.decoding=marginal", config="gru_embedded")
+    assert RECIPE.settings("--model.decoding=marginal", config="lstm_embedded").model["decoding"] == "marginal"
 
 
 @pytest.mark.data
