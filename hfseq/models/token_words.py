@@ -113,16 +113,17 @@ def _characters(spelled: list[str]) -> list[str]:
 def _spellings(tokenizer: Any) -> tuple[list[int], list[str]]:
     """Return what each token is to words, and how it is spelled."""
     prefix = _continuing_prefix(tokenizer)
-    tokens = {index: token for token, index in tokenizer.get_vocab().items()}
+    tokens: dict[int, str] = {index: token for token, index in tokenizer.get_vocab().items()}
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    kinds, spelled = [], []
+    kinds: list[int] = []
+    spelled: list[str] = []
     for index in range(len(tokenizer)):
-        token = tokens.get(index)
-        is_word = token is not None and index not in special
+        token = tokens.get(index, "")
+        is_word = index in tokens and index not in special
         continues = is_word and prefix is not None and token.startswith(prefix) and token != prefix
         kinds.append(CONTINUES if continues else BEGINS if is_word else SPECIAL)
         without = not is_word or index == tokenizer.unk_token_id
-        spelled.append("" if without else token.removeprefix(prefix) if continues else token)
+        spelled.append("" if without else token.removeprefix(prefix or "") if continues else token)
     return kinds, spelled
 
 
