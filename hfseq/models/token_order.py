@@ -83,7 +83,7 @@ class TokenOrder:
     """
 
     def __init__(
-        self, batch: int, steps: int, attention_mask: torch.Tensor | None, step_of: torch.Tensor | None = None
+        self, batch: int, steps: int, attention_mask: torch.Tensor | None, *, step_of: torch.Tensor | None = None
     ) -> None:
         self.batch, self.steps = batch, steps
         self._mask, self._step_of = attention_mask, step_of

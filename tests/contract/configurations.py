@@ -25,7 +25,10 @@ PAIRS = {"pairs": "siamese", "eos_token_id": 3}
 _WIDE = {"wide_ngrams": 2, "wide_buckets": 50}
 SWITCHES |= {"gru-pairs": {**PAIRS, **_WIDE, "bidirectional": True}, "lstm-pairs-alone": PAIRS}
 TAGGERS = {"plain": {}, "both-directions": {"num_hidden_layers": 2, "bidirectional": True}}
-_CHARACTERS = {"character_embedding_size": 4, "character_hidden_size": 6, **spellings().sizes()}
+_CHARACTERS = {
+    **{"character_embedding_size": 4, "character_hidden_size": 6, **spellings().sizes()},
+    **{"bos_token_id": 2, "eos_token_id": 3},  # as the spellings have it
+}
 CHARACTERS = {
     "cnn": {
         "characters": "cnn",

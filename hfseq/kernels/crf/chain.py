@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .chain_loops import below_largest, find_paths, follow_labels, pass_through, put_first, sure_paths
+from .chain_loops import below_largest, ends_of, find_paths, follow_labels, pass_through, put_first, sure_paths
 
 INTERFACE = 1  # as in models/heads/fused_crf.py
 
@@ -176,9 +176,8 @@ def _chain(emissions: np.ndarray, *scores: np.ndarray) -> _Chain | None:
     if not len(emissions):
         return None
     words = np.empty_like(emissions)
-    tops = [each.max() for each in scores]
-    widths = [top - each[each > _RULED_OUT].min(initial=top) for each, top in zip(scores, tops, strict=True)]
-    width = below_largest(emissions, words) + max(widths)
+    tops, lows = zip(*(ends_of(each.ravel(), _RULED_OUT) for each in scores), strict=True)
+    width = below_largest(emissions, words) + max(top - low for top, low in zip(tops, lows, strict=True))
     if not width <= WIDEST:
         return None
     kind = emissions.dtype if width <= WIDEST_OF_SINGLE else np.float64

@@ -30,6 +30,19 @@ def below_largest(rows, less):
 
 
 @njit(**FLAGS, cache=True)
+def ends_of(values, nothing):
+    """Return the largest of the values and the smallest that is above `nothing`."""
+    top = values[0]
+    for value in values:
+        top = value if value > top else top
+    low = top
+    for value in values:
+        if value > nothing and value < low:
+            low = value
+    return top, low
+
+
+@njit(**FLAGS, cache=True)
 def parted(matrix, nothing):
     """Part a matrix (L, L): its full columns, their block and its transpose, and rows, columns and values of the rest.
 

@@ -117,7 +117,7 @@ class LinearChainCRF(nn.Module):
     def _plain_sum(
         self, emissions: torch.Tensor, labels: torch.Tensor, chain: torch.Tensor, scores: Scores
     ) -> torch.Tensor:
-        order = TokenOrder(*chain.shape, chain)
+        order = TokenOrder(chain.shape[0], chain.shape[1], chain)
         front, told = order.to_front(emissions), order.to_front(labels[..., None])
         is_other = torch.arange(emissions.shape[-1], device=labels.device) != told  # (B, T, L)
         with_labels = front.masked_fill(is_other & (told != IGNORED), FORBIDDEN)
@@ -175,7 +175,7 @@ def put_first(rows: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _plain_answers(emissions: torch.Tensor, chain: torch.Tensor, scores: Scores, with_paths: bool) -> torch.Tensor:
-    order = TokenOrder(*chain.shape, chain)
+    order = TokenOrder(chain.shape[0], chain.shape[1], chain)
     front = order.to_front(emissions)
     found = log_marginals(front, order.lengths, scores).clamp(min=LEAST)
     if with_paths:

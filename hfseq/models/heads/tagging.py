@@ -40,7 +40,7 @@ class TokenClassificationMixin(TokenHeadMixin):
         self.model = self.backbone_class(config)
         self.features: WordFeatures | None = None
         self._add_classifier()
-        names = [config.id2label[index] for index in range(self.num_labels)]
+        names = [cast(dict[int, str], config.id2label)[index] for index in range(self.num_labels)]
         self.crf = LinearChainCRF(names) if config.crf else None
         self._inside = tags_inside(names)
         self.post_init()
@@ -120,10 +120,10 @@ class TokenClassificationMixin(TokenHeadMixin):
         among: torch.Tensor | None,
     ) -> torch.Tensor:
         """Return which tokens are of the text's words, (B, T): no padding and no special ones; of `among` if given."""
-        shape = logits.shape[:2]
-        words = torch.ones(shape, dtype=torch.bool, device=logits.device)
-        if attention_mask is not None:
-            words = mask_of_inputs(attention_mask, *shape).bool()
+        if attention_mask is None:
+            words = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
+        else:
+            words = mask_of_inputs(attention_mask, *logits.shape[:2]).bool()
         if input_ids is not None:
             for token in (getattr(self.config, name) for name in _SPECIAL):
                 words = words if token is None else words & (input_ids != token)

@@ -7,7 +7,7 @@ Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
 """
 
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -370,7 +370,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             )
         words = self.token_words(input_ids, attention_mask)
         vectors = torch.cat((self._embed(words.rows), self.character_reader(words)), dim=-1)  # (N, I)
-        order = TokenOrder(*input_ids.shape, words.steps, words.step_of)
+        order = TokenOrder(*input_ids.shape, words.steps, step_of=words.step_of)
         return nn.functional.embedding(words.word_of, vectors), order
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
@@ -417,7 +417,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         cache = self._cache(cache, use_cache)
         if attention_mask is not None:
             seen = 0 if cache is None else cache.get_seq_length()
-            batch, steps = (inputs_embeds if input_ids is None else input_ids).shape[:2]
+            batch, steps = cast(torch.Tensor, inputs_embeds if input_ids is None else input_ids).shape[:2]
             attention_mask = mask_of_inputs(attention_mask, batch, steps, seen=seen)
         # 3. Embed the words, (B, T, I), and find the real ones, once for all layers.
         hidden_states, order = self._inputs(input_ids, attention_mask, inputs_embeds)

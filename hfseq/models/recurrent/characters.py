@@ -15,6 +15,7 @@ Shapes: N distinct words, C characters of the longest, K different characters, E
 F features.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,10 +72,11 @@ class CharacterCNN(nn.Module):
         margin = weight.shape[-1] // 2
         beside = nn.functional.pad(characters, (margin, margin))
         # There are few different characters: their products with the weights are computed once, and looked up.
-        found = bias + sum(
-            nn.functional.embedding(beside[words, places + d], nn.functional.linear(vectors, weight[..., d]))
-            for d in range(weight.shape[-1])
-        )  # (n, R)
+        products = [nn.functional.linear(vectors, weight[..., d]) for d in range(weight.shape[-1])]
+        found = torch.stack(
+            [nn.functional.embedding(beside[words, places + d], each) for d, each in enumerate(products)]
+        ).sum(0)  # (n, R)
+        found = found if bias is None else found + bias
         most = found.new_zeros(len(characters), found.shape[1])
         return most.scatter_reduce(0, words[:, None].expand_as(found), found, "amax", include_self=False)
 
@@ -84,9 +86,8 @@ class CharacterLSTM(nn.Module):
 
     def __init__(self, *, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        sizes = {"input_size": input_size, "hidden_size": hidden_size // 2}
-        self.forward_loop = RecurrentLoop(lstm_cell(), **sizes)
-        self.backward_loop = RecurrentLoop(lstm_cell(), **sizes, backward=True)
+        make_loop = partial(RecurrentLoop, lstm_cell(), input_size=input_size, hidden_size=hidden_size // 2)
+        self.forward_loop, self.backward_loop = make_loop(), make_loop(backward=True)
 
     def forward(self, characters: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Map (N, C) characters, of which each has its row of the vectors (K, E), to (N, R)."""

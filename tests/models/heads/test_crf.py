@@ -370,3 +370,15 @@ def test_graphs_hold_the_answers():
     assert_same(traced(IDS, mask), model(IDS, mask).logits)
     exported = torch.export.export(model, (IDS, torch.ones_like(IDS))).module()
     assert_same(exported(IDS, mask).logits, model(IDS, mask).logits)
+
+
+def test_a_compiled_model_learns_and_answers_the_same():
+    model, labels = tagger("window"), torch.tensor([[0, 1, 0, 3, 4, -100], [0, 1, -100, -100, -100, -100]])
+    expected, gradients = model(IDS, labels=labels), []
+    compiled = torch.compile(model, backend="eager")
+    assert_same(compiled(IDS, labels=labels).logits, expected.logits)
+    for each in (model, compiled):
+        model.zero_grad()
+        each(IDS, labels=labels).loss.backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert_same(*gradients)
