@@ -51,7 +51,8 @@ class LinearChainCRF(nn.Module):
         self.start = nn.Parameter(torch.zeros(size))
         self.end = nn.Parameter(torch.zeros(size))
         # Not buffers: they follow from the names, and a model that is built without memory must have them as well.
-        self._legal = tuple(torch.tensor(each, dtype=torch.bool, device="cpu") for each in legal_paths(label_names))
+        legal = (torch.tensor(each, dtype=torch.bool, device="cpu") for each in legal_paths(label_names))
+        self._ruled_out = tuple(~each for each in legal)
 
     def reset_parameters(self) -> None:
         """Give weights that a checkpoint lacks the values of a new CRF: no legal row is likelier than another."""
@@ -60,9 +61,8 @@ class LinearChainCRF(nn.Module):
 
     def scores(self, like: torch.Tensor) -> Scores:
         """Return a, A and b in the precision and on the device of the emissions `like`."""
-        begins, follows, ends = (legal.to(like.device) for legal in self._legal)
-        weights = ((self.start, begins), (self.transitions, follows), (self.end, ends))
-        return Scores(*(weight.to(like).masked_fill(~legal, FORBIDDEN) for weight, legal in weights))
+        pairs = zip((self.start, self.transitions, self.end), self._ruled_out, strict=True)
+        return Scores(*(weight.to(like).masked_fill(each.to(like.device), FORBIDDEN) for weight, each in pairs))
 
     def loss(
         self,

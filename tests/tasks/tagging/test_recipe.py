@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from transformers import pipeline
+from transformers import AutoConfig, pipeline
 
 from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card
@@ -34,6 +34,16 @@ def test_the_saved_model_answers_as_its_card_says(plain):
     for widget in facts(folder).widgets:
         answers = [(each["entity_group"], widget.text[each["start"] : each["end"]]) for each in pipe(widget.text)]
         assert answers == [(each.label, each.text) for each in widget.answers]
+
+
+def test_a_crf_is_trained_and_decodes_as_the_settings_say(tmp_path, monkeypatch):
+    made = RECIPE.run(monkeypatch, tmp_path / "run", "--model.crf=true", "--model.decoding=marginal")
+    config = AutoConfig.from_pretrained(tmp_path / "run")
+    assert (config.crf, config.decoding) == (True, "marginal") == (True, made.decoding.chosen)
+    assert made.decoding.named and made.decoding.metric == "entity_f1"
+    card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
+    assert "Its decoding is `marginal`, as the settings say" in card
+    check_card(card, pictures_in(tmp_path / "run"))
 
 
 def test_a_treebank_is_tagged_by_its_file_alone(tmp_path, monkeypatch):
