@@ -123,7 +123,7 @@ def _spellings(tokenizer: Any) -> tuple[list[int], list[str]]:
         continues = is_word and prefix is not None and token.startswith(prefix) and token != prefix
         kinds.append(CONTINUES if continues else BEGINS if is_word else SPECIAL)
         without = not is_word or index == tokenizer.unk_token_id
-        spelled.append("" if without else token[len(prefix or "") :] if continues else token)
+        spelled.append("" if without else token.removeprefix(prefix or "") if continues else token)
     return kinds, spelled
 
 

@@ -30,6 +30,7 @@ from transformers.utils import logging
 
 from ..models.base import IGNORED
 from ..models.features import WordFeatures, neighbours, row_sums, spread
+from ..models.heads.crf import LinearChainCRF
 from ..models.heads.token_head import token_loss
 from ..progress import progress_bar
 from .unseen import hide_unseen
@@ -163,7 +164,7 @@ def tagging_loss(crf: nn.Module | None, emissions: torch.Tensor, batch: TaggedBa
     """Return -log P of the labels of a batch, divided by `count`."""
     if crf is None:
         return token_loss(emissions, batch.labels, count)
-    return crf.loss(emissions, batch.labels, batch.chain, count)
+    return cast(LinearChainCRF, crf).loss(emissions, batch.labels, batch.chain, count)
 
 
 def fit_features(texts: FeatureTexts, model: Any, strength: float = STRENGTH, minutes: float | None = None) -> Found:
@@ -207,8 +208,8 @@ def fit_features(texts: FeatureTexts, model: Any, strength: float = STRENGTH, mi
         if is_over or before - loss < _TOLERANCE * loss:
             break
         before = loss
-    weight = weight.detach()
-    return Found(texts.used, weight, crf, _mean_loss(crf, texts.parted(texts.emissions(weight)), texts))
+    found = weight.detach()
+    return Found(texts.used, found, crf, _mean_loss(crf, texts.parted(texts.emissions(found)), texts))
 
 
 class FeatureRegression:

@@ -120,8 +120,10 @@ class SequenceTrainer(WholeCheckpointTrainer):
         output = super().train(*args, **kwargs)
         if beside is not None:
             started, validation = perf_counter(), cast(Dataset, self.eval_dataset)
-            is_tagger = isinstance(beside, FeatureRegression)
-            self.mixed = beside.mix(validation) if is_tagger else beside.mix(self.score(validation)[0], validation)
+            if isinstance(beside, FeatureRegression):
+                self.mixed = beside.mix(validation)
+            else:
+                self.mixed = beside.mix(self.score(validation)[0], validation)
             self._solver_seconds += perf_counter() - started
         return output
 

@@ -16,7 +16,7 @@ Shapes: B batch, T time, L labels.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -65,7 +65,7 @@ class CRFConfig(SequenceConfig):
     @property
     def output_size(self) -> int:
         """L, the width of `last_hidden_state`: a feature speaks of labels."""
-        return int(self.num_labels)
+        return cast(int, self.num_labels)
 
 
 class CRFPreTrainedModel(WithoutEmbeddingsMixin, SequencePreTrainedModel):
@@ -117,7 +117,8 @@ class CRFModel(CRFPreTrainedModel):
         Returns:
             `last_hidden_state` (B, T, L), the emissions; zero at tokens of no word.
         """
-        input_ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, kwargs.get("inputs_embeds"))
+        vectors = cast(torch.Tensor | None, kwargs.get("inputs_embeds"))
+        input_ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, vectors)
         if input_ids is None:
             raise ValueError("A linear CRF looks up how tokens are spelled: give input_ids, not inputs_embeds.")
         if attention_mask is not None:

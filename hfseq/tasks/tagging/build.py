@@ -98,12 +98,12 @@ def _network(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedT
     tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_words else None
     if tables is not None:
         options |= tables.sizes()
-    model = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
+    model: Any = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
-        cast(Any, model.base_model).token_words.fill(tables)
+        model.base_model.token_words.fill(tables)
     if getattr(model, "features", None) is not None:
-        cast(Any, model.features).learn(tokenizer)
-    return model
+        model.features.learn(tokenizer)
+    return cast(PreTrainedModel, model)
 
 
 def card_facts(
