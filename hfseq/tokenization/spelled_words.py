@@ -53,7 +53,7 @@ def vocabulary_of(
         longest: Characters of the longest word that a tokenizer finds in a vocabulary.
     """
     counts = Counter(_units(tokenizer, texts))
-    characters = sorted({character for word in counts for character in word})
+    characters = sorted(_characters(counts, share_case=bool(sizes["share_case"])))
     spellings: dict[str, set[str]] = {}
     frequency: Counter[str] = Counter()
     for word, count in counts.items():
@@ -82,6 +82,14 @@ def _units(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[str]:
     for text in texts:
         written = text if normalizer is None else normalizer.normalize_str(text)
         yield from (word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(written))
+
+
+def _characters(words: Iterable[str], *, share_case: bool) -> set[str]:
+    """Return the characters of words; with `share_case` in upper and lower case, so that no `<unk>` comes of case."""
+    found = {character for word in words for character in word}
+    if share_case:
+        found |= {form for character in found for form in (character.lower(), character.upper()) if len(form) == 1}
+    return found
 
 
 def _cases(word: str) -> set[str]:

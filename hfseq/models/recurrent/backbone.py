@@ -351,7 +351,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if self.token_words is not None:
             return self._words(input_ids, attention_mask)
         vectors = self._embed(input_ids) if inputs_embeds is None else inputs_embeds
-        return vectors, TokenOrder(*vectors.shape[:2], attention_mask)
+        return vectors, TokenOrder(len(vectors), vectors.shape[1], attention_mask)
 
     def _embed(self, ids: torch.Tensor | None) -> torch.Tensor:
         """Map ids, or rows of words, to their vectors."""
@@ -370,7 +370,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             )
         words = self.token_words(input_ids, attention_mask)
         vectors = torch.cat((self._embed(words.rows), self.character_reader(words)), dim=-1)  # (N, I)
-        order = TokenOrder(*input_ids.shape, words.steps, step_of=words.step_of)
+        order = TokenOrder(len(input_ids), input_ids.shape[1], words.steps, step_of=words.step_of)
         return nn.functional.embedding(words.word_of, vectors), order
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:

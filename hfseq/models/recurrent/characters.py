@@ -91,7 +91,7 @@ class CharacterLSTM(nn.Module):
 
     def forward(self, characters: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Map (N, C) characters, of which each has its row of the vectors (K, E), to (N, R)."""
-        order = TokenOrder(*characters.shape, characters > 0)
+        order = TokenOrder(len(characters), characters.shape[1], characters > 0)
         inputs = nn.functional.embedding(characters, vectors)
         return torch.cat([loop(inputs, order)[1][0] for loop in (self.forward_loop, self.backward_loop)], dim=-1)
 
