@@ -22,7 +22,8 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from .base import can_be_checked, check_input_ids, is_loaded
+from .base import is_loaded
+from .inputs import can_be_checked, check_input_ids
 
 BEGINS, CONTINUES, SPECIAL = range(3)
 """What a token is to words. `<unk>` stands for a word, so it begins one."""

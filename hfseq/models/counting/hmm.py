@@ -32,14 +32,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import (
-    IGNORED,
-    SequencePreTrainedModel,
-    at_least_one_token,
-    check_input_ids,
-    check_range,
-    mask_of_inputs,
-)
+from ..base import IGNORED, SequencePreTrainedModel
 from ..calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, wants_cache, with_cache
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
@@ -51,6 +44,7 @@ from ..heads.causal_lm import (
     mean_over_targets,
     targets_of,
 )
+from ..inputs import at_least_one_token, check_input_ids, check_range, mask_of_inputs
 from ..recurrent.state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 from .hmm_passes import MAX, SUM, HiddenMarkov, LogTables, Reading, product
 from .hmm_training import EstimationMixin, Probabilities

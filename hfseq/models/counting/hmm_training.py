@@ -29,7 +29,8 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from ..base import IGNORED, check_range
+from ..base import IGNORED
+from ..inputs import check_range
 
 logger = logging.get_logger(__name__)
 

@@ -25,7 +25,7 @@ from transformers.cache_utils import Cache, DynamicCache
 from transformers.utils import can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, mask_of_inputs
+from ..base import SequencePreTrainedModel
 from ..calls import CACHE_NAMES, CausalLMOutputWithPast, model_call, wants_cache, with_cache
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
@@ -37,6 +37,7 @@ from ..heads.causal_lm import (
     mean_over_targets,
     targets_of,
 )
+from ..inputs import at_least_one_token, check_input_ids, mask_of_inputs
 from ..recurrent.custom import CustomConfig, CustomForCausalLM
 from ..recurrent.gru import GRUConfig, GRUForCausalLM
 from ..recurrent.lstm import LSTMConfig, LSTMForCausalLM

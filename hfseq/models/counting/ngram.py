@@ -62,11 +62,12 @@ from transformers import initialization as init
 from transformers.utils import can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, initialises_everything, mask_of_inputs
+from ..base import SequencePreTrainedModel, initialises_everything
 from ..calls import CausalLMOutputWithPast, model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
 from ..heads.causal_lm import LanguageKwargs, NextTokenMixin, mean_over_targets, targets_of
+from ..inputs import at_least_one_token, check_input_ids, mask_of_inputs
 from ..ragged import ragged_places
 from .ngram_counts import Level, add_k, count_ngrams, kneser_ney, read_corpus
 from .ngram_tables import find_fault

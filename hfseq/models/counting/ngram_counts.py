@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers.utils import logging
 
-from ..base import check_range
+from ..inputs import check_range
 
 
 class Corpus(NamedTuple):

@@ -26,8 +26,9 @@ from transformers.cache_utils import Cache
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import IGNORED, can_be_checked, check_range
+from ..base import IGNORED
 from ..calls import CausalLMOutputWithPast, model_call, with_cache
+from ..inputs import can_be_checked, check_range
 from .lm_loss import linear_cross_entropy
 
 

@@ -18,8 +18,9 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import IGNORED, at_least_one_token, can_be_checked, check_range
+from ..base import IGNORED
 from ..calls import model_call
+from ..inputs import at_least_one_token, can_be_checked, check_range
 from .pairs import COMPARED, PairRows, compare
 from .pooling import SequencePooling
 from .shared_checkpoint import classifier_config

@@ -18,8 +18,9 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import IGNORED, check_rank
+from ..base import IGNORED
 from ..calls import Seq2SeqLMOutput, model_call
+from ..inputs import check_rank
 from ..vocabularies import TargetHeadMixin
 from .causal_lm import check_targets, kept_outputs, mean_over_targets
 from .lm_loss import linear_cross_entropy

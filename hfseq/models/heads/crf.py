@@ -26,7 +26,8 @@ import torch
 from torch import nn
 from transformers import initialization as init
 
-from ..base import IGNORED, can_be_checked, check_range
+from ..base import IGNORED
+from ..inputs import can_be_checked, check_range
 from ..tag_names import legal_paths
 from ..token_order import TokenOrder
 from .crf_passes import FORBIDDEN, LEAST, Scores, best_paths, log_marginals, read_forward

@@ -13,7 +13,7 @@ Shapes: B batch, T time, D width of a pooled output.
 import torch
 from transformers import PreTrainedConfig
 
-from ..base import mask_of_inputs
+from ..inputs import mask_of_inputs
 
 COMPARED = 4
 """How many vectors of width D the classifier sees."""

@@ -19,8 +19,8 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
-from ..base import mask_of_inputs
 from ..features import WordFeatures
+from ..inputs import mask_of_inputs
 from ..tag_names import tags_inside
 from .crf import LinearChainCRF, put_first
 from .crf_passes import LEAST

@@ -11,8 +11,9 @@ from transformers import PreTrainedModel
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import IGNORED, at_least_one_token
+from ..base import IGNORED
 from ..calls import model_call
+from ..inputs import at_least_one_token
 from .classification import check_classes
 
 

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
 
-from ..base import mask_of_inputs
+from ..inputs import mask_of_inputs
 from ..ragged import place_owners
 from ..words.bag_ngrams import TokenOptions, TokenTables, id_hashes, token_features
 

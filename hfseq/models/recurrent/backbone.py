@@ -18,13 +18,14 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import capture_outputs
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_dropout, mask_of_inputs
+from ..base import SequencePreTrainedModel
 from ..calls import CACHE_NAMES, BaseModelOutputWithPast, model_call, with_cache
 from ..configs import SequenceConfig, bounded, probability
 from ..features import MOST_BUCKETS
 from ..heads.causal_lm import check_output_weights
 from ..heads.pairs import check_pairs
 from ..heads.shared_checkpoint import check_slots
+from ..inputs import at_least_one_token, embed_with_word_dropout, mask_of_inputs
 from ..token_order import TokenOrder
 from ..token_words import TokenWords
 from .cells import Cell

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers.cache_utils import Cache
 
-from ..base import can_be_checked
+from ..inputs import can_be_checked
 from ..token_order import TokenOrder
 from .decoder_attention import Memory, make_attention
 from .loop import RecurrentLoop

@@ -32,9 +32,9 @@ from transformers.modeling_outputs import ModelOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import at_least_one_token, can_be_checked, embed_with_word_dropout, mask_of_inputs
 from ..calls import Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from ..heads.conditional_generation import ConditionalGenerationMixin, check_beginning
+from ..inputs import at_least_one_token, can_be_checked, embed_with_word_dropout, mask_of_inputs
 from ..token_order import TokenOrder
 from ..vocabularies import SourceTargetMixin
 from .backbone import RecurrentLayer, RecurrentPreTrainedModel

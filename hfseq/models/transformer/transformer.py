@@ -35,7 +35,7 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import OutputRecorder, capture_outputs
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_dropout, is_loaded, mask_of_inputs
+from ..base import SequencePreTrainedModel, is_loaded
 from ..calls import (
     CACHE_NAMES,
     READ_BY_ATTENTION,
@@ -49,6 +49,7 @@ from ..heads.classification import SequenceClassificationMixin
 from ..heads.joint import IntentAndSlotsMixin
 from ..heads.masked_lm import MaskedLMMixin
 from ..heads.tagging import TokenClassificationMixin
+from ..inputs import at_least_one_token, embed_with_word_dropout, mask_of_inputs
 from .attention import (
     Attend,
     LastLinear,

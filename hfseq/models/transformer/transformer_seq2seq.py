@@ -25,10 +25,10 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import at_least_one_token
 from ..calls import Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from ..configs import bounded
 from ..heads.conditional_generation import ConditionalGenerationMixin, check_beginning
+from ..inputs import at_least_one_token
 from ..vocabularies import SourceTargetConfig, SourceTargetMixin
 from .transformer import TransformerModel, TransformerPreTrainedModel
 from .transformer_config import TransformerConfig

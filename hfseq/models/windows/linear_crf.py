@@ -25,12 +25,13 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Self, Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, mask_of_inputs
+from ..base import SequencePreTrainedModel
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..features import MOST_BUCKETS, WordFeatures
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
 from ..heads.tagging import TokenClassificationMixin
+from ..inputs import at_least_one_token, mask_of_inputs
 from ..token_words import TokenWords, word_tables
 
 

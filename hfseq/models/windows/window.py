@@ -27,7 +27,7 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import capture_outputs
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, embed_with_word_dropout, mask_of_inputs
+from ..base import SequencePreTrainedModel
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded, probability
 from ..heads.classification import SequenceClassificationMixin
@@ -35,6 +35,7 @@ from ..heads.joint import IntentAndSlotsMixin
 from ..heads.pairs import check_pairs
 from ..heads.shared_checkpoint import check_slots
 from ..heads.tagging import TokenClassificationMixin
+from ..inputs import at_least_one_token, embed_with_word_dropout, mask_of_inputs
 from ..token_order import TokenOrder
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "hardtanh": nn.Hardtanh, "relu": nn.ReLU}

@@ -34,10 +34,11 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceCl
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, mask_of_inputs
+from ..base import SequencePreTrainedModel
 from ..calls import model_call
 from ..fixed_vocabulary import FixedVocabularyMixin
 from ..heads.classification import problem_type_of, sequence_loss
+from ..inputs import at_least_one_token, check_input_ids, mask_of_inputs
 from ..ragged import place_owners
 from .ascending import AscendingNumbers
 from .bag_config import BYTES as BYTES

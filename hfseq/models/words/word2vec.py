@@ -35,10 +35,11 @@ from transformers.utils.hub import resolve_revision
 from typing_extensions import Unpack
 
 from ..artifacts import TOKENIZER_NAME, explained_panics
-from ..base import SequencePreTrainedModel, at_least_one_token, check_input_ids, check_range
+from ..base import SequencePreTrainedModel
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
+from ..inputs import at_least_one_token, check_input_ids, check_range
 from ..ragged import ragged_places
 from .losses import WordLosses
 from .tables import huffman_paths, ngram_buckets, out_of_range, words_alone

@@ -11,7 +11,7 @@ from tokenizers.normalizers import Lowercase
 
 from ...data.sources import column_values
 from ...data.text import text_bytes
-from ...models.base import check_input_ids
+from ...models.inputs import check_input_ids
 from ...models.words.bag import BagModel
 from ...progress import progress_bar
 
