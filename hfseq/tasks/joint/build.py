@@ -6,7 +6,7 @@ that is evaluated is, so that every word counts.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset, DatasetDict
@@ -19,14 +19,12 @@ from ...data.intents import IntentTask, tokenize_intents
 from ...evaluation.calibration import probabilities
 from ...evaluation.entities import entities, found_entities, kinds
 from ...evaluation.frames import Frames, frames_of, score_frames
-from ...models.token_words import word_tables
 from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_coverage
 from ...recipe.publish import run_facts, split_line
-from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import speed_line, text_facts
+from ..tagging.build import build_network, texts_of, words_cut
 from ..tagging.build import make_tokenizer as tagging_tokenizer
-from ..tagging.build import texts_of, words_cut
 from ..tagging.facts import DecodingFacts, KindScore, WordFacts
 from ..tagging.settings import TokenizerSettings
 from .calibrating import Answers, Calibrated, calibration_facts
@@ -76,17 +74,9 @@ def make_tokens(task: IntentTask, tokenizer: PreTrainedTokenizerFast, settings: 
 
 def make_model(settings: IntentSlotsSettings, task: IntentTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the model of the `model` section for these intents, slots and this vocabulary."""
-    options = label_options(task.intents.names) | token_options(tokenizer) | {"slot_labels": task.slots.names}
-    tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_characters else None
-    if tables is not None:
-        options |= tables.sizes()
-    model: Any = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
-    if tables is not None:
-        model.base_model.token_words.fill(tables)
-    if getattr(model, "features", None) is not None:
-        model.features.learn(tokenizer)
+    model = build_network(TASK, settings, tokenizer, task.intents.names, slot_labels=task.slots.names)
     fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
-    return cast(PreTrainedModel, model)
+    return model
 
 
 def score(task: IntentTask, split: str, tokens: Dataset, answers: Answers) -> dict[str, float]:

@@ -29,7 +29,7 @@ from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
 from .card import TASK, aggregation
 from .facts import Answer, DecodingFacts, KindScore, Problem, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
-from .settings import TaggingSettings, TokenizerSettings
+from .settings import TaggingSettings, TokenizerSettings, WordSettings
 
 
 def problem_of(task: TaggedTask) -> Problem:
@@ -88,17 +88,32 @@ def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTraine
         chosen = {name: value for name, value in settings.model.items() if name != "type"}
         model: PreTrainedModel = CRFForTokenClassification.of(tokenizer, task.classes.names, **chosen)
     else:
-        model = _network(settings, task, tokenizer)
+        model = build_network(TASK, settings, tokenizer, task.classes.names)
     fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
     return model
 
 
-def _network(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    options = label_options(task.classes.names) | token_options(tokenizer)
+def build_network(
+    task: str,
+    settings: WordSettings,
+    tokenizer: PreTrainedTokenizerFast,
+    labels: Sequence[str],
+    **options: Any,
+) -> PreTrainedModel:
+    """Build a network of the `model` section that tags words, and give it the spellings that it asks for.
+
+    Args:
+        task: The name of the pipeline.
+        settings: Those of the recipe.
+        tokenizer: Trained already.
+        labels: Names of the labels, in the order of their ids.
+        **options: Further fields of the config.
+    """
+    options |= label_options(labels) | token_options(tokenizer)
     tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_words else None
     if tables is not None:
         options |= tables.sizes()
-    model: Any = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
+    model: Any = build_model(task, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
         model.base_model.token_words.fill(tables)
     if getattr(model, "features", None) is not None:
