@@ -95,7 +95,7 @@ class WordFeatures(nn.Module):
         super().__init__()
         self.buckets = buckets
         self.weight = nn.Parameter(torch.zeros(buckets, num_labels))
-        self.register_buffer("lower", torch.zeros(num_characters, dtype=torch.int16))
+        self.register_buffer("lower", torch.zeros(num_characters, dtype=torch.int32))
 
     @torch.no_grad()
     def reset(self) -> None:
