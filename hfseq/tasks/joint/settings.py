@@ -61,7 +61,7 @@ class IntentSlotsSettings(TextSettings):
         known = known_fields(FAMILIES[family].config)
         options = joint_model(family, rows, self.model if self.tokenizer.tells_spellings else {"characters": "none"})
         self.model = {**{name: value for name, value in options.items() if name in known}, **self.model}
-        self.training = {**joint_training(family, self.budget.minutes), **self.training}
+        self.training = {**joint_training(family, self.budget.minutes, rows, self.training), **self.training}
         if self.reads_words:
             self.tokenizer.follow_words()
 
