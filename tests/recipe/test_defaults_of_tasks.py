@@ -4,6 +4,7 @@ import pytest
 
 from hfseq.data.documents import DocumentSettings
 from hfseq.data.tagged import TaggedSettings
+from hfseq.data.vectors import EmbeddingSettings
 from hfseq.recipe.budget import BudgetSettings
 from hfseq.recipe.defaults.classification import training_defaults, vocabulary_defaults
 from hfseq.recipe.defaults.joint import joint_model, joint_training
@@ -185,3 +186,8 @@ def test_what_a_person_says_of_words_decides_whether_they_are_spelled(model, kin
     reads = expected in ("word_or_characters", "whitespace")
     assert settings.reads_words is reads and bool(settings.model.get("feature_buckets")) is reads
     assert settings.training["wide_solver"] == ("regression" if reads else "steps")
+
+
+def test_a_tagger_without_vectors_takes_none():
+    with pytest.raises(ValueError, match="model.type=crf looks at features of words and has no vectors"):
+        tagger(model={"type": "crf"}, embeddings=EmbeddingSettings(from_pretrained="vectors.txt"))

@@ -86,9 +86,8 @@ def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTraine
     """Build the tagger of the `model` section for these tags and this vocabulary."""
     if settings.model["type"] == LINEAR:
         chosen = {name: value for name, value in settings.model.items() if name != "type"}
-        model: PreTrainedModel = CRFForTokenClassification.of(tokenizer, task.classes.names, **chosen)
-    else:
-        model = build_network(TASK, settings, tokenizer, task.classes.names)
+        return CRFForTokenClassification.of(tokenizer, task.classes.names, **chosen)
+    model = build_network(TASK, settings, tokenizer, task.classes.names)
     fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
     return model
 

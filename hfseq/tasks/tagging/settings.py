@@ -76,6 +76,8 @@ class TaggingSettings(TextSettings):
             self.tokenizer.label_all_tokens = False
         super().__post_init__()
         check_decoding(self.model, self.budget, "tags")
+        if self.model["type"] == LINEAR and self.embeddings != EmbeddingSettings():
+            raise ValueError("model.type=crf looks at features of words and has no vectors: leave embeddings out.")
 
     def follow(self, rows: int, labels: int, metric: str) -> None:
         """Fill in what nobody said and the data decide, where there is a budget.
