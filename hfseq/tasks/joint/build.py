@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset, DatasetDict
-from tokenizers import normalizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, pipeline
 
 from ...cards.facts import Examples, SeedRun
@@ -24,7 +23,6 @@ from ...recipe.pictures import draw_coverage
 from ...recipe.publish import run_facts, split_line
 from ...recipe.texts import speed_line, text_facts
 from ..tagging.build import build_network, texts_of, words_cut
-from ..tagging.build import make_tokenizer as tagging_tokenizer
 from ..tagging.facts import DecodingFacts, KindScore, WordFacts
 from ..tagging.settings import TokenizerSettings
 from .calibrating import Answers, Calibrated, calibration_facts
@@ -41,20 +39,6 @@ class Measured(NamedTuple):
     calibrated: Calibrated
     no_requests: np.ndarray | None  # how sure it is where the text is no request; None: the data have no such texts
     decoding: DecodingFacts | None  # of a CRF
-
-
-def make_tokenizer(rows: Dataset, settings: TokenizerSettings, *, limit: int | None = None) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the words of the training split, see `tagging.build`.
-
-    Requests are often published in lower case. Where no word of training has a capital, `Play` would be unknown letter
-    by letter, so the tokenizer then writes what it is asked in lower case as well.
-    """
-    tokenizer = tagging_tokenizer(rows, settings, limit=limit)
-    if settings.kind == "word_or_characters" and all(text == text.lower() for text in texts_of(rows)):
-        backend = tokenizer.backend_tokenizer
-        known = [] if backend.normalizer is None else [backend.normalizer]
-        backend.normalizer = normalizers.Sequence([*known, normalizers.Lowercase()])
-    return tokenizer
 
 
 def make_tokens(task: IntentTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:

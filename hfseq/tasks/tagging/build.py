@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset, DatasetDict
+from tokenizers import normalizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TokenClassificationPipeline, pipeline
 
 from ...cards.confusion import Confusion, most_confused
@@ -41,8 +42,17 @@ def make_tokenizer(rows: Dataset, settings: TokenizerSettings, *, limit: int | N
     """Train the tokenizer on the words of the training split.
 
     A tagger reads texts of any length, but for one with learned positions, whose pipeline cuts texts at this `limit`.
+
+    Requests are often published in lower case. Where no word of training has a capital, `Play` would be unknown letter
+    by letter, so the tokenizer then writes what it is asked in lower case as well.
     """
-    return settings.train(texts_of(rows), purpose="tagging", max_length=limit)
+    texts = texts_of(rows)
+    tokenizer = settings.train(texts, purpose="tagging", max_length=limit)
+    if settings.kind == "word_or_characters" and all(text == text.lower() for text in texts):
+        backend = tokenizer.backend_tokenizer
+        known = [] if backend.normalizer is None else [backend.normalizer]
+        backend.normalizer = normalizers.Sequence([*known, normalizers.Lowercase()])
+    return tokenizer
 
 
 def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
