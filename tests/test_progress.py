@@ -21,6 +21,7 @@ from hfseq.tokenization import byte_tokenizer, train_tokenizer
 from hfseq.training.words.bag_texts import BagTexts
 from hfseq.training.words.bag_vocabulary import new_bag
 from recipes import (
+    intent_slots,
     ladder,
     language_modeling,
     masked_language_modeling,
@@ -136,6 +137,7 @@ def test_counting_ngrams_has_a_bar(terminal, monkeypatch):
 @pytest.mark.parametrize(
     ("recipe", "config"),
     [
+        (intent_slots, "lstm_embedded"),
         (ladder, "embedded"),
         (ladder, "classifiers_embedded"),
         (ladder, "translators_embedded"),

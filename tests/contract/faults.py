@@ -7,7 +7,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification, PreTrain
 from transformers.cache_utils import DynamicLayer
 
 from hfseq import FAMILIES
-from hfseq.models import base, calls, configs, token_order
+from hfseq.models import base, calls, configs, inputs, token_order
 from hfseq.models.counting import mixture
 from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import classification as heads
@@ -313,8 +313,8 @@ FAULTS = {
         "set_input_embeddings",
         lambda model, embeddings: None,
     ),
-    refusals.foreign_ids_are_named: (base, "check_input_ids", lambda ids, vocab_size, *, of_target: None),
-    refusals.inputs_that_are_no_batch_are_named: (base, "check_rank", lambda given, name: None),
+    refusals.foreign_ids_are_named: (inputs, "check_input_ids", lambda ids, vocab_size, *, of_target: None),
+    refusals.inputs_that_are_no_batch_are_named: (inputs, "check_rank", lambda given, name: None),
     refusals.foreign_labels_are_named: (heads, "sequence_loss", silent_loss),
     refusals.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),
 }

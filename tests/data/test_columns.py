@@ -106,7 +106,7 @@ def test_settings_show_what_was_read(tmp_path):
     assert (settings.text_column, settings.label_column, task.classes.names) == ("Tweet", "Score", ["Score"])
     Dataset.from_dict({"words": WORDS_OF, "ner": TAGS_OF, "pos": TAGS_OF}).to_json(str(tmp_path / "b.jsonl"))
     tagged = TaggedSettings(path=str(tmp_path / "b.jsonl"))
-    assert load_tagged(tagged).classes.names == ["B-PER", "O"]
+    assert load_tagged(tagged).classes.names == ["B-PER", "O", "I-PER"]
     assert (tagged.text_column, tagged.label_column) == ("words", "ner")
 
 

@@ -225,6 +225,7 @@ def test_the_map_to_the_code_is_complete_and_marks_no_live_class(hub, repo_id, c
         "AutoConfig": "lstm.LSTMConfig",
         "AutoModel": "lstm.LSTMModel",
         "AutoModelForCausalLM": "lstm.LSTMForCausalLM",
+        "AutoModelForIntentAndSlots": "lstm.LSTMForIntentAndSlots",
         "AutoModelForSequenceClassification": "lstm.LSTMForSequenceClassification",
         "AutoModelForTokenClassification": "lstm.LSTMForTokenClassification",
     }

@@ -66,7 +66,7 @@ def test_all_that_is_wrong_is_named_at_once():
     ("name", "cure"),
     [
         ("rnn_type", "the class says which network it is"),
-        ("temperature", "it belongs into model.generation_config"),
+        ("top_p", "it belongs into model.generation_config"),
         ("learning_rate", "it belongs into TrainingArguments"),
         ("no_such_thing", "It has vocab_size, embedding_size, hidden_size"),
     ],

@@ -43,8 +43,10 @@ LIKE = {torch.rand_like, torch.randint_like, torch.randn_like}  # without a gene
 
 def make_model(name, task):
     family = FAMILIES[name]
-    sizes = {"hmm": {"num_states": 3}, "mixture": {"network": {"hidden_size": 8}}}
+    sizes = {"hmm": {"num_states": 3}, "mixture": {"network": {"hidden_size": 8}}, "crf": {"feature_buckets": 50}}
     size = sizes.get(name, {"hidden_size": 8})
+    if task == "intent-slots":
+        size = {**size, "slot_labels": ["O", "B-x"]}
     return family.heads[task](family.config(vocab_size=20, **size))
 
 

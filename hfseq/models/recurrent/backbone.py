@@ -297,13 +297,14 @@ class RecurrentPreTrainedModel(SequencePreTrainedModel):
         """Load a checkpoint as every model does, and refuse tables of words that would lead out of others."""
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        if model.config.characters != "none":
+        # An encoder-decoder has no such field.
+        if getattr(model.config, "characters", "none") != "none":
             model.base_model.token_words.check_tables(model.config.word_rows)
         return loaded
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Resize as transformers does; refuse it where tables tell how each token is spelled."""
-        if self.config.characters == "none":
+        if getattr(self.config, "characters", "none") == "none":
             return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
         if new_num_tokens in (None, self.config.vocab_size):
             return self.get_input_embeddings()

@@ -178,7 +178,7 @@ def test_a_decoding_needs_a_crf():
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("name", "slots"), [("snips", 39), ("atis", 79)])
+@pytest.mark.parametrize(("name", "slots"), [("snips", 39), ("atis", 83)])
 def test_real_data_exported_as_files_are_trained_on(data_folder, monkeypatch, tmp_path, name, slots):
     subprocess.run([sys.executable, data_folder / "load.py", "--export", tmp_path, name], check=True, timeout=HANGS)
     sizes = ("--data.max_rows=200", "--model.hidden_size=16", "--model.embedding_size=16", "--training.max_steps=2")

@@ -169,7 +169,10 @@ def test_only_training_texts_have_a_tag_at_each_token(settings):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("--tokenizer.kind=char", 'tokenizer.kind is "char" but takes one of "word", "wordpiece", "unigram", "bpe", '),
+        (
+            "--tokenizer.kind=char",
+            'tokenizer.kind is "char" but takes one of "word", "word_or_characters", "wordpiece", "unigram", "bpe", ',
+        ),
         ("--tokenizer.max_length=1", "max_length=1 must be at least 2"),
         ("--model.pooling=max", "unknown key 'pooling'"),
         ("--model.type=hmm", "unknown model type 'hmm'"),

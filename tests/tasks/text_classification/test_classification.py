@@ -93,7 +93,10 @@ class TokenizerOnly:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("--tokenizer.kind=wrod", 'tokenizer.kind is "wrod" but takes one of "word", "wordpiece", "unigram", "bpe", '),
+        (
+            "--tokenizer.kind=wrod",
+            'tokenizer.kind is "wrod" but takes one of "word", "word_or_characters", "wordpiece", "unigram", "bpe", ',
+        ),
         ("--tokenizer.padding_side=top", 'tokenizer.padding_side is "top" but takes one of "left", "right"'),
         ("--tokenizer.min_count=often", 'tokenizer.min_count is "often" but takes int or null'),
     ],

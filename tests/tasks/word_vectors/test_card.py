@@ -200,7 +200,7 @@ ASKED = {"data": "x", "used": 3, "skipped": 0}
     [
         (
             change_keys(kind="trees"),
-            r"facts\.kind is 'trees'; choose one of \('classifier', 'tagger', 'word-vectors', 'lang",
+            r"facts\.kind is 'trees'; choose one of \('classifier', 'tagger', 'intent-slots', 'word-vectors', 'lang",
         ),
         (change_keys(kind=None), "facts has unknown keys"),
         (change_keys(licence="mit"), r"unknown keys \['licence'\]"),
