@@ -31,14 +31,13 @@ from hfseq.tasks.joint.build import (
     Measured,
     card_facts,
     make_model,
-    make_tokenizer,
     make_tokens,
     report_lines,
     score,
 )
 from hfseq.tasks.joint.calibrating import answers_of, ask_no_requests, calibrate
 from hfseq.tasks.joint.settings import IntentSlotsSettings
-from hfseq.tasks.tagging.build import check_lengths
+from hfseq.tasks.tagging.build import check_lengths, make_tokenizer
 from hfseq.tasks.tagging.decoding import better_decoding
 from hfseq.tokenization.padding import IntentSlotsCollator
 from hfseq.training.arguments import SequenceTrainingArguments

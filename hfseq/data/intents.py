@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from datasets import Dataset, DatasetDict
+from datasets import Dataset, DatasetDict, Value
 from transformers import PreTrainedTokenizerFast
 
 from ..evaluation.entities import OUTSIDE, tell_entities
@@ -25,6 +25,8 @@ from .text import Classes, common_feature, find_classes, with_classes
 logger = logging.getLogger(__name__)
 
 INTENT: Final = "intent"
+_SLOTS: Final = "slots"
+_NAMES: Final = "data.intent_names"
 
 
 @dataclass
@@ -119,10 +121,9 @@ def _parted(dataset: DatasetDict, unknown: str, settings: IntentSettings) -> tup
 def _with_intents(dataset: DatasetDict, settings: IntentSettings) -> tuple[DatasetDict, Classes]:
     """Name the intents; those that train lacks come behind, see `Classes`."""
     column = f"data.intent_column={settings.intent_column!r}"
-    labelled = DatasetDict(
-        {split: rows.select_columns([INTENT]).rename_column(INTENT, "labels") for split, rows in dataset.items()}
-    )
-    feature = common_feature(labelled)
+    # As rows of texts with labels: where labels are dropped, their words and slots go with them.
+    dataset = _renamed(dataset, {"labels": _SLOTS, INTENT: "labels"})
+    feature = common_feature(dataset)
     if not INTENTS.fits(feature):
         raise ValueError(f"{column} holds {spelled(feature)}, not one intent a row: a name or an integer.")
     own = dataclasses.replace(
@@ -132,26 +133,25 @@ def _with_intents(dataset: DatasetDict, settings: IntentSettings) -> tuple[Datas
         intent_column=None,
     )
     if settings.unknown_intent is not None and hasattr(feature, "names"):
-        labelled, feature = _by_name(labelled, feature.names)
+        dataset, feature = _by_name(dataset, feature.names)
     try:
-        labelled, classes = find_classes(labelled, feature, own)
+        dataset, classes = find_classes(dataset, feature, own, named_in=_NAMES)
     except ValueError as error:
         told = str(error).replace("data.label_column", "data.intent_column")
-        raise ValueError(f"Intents: {told.replace('data.label_names', 'data.intent_names')}") from error
-    labelled = with_classes(labelled, classes)
-    for split, rows in dataset.items():
-        named = labelled[split]
-        rows = rows.remove_columns(INTENT)
-        dataset[split] = rows.add_column(INTENT, named["labels"][:], feature=named.features["labels"])
-    return dataset, classes
+        raise ValueError(f"Intents: {told.replace('data.label_names', _NAMES)}") from error
+    return _renamed(with_classes(dataset, classes), {"labels": INTENT, _SLOTS: "labels"}), classes
+
+
+def _renamed(dataset: DatasetDict, names: dict[str, str]) -> DatasetDict:
+    return DatasetDict({split: rows.rename_columns(names) for split, rows in dataset.items()})
 
 
 def _by_name(labelled: DatasetDict, names: Sequence[str]) -> tuple[DatasetDict, Any]:
     """Write ids as names, so that the ids of the intents can be others than those of the data."""
-    found = {
-        split: Dataset.from_dict({"labels": [names[label] for label in rows["labels"][:]]})
-        for split, rows in labelled.items()
-    }
+    found = {}
+    for split, rows in labelled.items():
+        told = [names[label] for label in rows["labels"][:]]
+        found[split] = rows.remove_columns("labels").add_column("labels", told, feature=Value("string"))
     return DatasetDict(found), found["train"].features["labels"]
 
 

@@ -344,7 +344,12 @@ def _kind(feature: Any) -> str | None:
 
 
 def find_classes(
-    dataset: DatasetDict, feature: Any, settings: DataSettings, belongs: Callable[[str, list[str]], bool] | None = None
+    dataset: DatasetDict,
+    feature: Any,
+    settings: DataSettings,
+    belongs: Callable[[str, list[str]], bool] | None = None,
+    *,
+    named_in: str = "data.label_names",
 ) -> tuple[DatasetDict, Classes]:
     """Return the classes, once every label is known to be one of them, and the rows with labels that `Classes` names.
 
@@ -353,6 +358,7 @@ def find_classes(
     Args:
         feature: The type of a label.
         belongs: Tells whether a label that train lacks is one of the model's all the same, from the names of train.
+        named_in: The option that names all classes, as a warning tells it.
     """
     seen = {split: _counted(rows, split) for split, rows in dataset.items()}
     names, is_declared = _known_names(feature, dataset, seen["train"], settings)
@@ -373,7 +379,8 @@ def find_classes(
         dataset = DatasetDict({split: _with_label_texts(rows) for split, rows in dataset.items()})
     later = [str(label) for label in sorted(unknown)]
     classes = Classes([*names, *also], [label for label in later if label not in also])
-    tell_never_seen(seen, classes.unseen, also, refuse=settings.unseen_labels == "refuse")
+    refuse = settings.unseen_labels == "refuse"
+    tell_never_seen(seen, classes.unseen, also, named_in=named_in, refuse=refuse)
     return dataset, classes
 
 

@@ -9,8 +9,7 @@ from datasets import Dataset
 logger = logging.getLogger(__name__)
 
 NAMED: Final = 10  # labels that a message names
-_NAME_THEM = "Name all classes in data.label_names"
-_CURE = f"{_NAME_THEM}, or leave such rows out with data.unseen_labels=drop."
+_NAMES = "data.label_names"
 
 
 def without_labels(rows: Dataset, split: str, unseen: Collection[Any]) -> Dataset:
@@ -25,14 +24,20 @@ def without_labels(rows: Dataset, split: str, unseen: Collection[Any]) -> Datase
     example = next(label for own in labels for label in own if label in unseen)
     told = f"{lost} of {rows.num_rows} rows have labels that train never shows, such as {example!r}"
     if not kept:
-        raise ValueError(f"Split {split!r}: {told}, and data.unseen_labels=drop leaves none. {_NAME_THEM}.")
+        cure = f"Name all classes in {_NAMES}."
+        raise ValueError(f"Split {split!r}: {told}, and data.unseen_labels=drop leaves none. {cure}")
     logger.warning("Split %r: %s, and are left out.", split, told)
     # Not `select`: a cast of lists to classes sees the rows that it hides.
     return Dataset.from_dict(rows[kept], features=rows.features)
 
 
 def tell_never_seen(
-    seen: Mapping[str, Mapping[Any, int]], unseen: Collection[str], also: Collection[str], *, refuse: bool
+    seen: Mapping[str, Mapping[Any, int]],
+    unseen: Collection[str],
+    also: Collection[str],
+    *,
+    refuse: bool,
+    named_in: str = _NAMES,
 ) -> None:
     """Warn of labels that train lacks, with their numbers.
 
@@ -41,7 +46,9 @@ def tell_never_seen(
         unseen: The names of labels that the model has no output for.
         also: Names of those that train lacks and the model has an output for.
         refuse: Whether unseen ones are an error.
+        named_in: The option that names all classes.
     """
+    cure = f"Name all classes in {named_in}, or leave such rows out with data.unseen_labels=drop."
     for split, labels in seen.items():
         missing = {label: count for label, count in labels.items() if label not in seen["train"]}
         lost = {label: count for label, count in missing.items() if str(label) in unseen}
@@ -49,10 +56,10 @@ def tell_never_seen(
         if hard:
             logger.warning("Labels %s of split %r never occur in train.", _with_counts(hard), split)
         if lost and refuse:
-            raise ValueError(f"Split {split!r} has labels that train never shows: {_with_counts(lost)}. {_CURE}")
+            raise ValueError(f"Split {split!r} has labels that train never shows: {_with_counts(lost)}. {cure}")
         if lost:
             warning = "Split %r has labels that train never shows: %s. No model has an answer for them: they count as "
-            logger.warning(warning + "wrong. %s", split, _with_counts(lost), _CURE)
+            logger.warning(warning + "wrong. %s", split, _with_counts(lost), cure)
 
 
 def _with_counts(labels: Mapping[Any, int]) -> str:

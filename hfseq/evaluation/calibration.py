@@ -18,6 +18,9 @@ from scipy.special import log_softmax, softmax
 LOWEST, HIGHEST = 0.05, 20.0  # temperatures; a model that is right on all of validation would ask for 0
 CURVE: Final = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Thresholds that a card shows."""
+ROUNDING: Final = 1e-5
+"""A model may give a text a probability that lies so far from the measured one: in use it has fewer digits, and other
+texts stand beside it."""
 
 
 class Point(NamedTuple):
@@ -60,7 +63,7 @@ def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
 
 
 def threshold_that_keeps(shares: np.ndarray, labels: np.ndarray, keep: float) -> float:
-    """Return the highest threshold that leaves so large a share of the right answers standing; 0 without any.
+    """Return the highest threshold, less `ROUNDING`, that leaves this share of the right answers; 0 if none is right.
 
     It needs no text that is no request, which few data have: what is asked of it is not to be in the way.
 
@@ -73,7 +76,7 @@ def threshold_that_keeps(shares: np.ndarray, labels: np.ndarray, keep: float) ->
     if not len(right):
         return 0.0
     lost = int(np.floor((1 - keep) * len(right) + 1e-9))  # rounding must not lose one more
-    return float(right[min(lost, len(right) - 1)])
+    return max(0.0, float(right[min(lost, len(right) - 1)]) - ROUNDING)
 
 
 def coverage_curve(shares: np.ndarray, labels: np.ndarray, thresholds: Sequence[float] = CURVE) -> Iterator[Point]:

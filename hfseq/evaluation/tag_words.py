@@ -75,7 +75,13 @@ def _encoded(rows: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase) 
 def _best(model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Ids]) -> list[list[int]]:
     """Return the best label of each token."""
     batch = PaddingCollator(tokenizer)([{"input_ids": ids} for ids in rows])
-    best = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).logits.argmax(-1).tolist()
+    logits = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).logits
+    if logits.dim() != 3:
+        raise ValueError(
+            f"{type(model).__name__} has one answer for a text, not one for each word: load its folder with "
+            "AutoModelForTokenClassification."
+        )
+    best = logits.argmax(-1).tolist()
     if tokenizer.padding_side == "right":
         return [labels[: len(ids)] for labels, ids in zip(best, rows, strict=True)]
     return [labels[len(labels) - len(ids) :] for labels, ids in zip(best, rows, strict=True)]

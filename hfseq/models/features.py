@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from transformers import initialization as init
 
 from .base import is_loaded
+from .inputs import can_be_checked
 from .token_words import DIGIT, LOWER, UPPER, Words, word_characters
 from .words.tables import FNV_OFFSET, FNV_PRIME
 
@@ -95,7 +96,7 @@ class WordFeatures(nn.Module):
         super().__init__()
         self.buckets = buckets
         self.weight = nn.Parameter(torch.zeros(buckets, num_labels))
-        self.register_buffer("lower", torch.zeros(num_characters, dtype=torch.int16))
+        self.register_buffer("lower", torch.zeros(num_characters, dtype=torch.int32))
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -119,6 +120,11 @@ class WordFeatures(nn.Module):
 
     def rows(self, words: Words) -> torch.Tensor:
         """Return the rows of the features of each distinct word at all places, (N, F); word 0 is beyond a text."""
+        if can_be_checked(self.lower) and len(self.lower) > 1 and not self.lower[-1]:
+            raise ValueError(
+                "The features of words know no lower case yet: call learn(tokenizer) of the WordFeatures with "
+                "the tokenizer that its config was made for, or load a trained model."
+            )
         own = word_hashes(words, self.lower)
         # As if it were written with a character that no word has.
         own[0] = hashed(hashed(torch.full_like(own[0], _OFFSET), _BITS), torch.arange(FEATURES, device=own.device))

@@ -31,7 +31,7 @@ NOTHING, UPPER, LOWER, DIGIT, LETTER, OTHER = range(6)
 """Classes of characters: none, upper and lower case, digits, letters and marks without case, all else."""
 _CLASS_OF_CATEGORY = {"Lu": UPPER, "Lt": UPPER, "Ll": LOWER, "N": DIGIT, "L": LETTER, "M": LETTER}
 _SPELLED_BY = ("WordPiece", "WordLevel")  # models of the library whose tokens are spelled as the text is
-_MOST_CHARACTERS = torch.iinfo(torch.int16).max
+_MOST_CHARACTERS = 32_767  # num_characters of a config
 
 
 class Words(NamedTuple):
@@ -63,7 +63,7 @@ class WordTables(NamedTuple):
         kinds: (V) uint8, `BEGINS`, `CONTINUES` or `SPECIAL`.
         rows: (V) int32, the row of the word that a token is or ends; 0 is padding's.
         offsets: (V + 1) int32, where a token's spelling begins.
-        spelling: (S) int16, the characters of all tokens, one after the other.
+        spelling: (S) int32, the characters of all tokens, one after the other.
         classes: (K) uint8, the class of each character; 0 is none.
     """
 
@@ -97,7 +97,7 @@ def word_tables(tokenizer: Any, *, lowercase: bool = False) -> WordTables:
         kinds=torch.tensor(kinds, dtype=torch.uint8),
         rows=torch.tensor(rows, dtype=torch.int32),
         offsets=lengths.cumsum(0).to(torch.int32),
-        spelling=torch.tensor([ids[character] for token in spelled for character in token], dtype=torch.int16),
+        spelling=torch.tensor([ids[character] for token in spelled for character in token], dtype=torch.int32),
         classes=torch.tensor([NOTHING, *map(_class_of, characters)], dtype=torch.uint8),
     )
 
@@ -183,10 +183,11 @@ class TokenWords(nn.Module):
     def __init__(self, vocab_size: int, *, num_characters: int, spelling_size: int) -> None:
         super().__init__()
         # Small integers, and one list of spellings instead of a padded matrix: the tables stay below the embeddings.
+        # None is int16, which neither gloo nor NCCL sends to the other processes of a training.
         self.register_buffer("kinds", torch.zeros(vocab_size, dtype=torch.uint8))
         self.register_buffer("rows", torch.zeros(vocab_size, dtype=torch.int32))
         self.register_buffer("offsets", torch.zeros(vocab_size + 1, dtype=torch.int32))
-        self.register_buffer("spelling", torch.zeros(spelling_size, dtype=torch.int16))
+        self.register_buffer("spelling", torch.zeros(spelling_size, dtype=torch.int32))
         self.register_buffer("classes", torch.zeros(num_characters, dtype=torch.uint8))
 
     @torch.no_grad()

@@ -102,8 +102,8 @@ def text_facts(
 def _features(config: PreTrainedConfig) -> str | None:
     """Say in words what a bag counts, or what a tagger sees of words; None for other models."""
     if getattr(config, "feature_buckets", 0):
-        looks = f"a word's spelling, its first and last {LONGEST_END} letters, its shape"
-        return f"features of words ({looks}; of {FARTHEST} neighbours on each side too)"
+        own = f"spelling, shape, first and last 1 to {LONGEST_END} letters"
+        return f"features of words ({own}; of {FARTHEST} neighbours on each side spelling and shape)"
     if not isinstance(config, BagConfig):
         return None
     kinds = ["words"]

@@ -63,11 +63,8 @@ class SequenceTrainer(WholeCheckpointTrainer):
                 "arguments and a few more. Import them from hfseq."
             )
         super().__init__(model, args, *others, **kwargs)
-        if args.label_smoothing_factor and getattr(getattr(model, "config", None), "slot_labels", None) is not None:
-            raise ValueError(
-                f"label_smoothing_factor={args.label_smoothing_factor} makes a loss of intents alone, under which a "
-                "model would learn no slots: leave it out."
-            )
+        if args.label_smoothing_factor:
+            _check_smoothing(model, args.label_smoothing_factor)
         if self.optimizer is not None and args.layer_rate_decay is not None:
             raise ValueError(
                 f"layer_rate_decay={args.layer_rate_decay} sets the rates of the optimizer that the arguments "
@@ -303,6 +300,20 @@ class SequenceTrainer(WholeCheckpointTrainer):
         for bookkeeping in ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time"):
             metrics.pop(bookkeeping, None)
         return logits, metrics
+
+
+def _check_smoothing(model: Any, share: float) -> None:
+    """Refuse a loss that transformers makes of `logits` by itself, in the place of the model's own."""
+    if getattr(getattr(model, "config", None), "slot_labels", None) is not None:
+        raise ValueError(
+            f"label_smoothing_factor={share} makes a loss of intents alone, under which a model would learn no slots: "
+            "leave it out."
+        )
+    if getattr(model, "crf", None) is not None:
+        raise ValueError(
+            f"label_smoothing_factor={share} makes a loss of each word alone, under which a CRF would learn nothing: "
+            "leave it out, or train with crf=False."
+        )
 
 
 def _by_length(dataset: Any) -> np.ndarray | None:

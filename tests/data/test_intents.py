@@ -99,6 +99,23 @@ def test_intents_that_train_lacks_come_behind(load):
     assert task.slots.unseen == ["B-city", "I-city"] or task.slots.unseen == ["B-city"]
 
 
+def test_rows_of_intents_that_train_lacks_are_dropped_whole_or_refused(load, caplog):
+    known, later = table(2), table(3, tags=[*SLOTS[:2], ["O", "B-song", "O"]])
+    load(known, others=later)
+    assert "Name all classes in data.intent_names" in caplog.text
+    task = load(known, others=later, unseen_labels="drop")
+    assert task.intents.names == ["play", "stop"] and not task.intents.unseen
+    assert task.dataset["test"]["tokens"][:] == WORDS[:2]
+    assert task.intents_of("test") == INTENTS[:2] and task.tagged.tags("test") == SLOTS[:2]
+    with pytest.raises(ValueError, match=r"Intents: .*'call' \(1\)\. Name all classes in data.intent_names, or"):
+        load(known, others=later, unseen_labels="refuse")
+
+
+def test_rows_of_slots_that_train_lacks_leave_with_their_intent(load):
+    task = load(table(2), others=table(3, intent=["play", "stop", "play"]), unseen_labels="drop")
+    assert task.intents_of("test") == INTENTS[:2] and task.tagged.tags("test") == SLOTS[:2]
+
+
 @pytest.mark.parametrize("named", [False, True])
 def test_rows_that_are_no_request_are_measured_and_never_learnt(load, named):
     rows = table()

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 import hfseq
-from hfseq import LSTMConfig, LSTMForTokenClassification, TransformerConfig, TransformerForTokenClassification
+from hfseq import (
+    LSTMConfig,
+    LSTMForIntentAndSlots,
+    LSTMForTokenClassification,
+    TransformerConfig,
+    TransformerForTokenClassification,
+)
 from hfseq.evaluation.tag_words import tag_words
 from hfseq.tokenization import train_tokenizer
 from hfseq.tokenization.kinds import TAGGING_KINDS
@@ -92,3 +98,11 @@ def test_mistakes_are_named(rows, options, message):
     tokenizer = tokenizer_of("word")
     with pytest.raises(ValueError, match=message):
         tag_words(tagger(tokenizer), tokenizer, rows, **options)
+
+
+def test_a_model_with_one_answer_for_a_text_is_refused():
+    tokenizer = tokenizer_of("word")
+    sizes = {"vocab_size": len(tokenizer), "embedding_size": 8, "hidden_size": 8, "slot_labels": NAMES}
+    model = LSTMForIntentAndSlots(LSTMConfig(**sizes))
+    with pytest.raises(ValueError, match="LSTMForIntentAndSlots has one answer for a text, .* AutoModelForTokenClass"):
+        tag_words(model, tokenizer, [["call", "Ana"]])

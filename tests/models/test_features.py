@@ -140,3 +140,9 @@ def test_the_tokenizer_of_another_model_is_refused(tokenizer, reader):
     features = WordFeatures(buckets=10, num_characters=3, num_labels=2)
     with pytest.raises(ValueError, match="the model has room for 2: make the config with"):
         features.learn(tokenizer)
+
+
+def test_features_that_have_learnt_no_tokenizer_are_refused(tokenizer, reader):
+    features = WordFeatures(buckets=10, num_characters=len(reader.classes), num_labels=2)
+    with pytest.raises(ValueError, match=r"know no lower case yet: call learn\(tokenizer\)"):
+        features(read(tokenizer, reader, [["Oslo"]]))

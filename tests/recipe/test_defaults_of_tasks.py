@@ -4,6 +4,7 @@ import pytest
 
 from hfseq.data.documents import DocumentSettings
 from hfseq.data.tagged import TaggedSettings
+from hfseq.data.vectors import EmbeddingSettings
 from hfseq.recipe.budget import BudgetSettings
 from hfseq.recipe.defaults.classification import training_defaults, vocabulary_defaults
 from hfseq.recipe.defaults.joint import joint_model, joint_training
@@ -102,16 +103,21 @@ def test_the_minutes_of_a_tagger_are_a_limit_of_arguments_that_work(family, tmp_
         FAMILIES[family].config(vocab_size=50, **chosen, **(spelled if "num_characters" in known else {}))
 
 
-def test_few_texts_of_a_tagger_are_read_often_enough():
-    few, many = (tagger_training("lstm", 3.0, rows, "accuracy", {}, {}) for rows in (100, 10_000))
-    assert few["max_steps"] == 1_500 and many["max_steps"] == 40 * 10_000 // 32
-    assert few["max_steps"] // few["eval_steps"] == many["max_steps"] // many["eval_steps"] == 40
+def test_few_texts_of_words_are_read_often_enough():
+    sizes = (100, 10_000)
+    for few, many in (
+        (tagger_training("lstm", 3.0, rows, "accuracy", {}, {}) for rows in sizes),
+        (joint_training("lstm", 3.0, rows, {}) for rows in sizes),
+    ):
+        assert few["max_steps"] == 1_500 and many["max_steps"] == 40 * 10_000 // 32
+        assert few["max_steps"] // few["eval_steps"] == many["max_steps"] // many["eval_steps"] == 40
+    assert "max_steps" not in joint_training("lstm", 3.0, 100, {"num_train_epochs": 3})
     assert "max_steps" not in tagger_training("lstm", 3.0, 100, "accuracy", {}, {"num_train_epochs": 3})
 
 
 @pytest.mark.parametrize("family", ["lstm", "window", "transformer"])
 def test_the_minutes_of_a_model_of_intents_and_slots_are_a_limit_of_arguments_that_work(family, tmp_path):
-    args = SequenceTrainingArguments(str(tmp_path), use_cpu=True, **joint_training(family, 3.0))
+    args = SequenceTrainingArguments(str(tmp_path), use_cpu=True, **joint_training(family, 3.0, 100, {}))
     assert (args.max_minutes, args.metric_for_best_model) == (3.0, "frame_accuracy") and args.greater_is_better
     sizes = joint_model(family, 100, {})
     known = known_fields(FAMILIES[family].config).keys() - {"characters", "case_features"}  # which need a tokenizer
@@ -180,3 +186,8 @@ def test_what_a_person_says_of_words_decides_whether_they_are_spelled(model, kin
     reads = expected in ("word_or_characters", "whitespace")
     assert settings.reads_words is reads and bool(settings.model.get("feature_buckets")) is reads
     assert settings.training["wide_solver"] == ("regression" if reads else "steps")
+
+
+def test_a_tagger_without_vectors_takes_none():
+    with pytest.raises(ValueError, match="model.type=crf looks at features of words and has no vectors"):
+        tagger(model={"type": "crf"}, embeddings=EmbeddingSettings(from_pretrained="vectors.txt"))

@@ -218,3 +218,9 @@ def test_the_minutes_end_the_search(tokenizer, train, monkeypatch):
     model = made(tokenizer)
     short, whole = (fit_features(FeatureTexts(model, train), model, minutes=minutes) for minutes in (1e-9, None))
     assert short.loss > whole.loss
+
+
+@pytest.mark.parametrize("kind", ["crf", "lstm"])
+def test_a_loss_of_each_word_alone_is_refused_beside_a_crf(kind, tokenizer, train, tmp_path):
+    with pytest.raises(ValueError, match="label_smoothing_factor=0.1 makes a loss of each word alone"):
+        trained(made(tokenizer, kind), tokenizer, tmp_path, train, label_smoothing_factor=0.1)

@@ -16,8 +16,10 @@ import hfseq
 from hfseq.models.words.word2vec import Word2VecModel
 from hfseq.training.checkpoints import newest_whole
 from tests.closeness import ROUNDINGS, assert_same
+from tests.contract.cases import spellings
 from tests.launches import launch
 from tests.training import target_writers, trainers
+from tests.training import test_intents_and_slots as requests
 from tests.training.streams import stream_trainers
 from tests.training.streams.stream_trainers import distance, small_masked_model, small_model, text
 from tests.training.test_fine_tuning import Watch, deep_model
@@ -68,6 +70,30 @@ def test_two_processes_fine_tune_as_one_does(launched, tmp_path):
     assert read(launched / "moved.json") == [sorted(moved) for moved in watch.moved]
     together = AutoModelForSequenceClassification.from_pretrained(launched / "tuned")
     assert_same(together.parameters(), alone.model.parameters())
+
+
+def test_two_processes_find_intents_and_slots_as_one_does(launched, tmp_path):
+    alone = intents_and_slots(tmp_path)
+    alone.train()
+    together = hfseq.AutoModelForIntentAndSlots.from_pretrained(launched / "requests")
+    assert_same(together.parameters(), alone.model.parameters())
+
+
+def intents_and_slots(folder, **options):
+    """A trainer of all parts: words by their characters, features of words, a CRF, and two heads."""
+    parts = {"characters": "cnn", "character_hidden_size": 4, "feature_buckets": 50, "crf": True}
+    model = requests.network(**parts, slot_labels=["x", "y", "z"], **spellings().sizes())
+    model.model.token_words.fill(spellings())
+    model.features.lower.copy_(torch.arange(len(model.features.lower)))  # every character as it is
+    rates = {"learning_rate": 0.03, "lr_scheduler_type": "constant", "max_steps": 3}
+    shares = {"total_train_batch_size": 16, "gradient_accumulation_steps": 2}
+    return requests.make_trainer(folder, model, **rates, **shares, **options)
+
+
+def find_intents_and_slots(folder):
+    trainer = intents_and_slots(folder / "finding", num_processes=2)
+    trainer.train()
+    trainer.save_model(folder / "requests")
 
 
 def fine_tune(folder):
@@ -212,7 +238,8 @@ def train_bags(folder):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for train in (fine_tune, train_streams, resume_from_torn_checkpoints, write_targets, train_words, train_bags):
+    works = (fine_tune, find_intents_and_slots, train_streams, resume_from_torn_checkpoints, write_targets)
+    for train in (*works, train_words, train_bags):
         train(Path(sys.argv[1]))
     # Together: threads of the connection that are left at the end of one process can abort it.
     torch.distributed.barrier()

@@ -7,17 +7,15 @@ CRF and, in a recurrent network, the characters of words, unless the settings sa
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .tagging import tagging_sizes, tagging_training
+from .tagging import RECURRENT, network_training, tagging_sizes
 
 _SLOT_WEIGHT: Final = 0.2
 """A text has one intent and many words: with 1, intents are learnt late."""
-_RECURRENT: Final = ("rnn", "lstm", "gru", "custom")
 
 
-def joint_training(family: str, minutes: float) -> dict[str, Any]:
-    """Return the `training` section of a model that may learn for so many minutes."""
-    training = tagging_training(minutes, is_transformer=family == "transformer")
-    return {**training, "metric_for_best_model": "frame_accuracy"}
+def joint_training(family: str, minutes: float, rows: int, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `training` section of a model that may learn for so many minutes, see `network_training`."""
+    return network_training(family, minutes, rows, "frame_accuracy", said)
 
 
 def joint_model(family: str, rows: int, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,7 +28,7 @@ def joint_model(family: str, rows: int, said: Mapping[str, Any]) -> dict[str, An
     """
     options = {**tagging_sizes(rows, is_transformer=family == "transformer"), "pooling": "max", "crf": True}
     options["slot_weight"] = _SLOT_WEIGHT
-    if family not in _RECURRENT:
+    if family not in RECURRENT:
         return options
     options["bidirectional"] = True
     return options if said.get("characters") == "none" else {**options, "characters": "cnn", "case_features": True}

@@ -13,6 +13,7 @@ from .stopping import kept_on_validation
 LINEAR: Final = "crf"
 RECURRENT: Final = ("rnn", "lstm", "gru", "custom")
 _MOST_EPOCHS = 40
+_BATCH = 32  # texts of an update
 _PATIENCE = 8  # epochs
 _FEWEST_UPDATES = 1_500
 _FEW = 5_000  # texts
@@ -23,21 +24,37 @@ _BUCKETS_A_TEXT = 256
 _FEWEST_BUCKETS, _MOST_BUCKETS, _MOST_WEIGHTS = 1 << 14, 1 << 19, 1 << 23  # a weight takes four bytes
 
 
-def tagging_training(minutes: float, *, is_transformer: bool) -> dict[str, Any]:
-    """Return the `training` section of a network that tags and may learn for so many minutes."""
-    return {
+def network_training(family: str, minutes: float, rows: int, metric: str, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `training` section of a network that tags words.
+
+    An epoch of few texts is a handful of updates, after which nothing is to be seen: these are counted instead.
+
+    Args:
+        family: Its name.
+        minutes: By the clock.
+        rows: Training texts.
+        metric: The score that people quote first.
+        said: The section as the settings have it.
+    """
+    options: dict[str, Any] = {
         "max_minutes": minutes,
         "num_train_epochs": _MOST_EPOCHS,
-        "total_train_batch_size": 32,
+        "total_train_batch_size": _BATCH,
         "train_sampling_strategy": "group_by_length",
-        "learning_rate": 1e-3 if is_transformer else 3e-3,
+        "learning_rate": 1e-3 if family == "transformer" else 3e-3,
         "lr_scheduler_type": "linear",
         "warmup_steps": 0.02,
         "max_grad_norm": 1.0,
         "per_device_eval_batch_size": 256,
-        **kept_on_validation("accuracy", "epoch", patience=_PATIENCE),
+        **kept_on_validation(metric, "epoch", patience=_PATIENCE),
         "logging_steps": 50,
     }
+    if said.keys().isdisjoint(_COUNTED_IN_EPOCHS):
+        updates = max(_MOST_EPOCHS * rows // _BATCH, _FEWEST_UPDATES)
+        every = updates // _MOST_EPOCHS
+        options |= {"max_steps": updates, "eval_steps": every, "save_steps": every}
+        options |= dict.fromkeys(("eval_strategy", "save_strategy"), "steps")
+    return options
 
 
 def tagging_sizes(rows: int, *, is_transformer: bool) -> dict[str, Any]:
@@ -52,9 +69,7 @@ def tagging_sizes(rows: int, *, is_transformer: bool) -> dict[str, Any]:
 def tagger_training(
     family: str, minutes: float, rows: int, metric: str, model: Mapping[str, Any], said: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the `training` section of a tagger of any family.
-
-    An epoch of few texts is a handful of updates, after which nothing is to be seen: these are counted instead.
+    """Return the `training` section of a tagger of any family, see `network_training`.
 
     Args:
         family: Its name.
@@ -66,15 +81,8 @@ def tagger_training(
     """
     if family == LINEAR:
         return {"max_minutes": minutes, "wide_solver": "regression", "per_device_eval_batch_size": 256}
-    options = tagging_training(minutes, is_transformer=family == "transformer")
-    options["metric_for_best_model"] = metric
-    options["wide_solver"] = "regression" if model.get("feature_buckets") else "steps"
-    if said.keys().isdisjoint(_COUNTED_IN_EPOCHS):
-        updates = max(_MOST_EPOCHS * rows // options["total_train_batch_size"], _FEWEST_UPDATES)
-        every = updates // _MOST_EPOCHS
-        options |= {"max_steps": updates, "eval_steps": every, "save_steps": every}
-        options |= dict.fromkeys(("eval_strategy", "save_strategy"), "steps")
-    return options
+    solver = "regression" if model.get("feature_buckets") else "steps"
+    return {**network_training(family, minutes, rows, metric, said), "wide_solver": solver}
 
 
 def tagger_model(family: str, rows: int, labels: int, said: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,10 @@ that is evaluated is, so that every word counts.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset, DatasetDict
-from tokenizers import normalizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, pipeline
 
 from ...cards.facts import Examples, SeedRun
@@ -19,14 +18,11 @@ from ...data.intents import IntentTask, tokenize_intents
 from ...evaluation.calibration import probabilities
 from ...evaluation.entities import entities, found_entities, kinds
 from ...evaluation.frames import Frames, frames_of, score_frames
-from ...models.token_words import word_tables
 from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_coverage
 from ...recipe.publish import run_facts, split_line
-from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import speed_line, text_facts
-from ..tagging.build import make_tokenizer as tagging_tokenizer
-from ..tagging.build import texts_of, words_cut
+from ..tagging.build import build_network, texts_of, words_cut
 from ..tagging.facts import DecodingFacts, KindScore, WordFacts
 from ..tagging.settings import TokenizerSettings
 from .calibrating import Answers, Calibrated, calibration_facts
@@ -43,20 +39,6 @@ class Measured(NamedTuple):
     calibrated: Calibrated
     no_requests: np.ndarray | None  # how sure it is where the text is no request; None: the data have no such texts
     decoding: DecodingFacts | None  # of a CRF
-
-
-def make_tokenizer(rows: Dataset, settings: TokenizerSettings, *, limit: int | None = None) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on the words of the training split, see `tagging.build`.
-
-    Requests are often published in lower case. Where no word of training has a capital, `Play` would be unknown letter
-    by letter, so the tokenizer then writes what it is asked in lower case as well.
-    """
-    tokenizer = tagging_tokenizer(rows, settings, limit=limit)
-    if settings.kind == "word_or_characters" and all(text == text.lower() for text in texts_of(rows)):
-        backend = tokenizer.backend_tokenizer
-        known = [] if backend.normalizer is None else [backend.normalizer]
-        backend.normalizer = normalizers.Sequence([*known, normalizers.Lowercase()])
-    return tokenizer
 
 
 def make_tokens(task: IntentTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
@@ -76,17 +58,9 @@ def make_tokens(task: IntentTask, tokenizer: PreTrainedTokenizerFast, settings: 
 
 def make_model(settings: IntentSlotsSettings, task: IntentTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Build the model of the `model` section for these intents, slots and this vocabulary."""
-    options = label_options(task.intents.names) | token_options(tokenizer) | {"slot_labels": task.slots.names}
-    tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_characters else None
-    if tables is not None:
-        options |= tables.sizes()
-    model: Any = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
-    if tables is not None:
-        model.base_model.token_words.fill(tables)
-    if getattr(model, "features", None) is not None:
-        model.features.learn(tokenizer)
+    model = build_network(TASK, settings, tokenizer, task.intents.names, slot_labels=task.slots.names)
     fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
-    return cast(PreTrainedModel, model)
+    return model
 
 
 def score(task: IntentTask, split: str, tokens: Dataset, answers: Answers) -> dict[str, float]:

@@ -10,10 +10,9 @@ from ...recipe.sections import config_section, trained_families
 from ...recipe.texts import TextSettings
 from ...registry import FAMILIES
 from ...settings import known_fields, option
-from ..tagging.settings import TokenizerSettings
+from ..tagging.settings import TokenizerSettings, check_decoding
 from .card import TASK
 
-_WITHOUT_SPELLINGS = ("unigram", "bpe")  # kinds whose tokens do not tell how words are spelled
 _OF_ONE_LABEL = {"class_weights": None, "label_smoothing_factor": 0.0}
 
 
@@ -49,12 +48,10 @@ class IntentSlotsSettings(TextSettings):
             value = self.training.get(name, usual)
             if value != usual:
                 raise ValueError(f"training.{name}={value!r} makes a loss of intents alone: leave it out.")
-        if self.reads_characters:
+        if self.reads_words:
             self.tokenizer.label_all_tokens = False
         super().__post_init__()
-        if "decoding" in self.model and not self.model.get("crf", self.budget.is_on):
-            given = f"model.decoding={self.model['decoding']!r}"
-            raise ValueError(f"{given} is how a CRF chooses slots: set model.crf=true, or leave model.decoding out.")
+        check_decoding(self.model, self.budget, "slots")
 
     def follow(self, rows: int) -> None:
         """Fill in what nobody said and the number of training texts decides, where there is a budget."""
@@ -62,16 +59,13 @@ class IntentSlotsSettings(TextSettings):
             return
         family = self.model["type"]
         known = known_fields(FAMILIES[family].config)
-        tells_words = self.tokenizer.kind not in _WITHOUT_SPELLINGS
-        options = joint_model(family, rows, self.model if tells_words else {"characters": "none"})
+        options = joint_model(family, rows, self.model if self.tokenizer.tells_spellings else {"characters": "none"})
         self.model = {**{name: value for name, value in options.items() if name in known}, **self.model}
-        self.training = {**joint_training(family, self.budget.minutes), **self.training}
-        if self.reads_characters:
-            self.tokenizer.label_all_tokens = False
-            if self.tokenizer.kind == TokenizerSettings.kind:  # the usual kind counts as not said
-                self.tokenizer.kind = "word_or_characters"
+        self.training = {**joint_training(family, self.budget.minutes, rows, self.training), **self.training}
+        if self.reads_words:
+            self.tokenizer.follow_words()
 
     @property
-    def reads_characters(self) -> bool:
-        """Whether the model reads words by their characters too."""
+    def reads_words(self) -> bool:
+        """Whether the model knows how words are spelled, and makes one step of the tokens of each."""
         return bool(self.model.get("characters", "none") != "none")

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 from datasets import Dataset, DatasetDict
+from tokenizers import normalizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, TokenClassificationPipeline, pipeline
 
 from ...cards.confusion import Confusion, most_confused
@@ -29,7 +30,7 @@ from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
 from .card import TASK, aggregation
 from .facts import Answer, DecodingFacts, KindScore, Problem, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
-from .settings import TaggingSettings, TokenizerSettings
+from .settings import TaggingSettings, TokenizerSettings, WordSettings
 
 
 def problem_of(task: TaggedTask) -> Problem:
@@ -41,8 +42,17 @@ def make_tokenizer(rows: Dataset, settings: TokenizerSettings, *, limit: int | N
     """Train the tokenizer on the words of the training split.
 
     A tagger reads texts of any length, but for one with learned positions, whose pipeline cuts texts at this `limit`.
+
+    Requests are often published in lower case. Where no word of training has a capital, `Play` would be unknown letter
+    by letter, so the tokenizer then writes what it is asked in lower case as well.
     """
-    return settings.train(texts_of(rows), purpose="tagging", max_length=limit)
+    texts = texts_of(rows)
+    tokenizer = settings.train(texts, purpose="tagging", max_length=limit)
+    if settings.kind == "word_or_characters" and all(text == text.lower() for text in texts):
+        backend = tokenizer.backend_tokenizer
+        known = [] if backend.normalizer is None else [backend.normalizer]
+        backend.normalizer = normalizers.Sequence([*known, normalizers.Lowercase()])
+    return tokenizer
 
 
 def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
@@ -86,19 +96,33 @@ def make_model(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTraine
     """Build the tagger of the `model` section for these tags and this vocabulary."""
     if settings.model["type"] == LINEAR:
         chosen = {name: value for name, value in settings.model.items() if name != "type"}
-        model: PreTrainedModel = CRFForTokenClassification.of(tokenizer, task.classes.names, **chosen)
-    else:
-        model = _network(settings, task, tokenizer)
+        return CRFForTokenClassification.of(tokenizer, task.classes.names, **chosen)
+    model = build_network(TASK, settings, tokenizer, task.classes.names)
     fill_embeddings(model, tokenizer, settings.embeddings, texts_of(task.dataset["train"]))
     return model
 
 
-def _network(settings: TaggingSettings, task: TaggedTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    options = label_options(task.classes.names) | token_options(tokenizer)
+def build_network(
+    task: str,
+    settings: WordSettings,
+    tokenizer: PreTrainedTokenizerFast,
+    labels: Sequence[str],
+    **options: Any,
+) -> PreTrainedModel:
+    """Build a network of the `model` section that tags words, and give it the spellings that it asks for.
+
+    Args:
+        task: The name of the pipeline.
+        settings: Those of the recipe.
+        tokenizer: Trained already.
+        labels: Names of the labels, in the order of their ids.
+        **options: Further fields of the config.
+    """
+    options |= label_options(labels) | token_options(tokenizer)
     tables = word_tables(tokenizer, lowercase=settings.tokenizer.lowercase) if settings.reads_words else None
     if tables is not None:
         options |= tables.sizes()
-    model: Any = build_model(TASK, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
+    model: Any = build_model(task, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
         model.base_model.token_words.fill(tables)
     if getattr(model, "features", None) is not None:

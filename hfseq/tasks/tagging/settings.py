@@ -1,9 +1,10 @@
 """The settings of the tagging recipe."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ...data.tagged import TaggedSettings
+from ...data.vectors import EmbeddingSettings
 from ...recipe.budget import BudgetSettings
 from ...recipe.defaults.tagging import LINEAR, tagger_model, tagger_training
 from ...recipe.sections import config_section, trained_families
@@ -13,6 +14,14 @@ from ...settings import known_fields, option
 from .card import TASK
 
 _WITHOUT_SPELLINGS = ("unigram", "bpe")  # kinds whose tokens do not tell how words are spelled
+
+
+def check_decoding(model: dict[str, Any], budget: BudgetSettings, what: str) -> None:
+    """Refuse a decoding where no CRF is asked for; with a budget, a model has one unless the settings say no."""
+    has_switch = "crf" in known_fields(FAMILIES[model["type"]].config)
+    if has_switch and "decoding" in model and not model.get("crf", budget.is_on):
+        given = f"model.decoding={model['decoding']!r}"
+        raise ValueError(f"{given} is how a CRF chooses {what}: set model.crf=true, or leave model.decoding out.")
 
 
 @dataclass
@@ -29,6 +38,29 @@ class TokenizerSettings(TextTokenizerSettings):
         "model.characters makes one step of them",
     )
 
+    @property
+    def tells_spellings(self) -> bool:
+        """Whether the tokens of this kind tell how words are spelled."""
+        return self.kind not in _WITHOUT_SPELLINGS
+
+    def follow_words(self) -> None:
+        """Take the tokens of a model that knows words; a kind that is the usual one counts as not said."""
+        self.label_all_tokens = False
+        if self.kind == TokenizerSettings.kind:
+            self.kind = "word_or_characters"
+
+
+class WordSettings(Protocol):
+    """The settings of a recipe whose model may know how words are spelled."""
+
+    tokenizer: TokenizerSettings
+    model: dict[str, Any]
+    embeddings: EmbeddingSettings
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether the model knows how words are spelled, and makes one step of the tokens of each."""
+
 
 @dataclass
 class TaggingSettings(TextSettings):
@@ -43,10 +75,9 @@ class TaggingSettings(TextSettings):
         if self.reads_words:
             self.tokenizer.label_all_tokens = False
         super().__post_init__()
-        has_switch = "crf" in known_fields(FAMILIES[self.model["type"]].config)
-        if has_switch and "decoding" in self.model and not self.model.get("crf", self.budget.is_on):
-            given = f"model.decoding={self.model['decoding']!r}"
-            raise ValueError(f"{given} is how a CRF chooses tags: set model.crf=true, or leave model.decoding out.")
+        check_decoding(self.model, self.budget, "tags")
+        if self.model["type"] == LINEAR and self.embeddings != EmbeddingSettings():
+            raise ValueError("model.type=crf looks at features of words and has no vectors: leave embeddings out.")
 
     def follow(self, rows: int, labels: int, metric: str) -> None:
         """Fill in what nobody said and the data decide, where there is a budget.
@@ -60,19 +91,13 @@ class TaggingSettings(TextSettings):
             return
         family = self.model["type"]
         known = known_fields(FAMILIES[family].config)
-        tells_words = self.tokenizer.kind not in _WITHOUT_SPELLINGS
-        options = tagger_model(family, rows, labels, self.model if tells_words else {"characters": "none"})
+        said = self.model if self.tokenizer.tells_spellings else {"characters": "none"}
+        options = tagger_model(family, rows, labels, said)
         self.model = {**{name: value for name, value in options.items() if name in known}, **self.model}
         training = tagger_training(family, self.budget.minutes, rows, metric, self.model, self.training)
         self.training = {**training, **self.training}
-        self._follow_words()
-
-    def _follow_words(self) -> None:
-        """Take the tokens of a model that knows words; a kind that is the usual one counts as not said."""
         if self.reads_words:
-            self.tokenizer.label_all_tokens = False
-            if self.tokenizer.kind == TokenizerSettings.kind:
-                self.tokenizer.kind = "word_or_characters"
+            self.tokenizer.follow_words()
 
     @property
     def reads_words(self) -> bool:

@@ -7,15 +7,12 @@ import sys
 
 import pytest
 import torch
-from datasets import Dataset
-from transformers import AutoConfig, AutoTokenizer, pipeline
+from transformers import AutoConfig, pipeline
 
 from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
-from hfseq.tasks.joint.build import make_tokenizer
 from hfseq.tasks.joint.facts import AnsweredRequest
 from hfseq.tasks.joint.settings import IntentSlotsSettings, UnknownSettings
-from hfseq.tasks.tagging.settings import TokenizerSettings
 from tests.launches import HANGS
 from tests.tasks.base import QUIET, RECIPES, facts, losses
 
@@ -126,19 +123,6 @@ def test_slots_may_be_chosen_together_and_words_read_by_their_characters(options
     with torch.no_grad():
         assert torch.equal(tagger.model(**inputs).logits, both.model(**inputs).slot_logits)
     assert (made.decoding is None) is ("--model.crf=true" not in options)
-
-
-def test_data_without_capitals_make_a_tokenizer_that_takes_them(tmp_path):
-    words = [["play", "oslo", "now"]] * 3
-    settings = TokenizerSettings(kind="word_or_characters", min_count=1)
-    lower = make_tokenizer(Dataset.from_dict({"tokens": words}), settings)
-    lower.save_pretrained(tmp_path)
-    for tokenizer in (lower, AutoTokenizer.from_pretrained(tmp_path)):
-        found = tokenizer("Play OSLO", return_offsets_mapping=True)
-        assert found["input_ids"] == tokenizer("play oslo")["input_ids"]
-        assert found["offset_mapping"][:2] == [(0, 4), (5, 9)]
-    both = make_tokenizer(Dataset.from_dict({"tokens": [*words, ["Play"]]}), settings)
-    assert both("Play")["input_ids"] != both("play")["input_ids"]
 
 
 def test_the_card_tells_of_unknown_intents(plain):

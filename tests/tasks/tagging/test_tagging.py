@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
-from transformers import pipeline
+from transformers import AutoTokenizer, pipeline
 
 from hfseq import cli
 from hfseq.cards.facts import Comparison, SeedRun
@@ -368,3 +368,16 @@ def test_runs_of_several_seeds_make_one_card_and_one_row(finished, tmp_path):
     assert TASKS["tagging"].table.render([]) == "No taggers have been measured yet."
     line = render.with_expectation("# Expected: ?\n", merged)
     assert "85.0 ± 7.1 (0, 1) on test, 1.0 minutes of training" in line
+
+
+def test_data_without_capitals_make_a_tokenizer_that_takes_them(tmp_path):
+    words = [["play", "oslo", "now"]] * 3
+    settings = TokenizerSettings(kind="word_or_characters", min_count=1)
+    lower = make_tokenizer(Dataset.from_dict({"tokens": words}), settings)
+    lower.save_pretrained(tmp_path)
+    for tokenizer in (lower, AutoTokenizer.from_pretrained(tmp_path)):
+        found = tokenizer("Play OSLO", return_offsets_mapping=True)
+        assert found["input_ids"] == tokenizer("play oslo")["input_ids"]
+        assert found["offset_mapping"][:2] == [(0, 4), (5, 9)]
+    both = make_tokenizer(Dataset.from_dict({"tokens": [*words, ["Play"]]}), settings)
+    assert both("Play")["input_ids"] != both("play")["input_ids"]
