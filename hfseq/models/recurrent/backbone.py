@@ -369,7 +369,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if self.token_words is not None:
             return self._words(input_ids, attention_mask)
         vectors = self._embed(input_ids) if inputs_embeds is None else inputs_embeds
-        return vectors, TokenOrder(len(vectors), vectors.shape[1], attention_mask)
+        # Not `len`: an exported program works for any number of texts.
+        return vectors, TokenOrder(vectors.shape[0], vectors.shape[1], attention_mask)
 
     def _embed(self, ids: torch.Tensor | None) -> torch.Tensor:
         """Map ids, or rows of words, to their vectors."""
@@ -388,7 +389,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             )
         words = self.token_words(input_ids, attention_mask)
         vectors = torch.cat((self._embed(words.rows), self.character_reader(words)), dim=-1)  # (N, I)
-        order = TokenOrder(len(input_ids), input_ids.shape[1], words.steps, step_of=words.step_of)
+        order = TokenOrder(input_ids.shape[0], input_ids.shape[1], words.steps, step_of=words.step_of)
         return nn.functional.embedding(words.word_of, vectors), order
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
