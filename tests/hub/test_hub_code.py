@@ -112,7 +112,8 @@ def test_both_readers_of_intents_and_slots_come_with_the_code(hub, api, repo_id,
 from transformers import AutoTokenizer, pipeline
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-inputs = AutoTokenizer.from_pretrained("{repo_id}")("a good film", return_tensors="pt")
+tokenizer = AutoTokenizer.from_pretrained("{repo_id}", trust_remote_code=True)
+inputs = tokenizer("a good film", return_tensors="pt")
 joint = get_class_from_dynamic_module("lstm.LSTMForIntentAndSlots", "{repo_id}")
 both = joint.from_pretrained("{repo_id}", trust_remote_code=True).eval()
 with torch.no_grad():
