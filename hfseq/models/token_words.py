@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from .base import is_loaded
@@ -299,6 +300,21 @@ class TokenWords(nn.Module):
                 "This model knows no characters yet: call model.base_model.token_words.learn(tokenizer) with the "
                 "tokenizer that its config was made for, or load a trained model."
             )
+
+
+class CheckedWordsMixin(PreTrainedModel):
+    """Loading that refuses tables of words which would lead out of others."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint as every model does, and look at its tables of words, if it has any."""
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        words = getattr(model.base_model, "token_words", None)
+        if words is not None:
+            # A linear CRF has no embedding: no row is higher than the ids, padding and unknown words.
+            words.check_tables(getattr(model.config, "word_rows", model.config.vocab_size + 2))
+        return loaded
 
 
 def _is_below(table: torch.Tensor, size: int) -> bool:

@@ -27,7 +27,7 @@ from ..heads.pairs import check_pairs
 from ..heads.shared_checkpoint import check_slots
 from ..inputs import at_least_one_token, embed_with_word_dropout, mask_of_inputs
 from ..token_order import TokenOrder
-from ..token_words import TokenWords
+from ..token_words import CheckedWordsMixin, TokenWords
 from .cells import Cell
 from .characters import CharacterReader, check_characters, width_of_characters
 from .loop import RecurrentLoop
@@ -274,7 +274,7 @@ class RecurrentLayer(GradientCheckpointingLayer):
         return torch.cat(outputs, dim=1)
 
 
-class RecurrentPreTrainedModel(SequencePreTrainedModel):
+class RecurrentPreTrainedModel(CheckedWordsMixin, SequencePreTrainedModel):
     """Initialisation of recurrent weights; what transformers needs to know of recurrent models."""
 
     supports_gradient_checkpointing = True
@@ -291,16 +291,6 @@ class RecurrentPreTrainedModel(SequencePreTrainedModel):
             module.reset()
         else:
             super()._init_weights(module)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """Load a checkpoint as every model does, and refuse tables of words that would lead out of others."""
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        # An encoder-decoder has no such field.
-        if getattr(model.config, "characters", "none") != "none":
-            model.base_model.token_words.check_tables(model.config.word_rows)
-        return loaded
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Resize as transformers does; refuse it where tables tell how each token is spelled."""

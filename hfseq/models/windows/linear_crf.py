@@ -32,7 +32,7 @@ from ..features import MOST_BUCKETS, WordFeatures
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
 from ..heads.tagging import TokenClassificationMixin
 from ..inputs import at_least_one_token, mask_of_inputs
-from ..token_words import TokenWords, word_tables
+from ..token_words import CheckedWordsMixin, TokenWords, word_tables
 
 
 @strict
@@ -69,7 +69,7 @@ class CRFConfig(SequenceConfig):
         return cast(int, self.num_labels)
 
 
-class CRFPreTrainedModel(WithoutEmbeddingsMixin, SequencePreTrainedModel):
+class CRFPreTrainedModel(WithoutEmbeddingsMixin, CheckedWordsMixin, SequencePreTrainedModel):
     """What transformers needs to know of the linear CRF."""
 
     config: CRFConfig

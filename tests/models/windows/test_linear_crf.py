@@ -5,9 +5,10 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
-from hfseq import CRFConfig, CRFForTokenClassification, train_tokenizer
+from hfseq import CRFConfig, CRFForTokenClassification, CRFModel, train_tokenizer
 from hfseq.models.features import FARTHEST, LONGEST_END, OF_NEIGHBOUR, neighbours
 from hfseq.tasks.tagging.rivals import features as crfsuite_features
 from tests.closeness import assert_same
@@ -167,3 +168,14 @@ def test_a_model_that_knows_no_tokenizer_says_so():
     model = CRFForTokenClassification(CRFConfig(vocab_size=9, num_labels=2, feature_buckets=10))
     with pytest.raises(ValueError, match="knows no characters yet"):
         model(torch.tensor([[1, 2]]))
+
+
+@pytest.mark.parametrize("cls", [CRFModel, CRFForTokenClassification])
+def test_tables_of_a_checkpoint_that_lead_out_of_others_are_refused(cls, tmp_path):
+    model, _ = made()
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.token_words.spelling"][0] = 9_999
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="tables of words, spelling, hold numbers out of range"):
+        cls.from_pretrained(tmp_path)
