@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_metric_for_best_model(args.metric_for_best_model, problem_of(task))
         if args.should_log:
             print(rows_line(task.dataset, "texts with tags", task.classes.names))
-            print(chosen_line(settings.model, settings.training, vocab_size=settings.tokenizer.vocab_size))
+            pieces = {"kind": settings.tokenizer.kind, "vocab_size": settings.tokenizer.vocab_size}
+            print(chosen_line(settings.model, settings.training, **pieces))
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
         # 3. Tokens
