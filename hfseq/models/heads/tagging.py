@@ -85,9 +85,10 @@ class TagRowsMixin(PreTrainedModel):
         """Make answers of what the model says of each token, see the top of this file."""
         if self.training:
             return logits
-        if self.crf is not None:
-            logits = self.crf.answers(logits, self.chain(logits, input_ids, attention_mask), self.config.decoding)
         starts = self._word_starts(input_ids, attention_mask)
+        if self.crf is not None:
+            chain = self._words(logits, input_ids, attention_mask, starts)
+            logits = self.crf.answers(logits, chain, self.config.decoding)
         if starts is None:
             return logits
         later = self._words(logits, input_ids, attention_mask, ~starts)
