@@ -5,6 +5,7 @@ that is evaluated is, so that every word counts.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_coverage
 from ...recipe.publish import run_facts, split_line
 from ...recipe.texts import speed_line, text_facts
-from ..tagging.build import build_network, texts_of, words_cut
+from ..tagging.build import build_network, texts_of, tokens_of_splits, words_cut
 from ..tagging.facts import DecodingFacts, KindScore, WordFacts
 from ..tagging.settings import TokenizerSettings
 from .calibrating import Answers, Calibrated, calibration_facts
@@ -42,18 +43,9 @@ class Measured(NamedTuple):
 
 
 def make_tokens(task: IntentTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
-    """Turn the words of all splits into ids and labels; the options for training concern the training split alone."""
-    tokens = {}
-    for name, rows in task.dataset.items():
-        is_training = name == "train"
-        tokens[name] = tokenize_intents(
-            rows,
-            tokenizer,
-            task.slots.all_names,
-            max_length=settings.max_length if is_training else None,
-            label_all_tokens=settings.label_all_tokens and is_training,
-        )
-    return DatasetDict(tokens)
+    """Turn the words of all splits into ids and labels."""
+    tokenize = partial(tokenize_intents, tokenizer=tokenizer, slot_names=task.slots.all_names)
+    return tokens_of_splits(task.dataset, settings, tokenize)
 
 
 def make_model(settings: IntentSlotsSettings, task: IntentTask, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:

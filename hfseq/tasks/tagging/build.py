@@ -4,7 +4,8 @@ Each word has a tag, which tells entities in IOB2 or something of the word itsel
 Training texts are cut to `tokenizer.max_length`; no text that is evaluated is, so that every word counts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, cast
@@ -56,14 +57,20 @@ def make_tokenizer(rows: Dataset, settings: TokenizerSettings, *, limit: int | N
 
 
 def make_tokens(task: TaggedTask, tokenizer: PreTrainedTokenizerFast, settings: TokenizerSettings) -> DatasetDict:
-    """Turn the words of all splits into ids and labels; the options for training concern the training split alone."""
+    """Turn the words of all splits into ids and labels."""
+    tokenize = partial(tokenize_words, tokenizer=tokenizer, names=task.classes.all_names)
+    return tokens_of_splits(task.dataset, settings, tokenize)
+
+
+def tokens_of_splits(
+    dataset: DatasetDict, settings: TokenizerSettings, tokenize: Callable[..., Dataset]
+) -> DatasetDict:
+    """Tokenize all splits; the options for training concern the training split alone."""
     tokens = {}
-    for name, rows in task.dataset.items():
+    for name, rows in dataset.items():
         is_training = name == "train"
-        tokens[name] = tokenize_words(
+        tokens[name] = tokenize(
             rows,
-            tokenizer,
-            task.classes.all_names,
             max_length=settings.max_length if is_training else None,
             label_all_tokens=settings.label_all_tokens and is_training,
         )
