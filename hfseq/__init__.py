@@ -41,6 +41,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .pipelines import WordVectorsPipeline as WordVectorsPipeline
     from .registry import FAMILIES as FAMILIES
     from .tokenization.source_target import SourceTargetTokenizer as SourceTargetTokenizer
+    from .tokenization.trees import TreeTokenizer as TreeTokenizer
 
     registry.register()
 
@@ -138,6 +139,7 @@ if not is_this_process():
         "FAMILIES",
         "KeyedVectors",
         "SourceTargetTokenizer",
+        "TreeTokenizer",
         "register_cell",
     ]
     __all__ += [
