@@ -187,7 +187,7 @@ def _check_writable(tree: Tree) -> None:
         if word is not None and number in inner:
             raise ValueError(
                 f"Node {number} has the word {word!r} and children, as dependency trees have: brackets hold words at "
-                "leaves alone. Write it with hfseq.data.trees.write_conllu."
+                "leaves alone. Write it with hfseq.write_conllu."
             )
         if word is not None and not label:
             raise ValueError(f"Node {number}, the word {word!r}, has no label: brackets need one at each word.")

@@ -110,6 +110,53 @@ class Tree:
         )
 
 
+@dataclass
+class Branches:
+    """The nodes of a tree in any order, while it is built or changed; `tree` brings them into post-order.
+
+    Attributes:
+        words: As in a `Tree`.
+        labels: As in a `Tree`.
+        children: The children of each node from left to right, counted from 0.
+        spelled: As in a `Tree`.
+    """
+
+    words: list[str | None] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    children: list[list[int]] = field(default_factory=list)
+    spelled: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tree: Tree) -> "Branches":
+        """Take a tree apart."""
+        return cls(list(tree.words), list(tree.labels), tree.children(), dict(tree.spelled))
+
+    def add(self, word: str | None, label: str, children: Sequence[int] = ()) -> int:
+        """Add a node and return its place."""
+        self.words.append(word)
+        self.labels.append(label)
+        self.children.append(list(children))
+        return len(self.words) - 1
+
+    def tree(self, roots: Sequence[int]) -> Tree:
+        """Return what hangs on these roots, children before their parents; other nodes are left out."""
+        order: list[int] = []
+        stack = list(roots)
+        while stack:  # parents before their children, from right to left
+            node = stack.pop()
+            order.append(node)
+            stack += self.children[node]
+        order.reverse()
+        places = {node: place for place, node in enumerate(order)}
+        parents = [0] * len(order)
+        for place, node in enumerate(order):
+            for child in self.children[node]:
+                parents[places[child]] = place + 1
+        spelled = {places[node]: text for node, text in self.spelled.items() if node in places}
+        words, labels = (tuple(each[node] for node in order) for each in (self.words, self.labels))
+        return Tree(words, tuple(parents), labels, spelled)
+
+
 def bottom_up(parents: Sequence[int]) -> list[int]:
     """Return the nodes, counted from 0, children before their parents; refuse a cycle."""
     if all(parent == 0 or parent > node for node, parent in enumerate(parents, start=1)):
