@@ -139,7 +139,7 @@ class TreeTokenizer(PreTrainedTokenizerFast):
             clean_up_tokenization_spaces=False,
             # A text has no nodes in it: what is spelled like a special token is a word.
             split_special_tokens=True,
-            **{"pad_token": PAD, "unk_token": UNK} | options,
+            **{"pad_token": PAD, "unk_token": UNK, "padding_side": "right", "truncation_side": "right"} | options,
         )
 
     @property
@@ -159,17 +159,18 @@ class TreeTokenizer(PreTrainedTokenizerFast):
             return text
         if isinstance(text, Mapping):
             return Tree.from_row(text)
-        if not isinstance(text, str):
-            words = tuple(text)
-            if not is_split_into_words or not all(isinstance(word, str) for word in words):
-                raise TypeError(f"{text!r:.80} is no tree: give a text, a Tree, or a dict with words and parents.")
-        elif is_split_into_words:
+        if is_split_into_words and isinstance(text, str):
             raise TypeError(f"is_split_into_words=True takes lists of words, not the text {text[:60]!r}.")
-        elif (tree := tree_in(text)) is not None:
-            return tree
-        else:
+        if isinstance(text, str):
+            tree = tree_in(text)
+            if tree is not None:
+                return tree
             # Cut as it was written, so that what is shown of it is not in lower case.
             words = tuple(word for word, _ in self.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text))
+        elif is_split_into_words and isinstance(text, list | tuple) and all(isinstance(word, str) for word in text):
+            words = tuple(text)
+        else:
+            raise TypeError(f"{text!r:.80} is no tree: give a text, a Tree, or a dict with words and parents.")
         return Tree(words, (0,) * len(words))
 
     def _ids(self, words: Iterable[str | None]) -> list[int]:
