@@ -72,6 +72,15 @@ def test_a_sentence_of_conllu_a_tree_and_a_dict_are_trees(tokenizer):
     assert tokenizer([tree, "bad"])["parents"] == [[3, 3, 0], [0]]
 
 
+def test_a_tree_in_another_order_is_brought_into_ours(tokenizer):
+    tree = Tree((None, "It", None, "really", "works"), (0, 1, 1, 3, 3), ("3", "2", "4", "1", "0"))
+    encoded = tokenizer(tree, return_labels=True)
+    assert words(tokenizer, encoded) == ["It", "really", "works", "<node>", "<node>"]
+    assert encoded["parents"] == [5, 4, 4, 5, 0] and encoded["labels"] == [2, 1, 0, 4, 3]
+    heads = {"words": ["It", "works", "bad"], "parents": [2, 0, 2]}  # of dependencies: the order of the words
+    assert tokenizer(heads)["parents"] == [2, 0, 2]
+
+
 def test_a_list_of_words_keeps_each_word_whole(tokenizer):
     encoded = tokenizer(["n't", "isn't", FILM], is_split_into_words=True)
     assert words(tokenizer, encoded) == ["n't", "<unk>", "<unk>"] and encoded["parents"] == [0, 0, 0]
