@@ -15,6 +15,7 @@ from hfseq import Tree, TreeTokenizer, read_brackets, train_tokenizer, tree_feat
 from hfseq.models.artifacts import check_tokenizer_ids
 from hfseq.tokenization.brackets import BracketError
 from hfseq.tokenization.files import load_tokenizer
+from hfseq.tokenization.padding import PaddingCollator
 from hfseq.tokenization.trees import tree_in
 from tests.tokenization.test_brackets import CONLLU, DEEP, FILM, chain
 
@@ -271,6 +272,21 @@ def test_the_collator_of_transformers_makes_the_same_batches(tokenizer):
     assert of_texts["labels"].tolist() == [1, 1, 1] and torch.equal(of_texts["parents"], whole["parents"])
     arrays = [{name: torch.tensor(values) for name, values in row.items()} for row in rows]
     assert torch.equal(tokenizer.pad(arrays)["labels"], whole["labels"])
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_our_own_collator_makes_the_same_batches(tokenizer, side):
+    tokenizer.padding_side = side
+    texts = [FILM, "It works bad really", ""]
+    rows = [tokenizer(text, return_labels=True) for text in texts]
+    own, theirs = PaddingCollator(tokenizer)(rows), DataCollatorWithPadding(tokenizer)(rows)
+    assert set(own) == set(theirs) and all(torch.equal(own[name], theirs[name]) for name in own)
+    roots = PaddingCollator(tokenizer)([{**tokenizer(text), "labels": 1} for text in texts])
+    assert roots["labels"].tolist() == [1, 1, 1] and torch.equal(roots["parents"], own["parents"])
+    with pytest.raises(ValueError, match="parents has 1 entries for 3 tokens"):
+        PaddingCollator(tokenizer)([{**tokenizer(FILM), "parents": [0]}])
+    several = [{"input_ids": [3, 4], "labels": [0.0, 1.0]}, {"input_ids": [3, 4], "labels": [1.0, 0.5]}]
+    assert PaddingCollator(tokenizer)(several)["labels"].tolist() == [[0.0, 1.0], [1.0, 0.5]]  # not one a token
 
 
 def test_a_dataset_of_trees_is_tokenized_by_map(tokenizer):
