@@ -12,6 +12,7 @@ from hfseq import Tree, binarise, from_lists, from_spacy, read_brackets, read_tr
 from hfseq.data.embedded.compositions import load_compositions
 from hfseq.data.embedded.grammar import ROLES
 from hfseq.data.embedded.load import load_embedded
+from hfseq.data.negations import negated_nodes
 from hfseq.data.sources import SplitSettings, load_splits
 from hfseq.data.trees import TREE_FORMATS, tree_features, write_brackets, write_conllu
 from tests.tokenization.test_brackets import CONLLU, DEEP, FILM, PTB, chain
@@ -340,3 +341,44 @@ def test_compositions_are_new_and_made_of_known_words():
     labels = dict(zip(found["text"], found["tree"], strict=True))
     assert labels["never somewhat awful"] == "(3 (2 never) (1 (2 somewhat) (0 awful)))"
     assert len(Counter(found["sentiment"])) == 5
+
+
+# Negations
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(1 (2 not) (4 great))", [("not great", "great")]),
+        ("(1 (2 It) (1 (1 (2 Does) (2 N't)) (3 (2 really) (3 work))))", [("Does N't really work", "really work")]),
+        ("(3 (2 never) (1 (2 not) (4 great)))", [("not great", "great"), ("never not great", "not great")]),
+        ("(1 (2 has) (1 nothing))", []),  # nothing follows
+        ("(1 (2 (2 (2 It) (2 does)) (2 not)) (3 work))", []),  # the end of another phrase
+        ("(1 (2 not) (2 a) (2 b))", []),
+    ],
+)
+def test_negated_phrases_are_found(text, expected):
+    tree = read_brackets(text)
+    spans = tree.spans()
+    phrases = [" ".join(tree.sentence[start:end]) for start, end in spans]
+    assert [(phrases[node], phrases[without]) for node, without in negated_nodes(tree)] == expected
+
+
+def test_other_words_may_negate():
+    assert negated_nodes(read_brackets("(1 (2 nicht) (4 gut))"), ["nicht"]) == [(2, 1)]
+    assert negated_nodes(read_brackets("(1 (2 not) (4 good))"), ["nicht"]) == []
+
+
+def test_negations_turn_embedded_phrases_and_those_of_the_compositions():
+    for texts in (load_embedded()["test"]["tree"], load_compositions()["tree"]):
+        trees = [read_brackets(text) for text in texts]
+        pairs = [(tree.labels[node], tree.labels[inner]) for tree in trees for node, inner in negated_nodes(tree)]
+        assert sum((int(own) - 2) * (int(inner) - 2) < 0 for own, inner in pairs) > 150
+
+
+@pytest.mark.data
+def test_negations_of_the_sentiment_treebank(data_folder):
+    trees = [Tree.from_row(row) for row in read_tree_file(data_folder / "sst" / "trees" / "test.txt.xz")]
+    pairs = [(int(tree.labels[a]), int(tree.labels[b])) for tree in trees for a, b in negated_nodes(tree)]
+    turned = sum((own - 2) * (inner - 2) < 0 for own, inner in pairs)
+    assert len(pairs) > 300 and turned > 50
