@@ -14,6 +14,7 @@ Words are looked at once too: W x is computed for the distinct words of the batc
 Shapes: n nodes, m nodes of a level, H width, S states, G gates of the children, X gates of the word, E embedding.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from transformers import initialization as init
 
 from ..base import is_loaded
 from .compositions import Children, Composition, TreeWeights
+from .fused import tree_kernels_for
 from .tree_shapes import Trees
 
 
@@ -37,6 +39,7 @@ class Schedule(NamedTuple):
             places come behind all others, one a text.
         level_slots: Of each level where the slots of its children begin, and the end.
         owners: (slots) of a sum: which inner node each belongs to, counted in the order; empty for others.
+        num_slots: Of all, those of the texts counted.
     """
 
     order: np.ndarray
@@ -45,6 +48,7 @@ class Schedule(NamedTuple):
     slot: np.ndarray
     level_slots: list[int]
     owners: np.ndarray
+    num_slots: int
 
     @classmethod
     def of(cls, trees: Trees, composition: Composition, name: str) -> "Schedule":
@@ -70,7 +74,8 @@ class Schedule(NamedTuple):
         level_slots = [0, 0, *starts[ends].tolist()][: highest + 1]
         slot = _slots(trees, inner, starts, len(trees.mask))[order]
         owners = np.repeat(np.arange(len(inner)), counts) if composition.is_sum else counts[:0]
-        return cls(order, sizes.tolist(), _pieces(height[order], above[order], highest), slot, level_slots, owners)
+        sent, num_slots = _pieces(height[order], above[order], highest), int(starts[-1]) + len(trees.mask)
+        return cls(order, sizes.tolist(), sent, slot, level_slots, owners, num_slots)
 
 
 def _heights(trees: Trees, children: np.ndarray) -> np.ndarray:
@@ -186,8 +191,16 @@ class TreeLoop(nn.Module):
             trees: Where the nodes stand.
         """
         schedule = Schedule.of(trees, self.composition, self.name)
+        table = self.words(vectors)
+        if not schedule.sizes:
+            return table.new_zeros(0, self.hidden_size)
         weights = TreeWeights(self.weight_hh, self.weight_edge, self.quadratic, self.weight_mm)
-        return _reference(self.composition, schedule, self.words(vectors), word_of, weights)
+        reference = partial(_reference, self.composition, schedule, word_of)
+        kernels = None if self.composition.has_matrices else tree_kernels_for(table, *weights)
+        if kernels is None:
+            return reference(table, *weights)
+        words = word_of.numpy()[schedule.order]
+        return kernels.run(kernels.Plan(self.composition, schedule, words, reference), table, weights)
 
 
 def _halve(gate: torch.Tensor) -> None:
@@ -201,14 +214,13 @@ def _halve(gate: torch.Tensor) -> None:
 def _reference(
     composition: Composition,
     schedule: Schedule,
-    words: torch.Tensor,
     word_of: torch.Tensor,
-    weights: TreeWeights,
+    words: torch.Tensor,
+    *given: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Run the equation level by level, and return h of each node, (n, H)."""
+    """Run the equation level by level, and return h of each node, (n, H); `given` are `TreeWeights`."""
+    weights = TreeWeights(*given)  # type: ignore[arg-type]
     device, width = words.device, weights.weight_hh.shape[1] // composition.arity
-    if not schedule.sizes:
-        return words.new_zeros(0, width)
     order = torch.from_numpy(schedule.order).to(device)
     own = words.index_select(0, word_of.index_select(0, order)).split(schedule.sizes)
     arriving: list[list[torch.Tensor]] = [[] for _ in schedule.sizes]
