@@ -62,38 +62,57 @@ class Level(NamedTuple):
     slots: slice
 
 
-def run(plan: Plan, table: torch.Tensor, weights: Sequence[torch.Tensor | None]) -> torch.Tensor:
+def run(
+    plan: Plan, of_leaves: torch.Tensor, of_inner: torch.Tensor, weights: Sequence[torch.Tensor | None]
+) -> torch.Tensor:
     """Return h of each node, (n, H), in the order of the trees.
 
     Args:
         plan: What carries no gradient.
-        table: (words, X H) W x + b.
+        of_leaves: (words, X H) W x + b, of leaves; perhaps the first gates alone.
+        of_inner: The same of inner nodes.
         weights: `TreeWeights` without matrices.
     """
-    return _Levels.apply(plan, table, *weights)
+    return _Levels.apply(plan, of_leaves, of_inner, *weights)
+
+
+class Tables(NamedTuple):
+    """W x + b of words, or its gradient: for leaves and for inner nodes."""
+
+    of_leaves: torch.Tensor
+    of_inner: torch.Tensor
 
 
 class _Levels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: Plan, table: torch.Tensor, *weights: torch.Tensor | None) -> torch.Tensor:
-        loop = _Loop(plan, table.contiguous(), weights)
+    def forward(
+        ctx: Any, plan: Plan, of_leaves: torch.Tensor, of_inner: torch.Tensor, *weights: torch.Tensor | None
+    ) -> torch.Tensor:
+        loop = _Loop(plan, Tables(of_leaves.contiguous(), of_inner.contiguous()), weights)
         buffers = loop.forward()
         ctx.plan = plan
-        ctx.save_for_backward(table, *weights, *buffers)
+        ctx.save_for_backward(of_leaves, of_inner, *weights, *buffers)
         return buffers.states[0].index_select(0, loop.places)
 
     @staticmethod
     def backward(ctx: Any, d_hidden: torch.Tensor) -> Any:
-        table, *rest = ctx.saved_tensors
-        weights, buffers = rest[: -len(Buffers._fields)], Buffers(*rest[-len(Buffers._fields) :])
-        needed = [(place, tensor) for place, tensor in enumerate((table, *weights)) if ctx.needs_input_grad[1 + place]]
+        count = len(Buffers._fields)
+        inputs, buffers = ctx.saved_tensors[:-count], Buffers(*ctx.saved_tensors[-count:])
         if torch.is_grad_enabled():  # under create_graph=True: kernels have no second derivative
-            found = torch.autograd.grad(
-                ctx.plan.again(table, *weights), [tensor for _, tensor in needed], d_hidden, create_graph=True
-            )
-            gradients = dict(zip([place for place, _ in needed], found, strict=True))
-            return (None, *(gradients.get(place) for place in range(1 + len(weights))))
-        return (None, *_Loop(ctx.plan, table.contiguous(), weights).backward(buffers, d_hidden))
+            return (None, *_differentiable(ctx, inputs, d_hidden))
+        tables = Tables(inputs[0].contiguous(), inputs[1].contiguous())
+        return (None, *_Loop(ctx.plan, tables, inputs[2:]).backward(buffers, d_hidden))
+
+
+def _differentiable(ctx: Any, inputs: Sequence[torch.Tensor | None], d_hidden: torch.Tensor) -> list[Any]:
+    """Return the gradients by operations of torch, so that they have gradients themselves."""
+    # Views, since both tables may be one tensor, and each has a gradient of its own.
+    own = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
+    needed = [place for place in range(len(inputs)) if ctx.needs_input_grad[1 + place]]
+    wanted = [own[place] for place in needed]
+    found = torch.autograd.grad(ctx.plan.again(*own), wanted, d_hidden, create_graph=True, allow_unused=True)
+    gradients = dict(zip(needed, found, strict=True))
+    return [gradients.get(place) for place in range(len(inputs))]
 
 
 class _Loop:
@@ -101,16 +120,16 @@ class _Loop:
 
     Args:
         plan: What carries no gradient.
-        table: (words, X H).
+        tables: Of the words.
         weights: `TreeWeights` without matrices.
     """
 
-    def __init__(self, plan: Plan, table: torch.Tensor, weights: Sequence[torch.Tensor | None]) -> None:
-        self.composition, self.schedule, self.table = plan.composition, plan.schedule, table
+    def __init__(self, plan: Plan, tables: Tables, weights: Sequence[torch.Tensor | None]) -> None:
+        self.composition, self.schedule, self.tables = plan.composition, plan.schedule, tables
         weight_hh, self.weight_edge, self.quadratic = weights[:3]
         assert weight_hh is not None
         self.weight_hh, self.width = weight_hh, weight_hh.shape[1] // self.composition.arity
-        self.kernels = kernels_for(self.composition, DTYPES[table.dtype], self.width)
+        self.kernels = kernels_for(self.composition, DTYPES[tables.of_inner.dtype], self.width)
         self.plain = len(self.weight_hh) - (0 if self.composition.late is None else self.width)
         leaves, ends = self.schedule.sizes[0], list(accumulate(self.schedule.sizes[1:], initial=0))
         slots = self.schedule.level_slots[1:]
@@ -159,17 +178,17 @@ class _Loop:
         )
         d_states, d_gates, d_edges, d_sums, d_vectors = gradients
         d_states[0].index_copy_(0, self.places, d_hidden)
-        d_table = torch.zeros_like(self.table)
+        d_tables = Tables(*map(torch.zeros_like, self.tables))
         d_quadratic = None if self.quadratic is None else torch.zeros_like(self.quadratic)
         for level in reversed(self.levels):
             nodes, slots = level
             if self.kernels.early_backward is not None:
-                self._call(self.kernels.early_backward, level, buffers, gradients, d_table)
+                self._call(self.kernels.early_backward, level, buffers, gradients, d_tables)
                 torch.mm(d_gates[nodes, self.plain :], self.weight_hh[self.plain :], out=d_vectors[nodes])
-            self._call(self.kernels.inner_backward, level, buffers, gradients, d_table)
+            self._call(self.kernels.inner_backward, level, buffers, gradients, d_tables)
             if self.composition.is_sum:
                 d_sums[0, nodes].addmm_(d_gates[nodes], self.weight_hh)
-                self._call(self.kernels.message_backward, level, buffers, gradients, d_table, on_children=True)
+                self._call(self.kernels.message_backward, level, buffers, gradients, d_tables, on_children=True)
                 d_states[0, slots].addmm_(d_edges[slots], self.weight_edge)
                 continue
             d_pairs = d_states[0, slots].view(-1, 2 * self.width)
@@ -177,9 +196,9 @@ class _Loop:
             if d_quadratic is not None:
                 pairs = states[0, slots].view(-1, 2 * self.width)
                 add_quadratic_gradients(d_pairs, d_quadratic, d_gates[nodes], pairs, self.quadratic)
-        self._call_on_leaves(self.kernels.leaf_backward, states, d_states, d_table)
+        self._call_on_leaves(self.kernels.leaf_backward, states, d_states, d_tables.of_leaves)
         d_edge = None if self.weight_edge is None else d_edges.t() @ states[0, : self.edges]
-        return d_table, self._weight_gradient(buffers, d_gates), d_edge, d_quadratic, None
+        return *d_tables, self._weight_gradient(buffers, d_gates), d_edge, d_quadratic, None
 
     def _weight_gradient(self, buffers: Buffers, d_gates: torch.Tensor) -> torch.Tensor:
         """Return the gradient of what the children meet: one product over all levels."""
@@ -193,7 +212,7 @@ class _Loop:
 
     def _buffers(self) -> Buffers:
         """Make room for all nodes; a slot that no child fills is zeros."""
-        table, width, count = self.table, self.width, len(self.composition.states)
+        table, width, count = self.tables.of_inner, self.width, len(self.composition.states)
         is_full = len(self.slots) == self.schedule.num_slots
         make = table.new_empty if is_full else table.new_zeros
         is_sum, is_late = self.composition.is_sum, self.composition.late is not None
@@ -215,7 +234,8 @@ class _Loop:
         """Run a kernel over all leaves."""
         kernel(
             *Arguments(
-                table=self.table.data_ptr(),
+                table=self.tables.of_leaves.data_ptr(),
+                table_step=self.tables.of_leaves.shape[1],
                 states=states.data_ptr(),
                 d_states=_at(d_states),
                 d_table=_at(d_table),
@@ -234,7 +254,7 @@ class _Loop:
         level: Level,
         buffers: Buffers,
         gradients: Buffers | None = None,
-        d_table: torch.Tensor | None = None,
+        d_tables: Tables | None = None,
         *,
         on_children: bool = False,
     ) -> None:
@@ -246,7 +266,8 @@ class _Loop:
         kernel(
             *Arguments(
                 gates=_at(buffers.edges if on_children else buffers.gates, rows.start),
-                table=self.table.data_ptr(),
+                table=self.tables.of_inner.data_ptr(),
+                table_step=self.tables.of_inner.shape[1],
                 states=buffers.states.data_ptr(),
                 children=_at(buffers.states, slots.start),
                 sums=buffers.sums.data_ptr(),
@@ -254,7 +275,7 @@ class _Loop:
                 d_states=_at(grads.states),
                 d_children=_at(grads.states, slots.start),
                 d_gates=_at(grads.edges if on_children else grads.gates, rows.start),
-                d_table=_at(d_table),
+                d_table=0 if d_tables is None else d_tables.of_inner.data_ptr(),
                 d_sums=_at(grads.sums),
                 d_vectors=_at(grads.vectors, nodes.start),
                 word=self.words[self.leaves :],

@@ -10,9 +10,10 @@ product reads them there. Backward, the same product leaves the gradient of each
     message     gates, words, children     -> sums of messages   message_backward   (compositions that are sums)
 
 A row is H numbers. Arrays: `gates` (rows, G, H), the product of the children, in whose place the activations are kept;
-`table` (words, X, H), W x + b; `states` (S, slots, H); `children`, the same from the first slot of a level on; `sums`
-(S, inner nodes, H); `vectors` (rows, 2, H); `d_...`, their gradients. Integers tell where: `word` (the row of `table`)
-and `slot` of a node, `owner` (the inner node) of a child. `base` is the first node or child of the level in these.
+`table` (words, X, H), W x + b, of leaves the gates that they need; `states` (S, slots, H); `children`, the same from
+the first slot of a level on; `sums` (S, inner nodes, H); `vectors` (rows, 2, H); `d_...`, their gradients. Integers
+tell where: `word` (the row of `table`) and `slot` of a node, `owner` (the inner node) of a child. `base` is the first
+node or child of the level in these.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 class Arguments(NamedTuple):
     """What every kernel takes, in this order: addresses, 0 of what it does not read; arrays of integers; numbers.
 
-    `plane` is the distance between two states, `sums_plane` between those of sums, in elements.
+    `plane` is the distance between two states, `sums_plane` between those of sums, `table_step` between two words, in
+    elements.
     """
 
     gates: int = 0
@@ -55,6 +57,7 @@ class Arguments(NamedTuple):
     sums_plane: int = 0
     rows: int = 0
     width: int = 0
+    table_step: int = 0
 
 
 Kernel = Callable[..., None]
@@ -92,8 +95,7 @@ class _Trace:
 
     def words(self, row: str) -> list[Node]:
         """Return the word's part of each gate of W, from the row of the table that `row` says."""
-        count = len(self.composition.word_gates)
-        starts = [f"{row} * {count} * width + {k} * width" for k in range(count)]
+        starts = [f"{row} * table_step + {k} * width" for k in range(len(self.composition.word_gates))]
         return [
             self.input(f"word.{gate}", Place("table", start), Place("d_table", start))
             for gate, start in zip(self.composition.word_gates, starts, strict=True)

@@ -215,7 +215,6 @@ class RecursiveModel(RecursivePreTrainedModel):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.tree_loop = TreeLoop(
-            COMPOSITIONS[config.composition],
             config.composition,
             input_size=config.embedding_size,
             hidden_size=config.hidden_size,
@@ -433,9 +432,9 @@ def _check_node_labels(
             "one label a text, or one a node and -100 where there is none."
         )
     if attention_mask is not None and can_be_checked(labels):
-        strays = torch.nonzero((labels != IGNORED) & ~attention_mask.bool())
-        if len(strays):
-            row, column = strays[0].tolist()
+        strays = (labels != IGNORED) & ~attention_mask.bool()
+        if strays.any():
+            row, column = strays.nonzero()[0].tolist()
             wrong = int(labels[row, column])
             raise ValueError(f"labels[{row}, {column}]={wrong} is the label of padding: give -100 where no node is.")
 
