@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import progress_bar
-from .models import INTENT_SLOTS, compares_two, load_pipeline
+from .models import INTENT_SLOTS, TREES, compares_two, load_pipeline
 from .predict import BATCH, answers
 from .sources import is_local
 
 _UNKNOWN = -1  # the id of a label that the model does not have: no answer is it
 _CHOICES = (  # options that are settings of data, too
     *("text_column", "text_pair_column", "label_column", "column_names"),
-    *("target_column", "source_language", "target_language", "intent_column"),
+    *("target_column", "source_language", "target_language", "intent_column", "tree_column"),
 )
 _NO_TAG = ""  # of a word that a pipeline does not read: it is no tag of any word
 
@@ -158,6 +158,32 @@ def _iob2(words: Sequence[str], found: dict[str, Any]) -> list[str]:
     return tags
 
 
+def _trees(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
+    from ..data.treebanks import TreebankSettings, load_trees
+    from ..evaluation.scores import IGNORED_LABEL, compute_score
+    from ..evaluation.trainer_metrics import NODES, ROOT
+
+    if "label_column" in source:
+        source["labels"] = "root"
+    ids: Any = pipe.model.config.label2id
+    task = load_trees(TreebankSettings(**_said_of_trees(pipe, source), **source))
+    known = [*_known_labels(pipe, task.classes.names), *[_UNKNOWN] * len(task.classes.unseen)]
+    rows = task.dataset["train"]
+    asked = (text for text in rows["tree"][:])  # of a list all answers come at once, and the bar stands still
+    found = list(progress_bar("Answering", pipe(asked, batch_size=BATCH), total=rows.num_rows, unit="text"))
+    expected = [[known[label] for label in labels if label != IGNORED_LABEL] for labels in rows["labels"][:]]
+    scores = {ROOT: compute_score(ROOT, [ids[each["label"]] for each in found], [row[-1] for row in expected])}
+    if "label_column" in source or pipe.model.config.tree != "given":
+        return scores
+    told = [
+        ids[node["label"]]
+        for each, labels in zip(found, rows["labels"][:], strict=True)
+        for node, label in zip(each["tree"], labels, strict=True)
+        if label != IGNORED_LABEL
+    ]
+    return scores | {NODES: compute_score(NODES, told, [label for row in expected for label in row])}
+
+
 def _texts(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.documents import TEXT, DocumentSettings, load_documents
     from ..data.sources import is_plain_text
@@ -195,6 +221,7 @@ def _said_of_pairs(pipe: Any, source: dict[str, Any]) -> dict[str, Any]:
 
 
 _MEASURES = {
+    TREES: _trees,
     "text-classification": _classes,
     "token-classification": _tags,
     INTENT_SLOTS: _frames,
