@@ -221,7 +221,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--model",
         metavar="TYPE",
-        help="auto, bag, gru, lstm, rnn, transformer ...; of word vectors skip-gram, cbow; of trees tree_lstm, child_sum ...",
+        help="auto, bag, gru, lstm, transformer ...; of word vectors skip-gram, cbow; of trees tree_lstm ...",
     )
     train.add_argument(
         "--minutes", type=_above(0, float, "5 or 0.5"), help="how long to train at most (5; of --config: what it says)"

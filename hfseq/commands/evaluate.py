@@ -163,25 +163,25 @@ def _trees(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..evaluation.scores import IGNORED_LABEL, compute_score
     from ..evaluation.trainer_metrics import NODES, ROOT
 
-    if "label_column" in source:
-        source["labels"] = "root"
-    ids: Any = pipe.model.config.label2id
-    task = load_trees(TreebankSettings(**_said_of_trees(pipe, source), **source))
-    known = [*_known_labels(pipe, task.classes.names), *[_UNKNOWN] * len(task.classes.unseen)]
-    rows = task.dataset["train"]
+    of_texts = "label_column" in source  # nodes have no labels then
+    said = {"labels": "root"} if of_texts else {"label_map": _facts_of(pipe).get("label_map")}
+    task = load_trees(TreebankSettings(**said, **source))
+    rows, ids = task.dataset["train"], pipe.model.config.label2id
+    known = _known_labels(pipe, task.classes.all_names)
     asked = (text for text in rows["tree"][:])  # of a list all answers come at once, and the bar stands still
     found = list(progress_bar("Answering", pipe(asked, batch_size=BATCH), total=rows.num_rows, unit="text"))
-    expected = [[known[label] for label in labels if label != IGNORED_LABEL] for labels in rows["labels"][:]]
-    scores = {ROOT: compute_score(ROOT, [ids[each["label"]] for each in found], [row[-1] for row in expected])}
-    if "label_column" in source or pipe.model.config.tree != "given":
+    labels = rows["labels"][:]
+    roots = [(ids[each["label"]], known[own[-1]]) for each, own in zip(found, labels, strict=True)]
+    scores = {ROOT: compute_score(ROOT, *zip(*roots, strict=True))}
+    if of_texts or pipe.model.config.tree != "given":  # whose nodes are others
         return scores
-    told = [
-        ids[node["label"]]
-        for each, labels in zip(found, rows["labels"][:], strict=True)
-        for node, label in zip(each["tree"], labels, strict=True)
+    nodes = [
+        (ids[node["label"]], known[label])
+        for each, own in zip(found, labels, strict=True)
+        for node, label in zip(each["tree"], own, strict=True)
         if label != IGNORED_LABEL
     ]
-    return scores | {NODES: compute_score(NODES, told, [label for row in expected for label in row])}
+    return scores | {NODES: compute_score(NODES, *zip(*nodes, strict=True))}
 
 
 def _texts(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
@@ -209,10 +209,16 @@ def _written(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     return translation_scores(rows[TARGET][:], found)
 
 
+def _facts_of(pipe: Any) -> dict[str, Any]:
+    """Return the facts beside a model; none where it has none."""
+    facts = Path(pipe.model.name_or_path) / "facts.json"
+    found: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    return found
+
+
 def _said_of_pairs(pipe: Any, source: dict[str, Any]) -> dict[str, Any]:
     """Return what the facts beside a model say of its pairs: its languages, and whether it is an autoencoder."""
-    facts = Path(pipe.model.name_or_path) / "facts.json"
-    said = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    said = _facts_of(pipe)
     names = ("copies_source", "source_language", "target_language")
     found = {name: value for name in names if (value := said.get("data", {}).get(name))}
     if "source_language" in source or "text_column" in source or "target_column" in source:

@@ -18,6 +18,7 @@ from ..evaluation.scores import IGNORED_LABEL
 from ..settings import check_known, option
 from ..tokenization.brackets import read_brackets
 from ..tokenization.tree import Tree
+from ..tokenization.trees import tree_in
 from .columns import is_text, spelled
 from .embedded.load import SENTIMENTS
 from .sources import cut_splits, load_splits, take_columns
@@ -96,10 +97,8 @@ def load_trees(settings: TreebankSettings) -> TreeTask:
 
 def read_tree(text: str, where: str) -> Tree | None:
     """Read a tree in brackets; None: a plain text."""
-    if not text.lstrip().startswith("("):
-        return None
     try:
-        return read_brackets(text)
+        return tree_in(text)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 
@@ -128,6 +127,11 @@ def _labels(tree: Tree | None, where: str) -> list[str]:
         raise ValueError(
             f"{where} holds no tree in brackets, as '(3 (2 It) (4 works))'. Plain texts have their labels in a column "
             "of their own: name it with data.label_column, and set data.labels=root."
+        )
+    if tree.roots != [len(tree) - 1]:
+        raise ValueError(
+            f"{where} is no tree of phrases, whose root comes last: of dependency trees learn the labels of whole "
+            "texts, with data.label_column and data.labels=root."
         )
     if tree.labels[-1] == _NONE:
         raise ValueError(f"{where}: the root of the tree has no label; give one, or remove the row.")

@@ -1,7 +1,7 @@
 """The pipeline of trees with a label at each node, for which transformers has none; `import hfseq` registers it.
 
 pipe = pipeline("tree-sentiment", model="user/trees")
-pipe("(3 (2 It) (4 works))")        # {"label": "positive", "score": 0.9, "brackets": "(3 (2 It) (4 works))", "tree": ...}
+pipe("(3 (2 It) (4 works))")        # {"label": "positive", "score": 0.9, "brackets": ..., "tree": ...}
 pipe("It works")                    # words without a tree are joined to one
 """
 
@@ -27,14 +27,14 @@ class TreeSentimentPipeline(Pipeline):
     - `label` and `score`: those of the whole text, with its probability;
     - `tree`: a dict for each node of the tree that was read: `text`, `start` and `end` (characters in the text; in a
       tree, in its words joined by blanks), `word` (its own; None where it has none), `label`, `score`, `parent` and
-      `children` (places in this list; None: the root). Children stand before their parent, but in a dependency tree;
-    - `brackets`: the tree in brackets with these labels; numbers of labels where a name has blanks. None where brackets
-      cannot hold the tree, as those of dependency trees;
+      `children` (places in this list; None: the root). Children stand before their parent, but in dependency trees;
+    - `brackets`: the tree in brackets with these labels; with their numbers, where a name has blanks. None where
+      brackets cannot hold the tree, as that of dependencies;
     - `classes`: all labels, in the order of their numbers.
 
     Parameters, here or in a call: `tree`, the shape of the tree that is read ("given": as it is, and plain text
-    branches to the right; "right", "left" and "balanced": always this one over the words; by default what the config of
-    the model says), `top_k` (adds `labels` to each node, so many with their scores), `batch_size`.
+    branches to the right; "right", "left" and "balanced": always this one over the words; by default what the config
+    of the model says), `top_k` (adds `labels` to each node, so many with their scores), `batch_size`.
     """
 
     _load_processor: Any = False
@@ -53,8 +53,8 @@ class TreeSentimentPipeline(Pipeline):
             )
         if "parents" not in getattr(tokenizer, "model_input_names", ()):
             raise ValueError(
-                f"The task tree-sentiment needs a tokenizer of trees, which {type(tokenizer).__name__} is not: make one "
-                "with hfseq.TreeTokenizer.from_tokenizer."
+                f"The task tree-sentiment needs a tokenizer of trees, which {type(tokenizer).__name__} is not: make "
+                "one with hfseq.TreeTokenizer.from_tokenizer."
             )
         super().__init__(model, tokenizer, task=task, **kwargs)
 
@@ -164,7 +164,28 @@ def _tree_read(outputs: Any) -> tuple[Tree, list[int]]:
     if columns and not bool((parents[columns] == 0).any()):  # the root was built, the last of those that were
         columns += range(width, width + int(parents[width:].count_nonzero()) + 1)
     own = tuple(words[column] if column < width else None for column in columns)
-    return Tree(own, tuple(parents[columns].tolist())), columns
+    tree = Tree(own, tuple(parents[columns].tolist()))
+    if len(columns) == len(is_node.nonzero()) or _has_dependencies(tree):
+        return tree, columns
+    order = _post_order(tree)
+    number = {node: place for place, node in enumerate(order, start=1)}
+    above = tuple(number[tree.parents[node] - 1] if tree.parents[node] else 0 for node in order)
+    return Tree(tuple(own[node] for node in order), above), [columns[node] for node in order]
+
+
+def _has_dependencies(tree: Tree) -> bool:
+    return any(word is not None and own for word, own in zip(tree.words, tree.children(), strict=True))
+
+
+def _post_order(tree: Tree) -> list[int]:
+    """Return the nodes from left to right, children before their parent: those that were built come last in a row."""
+    spans, children = tree.spans(), tree.children()
+    order, waiting = [], list(tree.roots)
+    while waiting:
+        node = waiting.pop()
+        order.append(node)
+        waiting += sorted(children[node], key=spans.__getitem__)
+    return order[::-1]
 
 
 def _nodes(

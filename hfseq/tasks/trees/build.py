@@ -39,7 +39,7 @@ class Answers(NamedTuple):
 
 def make_tokenizer(task: TreeTask, settings: TreeTokenizerSettings) -> TreeTokenizer:
     """Train the tokenizer on the words of the training trees."""
-    return TreeTokenizer.from_tokenizer(settings.train(task.dataset["train"]["text"][:]))
+    return settings.train_on_trees(task.dataset["train"]["tree"][:])
 
 
 def make_tokens(task: TreeTask, tokenizer: TreeTokenizer, settings: TreesSettings) -> DatasetDict:
@@ -125,6 +125,7 @@ def card_facts(
         tree=config.tree,
         learns=settings.data.labels,
         labels=task.classes.names,
+        label_map=settings.data.label_map,
         nodes={name: sum(part["length"][:]) for name, part in tokens.items()},
         lengths=_lengths(task, split, answers, beside.nodes) if has_nodes else [],
         negation=_negation(settings, task, split, answers, beside.nodes) if has_nodes else None,

@@ -61,6 +61,7 @@ def tree_view(facts: TreeFacts) -> dict[str, Any]:
         "answers": [] if shown is None else [f"# {shown.output[0].label} ({shown.output[0].score:.2f})"],
         "brackets": None if shown is None else f"# {shown.brackets}",
         "label_names": ", ".join(map(code, facts.labels)),
+        "mapped": [f"{code(old)} is {code(new)}" for old, new in (facts.label_map or {}).items()],
         "lengths": [_length(row) for row in facts.lengths],
         "has_peer": any(row.peer is not None for row in facts.lengths),
         "negation": None if facts.negation is None else negation_line(facts.negation),

@@ -48,6 +48,7 @@ class TreeFacts(LabelledFacts):
     tree: str  # which trees it reads: given ones, or always those of one shape
     learns: Literal["nodes", "root"]  # whose labels it has learnt from
     labels: list[str]
+    label_map: dict[str, str] | None = None  # label of the data -> one of these; None: they are the same
     nodes: dict[str, int]  # split -> how many nodes its trees have; empty where texts have none
     lengths: list[LengthFacts] = field(default_factory=list, metadata=MEASURED)
     negation: NegationFacts | None = field(default=None, metadata=FREE | MEASURED)

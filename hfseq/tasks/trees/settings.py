@@ -10,18 +10,23 @@ from ...recipe.defaults.trees import tree_model, tree_training
 from ...recipe.sections import config_section
 from ...recipe.texts import UNCUT, TextSettings, TextTokenizerSettings, check_own_loss
 from ...settings import option
+from ...tokenization.trees import TreeTokenizer
 
 FAMILY = "recursive"
-Words = Literal["word"]
 
 
 @dataclass
 class TreeTokenizerSettings(TextTokenizerSettings):
     """How the words of trees become tokens: each word that is known is one."""
 
-    kind: Words = option("word", "what a token is: a word of a tree, or of a text without a tree")
+    kind: Literal["word"] = option("word", "what a token is: a word of a tree, or of a text without a tree")
     lowercase: bool = option(True, "lower-case the words")
     max_length: int | None = option(None, "training trees with more nodes are left out; null: none is")
+
+    def train_on_trees(self, trees: list[str]) -> TreeTokenizer:
+        """Learn the words of trees and of texts without a tree."""
+        options: dict[str, Any] = {} if self.min_count is None else {"min_frequency": self.min_count}
+        return TreeTokenizer.train(trees, vocab_size=self.vocab_size, lowercase=self.lowercase, **options)
 
 
 @dataclass
