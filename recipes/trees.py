@@ -23,7 +23,7 @@ from transformers.trainer_utils import set_seed
 from hfseq.cards.facts import SeedRun
 from hfseq.data.treebanks import load_trees
 from hfseq.evaluation.trainer_metrics import TREES, check_metric_for_best_model
-from hfseq.evaluation.trees import best_nodes, tree_metrics
+from hfseq.evaluation.trees import NOT_SCORED, best_nodes, tree_metrics
 from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         compute_metrics=tree_metrics,
         preprocess_logits_for_metrics=best_nodes,
     )
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint, ignore_keys_for_eval=NOT_SCORED)
 
     # 6. Evaluation
     answers = answers_of(trainer, tokens[split])

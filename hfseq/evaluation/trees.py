@@ -1,6 +1,7 @@
 """Metrics of trees with labels: roots and nodes, phrases by their length, and what a negation does.
 
-    Trainer(..., compute_metrics=tree_metrics, preprocess_logits_for_metrics=best_nodes)
+    trainer = Trainer(..., compute_metrics=tree_metrics, preprocess_logits_for_metrics=best_nodes)
+    trainer.train(ignore_keys_for_eval=NOT_SCORED)
 
 Nodes stand in post-order, the root last. A class is a number from 0 up; a node without one has -100 and counts
 nowhere.
@@ -17,6 +18,7 @@ from ..tokenization.tree import Tree
 from .scores import IGNORED_LABEL, compute_score
 from .trainer_metrics import DIVERGED, NODES, ROOT, ROOT_BINARY
 
+NOT_SCORED: Final = ["parents", "node_mask", "hidden_states", "attentions"]  # outputs of a model: the rest counts
 LENGTHS: Final = (1, 2, 3, 5, 10, 20)  # words of a phrase from which each row of a table counts
 NEUTRAL: Final = 2  # the middle one of five classes
 

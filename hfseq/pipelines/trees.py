@@ -110,15 +110,12 @@ class TreeSentimentPipeline(Pipeline):
     def _forward(self, input_tensors: Any, tree: str | None = None) -> Any:  # type: ignore[override]
         names = ("input_ids", "parents", "attention_mask")
         outputs = self.model(**{name: input_tensors[name] for name in names}, tree=tree)
-        is_node = input_tensors["attention_mask"].bool()
-        if (tree or self.model.config.tree) != "given":
-            is_node = is_node & (input_tensors["input_ids"] != self.model.config.node_token_id)
         told = {name: input_tensors[name] for name in ("words", "places", "text", "attention_mask")}
         return {
             "logits": outputs.logits,
             "node_logits": outputs.node_logits,
             "tree_parents": outputs.parents,
-            "is_node": is_node,
+            "node_mask": outputs.node_mask,
             **told,
         }
 
@@ -156,16 +153,13 @@ def _joined(read: Tree) -> tuple[str, list[tuple[int, int]]]:
 
 def _tree_read(outputs: Any) -> tuple[Tree, list[int]]:
     """Return the tree that the model has read, and the column of each of its nodes."""
-    is_node, parents = outputs["is_node"][0], outputs["tree_parents"][0]
-    # Padding has no words: those of the row are as many as its mask has ones.
-    given = iter(outputs["words"])
-    words = [next(given) if is_given else None for is_given in outputs["attention_mask"][0].tolist()]
-    columns, width = is_node.nonzero().flatten().tolist(), len(is_node)
-    if columns and not bool((parents[columns] == 0).any()):  # the root was built, the last of those that were
-        columns += range(width, width + int(parents[width:].count_nonzero()) + 1)
-    own = tuple(words[column] if column < width else None for column in columns)
+    given, parents = outputs["attention_mask"][0].tolist(), outputs["tree_parents"][0]
+    words = iter(outputs["words"])  # as many as the mask has ones: padding has none
+    word_of = [next(words) if is_given else None for is_given in given]
+    columns = outputs["node_mask"][0].nonzero().flatten().tolist()
+    own = tuple(word_of[column] if column < len(given) else None for column in columns)
     tree = Tree(own, tuple(parents[columns].tolist()))
-    if len(columns) == len(is_node.nonzero()) or _has_dependencies(tree):
+    if not columns or columns[-1] < len(given) or _has_dependencies(tree):
         return tree, columns
     order = _post_order(tree)
     number = {node: place for place, node in enumerate(order, start=1)}

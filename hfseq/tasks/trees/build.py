@@ -16,7 +16,7 @@ from ...cards.measure import collect_examples, widget_entries
 from ...data.treebanks import TreeTask, tokenize_trees
 from ...evaluation.scores import IGNORED_LABEL, compute_score
 from ...evaluation.trainer_metrics import NODES, ROOT
-from ...evaluation.trees import NegationCount, binary_roots, by_length, negated_nodes, negation_count
+from ...evaluation.trees import NOT_SCORED, NegationCount, binary_roots, by_length, negated_nodes, negation_count
 from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_confusion
 from ...recipe.publish import run_facts, split_line
@@ -64,7 +64,7 @@ def make_model(settings: TreesSettings, task: TreeTask, tokenizer: TreeTokenizer
 
 def answers_of(trainer: SequenceTrainer, rows: Dataset) -> Answers:
     """Ask the model for the roots and nodes of trees."""
-    predictions: Any = trainer.predict(rows).predictions
+    predictions: Any = trainer.predict(rows, ignore_keys=NOT_SCORED).predictions
     return Answers(*predictions[:2])
 
 
