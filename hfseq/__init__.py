@@ -24,6 +24,8 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.recurrent.custom import *
     from .models.recurrent.gru import *
     from .models.recurrent.lstm import *
+    from .models.recurrent.recursive import *
+    from .models.recurrent.recursive import TreeClassifierOutput as TreeClassifierOutput
     from .models.recurrent.rnn import *
     from .models.recurrent.seq2seq import *
     from .models.transformer.transformer import *
@@ -139,6 +141,7 @@ if not is_this_process():
         "FAMILIES",
         "KeyedVectors",
         "SourceTargetTokenizer",
+        "TreeClassifierOutput",
         "register_cell",
     ]
     __all__ += [

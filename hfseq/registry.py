@@ -24,14 +24,14 @@ from . import pipelines
 from .models.auto import AutoModelForIntentAndSlots
 from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
-from .models.recurrent import custom, gru, lstm, rnn, seq2seq
+from .models.recurrent import custom, gru, lstm, recursive, rnn, seq2seq
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import linear_crf, window
 from .models.words import bag, word2vec
 from .tokenization.source_target import SourceTargetTokenizer
 
 MODULES = (
-    *(rnn, lstm, gru, custom, seq2seq, window, linear_crf, transformer, transformer_seq2seq),
+    *(rnn, lstm, gru, custom, seq2seq, recursive, window, linear_crf, transformer, transformer_seq2seq),
     *(ngram, mixture, hmm, word2vec, bag),
 )
 """One a family; the public names of each (`__all__`) are those of the package."""
@@ -119,6 +119,11 @@ FAMILIES = {
             seq2seq.Seq2SeqConfig,
             seq2seq.Seq2SeqModel,
             {"text2text-generation": seq2seq.Seq2SeqForConditionalGeneration},
+        ),
+        Family(
+            recursive.RecursiveConfig,
+            recursive.RecursiveModel,
+            {"text-classification": recursive.RecursiveForSequenceClassification},
         ),
         Family(
             window.WindowConfig,

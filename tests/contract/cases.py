@@ -194,6 +194,10 @@ class Case:
         """Of a text's `last_hidden_state`: what belongs to its real tokens, and what must be zeros."""
         return hidden[real], hidden[~real]
 
+    def own_part(self, vectors: torch.Tensor, alone: torch.Tensor, side: str) -> torch.Tensor:
+        """Of a text's vectors in a batch padded on this side: what it has when it is read alone."""
+        return vectors[: len(alone)] if side == "right" else vectors[-len(alone) :]
+
     def reply(self, model: PreTrainedModel) -> torch.Tensor:
         """What it answers to the rows of `batch`; one that was loaded comes to their device."""
         return self.answers(model.to(DEVICE)(*self.batch()))

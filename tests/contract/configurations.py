@@ -81,6 +81,14 @@ BAGS = {
     "kept": {"num_kept_buckets": 20},
     "quantized": {"num_kept_buckets": 20, "row_codes": 3, "norm_codes": True, "weighting": "tfidf"},
 }
+TREES = {  # each composition, and each shape that joins words
+    "tree-lstm": {},
+    "child-sum": {"composition": "child_sum", "tree": "left"},
+    "tree-gru": {"composition": "tree_gru", "tree": "balanced"},
+    "matrix": {"composition": "matrix", "embedding_dropout": 0.1},
+    "matrix-vector": {"composition": "matrix_vector", "tree": "balanced"},
+    "tensor": {"composition": "tensor"},
+}
 _STILL = {"hidden_dropout": 0.0, "attention_dropout": 0.0}  # of the network in a mixture, whose options are its own
 ROWS = [(name, task) for name, family in FAMILIES.items() for task in family.heads]
 RECURRENT = ("rnn", "lstm", "gru", "custom")
@@ -178,6 +186,7 @@ CASES |= {label: (label.split("-")[0], "text-classification", options) for label
 CASES |= {label: (label.split("-")[0], "token-classification", options) for label, options in CRF_TAGGERS.items()}
 CASES |= {f"word2vec-{label}": ("word2vec", "feature-extraction", options) for label, options in WORD_VECTORS.items()}
 CASES |= {f"bag-{label}": ("bag", "text-classification", options) for label, options in BAGS.items()}
+CASES |= {f"recursive-{label}": ("recursive", "text-classification", options) for label, options in TREES.items()}
 
 OWN_LOSS = ("word2vec-hierarchical", "word2vec-softmax", "bag-hierarchical")
 """Configurations whose loss is computed by code that no other one of their head runs: heavy checks meet them too."""

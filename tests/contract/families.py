@@ -28,6 +28,7 @@ from tests.contract.cases import (
     texts,
     tokenizer,
 )
+from tests.contract.trees import RecursiveCase
 from tests.devices import DEVICE
 
 
@@ -530,6 +531,7 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("hmm", "text-generation"): HiddenMarkovLanguageCase,
     ("mixture", "text-generation"): MixtureCase,
     ("ngram", "text-generation"): NGramCase,
+    ("recursive", "text-classification"): RecursiveCase,
     ("window", "text-classification"): WindowClassifierCase,
     ("window", "token-classification"): WindowTaggerCase,
     ("window", "intent-slots"): WindowJointCase,

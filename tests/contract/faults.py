@@ -1,5 +1,6 @@
 """A planted fault for each promise: a guard must be seen to fail. Each is one that published code has or had."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from hfseq.models.heads.crf import LinearChainCRF
 from hfseq.models.heads.pairs import PairRows
 from hfseq.models.heads.wide import WideLikeness, WideNgrams
 from hfseq.models.recurrent import backbone as recurrence
-from hfseq.models.recurrent import decoder_attention, loop, state
+from hfseq.models.recurrent import decoder_attention, loop, recursive, state
 from hfseq.models.transformer import attention, transformer
 from hfseq.models.words import bag, word2vec
 from tests.contract import cases
@@ -167,6 +168,9 @@ original_loss = heads.sequence_loss
 original_contexts = mixture.MixtureForCausalLM._contexts
 original_reading = mixture.MixtureForCausalLM._read_text
 original_order = token_order.TokenOrder.__init__
+original_trees = recursive.read_trees
+original_words = recursive.RecursiveModel._words
+original_tree_loss = recursive.RecursiveForSequenceClassification._loss
 original_loop = loop.RecurrentLoop.forward
 original_plain_load = PreTrainedModel.from_pretrained.__func__
 original_load = base.SequencePreTrainedModel.from_pretrained.__func__
@@ -196,6 +200,26 @@ def a_class_below(case):
     return type("Below", (case.family.heads[case.task],), {})
 
 
+def trees_deaf_to_the_mask(mask, parents, shape, is_word):
+    """Reads padding as words, and counts it among the nodes."""
+    return original_trees(np.ones_like(mask), parents, shape, is_word)
+
+
+def words_without_gradients(model, *arguments):
+    """Keeps the words' vectors as they are."""
+    vectors, word_of = original_words(model, *arguments)
+    return vectors.detach(), word_of
+
+
+def tree_loss_of_the_batch_alone(*arguments):
+    return original_tree_loss(*arguments[:-1], None)
+
+
+def noisy_tree_loss(*arguments):
+    noisy_loss.calls += 1
+    return original_tree_loss(*arguments) * (1 + 0.1 * noisy_loss.calls)
+
+
 def silent_loss(*arguments):
     return torch.zeros((), requires_grad=True)
 
@@ -212,6 +236,7 @@ FAULTS = {
     platform.generation_pipeline_answers_any_text: (token_order.TokenOrder, "__init__", blind_to_padding),
     platform.fill_mask_pipeline_answers_any_text: (transformer, "create_bidirectional_mask", look_everywhere),
     padding.padded_sources_change_no_target: (transformer, "create_bidirectional_mask", look_everywhere),
+    padding.padding_and_batch_size_change_no_tree: (recursive, "read_trees", trees_deaf_to_the_mask),
     saving.saving_writes_weights_and_no_code: (
         base.SequencePreTrainedModel,
         "save_pretrained",
@@ -453,6 +478,46 @@ MIXTURE_FAULTS = {
     training.every_parameter_gets_a_gradient: (mixture.MixtureForCausalLM, "_read_text", detached_reading),
 }
 
+# Those of a recursive network.
+TREE_FAULTS = {
+    platform.auto_classes_load_it: (AutoModel, "from_pretrained", lambda folder: nn.Identity()),
+    platform.feature_pipeline_answers_any_text: (recursive, "read_trees", trees_deaf_to_the_mask),
+    platform.pipeline_answers_any_text: (recursive, "read_trees", trees_deaf_to_the_mask),
+    platform.transformers_sees_whether_it_generates: (PreTrainedModel, "can_generate", classmethod(lambda cls: True)),
+    platform.keywords_of_forward_are_declared: (recursive.RecursiveModel, "forward", bag_deaf_to_the_mask),
+    saving.missing_weights_are_initialised_by_our_rules: (
+        recursive.RecursivePreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    saving.an_empty_state_dict_initialises_everything: (
+        recursive.RecursivePreTrainedModel,
+        "_init_weights",
+        lambda model, module: None,
+    ),
+    training.stock_trainer_changes_every_parameter: (
+        recursive.RecursiveModel,
+        "_words",
+        words_without_gradients,
+    ),
+    training.every_parameter_gets_a_gradient: (recursive.RecursiveModel, "_words", words_without_gradients),
+    padding.padding_and_batch_size_change_no_vector: (recursive, "read_trees", trees_deaf_to_the_mask),
+    padding.padding_and_batch_size_change_no_answer: (recursive, "read_trees", trees_deaf_to_the_mask),
+    padding.padded_content_gets_no_gradient: (recursive, "read_trees", trees_deaf_to_the_mask),
+    training.the_same_seed_gives_the_same_run: (
+        recursive.RecursiveForSequenceClassification,
+        "_loss",
+        noisy_tree_loss,
+    ),
+    training.accumulation_is_exact: (
+        recursive.RecursiveForSequenceClassification,
+        "_loss",
+        tree_loss_of_the_batch_alone,
+    ),
+    refusals.wrong_config_values_are_refused: (FAMILIES["recursive"].config, "__setattr__", object.__setattr__),
+    refusals.foreign_labels_are_named: (recursive.RecursiveForSequenceClassification, "_loss", silent_loss),
+}
+
 CRF_FAULTS = {
     padding.padding_and_batch_size_change_no_token: (LinearChainCRF, "answers", chained_through_padding),
     saving.missing_weights_are_initialised_by_our_rules: (LinearChainCRF, "reset_parameters", lambda crf: None),
@@ -462,6 +527,7 @@ CRF_FAULTS = {
 CRASHES = {
     platform.hidden_states_are_returned_on_request: TypeError,
     refusals.foreign_ids_are_named: IndexError,
+    padding.padding_and_batch_size_change_no_tree: (AssertionError, ValueError),
     refusals.inputs_that_are_no_batch_are_named: (IndexError, ValueError),
     saving.keys_of_a_newer_config_are_named: (TypeError, ValueError),
     refusals.foreign_labels_are_named: (AssertionError, pytest.fail.Exception, IndexError),
@@ -487,6 +553,7 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     reading_on.given_tokens_have_the_probability_of_the_logits: "gru-language-plain",
     platform.fill_mask_pipeline_answers_any_text: "transformer-fill-mask-plain",
     padding.padded_sources_change_no_target: "transformer-seq2seq",
+    padding.padding_and_batch_size_change_no_tree: "recursive-tree-gru",
 }
 PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]
 PLANTED += [
@@ -514,6 +581,9 @@ PLANTED += [
 PLANTED += [
     ("transformer-text-generation-plain", check, TRANSFORMER_FAULTS.get(check, FAULTS[check]))
     for check in promises("transformer-text-generation-plain")
+]
+PLANTED += [
+    ("recursive-matrix", check, TREE_FAULTS.get(check, FAULTS[check])) for check in promises("recursive-matrix")
 ]
 PLANTED += [("lstm-tagger-crf-entities", check, fault) for check, fault in CRF_FAULTS.items()]
 PLANTED += [("mixture-lstm", check, fault) for check, fault in MIXTURE_FAULTS.items()]

@@ -42,6 +42,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     padding.padding_and_batch_size_change_no_token: "tokens",
     padding.prompts_padded_on_the_right_go_on_as_on_the_left: "language model",
     padding.padded_content_gets_no_gradient: "embeddings",
+    padding.padding_and_batch_size_change_no_tree: "trees",
     padding.padded_sources_change_no_target: "encoder and decoder",
     reading_on.generation_equals_reading_again: "language model",
     reading_on.wrong_guesses_are_taken_back: "state",

@@ -97,3 +97,16 @@ def padded_sources_change_no_target(case: Case) -> None:
             if source.shape[1]:
                 assert torch.equal(model.generate(source, use_cache=False, **options)[0], written[row]), row
         assert_same(together.loss, sum(losses) / len(losses))
+
+
+def padding_and_batch_size_change_no_tree(case: Case) -> None:
+    """Trees given as parents: alone and in a batch, with padding on either side."""
+    model, trees = case.model(tree="given"), case.trees()
+    for left, right in ((0, 0), (3, 4)):
+        together = model(**{name: nn.functional.pad(values, (left, right)) for name, values in trees.items()})
+        for row, real in enumerate(trees["attention_mask"].bool()):
+            alone = model(**{name: values[row : row + 1, real] for name, values in trees.items()})
+            nodes = together.node_mask[row].bool()
+            assert_same(together.logits[row], alone.logits[0], what=row)
+            assert_same(together.node_logits[row, nodes], alone.node_logits[0, alone.node_mask[0].bool()], what=row)
+            assert torch.equal(together.parents[row, nodes], alone.parents[0, alone.node_mask[0].bool()]), row
