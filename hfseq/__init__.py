@@ -44,6 +44,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .pipelines import WordVectorsPipeline as WordVectorsPipeline
     from .registry import FAMILIES as FAMILIES
     from .tokenization.source_target import SourceTargetTokenizer as SourceTargetTokenizer
+    from .tokenization.trees import TreeTokenizer as TreeTokenizer
 
     registry.register()
 
@@ -54,6 +55,18 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .data.phrases import Phrases as Phrases
     from .data.sentence_transformers import export_sentence_transformers as export_sentence_transformers
     from .data.sentence_transformers import export_text_encoder as export_text_encoder
+    from .data.trees import Tree as Tree
+    from .data.trees import binarise as binarise
+    from .data.trees import from_conllu as from_conllu
+    from .data.trees import from_lists as from_lists
+    from .data.trees import from_spacy as from_spacy
+    from .data.trees import read_brackets as read_brackets
+    from .data.trees import read_tree_file as read_tree_file
+    from .data.trees import to_lists as to_lists
+    from .data.trees import tree_features as tree_features
+    from .data.trees import unbinarise as unbinarise
+    from .data.trees import write_brackets as write_brackets
+    from .data.trees import write_conllu as write_conllu
     from .evaluation.language import Scores as Scores
     from .evaluation.language import TextScore as TextScore
     from .evaluation.language import score as score
@@ -106,6 +119,10 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "formats.fasttext": "load_fasttext",
     "data.phrases": "Phrases",
     "data.sentence_transformers": "export_sentence_transformers export_text_encoder",
+    "data.trees": (
+        "Tree binarise from_conllu from_lists from_spacy read_brackets read_tree_file to_lists tree_features "
+        "unbinarise write_brackets write_conllu"
+    ),
     "evaluation.language": "Scores TextScore score score_ids",
     "evaluation.tag_words": "tag_words",
     "generation.fused": "fused_generate",
@@ -142,6 +159,7 @@ if not is_this_process():
         "KeyedVectors",
         "SourceTargetTokenizer",
         "TreeClassifierOutput",
+        "TreeTokenizer",
         "register_cell",
     ]
     __all__ += [

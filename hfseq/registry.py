@@ -29,6 +29,7 @@ from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import linear_crf, window
 from .models.words import bag, word2vec
 from .tokenization.source_target import SourceTargetTokenizer
+from .tokenization.trees import TreeTokenizer
 
 MODULES = (
     *(rnn, lstm, gru, custom, seq2seq, recursive, window, linear_crf, transformer, transformer_seq2seq),
@@ -171,7 +172,7 @@ FAMILIES = {
 def register() -> None:
     """Make every family known to AutoConfig, AutoModel and the Auto classes of its heads.
 
-    Our pipelines and our tokenizer become known as well.
+    Our pipelines and our tokenizers become known as well.
     """
     for family in FAMILIES.values():
         AutoConfig.register(family.config.model_type, family.config, exist_ok=True)
@@ -183,6 +184,7 @@ def register() -> None:
             # Trainer shifts labels for label smoothing by the names of classes; another model would learn to copy.
             MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[family.config.model_type] = language_model.__name__
     pipelines.register()
-    # Found by the class that tokenizer_config.json names. No model has this very config, so that a folder with one
+    # Found by the class that tokenizer_config.json names. No model has this very config, so that a folder with another
     # tokenizer, which says nothing of its class, is loaded as before.
-    AutoTokenizer.register(SequenceConfig, SourceTargetTokenizer, exist_ok=True)
+    for tokenizer in (SourceTargetTokenizer, TreeTokenizer):
+        AutoTokenizer.register(SequenceConfig, tokenizer, exist_ok=True)

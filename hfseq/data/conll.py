@@ -12,6 +12,7 @@ from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
+from ..tokenization.conllu import conllu_sentences
 from .sources import Formats
 
 _CONLLU_COLUMNS = {"tokens": 1, "lemma": 2, "tags": 3, "upos": 3, "xpos": 4, "feats": 5, "deprel": 7}
@@ -67,18 +68,7 @@ def _cure(*lines: str) -> str:
 
 def _from_conllu(lines: Iterable[str], split: str) -> Dataset:
     """Read the words of the trees of Universal Dependencies, neither contractions (1-2) nor gaps (1.1)."""
-    found: list[list[list[str]]] = [[]]
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            found.append([])
-        elif not line.startswith("#"):
-            cells = line.split("\t")
-            if len(cells) != 10:
-                where = f"Split {split!r}, line {number}"
-                raise ValueError(f"{where} has {len(cells)} columns, parted by tabs; CoNLL-U has 10: {line[:200]!r}.")
-            if cells[0].isdecimal():
-                found[-1].append(cells)
-    return _columns(found, _CONLLU_COLUMNS)
+    return _columns((words for _, words in conllu_sentences(lines, f"Split {split!r}")), _CONLLU_COLUMNS)
 
 
 def _columns(found: Iterable[Sequence[Sequence[str]]], places: dict[str, int]) -> Dataset:

@@ -22,8 +22,9 @@ from .headers import check_header, check_names, first_row
 
 logger = logging.getLogger(__name__)
 
-Formats: TypeAlias = Mapping[str, tuple[str, dict[str, Any]]]  # suffix -> builder of `datasets`, and its options
 ReadFile: TypeAlias = Callable[[Path], Dataset]
+# suffix -> builder of `datasets`, and its options; or what reads a file of a format that `datasets` does not know
+Formats: TypeAlias = Mapping[str, tuple[str, dict[str, Any]] | ReadFile]
 Said: TypeAlias = Mapping[tuple[str, str], Any]  # (section, key) -> value, of a settings file or a command line
 
 # An empty cell is an empty text and "NA" or "null" is a word: pandas would turn them into missing values.
@@ -274,15 +275,23 @@ def _read_files(files: list[Path], source: SourceSettings, formats: Formats) -> 
         raise ValueError(f"One split has files of several types: {names}; keep one type.")
     suffix = files[0].suffix.lower()
     check_known(suffix, formats, names, kind="file type")
-    builder, options = formats[suffix]
-    if builder != "csv":
+    how = formats[suffix]
+    if callable(how) or how[0] != "csv":
         _check_no_names(source, names)
-    elif source.column_names is not None:
-        options = {**options, "column_names": source.column_names}
     for file in files:
         check_plain(file)  # datasets would unpack it, and take all files of an archive for one
-        if builder == "json":
-            _check_json(file)
+    if callable(how):
+        return concatenate_datasets([how(file) for file in files])
+    return _read_by(*how, files, source)
+
+
+def _read_by(builder: str, options: dict[str, Any], files: list[Path], source: SourceSettings) -> Dataset:
+    """Read files as `datasets` does; what it raises names them and what to do."""
+    names = ", ".join(map(str, files))
+    if builder == "csv" and source.column_names is not None:
+        options = {**options, "column_names": source.column_names}
+    for file in files if builder == "json" else []:
+        _check_json(file)
     try:
         rows = load_dataset(builder, data_files=[str(file) for file in files], split="train", **options)
     except (DatasetGenerationError, ValueError, StopIteration, pa.ArrowException) as error:

@@ -8,8 +8,6 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,15 +15,15 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerBase
 
 from ..evaluation.scores import IGNORED_LABEL
-from ..models.packed_files import open_packed, reading
 from ..settings import check_known, option
-from ..tokenization.brackets import read_all_brackets, read_brackets, write_brackets
+from ..tokenization.brackets import read_brackets
 from ..tokenization.tree import Tree
 from ..tokenization.trees import tree_in
 from .columns import is_text, spelled
 from .embedded.load import SENTIMENTS
 from .sources import cut_splits, load_splits, take_columns
 from .text import Classes, DataSettings, find_classes
+from .trees import TREE_FORMATS
 
 logger = logging.getLogger(__name__)
 
@@ -90,22 +88,12 @@ class TreeTask:
 
 def load_trees(settings: TreebankSettings) -> TreeTask:
     """Load trees and labels, check every row, and cut a validation split where there is none."""
-    splits = load_splits(settings, read_other=partial(_read_file, column=settings.tree_column))
+    splits = load_splits(settings, TREE_FORMATS)
     dataset = DatasetDict({split: _rows(rows, split, settings) for split, rows in splits.items()})
     cut_splits(dataset, settings, settings.max_rows)
     if settings.label_map is not None:
         dataset = _mapped(dataset, settings.label_map)
     return _with_classes(dataset, settings)
-
-
-def _read_file(path: Path, column: str) -> Dataset:
-    """Read a file of trees in brackets, each on one line or on many."""
-    with reading(path), open_packed(path, "rb") as file:
-        text = file.read().decode("utf-8")
-    trees = [write_brackets(tree) for tree in read_all_brackets(text, str(path))]
-    if not trees:
-        raise ValueError(f"{path} holds no tree. A tree is written as (3 (2 It) (4 works)).")
-    return Dataset.from_dict({column: trees})
 
 
 def read_tree(text: str, where: str) -> Tree | None:

@@ -130,7 +130,7 @@ def train_tokenizer(
     if max_length is not None and max_length < (shortest := 3 if is_language else 2):
         raise ValueError(f"max_length={max_length} leaves no room for text; use {shortest} or more, or None")
     share_case = kind == "word_or_characters" and form.pop("lowercase", False)
-    normalizer = _normalizer(kind, purpose, **form)
+    normalizer = text_normalizer(kind, purpose, **form)
     limits = {"model_max_length": max_length, "padding_side": padding_side, "truncation_side": "right"}
     if kind == "byte":
         for _ in strings(texts, text_column):  # nothing is learnt, but what is no text is no text for any kind
@@ -142,7 +142,7 @@ def train_tokenizer(
         sizes["share_case"] = int(share_case)
     apart = purpose == "tagging"
     tokenizer = trained(kind, pieces, special, normalizer, spaced=not is_language, apart=apart, **sizes)
-    _check_learned(tokenizer, kind, vocab_size, len(special))
+    check_learned(tokenizer, kind, vocab_size, len(special))
     marks = {"bos_token": BOS, "eos_token": EOS, "add_bos_token": is_language, "add_eos_token": True}
     others = {"mask_token": MASK, "extra_special_tokens": special[len(SPECIAL_TOKENS) :]}
     return _wrapped(tokenizer, **marks, **others, **limits)
@@ -209,9 +209,10 @@ def _check_options(kind: Kind, purpose: Purpose, vocab_size: int, num_special: i
         raise ValueError(f"min_frequency={min_frequency}: {cure} (a recipe calls it tokenizer.min_count)")
 
 
-def _normalizer(
+def text_normalizer(
     kind: str, purpose: str, lowercase: bool = False, strip_accents: bool = False, normalization: str | None = "auto"
 ) -> normalizers.Normalizer | None:
+    """Return what writes texts in the form that is asked for, see `TextForm`; None: they stay as they are."""
     _check_choice("normalization", normalization, ("auto", "nfc", "nfkc", None))
     altered = lowercase or strip_accents or normalization in ("nfc", "nfkc")
     if kind == "bpe" and purpose == "language-modeling" and altered:
@@ -255,7 +256,8 @@ def _special_tokens(kind: Kind, condition_tokens: Sequence[str]) -> list[AddedTo
     ]
 
 
-def _check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int, num_special: int) -> None:
+def check_learned(tokenizer: Tokenizer, kind: Kind, vocab_size: int, num_special: int) -> None:
+    """Refuse a vocabulary that became larger than asked for, or that has special tokens alone."""
     size = tokenizer.get_vocab_size()
     if size > vocab_size:
         needs = f"needs {size} entries for the special tokens and the single characters of these texts"

@@ -19,7 +19,7 @@ Texts: TypeAlias = "Iterable[str] | Dataset | IterableDataset"
 
 def strings(texts: Texts, text_column: str) -> Iterator[str]:
     """Yield the texts one by one; refuse everything that is not a string."""
-    if _is_dataset(texts):
+    if is_dataset(texts):
         texts = rows_of_column(cast(Any, texts), text_column)
     if isinstance(texts, str | Mapping):
         cure = "wrap it in a list" if isinstance(texts, str) else "pass one of its splits or columns"
@@ -42,7 +42,8 @@ def check_keywords(function: Callable[..., Any], given: Mapping[str, Any], optio
         raise TypeError(f"{fault}; it takes {', '.join(known)}.")
 
 
-def _is_dataset(texts: Any) -> bool:
+def is_dataset(texts: Any) -> bool:
+    """Tell whether these are a dataset of the library `datasets`."""
     # Who holds a dataset has imported the library; making a tokenizer of a list does not need it.
     library = sys.modules.get("datasets")
     return library is not None and isinstance(texts, library.Dataset | library.IterableDataset)

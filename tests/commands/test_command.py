@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from hfseq.models.recurrent.recursive import RecursiveConfig
 from transformers import AutoModelForSequenceClassification
 
 from hfseq import cli
@@ -19,6 +18,7 @@ from hfseq.commands import sources
 from hfseq.commands.models import task_of
 from hfseq.data.sources import GENERATED
 from hfseq.hub import pull
+from hfseq.models.recurrent.recursive import RecursiveConfig
 from hfseq.models.words.word2vec import Word2VecConfig, Word2VecModel
 from hfseq.progress import BARS_AFTER
 from hfseq.registry import FAMILIES
