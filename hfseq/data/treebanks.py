@@ -129,10 +129,12 @@ def _labels(tree: Tree | None, where: str) -> list[str]:
             f"{where} holds no tree in brackets, as '(3 (2 It) (4 works))'. Plain texts have their labels in a column "
             "of their own: name it with data.label_column, and set data.labels=root."
         )
-    if tree.roots != [len(tree) - 1]:
+    if len(tree.roots) != 1 or any(
+        word is not None and own for word, own in zip(tree.words, tree.children(), strict=True)
+    ):
         raise ValueError(
-            f"{where} is no tree of phrases, whose root comes last: of dependency trees learn the labels of whole "
-            "texts, with data.label_column and data.labels=root."
+            f"{where} is no tree of phrases with labels: of dependency trees learn the labels of whole texts, with "
+            "data.label_column and data.labels=root."
         )
     if tree.labels[-1] == _NONE:
         raise ValueError(f"{where}: the root of the tree has no label; give one, or remove the row.")

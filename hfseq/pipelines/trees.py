@@ -159,16 +159,12 @@ def _tree_read(outputs: Any) -> tuple[Tree, list[int]]:
     columns = outputs["node_mask"][0].nonzero().flatten().tolist()
     own = tuple(word_of[column] if column < len(given) else None for column in columns)
     tree = Tree(own, tuple(parents[columns].tolist()))
-    if not columns or columns[-1] < len(given) or _has_dependencies(tree):
+    if not columns or columns[-1] < len(given) or tree.has_inner_words:
         return tree, columns
     order = _post_order(tree)
     number = {node: place for place, node in enumerate(order, start=1)}
     above = tuple(number[tree.parents[node] - 1] if tree.parents[node] else 0 for node in order)
     return Tree(tuple(own[node] for node in order), above), [columns[node] for node in order]
-
-
-def _has_dependencies(tree: Tree) -> bool:
-    return any(word is not None and own for word, own in zip(tree.words, tree.children(), strict=True))
 
 
 def _post_order(tree: Tree) -> list[int]:

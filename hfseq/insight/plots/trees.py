@@ -184,7 +184,8 @@ def _draw(labelled: _Labelled, title: str | None) -> "Figure":
 
 def _write(axes: Any, labelled: _Labelled, across: np.ndarray, down: np.ndarray, scale: float) -> None:
     """Write the number of each label into its circle, and words below."""
-    inside, below = words_in(0.8 * _FONT * scale), words_in(_FONT * scale)
+    # The layout, for which the axes are what they are, need not measure hundreds of words.
+    inside, below = (words_in(size * scale) | {"in_layout": False} for size in (0.8 * _FONT, _FONT))
     numbers = {name: str(index) for index, name in enumerate(labelled.classes)}
     for node, (label, word) in enumerate(zip(labelled.labels, labelled.tree.words, strict=True)):
         place = across[node], down[node]
