@@ -221,7 +221,7 @@ class Printer:
         return f"store({value}, {place})"
 
 
-_IMPORTED = (
+IMPORTED = (
     *("add", "div", "exp", "memory", "mul", "relu", "rsqrt", "sigmoid", "store", "sub", "tanh", "total"),
     "where_positive",
 )
@@ -315,7 +315,7 @@ def print_module(cell: "Cell", dtype: str, *, rest: bool) -> tuple[str, int]:
     functions.append("@njit(nogil=True, cache=True)\n" + _sequence(cell, np.dtype(dtype).itemsize))
     header = [
         "from numba import njit",
-        f"from hfseq.kernels.cells.simd import {', '.join(_IMPORTED)}",
+        f"from hfseq.kernels.cells.simd import {', '.join(IMPORTED)}",
         f"from {products_module(dtype)} import add_product",
         f"LANES = {simd.native_lanes(dtype)}",
         f"load_v, fill_v, spread_v = memory({dtype!r}, LANES)",

@@ -67,7 +67,8 @@ class Composition:
     Attributes:
         equation: The function of the module's docstring.
         gates: Names of what U gives, in the order of its rows.
-        word_gates: Names of what W gives.
+        word_gates: Names of what W gives; those that a leaf needs come first.
+        leaf_gates: How many a leaf needs; None: all.
         states: Their names, h first.
         word_gate: Gate of U -> gate of W, where they are not called the same.
         late: The last gate, if it is a function: U meets vectors that the equation computes.
@@ -83,6 +84,7 @@ class Composition:
     equation: TreeEquation
     gates: tuple[str, ...]
     word_gates: tuple[str, ...]
+    leaf_gates: int | None = None
     states: tuple[str, ...] = ("h",)
     word_gate: Mapping[str, str] = field(default_factory=dict)
     late: str | None = None
@@ -109,19 +111,24 @@ class Composition:
         """Of each gate of U, which gate of W it is added to."""
         return tuple(self.word_gates.index(self.word_gate.get(gate, gate)) for gate in self.gates)
 
+    def named_words(self, words: torch.Tensor, width: int) -> dict[str, torch.Tensor]:
+        """Return the word's part of each gate; that of gates which a leaf does not need may be left out, as zeros."""
+        found = dict(zip(self.word_gates, words.split(width, -1), strict=False))
+        return {gate: found[gate] if gate in found else torch.zeros_like(words[:, :width]) for gate in self.word_gates}
+
     def word_rows(self, hidden_size: int) -> int:
         """Return how many rows W has."""
         return (len(self.word_gates) + (hidden_size if self.has_matrices else 0)) * hidden_size
 
-    def state_size(self, hidden_size: int) -> int:
-        """Return how many numbers a node's states are."""
-        return (len(self.states) + (hidden_size if self.has_matrices else 0)) * hidden_size
+    def leaf_rows(self, hidden_size: int) -> int:
+        """Return how many of them a leaf needs, which come first."""
+        return self.word_rows(hidden_size) if self.leaf_gates is None else self.leaf_gates * hidden_size
 
     def step(self, words: torch.Tensor, children: Children | None, weights: TreeWeights) -> torch.Tensor:
         """Compute the nodes of a level, (m, S H), by the reference.
 
         Args:
-            words: (m, X H) W x + b of each node.
+            words: (m, X H) W x + b of each node; of leaves the first gates may be all.
             children: None at leaves.
             weights: What the children meet.
         """
@@ -140,9 +147,9 @@ def _binary_step(
     composition: Composition, words: torch.Tensor, children: Children | None, weights: TreeWeights, wide: Wide
 ) -> tuple[torch.Tensor, ...]:
     """Add up the gates of binary nodes, and call the equation."""
-    word = words.chunk(len(composition.word_gates), -1)
-    gates: list[Any] = [word[place] for place in composition.word_places]
-    width = gates[0].shape[-1]
+    width = weights.weight_hh.shape[1] // 2
+    word = composition.named_words(words, width)
+    gates: list[Any] = [word[composition.word_gates[place]] for place in composition.word_places]
     if children is None:
         zeros = (torch.zeros_like(gates[0]),) * len(composition.states)
         if composition.late is not None:
@@ -174,9 +181,9 @@ def _sum_step(
     composition: Composition, words: torch.Tensor, children: Children | None, weights: TreeWeights, wide: Wide
 ) -> tuple[torch.Tensor, ...]:
     """Add up the messages of the children, and call the equation."""
-    word = dict(zip(composition.word_gates, words.chunk(len(composition.word_gates), -1), strict=True))
-    gates = [word[composition.word_gate.get(gate, gate)] for gate in composition.gates]
-    width = gates[0].shape[-1]
+    width = weights.weight_hh.shape[1]
+    word = composition.named_words(words, width)
+    gates = [word[gate] for gate in composition.gates]
     sums = [torch.zeros_like(gates[0])] * len(composition.states)
     if children is not None:
         assert children.owners is not None and composition.message is not None and weights.weight_edge is not None
@@ -280,7 +287,8 @@ COMPOSITIONS = {
     "tree_lstm": Composition(
         tree_lstm,
         gates=("i", "f_left", "f_right", "g", "o"),
-        word_gates=("i", "f", "g", "o"),
+        word_gates=("i", "g", "o", "f"),
+        leaf_gates=3,
         states=("h", "c"),
         word_gate={"f_left": "f", "f_right": "f"},
         word_bias={"f": 1.0},
@@ -288,7 +296,8 @@ COMPOSITIONS = {
     "child_sum": Composition(
         child_sum,
         gates=("i", "g", "o"),
-        word_gates=("i", "f", "g", "o"),
+        word_gates=("i", "g", "o", "f"),
+        leaf_gates=3,
         states=("h", "c"),
         message=forgetting_message,
         message_gate="f",
@@ -297,7 +306,8 @@ COMPOSITIONS = {
     "tree_gru": Composition(
         tree_gru,
         gates=("r_left", "r_right", "z", "s", "n"),
-        word_gates=("r", "z", "s", "n"),
+        word_gates=("z", "n", "r", "s"),
+        leaf_gates=2,
         word_gate={"r_left": "r", "r_right": "r"},
         late="n",
     ),

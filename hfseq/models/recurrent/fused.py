@@ -50,6 +50,23 @@ def additive_scores(query: torch.Tensor, keys: torch.Tensor, v: torch.Tensor) ->
     return None if kernels is None else kernels.additive_scores(query, keys, v)
 
 
+@lru_cache(maxsize=1)
+def _tree_kernels() -> Any | None:
+    """Import `hfseq.kernels.trees.levels` at first use; return None without it."""
+    try:
+        from hfseq import extras
+    except ImportError:
+        return None
+    levels = extras.kernels("trees.levels", "Recursive networks train two times slower")
+    return levels if levels is not None and levels.INTERFACE == INTERFACE else None
+
+
+def tree_kernels_for(*tensors: torch.Tensor | None) -> Any | None:
+    """Return the kernels of trees if they can take these tensors; a graph cannot hold them."""
+    is_graph = torch.compiler.is_compiling() or torch.jit.is_tracing() or needs_plain_operations()
+    return None if is_graph or not fit(*tensors) else _tree_kernels()
+
+
 def needs_plain_operations() -> bool:
     """Return whether tensors may have no memory (FakeTensor), or follow rules that kernels lack (torch.func)."""
     return torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() > 0

@@ -14,6 +14,7 @@ Words are looked at once too: W x is computed for the distinct words of the batc
 Shapes: n nodes, m nodes of a level, H width, S states, G gates of the children, X gates of the word, E embedding.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,8 @@ from torch import nn
 from transformers import initialization as init
 
 from ..base import is_loaded
-from .compositions import Children, Composition, TreeWeights
+from .compositions import COMPOSITIONS, Children, Composition, TreeWeights
+from .fused import tree_kernels_for
 from .tree_shapes import Trees
 
 
@@ -37,6 +39,7 @@ class Schedule(NamedTuple):
             places come behind all others, one a text.
         level_slots: Of each level where the slots of its children begin, and the end.
         owners: (slots) of a sum: which inner node each belongs to, counted in the order; empty for others.
+        num_slots: Of all, those of the texts counted.
     """
 
     order: np.ndarray
@@ -45,6 +48,7 @@ class Schedule(NamedTuple):
     slot: np.ndarray
     level_slots: list[int]
     owners: np.ndarray
+    num_slots: int
 
     @classmethod
     def of(cls, trees: Trees, composition: Composition, name: str) -> "Schedule":
@@ -70,7 +74,8 @@ class Schedule(NamedTuple):
         level_slots = [0, 0, *starts[ends].tolist()][: highest + 1]
         slot = _slots(trees, inner, starts, len(trees.mask))[order]
         owners = np.repeat(np.arange(len(inner)), counts) if composition.is_sum else counts[:0]
-        return cls(order, sizes.tolist(), _pieces(height[order], above[order], highest), slot, level_slots, owners)
+        sent, num_slots = _pieces(height[order], above[order], highest), int(starts[-1]) + len(trees.mask)
+        return cls(order, sizes.tolist(), sent, slot, level_slots, owners, num_slots)
 
 
 def _heights(trees: Trees, children: np.ndarray) -> np.ndarray:
@@ -134,16 +139,15 @@ class TreeLoop(nn.Module):
     """A composition's weights, and the loop over levels by the fastest route there is.
 
     Args:
-        composition: The equation.
-        name: What it is called.
+        name: That of the composition.
         input_size: E.
         hidden_size: H.
     """
 
-    def __init__(self, composition: Composition, name: str, *, input_size: int, hidden_size: int) -> None:
+    def __init__(self, name: str, *, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.composition, self.name, self.hidden_size = composition, name, hidden_size
-        width = hidden_size
+        self.name, self.hidden_size = name, hidden_size
+        composition, width = self.composition, hidden_size
         self.weight_ih = nn.Parameter(torch.empty(composition.word_rows(width), input_size))
         self.weight_hh = nn.Parameter(torch.empty(len(composition.gates) * width, composition.arity * width))
         self.bias = nn.Parameter(torch.empty(len(composition.word_gates) * width))
@@ -151,6 +155,12 @@ class TreeLoop(nn.Module):
         self.quadratic = nn.Parameter(torch.empty(2 * width, width, 2 * width)) if composition.quadratic else None
         self.weight_mm = nn.Parameter(torch.empty(width, 2 * width)) if composition.has_matrices else None
         self.reset_parameters()
+
+    # Looked up, not kept: a copy of the model has the very composition that kernels were compiled for.
+    @property
+    def composition(self) -> Composition:
+        """The equation."""
+        return COMPOSITIONS[self.name]
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -171,11 +181,21 @@ class TreeLoop(nn.Module):
             for name, gate in zip(self.composition.word_gates, self.bias.split(width), strict=True):
                 init.constant_(gate, self.composition.word_bias.get(name, 0.0))
 
-    def words(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return W x + b of these words (D, E), behind a row for nodes without a word: (1 + D, X H)."""
+    def tables(self, vectors: torch.Tensor, has_inner_words: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return W x + b of these words (D, E) for leaves, and for inner nodes: a row a word.
+
+        Row 0 is that of nodes without a word. Where no inner node has one, as in constituency trees, leaves get those
+        gates alone that they need, and inner nodes that row alone.
+        """
         missing = self.weight_ih.shape[0] - self.bias.shape[0]
         bias = nn.functional.pad(self.bias, (0, missing)) if missing else self.bias
-        return nn.functional.linear(torch.cat((vectors.new_zeros(1, vectors.shape[1]), vectors)), self.weight_ih, bias)
+        vectors = torch.cat((vectors.new_zeros(1, vectors.shape[1]), vectors))
+        if has_inner_words:
+            table = nn.functional.linear(vectors, self.weight_ih, bias)
+            return table, table
+        rows = self.composition.leaf_rows(self.hidden_size)
+        of_leaves = nn.functional.linear(vectors, self.weight_ih[:rows], bias[:rows])
+        return of_leaves, bias[None].to(of_leaves.dtype)
 
     def forward(self, vectors: torch.Tensor, word_of: torch.Tensor, trees: Trees) -> torch.Tensor:
         """Return h of each node, (n, H).
@@ -186,8 +206,16 @@ class TreeLoop(nn.Module):
             trees: Where the nodes stand.
         """
         schedule = Schedule.of(trees, self.composition, self.name)
+        if not schedule.sizes:
+            return vectors.new_zeros(0, self.hidden_size)
+        words = word_of.numpy(force=True)[schedule.order]
+        tables = self.tables(vectors, bool(words[schedule.sizes[0] :].any()))
         weights = TreeWeights(self.weight_hh, self.weight_edge, self.quadratic, self.weight_mm)
-        return _reference(self.composition, schedule, self.words(vectors), word_of, weights)
+        reference = partial(_reference, self.composition, schedule, words)
+        kernels = None if self.composition.has_matrices else tree_kernels_for(*tables, *weights)
+        if kernels is None:
+            return reference(*tables, *weights)
+        return kernels.run(kernels.Plan(self.composition, schedule, words, reference), *tables, weights)
 
 
 def _halve(gate: torch.Tensor) -> None:
@@ -201,16 +229,26 @@ def _halve(gate: torch.Tensor) -> None:
 def _reference(
     composition: Composition,
     schedule: Schedule,
-    words: torch.Tensor,
-    word_of: torch.Tensor,
-    weights: TreeWeights,
+    words: np.ndarray,
+    of_leaves: torch.Tensor,
+    of_inner: torch.Tensor,
+    *given: torch.Tensor | None,
 ) -> torch.Tensor:
-    """Run the equation level by level, and return h of each node, (n, H)."""
-    device, width = words.device, weights.weight_hh.shape[1] // composition.arity
-    if not schedule.sizes:
-        return words.new_zeros(0, width)
+    """Run the equation level by level, and return h of each node, (n, H).
+
+    Args:
+        composition: The equation.
+        schedule: The order of the nodes.
+        words: (n) the row of the table of each node, in this order.
+        of_leaves: The table of leaves.
+        of_inner: That of inner nodes.
+        *given: `TreeWeights`.
+    """
+    weights = TreeWeights(*given)  # type: ignore[arg-type]
+    device, width = of_leaves.device, weights.weight_hh.shape[1] // composition.arity
     order = torch.from_numpy(schedule.order).to(device)
-    own = words.index_select(0, word_of.index_select(0, order)).split(schedule.sizes)
+    rows = torch.from_numpy(words).to(device).split([schedule.sizes[0], len(words) - schedule.sizes[0]])
+    own = [of_leaves.index_select(0, rows[0]), *of_inner.index_select(0, rows[1]).split(schedule.sizes[1:])]
     arriving: list[list[torch.Tensor]] = [[] for _ in schedule.sizes]
     places = _arrivals(schedule, device)
     shown = []

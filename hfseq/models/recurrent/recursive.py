@@ -16,8 +16,9 @@ Shapes: B batch, N nodes given, M >= N nodes with those built, E embedding, H hi
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
+import numpy as np
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
@@ -146,6 +147,52 @@ class TreeClassifierOutput(ModelOutput):
     hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
+class Nodes(NamedTuple):
+    """The nodes of all texts.
+
+    Attributes:
+        states: (n, H).
+        trees: Where they stand.
+    """
+
+    states: torch.Tensor
+    trees: Trees
+
+    def spread(self, values: torch.Tensor, elsewhere: torch.Tensor | None = None) -> torch.Tensor:
+        """Put what was found for the nodes, (n, K), in their columns, (B, M, K); elsewhere zeros, or this (K)."""
+        batch, width = self.trees.mask.shape
+        places = self.trees.rows * width + self.trees.columns
+        return _scatter(values, places, batch * width, elsewhere).view(batch, width, -1)
+
+    def of_roots(self, values: torch.Tensor, elsewhere: torch.Tensor | None = None) -> torch.Tensor:
+        """Take what was found for the roots, (B, K); of a text without a node zeros, or this (K)."""
+        roots = self.trees.roots
+        found = values.index_select(0, torch.from_numpy(roots).to(values.device))
+        return _scatter(found, self.trees.rows[roots], len(self.trees.mask), elsewhere)
+
+    def read_trees(self) -> dict[str, torch.Tensor]:
+        """Return the trees that were read, as outputs show them."""
+        device = self.states.device
+        return {
+            "parents": torch.from_numpy(self.trees.parents).to(device),
+            "node_mask": torch.from_numpy(self.trees.mask).to(device).long(),
+        }
+
+
+def _of_given(values: torch.Tensor, trees: Trees) -> torch.Tensor:
+    """Take what belongs to the nodes that were given, which come before those built, out of (B, N, ...)."""
+    count = values.shape[1]
+    is_given = trees.columns < count
+    places = trees.rows[is_given] * count + trees.columns[is_given]
+    return values.flatten(0, 1).index_select(0, torch.from_numpy(places).to(values.device))
+
+
+def _scatter(values: torch.Tensor, places: np.ndarray, count: int, elsewhere: torch.Tensor | None) -> torch.Tensor:
+    """Return (count, K) with the values at their places."""
+    empty = values.new_zeros(values.shape[1]) if elsewhere is None else elsewhere.to(values.dtype)
+    return empty.expand(count, -1).index_copy(0, torch.from_numpy(places).to(values.device), values)
+
+
 class RecursivePreTrainedModel(SequencePreTrainedModel):
     """Initialisation of the compositions' weights; what transformers needs to know of recursive networks."""
 
@@ -168,7 +215,6 @@ class RecursiveModel(RecursivePreTrainedModel):
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         self.tree_loop = TreeLoop(
-            COMPOSITIONS[config.composition],
             config.composition,
             input_size=config.embedding_size,
             hidden_size=config.hidden_size,
@@ -204,6 +250,25 @@ class RecursiveModel(RecursivePreTrainedModel):
             tree: The shape of the trees; None: as the config says.
             **kwargs: `output_hidden_states`, `return_dict`.
         """
+        nodes = self.read(input_ids, attention_mask, parents, inputs_embeds, tree)
+        hidden = nodes.spread(nodes.states)
+        wants_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
+        return TreeModelOutput(
+            last_hidden_state=hidden,
+            pooler_output=nodes.of_roots(nodes.states),
+            **nodes.read_trees(),
+            hidden_states=(hidden,) if wants_states else None,
+        )
+
+    def read(
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        parents: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        tree: TreeShape | None,
+    ) -> Nodes:
+        """Compute the nodes of all texts, one behind the other: a head has no use for padding."""
         # 1. Take the inputs as they are. A text without nodes becomes one masked column.
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
@@ -211,28 +276,10 @@ class RecursiveModel(RecursivePreTrainedModel):
             check_input_ids(input_ids, self.config.vocab_size)
         # 2. Find the trees.
         trees = self._trees(given, attention_mask, parents, tree)
-        rows, columns = (torch.from_numpy(each).to(given.device) for each in (trees.rows, trees.columns))
         # 3. Look up the distinct words, and compute the nodes of all trees level by level, (n, H).
-        vectors, word_of = self._words(given, rows, columns)
+        vectors, word_of = self._words(given, trees)
         states = self.tree_loop(self.dropout(vectors), word_of, trees)
-        # 4. Put each node in its column, and take the roots.
-        batch, width = trees.mask.shape
-        places = rows * width + columns
-        hidden = states.new_zeros(batch * width, states.shape[1]).index_copy(0, places, states)
-        hidden = self.dropout(hidden)
-        roots = torch.from_numpy(trees.roots).to(given.device)
-        has_tree = rows.index_select(0, roots)
-        pooled = hidden.new_zeros(batch, hidden.shape[1])
-        pooled = pooled.index_copy(0, has_tree, hidden.index_select(0, places.index_select(0, roots)))
-        hidden = hidden.view(batch, width, -1)
-        wants_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
-        return TreeModelOutput(
-            last_hidden_state=hidden,
-            pooler_output=pooled,
-            parents=torch.from_numpy(trees.parents).to(given.device),
-            node_mask=torch.from_numpy(trees.mask).to(given.device).long(),
-            hidden_states=(hidden,) if wants_states else None,
-        )
+        return Nodes(self.dropout(states), trees)
 
     def _trees(
         self,
@@ -266,14 +313,9 @@ class RecursiveModel(RecursivePreTrainedModel):
         numbers = None if parents is None else parents.numpy(force=True)
         return read_trees(mask.numpy(force=True), numbers, tree, is_word.numpy(force=True))
 
-    def _words(
-        self, given: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _words(self, given: torch.Tensor, trees: Trees) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the distinct words' vectors (D, E), and which of them each node has, from 1; 0 for none, (n)."""
-        # Nodes that were built stand behind all others, and have no word.
-        is_given = columns < given.shape[1]
-        given = given[rows[is_given], columns[is_given]]
-        built = len(rows) - len(given)
+        given = _of_given(given, trees)
         if given.dim() == 2:
             if given.shape[1] != self.config.embedding_size:
                 raise ValueError(
@@ -289,7 +331,8 @@ class RecursiveModel(RecursivePreTrainedModel):
             word_of = word_of + 1
             if self.config.node_token_id is not None:
                 word_of = word_of.masked_fill(given == self.config.node_token_id, 0)
-        return vectors, nn.functional.pad(word_of, (0, built))
+        # Nodes that were built have no word.
+        return vectors, nn.functional.pad(word_of, (0, len(trees.rows) - len(given)))
 
     def _no_words(self) -> torch.Tensor:
         return self.embed_tokens.weight[:0]
@@ -339,30 +382,29 @@ class RecursiveForSequenceClassification(RecursivePreTrainedModel):
             num_items_in_batch: Labels in the whole update; without it, the loss is the mean over this batch.
             **kwargs: `output_hidden_states`, `return_dict`.
         """
-        # 1. Compute the nodes' states.
+        # 1. Compute the nodes' states, (n, H).
         shape = self.config.tree if tree is None else tree
-        outputs = self.model(
-            input_ids, attention_mask, parents, inputs_embeds, shape, **{**kwargs, "return_dict": True}
-        )
-        # 2. Score the labels of each node, and of the root.
-        node_logits = self.classifier(self.dropout(outputs.last_hidden_state))
-        logits = _root_logits(node_logits, outputs, self.classifier.bias)
+        nodes = self.model.read(input_ids, attention_mask, parents, inputs_embeds, shape)
+        # 2. Score the labels of each node, and put them in their columns.
+        scores = self.classifier(self.dropout(nodes.states))
+        logits, node_logits = (put(scores, self.classifier.bias) for put in (nodes.of_roots, nodes.spread))
         # 3. Compare with the right ones.
         loss = None
         if labels is not None:
-            nodes = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds).shape[1]
+            scored = logits
             if labels.dim() == 2:
-                logits_of_labels = _given_nodes(node_logits, nodes, labels, attention_mask, shape)
-            else:
-                logits_of_labels = logits
-            loss = self._loss(logits_of_labels, labels, num_items_in_batch)
+                given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
+                _check_node_labels(labels, given, attention_mask, shape)
+                labels = _of_given(labels, nodes.trees)
+                scored = scores[: len(labels)]
+            loss = self._loss(scored, labels, num_items_in_batch)
+        wants_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
         return TreeClassifierOutput(
             loss=loss,
             logits=logits,
             node_logits=node_logits,
-            parents=outputs.parents,
-            node_mask=outputs.node_mask,
-            hidden_states=outputs.hidden_states,
+            **nodes.read_trees(),
+            hidden_states=(nodes.spread(nodes.states),) if wants_states else None,
         )
 
     def _loss(
@@ -375,35 +417,26 @@ class RecursiveForSequenceClassification(RecursivePreTrainedModel):
         return total / ((labels != IGNORED).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch)
 
 
-def _root_logits(node_logits: torch.Tensor, outputs: TreeModelOutput, bias: torch.Tensor) -> torch.Tensor:
-    """Return the logits (B, L) of the roots; of a text without a node, which is zeros, the bias."""
-    is_root = cast(torch.Tensor, outputs.node_mask).bool() & (cast(torch.Tensor, outputs.parents) == 0)
-    texts = torch.arange(len(is_root), device=is_root.device)
-    found = node_logits[texts, is_root.long().argmax(1)]
-    return torch.where(is_root.any(1, keepdim=True), found, bias)
-
-
-def _given_nodes(
-    node_logits: torch.Tensor, nodes: int, labels: torch.Tensor, attention_mask: torch.Tensor | None, shape: str
-) -> torch.Tensor:
-    """Return the logits (B, N, L) of the N nodes that were given, which have the labels."""
+def _check_node_labels(
+    labels: torch.Tensor, given: torch.Tensor, attention_mask: torch.Tensor | None, shape: str
+) -> None:
+    """Check that (B, N) labels belong to nodes that are read."""
     if shape != "given":
         raise ValueError(
             f"labels of shape {tuple(labels.shape)} are those of the trees given, and tree={shape!r} builds others: "
             "give one label a text, or read the trees as they come (tree='given')."
         )
-    if labels.shape != (len(node_logits), nodes):
+    if labels.shape != given.shape[:2]:
         raise ValueError(
-            f"labels of shape {tuple(labels.shape)} do not fit {len(node_logits)} texts of {nodes} nodes: give one "
-            "label a text, or one a node and -100 where there is none."
+            f"labels of shape {tuple(labels.shape)} do not fit {given.shape[0]} texts of {given.shape[1]} nodes: give "
+            "one label a text, or one a node and -100 where there is none."
         )
     if attention_mask is not None and can_be_checked(labels):
-        strays = torch.nonzero((labels != IGNORED) & ~attention_mask.bool())
-        if len(strays):
-            row, column = strays[0].tolist()
+        strays = (labels != IGNORED) & ~attention_mask.bool()
+        if strays.any():
+            row, column = strays.nonzero()[0].tolist()
             wrong = int(labels[row, column])
             raise ValueError(f"labels[{row}, {column}]={wrong} is the label of padding: give -100 where no node is.")
-    return node_logits[:, :nodes]
 
 
 __all__ = ["RecursiveConfig", "RecursiveForSequenceClassification", "RecursiveModel"]
