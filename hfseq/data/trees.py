@@ -141,7 +141,9 @@ def from_spacy(doc: Any) -> Tree:
     """
     tokens = list(doc)
     if tokens and not any(token.dep_ for token in tokens):
-        raise ValueError(f"{str(doc)[:60]!r} is not parsed: make it with a pipeline of spaCy that has a parser.")
+        raise ValueError(
+            f"{str(doc).strip()[:60]!r} is not parsed: make it with a pipeline of spaCy that has a parser."
+        )
     places = {token.i: number for number, token in enumerate((t for t in tokens if not t.is_space), start=1)}
     words, parents, labels = [], [], []
     for token in tokens:

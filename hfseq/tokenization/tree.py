@@ -104,6 +104,12 @@ class Tree:
             "spans": [list(span) for span in self.spans()],
         }
 
+    def in_order(self) -> "Tree":
+        """Return the tree with children before their parents, as trees of phrases stand; others stay as they are."""
+        if None not in self.words or all(not parent or parent > node for node, parent in enumerate(self.parents, 1)):
+            return self
+        return Branches.of(self).tree(self.roots)
+
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Tree":
         """Make a tree of a row, or of a dict with `words`, `parents` and perhaps `labels`."""
@@ -159,7 +165,7 @@ class Branches:
             for child in self.children[node]:
                 parents[places[child]] = place + 1
         spelled = {places[node]: text for node, text in self.spelled.items() if node in places}
-        words, labels = (tuple(each[node] for node in order) for each in (self.words, self.labels))
+        words, labels = tuple(self.words[node] for node in order), tuple(self.labels[node] for node in order)
         return Tree(words, tuple(parents), labels, spelled)
 
 

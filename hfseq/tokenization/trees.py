@@ -22,7 +22,7 @@ subtrees, side by side: a forest, which a model joins again. The root is then cu
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -62,8 +62,9 @@ class TreeTokenizer(PreTrainedTokenizerFast):
         label_names: What the labels of trees are called, in the order of their ids; None: they are numbers already.
     """
 
-    SPECIAL_TOKENS_ATTRIBUTES: ClassVar[list[str]] = [*PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES, "node_token"]
-    model_input_names: ClassVar[list[str]] = ["input_ids", "parents", "attention_mask"]
+    # Any: transformers declares both as attributes of an instance.
+    SPECIAL_TOKENS_ATTRIBUTES: Any = [*PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES, "node_token"]
+    model_input_names: Any = ["input_ids", "parents", "attention_mask"]
 
     @classmethod
     def train(
@@ -139,7 +140,7 @@ class TreeTokenizer(PreTrainedTokenizerFast):
             clean_up_tokenization_spaces=False,
             # A text has no nodes in it: what is spelled like a special token is a word.
             split_special_tokens=True,
-            **{"pad_token": PAD, "unk_token": UNK} | options,
+            **{"pad_token": PAD, "unk_token": UNK, "padding_side": "right", "truncation_side": "right"} | options,
         )
 
     @property
@@ -155,21 +156,20 @@ class TreeTokenizer(PreTrainedTokenizerFast):
 
     def read(self, text: TreeInput | Sequence[str], *, is_split_into_words: bool = False) -> Tree:
         """Return the tree that a text, brackets, CoNLL-U or a dict stand for; of plain text a forest of its words."""
-        if isinstance(text, Tree):
-            return text
-        if isinstance(text, Mapping):
-            return Tree.from_row(text)
-        if not isinstance(text, str):
-            words = tuple(text)
-            if not is_split_into_words or not all(isinstance(word, str) for word in words):
-                raise TypeError(f"{text!r:.80} is no tree: give a text, a Tree, or a dict with words and parents.")
-        elif is_split_into_words:
+        if isinstance(text, Tree | Mapping):
+            return (text if isinstance(text, Tree) else Tree.from_row(text)).in_order()
+        if is_split_into_words and isinstance(text, str):
             raise TypeError(f"is_split_into_words=True takes lists of words, not the text {text[:60]!r}.")
-        elif (tree := tree_in(text)) is not None:
-            return tree
-        else:
+        if isinstance(text, str):
+            tree = tree_in(text)
+            if tree is not None:
+                return tree
             # Cut as it was written, so that what is shown of it is not in lower case.
             words = tuple(word for word, _ in self.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text))
+        elif is_split_into_words and isinstance(text, list | tuple) and all(isinstance(word, str) for word in text):
+            words = tuple(text)
+        else:
+            raise TypeError(f"{text!r:.80} is no tree: give a text, a Tree, or a dict with words and parents.")
         return Tree(words, (0,) * len(words))
 
     def _ids(self, words: Iterable[str | None]) -> list[int]:
@@ -231,7 +231,7 @@ class TreeTokenizer(PreTrainedTokenizerFast):
         return BatchEncoding({name: values[0] for name, values in batch.items()})
 
     def _row(self, tree: Tree, return_labels: bool, options: Mapping[str, Any]) -> dict[str, Any]:
-        limit = options.get("max_length")
+        limit: Any = options.get("max_length")
         row: dict[str, Any] = {"input_ids": self._ids(tree.words), "parents": list(tree.parents)}
         if return_labels:
             row["labels"] = self.labels_of(tree)
@@ -262,7 +262,7 @@ class TreeTokenizer(PreTrainedTokenizerFast):
 
     def pad(self, encoded_inputs: Any, *args: Any, **options: Any) -> BatchEncoding:
         """Make a batch as any tokenizer does; `parents` are padded with 0 and labels of nodes with -100."""
-        return _whole_numbers(BatchEncoding(super().pad(encoded_inputs, *args, **options)))
+        return _whole_numbers(BatchEncoding(dict(super().pad(encoded_inputs, *args, **options))))
 
     def _pad(self, encoded_inputs: Any, *args: Any, **options: Any) -> Any:
         length = len(encoded_inputs["input_ids"])
@@ -277,11 +277,17 @@ class TreeTokenizer(PreTrainedTokenizerFast):
 
     # Ids to texts
 
-    def _decode(self, token_ids: Any, skip_special_tokens: bool = False, **options: Any) -> str:
+    def _decode(
+        self,
+        token_ids: int | list[int],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
+    ) -> str:
         """Join the words; `<node>` is none of them."""
         ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
         kept = [token for token in ids if token != self.node_token_id]
-        return super()._decode(kept, skip_special_tokens, **options)
+        return super()._decode(kept, skip_special_tokens, clean_up_tokenization_spaces, **kwargs)
 
 
 def tree_in(text: str) -> Tree | None:
