@@ -17,7 +17,6 @@ branches to the right (`left`, `balanced`).
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import DataCollatorWithPadding
 from transformers.trainer_utils import set_seed
 
 from hfseq.cards.facts import SeedRun
@@ -81,7 +80,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         train_dataset=tokens["train"],
         eval_dataset=tokens["validation"],
         processing_class=tokenizer,
-        data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=tree_metrics,
         preprocess_logits_for_metrics=best_nodes,
     )

@@ -21,6 +21,7 @@ from ..tokenization.tree import Tree
 from ..tokenization.trees import tree_in
 from .columns import is_text, spelled
 from .embedded.load import SENTIMENTS
+from .negations import NEGATIONS
 from .sources import cut_splits, load_splits, take_columns
 from .text import Classes, DataSettings, find_classes
 from .trees import TREE_FORMATS
@@ -31,7 +32,6 @@ TREE: Final = "tree"
 _NONE: Final = ""  # the label of a node that has none
 _NAMES: Final = "names"
 _TEXT: Final = Value("string")
-NEGATIONS: Final = ("not", "n't", "never", "no", "nothing", "nobody", "none", "neither", "nor", "without", "hardly")
 
 
 @dataclass

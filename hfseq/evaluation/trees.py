@@ -7,14 +7,13 @@ Nodes stand in post-order, the root last. A class is a number from 0 up; a node 
 nowhere.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
 from transformers import EvalPrediction
 
-from ..tokenization.tree import Tree
 from .scores import IGNORED_LABEL, compute_score
 from .trainer_metrics import DIVERGED, NODES, ROOT, ROOT_BINARY
 
@@ -66,23 +65,6 @@ def binary_roots(logits: np.ndarray, roots: np.ndarray) -> dict[str, float]:
     }
 
 
-class Negated(NamedTuple):
-    """A node whose one child is a negation: "not good"."""
-
-    node: int
-    without: int  # its other child, the phrase without the negation
-
-
-def negated_nodes(tree: Tree, negations: Collection[str]) -> list[Negated]:
-    """Find the nodes of two children of which one is a word of `negations`, in any case."""
-    children, found = tree.children(), []
-    for node, own in enumerate(children):
-        negating = [child for child in own if not children[child] and (tree.words[child] or "").lower() in negations]
-        if len(own) == 2 and tree.words[node] is None and len(negating) == 1:
-            found.append(Negated(node, own[0] if own[1] == negating[0] else own[1]))
-    return found
-
-
 class LengthCount(NamedTuple):
     """How many phrases of a range of lengths there are, and how many are right."""
 
@@ -114,9 +96,15 @@ class NegationCount(NamedTuple):
 
 
 def negation_count(
-    pairs: Sequence[Sequence[Negated]], expected: Sequence[Sequence[int]], answered: Sequence[Sequence[int]]
+    pairs: Sequence[Sequence[tuple[int, int]]], expected: Sequence[Sequence[int]], answered: Sequence[Sequence[int]]
 ) -> NegationCount:
-    """Count over all rows; pairs in which a node has no class are left out."""
+    """Count over all rows; pairs in which a node has no class are left out.
+
+    Args:
+        pairs: Of each row: a node that a negation heads, and the phrase without the negation.
+        expected: Of each row the classes of its nodes.
+        answered: Those that a model gives.
+    """
     rows = []
     for own, labels, found in zip(pairs, expected, answered, strict=True):
         for node, without in own:

@@ -13,10 +13,11 @@ from transformers import Pipeline, PreTrainedModel, pipeline
 from ...cards.confusion import most_confused
 from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, widget_entries
+from ...data.negations import negated_nodes
 from ...data.treebanks import TreeTask, tokenize_trees
 from ...evaluation.scores import IGNORED_LABEL, compute_score
 from ...evaluation.trainer_metrics import NODES, ROOT
-from ...evaluation.trees import NOT_SCORED, NegationCount, binary_roots, by_length, negated_nodes, negation_count
+from ...evaluation.trees import NOT_SCORED, NegationCount, binary_roots, by_length, negation_count
 from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_confusion
 from ...recipe.publish import run_facts, split_line
