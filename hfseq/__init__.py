@@ -40,6 +40,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .pipelines import SummarizationPipeline as SummarizationPipeline
     from .pipelines import Text2TextGenerationPipeline as Text2TextGenerationPipeline
     from .pipelines import TranslationPipeline as TranslationPipeline
+    from .pipelines import TreeSentimentPipeline as TreeSentimentPipeline
     from .pipelines import WordVectorsPipeline as WordVectorsPipeline
     from .registry import FAMILIES as FAMILIES
     from .tokenization.source_target import SourceTargetTokenizer as SourceTargetTokenizer
@@ -157,8 +158,8 @@ if not is_this_process():
         "FAMILIES",
         "KeyedVectors",
         "SourceTargetTokenizer",
-        "TreeTokenizer",
         "TreeClassifierOutput",
+        "TreeTokenizer",
         "register_cell",
     ]
     __all__ += [
@@ -167,7 +168,7 @@ if not is_this_process():
         "SummarizationPipeline",
         "Text2TextGenerationPipeline",
     ]
-    __all__ += ["TranslationPipeline", "WordVectorsPipeline"]
+    __all__ += ["TranslationPipeline", "TreeSentimentPipeline", "WordVectorsPipeline"]
     __all__ += [name for module in registry.MODULES for name in module.__all__]
 
 

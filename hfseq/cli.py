@@ -27,6 +27,7 @@ MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.ta
     "masked-language-modeling": ("transformer",),
     "word-vectors": ("skip-gram", "cbow"),
     "translation": ("seq2seq", "transformer_seq2seq"),
+    "trees": ("tree_lstm", "child_sum", "tree_gru", "tensor", "matrix_vector", "matrix"),
 }
 _OVERRIDE = re.compile(r"--[^.=]+\.[^=]+=.*", re.DOTALL)
 
@@ -218,7 +219,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("task", metavar="TASK", type=_task, help=", ".join(MODELS))
     train.add_argument("data", metavar="DATA", nargs="?", help="a file, a folder, a Hub id, or `embedded`")
     train.add_argument(
-        "--model", metavar="TYPE", help="auto, bag, gru, lstm, rnn, transformer ...; of word vectors skip-gram, cbow"
+        "--model",
+        metavar="TYPE",
+        help="auto, bag, gru, lstm, transformer ...; of word vectors skip-gram, cbow; of trees tree_lstm ...",
     )
     train.add_argument(
         "--minutes", type=_above(0, float, "5 or 0.5"), help="how long to train at most (5; of --config: what it says)"
@@ -240,6 +243,7 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     made["evaluate"].add_argument("--text-column", help="the column of texts")
     made["evaluate"].add_argument("--text-pair-column", help="the column of second texts, for a model of pairs")
     made["evaluate"].add_argument("--label-column", help="the column of labels")
+    made["evaluate"].add_argument("--tree-column", help="the column of trees in brackets, for a model of trees (tree)")
     made["evaluate"].add_argument("--intent-column", help="the column of intents, for a model of intents and slots")
     made["evaluate"].add_argument(
         "--target-column", help="the column of targets, for a model that writes from sources"

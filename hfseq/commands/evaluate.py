@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import progress_bar
-from .models import INTENT_SLOTS, compares_two, load_pipeline
+from .models import INTENT_SLOTS, TREES, compares_two, load_pipeline
 from .predict import BATCH, answers
 from .sources import is_local
 
 _UNKNOWN = -1  # the id of a label that the model does not have: no answer is it
 _CHOICES = (  # options that are settings of data, too
     *("text_column", "text_pair_column", "label_column", "column_names"),
-    *("target_column", "source_language", "target_language", "intent_column"),
+    *("target_column", "source_language", "target_language", "intent_column", "tree_column"),
 )
 _NO_TAG = ""  # of a word that a pipeline does not read: it is no tag of any word
 
@@ -158,6 +158,32 @@ def _iob2(words: Sequence[str], found: dict[str, Any]) -> list[str]:
     return tags
 
 
+def _trees(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
+    from ..data.treebanks import TreebankSettings, load_trees
+    from ..evaluation.scores import IGNORED_LABEL, compute_score
+    from ..evaluation.trainer_metrics import NODES, ROOT
+
+    of_texts = "label_column" in source  # nodes have no labels then
+    said = {"labels": "root"} if of_texts else {"label_map": _facts_of(pipe).get("label_map")}
+    task = load_trees(TreebankSettings(**said, **source))
+    rows, ids = task.dataset["train"], pipe.model.config.label2id
+    known = _known_labels(pipe, task.classes.all_names)
+    asked = (text for text in rows["tree"][:])  # of a list all answers come at once, and the bar stands still
+    found = list(progress_bar("Answering", pipe(asked, batch_size=BATCH), total=rows.num_rows, unit="text"))
+    labels = rows["labels"][:]
+    roots = [(ids[each["label"]], known[own[-1]]) for each, own in zip(found, labels, strict=True)]
+    scores = {ROOT: compute_score(ROOT, *zip(*roots, strict=True))}
+    if of_texts or pipe.model.config.tree != "given":  # whose nodes are others
+        return scores
+    nodes = [
+        (ids[node["label"]], known[label])
+        for each, own in zip(found, labels, strict=True)
+        for node, label in zip(each["tree"], own, strict=True)
+        if label != IGNORED_LABEL
+    ]
+    return scores | {NODES: compute_score(NODES, *zip(*nodes, strict=True))}
+
+
 def _texts(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.documents import TEXT, DocumentSettings, load_documents
     from ..data.sources import is_plain_text
@@ -183,10 +209,16 @@ def _written(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     return translation_scores(rows[TARGET][:], found)
 
 
+def _facts_of(pipe: Any) -> dict[str, Any]:
+    """Return the facts beside a model; none where it has none."""
+    facts = Path(pipe.model.name_or_path) / "facts.json"
+    found: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    return found
+
+
 def _said_of_pairs(pipe: Any, source: dict[str, Any]) -> dict[str, Any]:
     """Return what the facts beside a model say of its pairs: its languages, and whether it is an autoencoder."""
-    facts = Path(pipe.model.name_or_path) / "facts.json"
-    said = json.loads(facts.read_text(encoding="utf-8")) if facts.is_file() else {}
+    said = _facts_of(pipe)
     names = ("copies_source", "source_language", "target_language")
     found = {name: value for name in names if (value := said.get("data", {}).get(name))}
     if "source_language" in source or "text_column" in source or "target_column" in source:
@@ -195,6 +227,7 @@ def _said_of_pairs(pipe: Any, source: dict[str, Any]) -> dict[str, Any]:
 
 
 _MEASURES = {
+    TREES: _trees,
     "text-classification": _classes,
     "token-classification": _tags,
     INTENT_SLOTS: _frames,

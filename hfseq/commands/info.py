@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .models import INTENT_SLOTS, WORD_VECTORS, task_of
+from .models import INTENT_SLOTS, TREES, WORD_VECTORS, task_of
 
 _SHOWN = 20  # labels
 _PAIR_GIVEN = '{"text": TEXT, "text_pair": TEXT}'
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
     task = task_of(saved)
     print(f"type:       {config.get('model_type')} ({saved}), task {task}")
     print(f"weights:    {_size(options.model, folder)}")
-    if task in ("text-classification", "token-classification", INTENT_SLOTS):
+    if task in ("text-classification", "token-classification", INTENT_SLOTS, TREES):
         kind = "intents" if task == INTENT_SLOTS else "labels"
         _print_names(kind, list((config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}).values()))
     if task == INTENT_SLOTS:

@@ -7,7 +7,9 @@ if TYPE_CHECKING:
 
 WORD_VECTORS = "word-vectors"
 INTENT_SLOTS = "intent-slots"
+TREES = "tree-sentiment"
 _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of transformers
+    "RecursiveForSequenceClassification": TREES,
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "ForIntentAndSlots": INTENT_SLOTS,

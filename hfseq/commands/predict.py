@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .models import INTENT_SLOTS, WORD_VECTORS, compares_two, load_pipeline
+from .models import INTENT_SLOTS, TREES, WORD_VECTORS, compares_two, load_pipeline
 
 if TYPE_CHECKING:
     from transformers import Pipeline
@@ -126,6 +126,11 @@ def _intents(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
     yield from pipe(texts, batch_size=_batch_size(pipe, texts))
 
 
+def _trees(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+    for found in pipe(texts, batch_size=_batch_size(pipe, texts)):
+        yield {name: found[name] for name in ("label", "score", "brackets")}
+
+
 def _continued(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
     for text in texts:  # prompts differ in length, and not every tokenizer has a padding token
         yield {"generated": pipe(text, return_full_text=False)[0]["generated_text"]}
@@ -154,6 +159,7 @@ _ANSWERS: dict[str, Callable[[Any, Any], Iterator[dict[str, Any]]]] = {
     "text-classification": _labels,
     "token-classification": _entities,
     INTENT_SLOTS: _intents,
+    TREES: _trees,
     "text-generation": _continued,
     "text2text-generation": _written,
     "fill-mask": _filled,

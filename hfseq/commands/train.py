@@ -25,6 +25,7 @@ _USUAL = {
     "masked-language-modeling": "transformer",
     "translation": "seq2seq",
 }
+_CHOSEN = {"word-vectors": "architecture", "trees": "composition"}  # by --model, where it is not the type
 
 
 def run(options: argparse.Namespace) -> int | None:
@@ -63,7 +64,7 @@ def recipe_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
     if options.data is not None:
         yield f"--data.path={_quoted(options.data)}" if is_local(options.data) else f"--data.name={options.data}"
     if options.model is not None:
-        yield f"--model.{'architecture' if task.command == 'word-vectors' else 'type'}={options.model}"
+        yield f"--model.{_CHOSEN.get(task.command, 'type')}={options.model}"
     minutes = options.minutes if options.minutes or options.config else _MINUTES
     if minutes is not None and "budget" in sections:
         yield f"--budget.minutes={minutes}"
@@ -94,6 +95,8 @@ def _usual_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
         yield f"--model.type={_USUAL[task.command]}"
     if task.command == "masked-language-modeling":
         yield from ("--training.mlm_probability=0.15", "--training.carry=none")
+    if task.command == "trees":  # there is one type, and --model chooses how it composes
+        yield "--model.type=recursive"
     if task.command == "word-vectors":
         yield "--corpus.split=word"  # any text, not only one that is cut already
 

@@ -45,7 +45,7 @@ _SAME_DATA = ("card", "same_data")
 IF_A_COPY = "If it is a copy of the same data, add --card.same_data=true."
 # What a settings file says of its data alone; how much of them is read, and how they are cut, holds for others too.
 _OF_ONE_DATA_SET = {"config", "revision", "streaming", "splits", "split_name", "label_names", "column_names"}
-_OF_ONE_DATA_SET |= {"intent_names", "unknown_intent"}
+_OF_ONE_DATA_SET |= {"intent_names", "unknown_intent", "tree_column", "label_map"}
 _OF_ONE_DATA_SET |= {
     f"{what}_column" for what in ("text", "text_pair", "label", "intent", "condition", "other", "score", "target")
 }

@@ -56,10 +56,14 @@ FRAMES: Final = ("frame_accuracy", "intent_accuracy", "slot_f1")
 """The scores of a model of intents and slots. The first one is what such a model is for: nothing left to correct."""
 INTENT_SLOTS: Final = "intents and slots"
 
+ROOT, NODES, ROOT_BINARY = "root_accuracy", "node_accuracy", "binary_root_accuracy"
+TREES: Final = "trees"
+_OF_TREES: Final = (ROOT, NODES)  # that an evaluation reports; the binary one is of a finished model
+
 
 def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
     """Refuse before the training a `metric_for_best_model` that no evaluation of such a problem will report."""
-    known_scores = {**TAGGING, INTENT_SLOTS: FRAMES}
+    known_scores = {**TAGGING, INTENT_SLOTS: FRAMES, TREES: _OF_TREES}
     scores = known_scores[problem_type] if problem_type in known_scores else PROBLEMS[problem_type].scores
     if name is not None and name.removeprefix("eval_") not in (*scores, "loss"):
         known = ", ".join((*scores, "loss"))

@@ -1,9 +1,9 @@
-"""Pipelines that transformers lacks: word vectors, intents and slots, and the tasks that its version 5 removed.
+"""Pipelines that transformers lacks: word vectors, intents and slots, trees, and the tasks that its version 5 removed.
 
 `import hfseq` registers them. From then on `transformers.pipeline` takes "word-vectors", "intent-slots",
-"translation", "translation_XX_to_YY", "summarization", "text2text-generation" and "question-answering", for our models
-and for any other that the Auto class of the task loads. A task that transformers has itself stays as transformers has
-it.
+"tree-sentiment", "translation", "translation_XX_to_YY", "summarization", "text2text-generation" and
+"question-answering", for our models and for any other that the Auto class of the task loads. A task that transformers
+has itself stays as transformers has it.
 
 Three things of transformers change for the whole process, all of them here: the four names leave the table of removed
 tasks, the registry of pipelines gains them, and its `check_task` reads the languages in "translation_XX_to_YY".
@@ -13,7 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 import transformers.pipelines
-from transformers import AutoModel, AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM, Pipeline
+from transformers import (
+    AutoModel,
+    AutoModelForQuestionAnswering,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    Pipeline,
+)
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..models.auto import AutoModelForIntentAndSlots
@@ -23,11 +29,13 @@ from .text2text import SummarizationPipeline as SummarizationPipeline
 from .text2text import Text2TextGenerationPipeline as Text2TextGenerationPipeline
 from .text2text import TranslationPipeline as TranslationPipeline
 from .text2text import languages_of
+from .trees import TreeSentimentPipeline as TreeSentimentPipeline
 from .word_vectors import WordVectorsPipeline as WordVectorsPipeline
 
 _PIPELINES: dict[str, tuple[type[Pipeline], type[Any]]] = {
     "word-vectors": (WordVectorsPipeline, AutoModel),
     "intent-slots": (IntentSlotsPipeline, AutoModelForIntentAndSlots),
+    "tree-sentiment": (TreeSentimentPipeline, AutoModelForSequenceClassification),
     "translation": (TranslationPipeline, AutoModelForSeq2SeqLM),
     "summarization": (SummarizationPipeline, AutoModelForSeq2SeqLM),
     "text2text-generation": (Text2TextGenerationPipeline, AutoModelForSeq2SeqLM),

@@ -72,7 +72,12 @@ def _running_shares(
     """Return the shares of the words of texts that have a vector, and that have the one of their lower case."""
     total = covered = lowered = 0
     encoded = tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)
-    for text in encoded.encodings or ():
+    if encoded.encodings is None:  # a tokenizer of trees, whose words are a token each
+        tokens = [token for row in encoded["input_ids"] for token in row]
+        covered = sum(token in known for token in tokens)
+        lowered = sum(token in known and bool(found.lowered[token]) for token in tokens)
+        return covered / max(len(tokens), 1), lowered / max(len(tokens), 1)
+    for text in encoded.encodings:
         sizes = Counter(text.word_ids)
         # A word of several tokens has no row of its own.
         whole = [token for token, word in zip(text.ids, text.word_ids, strict=True) if sizes[word] == 1]

@@ -24,6 +24,7 @@ from .publish import network_facts
 from .sections import CardSettings, HubSettings, TokenizerSettings, resume_flag
 
 UNCUT, USUAL_LENGTH = 1_000_000, 128  # tokens
+_OF_ONE_LABEL = {"class_weights": None, "label_smoothing_factor": 0.0}
 _POOLED = ("text-classification", "intent-slots")  # tasks of models that make a vector of a text
 NO_LIMIT = "take model.position_embedding_type=rotary or sinusoidal, which have no such limit"
 
@@ -60,6 +61,19 @@ class TextSettings:
         if self.tokenizer.max_length is None:
             is_bag = cast(Any, self).model["type"] == "bag"
             self.tokenizer.max_length = UNCUT if is_bag else USUAL_LENGTH
+
+
+def check_own_loss(training: Mapping[str, Any], told: str) -> None:
+    """Refuse options that make a loss of one label a text, where a model has a loss of its own.
+
+    Args:
+        training: The section.
+        told: What alone such a loss would be made of, as an error says it.
+    """
+    for name, usual in _OF_ONE_LABEL.items():
+        value = training.get(name, usual)
+        if value != usual:
+            raise ValueError(f"training.{name}={value!r} makes a loss of {told} alone: leave it out.")
 
 
 def most_tokens(model: Mapping[str, Any]) -> int | None:

@@ -24,6 +24,8 @@ from .text_classification.card import CLASSIFIER_TABLE, classifier_view
 from .text_classification.facts import CardFacts
 from .translation.card import TRANSLATOR_TABLE, translator_view
 from .translation.facts import TranslatorFacts
+from .trees.card import TREE_TABLE, tree_view
+from .trees.facts import TreeFacts
 from .word_vectors.card import WORD_VECTORS_TABLE, word_vectors_view
 from .word_vectors.facts import WordVectorFacts
 
@@ -62,6 +64,7 @@ _JOINT = ("joint", "intent-slots", "intent_slots")
 _WORDS = ("word_vectors", "word-vectors", "word2vec")
 _CAUSAL = ("causal_lm", "language-modeling", "language_modeling")
 _MASKED = ("masked_lm", "masked-language-modeling", "masked_language_modeling")
+_TREES = ("trees", "trees", "trees")
 _TRANSLATION = ("translation", "translation", "translation")
 _ROWS = (
     Task(*_CLASSIFICATION, "TextClassificationSettings", CardFacts, classifier_view, CLASSIFIER_TABLE),
@@ -70,6 +73,7 @@ _ROWS = (
     Task(*_WORDS, "WordVectorsSettings", WordVectorFacts, word_vectors_view, WORD_VECTORS_TABLE),
     Task(*_CAUSAL, "CausalLMSettings", LanguageModelFacts, language_view, LANGUAGE_TABLE),
     Task(*_MASKED, "MaskedLMSettings", MaskedModelFacts, masked_view, MASKED_TABLE),
+    Task(*_TREES, "TreesSettings", TreeFacts, tree_view, TREE_TABLE),
     Task(*_TRANSLATION, "TranslationSettings", TranslatorFacts, translator_view, TRANSLATOR_TABLE),
 )
 TASKS = {task.name: task for task in _ROWS}  # every task, by name

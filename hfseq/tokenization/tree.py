@@ -62,6 +62,12 @@ class Tree:
         """The words from left to right."""
         return [word for word in self.words if word is not None]
 
+    @property
+    def has_inner_words(self) -> bool:
+        """Whether a node has a word and children too, as in dependency trees."""
+        inner = set(self.parents)
+        return any(word is not None and number in inner for number, word in enumerate(self.words, start=1))
+
     def children(self) -> list[list[int]]:
         """Return the children of each node from left to right, counted from 0."""
         found: list[list[int]] = [[] for _ in self.parents]

@@ -21,6 +21,7 @@ from ..models.base import IGNORED
 from ..models.heads.causal_lm import next_tokens
 from ..models.heads.classification import SequenceClassificationMixin
 from ..models.heads.tagging import TokenClassificationMixin
+from ..models.recurrent.recursive import RecursiveForSequenceClassification
 from ..models.words.bag import BagForSequenceClassification
 from ..tokenization.padding import PaddingCollator
 from .arguments import SequenceTrainingArguments
@@ -39,7 +40,10 @@ if TYPE_CHECKING:
     from .wide import Mixed
     from .wide_regression import WideRegression
 
-_CLASSIFIERS = (SequenceClassificationMixin, TokenClassificationMixin, BagForSequenceClassification)
+_CLASSIFIERS = (
+    *(SequenceClassificationMixin, TokenClassificationMixin),
+    *(BagForSequenceClassification, RecursiveForSequenceClassification),
+)
 _SHARE_OF_SOLVER = 0.5  # of the minutes, that a regression of features beside a network may take at most
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 

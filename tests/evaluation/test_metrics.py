@@ -34,7 +34,15 @@ from hfseq.evaluation.scores import (
     SpearmanCorrelation,
 )
 from hfseq.evaluation.tags import EntityF1, EntityPrecision, EntityRecall
-from hfseq.evaluation.trainer_metrics import FRAMES, PROBLEMS, TAGGING, classification_metrics
+from hfseq.evaluation.trainer_metrics import (
+    FRAMES,
+    NODES,
+    PROBLEMS,
+    ROOT,
+    ROOT_BINARY,
+    TAGGING,
+    classification_metrics,
+)
 from hfseq.evaluation.translation import METRICS
 from tests.launches import HANGS
 from tests.rounds import for_each
@@ -140,7 +148,7 @@ def test_every_score_is_made_by_a_metric_and_used_by_a_problem_or_for_language_m
     used |= {metric.score_name for metric, *_ in LANGUAGE_MODELS} | {
         name for names in TAGGING.values() for name in names
     }
-    others = set(METRICS) | set(FRAMES)  # sacreBLEU's, of written texts; and those of intents with their slots
+    others = {*METRICS, *FRAMES, ROOT, NODES, ROOT_BINARY}  # of written texts, intents with slots, and trees
     assert made == used == set(SCORES) - others
 
 

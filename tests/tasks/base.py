@@ -113,6 +113,7 @@ SMALL = {
     "text_classification": OF_TEXTS,
     "tagging": OF_TEXTS,
     "joint": OF_TEXTS,
+    "trees": OF_TEXTS,
     "causal_lm": (*OF_LANGUAGE, "--model.embedding_size=8", "--generation.max_new_tokens=8"),
     "masked_lm": (*OF_LANGUAGE, *ATTENDING),
     "translation": (

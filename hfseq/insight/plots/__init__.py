@@ -1,4 +1,8 @@
-"""Pictures: words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`)."""
+"""Pictures of words and of what models do.
+
+Words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`), and trees with the
+label of each node (`tree`, and `tree_text` for a terminal).
+"""
 
 from ...extras import need
 
@@ -6,6 +10,7 @@ need("plots", "jinja2", "sklearn")
 
 from .alignment_map import alignment
 from .attention_maps import attention
+from .trees import tree, tree_text
 from .word_maps import WordMap, plot_words
 
-__all__ = ["WordMap", "alignment", "attention", "plot_words"]
+__all__ = ["WordMap", "alignment", "attention", "plot_words", "tree", "tree_text"]

@@ -7,12 +7,11 @@ Languages of one word order give a diagonal; where the verb moves to the end, it
 """
 
 import os
-import warnings
 from typing import TYPE_CHECKING
 
 from ..alignment import Alignment
 from .attention_maps import Maps, draw_grid
-from .figures import check_path, need_matplotlib, save_figure, warning_about_glyphs
+from .figures import check_path, drawn, need_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,21 +26,10 @@ def alignment(found: Alignment, *, path: str | os.PathLike[str] | None = None, t
             with its own fonts; the other two need a font of that script here.
         title: What stands above the picture.
     """
-    is_svg = path is not None and check_path(path, (".png", ".svg", ".pdf")) == ".svg"
+    if path is not None:
+        check_path(path, (".png", ".svg", ".pdf"))
     need_matplotlib("An alignment is")
     weights = found.weights.detach().float().cpu().numpy()[None, None]
     maps = Maps(weights, ("",), ("",), tuple(found.target), tuple(found.source), ("written", "read"))
-    if path is None or not is_svg:
-        with warning_about_glyphs("install a font such as Noto Sans Devanagari, or draw into an .svg"):
-            figure = draw_grid(maps, title)
-            if path is not None:
-                save_figure(figure, path)
-        return figure
-    from matplotlib import rc_context
-
-    # The fonts of whoever looks at it count, so that none missing here is worth a warning.
-    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none"}):
-        warnings.filterwarnings("ignore", message=".*missing from font.*")
-        figure = draw_grid(maps, title)
-        save_figure(figure, path)
-    return figure
+    cure = "install a font such as Noto Sans Devanagari, or draw into an .svg"
+    return drawn(lambda: draw_grid(maps, title), path, cure)

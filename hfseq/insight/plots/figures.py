@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,30 @@ def words_in(size: float) -> dict[str, Any]:
 
     installed = {font.name for font in fontManager.ttflist}
     return {"fontsize": size, "family": [name for name in _FAMILIES if name in installed], "parse_math": False}
+
+
+def drawn(draw: Callable[[], "Figure"], path: str | os.PathLike[str] | None, cure: str) -> "Figure":
+    """Draw a figure, and write it to a file if there is one; in an .svg words stay text.
+
+    Args:
+        draw: Makes the figure.
+        path: A .png, .svg or .pdf file, or None.
+        cure: What helps where no font has a character.
+    """
+    if path is None or Path(path).suffix.lower() != ".svg":
+        with warning_about_glyphs(cure):
+            figure = draw()
+            if path is not None:
+                save_figure(figure, path)
+        return figure
+    from matplotlib import rc_context
+
+    # The fonts of whoever looks at it count, so that none missing here is worth a warning.
+    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none"}):
+        warnings.filterwarnings("ignore", message=".*missing from font.*")
+        figure = draw()
+        save_figure(figure, path)
+    return figure
 
 
 @contextmanager

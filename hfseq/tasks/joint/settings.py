@@ -7,13 +7,11 @@ from ...data.intents import IntentSettings
 from ...recipe.budget import BudgetSettings
 from ...recipe.defaults.joint import joint_model, joint_training
 from ...recipe.sections import config_section, trained_families
-from ...recipe.texts import TextSettings
+from ...recipe.texts import TextSettings, check_own_loss
 from ...registry import FAMILIES
 from ...settings import known_fields, option
 from ..tagging.settings import TokenizerSettings, check_decoding
 from .card import TASK
-
-_OF_ONE_LABEL = {"class_weights": None, "label_smoothing_factor": 0.0}
 
 
 @dataclass
@@ -44,10 +42,7 @@ class IntentSlotsSettings(TextSettings):
     budget: BudgetSettings = field(default_factory=BudgetSettings)
 
     def __post_init__(self) -> None:
-        for name, usual in _OF_ONE_LABEL.items():
-            value = self.training.get(name, usual)
-            if value != usual:
-                raise ValueError(f"training.{name}={value!r} makes a loss of intents alone: leave it out.")
+        check_own_loss(self.training, "intents")
         if self.reads_words:
             self.tokenizer.label_all_tokens = False
         super().__post_init__()

@@ -26,6 +26,7 @@ _OF_FILES = ("ends_texts", "label_prefix", "num_kept_buckets", "row_codes", "nor
 Rivals: TypeAlias = Literal["words", "characters"]
 # Fields of configs that no settings file says.
 NOT_CHOSEN = ("tie_word_embeddings", *OF_TAGGERS, *_OF_VOCABULARY, *_OF_FILES)
+_OF_TREES = "recursive"  # a family that learns from trees, by a recipe of its own
 _KEPT_OF_TOKENIZER = ("max_length", "padding_side")  # with a language model's tokenizer
 
 
@@ -90,6 +91,10 @@ class ClassifierCardSettings(CardSettings):
         return super()._words() | {f"card.same_labels, name {place}": name for place, name in names}
 
 
+def _families() -> dict[str, type]:
+    return {name: config for name, config in trained_families(TASK).items() if name != _OF_TREES}
+
+
 class ClassifierParts(Protocol):
     """What a classifier is built from and trained with: the recipe has these sections, and each rung of a ladder."""
 
@@ -111,7 +116,7 @@ class TextClassificationSettings(TextSettings):
     autotune: AutotuneSettings = field(default_factory=AutotuneSettings)
     compression: CompressionSettings = field(default_factory=CompressionSettings)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
-    model: dict[str, Any] = config_section({**trained_families(TASK), AUTO: AutoChoice}, *NOT_CHOSEN)
+    model: dict[str, Any] = config_section({**_families(), AUTO: AutoChoice}, *NOT_CHOSEN)
     training: dict[str, Any] = fields_of(
         {"": SequenceTrainingArguments, "bag": BagTrainingArguments}, chosen_by="model"
     )
