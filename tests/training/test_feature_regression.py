@@ -50,9 +50,7 @@ def made(tokenizer, kind="crf", **options):
     shared = {"vocab_size": len(tokenizer), "feature_buckets": 4096, **names, **special, **tables.sizes(), **options}
     sizes = {"embedding_size": 8, "hidden_size": 8, "characters": "cnn", "character_hidden_size": 4}
     model = LSTMForTokenClassification(LSTMConfig(**{"crf": True, **sizes, **shared}))
-    model.model.token_words.fill(tables)
-    if (features := features_of(model)) is not None:
-        features.learn(tokenizer)
+    model.fill_words(tables)
     return model
 
 

@@ -154,8 +154,7 @@ class CRFForTokenClassification(TokenClassificationMixin, CRFPreTrainedModel):
             **options,
         )
         model = cls(config)
-        model.model.token_words.fill(tables)
-        model.model.features.learn(tokenizer)
+        model.fill_words(tables)
         return model
 
     def _add_classifier(self) -> None:

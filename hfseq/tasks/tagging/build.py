@@ -131,9 +131,7 @@ def build_network(
         options |= tables.sizes()
     model: Any = build_model(task, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
-        model.base_model.token_words.fill(tables)
-    if getattr(model, "features", None) is not None:
-        model.features.learn(tokenizer)
+        model.fill_words(tables)
     return cast(PreTrainedModel, model)
 
 
