@@ -21,9 +21,9 @@ from typing_extensions import Unpack
 from ..base import IGNORED
 from ..calls import model_call
 from ..inputs import at_least_one_token, can_be_checked, check_range
+from ..shared_checkpoint import classifier_config
 from .pairs import COMPARED, PairRows, compare
 from .pooling import SequencePooling
-from .shared_checkpoint import classifier_config
 from .wide import WideLikeness, WideNgrams
 
 

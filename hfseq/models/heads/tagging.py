@@ -21,10 +21,10 @@ from transformers.modeling_outputs import TokenClassifierOutput
 
 from ..features import WordFeatures
 from ..inputs import mask_of_inputs
+from ..shared_checkpoint import SLOT_HEAD, tagger_config
 from ..tag_names import tags_inside
 from .crf import LinearChainCRF, put_first
 from .crf_passes import LEAST
-from .shared_checkpoint import SLOT_HEAD, tagger_config
 from .token_head import TokenHeadMixin, token_loss
 
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id")

@@ -24,8 +24,8 @@ from ..configs import SequenceConfig, bounded, probability
 from ..features import MOST_BUCKETS
 from ..heads.causal_lm import check_output_weights
 from ..heads.pairs import check_pairs
-from ..heads.shared_checkpoint import check_slots
 from ..inputs import at_least_one_token, embed_with_word_dropout, mask_of_inputs
+from ..shared_checkpoint import check_slots
 from ..token_order import TokenOrder
 from ..token_words import CheckedWordsMixin, TokenWords
 from .cells import Cell

@@ -1,6 +1,6 @@
 """One checkpoint, three readers: a model with two heads, and a classifier and a tagger that read one of them.
 
-`LSTMForIntentAndSlots` (`joint.py`) saves one body and two heads. The stock pipelines know neither the class nor its
+`LSTMForIntentAndSlots` (`heads/joint.py`) saves one body and two heads. The stock pipelines know neither the class nor its
 outputs: `pipeline("text-classification")` asks for a classifier, `pipeline("token-classification")` for a tagger, and
 both get the ordinary class of the family, which reads its own head and leaves the other in the file.
 
