@@ -14,7 +14,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerFast
 
 from ..evaluation.entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
-from ..evaluation.scores import IGNORED_LABEL
+from ..models.base import IGNORED
 from ..settings import option
 from ..tokenization.word_lists import Words, cut_words, encode_words
 from .columns import TAGS, WORDS, find_columns, is_text, spelled
@@ -208,7 +208,7 @@ def tokenize_words(
         label_all_tokens: Tag the other tokens of a word as well: inside the entity that its first one begins, or as
             the first one. For training only, as measures count words.
     """
-    later = _tags_of_later_tokens(names) if label_all_tokens else [IGNORED_LABEL] * len(names)
+    later = _tags_of_later_tokens(names) if label_all_tokens else [IGNORED] * len(names)
     number = Value("int64")
     columns = {"input_ids": List(Value("int32")), "labels": List(number), "length": number, _CUT: number}
     tokens = dataset.map(
@@ -230,7 +230,7 @@ def _tags_of_later_tokens(names: Sequence[str]) -> list[int]:
     ids = {name: index for index, name in enumerate(names)}
     if not tell_entities(names):
         return list(ids.values())
-    return [ids.get(f"I-{name[2:]}", IGNORED_LABEL) if name.startswith("B-") else index for name, index in ids.items()]
+    return [ids.get(f"I-{name[2:]}", IGNORED) if name.startswith("B-") else index for name, index in ids.items()]
 
 
 def _tokenize(
@@ -251,7 +251,7 @@ def _labels(words: Words, tags: Sequence[int], later: Sequence[int]) -> Iterator
     before = None
     for word in words:
         if word is None:
-            yield IGNORED_LABEL
+            yield IGNORED
         else:
             yield tags[word] if word != before else later[tags[word]]
         before = word

@@ -6,18 +6,19 @@ from typing import Final, NamedTuple
 import numpy as np
 from transformers import EvalPrediction
 
-from .scores import IGNORED_LABEL, as_wide, compute_score
+from ..models.base import IGNORED
+from .scores import as_wide, compute_score
 
 DIVERGED: Final = "the logits hold nan or infinite values: training diverged. Lower the learning rate."
 
 
 def _single_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    kept = labels != IGNORED_LABEL
+    kept = labels != IGNORED
     return logits.argmax(axis=-1)[kept], labels[kept]
 
 
 def _multi_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    kept = (labels != IGNORED_LABEL).all(axis=-1)
+    kept = (labels != IGNORED).all(axis=-1)
     above_half = logits > 0  # sigmoid(x) > 0.5
     return as_wide(above_half[kept].astype(int), labels), labels[kept].astype(int)
 

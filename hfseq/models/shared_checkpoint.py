@@ -1,8 +1,8 @@
 """One checkpoint, three readers: a model with two heads, and a classifier and a tagger that read one of them.
 
-`LSTMForIntentAndSlots` (`heads/joint.py`) saves one body and two heads. The stock pipelines know neither the class nor its
-outputs: `pipeline("text-classification")` asks for a classifier, `pipeline("token-classification")` for a tagger, and
-both get the ordinary class of the family, which reads its own head and leaves the other in the file.
+`LSTMForIntentAndSlots` (`heads/joint.py`) saves one body and two heads. The stock pipelines know neither the class nor
+its outputs: `pipeline("text-classification")` asks for a classifier, `pipeline("token-classification")` for a tagger,
+and both get the ordinary class of the family, which reads its own head and leaves the other in the file.
 
 Why so, and not by a `key_mapping` of transformers or another class in its Auto tables: transformers keeps a key
 mapping for saving, so that a tagger would be saved under the names of the joint model; and a class from the Auto
