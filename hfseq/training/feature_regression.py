@@ -113,8 +113,10 @@ class FeatureTexts:
             around = neighbours(words).flatten(0, 1)
             near.append(torch.where(around >= 0, around + count, -1))  # words of other batches stand before
             count += len(found[-1])
-            labels = hide_unseen(labels, model.num_labels)
-            self.batches.append(TaggedBatch(labels, model.chain(ids[..., None], ids, mask)))
+            labels, chain = hide_unseen(labels, model.num_labels), model.chain(ids[..., None], ids, mask)
+            if model.crf is not None:  # to which other labels do not exist
+                labels = labels.masked_fill(~chain, IGNORED)
+            self.batches.append(TaggedBatch(labels, chain))
         distinct, number = torch.cat(found).unique(dim=0, return_inverse=True)
         # (R) rows in use, and which of them are those of each word, (N, F).
         self.used, self.rows = distinct.unique(return_inverse=True)

@@ -362,6 +362,17 @@ def test_a_backbone_that_knows_words_leaves_later_tokens_out(monkeypatch):
     assert_same(model(IDS).logits[0, 5], emissions[0, 5])  # </s>
 
 
+def test_labels_outside_the_chain_do_not_count(route):
+    crf, emissions = drawn(IOB2)
+    generator = torch.Generator().manual_seed(5)
+    inside = labels_of(crf, FREE["all known"])
+    others = torch.randint(0, len(IOB2), CHAIN.shape, generator=generator)
+    told = torch.where(CHAIN, inside, others)
+    loss = crf.loss(emissions, told, CHAIN)
+    assert_same(loss, crf.loss(emissions, inside, CHAIN))
+    assert_same(loss, crf.loss(emissions, told, CHAIN, num_items_in_batch=int(CHAIN.sum())))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
 def test_graphs_hold_the_answers():
     model = tagger("window").requires_grad_(False)
