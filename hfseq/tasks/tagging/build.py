@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from datasets import Dataset, DatasetDict
 from tokenizers import normalizers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TokenClassificationPipeline, pipeline
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast, TokenClassificationPipeline, pipeline
 
 from ...cards.confusion import Confusion, most_confused
 from ...cards.facts import Examples, SeedRun
@@ -28,7 +28,8 @@ from ...recipe.embeddings import fill_embeddings
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
-from .card import TASK, aggregation
+from ...tokenization.word_lists import aggregation
+from .card import TASK
 from .facts import Answer, DecodingFacts, KindScore, Problem, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
 from .settings import TaggingSettings, TokenizerSettings, WordSettings
@@ -158,9 +159,11 @@ def card_facts(
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
     predicted = tags_of(predictions, tokens["labels"][:], task.classes.all_names)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    strategy = aggregation(tokenizer)
     # Words of one tag are joined where they are one entity.
-    joining = aggregation(settings.tokenizer.kind) if task.has_entities else "none"
-    pipe = pipeline(TASK, model=str(folder), device="cpu", aggregation_strategy=joining, trust_remote_code=False)
+    options = {"aggregation_strategy": strategy if task.has_entities else "none", "tokenizer": tokenizer}
+    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False, **options)
     words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
     return TaggerFacts(
         **run_facts(card, pipe.model, folder, run),
@@ -174,6 +177,7 @@ def card_facts(
             splits=words,
             cut=cut,
         ),
+        aggregation=strategy,
         decoding=decoding,
         kinds=_kinds(task, expected, predicted),
         confusions=_confusions(task, expected, predicted),
