@@ -162,21 +162,15 @@ def card_facts(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     strategy = aggregation(tokenizer)
     # Words of one tag are joined where they are one entity.
-    options = {"aggregation_strategy": strategy if task.has_entities else "none", "tokenizer": tokenizer}
-    pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False, **options)
-    words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
+    options: dict[str, Any] = {"tokenizer": tokenizer, "device": "cpu", "trust_remote_code": False}
+    options["aggregation_strategy"] = strategy if task.has_entities else "none"
+    pipe = pipeline(TASK, model=str(folder), **options)
     return TaggerFacts(
         **run_facts(card, pipe.model, folder, run),
         **text_facts(settings, task.dataset, texts, split, pipe),
         tagging=problem_of(task),
         labels=len(task.classes.names),
-        words=WordFacts(
-            kind=settings.tokenizer.kind,
-            lowercase=settings.tokenizer.lowercase,
-            tokens_per_word=(sum(tokens["length"][:]) - tokens.num_rows) / words[split],  # but the end of each text
-            splits=words,
-            cut=cut,
-        ),
+        words=word_facts(settings.tokenizer, task.dataset, split, tokens, cut),
         aggregation=strategy,
         decoding=decoding,
         kinds=_kinds(task, expected, predicted),
@@ -184,6 +178,20 @@ def card_facts(
         examples=Examples() if not card.shows_rows else _examples(task, rows["tokens"][:], expected, predicted),
         widgets=[_answered(pipe, text) for text in card.ask],
         comparisons=[*simple_taggers(task, split), *card.published()],
+    )
+
+
+def word_facts(
+    settings: TokenizerSettings, dataset: DatasetDict, split: str, tokens: Dataset, cut: float | None
+) -> WordFacts:
+    """Count the words of all splits, and the tokens of the evaluated one."""
+    words = {name: sum(map(len, part["tokens"][:])) for name, part in dataset.items()}
+    return WordFacts(
+        kind=cast(str, settings.kind),
+        lowercase=settings.lowercase,
+        tokens_per_word=(sum(tokens["length"][:]) - tokens.num_rows) / words[split],  # but the end of each text
+        splits=words,
+        cut=cut,
     )
 
 
