@@ -62,10 +62,12 @@ def arguments(folder, **options):
         "wide_solver": "regression",
         "save_strategy": "no",
     }
-    return SequenceTrainingArguments(str(folder), **{**usual, "max_steps": 5, **options})
+    return SequenceTrainingArguments(str(folder), **{**usual, **options})
 
 
 def trained(model, tokenizer, folder, train, validation=None, callbacks=(), **options):
+    if hasattr(model, "classifier"):  # a linear CRF takes no steps
+        options.setdefault("max_steps", 5)
     trainer = SequenceTrainer(
         model,
         arguments(folder, **options),
@@ -209,6 +211,15 @@ def test_what_has_no_features_or_no_validation_is_refused(tokenizer, train, vali
         StrictDataclassClassValidationError, match="feature_buckets=9 is about how words are spelled: set characters"
     ):
         LSTMConfig(feature_buckets=9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_steps", 5), ("num_train_epochs", 2.0), ("learning_rate", 0.1)], ids=str
+)
+def test_what_only_steps_have_is_refused_of_a_linear_crf(name, value, tokenizer, train, tmp_path):
+    with pytest.raises(ValueError, match=f"{name}={value} is for steps, and wide_solver='regression' takes none"):
+        trained(made(tokenizer), tokenizer, tmp_path, train, **{name: value})
+    trained(made(tokenizer), tokenizer, tmp_path, train, wide_solver="steps", **{name: value, "max_steps": 1})
 
 
 def test_the_minutes_end_the_search(tokenizer, train, monkeypatch):
