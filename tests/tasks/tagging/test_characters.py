@@ -8,6 +8,7 @@ import textwrap
 import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from hfseq.cards.render import render_card
 from hfseq.data.vectors import EmbeddingSettings
 from hfseq.tasks.tagging.build import make_model, make_tokenizer, make_tokens
 from tests.rounds import for_each
@@ -45,6 +46,14 @@ def test_it_learns_words_that_are_spelled(finished):
     facts, _ = finished
     assert facts.runs[0].metrics["entity_f1"] > 0.9
     assert facts.words.kind == "word_or_characters" and facts.words.tokens_per_word > 1.2
+
+
+def test_the_card_says_what_reads_the_characters(finished):
+    facts, _ = finished
+    readers = {"cnn": "a convolution over 3 of them, width 8", "lstm": "an LSTM from either end, width 8"}
+    told = facts.architecture.characters
+    assert told in {f"embeddings of 6; {reader}; features of case" for reader in readers.values()}
+    assert f"embeddings of 8, words also read by their characters ({told})." in render_card(facts)
 
 
 def test_a_plain_pipeline_reads_the_folder_without_a_network(finished):
