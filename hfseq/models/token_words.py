@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from .base import is_loaded
-from .inputs import can_be_checked, check_input_ids
+from .inputs import can_be_checked, check_input_ids, mask_of_inputs
 
 BEGINS, CONTINUES, SPECIAL = range(3)
 """What a token is to words. `<unk>` stands for a word, so it begins one."""
@@ -326,6 +326,35 @@ class CheckedWordsMixin(PreTrainedModel):
             # A linear CRF has no embedding: no row is higher than the ids, padding and unknown words.
             words.check_tables(getattr(model.config, "word_rows", model.config.vocab_size + 2))
         return loaded
+
+
+class Read(NamedTuple):
+    """What was read, as a head needs it beside what the backbone says.
+
+    Attributes:
+        input_ids: (B, T), with one column at least; None: vectors were given.
+        attention_mask: (B, T).
+        words: Those of the texts; None of a backbone that knows tokens alone.
+    """
+
+    input_ids: torch.Tensor | None
+    attention_mask: torch.Tensor | None
+    words: Words | None
+
+    @classmethod
+    def by(cls, backbone: Any, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None) -> "Read":
+        """Find the words, once for a backbone and for the head above it."""
+        tables, mask = getattr(backbone, "token_words", None), attention_mask
+        if tables is None or input_ids is None:
+            return cls(input_ids, attention_mask, None)
+        if mask is not None:
+            mask = mask_of_inputs(mask, *input_ids.shape)
+        return cls(input_ids, attention_mask, tables(input_ids, mask))
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """The words as an argument of the backbone, which need not find them again."""
+        return {} if self.words is None else {"words": self.words}
 
 
 def _is_below(table: torch.Tensor, size: int) -> bool:

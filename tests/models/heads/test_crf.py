@@ -21,6 +21,7 @@ from hfseq.models.heads.crf import LinearChainCRF, put_first
 from hfseq.models.heads.crf_passes import LEAST
 from hfseq.models.heads.tagging import answer_for_words
 from hfseq.models.tag_names import legal_paths
+from hfseq.models.token_words import Read, Words
 from hfseq.tokenization import vocabulary_tokenizer
 from tests.closeness import assert_same
 
@@ -347,7 +348,9 @@ def test_later_tokens_answer_as_the_first_of_their_word():
 def test_a_backbone_that_knows_words_leaves_later_tokens_out(monkeypatch):
     model = tagger()
     starts = torch.tensor([[1, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0]]).bool()
-    monkeypatch.setattr(type(model.model), "word_starts", lambda self, ids, mask: starts, raising=False)
+    nothing = torch.zeros(0)
+    words = Words(starts, nothing, nothing, nothing, nothing, starts, nothing)
+    monkeypatch.setattr(Read, "by", lambda backbone, ids, mask: Read(ids, mask, words))
     labels = torch.tensor([[0, 1, 2, 3, 4, -100], [0, 1, -100, -100, -100, -100]])
     emissions = model.train()(IDS).logits
     loss = model(IDS, labels=labels).loss

@@ -210,6 +210,17 @@ def test_a_checkpoint_with_tables_out_of_range_is_refused(tmp_path):
         hfseq.LSTMForTokenClassification.from_pretrained(tmp_path)
 
 
+@for_each("kind", ["ForTokenClassification", "ForSequenceClassification", "ForIntentAndSlots"])
+def test_words_are_found_once_for_backbone_and_head(kind):
+    slots = ["O", "B-a", "I-a"] if kind == "ForIntentAndSlots" else None
+    parts = {"crf": kind != "ForSequenceClassification", "feature_buckets": 8 if slots is None else 0}
+    model, found = model_of(model_class=getattr(hfseq, f"LSTM{kind}"), slot_labels=slots, **parts), []
+    model.model.token_words.register_forward_hook(lambda *call: found.append(call))
+    ids = torch.tensor([[4, 5, 10, 3], [6, 3, 0, 0]])
+    model(ids, (ids > 0).long())
+    assert len(found) == 1
+
+
 def test_one_call_fills_every_part_that_knows_words():
     tables = word_tables(tokenizer())
     model = model_of(feature_buckets=8)
