@@ -57,8 +57,8 @@ def classifier_config(config: PreTrainedConfig) -> PreTrainedConfig:
     """
     if _slots_of(config) is not None:
         return _single(config, *_OF_TAGS)
-    for name in _OF_TAGS:
-        if (value := getattr(config, name, None)) not in (None, _usual(config, name)):
+    for name in filter(type(config).__dataclass_fields__.__contains__, _OF_TAGS):  # not every family has all
+        if (value := getattr(config, name)) != _usual(config, name):
             logger.warning(
                 f"{name}={value!r} is about the labels of words: a classifier of texts does not read it, and it "
                 "changes nothing. Leave it out, or take a token classifier."
