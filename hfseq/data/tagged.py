@@ -21,6 +21,7 @@ from .columns import TAGS, WORDS, find_columns, is_text, spelled
 from .conll import CONLL_FORMATS, sentences
 from .sources import FORMATS, column_values, cut_splits, load_splits, take_columns
 from .text import Classes, DataSettings, common_feature, find_classes, is_list, with_classes
+from .unseen_labels import UnseenLabels
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ class TaggedSettings(DataSettings):
     text_column: str | None = option(None, "the column of words, a list a row; null: found by its name")
     label_column: str | None = option(
         None, "the column of tags: a list of names or integers a row, one for each word; null: found by its name"
+    )
+    unseen_labels: UnseenLabels = option(
+        "refuse", "tags that train never shows, in other splits: refuse the data, drop their rows, or count as wrong"
     )
 
     def __post_init__(self) -> None:
@@ -87,6 +91,9 @@ def tagged_words(splits: Mapping[str, Dataset], settings: TaggedSettings, **othe
     feature = common_feature(dataset)
     if not isinstance(feature, List):
         raise ValueError(f"data.label_column={settings.label_column!r} holds {spelled(feature)}, not lists of tags.")
+    if settings.unseen_labels == "refuse" and is_text(feature.feature):  # a slip is told as what it is
+        names = {tag for rows in dataset.values() for tags in rows[_LABELS][:] for tag in tags if tag}
+        _check_strays(dataset, sorted(names), settings)
     dataset, classes = find_classes(dataset, feature.feature, settings, _is_of_a_kind)
     classes = _with_insides(classes)
     dataset = with_classes(dataset, classes, List)
@@ -107,8 +114,8 @@ def _check_strays(dataset: DatasetDict, names: list[str], settings: TaggedSettin
     odd = strays(names)
     if not odd or OUTSIDE not in names or 2 * len(odd) >= len(names):
         return
-    wanted = names.index(odd[0])
     for split, rows in dataset.items():
+        wanted = odd[0] if is_text(rows.features[_LABELS].feature) else names.index(odd[0])
         for number, row in enumerate(rows[_LABELS][:]):
             if wanted in row:
                 good = next(name for name in names if tell_entities([name]))
