@@ -220,9 +220,8 @@ class TokenWords(WordsPart):
         for name, own in self.named_buffers():
             own.copy_(getattr(tables, name))
 
-    def starts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def _starts(self, kinds: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Return (B, T) bool: the first token of each word."""
-        kinds, real = self._kinds(input_ids), _real(input_ids, attention_mask)
         # The real token before each one, where there is one: a mask may have holes.
         before = nn.functional.pad(_last_of(real), (1, 0), value=-1)[:, :-1]
         follows = (before >= 0) & (kinds.gather(1, before.clamp(min=0)) != SPECIAL)
@@ -238,8 +237,9 @@ class TokenWords(WordsPart):
     @torch.compiler.disable
     def _read(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> Words:
         # 1. Find where words begin, and the special tokens, which are steps of their own.
-        starts, real = self.starts(input_ids, attention_mask), _real(input_ids, attention_mask)
-        steps = starts | (real & (self._kinds(input_ids) == SPECIAL))
+        kinds, real = self._kinds(input_ids), _real(input_ids, attention_mask)
+        starts = self._starts(kinds, real)
+        steps = starts | (real & (kinds == SPECIAL))
         # 2. Give equal words one number: (N, P) tokens of each word, -1 after its last one.
         pieces, number = _distinct(input_ids[real], steps[real])
         word_of = torch.zeros_like(input_ids, dtype=torch.long).masked_scatter_(real, number)

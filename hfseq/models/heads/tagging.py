@@ -20,7 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from ..features import WordFeatures
-from ..inputs import mask_of_inputs
+from ..inputs import can_be_checked, mask_of_inputs
 from ..shared_checkpoint import SLOT_HEAD, tagger_config
 from ..tag_names import tags_inside
 from ..token_words import Read, Words
@@ -84,7 +84,13 @@ class TagRowsMixin(PreTrainedModel):
         if self.crf is not None:
             chain = of_text if starts is None else of_text & starts
             logits = self.crf.answers(logits, chain, self.config.decoding)
-        return logits if starts is None else answer_for_words(logits, starts, of_text & ~starts, self._inside)
+        if starts is None:
+            return logits
+        later = of_text & ~starts
+        # Most texts have known words alone, where each token is a word.
+        if can_be_checked(later) and not later.any():
+            return logits
+        return answer_for_words(logits, starts, later, self._inside)
 
     def chain(self, logits: torch.Tensor, read: Read) -> torch.Tensor:
         """Return which tokens follow one another in the CRF, (B, T) as the logits (B, T, L): one of each word."""

@@ -24,7 +24,7 @@ from ..configs import SequenceConfig, bounded, probability
 from ..features import MOST_BUCKETS
 from ..heads.causal_lm import check_output_weights
 from ..heads.pairs import check_pairs
-from ..inputs import at_least_one_token, embed_with_word_dropout, mask_of_inputs
+from ..inputs import at_least_one_token, embed_with_word_dropout, mask_if_padded, none_if_all
 from ..shared_checkpoint import check_slots
 from ..token_order import TokenOrder
 from ..token_words import CheckedWordsMixin, TokenWords, Words
@@ -376,7 +376,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if words is None:
             words = self.token_words(input_ids, attention_mask)
         vectors = torch.cat((self._embed(words.rows), self.character_reader(words)), dim=-1)  # (N, I)
-        order = TokenOrder(input_ids.shape[0], input_ids.shape[1], words.steps, step_of=words.step_of)
+        steps = none_if_all(words.steps)
+        step_of = None if steps is None else words.step_of
+        order = TokenOrder(input_ids.shape[0], input_ids.shape[1], steps, step_of=step_of)
         return nn.functional.embedding(words.word_of, vectors), order
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
@@ -426,7 +428,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if attention_mask is not None:
             seen = 0 if cache is None else cache.get_seq_length()
             batch, steps = cast(torch.Tensor, inputs_embeds if input_ids is None else input_ids).shape[:2]
-            attention_mask = mask_of_inputs(attention_mask, batch, steps, seen=seen)
+            attention_mask = mask_if_padded(attention_mask, batch, steps, seen=seen)
         # 3. Embed the words, (B, T, I), and find the real ones, once for all layers.
         hidden_states, order = self._inputs(input_ids, attention_mask, inputs_embeds, words)
         # 4. Run the layers, with dropout before, between and after them.
