@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100  # the label of positions that are not asked for, in all of transformers and torch
+from ..models.base import IGNORED
 
 
 class PaddingCollator:

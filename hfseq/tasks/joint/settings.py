@@ -48,8 +48,8 @@ class IntentSlotsSettings(TextSettings):
             value = self.training.get(name, usual)
             if value != usual:
                 raise ValueError(f"training.{name}={value!r} makes a loss of intents alone: leave it out.")
-        if self.reads_words:
-            self.tokenizer.label_all_tokens = False
+        if not self.budget.is_on:  # else the model is not known yet, see `follow`
+            self.tokenizer.settle(reads_words=self.reads_words)
         super().__post_init__()
         check_decoding(self.model, self.budget, "slots")
 
@@ -62,8 +62,7 @@ class IntentSlotsSettings(TextSettings):
         options = joint_model(family, rows, self.model if self.tokenizer.tells_spellings else {"characters": "none"})
         self.model = {**{name: value for name, value in options.items() if name in known}, **self.model}
         self.training = {**joint_training(family, self.budget.minutes, rows, self.training), **self.training}
-        if self.reads_words:
-            self.tokenizer.follow_words()
+        self.tokenizer.settle(reads_words=self.reads_words)
 
     @property
     def reads_words(self) -> bool:
