@@ -163,7 +163,7 @@ def training_rows(task: TaggedTask, seed: int, where: str) -> list[dict[str, Any
 
 def recipe_settings(data: Path | None, folder: str, *, crf: bool, options: list[str]) -> TaggingSettings:
     """Read the shipped settings, for other data and with or without a CRF."""
-    name = "lstm_embedded" if data is None else "lstm_ud_ewt_characters"
+    name = "lstm_embedded" if data is None else "lstm_ud_ewt"
     own = [] if data is None else [f"--data.path={data}"]
     quiet = ["--training.disable_tqdm=true", "--training.report_to=none", "--training.use_cpu=true"]
     wanted = ["--config", str(CONFIGS / f"{name}.yaml"), *own, *quiet, *options]

@@ -38,7 +38,7 @@ from hfseq.tasks.joint.build import (
 from hfseq.tasks.joint.calibrating import answers_of, ask_no_requests, calibrate
 from hfseq.tasks.joint.settings import IntentSlotsSettings
 from hfseq.tasks.tagging.build import check_lengths, make_tokenizer
-from hfseq.tasks.tagging.decoding import better_decoding
+from hfseq.tasks.tagging.decoding import choose_decoding
 from hfseq.tokenization.padding import IntentSlotsCollator
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     # 6. Decoding, temperature and threshold on validation, then evaluation
     named = settings.model.get("decoding")
-    decoding = better_decoding(trainer, tokens["validation"], "slot_f1", named=named)
+    decoding = choose_decoding(trainer, tokens["validation"], INTENT_SLOTS, named=named)
     calibrated = calibrate(trainer, tokens["validation"], settings.unknown)
     answers = answers_of(trainer, tokens[split])
     no_requests = ask_no_requests(trainer, task, split, tokenizer, settings.model)

@@ -17,7 +17,8 @@ IN_THE_ROOT = {
 
 # From the ground up; a dotted name parts a module from its room. The package itself ("") imports all and is imported
 # by nothing in it. `tokenization` makes tokenizers from words, of which models may have one; `tokenization.files`
-# checks what was downloaded, as `models.artifacts` does, and `tokenization.source_target` loads with these checks.
+# checks what was downloaded, as `models.artifacts` does, and `tokenization.source_target` loads with these checks;
+# `tokenization.padding` makes the batches of models.
 # `retrieval` makes vectors of texts and finds the nearest: it pads batches as training does, and `insight` looks at
 # what it loads.
 ORDER = (
@@ -30,6 +31,7 @@ ORDER = (
         "tokenization",
         "models",
         "tokenization.files",
+        "tokenization.padding",
         "tokenization.source_target",
         "pipelines",
         "registry",

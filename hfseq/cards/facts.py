@@ -90,6 +90,7 @@ class ArchitectureFacts(Network):
     max_length: int  # tokens of a text that the model was trained on; longer texts were cut
     limit: int | None = None  # tokens that it can read, where its positions are learnt; None: any number
     features: str | None = None  # of a bag: what it counts; of a tagger: what it sees of words beside its network
+    characters: str | None = None  # what reads the characters of words, with its sizes; None: nothing does
 
 
 @checked

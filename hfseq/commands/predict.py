@@ -102,12 +102,10 @@ def _labels(pipe: Any, texts: "list[Asked]") -> Iterator[dict[str, Any]]:
 
 def _entities(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
     from ..evaluation.entities import tell_entities
+    from ..tokenization.word_lists import aggregation
 
     joins = tell_entities(list(pipe.model.config.id2label.values()))
-    # A word of several pieces answers as it was scored, by the first of them.
-    model = getattr(getattr(pipe.tokenizer, "backend_tokenizer", None), "model", None)
-    has_pieces = (getattr(model, "continuing_subword_prefix", None) or "").strip()
-    options = {"aggregation_strategy": "none" if not joins else "first" if has_pieces else "simple"}
+    options = {"aggregation_strategy": aggregation(pipe.tokenizer) if joins else "none"}
     for text, found in zip(texts, pipe(texts, batch_size=_batch_size(pipe, texts), **options), strict=True):
         told = [
             {

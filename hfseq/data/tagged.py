@@ -14,13 +14,14 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerFast
 
 from ..evaluation.entities import OUTSIDE, in_iob2, kinds, strays, tell_entities
-from ..evaluation.scores import IGNORED_LABEL
+from ..models.base import IGNORED
 from ..settings import option
 from ..tokenization.word_lists import Words, cut_words, encode_words
 from .columns import TAGS, WORDS, find_columns, is_text, spelled
 from .conll import CONLL_FORMATS, sentences
 from .sources import FORMATS, column_values, cut_splits, load_splits, take_columns
 from .text import Classes, DataSettings, common_feature, find_classes, is_list, with_classes
+from .unseen_labels import UnseenLabels
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ class TaggedSettings(DataSettings):
     text_column: str | None = option(None, "the column of words, a list a row; null: found by its name")
     label_column: str | None = option(
         None, "the column of tags: a list of names or integers a row, one for each word; null: found by its name"
+    )
+    unseen_labels: UnseenLabels = option(
+        "refuse", "tags that train never shows, in other splits: refuse the data, drop their rows, or count as wrong"
     )
 
     def __post_init__(self) -> None:
@@ -87,6 +91,9 @@ def tagged_words(splits: Mapping[str, Dataset], settings: TaggedSettings, **othe
     feature = common_feature(dataset)
     if not isinstance(feature, List):
         raise ValueError(f"data.label_column={settings.label_column!r} holds {spelled(feature)}, not lists of tags.")
+    if settings.unseen_labels == "refuse" and is_text(feature.feature):  # a slip is told as what it is
+        names = {tag for rows in dataset.values() for tags in rows[_LABELS][:] for tag in tags if tag}
+        _check_strays(dataset, sorted(names), settings)
     dataset, classes = find_classes(dataset, feature.feature, settings, _is_of_a_kind)
     classes = _with_insides(classes)
     dataset = with_classes(dataset, classes, List)
@@ -107,8 +114,8 @@ def _check_strays(dataset: DatasetDict, names: list[str], settings: TaggedSettin
     odd = strays(names)
     if not odd or OUTSIDE not in names or 2 * len(odd) >= len(names):
         return
-    wanted = names.index(odd[0])
     for split, rows in dataset.items():
+        wanted = odd[0] if is_text(rows.features[_LABELS].feature) else names.index(odd[0])
         for number, row in enumerate(rows[_LABELS][:]):
             if wanted in row:
                 good = next(name for name in names if tell_entities([name]))
@@ -208,7 +215,7 @@ def tokenize_words(
         label_all_tokens: Tag the other tokens of a word as well: inside the entity that its first one begins, or as
             the first one. For training only, as measures count words.
     """
-    later = _tags_of_later_tokens(names) if label_all_tokens else [IGNORED_LABEL] * len(names)
+    later = _tags_of_later_tokens(names) if label_all_tokens else [IGNORED] * len(names)
     number = Value("int64")
     columns = {"input_ids": List(Value("int32")), "labels": List(number), "length": number, _CUT: number}
     tokens = dataset.map(
@@ -230,7 +237,7 @@ def _tags_of_later_tokens(names: Sequence[str]) -> list[int]:
     ids = {name: index for index, name in enumerate(names)}
     if not tell_entities(names):
         return list(ids.values())
-    return [ids.get(f"I-{name[2:]}", IGNORED_LABEL) if name.startswith("B-") else index for name, index in ids.items()]
+    return [ids.get(f"I-{name[2:]}", IGNORED) if name.startswith("B-") else index for name, index in ids.items()]
 
 
 def _tokenize(
@@ -251,7 +258,7 @@ def _labels(words: Words, tags: Sequence[int], later: Sequence[int]) -> Iterator
     before = None
     for word in words:
         if word is None:
-            yield IGNORED_LABEL
+            yield IGNORED
         else:
             yield tags[word] if word != before else later[tags[word]]
         before = word

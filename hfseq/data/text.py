@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ from ..tokenization.kinds import ids_are_bytes
 from .columns import LABELS, TEXTS, find_columns, is_text, spelled
 from .label_files import LabelFiles
 from .sources import SplitSettings, column_values, cut_splits, load_splits, take_columns
-from .unseen_labels import NAMED, tell_never_seen, without_labels
+from .unseen_labels import NAMED, UnseenLabels, tell_never_seen, without_labels
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class DataSettings(SplitSettings):
     )
     text_pair_column: str | None = option(None, "the column of second texts, where a label is of two; null: of one")
     label_names: list[str] | None = option(None, "all classes, in the order of their ids")
-    unseen_labels: Literal["wrong", "drop", "refuse"] = option(
+    unseen_labels: UnseenLabels = option(
         "wrong", "labels that train never shows, in other splits: count as wrong, drop their rows, or refuse the data"
     )
     max_rows: int | None = option(None, "rows kept of each split, drawn with `seed`")

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from datasets import Dataset
 
 logger = logging.getLogger(__name__)
+
+UnseenLabels: TypeAlias = Literal["wrong", "drop", "refuse"]
 
 NAMED: Final = 10  # labels that a message names
 _NAMES = "data.label_names"
@@ -56,7 +58,8 @@ def tell_never_seen(
         if hard:
             logger.warning("Labels %s of split %r never occur in train.", _with_counts(hard), split)
         if lost and refuse:
-            raise ValueError(f"Split {split!r} has labels that train never shows: {_with_counts(lost)}. {cure}")
+            told = f"Split {split!r} has labels that train never shows: {_with_counts(lost)}. {cure}"
+            raise ValueError(f"{told} With data.unseen_labels=wrong they count as wrong.")
         if lost:
             warning = "Split %r has labels that train never shows: %s. No model has an answer for them: they count as "
             logger.warning(warning + "wrong. %s", split, _with_counts(lost), cure)

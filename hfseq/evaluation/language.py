@@ -32,7 +32,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, DynamicCache
 
-from ..models.heads.causal_lm import IGNORED
+from ..models.base import IGNORED
 from ..models.recurrent.state import RECURRENT_LAYER_TYPE
 from ..progress import progress_bar
 

@@ -25,9 +25,6 @@ from .entities import Tags, all_found, found_entities
 from .language import exp_or_inf
 from .translation import bleu, chrf, exact_match
 
-IGNORED_LABEL = -100
-"""transformers' label for positions that count neither in the loss nor in a metric."""
-
 
 def _r2(references: np.ndarray, predictions: np.ndarray) -> float:
     _refuse_constant(references, "R2")

@@ -21,8 +21,9 @@ import torch
 from datasets import List, Value
 from transformers import EvalPrediction
 
+from ..models.base import IGNORED
 from .entities import Tags, tell_entities
-from .scores import IGNORED_LABEL, SCORES, OfflineMetric
+from .scores import SCORES, OfflineMetric
 from .trainer_metrics import DIVERGED, TAGGING
 
 
@@ -90,7 +91,7 @@ def best_tags(logits: Any, labels: torch.Tensor) -> torch.Tensor:
 def tags_of(ids: np.ndarray, labels: Any, names: Sequence[str]) -> list[list[str]]:
     """Name the tags (rows, T) of words; a position whose label is -100 or missing is no word of its own."""
     return [
-        [names[index] for index, label in zip(row.tolist(), own, strict=False) if label != IGNORED_LABEL]
+        [names[index] for index, label in zip(row.tolist(), own, strict=False) if label != IGNORED]
         for row, own in zip(ids, labels, strict=True)
     ]
 

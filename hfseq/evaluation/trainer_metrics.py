@@ -6,18 +6,19 @@ from typing import Final, NamedTuple
 import numpy as np
 from transformers import EvalPrediction
 
-from .scores import IGNORED_LABEL, as_wide, compute_score
+from ..models.base import IGNORED
+from .scores import as_wide, compute_score
 
 DIVERGED: Final = "the logits hold nan or infinite values: training diverged. Lower the learning rate."
 
 
 def _single_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    kept = labels != IGNORED_LABEL
+    kept = labels != IGNORED
     return logits.argmax(axis=-1)[kept], labels[kept]
 
 
 def _multi_label(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    kept = (labels != IGNORED_LABEL).all(axis=-1)
+    kept = (labels != IGNORED).all(axis=-1)
     above_half = logits > 0  # sigmoid(x) > 0.5
     return as_wide(above_half[kept].astype(int), labels), labels[kept].astype(int)
 
@@ -61,10 +62,22 @@ TREES: Final = "trees"
 _OF_TREES: Final = (ROOT, NODES)  # that an evaluation reports; the binary one is of a finished model
 
 
+def scores_of(problem_type: str) -> tuple[str, ...]:
+    """Return the scores of a problem: a key of PROBLEMS or TAGGING, INTENT_SLOTS or TREES."""
+    known = {**TAGGING, INTENT_SLOTS: FRAMES, TREES: _OF_TREES}
+    return known[problem_type] if problem_type in known else PROBLEMS[problem_type].scores
+
+
+def deciding_score(name: str | None, problem_type: str) -> str:
+    """Return the score that `metric_for_best_model` names; of the loss, or without a name, the one people quote."""
+    scores = scores_of(problem_type)
+    named = (name or "").removeprefix("eval_")
+    return named if named in scores else scores[0]
+
+
 def check_metric_for_best_model(name: str | None, problem_type: str) -> None:
     """Refuse before the training a `metric_for_best_model` that no evaluation of such a problem will report."""
-    known_scores = {**TAGGING, INTENT_SLOTS: FRAMES, TREES: _OF_TREES}
-    scores = known_scores[problem_type] if problem_type in known_scores else PROBLEMS[problem_type].scores
+    scores = scores_of(problem_type)
     if name is not None and name.removeprefix("eval_") not in (*scores, "loss"):
         known = ", ".join((*scores, "loss"))
         raise ValueError(f"metric_for_best_model={name!r} is not measured for {problem_type}; choose one of {known}.")

@@ -41,7 +41,7 @@ from .artifacts import (
     tensors_of,
 )
 from .calls import named_for_generate, wants_cache
-from .heads.shared_checkpoint import has_two_heads, own_names, read_tensors
+from .shared_checkpoint import has_two_heads, own_names, read_tensors
 
 logger = logging.get_logger(__name__)
 

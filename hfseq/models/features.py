@@ -15,7 +15,7 @@ word, O places, F features of a word at all places, L labels.
 """
 
 from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import nn
@@ -24,7 +24,7 @@ from transformers import initialization as init
 
 from .base import is_loaded
 from .inputs import can_be_checked
-from .token_words import DIGIT, LOWER, UPPER, Words, word_characters
+from .token_words import DIGIT, LOWER, UPPER, Words, WordsPart, WordTables, check_fit
 from .words.tables import FNV_OFFSET, FNV_PRIME
 
 FARTHEST: Final = 2  # words from a word to its farthest neighbour that counts
@@ -81,7 +81,7 @@ def word_hashes(words: Words, lower: torch.Tensor) -> torch.Tensor:
     return hashed(found, torch.arange(FEATURES, device=found.device))
 
 
-class WordFeatures(nn.Module):
+class WordFeatures(WordsPart):
     """Words of a batch -> (B, T, L) emissions.
 
     Args:
@@ -106,24 +106,17 @@ class WordFeatures(nn.Module):
             init.zeros_(self.lower)
 
     @torch.no_grad()
-    def learn(self, tokenizer: Any) -> None:
-        """Learn from the tokenizer of the model what each character is in lower case."""
-        characters = word_characters(tokenizer)
-        if len(characters) + 1 != len(self.lower):
-            raise ValueError(
-                f"The tokens are made of {len(characters)} characters, the model has room for {len(self.lower) - 1}: "
-                "make the config with **word_tables(tokenizer).sizes()."
-            )
-        ids = {character: index for index, character in enumerate(characters, start=1)}
-        # One that no token has in lower case stays as it is.
-        self.lower.copy_(torch.tensor([0, *(ids.get(each.lower(), ids[each]) for each in characters)]))
+    def fill(self, tables: WordTables) -> None:
+        """Copy what each character is in lower case."""
+        check_fit("lower", self.lower, tables.lower)
+        self.lower.copy_(tables.lower)
 
     def rows(self, words: Words) -> torch.Tensor:
         """Return the rows of the features of each distinct word at all places, (N, F); word 0 is beyond a text."""
         if can_be_checked(self.lower) and len(self.lower) > 1 and not self.lower[-1]:
             raise ValueError(
-                "The features of words know no lower case yet: call learn(tokenizer) of the WordFeatures with "
-                "the tokenizer that its config was made for, or load a trained model."
+                "The features of words know no lower case yet: call model.fill_words(word_tables(tokenizer)) with the "
+                "tokenizer that its config was made for, or load a trained model."
             )
         own = word_hashes(words, self.lower)
         # As if it were written with a character that no word has.

@@ -52,6 +52,16 @@ def mask_of_inputs(attention_mask: torch.Tensor, batch: int, steps: int, *, seen
     return attention_mask[:, -steps:]
 
 
+def mask_if_padded(mask: torch.Tensor | None, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor | None:
+    """Return the columns of the mask that belong to these inputs; None if all of them are real, which is faster."""
+    return None if mask is None else none_if_all(mask_of_inputs(mask, batch, steps, seen=seen))
+
+
+def none_if_all(mask: torch.Tensor) -> torch.Tensor | None:
+    """Return the mask, or None where it leaves nothing out and that costs nothing to see."""
+    return None if can_be_checked(mask) and bool(mask.all()) else mask
+
+
 def embed_with_word_dropout(
     embeddings: nn.Embedding, input_ids: torch.Tensor, dropout: float = 0.0, *, of_target: bool = False
 ) -> torch.Tensor:

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 
 from .base import is_loaded
-from .inputs import can_be_checked, check_input_ids
+from .inputs import can_be_checked, check_input_ids, mask_of_inputs
 
 BEGINS, CONTINUES, SPECIAL = range(3)
 """What a token is to words. `<unk>` stands for a word, so it begins one."""
@@ -58,7 +58,7 @@ class Words(NamedTuple):
 
 
 class WordTables(NamedTuple):
-    """What `TokenWords` keeps of a tokenizer.
+    """What a model keeps of a tokenizer, see `CheckedWordsMixin.fill_words`.
 
     Attributes:
         kinds: (V) uint8, `BEGINS`, `CONTINUES` or `SPECIAL`.
@@ -66,6 +66,7 @@ class WordTables(NamedTuple):
         offsets: (V + 1) int32, where a token's spelling begins.
         spelling: (S) int32, the characters of all tokens, one after the other.
         classes: (K) uint8, the class of each character; 0 is none.
+        lower: (K) int32, the lower case of each character; one that no token has in lower case stays as it is.
     """
 
     kinds: torch.Tensor
@@ -73,6 +74,7 @@ class WordTables(NamedTuple):
     offsets: torch.Tensor
     spelling: torch.Tensor
     classes: torch.Tensor
+    lower: torch.Tensor
 
     def sizes(self) -> dict[str, int]:
         """Return the fields of a config that follow: how many characters and rows there are, and all spellings."""
@@ -89,7 +91,7 @@ def word_tables(tokenizer: Any, *, lowercase: bool = False) -> WordTables:
     """
     kinds, spelled = _spellings(tokenizer)
     rows = _rows(kinds, spelled, tokenizer, lowercase)
-    characters = _characters(spelled)
+    characters = sorted({character for token in spelled for character in token})
     if len(characters) >= _MOST_CHARACTERS:
         raise ValueError(f"the tokens are made of {len(characters)} characters; at most {_MOST_CHARACTERS - 1} fit.")
     ids = {character: index for index, character in enumerate(characters, start=1)}
@@ -100,16 +102,8 @@ def word_tables(tokenizer: Any, *, lowercase: bool = False) -> WordTables:
         offsets=lengths.cumsum(0).to(torch.int32),
         spelling=torch.tensor([ids[character] for token in spelled for character in token], dtype=torch.int32),
         classes=torch.tensor([NOTHING, *map(_class_of, characters)], dtype=torch.uint8),
+        lower=torch.tensor([0, *(ids.get(each.lower(), ids[each]) for each in characters)], dtype=torch.int32),
     )
-
-
-def word_characters(tokenizer: Any) -> list[str]:
-    """Return the characters of all tokens, in the order of their ids, which begin at 1."""
-    return _characters(_spellings(tokenizer)[1])
-
-
-def _characters(spelled: list[str]) -> list[str]:
-    return sorted({character for token in spelled for character in token})
 
 
 def _spellings(tokenizer: Any) -> tuple[list[int], list[str]]:
@@ -166,8 +160,16 @@ def _class_of(character: str) -> int:
     return _CLASS_OF_CATEGORY.get(category, _CLASS_OF_CATEGORY.get(category[0], OTHER))
 
 
-class TokenWords(nn.Module):
-    """Tables that tell the words behind token ids; a checkpoint keeps them. They are filled once, by `learn`.
+class WordsPart(nn.Module):
+    """A part of a model that keeps tables of words."""
+
+    def fill(self, tables: WordTables) -> None:
+        """Copy what this part keeps of the tables."""
+        raise NotImplementedError
+
+
+class TokenWords(WordsPart):
+    """Tables that tell the words behind token ids; a checkpoint keeps them. `fill_words` of the model fills them.
 
     Args:
         vocab_size: V, number of token ids.
@@ -198,10 +200,6 @@ class TokenWords(nn.Module):
             if not is_loaded(table):
                 init.zeros_(table)
 
-    def learn(self, tokenizer: Any, *, lowercase: bool = False) -> None:
-        """Fill the tables from the tokenizer of the model, see `word_tables`."""
-        self.fill(word_tables(tokenizer, lowercase=lowercase))
-
     def check_tables(self, num_rows: int) -> None:
         """Refuse tables of a checkpoint that would lead out of others, or of the `num_rows` of the embedding."""
         if self.kinds.is_meta:
@@ -216,24 +214,14 @@ class TokenWords(nn.Module):
 
     @torch.no_grad()
     def fill(self, tables: WordTables) -> None:
-        """Copy tables that fit the sizes of the config.
+        """Copy tables that fit the sizes of the config, see `check_fit`."""
+        for name, own in self.named_buffers():
+            check_fit(name, own, getattr(tables, name))
+        for name, own in self.named_buffers():
+            own.copy_(getattr(tables, name))
 
-        Raises:
-            ValueError: If they belong to another tokenizer than the sizes do.
-        """
-        for name, table in tables._asdict().items():
-            own = self.get_buffer(name)
-            if own.shape != table.shape:
-                raise ValueError(
-                    f"The tokenizer's table {name!r} has {len(table)} entries, the model has room for {len(own)}: "
-                    "make the config with **word_tables(tokenizer).sizes() and vocab_size=len(tokenizer)."
-                )
-        for name, table in tables._asdict().items():
-            self.get_buffer(name).copy_(table)
-
-    def starts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def _starts(self, kinds: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Return (B, T) bool: the first token of each word."""
-        kinds, real = self._kinds(input_ids), _real(input_ids, attention_mask)
         # The real token before each one, where there is one: a mask may have holes.
         before = nn.functional.pad(_last_of(real), (1, 0), value=-1)[:, :-1]
         follows = (before >= 0) & (kinds.gather(1, before.clamp(min=0)) != SPECIAL)
@@ -249,8 +237,9 @@ class TokenWords(nn.Module):
     @torch.compiler.disable
     def _read(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> Words:
         # 1. Find where words begin, and the special tokens, which are steps of their own.
-        starts, real = self.starts(input_ids, attention_mask), _real(input_ids, attention_mask)
-        steps = starts | (real & (self._kinds(input_ids) == SPECIAL))
+        kinds, real = self._kinds(input_ids), _real(input_ids, attention_mask)
+        starts = self._starts(kinds, real)
+        steps = starts | (real & (kinds == SPECIAL))
         # 2. Give equal words one number: (N, P) tokens of each word, -1 after its last one.
         pieces, number = _distinct(input_ids[real], steps[real])
         word_of = torch.zeros_like(input_ids, dtype=torch.long).masked_scatter_(real, number)
@@ -297,13 +286,35 @@ class TokenWords(nn.Module):
             )
         if can_be_checked(self.offsets) and not self.offsets[-1]:
             raise ValueError(
-                "This model knows no characters yet: call model.base_model.token_words.learn(tokenizer) with the "
-                "tokenizer that its config was made for, or load a trained model."
+                "This model knows no characters yet: call model.fill_words(word_tables(tokenizer)) with the tokenizer "
+                "that its config was made for, or load a trained model."
             )
 
 
+def check_fit(name: str, own: torch.Tensor, table: torch.Tensor) -> None:
+    """Refuse a table of another tokenizer than that of the config."""
+    if own.shape != table.shape:
+        raise ValueError(
+            f"The tokenizer's table {name!r} has {len(table)} entries, the model has room for {len(own)}: "
+            "make the config with **word_tables(tokenizer).sizes() and vocab_size=len(tokenizer)."
+        )
+
+
 class CheckedWordsMixin(PreTrainedModel):
-    """Loading that refuses tables of words which would lead out of others."""
+    """Tables of words: all parts of a model get them at once, and loading refuses those that lead out of others."""
+
+    def fill_words(self, tables: WordTables) -> None:
+        """Tell every part of the model that knows words how the tokens of its tokenizer are spelled.
+
+        Raises:
+            ValueError: If the tables belong to another tokenizer than the sizes of the config do, or no part of the
+                model knows words.
+        """
+        parts = [part for part in self.modules() if isinstance(part, WordsPart)]
+        if not parts:
+            raise ValueError(f"This {type(self).__name__} does not read words by their characters: characters='none'.")
+        for part in parts:
+            part.fill(tables)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -315,6 +326,35 @@ class CheckedWordsMixin(PreTrainedModel):
             # A linear CRF has no embedding: no row is higher than the ids, padding and unknown words.
             words.check_tables(getattr(model.config, "word_rows", model.config.vocab_size + 2))
         return loaded
+
+
+class Read(NamedTuple):
+    """What was read, as a head needs it beside what the backbone says.
+
+    Attributes:
+        input_ids: (B, T), with one column at least; None: vectors were given.
+        attention_mask: (B, T).
+        words: Those of the texts; None of a backbone that knows tokens alone.
+    """
+
+    input_ids: torch.Tensor | None
+    attention_mask: torch.Tensor | None
+    words: Words | None
+
+    @classmethod
+    def by(cls, backbone: Any, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None) -> "Read":
+        """Find the words, once for a backbone and for the head above it."""
+        tables, mask = getattr(backbone, "token_words", None), attention_mask
+        if tables is None or input_ids is None:
+            return cls(input_ids, attention_mask, None)
+        if mask is not None:
+            mask = mask_of_inputs(mask, *input_ids.shape)
+        return cls(input_ids, attention_mask, tables(input_ids, mask))
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """The words as an argument of the backbone, which need not find them again."""
+        return {} if self.words is None else {"words": self.words}
 
 
 def _is_below(table: torch.Tensor, size: int) -> bool:

@@ -99,6 +99,7 @@ def text_facts(
             max_length=cast(int, settings.tokenizer.max_length),
             limit=text_limit(cast(PreTrainedTokenizerFast, pipe.tokenizer)),
             features=_features(config),
+            characters=_characters(config),
         ),
         "data": DataFacts(
             **settings.card.data_facts(),
@@ -127,6 +128,17 @@ def _features(config: PreTrainedConfig) -> str | None:
         kinds.append(f"runs of up to {config.word_ngrams} words")
     weights = "how often they occur" if config.weighting == "count" else "inverse document frequencies"
     return f"{', '.join(kinds)}, weighted by {weights}"
+
+
+def _characters(config: PreTrainedConfig) -> str | None:
+    """Say in words what reads the characters of words; None where nothing does."""
+    own: Any = config
+    reader = getattr(own, "characters", "none")
+    if reader == "none":
+        return None
+    readers = {"cnn": f"a convolution over {own.character_kernel_size} of them", "lstm": "an LSTM from either end"}
+    told = f"embeddings of {own.character_embedding_size}; {readers[reader]}, width {own.character_hidden_size}"
+    return f"{told}; features of case" if own.case_features else told
 
 
 def speed_line(speed: SpeedFacts) -> str:

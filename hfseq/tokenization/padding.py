@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100  # the label of positions that are not asked for, in all of transformers and torch
+from ..models.base import IGNORED
+
 # What rows of trees are padded with, where they have an entry for each node; other rows may have lists of labels too.
 _OF_NODES = {"parents": 0, "labels": IGNORED}
 

@@ -49,9 +49,8 @@ from ..models.artifacts import (
     check_tokenizer_ids,
     read_json,
 )
+from ..models.base import IGNORED
 
-# The label of positions that are not asked for, in all of transformers and torch.
-_IGNORED = -100
 _FILES = {"source": SOURCE_TOKENIZER_NAME, "target": TARGET_TOKENIZER_NAME}
 _NAMES = (TOKENIZER_CONFIG_NAME, *_FILES.values())
 _DOWNLOAD = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "subfolder", "token")
@@ -310,7 +309,7 @@ def _rows_of_labels(batch: Mapping[str, Any]) -> list[list[int]] | None:
 
 def _ignored_on_the_right(rows: list[list[int]], multiple: int) -> list[list[int]]:
     longest = -(-max(map(len, rows)) // multiple) * multiple
-    return [[*row, *[_IGNORED] * (longest - len(row))] for row in rows]
+    return [[*row, *[IGNORED] * (longest - len(row))] for row in rows]
 
 
 def _save_one(tokenizer: PreTrainedTokenizerFast, file: Path) -> dict[str, Any]:

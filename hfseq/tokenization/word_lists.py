@@ -1,12 +1,23 @@
 """Lists of words as token ids, each with the place of its word."""
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from transformers import PreTrainedTokenizerBase
 
 Ids: TypeAlias = Sequence[int]
 Words: TypeAlias = Sequence[int | None]  # the place of each token's word; None: a special token that was added
+Aggregation: TypeAlias = Literal["simple", "first"]
+
+
+def aggregation(tokenizer: Any) -> Aggregation:
+    """Return the strategy of `pipeline("token-classification")` that joins entities as they are scored.
+
+    A word answers by its first token. Where later ones tell that they continue it, the pipeline can do so too.
+    """
+    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    prefix = getattr(model, "continuing_subword_prefix", None) or ""
+    return "first" if prefix.strip() else "simple"
 
 
 def encode_words(rows: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase) -> Iterator[tuple[Ids, Words]]:

@@ -32,6 +32,7 @@ from ..models.base import IGNORED
 from ..models.features import WordFeatures, neighbours, row_sums, spread
 from ..models.heads.crf import LinearChainCRF
 from ..models.heads.token_head import token_loss
+from ..models.token_words import Read, Words
 from ..progress import progress_bar
 from .unseen import hide_unseen
 from .wide import Mixed
@@ -108,13 +109,16 @@ class FeatureTexts:
         found, near, count = [], [], 0
         self.batches = []
         for ids, mask, labels in padded_batches(dataset, model):
-            words = model.model.token_words(ids, mask)
+            read = Read.by(model.model, ids, mask)
+            words = cast(Words, read.words)
             found.append(cast(WordFeatures, features_of(model)).rows(words))
             around = neighbours(words).flatten(0, 1)
             near.append(torch.where(around >= 0, around + count, -1))  # words of other batches stand before
             count += len(found[-1])
-            labels = hide_unseen(labels, model.num_labels)
-            self.batches.append(TaggedBatch(labels, model.chain(ids[..., None], ids, mask)))
+            labels, chain = hide_unseen(labels, model.num_labels), model.chain(ids[..., None], read)
+            if model.crf is not None:  # to which other labels do not exist
+                labels = labels.masked_fill(~chain, IGNORED)
+            self.batches.append(TaggedBatch(labels, chain))
         distinct, number = torch.cat(found).unique(dim=0, return_inverse=True)
         # (R) rows in use, and which of them are those of each word, (N, F).
         self.used, self.rows = distinct.unique(return_inverse=True)

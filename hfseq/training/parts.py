@@ -8,7 +8,7 @@ from torch import nn
 from transformers.trainer_pt_utils import nested_concat
 
 from ..evaluation.batches import rows_at_once
-from ..evaluation.scores import IGNORED_LABEL
+from ..models.base import IGNORED
 
 _JOINED = (torch.Tensor, tuple)
 _PLACES = ("", "encoder_", "decoder_", "cross_")
@@ -51,7 +51,7 @@ class InParts(nn.Module):
             kind = type(outputs)
             if outputs.get("loss") is not None:
                 losses.append(outputs["loss"])
-                counts.append((own["labels"] != IGNORED_LABEL).sum())
+                counts.append((own["labels"] != IGNORED).sum())
             # Not the keys and values that a decoder keeps, which are no answer.
             answers = {
                 name: each

@@ -17,8 +17,8 @@ from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, Seq2SeqTrainer
 from transformers import Seq2SeqTrainingArguments as TheirArguments
 
-from ..evaluation.scores import IGNORED_LABEL
 from ..evaluation.translation import translation_scores
+from ..models.base import IGNORED
 from ..models.heads.conditional_generation import ConditionalGenerationMixin
 from ..settings import option
 from ..tokenization.padding import PaddingCollator
@@ -72,7 +72,7 @@ class SourceTargetCollator:
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Pad rows with `input_ids` and `labels`."""
         batch = self._sources([{"input_ids": row["input_ids"]} for row in rows])
-        labels = np.full((len(rows), max(len(row["labels"]) for row in rows)), IGNORED_LABEL, dtype=np.int64)
+        labels = np.full((len(rows), max(len(row["labels"]) for row in rows)), IGNORED, dtype=np.int64)
         for place, row in enumerate(rows):
             labels[place, : len(row["labels"])] = row["labels"]
         batch["labels"] = torch.from_numpy(labels)

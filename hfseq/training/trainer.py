@@ -44,6 +44,7 @@ _CLASSIFIERS = (
     *(SequenceClassificationMixin, TokenClassificationMixin),
     *(BagForSequenceClassification, RecursiveForSequenceClassification),
 )
+_OF_STEPS = ("learning_rate", "num_train_epochs", "max_steps", "early_stopping_patience", "load_best_model_at_end")
 _SHARE_OF_SOLVER = 0.5  # of the minutes, that a regression of features beside a network may take at most
 _LOADER = ("num_workers", "pin_memory", "persistent_workers", "prefetch_factor", "multiprocessing_context", "in_order")
 
@@ -173,13 +174,25 @@ class SequenceTrainer(WholeCheckpointTrainer):
                 "leave it out."
             )
         needed: list[tuple[str, Any]] = [("train_dataset", train_dataset)]
-        if not is_linear(self.model):
+        if is_linear(self.model):
+            self._check_no_steps()
+        else:
             needed.append(("eval_dataset", self.eval_dataset))
         for name, rows in needed:
             if not isinstance(rows, Dataset) or "labels" not in rows.column_names:
                 raise ValueError(
                     "wide_solver='regression' learns from training texts and chooses on validation texts: give "
                     f"{name} with a column labels."
+                )
+
+    def _check_no_steps(self) -> None:
+        """Refuse, for a model that is a regression and nothing else, what only steps have."""
+        for name in _OF_STEPS:
+            value = getattr(self.args, name)
+            if value != type(self.args).__dataclass_fields__[name].default:
+                raise ValueError(
+                    f"{name}={value!r} is for steps, and wide_solver='regression' takes none with a linear CRF: leave "
+                    "it out, or take wide_solver='steps'."
                 )
 
     def get_train_dataloader(self) -> DataLoader:

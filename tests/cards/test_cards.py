@@ -281,7 +281,10 @@ def test_facts_survive_json(tmp_path):
     # The golden facts are older than what later cards say as well: they have nothing of it.
     younger = [value for name, value in saved.items() if name not in golden]
     assert not any(younger)
-    for part, name in (("architecture", "features"), ("architecture", "limit"), ("environment", "load")):
+    for part, name in (
+        *(("architecture", "features"), ("architecture", "characters"), ("architecture", "limit")),
+        ("environment", "load"),
+    ):
         assert saved[part].pop(name) is None
     assert saved["speed"].pop("in_cpu_time") is False
     assert {name: value for name, value in saved.items() if name in golden} == golden

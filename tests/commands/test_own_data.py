@@ -151,7 +151,9 @@ def test_tags_that_only_the_test_shows_count_as_wrong_and_those_of_a_known_kind_
     (tmp_path / "test.conll").write_text(f"{seen}Ana B-PER\nAna I-PER\n\nin O\nRome B-CITY\n\n", encoding="utf-8")
     out = tmp_path / "out"
     line = ["train", "token-classification", str(tmp_path), "--model", "lstm", "--out", str(out), *SMALL]
-    assert cli.main([*line, "--card.show_rows=true"]) == 0
+    assert cli.main(line) == 1
+    assert "'B-CITY' (1). Name all classes in data.label_names, or leave such rows out" in capsys.readouterr().err
+    assert cli.main([*line, "--card.show_rows=true", "--data.unseen_labels=wrong"]) == 0
     assert "Split 'test' has labels that train never shows: 'B-CITY' (1)" in caplog.text
     names = set(json.loads((out / "config.json").read_text())["id2label"].values())
     assert names == {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}

@@ -161,10 +161,9 @@ class Case:
         if getattr(model, "likeness", None) is not None:
             nn.init.normal_(model.likeness.weight, std=0.5)
         if getattr(model.base_model, "token_words", None) is not None:
-            model.base_model.token_words.fill(spellings())
+            model.fill_words(spellings())
         for features in (module for module in model.modules() if isinstance(module, WordFeatures)):
             nn.init.normal_(features.weight, std=0.5)
-            features.lower.copy_(torch.arange(len(features.lower)))
         return model
 
     def saved(self, model: PreTrainedModel | None = None) -> Path:

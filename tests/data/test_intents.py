@@ -93,7 +93,7 @@ def test_a_row_of_no_words_leaves_with_its_intent(load):
 
 
 def test_intents_that_train_lacks_come_behind(load):
-    task = load(table(2), others=table(3))
+    task = load(table(2), others=table(3), unseen_labels="wrong")
     assert (task.intents.names, task.intents.unseen) == (["play", "stop"], ["call"])
     assert task.dataset["test"]["intent"][:] == [0, 1, 2]
     assert task.slots.unseen == ["B-city", "I-city"] or task.slots.unseen == ["B-city"]
@@ -101,14 +101,14 @@ def test_intents_that_train_lacks_come_behind(load):
 
 def test_rows_of_intents_that_train_lacks_are_dropped_whole_or_refused(load, caplog):
     known, later = table(2), table(3, tags=[*SLOTS[:2], ["O", "B-song", "O"]])
-    load(known, others=later)
+    load(known, others=later, unseen_labels="wrong")
     assert "Name all classes in data.intent_names" in caplog.text
     task = load(known, others=later, unseen_labels="drop")
     assert task.intents.names == ["play", "stop"] and not task.intents.unseen
     assert task.dataset["test"]["tokens"][:] == WORDS[:2]
     assert task.intents_of("test") == INTENTS[:2] and task.tagged.tags("test") == SLOTS[:2]
     with pytest.raises(ValueError, match=r"Intents: .*'call' \(1\)\. Name all classes in data.intent_names, or"):
-        load(known, others=later, unseen_labels="refuse")
+        load(known, others=later)
 
 
 def test_rows_of_slots_that_train_lacks_leave_with_their_intent(load):

@@ -226,7 +226,9 @@ def test_rows_of_no_words_are_left_out_and_counted(load, caplog):
 
 def test_a_tag_that_training_never_shows_is_named(load, caplog):
     strange = table([["Rome"]], [["B-CITY"]])
-    task = load({"train": table(), "test": strange})
+    with pytest.raises(ValueError, match=r"labels that train never shows: 'B-CITY' \(1\). Name all classes in"):
+        load({"train": table(), "test": strange})
+    task = load({"train": table(), "test": strange}, unseen_labels="wrong")
     assert (task.classes.unseen, task.tags("test")) == (["B-CITY"], [["B-CITY"]])
     assert "Split 'test' has labels that train never shows: 'B-CITY' (1)." in caplog.text
     assert set(task.classes.names) == {"O", "B-PER", "I-PER", "B-LOC", "I-LOC"}

@@ -75,7 +75,10 @@ def test_classes_that_the_data_declare_stay_classes_of_the_model(load, caplog):
     ],
 )
 def test_tags_of_a_known_kind_are_the_models_and_others_are_not(tmp_path, caplog, train, test, names):
-    task = tagged(tmp_path, train, test)
+    if names[1]:
+        with pytest.raises(ValueError, match="Name all classes in data.label_names, or leave such rows .*=wrong they"):
+            tagged(tmp_path, train, test)
+    task = tagged(tmp_path, train, test, **({"unseen_labels": "wrong"} if names[1] else {}))
     assert (task.classes.names, task.classes.unseen) == names
     assert task.dataset["train"].features["labels"] == List(ClassLabel(names=names[0]))
     assert ("never shows" in caplog.text) == bool(names[1])

@@ -52,7 +52,7 @@ def at(rows, place):
 
 def made(tokenizer, reader, *, buckets=1 << 24, num_labels=3, seed=0):
     features = WordFeatures(buckets=buckets, num_characters=len(reader.classes), num_labels=num_labels)
-    features.learn(tokenizer)
+    features.fill(word_tables(tokenizer))
     torch.nn.init.normal_(features.weight, generator=torch.Generator().manual_seed(seed))
     return features
 
@@ -138,11 +138,11 @@ def test_hashes_are_the_same_numbers_everywhere(tokenizer, reader):
 
 def test_the_tokenizer_of_another_model_is_refused(tokenizer, reader):
     features = WordFeatures(buckets=10, num_characters=3, num_labels=2)
-    with pytest.raises(ValueError, match="the model has room for 2: make the config with"):
-        features.learn(tokenizer)
+    with pytest.raises(ValueError, match="the model has room for 3: make the config with"):
+        features.fill(word_tables(tokenizer))
 
 
 def test_features_that_have_learnt_no_tokenizer_are_refused(tokenizer, reader):
     features = WordFeatures(buckets=10, num_characters=len(reader.classes), num_labels=2)
-    with pytest.raises(ValueError, match=r"know no lower case yet: call learn\(tokenizer\)"):
+    with pytest.raises(ValueError, match=r"know no lower case yet: call model.fill_words\(word_tables\(tokenizer\)\)"):
         features(read(tokenizer, reader, [["Oslo"]]))

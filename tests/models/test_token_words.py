@@ -139,7 +139,7 @@ def test_tables_of_another_tokenizer_are_refused():
 
 def test_tables_that_were_never_filled_are_named():
     words = TokenWords(5, num_characters=3, spelling_size=4)
-    with pytest.raises(ValueError, match=r"knows no characters yet: call .*learn\(tokenizer\)"):
+    with pytest.raises(ValueError, match=r"knows no characters yet: call .*fill_words\(word_tables\(tokenizer\)\)"):
         words(torch.zeros(1, 2, dtype=torch.long))
 
 

@@ -171,10 +171,13 @@ def test_a_tagger_keeps_what_a_person_said(minutes):
 @pytest.mark.parametrize(
     ("model", "kind", "expected"),
     [
-        ({"characters": "none"}, "word", "word"),
+        ({"characters": "none"}, None, "word"),
+        ({"characters": "none"}, "word_or_characters", "word_or_characters"),
         ({}, "bpe", "bpe"),
         ({}, "whitespace", "whitespace"),
-        ({"characters": "lstm"}, "word", "word_or_characters"),
+        ({}, "word", "word"),
+        ({"characters": "lstm"}, "word", "word"),
+        ({"characters": "lstm"}, None, "word_or_characters"),
     ],
 )
 def test_what_a_person_says_of_words_decides_whether_they_are_spelled(model, kind, expected):
@@ -183,9 +186,25 @@ def test_what_a_person_says_of_words_decides_whether_they_are_spelled(model, kin
     )
     settings.follow(100, 9, "accuracy")
     assert settings.tokenizer.kind == expected
-    reads = expected in ("word_or_characters", "whitespace")
+    reads = kind != "bpe" and model.get("characters") != "none"
     assert settings.reads_words is reads and bool(settings.model.get("feature_buckets")) is reads
     assert settings.training["wide_solver"] == ("regression" if reads else "steps")
+
+
+def test_the_kind_of_tokens_is_what_a_person_says_without_a_budget_too():
+    reading = {"type": "lstm", "characters": "cnn"}
+    assert tagger(model=reading).tokenizer.kind == "word_or_characters"
+    assert tagger(model=reading, tokenizer=TokenizerSettings(kind="word")).tokenizer.kind == "word"
+    assert tagger(model={"type": "lstm"}).tokenizer.kind == "word"
+
+
+@pytest.mark.parametrize("minutes", [None, 1.0])
+@pytest.mark.parametrize("model", [{"type": "lstm", "characters": "cnn"}, {"type": "crf"}])
+def test_tokens_that_tell_no_spelling_are_refused_where_a_model_reads_it(model, minutes):
+    with pytest.raises(ValueError, match="tokenizer.kind='bpe': these tokens do not tell how words are spelled"):
+        tagger(model=model, tokenizer=TokenizerSettings(kind="bpe"), budget=BudgetSettings(minutes=minutes)).follow(
+            100, 9, "accuracy"
+        )
 
 
 def test_a_tagger_without_vectors_takes_none():

@@ -50,9 +50,7 @@ def made(tokenizer, kind="crf", **options):
     shared = {"vocab_size": len(tokenizer), "feature_buckets": 4096, **names, **special, **tables.sizes(), **options}
     sizes = {"embedding_size": 8, "hidden_size": 8, "characters": "cnn", "character_hidden_size": 4}
     model = LSTMForTokenClassification(LSTMConfig(**{"crf": True, **sizes, **shared}))
-    model.model.token_words.fill(tables)
-    if (features := features_of(model)) is not None:
-        features.learn(tokenizer)
+    model.fill_words(tables)
     return model
 
 
@@ -64,10 +62,12 @@ def arguments(folder, **options):
         "wide_solver": "regression",
         "save_strategy": "no",
     }
-    return SequenceTrainingArguments(str(folder), **{**usual, "max_steps": 5, **options})
+    return SequenceTrainingArguments(str(folder), **{**usual, **options})
 
 
 def trained(model, tokenizer, folder, train, validation=None, callbacks=(), **options):
+    if hasattr(model, "classifier"):  # a linear CRF takes no steps
+        options.setdefault("max_steps", 5)
     trainer = SequenceTrainer(
         model,
         arguments(folder, **options),
@@ -211,6 +211,15 @@ def test_what_has_no_features_or_no_validation_is_refused(tokenizer, train, vali
         StrictDataclassClassValidationError, match="feature_buckets=9 is about how words are spelled: set characters"
     ):
         LSTMConfig(feature_buckets=9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_steps", 5), ("num_train_epochs", 2.0), ("learning_rate", 0.1)], ids=str
+)
+def test_what_only_steps_have_is_refused_of_a_linear_crf(name, value, tokenizer, train, tmp_path):
+    with pytest.raises(ValueError, match=f"{name}={value} is for steps, and wide_solver='regression' takes none"):
+        trained(made(tokenizer), tokenizer, tmp_path, train, **{name: value})
+    trained(made(tokenizer), tokenizer, tmp_path, train, wide_solver="steps", **{name: value, "max_steps": 1})
 
 
 def test_the_minutes_end_the_search(tokenizer, train, monkeypatch):

@@ -83,8 +83,7 @@ def intents_and_slots(folder, **options):
     """A trainer of all parts: words by their characters, features of words, a CRF, and two heads."""
     parts = {"characters": "cnn", "character_hidden_size": 4, "feature_buckets": 50, "crf": True}
     model = requests.network(**parts, slot_labels=["x", "y", "z"], **spellings().sizes())
-    model.model.token_words.fill(spellings())
-    model.features.lower.copy_(torch.arange(len(model.features.lower)))  # every character as it is
+    model.fill_words(spellings())
     rates = {"learning_rate": 0.03, "lr_scheduler_type": "constant", "max_steps": 3}
     shares = {"total_train_batch_size": 16, "gradient_accumulation_steps": 2}
     return requests.make_trainer(folder, model, **rates, **shares, **options)

@@ -32,7 +32,7 @@ WIDEST_OF_SINGLE = 30.0
 """The same for float32. What is lost there is less likely than the best label by 1e38, and two words further on, where
 all labels can be reached again, this difference twice is made up for at most: 1e-12 remain."""
 
-_FREE = -100  # the label of a word whose label is not known
+_FREE = -100  # the label of a word whose label is not known: IGNORED of models/base.py, which stands above
 _RULED_OUT = -1e29  # what is lower stands for minus infinity
 
 

@@ -29,7 +29,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from ..heads.causal_lm import IGNORED
+from ..base import IGNORED
 from .hmm_training import Probabilities
 
 

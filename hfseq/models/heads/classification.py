@@ -21,9 +21,10 @@ from typing_extensions import Unpack
 from ..base import IGNORED
 from ..calls import model_call
 from ..inputs import at_least_one_token, can_be_checked, check_range
+from ..shared_checkpoint import classifier_config
+from ..token_words import Read
 from .pairs import COMPARED, PairRows, compare
 from .pooling import SequencePooling
-from .shared_checkpoint import classifier_config
 from .wide import WideLikeness, WideNgrams
 
 
@@ -104,8 +105,7 @@ class Classified(NamedTuple):
 
     outputs: SequenceClassifierOutput  # without a loss
     last_hidden_state: torch.Tensor  # (B, T, D), or (2 B, T, D) of pairs that are compared
-    input_ids: torch.Tensor | None  # with one column at least
-    attention_mask: torch.Tensor | None
+    read: Read  # by the backbone: of pairs that are compared, each of the two alone
 
 
 class SequenceClassificationMixin(PreTrainedModel):
@@ -209,12 +209,13 @@ class SequenceClassificationMixin(PreTrainedModel):
             read_ids, read_mask = pairs.apart()
         if output_attentions is None:
             output_attentions = self.config.output_attentions
+        read = Read.by(self.model, read_ids, read_mask)
         outputs = self.model(
             input_ids=read_ids,
             attention_mask=read_mask,
             inputs_embeds=inputs_embeds,
             output_attentions=output_attentions,
-            **{**others, "use_cache": False, "return_dict": True},
+            **{**others, "use_cache": False, "return_dict": True, **read.found},
         )
         # 2. Make one vector of each row.
         pooled, weights = self.pooling(outputs.last_hidden_state, read_mask)
@@ -239,7 +240,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             hidden_states=hidden_states,
             attentions=attentions if output_attentions and attentions else None,
         )
-        return Classified(found, outputs.last_hidden_state, input_ids, attention_mask)
+        return Classified(found, outputs.last_hidden_state, read)
 
     def _check_ids(self, input_ids: torch.Tensor | None) -> None:
         """Refuse vectors where ids are looked at."""

@@ -77,10 +77,11 @@ class LinearChainCRF(nn.Module):
         Args:
             emissions: (B, T, L).
             labels: (B, T) ids. -100 in the chain: unknown, and summed over.
-            chain: (B, T), true at the words that have a label; all other places do not exist.
-            num_items_in_batch: Labels in the whole update, see `sequence_loss`; None: those of this batch.
+            chain: (B, T), true at the words that have a label; all other places do not exist, nor do their labels.
+            num_items_in_batch: Labels in the whole update, see `sequence_loss`; None: those of this batch's chain.
         """
         self._check(emissions, labels, chain)
+        labels = labels.masked_fill(~chain, IGNORED)
         find = self._sum_outside_graphs if _is_compiled_piecewise() else self._sum
         count = (labels != IGNORED).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
         return find(emissions, labels, chain) / count

@@ -94,24 +94,24 @@ class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
             **kwargs: `output_hidden_states`.
         """
         # 1. Read the texts, and score their intents.
-        read = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs)
-        given, logits = (read.input_ids, read.attention_mask), cast(torch.Tensor, read.outputs.logits)
+        found = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs)
+        read, logits = found.read, cast(torch.Tensor, found.outputs.logits)
         # 2. Score the slots of each token.
-        slot_logits = self._with_features(self.slot_classifier(self.dropout(read.last_hidden_state)), *given)
+        slot_logits = self._with_features(self.slot_classifier(self.dropout(found.last_hidden_state)), read.words)
         # 3. Compare with the right ones.
         texts = _texts(labels, slot_labels, num_items_in_batch)
         losses = []
         if labels is not None:
             losses.append(self.config.intent_weight * sequence_loss(logits, labels, _PROBLEM, texts))
         if slot_labels is not None:
-            losses.append(self.config.slot_weight * self._tag_loss(slot_logits, slot_labels, texts, *given))
+            losses.append(self.config.slot_weight * self._tag_loss(slot_logits, slot_labels, texts, read))
         # 4. Answer.
         return IntentAndSlotsOutput(
             loss=sum(losses[1:], losses[0]) if losses else None,
             logits=logits,
-            slot_logits=self._tag_answers(slot_logits, *given),
-            hidden_states=read.outputs.hidden_states,
-            attentions=read.outputs.attentions,
+            slot_logits=self._tag_answers(slot_logits, read),
+            hidden_states=found.outputs.hidden_states,
+            attentions=found.outputs.attentions,
         )
 
 

@@ -3,9 +3,9 @@
 With `config.crf` the labels of a text are chosen together (`crf.py`). In training the logits are what the classifier
 says of each token, and in evaluation the answers: argmax is the decision, softmax its probability.
 
-A word has one label, which its first token tells. A backbone that knows where words begin has the method
-`word_starts(input_ids, attention_mask) -> (B, T) bool` (or None where it cannot tell); then the other tokens of a word
-do not take part in the CRF, and in evaluation they answer as the first one does, inside the entity that it begins.
+A word has one label, which its first token tells. Where the backbone knows words (`token_words.py`), the other tokens
+of a word do not take part in the CRF, and in evaluation they answer as the first one does, inside the entity that it
+begins. The words of a batch are found once, for the backbone and for all that is here.
 
 With `config.feature_buckets` the features of words (`features.py`) speak beside the network, as the wide part of a
 classifier does: what they say of each label is added to what the network says.
@@ -20,11 +20,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from ..features import WordFeatures
-from ..inputs import mask_of_inputs
+from ..inputs import can_be_checked, mask_of_inputs
+from ..shared_checkpoint import SLOT_HEAD, tagger_config
 from ..tag_names import tags_inside
+from ..token_words import Read, Words
 from .crf import LinearChainCRF, put_first
 from .crf_passes import LEAST
-from .shared_checkpoint import SLOT_HEAD, tagger_config
 from .token_head import TokenHeadMixin, token_loss
 
 _SPECIAL = ("pad_token_id", "bos_token_id", "eos_token_id")
@@ -58,69 +59,54 @@ class TagRowsMixin(PreTrainedModel):
         else:
             super()._init_weights(module)
 
-    def _with_features(
-        self, scores: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _with_features(self, scores: torch.Tensor, words: Words | None) -> torch.Tensor:
         """Add up what the network and the features say of each token."""
-        if self.features is None or input_ids is None:
-            return scores
-        return scores + self.features(self.model.token_words(input_ids, attention_mask))
+        return scores if self.features is None or words is None else scores + self.features(words)
 
     def _tag_loss(
         self,
         logits: torch.Tensor,
         labels: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None,
-        input_ids: torch.Tensor | None,
-        attention_mask: torch.Tensor | None,
+        read: Read,
     ) -> torch.Tensor:
         """Compare what the model says of each token with the labels."""
         if self.crf is None:
             return token_loss(logits, labels, num_items_in_batch)
-        return self.crf.loss(logits, labels, self.chain(logits, input_ids, attention_mask), num_items_in_batch)
+        return self.crf.loss(logits, labels, self.chain(logits, read), num_items_in_batch)
 
-    def _tag_answers(
-        self, logits: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _tag_answers(self, logits: torch.Tensor, read: Read) -> torch.Tensor:
         """Make answers of what the model says of each token, see the top of this file."""
         if self.training:
             return logits
-        starts = self._word_starts(input_ids, attention_mask)
+        of_text = self._of_text(logits, read)
+        starts = None if read.words is None else read.words.starts
         if self.crf is not None:
-            chain = self._words(logits, input_ids, attention_mask, starts)
+            chain = of_text if starts is None else of_text & starts
             logits = self.crf.answers(logits, chain, self.config.decoding)
         if starts is None:
             return logits
-        later = self._words(logits, input_ids, attention_mask, ~starts)
+        later = of_text & ~starts
+        # Most texts have known words alone, where each token is a word.
+        if can_be_checked(later) and not later.any():
+            return logits
         return answer_for_words(logits, starts, later, self._inside)
 
-    def chain(
-        self, logits: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
-    ) -> torch.Tensor:
+    def chain(self, logits: torch.Tensor, read: Read) -> torch.Tensor:
         """Return which tokens follow one another in the CRF, (B, T) as the logits (B, T, L): one of each word."""
-        return self._words(logits, input_ids, attention_mask, self._word_starts(input_ids, attention_mask))
+        of_text = self._of_text(logits, read)
+        return of_text if read.words is None else of_text & read.words.starts
 
-    def _word_starts(self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
-        """Return where words begin, (B, T); None where the backbone cannot tell."""
-        ask = getattr(self.model, "word_starts", None)
-        return None if ask is None or input_ids is None else ask(input_ids, attention_mask)
-
-    def _words(
-        self,
-        logits: torch.Tensor,
-        input_ids: torch.Tensor | None,
-        attention_mask: torch.Tensor | None,
-        among: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Return which tokens are of the text's words, (B, T): no padding and no special ones; of `among` if given."""
-        if attention_mask is None:
-            words = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
+    def _of_text(self, logits: torch.Tensor, read: Read) -> torch.Tensor:
+        """Return which tokens are of the text's words, (B, T): no padding and no special ones."""
+        if read.attention_mask is None:
+            found = torch.ones(logits.shape[:2], dtype=torch.bool, device=logits.device)
         else:
-            words = mask_of_inputs(attention_mask, *logits.shape[:2]).bool()
-        if input_ids is not None:
-            for token in (getattr(self.config, name) for name in _SPECIAL):
-                words = words if token is None else words & (input_ids != token)
-        return words if among is None else words & among
+            found = mask_of_inputs(read.attention_mask, *logits.shape[:2]).bool()
+        if read.input_ids is not None:
+            for token in {getattr(self.config, name) for name in _SPECIAL} - {None}:
+                found = found & (read.input_ids != token)
+        return found
 
 
 class TokenClassificationMixin(TagRowsMixin, TokenHeadMixin):
@@ -150,14 +136,14 @@ class TokenClassificationMixin(TagRowsMixin, TokenHeadMixin):
     def _head(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.dropout(hidden_states))
 
-    def _emissions(self, hidden_states: torch.Tensor, *given: Any) -> torch.Tensor:
-        return self._with_features(super()._emissions(hidden_states, *given), *given)
+    def _emissions(self, hidden_states: torch.Tensor, read: Read) -> torch.Tensor:
+        return self._with_features(super()._emissions(hidden_states, read), read.words)
 
     def _loss(self, *given: Any) -> torch.Tensor:
         return self._tag_loss(*given)
 
-    def _answers(self, *given: Any) -> torch.Tensor:
-        return self._tag_answers(*given)
+    def _answers(self, logits: torch.Tensor, read: Read) -> torch.Tensor:
+        return self._tag_answers(logits, read)
 
 
 def answer_for_words(

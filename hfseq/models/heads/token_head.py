@@ -14,6 +14,7 @@ from typing_extensions import Unpack
 from ..base import IGNORED
 from ..calls import model_call
 from ..inputs import at_least_one_token
+from ..token_words import Read
 from .classification import check_classes
 
 
@@ -48,9 +49,7 @@ class TokenHeadMixin(PreTrainedModel):
         """Map outputs of the backbone (B, T, D) to logits (B, T, L)."""
         raise NotImplementedError
 
-    def _emissions(
-        self, hidden_states: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _emissions(self, hidden_states: torch.Tensor, read: Read) -> torch.Tensor:
         """Say (B, T, L) of each token which class it may have: what `_head` says, and what stands beside it."""
         return self._head(hidden_states)
 
@@ -59,15 +58,12 @@ class TokenHeadMixin(PreTrainedModel):
         logits: torch.Tensor,
         labels: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None,
-        input_ids: torch.Tensor | None,
-        attention_mask: torch.Tensor | None,
+        read: Read,
     ) -> torch.Tensor:
         """Compare what `_head` said with the labels."""
         return token_loss(logits, labels, num_items_in_batch)
 
-    def _answers(
-        self, logits: torch.Tensor, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _answers(self, logits: torch.Tensor, read: Read) -> torch.Tensor:
         """Make answers (B, T, L) of what `_head` said."""
         return logits
 
@@ -98,21 +94,21 @@ class TokenHeadMixin(PreTrainedModel):
         """
         # 1. Read the texts, (B, T, D). Nothing is continued from here, so a state would be kept for nobody.
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
+        read = Read.by(self.model, input_ids, attention_mask)
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             inputs_embeds=inputs_embeds,
-            **{"use_cache": False, **kwargs, "return_dict": True},
+            **{"use_cache": False, **kwargs, "return_dict": True, **read.found},
         )
         # 2. Score the classes of each token.
-        logits = self._emissions(outputs.last_hidden_state, input_ids, attention_mask)
+        logits = self._emissions(outputs.last_hidden_state, read)
         # 3. Compare with the labels.
-        given = input_ids, attention_mask
-        loss = None if labels is None else self._loss(logits, labels, num_items_in_batch, *given)
+        loss = None if labels is None else self._loss(logits, labels, num_items_in_batch, read)
         # 4. Answer.
         return self.output_class(
             loss=loss,
-            logits=self._answers(logits, *given),
+            logits=self._answers(logits, read),
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )

@@ -24,10 +24,10 @@ from ..configs import SequenceConfig, bounded, probability
 from ..features import MOST_BUCKETS
 from ..heads.causal_lm import check_output_weights
 from ..heads.pairs import check_pairs
-from ..heads.shared_checkpoint import check_slots
-from ..inputs import at_least_one_token, embed_with_word_dropout, mask_of_inputs
+from ..inputs import at_least_one_token, embed_with_word_dropout, mask_if_padded, none_if_all
+from ..shared_checkpoint import check_slots
 from ..token_order import TokenOrder
-from ..token_words import CheckedWordsMixin, TokenWords
+from ..token_words import CheckedWordsMixin, TokenWords, Words
 from .cells import Cell
 from .characters import CharacterReader, check_characters, width_of_characters
 from .loop import RecurrentLoop
@@ -344,20 +344,16 @@ class RecurrentModel(RecurrentPreTrainedModel):
         """Freeze the embeddings if the config says so."""
         self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
 
-    def word_starts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor | None:
-        """Return (B, T) bool: the first token of each word; None of a model that knows tokens alone."""
-        if self.token_words is None:
-            return None
-        ids, attention_mask, _ = at_least_one_token(input_ids, attention_mask, None)
-        assert ids is not None
-        return self.token_words.starts(ids, attention_mask)
-
     def _inputs(
-        self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, inputs_embeds: torch.Tensor | None
+        self,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        words: Words | None,
     ) -> tuple[torch.Tensor, TokenOrder]:
         """Return what the first layer reads, (B, T, I), and where its steps are."""
         if self.token_words is not None:
-            return self._words(input_ids, attention_mask)
+            return self._words(input_ids, attention_mask, words)
         vectors = self._embed(input_ids) if inputs_embeds is None else inputs_embeds
         # Not `len`: an exported program works for any number of texts.
         return vectors, TokenOrder(vectors.shape[0], vectors.shape[1], attention_mask)
@@ -368,7 +364,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         return embed_with_word_dropout(self.embed_tokens, ids, self.config.embedding_dropout if self.training else 0.0)
 
     def _words(
-        self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None
+        self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, words: Words | None
     ) -> tuple[torch.Tensor, TokenOrder]:
         """Read each distinct word once; the tokens of a word are one step."""
         assert self.token_words is not None and self.character_reader is not None
@@ -377,9 +373,12 @@ class RecurrentModel(RecurrentPreTrainedModel):
                 f"characters={self.config.characters!r}: this model looks up how tokens are spelled, which vectors do "
                 "not tell. Give input_ids, or take a model with characters='none'."
             )
-        words = self.token_words(input_ids, attention_mask)
+        if words is None:
+            words = self.token_words(input_ids, attention_mask)
         vectors = torch.cat((self._embed(words.rows), self.character_reader(words)), dim=-1)  # (N, I)
-        order = TokenOrder(input_ids.shape[0], input_ids.shape[1], words.steps, step_of=words.step_of)
+        steps = none_if_all(words.steps)
+        step_of = None if steps is None else words.step_of
+        order = TokenOrder(input_ids.shape[0], input_ids.shape[1], steps, step_of=step_of)
         return nn.functional.embedding(words.word_of, vectors), order
 
     def _cache(self, cache: Cache | None, use_cache: bool | None) -> Cache | None:
@@ -405,6 +404,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         cache: Cache | None = None,
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
+        words: Words | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPast:
         """Run the texts through the layers.
@@ -415,6 +415,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             cache: The state to continue from, as an earlier call returned it.
             inputs_embeds: (B, T, E) vectors instead of `input_ids`: numbers, or words embedded elsewhere.
             use_cache: Return the state reached.
+            words: Those of these texts, where a head has found them for itself (`Read` of `token_words.py`).
             **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
@@ -427,9 +428,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
         if attention_mask is not None:
             seen = 0 if cache is None else cache.get_seq_length()
             batch, steps = cast(torch.Tensor, inputs_embeds if input_ids is None else input_ids).shape[:2]
-            attention_mask = mask_of_inputs(attention_mask, batch, steps, seen=seen)
+            attention_mask = mask_if_padded(attention_mask, batch, steps, seen=seen)
         # 3. Embed the words, (B, T, I), and find the real ones, once for all layers.
-        hidden_states, order = self._inputs(input_ids, attention_mask, inputs_embeds)
+        hidden_states, order = self._inputs(input_ids, attention_mask, inputs_embeds, words)
         # 4. Run the layers, with dropout before, between and after them.
         for layer, dropout in zip((None, *self.layers), self.dropouts, strict=True):
             if layer is not None:

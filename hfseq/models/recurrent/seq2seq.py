@@ -34,7 +34,7 @@ from typing_extensions import Unpack
 
 from ..calls import Seq2SeqModelOutput, model_call, wants_cache, with_cache
 from ..heads.conditional_generation import ConditionalGenerationMixin, check_beginning
-from ..inputs import at_least_one_token, can_be_checked, embed_with_word_dropout, mask_of_inputs
+from ..inputs import at_least_one_token, embed_with_word_dropout, mask_if_padded
 from ..token_order import TokenOrder
 from ..vocabularies import SourceTargetMixin
 from .backbone import RecurrentLayer, RecurrentPreTrainedModel
@@ -118,7 +118,7 @@ class Seq2SeqEncoder(Seq2SeqPreTrainedModel):
             dropout = self.config.embedding_dropout if self.training else 0.0
             inputs_embeds = embed_with_word_dropout(self.embed_tokens, input_ids, dropout)
         batch, steps = inputs_embeds.shape[:2]
-        order = TokenOrder(batch, steps, _mask_if_padded(attention_mask, batch, steps))
+        order = TokenOrder(batch, steps, mask_if_padded(attention_mask, batch, steps))
         # 2. Read them layer by layer, with dropout before, between and behind.
         hidden_states, shown, final = self.dropout(inputs_embeds), [inputs_embeds], []
         layer: Any
@@ -235,7 +235,7 @@ class Seq2SeqModel(SourceTargetMixin, Seq2SeqPreTrainedModel):
         # 4. Read them, looking at the memory.
         decoded = self.decoder(
             decoder_inputs_embeds,
-            TokenOrder(batch, steps, _mask_if_padded(decoder_attention_mask, batch, steps, seen=seen)),
+            TokenOrder(batch, steps, mask_if_padded(decoder_attention_mask, batch, steps, seen=seen)),
             self.decoder.memory(encoded, real, kept),
             self.decoder.start(final_states, encoded.shape[1]) if carried is None else carried,
             sampler=sampler,
@@ -277,16 +277,8 @@ def _real_tokens(encoded: torch.Tensor, attention_mask: torch.Tensor | None) -> 
     # For a source without tokens the encoder made one masked column.
     if attention_mask.shape[1] == 0:
         return attention_mask.new_zeros(batch, steps).bool()
-    mask = _mask_if_padded(attention_mask, batch, steps)
+    mask = mask_if_padded(attention_mask, batch, steps)
     return None if mask is None else mask.bool()
-
-
-def _mask_if_padded(mask: torch.Tensor | None, batch: int, steps: int, *, seen: int = 0) -> torch.Tensor | None:
-    """Return the columns of the mask that belong to these inputs; None if all of them are real, which is faster."""
-    if mask is None:
-        return None
-    mask = mask_of_inputs(mask, batch, steps, seen=seen)
-    return None if can_be_checked(mask) and bool(mask.all()) else mask
 
 
 def _check_target(target: torch.Tensor, encoded: torch.Tensor) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from ..calls import CACHE_NAMES
 from ..configs import SequenceConfig, bounded, probability
 from ..heads.causal_lm import check_output_weights
 from ..heads.pairs import check_pairs
-from ..heads.shared_checkpoint import check_slots
+from ..shared_checkpoint import check_slots
 
 
 @strict

@@ -32,7 +32,7 @@ from ..features import MOST_BUCKETS, WordFeatures
 from ..fixed_vocabulary import WithoutEmbeddingsMixin
 from ..heads.tagging import TokenClassificationMixin
 from ..inputs import at_least_one_token, mask_of_inputs
-from ..token_words import CheckedWordsMixin, TokenWords, word_tables
+from ..token_words import CheckedWordsMixin, TokenWords, Words, word_tables
 
 
 @strict
@@ -97,16 +97,13 @@ class CRFModel(CRFPreTrainedModel):
         )
         self.post_init()
 
-    def word_starts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Return (B, T) bool: the first token of each word."""
-        return self.token_words.starts(input_ids, attention_mask)
-
     @model_call("inputs_embeds")
     @can_return_tuple
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
+        words: Words | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
         """Look at words and their neighbours.
@@ -114,6 +111,7 @@ class CRFModel(CRFPreTrainedModel):
         Args:
             input_ids: (B, T) token ids.
             attention_mask: (B, T), 1 for real tokens.
+            words: Those of these texts, where the head has found them for itself (`Read` of `token_words.py`).
 
         Returns:
             `last_hidden_state` (B, T, L), the emissions; zero at tokens of no word.
@@ -124,7 +122,8 @@ class CRFModel(CRFPreTrainedModel):
             raise ValueError("A linear CRF looks up how tokens are spelled: give input_ids, not inputs_embeds.")
         if attention_mask is not None:
             attention_mask = mask_of_inputs(attention_mask, *input_ids.shape)
-        words = self.token_words(input_ids, attention_mask)
+        if words is None:
+            words = self.token_words(input_ids, attention_mask)
         return BaseModelOutput(last_hidden_state=self.features(words))
 
 
@@ -154,8 +153,7 @@ class CRFForTokenClassification(TokenClassificationMixin, CRFPreTrainedModel):
             **options,
         )
         model = cls(config)
-        model.model.token_words.fill(tables)
-        model.model.features.learn(tokenizer)
+        model.fill_words(tables)
         return model
 
     def _add_classifier(self) -> None:

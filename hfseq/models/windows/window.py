@@ -33,9 +33,9 @@ from ..configs import SequenceConfig, bounded, probability
 from ..heads.classification import SequenceClassificationMixin
 from ..heads.joint import IntentAndSlotsMixin
 from ..heads.pairs import check_pairs
-from ..heads.shared_checkpoint import check_slots
 from ..heads.tagging import TokenClassificationMixin
 from ..inputs import at_least_one_token, embed_with_word_dropout, mask_of_inputs
+from ..shared_checkpoint import check_slots
 from ..token_order import TokenOrder
 
 _ACTIVATIONS = {"tanh": nn.Tanh, "hardtanh": nn.Hardtanh, "relu": nn.ReLU}

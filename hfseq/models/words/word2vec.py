@@ -35,7 +35,7 @@ from transformers.utils.hub import resolve_revision
 from typing_extensions import Unpack
 
 from ..artifacts import TOKENIZER_NAME, explained_panics
-from ..base import SequencePreTrainedModel
+from ..base import IGNORED, SequencePreTrainedModel
 from ..calls import model_call
 from ..configs import SequenceConfig, bounded
 from ..fixed_vocabulary import FixedVocabularyMixin
@@ -247,7 +247,7 @@ class Word2VecModel(FixedVocabularyMixin, SequencePreTrainedModel):
     ) -> torch.Tensor:
         """Return the mean loss of predicting labels (B,) from contexts (B, D)."""
         labels = labels.view(-1)
-        given = labels != -100
+        given = labels != IGNORED
         size = self.config.vocab_size
         check_range("label", labels[given], size, f" (config.vocab_size={size})")
         losses = self._losses(self, context[given], labels[given])

@@ -23,8 +23,8 @@ from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_coverage
 from ...recipe.publish import run_facts, split_line
 from ...recipe.texts import speed_line, text_facts
-from ..tagging.build import build_network, texts_of, tokens_of_splits, words_cut
-from ..tagging.facts import DecodingFacts, KindScore, WordFacts
+from ..tagging.build import build_network, texts_of, tokens_of_splits, word_facts, words_cut
+from ..tagging.facts import DecodingFacts, KindScore
 from ..tagging.settings import TokenizerSettings
 from .calibrating import Answers, Calibrated, calibration_facts
 from .card import TASK, calibration_lines, told
@@ -85,7 +85,6 @@ def card_facts(
     answers, calibrated = found.answers, found.calibrated
     expected, answered = _expected(task, split), _answered(task, own, answers)
     pipe = pipeline(TASK, model=str(folder), device="cpu", trust_remote_code=False)  # type: ignore[call-overload]
-    words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
     shares = probabilities(answers.logits)
     right = np.array([one == other for one, other in zip(expected.intents, answered.intents, strict=True)])
     draw_coverage(shares.max(-1), right, folder, threshold=calibrated.threshold)
@@ -95,13 +94,7 @@ def card_facts(
         **text_facts(settings, task.dataset, texts, split, pipe),
         intents=len(task.intents.names),
         slots=len(kinds(task.slots.names)),
-        words=WordFacts(
-            kind=settings.tokenizer.kind,
-            lowercase=settings.tokenizer.lowercase,
-            tokens_per_word=(sum(own["length"][:]) - own.num_rows) / words[split],  # but the end of each text
-            splits=words,
-            cut=words_cut(task.tagged, tokens),
-        ),
+        words=word_facts(settings.tokenizer, task.dataset, split, own, words_cut(task.tagged, tokens)),
         decoding=found.decoding,
         kinds=_kinds(expected, answered),
         calibration=calibration_facts(

@@ -43,8 +43,8 @@ class IntentSlotsSettings(TextSettings):
 
     def __post_init__(self) -> None:
         check_own_loss(self.training, "intents")
-        if self.reads_words:
-            self.tokenizer.label_all_tokens = False
+        if not self.budget.is_on:  # else the model is not known yet, see `follow`
+            self.tokenizer.settle(reads_words=self.reads_words)
         super().__post_init__()
         check_decoding(self.model, self.budget, "slots")
 
@@ -57,8 +57,7 @@ class IntentSlotsSettings(TextSettings):
         options = joint_model(family, rows, self.model if self.tokenizer.tells_spellings else {"characters": "none"})
         self.model = {**{name: value for name, value in options.items() if name in known}, **self.model}
         self.training = {**joint_training(family, self.budget.minutes, rows, self.training), **self.training}
-        if self.reads_words:
-            self.tokenizer.follow_words()
+        self.tokenizer.settle(reads_words=self.reads_words)
 
     @property
     def reads_words(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from datasets import Dataset, DatasetDict
 from tokenizers import normalizers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, TokenClassificationPipeline, pipeline
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast, TokenClassificationPipeline, pipeline
 
 from ...cards.confusion import Confusion, most_confused
 from ...cards.facts import Examples, SeedRun
@@ -28,7 +28,8 @@ from ...recipe.embeddings import fill_embeddings
 from ...recipe.publish import run_facts, split_line
 from ...recipe.sections import build_model, label_options, token_options
 from ...recipe.texts import NO_LIMIT, most_tokens, speed_line, text_facts
-from .card import TASK, aggregation
+from ...tokenization.word_lists import aggregation
+from .card import TASK
 from .facts import Answer, DecodingFacts, KindScore, Problem, TaggedText, TaggerFacts, WordFacts
 from .rivals import simple_taggers
 from .settings import TaggingSettings, TokenizerSettings, WordSettings
@@ -131,9 +132,7 @@ def build_network(
         options |= tables.sizes()
     model: Any = build_model(task, settings.model, freeze_embeddings=settings.embeddings.freeze, **options)
     if tables is not None:
-        model.base_model.token_words.fill(tables)
-    if getattr(model, "features", None) is not None:
-        model.features.learn(tokenizer)
+        model.fill_words(tables)
     return cast(PreTrainedModel, model)
 
 
@@ -160,28 +159,39 @@ def card_facts(
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
     predicted = tags_of(predictions, tokens["labels"][:], task.classes.all_names)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    strategy = aggregation(tokenizer)
     # Words of one tag are joined where they are one entity.
-    joining = aggregation(settings.tokenizer.kind) if task.has_entities else "none"
-    pipe = pipeline(TASK, model=str(folder), device="cpu", aggregation_strategy=joining, trust_remote_code=False)
-    words = {name: sum(map(len, part["tokens"][:])) for name, part in task.dataset.items()}
+    options: dict[str, Any] = {"tokenizer": tokenizer, "device": "cpu", "trust_remote_code": False}
+    options["aggregation_strategy"] = strategy if task.has_entities else "none"
+    pipe = pipeline(TASK, model=str(folder), **options)
     return TaggerFacts(
         **run_facts(card, pipe.model, folder, run),
         **text_facts(settings, task.dataset, texts, split, pipe),
         tagging=problem_of(task),
         labels=len(task.classes.names),
-        words=WordFacts(
-            kind=settings.tokenizer.kind,
-            lowercase=settings.tokenizer.lowercase,
-            tokens_per_word=(sum(tokens["length"][:]) - tokens.num_rows) / words[split],  # but the end of each text
-            splits=words,
-            cut=cut,
-        ),
+        words=word_facts(settings.tokenizer, task.dataset, split, tokens, cut),
+        aggregation=strategy,
         decoding=decoding,
         kinds=_kinds(task, expected, predicted),
         confusions=_confusions(task, expected, predicted),
         examples=Examples() if not card.shows_rows else _examples(task, rows["tokens"][:], expected, predicted),
         widgets=[_answered(pipe, text) for text in card.ask],
         comparisons=[*simple_taggers(task, split), *card.published()],
+    )
+
+
+def word_facts(
+    settings: TokenizerSettings, dataset: DatasetDict, split: str, tokens: Dataset, cut: float | None
+) -> WordFacts:
+    """Count the words of all splits, and the tokens of the evaluated one."""
+    words = {name: sum(map(len, part["tokens"][:])) for name, part in dataset.items()}
+    return WordFacts(
+        kind=cast(str, settings.kind),
+        lowercase=settings.lowercase,
+        tokens_per_word=(sum(tokens["length"][:]) - tokens.num_rows) / words[split],  # but the end of each text
+        splits=words,
+        cut=cut,
     )
 
 

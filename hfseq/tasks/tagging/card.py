@@ -25,18 +25,13 @@ _WORDS = {
 }
 
 
-def aggregation(kind: str) -> str:
-    """Return the pipeline's strategy for entities: a word of several pieces answers as it is scored, by the first."""
-    return "first" if kind == "wordpiece" else "simple"
-
-
 def tagger_view(facts: TaggerFacts) -> dict[str, Any]:
     """Gather what the template shows."""
     unasked = TaggedText(text=NEUTRAL, answers=[])
     shown = next((widget for widget in facts.widgets if widget.answers), next(iter(facts.widgets), unasked))
     return {
         **network_view(facts, TASK, widget=[{"text": widget.text} for widget in facts.widgets] or None),
-        "aggregated": aggregation(facts.words.kind) if facts.tagging == "entities" else None,
+        "aggregated": facts.aggregation if facts.tagging == "entities" else None,
         "text": shown.text,
         "answers": [f"# {each.label}: {each.text} ({each.score:.2f})" for each in shown.answers],
         "decoding": decoding_line(facts.decoding),

@@ -4,32 +4,28 @@ from typing import Any
 
 from datasets import Dataset
 
-from ...evaluation.trainer_metrics import TAGGING
+from ...evaluation.trainer_metrics import deciding_score
 from ...training.trainer import SequenceTrainer
-from .facts import DECODINGS, DecodingFacts, Problem
+from .facts import DECODINGS, DecodingFacts
 
 
 def choose_decoding(
-    trainer: SequenceTrainer, validation: Dataset, problem: Problem, *, named: str | None
-) -> DecodingFacts | None:
-    """Choose by the score that people quote of such tags, see `better_decoding`."""
-    return better_decoding(trainer, validation, TAGGING[problem][0], named=named)
-
-
-def better_decoding(
-    trainer: SequenceTrainer, validation: Dataset, metric: str, *, named: str | None
+    trainer: SequenceTrainer, validation: Dataset, problem: str, *, named: str | None
 ) -> DecodingFacts | None:
     """Score both decodings, and leave the chosen one in the model's config, which is saved; None without a CRF.
 
+    The score that decides is the one that chose the model, `training.metric_for_best_model`. The loss cannot: it is
+    the same for both.
+
     Args:
         validation: Its tokens.
-        metric: The score that decides.
+        problem: What the tags tell, or INTENT_SLOTS, see `evaluation/trainer_metrics.py`.
         named: The decoding that the settings name, if any: it stays, whatever the other one scores.
     """
     model: Any = trainer.model
     if getattr(model, "crf", None) is None:
         return None
-    scores = {}
+    metric, scores = deciding_score(trainer.args.metric_for_best_model, problem), {}
     for decoding in DECODINGS:
         model.config.decoding = decoding
         _, metrics = trainer.score(validation)

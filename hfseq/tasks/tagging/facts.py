@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias
 from ...cards.confusion import Confusion
 from ...cards.facts import FREE, MEASURED, LabelledFacts, checked
 from ...evaluation.trainer_metrics import TAGGING
+from ...tokenization.word_lists import Aggregation
 
 Problem: TypeAlias = Literal["entities", "tags"]  # what the tags tell: entities of words, or something of each word
 
@@ -75,6 +76,7 @@ class TaggerFacts(LabelledFacts):
     tagging: Problem
     labels: int  # how many tags there are
     words: WordFacts
+    aggregation: Aggregation = "simple"  # the pipeline's strategy that joins entities as they are scored
     decoding: DecodingFacts | None = field(default=None, metadata=MEASURED)  # None: without a CRF
     kinds: list[KindScore] = field(metadata=FREE | MEASURED)  # the commonest first
     confusions: list[Confusion] = field(default_factory=list, metadata=FREE | MEASURED)  # the most frequent first

@@ -1,7 +1,7 @@
 """The settings of the tagging recipe."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 from ...data.tagged import TaggedSettings
 from ...data.vectors import EmbeddingSettings
@@ -12,6 +12,8 @@ from ...recipe.texts import TextSettings, TextTokenizerSettings
 from ...registry import FAMILIES
 from ...settings import known_fields, option
 from .card import TASK
+
+TaggingKind: TypeAlias = Literal["word", "word_or_characters", "wordpiece", "unigram", "bpe", "whitespace"]
 
 _WITHOUT_SPELLINGS = ("unigram", "bpe")  # kinds whose tokens do not tell how words are spelled
 
@@ -28,8 +30,11 @@ def check_decoding(model: dict[str, Any], budget: BudgetSettings, what: str) -> 
 class TokenizerSettings(TextTokenizerSettings):
     """How words become tokens, see `train_tokenizer`."""
 
-    kind: Literal["word", "word_or_characters", "wordpiece", "unigram", "bpe", "whitespace"] = option(
-        "word", "what a token is; the kinds that see where the words of a list end"
+    # None until `settle`, after which there is a kind as in every tokenizer.
+    kind: TaggingKind | None = option(  # type: ignore[assignment]
+        None,
+        "what a token is, of the kinds that see where the words of a list end; null: word, or word_or_characters "
+        "where the model reads characters",
     )
     lowercase: bool = option(False, "lower-case the texts; with word_or_characters: the embeddings of words alone")
     label_all_tokens: bool = option(
@@ -43,11 +48,19 @@ class TokenizerSettings(TextTokenizerSettings):
         """Whether the tokens of this kind tell how words are spelled."""
         return self.kind not in _WITHOUT_SPELLINGS
 
-    def follow_words(self) -> None:
-        """Take the tokens of a model that knows words; a kind that is the usual one counts as not said."""
+    def settle(self, *, reads_words: bool) -> None:
+        """Choose the kind where nobody said one, and the labels of a model that makes one step of each word."""
+        if self.kind is None:
+            self.kind = "word_or_characters" if reads_words else "word"
+        if not reads_words:
+            return
         self.label_all_tokens = False
-        if self.kind == TokenizerSettings.kind:
-            self.kind = "word_or_characters"
+        if not self.tells_spellings:
+            raise ValueError(
+                f"tokenizer.kind={self.kind!r}: these tokens do not tell how words are spelled, and the model reads "
+                "that: take word_or_characters, word, whitespace or wordpiece, leave the kind out, or take a model "
+                "with model.characters=none."
+            )
 
 
 class WordSettings(Protocol):
@@ -72,8 +85,8 @@ class TaggingSettings(TextSettings):
     budget: BudgetSettings = field(default_factory=BudgetSettings)
 
     def __post_init__(self) -> None:
-        if self.reads_words:
-            self.tokenizer.label_all_tokens = False
+        if not self.budget.is_on:  # else the model is not known yet, see `follow`
+            self.tokenizer.settle(reads_words=self.reads_words)
         super().__post_init__()
         check_decoding(self.model, self.budget, "tags")
         if self.model["type"] == LINEAR and self.embeddings != EmbeddingSettings():
@@ -96,8 +109,7 @@ class TaggingSettings(TextSettings):
         self.model = {**{name: value for name, value in options.items() if name in known}, **self.model}
         training = tagger_training(family, self.budget.minutes, rows, metric, self.model, self.training)
         self.training = {**training, **self.training}
-        if self.reads_words:
-            self.tokenizer.follow_words()
+        self.tokenizer.settle(reads_words=self.reads_words)
 
     @property
     def reads_words(self) -> bool:

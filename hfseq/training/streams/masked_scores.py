@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ...evaluation.language import evaluating, exp_or_inf
-from ...models.heads.causal_lm import IGNORED
+from ...models.base import IGNORED
 from ...progress import progress_bar
 from .masking import MaskedWindowDataset, Masking
 from .windows import OrderedCutter, TokenText

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ...models.heads.causal_lm import IGNORED
+from ...models.base import IGNORED
 from .windows import TokenText, WindowDataset, Windows
 
 MASKED: Final = 0.8  # the share of what is asked for that reads `<mask>`

@@ -23,7 +23,7 @@ from transformers.cache_utils import DynamicCache
 from transformers.trainer_utils import PredictionOutput, speed_metrics
 
 from ...evaluation.language import exp_or_inf
-from ...models.heads.causal_lm import IGNORED
+from ...models.base import IGNORED
 from ...settings import option
 from ..arguments import SequenceTrainingArguments, refuse
 from ..batching import Shares

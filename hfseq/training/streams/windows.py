@@ -33,7 +33,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
-from ...models.heads.causal_lm import IGNORED
+from ...models.base import IGNORED
 from ..batching import Shares, UpdateSampler
 
 Carry: TypeAlias = Literal["stream", "document", "none"]

@@ -21,6 +21,7 @@ from hfseq.models.heads.crf import LinearChainCRF, put_first
 from hfseq.models.heads.crf_passes import LEAST
 from hfseq.models.heads.tagging import answer_for_words
 from hfseq.models.tag_names import legal_paths
+from hfseq.models.token_words import Read, Words
 from hfseq.tokenization import vocabulary_tokenizer
 from tests.closeness import assert_same
 
@@ -347,7 +348,9 @@ def test_later_tokens_answer_as_the_first_of_their_word():
 def test_a_backbone_that_knows_words_leaves_later_tokens_out(monkeypatch):
     model = tagger()
     starts = torch.tensor([[1, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0]]).bool()
-    monkeypatch.setattr(type(model.model), "word_starts", lambda self, ids, mask: starts, raising=False)
+    nothing = torch.zeros(0)
+    words = Words(starts, nothing, nothing, nothing, nothing, starts, nothing)
+    monkeypatch.setattr(Read, "by", lambda backbone, ids, mask: Read(ids, mask, words))
     labels = torch.tensor([[0, 1, 2, 3, 4, -100], [0, 1, -100, -100, -100, -100]])
     emissions = model.train()(IDS).logits
     loss = model(IDS, labels=labels).loss
@@ -360,6 +363,17 @@ def test_a_backbone_that_knows_words_leaves_later_tokens_out(monkeypatch):
         label = path[0, first].item()
         assert tags[0, first] == label and tags[0, later] == inside.get(label, label)
     assert_same(model(IDS).logits[0, 5], emissions[0, 5])  # </s>
+
+
+def test_labels_outside_the_chain_do_not_count(route):
+    crf, emissions = drawn(IOB2)
+    generator = torch.Generator().manual_seed(5)
+    inside = labels_of(crf, FREE["all known"])
+    others = torch.randint(0, len(IOB2), CHAIN.shape, generator=generator)
+    told = torch.where(CHAIN, inside, others)
+    loss = crf.loss(emissions, told, CHAIN)
+    assert_same(loss, crf.loss(emissions, inside, CHAIN))
+    assert_same(loss, crf.loss(emissions, told, CHAIN, num_items_in_batch=int(CHAIN.sum())))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")

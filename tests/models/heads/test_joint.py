@@ -228,3 +228,12 @@ def test_a_classifier_becomes_the_body_of_both(tmp_path):
     both, info = GRUForIntentAndSlots.from_pretrained(tmp_path, slot_labels=SLOTS, output_loading_info=True)
     assert {name.split(".")[0] for name in info["missing_keys"]} == {"slot_classifier"}
     assert both.slot_classifier.weight.std() > 0.01
+
+
+def test_a_classifier_says_what_it_does_not_read_of_labels_of_words(tmp_path, caplog):
+    both = model(crf=True)
+    both.save_pretrained(tmp_path)
+    reader = GRUForSequenceClassification.from_pretrained(tmp_path)
+    assert reader.config.crf is False and both.config.crf is True and "crf=True" not in caplog.text
+    GRUForSequenceClassification(config(slot_labels=None, crf=True))
+    assert "crf=True is about the labels of words: a classifier of texts does not read it" in caplog.text

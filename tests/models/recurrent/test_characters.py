@@ -32,7 +32,7 @@ def model_of(kind="cnn", model_class=hfseq.LSTMForTokenClassification, **options
     tables = word_tables(tokenizer())
     config = model_class.config_class(characters=kind, **{**sizes, **tables.sizes(), "num_labels": 3, **options})
     model = model_class(config).eval()
-    model.base_model.token_words.fill(tables)
+    model.fill_words(tables)
     return model
 
 
@@ -208,3 +208,23 @@ def test_a_checkpoint_with_tables_out_of_range_is_refused(tmp_path):
     model.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="tables of words, rows, hold numbers out of range"):
         hfseq.LSTMForTokenClassification.from_pretrained(tmp_path)
+
+
+@for_each("kind", ["ForTokenClassification", "ForSequenceClassification", "ForIntentAndSlots"])
+def test_words_are_found_once_for_backbone_and_head(kind):
+    slots = ["O", "B-a", "I-a"] if kind == "ForIntentAndSlots" else None
+    parts = {"crf": kind != "ForSequenceClassification", "feature_buckets": 8 if slots is None else 0}
+    model, found = model_of(model_class=getattr(hfseq, f"LSTM{kind}"), slot_labels=slots, **parts), []
+    model.model.token_words.register_forward_hook(lambda *call: found.append(call))
+    ids = torch.tensor([[4, 5, 10, 3], [6, 3, 0, 0]])
+    model(ids, (ids > 0).long())
+    assert len(found) == 1
+
+
+def test_one_call_fills_every_part_that_knows_words():
+    tables = word_tables(tokenizer())
+    model = model_of(feature_buckets=8)
+    assert torch.equal(model.features.lower, tables.lower)
+    assert torch.equal(model.model.token_words.classes, tables.classes)
+    with pytest.raises(ValueError, match="LSTMForTokenClassification does not read words by their characters"):
+        model_of("none").fill_words(tables)

@@ -13,6 +13,8 @@ import pytest
 
 from hfseq.cards.parts import code
 from hfseq.cards.render import check_card, load_facts, render_card
+from hfseq.commands.models import load_pipeline
+from hfseq.commands.predict import answers
 from hfseq.tasks.tagging.facts import TaggerFacts
 from tests.tasks.tagging.taggers import facts_of, small_settings, tagged_task
 
@@ -45,8 +47,19 @@ def test_older_facts_without_confused_tags_have_a_card_too():
 def test_the_snippet_joins_pieces_by_the_first_one_as_they_are_scored():
     facts = golden_facts()
     assert 'aggregation_strategy="simple"' in render_card(facts)
-    pieces = dataclasses.replace(facts, words=dataclasses.replace(facts.words, kind="wordpiece"))
-    assert 'aggregation_strategy="first"' in render_card(pieces)
+    assert 'aggregation_strategy="first"' in render_card(dataclasses.replace(facts, aggregation="first"))
+
+
+@pytest.mark.parametrize(("kind", "strategy"), [("word", "simple"), ("wordpiece", "first")])
+def test_the_snippet_asks_as_the_command_does(kind, strategy, tmp_path, monkeypatch):
+    settings = small_settings(tmp_path)
+    settings.training["max_steps"], settings.tokenizer.kind = 1, kind
+    facts, _, _ = facts_of(settings, tagged_task(), tmp_path)
+    assert facts.aggregation == strategy
+    pipe, asked = load_pipeline(str(tmp_path / "model")), []
+    monkeypatch.setattr(type(pipe), "__call__", lambda self, texts, **options: asked.append(options) or [[]])
+    list(answers(pipe, ["call Ana"]))
+    assert asked[0]["aggregation_strategy"] == strategy
 
 
 @pytest.mark.parametrize("problem", ["entities", "tags"])

@@ -8,11 +8,13 @@ import textwrap
 import pytest
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from hfseq.cards.render import render_card
 from hfseq.data.vectors import EmbeddingSettings
 from hfseq.tasks.tagging.build import make_model, make_tokenizer, make_tokens
 from tests.rounds import for_each
 from tests.tasks.tagging.taggers import facts_of, small_settings, tagged_task
 
+READERS = {"cnn": "a convolution over 3 of them, width 8", "lstm": "an LSTM from either end, width 8"}
 SIZES = {"character_embedding_size": 6, "character_hidden_size": 8}
 
 
@@ -33,12 +35,21 @@ def vectors_file(folder, *lines):
     return EmbeddingSettings(from_pretrained=str(path))
 
 
-@pytest.fixture(scope="module", params=["cnn", "lstm"])
-def finished(request, tmp_path_factory):
-    """A run that has ended: its facts and its folder."""
-    folder = tmp_path_factory.mktemp(request.param)
-    facts, _, _ = facts_of(settings_of(folder, request.param), tagged_task(), folder)
-    return facts, folder / "model"
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run that has ended for each reader: its facts and its folder."""
+    made = {}
+    for reader in READERS:
+        folder = tmp_path_factory.mktemp(reader)
+        facts, _, _ = facts_of(settings_of(folder, reader), tagged_task(), folder)
+        made[reader] = facts, folder / "model"
+    return made
+
+
+@pytest.fixture(params=READERS)
+def finished(request, runs):
+    """The facts and the folder of one of them."""
+    return runs[request.param]
 
 
 def test_it_learns_words_that_are_spelled(finished):
@@ -47,20 +58,29 @@ def test_it_learns_words_that_are_spelled(finished):
     assert facts.words.kind == "word_or_characters" and facts.words.tokens_per_word > 1.2
 
 
-def test_a_plain_pipeline_reads_the_folder_without_a_network(finished):
-    _, folder = finished
+def test_the_card_says_what_reads_the_characters(finished):
+    facts, _ = finished
+    told = facts.architecture.characters
+    assert told in {f"embeddings of 6; {reader}; features of case" for reader in READERS.values()}
+    assert f"embeddings of 8, words also read by their characters ({told})." in render_card(facts)
+
+
+def test_a_plain_pipeline_reads_the_folders_without_a_network(runs):
+    folders = [str(folder) for _, folder in runs.values()]
     script = f"""
         import json, socket
         socket.socket.connect = lambda *args: (_ for _ in ()).throw(OSError("no network"))
         import hfseq
         from transformers import pipeline
-        pipe = pipeline("token-classification", model={str(folder)!r}, aggregation_strategy="first")
-        print(json.dumps([(each["entity_group"], each["word"], each["start"], each["end"])
-                          for each in pipe("call Ana in New York, Anas!")]))
+        for folder in {folders!r}:
+            pipe = pipeline("token-classification", model=folder, aggregation_strategy="first")
+            print(json.dumps([(each["entity_group"], each["word"], each["start"], each["end"])
+                              for each in pipe("call Ana in New York, Anas!")]))
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
-    found = json.loads(run.stdout.splitlines()[-1])
-    assert ["person", "Ana", 5, 8] in found and ["place", "New York", 12, 20] in found
+    for line in run.stdout.splitlines()[-len(folders) :]:
+        found = json.loads(line)
+        assert ["person", "Ana", 5, 8] in found and ["place", "New York", 12, 20] in found
 
 
 def test_only_first_tokens_are_asked(tmp_path):

@@ -5,7 +5,7 @@ from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import AutoConfig, pipeline
 
 from hfseq.cards.render import load_facts, render_card
-from hfseq.evaluation.trainer_metrics import TAGGING
+from hfseq.evaluation.trainer_metrics import FRAMES, INTENT_SLOTS, TAGGING
 from hfseq.tasks.tagging.decoding import choose_decoding
 from hfseq.tasks.tagging.facts import DECODINGS, DecodingFacts
 from tests.tasks.tagging.taggers import SENTENCES, facts_of, small_settings, tagged_task
@@ -14,14 +14,16 @@ from tests.tasks.tagging.taggers import SENTENCES, facts_of, small_settings, tag
 class Scored:
     """A trainer whose model scores as it is told, and says which decodings it was asked for."""
 
-    def __init__(self, scores, crf=True):
+    def __init__(self, scores, crf=True, metric=None):
         self.scores, self.asked = scores, []
+        self.args = type("Arguments", (), {"metric_for_best_model": metric})()
         config = type("Config", (), {"decoding": "viterbi"})()
         self.model = type("Model", (), {"config": config, "crf": object() if crf else None})()
 
     def score(self, dataset):
         self.asked.append(self.model.config.decoding)
-        return None, {"accuracy": 0.5, **dict.fromkeys(TAGGING["entities"], self.scores[self.model.config.decoding])}
+        score = self.scores[self.model.config.decoding]
+        return None, {**dict.fromkeys((*TAGGING["entities"], *FRAMES), score), "accuracy": 1 - score}
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,21 @@ def test_the_better_decoding_is_kept_unless_one_is_named(viterbi, marginal, name
     assert found == DecodingFacts(chosen=chosen, named=named is not None, metric="entity_f1", scores=scores)
     assert trainer.model.config.decoding == chosen
     assert trainer.asked == list(DECODINGS)
+
+
+@pytest.mark.parametrize(
+    ("problem", "metric", "score", "chosen"),
+    [
+        ("entities", None, "entity_f1", "marginal"),
+        ("entities", "loss", "entity_f1", "marginal"),
+        ("entities", "eval_accuracy", "accuracy", "viterbi"),
+        (INTENT_SLOTS, None, "frame_accuracy", "marginal"),
+        (INTENT_SLOTS, "slot_f1", "slot_f1", "marginal"),
+    ],
+)
+def test_the_score_that_chose_the_model_chooses_the_decoding(problem, metric, score, chosen):
+    found = choose_decoding(Scored({"viterbi": 0.7, "marginal": 0.8}, metric=metric), None, problem, named=None)
+    assert (found.metric, found.chosen) == (score, chosen)
 
 
 def test_without_a_crf_nothing_is_measured():

@@ -1,8 +1,8 @@
 """One checkpoint, three readers: a model with two heads, and a classifier and a tagger that read one of them.
 
-`LSTMForIntentAndSlots` (`joint.py`) saves one body and two heads. The stock pipelines know neither the class nor its
-outputs: `pipeline("text-classification")` asks for a classifier, `pipeline("token-classification")` for a tagger, and
-both get the ordinary class of the family, which reads its own head and leaves the other in the file.
+`LSTMForIntentAndSlots` (`heads/joint.py`) saves one body and two heads. The stock pipelines know neither the class nor
+its outputs: `pipeline("text-classification")` asks for a classifier, `pipeline("token-classification")` for a tagger,
+and both get the ordinary class of the family, which reads its own head and leaves the other in the file.
 
 Why so, and not by a `key_mapping` of transformers or another class in its Auto tables: transformers keeps a key
 mapping for saving, so that a tagger would be saved under the names of the joint model; and a class from the Auto
@@ -21,6 +21,9 @@ from typing import Any, Final
 import torch
 from safetensors import safe_open
 from transformers import PreTrainedConfig
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
 
 JOINT_CLASS: Final = "ForIntentAndSlots"
 """How the names of the classes end whose checkpoints hold two heads."""
@@ -29,6 +32,8 @@ SLOT_HEAD: Final = {"classifier": "slot_classifier"}
 
 # What a config says of two heads; one with a single head has the usual values again.
 _OF_BOTH: Final = ("slot_labels", "intent_weight", "slot_weight", "unknown_threshold")
+# What it says of the labels of words alone.
+_OF_TAGS: Final = ("crf", "decoding", "feature_buckets")
 
 
 def check_slots(config: PreTrainedConfig) -> None:
@@ -45,8 +50,20 @@ def check_slots(config: PreTrainedConfig) -> None:
 
 
 def classifier_config(config: PreTrainedConfig) -> PreTrainedConfig:
-    """Return the config of a classifier: of a joint model's that of its intents, any other as it is."""
-    return config if _slots_of(config) is None else _single(config)
+    """Return the config of a classifier: of a joint model's that of its intents, any other as it is.
+
+    What it says of labels of words is told to change nothing, and not refused: it may come from a tagger's checkpoint,
+    whose body the classifier takes.
+    """
+    if _slots_of(config) is not None:
+        return _single(config, *_OF_TAGS)
+    for name in filter(type(config).__dataclass_fields__.__contains__, _OF_TAGS):  # not every family has all
+        if (value := getattr(config, name)) != _usual(config, name):
+            logger.warning(
+                f"{name}={value!r} is about the labels of words: a classifier of texts does not read it, and it "
+                "changes nothing. Leave it out, or take a token classifier."
+            )
+    return config
 
 
 def tagger_config(config: PreTrainedConfig) -> PreTrainedConfig:
@@ -65,12 +82,17 @@ def _slots_of(config: PreTrainedConfig) -> list[str] | None:
     return getattr(config, "slot_labels", None)
 
 
-def _single(config: PreTrainedConfig) -> PreTrainedConfig:
+def _single(config: PreTrainedConfig, *others: str) -> PreTrainedConfig:
     # A copy: the caller's config is still that of the joint model.
     own = copy.deepcopy(config)
-    for name in _OF_BOTH:
-        setattr(own, name, type(config).__dataclass_fields__[name].default)
+    for name in (*_OF_BOTH, *others):
+        if hasattr(own, name):
+            setattr(own, name, _usual(config, name))
     return own
+
+
+def _usual(config: PreTrainedConfig, name: str) -> Any:
+    return type(config).__dataclass_fields__[name].default
 
 
 def has_two_heads(name: str) -> bool:
