@@ -18,7 +18,7 @@ IN_THE_ROOT = {
 # From the ground up; a dotted name parts a module from its room. The package itself ("") imports all and is imported
 # by nothing in it. `tokenization` makes tokenizers from words, of which models may have one; `tokenization.files`
 # checks what was downloaded, as `models.artifacts` does, and `tokenization.source_target` loads with these checks;
-# `tokenization.padding` makes the batches of models.
+# `tokenization.padding` makes the batches of models, and `tokenization.trees` pads by its rules.
 # `retrieval` makes vectors of texts and finds the nearest: it pads batches as training does, and `insight` looks at
 # what it loads.
 ORDER = (
@@ -33,6 +33,7 @@ ORDER = (
         "tokenization.files",
         "tokenization.padding",
         "tokenization.source_target",
+        "tokenization.trees",
         "pipelines",
         "registry",
         "hub",

@@ -31,11 +31,11 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase, PreTrainedToken
 from transformers.tokenization_utils_base import TruncationStrategy
 from typing_extensions import Unpack
 
+from ..models.base import IGNORED
 from . import TextForm, check_learned, text_normalizer
 from .brackets import BracketError, read_brackets
 from .conllu import from_conllu, is_conllu
 from .kinds import PAD, UNK
-from .padding import IGNORED
 from .spelled_words import word_units
 from .texts import Texts, batches, check_keywords, is_dataset, strings
 from .tree import Tree
