@@ -116,7 +116,7 @@ def _join(parent: np.ndarray, rows: np.ndarray, batch: int, shape: str) -> _Join
         return _Joined(counts, none, none, none, none)
     roots = roots[counts[rows[roots]] > 0]
     trees, built = trees[forests], counts[forests]
-    shapes = [_shape_of(count, shape) for count in trees.tolist()]
+    shapes = [shape_of(count, shape) for count in trees.tolist()]
     of_roots, of_built, first = (np.concatenate(parts) for parts in zip(*shapes, strict=True))
     start = len(parent) + np.cumsum(built) - built  # where the nodes of each forest begin
     begin = np.cumsum(trees) - trees  # where its roots do
@@ -147,7 +147,7 @@ def _number(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray, parent: np.
 
 
 @lru_cache(maxsize=1024)
-def _shape_of(count: int, shape: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shape_of(count: int, shape: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return how `count` trees, two or more, are joined: all numbers from 0.
 
     Returns:
