@@ -157,6 +157,7 @@ def test_what_nobody_says_follows_the_rows():
     settings = RECIPE.settings("--budget.minutes=1", "--model.hidden_size=7")
     settings.follow(100)
     assert settings.model["hidden_size"] == 7 and settings.model["embedding_size"] == 64
+    assert settings.model["classifier_dropout"] == 0.1  # as the file says
     assert settings.training["max_minutes"] == 1 and settings.training["metric_for_best_model"] == "root_accuracy"
 
 
