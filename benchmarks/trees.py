@@ -67,7 +67,7 @@ def random_tree(generator: np.random.Generator) -> Tree:
 
 def read_tree(line: str, ids: dict[str, int]) -> Tree:
     """Read "(3 (2 It) (4 works))"; words get ids in the order in which they come."""
-    tree, open_nodes = Tree([], [], []), []
+    tree, open_nodes = Tree([], [], []), list[list[Any]]()
     for token in line.replace("(", " ( ").replace(")", " ) ").split():
         if token == "(":
             open_nodes.append([])
@@ -232,9 +232,9 @@ def check_equal(rivals: dict[str, Callable[[], list[torch.Tensor]]]) -> None:
 def measure(batches: list[list[Tree]], rounds: int) -> list[dict[str, Any]]:
     """Time all rivals, and return the rows of the result."""
     torch.manual_seed(0)
+    labels: dict[str, Any] = {"num_labels": LABELS}
     config = RecursiveConfig(
-        vocab_size=VOCABULARY + 2,
-        **{"embedding_size": WIDTH, "hidden_size": WIDTH, "num_labels": LABELS, "node_token_id": NODE},
+        vocab_size=VOCABULARY + 2, embedding_size=WIDTH, hidden_size=WIDTH, node_token_id=NODE, **labels
     )
     model = RecursiveForSequenceClassification(config).eval()  # no dropout: rivals are compared number by number
     rivals = rivals_of(model, batches)

@@ -109,7 +109,7 @@ def _differentiable(ctx: Any, inputs: Sequence[torch.Tensor | None], d_hidden: t
     # Views, since both tables may be one tensor, and each has a gradient of its own.
     own = [None if tensor is None else tensor.view_as(tensor) for tensor in inputs]
     needed = [place for place in range(len(inputs)) if ctx.needs_input_grad[1 + place]]
-    wanted = [own[place] for place in needed]
+    wanted: list[Any] = [own[place] for place in needed]
     found = torch.autograd.grad(ctx.plan.again(*own), wanted, d_hidden, create_graph=True, allow_unused=True)
     gradients = dict(zip(needed, found, strict=True))
     return [gradients.get(place) for place in range(len(inputs))]
@@ -151,7 +151,7 @@ class _Loop:
         self._call_on_leaves(self.kernels.leaf, states)
         for level in self.levels:
             nodes, slots = level
-            if self.composition.is_sum:
+            if edge is not None:
                 torch.mm(states[0, slots], edge, out=edges[slots])
                 self._call(self.kernels.message, level, buffers, on_children=True)
                 torch.mm(sums[0, nodes], hh, out=gates[nodes])
@@ -186,14 +186,14 @@ class _Loop:
                 self._call(self.kernels.early_backward, level, buffers, gradients, d_tables)
                 torch.mm(d_gates[nodes, self.plain :], self.weight_hh[self.plain :], out=d_vectors[nodes])
             self._call(self.kernels.inner_backward, level, buffers, gradients, d_tables)
-            if self.composition.is_sum:
+            if self.weight_edge is not None:
                 d_sums[0, nodes].addmm_(d_gates[nodes], self.weight_hh)
                 self._call(self.kernels.message_backward, level, buffers, gradients, d_tables, on_children=True)
                 d_states[0, slots].addmm_(d_edges[slots], self.weight_edge)
                 continue
             d_pairs = d_states[0, slots].view(-1, 2 * self.width)
             d_pairs.addmm_(d_gates[nodes, : self.plain], self.weight_hh[: self.plain])
-            if d_quadratic is not None:
+            if self.quadratic is not None and d_quadratic is not None:
                 pairs = states[0, slots].view(-1, 2 * self.width)
                 add_quadratic_gradients(d_pairs, d_quadratic, d_gates[nodes], pairs, self.quadratic)
         self._call_on_leaves(self.kernels.leaf_backward, states, d_states, d_tables.of_leaves)

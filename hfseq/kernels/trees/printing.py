@@ -288,4 +288,4 @@ def kernels_for(composition: "Composition", dtype: str, width: int) -> Kernels:
 @cache
 def _compile(composition: "Composition", dtype: str, rest: bool) -> Kernels:
     module = import_source(print_module(composition, dtype, rest=rest))
-    return Kernels(*(getattr(module, name, None) for name in Kernels._fields))
+    return Kernels(**{name: getattr(module, name, None) for name in Kernels._fields})  # type: ignore[arg-type]

@@ -197,7 +197,7 @@ class TreeLoop(nn.Module):
         of_leaves = nn.functional.linear(vectors, self.weight_ih[:rows], bias[:rows])
         return of_leaves, bias[None].to(of_leaves.dtype)
 
-    def forward(self, vectors: torch.Tensor, word_of: torch.Tensor, trees: Trees) -> torch.Tensor:
+    def forward(self, vectors: torch.Tensor, word_of: np.ndarray, trees: Trees) -> torch.Tensor:
         """Return h of each node, (n, H).
 
         Args:
@@ -208,7 +208,7 @@ class TreeLoop(nn.Module):
         schedule = Schedule.of(trees, self.composition, self.name)
         if not schedule.sizes:
             return vectors.new_zeros(0, self.hidden_size)
-        words = word_of.numpy(force=True)[schedule.order]
+        words = word_of[schedule.order]
         tables = self.tables(vectors, bool(words[schedule.sizes[0] :].any()))
         weights = TreeWeights(self.weight_hh, self.weight_edge, self.quadratic, self.weight_mm)
         reference = partial(_reference, self.composition, schedule, words)

@@ -260,6 +260,8 @@ class RecursiveModel(RecursivePreTrainedModel):
             hidden_states=(hidden,) if wants_states else None,
         )
 
+    # A graph would hold the levels of one batch; torch.compile leaves them outside.
+    @torch.compiler.disable
     def read(
         self,
         input_ids: torch.Tensor | None,
@@ -278,7 +280,7 @@ class RecursiveModel(RecursivePreTrainedModel):
         trees = self._trees(given, attention_mask, parents, tree)
         # 3. Look up the distinct words, and compute the nodes of all trees level by level, (n, H).
         vectors, word_of = self._words(given, trees)
-        states = self.tree_loop(self.dropout(vectors), word_of, trees)
+        states = self.tree_loop(self.dropout(vectors), _to_numpy(word_of), trees)
         return Nodes(self.dropout(states), trees)
 
     def _trees(
@@ -310,8 +312,8 @@ class RecursiveModel(RecursivePreTrainedModel):
             is_word = given != self.config.node_token_id
         elif given.dim() == 3 and parents is not None:
             is_word = _is_leaf(mask, parents)
-        numbers = None if parents is None else parents.numpy(force=True)
-        return read_trees(mask.numpy(force=True), numbers, tree, is_word.numpy(force=True))
+        numbers = None if parents is None else _to_numpy(parents)
+        return read_trees(_to_numpy(mask), numbers, tree, _to_numpy(is_word))
 
     def _words(self, given: torch.Tensor, trees: Trees) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the distinct words' vectors (D, E), and which of them each node has, from 1; 0 for none, (n)."""
@@ -336,6 +338,22 @@ class RecursiveModel(RecursivePreTrainedModel):
 
     def _no_words(self) -> torch.Tensor:
         return self.embed_tokens.weight[:0]
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Return the numbers of a tensor, from any device."""
+    if torch.compiler.is_exporting() or torch.jit.is_tracing() or tensor.device.type == "meta":
+        raise ValueError(
+            "A recursive network cannot be exported or traced: how many levels it computes follows from the trees of "
+            "each batch, and a graph would hold those of one. Save the model (save_pretrained) instead."
+        )
+    # torch.func wraps integers too, in which nothing is differentiated.
+    while torch._C._functorch.is_gradtrackingtensor(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        raise ValueError("vmap cannot map over texts: each has a tree of its own. Give them as one batch.")
+    with torch._C._DisableFuncTorch():
+        return tensor.numpy(force=True)
 
 
 def _is_leaf(mask: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
