@@ -24,8 +24,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-import numpy as np
-import torch
 from tokenizers import AddedToken, Tokenizer, models, trainers
 from transformers import BatchEncoding, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import TruncationStrategy
@@ -227,7 +225,7 @@ class TreeTokenizer(PreTrainedTokenizerFast):
             **padding,
         )
         if is_batch or options.get("return_tensors") is not None:
-            return batch
+            return BatchEncoding(dict(batch))  # of an empty list transformers gives back the dict
         return BatchEncoding({name: values[0] for name, values in batch.items()})
 
     def _row(self, tree: Tree, return_labels: bool, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,11 +258,8 @@ class TreeTokenizer(PreTrainedTokenizerFast):
 
     # Padding
 
-    def pad(self, encoded_inputs: Any, *args: Any, **options: Any) -> BatchEncoding:
-        """Make a batch as any tokenizer does; `parents` are padded with 0 and labels of nodes with -100."""
-        return _whole_numbers(BatchEncoding(dict(super().pad(encoded_inputs, *args, **options))))
-
     def _pad(self, encoded_inputs: Any, *args: Any, **options: Any) -> Any:
+        """Pad a row as any tokenizer does, its `parents` with 0 and labels of nodes with -100."""
         length = len(encoded_inputs["input_ids"])
         side = options.get("padding_side") or self.padding_side
         padded = super()._pad(encoded_inputs, *args, **options)
@@ -335,13 +330,3 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in ("return_overflowing_tokens", "return_offsets_mapping", "return_token_type_ids"):
         if options.get(name):
             raise ValueError(f"{name}=True: a tree has none of these; leave it out.")
-
-
-def _whole_numbers(batch: BatchEncoding) -> BatchEncoding:
-    """Turn tensors without an element into whole numbers: of empty texts alone transformers makes floats."""
-    for name, values in batch.items():
-        if isinstance(values, torch.Tensor) and values.numel() == 0:
-            batch[name] = values.long()
-        elif isinstance(values, np.ndarray) and values.size == 0:
-            batch[name] = values.astype(np.int64)
-    return batch

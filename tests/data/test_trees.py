@@ -259,6 +259,13 @@ def test_a_folder_of_files_of_trees_is_a_source_of_recipes(tmp_path, suffix):
     assert "tree" in splits["train"].column_names
 
 
+def test_a_split_may_be_several_files(tmp_path):
+    for part in range(2):
+        (tmp_path / f"train-0000{part}-of-00002.ptb").write_text(f"(2 part{part})", encoding="utf-8")
+    splits = load_splits(SplitSettings(path=str(tmp_path)), TREE_FORMATS)
+    assert splits["train"]["tree"][:] == ["(2 part0)", "(2 part1)"]
+
+
 def test_trees_in_a_table_are_a_source_of_recipes_too(tmp_path):
     Dataset.from_dict({"tree": [FILM, FILM]}).to_parquet(tmp_path / "train.parquet")
     splits = load_splits(SplitSettings(path=str(tmp_path)), TREE_FORMATS)

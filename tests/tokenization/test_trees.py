@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoTokenizer, BatchEncoding, DataCollatorWithPadding
 
 import hfseq
 from hfseq import Tree, TreeTokenizer, read_brackets, train_tokenizer, tree_features
@@ -158,6 +158,7 @@ def test_unknown_words_and_spellings_of_special_tokens_are_unknown(tokenizer):
     assert tokenizer("(2 <pad>)")["input_ids"] == [1]
     text = tokenizer("<node> It <pad>")["input_ids"]
     assert not {0, 2} & set(text) and tokenizer.convert_tokens_to_ids("It") in text
+    assert tokenizer.backend_tokenizer.encode("<node> It <pad>").ids == text  # the library finds none in it either
     assert tokenizer(["<node>", "<unk>"], is_split_into_words=True)["input_ids"] == [1, 1]
 
 
@@ -302,7 +303,8 @@ def test_empty_texts_are_whole_numbers_too(tokenizer):
         assert {values.dtype for values in batch.values()} == {torch.int64}
         assert batch["input_ids"].shape == (len(texts) or 1, 0)
     assert tokenizer("", return_tensors="np")["parents"].dtype == np.int64
-    assert dict(tokenizer([])) == {"input_ids": [], "parents": [], "attention_mask": []}
+    none = tokenizer([])
+    assert isinstance(none, BatchEncoding) and dict(none) == {"input_ids": [], "parents": [], "attention_mask": []}
     assert tokenizer("", padding="max_length", max_length=2)["parents"] == [0, 0]
 
 
@@ -315,7 +317,8 @@ def test_truncation_keeps_whole_subtrees(tokenizer):
     assert cut["parents"] == [3, 3, 0, 0] and cut["labels"] == [1, 0, 2, 3] and cut["attention_mask"] == [1] * 4
     assert tokenizer(text, truncation=True, max_length=7)["parents"] == whole["parents"]
     tokenizer.model_max_length = 2
-    assert tokenizer(text, truncation=True)["parents"] == [0, 0]
+    assert tokenizer(text, truncation=True)["parents"] == [0, 0] and not tokenizer.deprecation_warnings
+    assert len(tokenizer(text)["parents"]) == 7 and tokenizer.deprecation_warnings  # transformers warns of its length
     tokenizer.truncation_side = "left"
     with pytest.raises(ValueError, match="truncation_side='left': trees are cut behind their first nodes"):
         tokenizer(text, truncation=True)
