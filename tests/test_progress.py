@@ -29,6 +29,7 @@ from recipes import (
     text_classification,
     token_classification,
     translation,
+    trees,
     word2vec,
 )
 
@@ -147,6 +148,7 @@ def test_counting_ngrams_has_a_bar(terminal, monkeypatch):
         (text_classification, "lstm_embedded"),
         (token_classification, "lstm_embedded"),
         (translation, "lstm_embedded"),
+        (trees, "tree_lstm_embedded"),
         (word2vec, "skipgram_embedded"),
     ],
 )

@@ -1,10 +1,13 @@
 """What follows the minutes and the data for language models and taggers, and that what a person says wins."""
 
+from typing import get_args
+
 import pytest
 
 from hfseq.data.documents import DocumentSettings
 from hfseq.data.tagged import TaggedSettings
 from hfseq.data.vectors import EmbeddingSettings
+from hfseq.models.recurrent.recursive import RecursiveConfig
 from hfseq.recipe.budget import BudgetSettings
 from hfseq.recipe.defaults.classification import training_defaults, vocabulary_defaults
 from hfseq.recipe.defaults.joint import joint_model, joint_training
@@ -12,6 +15,7 @@ from hfseq.recipe.defaults.language import language_sizes, language_training
 from hfseq.recipe.defaults.rows import RowCounts
 from hfseq.recipe.defaults.stopping import kept_on_validation
 from hfseq.recipe.defaults.tagging import tagger_model, tagger_training
+from hfseq.recipe.defaults.trees import tree_model, tree_training
 from hfseq.recipe.sections import CardSettings
 from hfseq.registry import FAMILIES
 from hfseq.settings import known_fields
@@ -124,6 +128,15 @@ def test_the_minutes_of_a_model_of_intents_and_slots_are_a_limit_of_arguments_th
     FAMILIES[family].config(vocab_size=50, **{name: value for name, value in sizes.items() if name in known})
     assert sizes["crf"] is True and ("characters" in sizes) is (family == "lstm")
     assert "characters" not in joint_model("lstm", 100, {"characters": "none"})
+
+
+@pytest.mark.parametrize("composition", get_args(RecursiveConfig.__annotations__["composition"]))
+def test_the_minutes_of_a_model_of_trees_are_a_limit_of_arguments_that_work(composition, tmp_path):
+    for rows in (100, 10_000, 100_000):
+        args = SequenceTrainingArguments(str(tmp_path), use_cpu=True, **tree_training(3.0, rows, {}))
+        assert (args.max_minutes, args.metric_for_best_model) == (3.0, "root_accuracy") and args.greater_is_better
+        RecursiveConfig(composition=composition, **tree_model(rows, composition))  # of a width that it allows
+    assert tree_model(100, "tree_lstm")["hidden_size"] < tree_model(10_000, "tree_lstm")["hidden_size"]
 
 
 def test_few_texts_of_a_tagger_are_dropped_from_more():

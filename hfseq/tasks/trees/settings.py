@@ -55,5 +55,6 @@ class TreesSettings(TextSettings):
         """Fill in what nobody said and the number of training texts decides, where there is a budget."""
         if self.budget.minutes is None:
             return
-        self.model = {**tree_model(rows), **self.model}
+        composition = self.model.get("composition", RecursiveConfig.composition)
+        self.model = {"composition": composition, **tree_model(rows, composition), **self.model}
         self.training = {**tree_training(self.budget.minutes, rows, self.training), **self.training}

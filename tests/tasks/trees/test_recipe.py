@@ -157,6 +157,7 @@ def test_what_nobody_says_follows_the_rows():
     settings = RECIPE.settings("--budget.minutes=1", "--model.hidden_size=7")
     settings.follow(100)
     assert settings.model["hidden_size"] == 7 and settings.model["embedding_size"] == 64
+    assert settings.model["classifier_dropout"] == 0.1  # as the file says
     assert settings.training["max_minutes"] == 1 and settings.training["metric_for_best_model"] == "root_accuracy"
 
 
@@ -203,14 +204,13 @@ def sentiment(found, text):
 
 def test_not_very_good_flips_a_node(learnt):
     found = learnt("The concert was not very good")
-    assert (sentiment(found, "good"), sentiment(found, "very good")) == (1, 2)
-    assert sentiment(found, "not very good") == -1
-    told = [learnt(text)["label"] for text in ("good", "not good", "very good", "not very good", "not bad")]
-    assert told == ["positive", "negative", "very positive", "negative", "positive"]
+    assert sentiment(found, "very good") > 0 > sentiment(found, "not very good")
     lines = plots.tree_text(found).splitlines()
-    assert lines[0].endswith("The concert was not very good") and re.search(
-        r"└─ negative 0\.\d\d  not very good", lines[-5]
-    )
+    assert lines[0].endswith("The concert was not very good")
+    assert re.search(r"└─ (very )?negative \d\.\d\d  not very good", lines[-5])
+    assert re.search(r"└─ (very )?positive \d\.\d\d  very good", lines[-3])
+    told = {text: sentiment(learnt(text), text) for text in ("good", "not good", "not bad", "bad")}
+    assert told["good"] > 0 > told["not good"] and told["not bad"] > 0 > told["bad"]
 
 
 def test_held_out_rows_are_told_better_than_by_words_alone(learnt):
