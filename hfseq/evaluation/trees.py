@@ -96,13 +96,13 @@ class NegationCount(NamedTuple):
 
 
 def negation_count(
-    pairs: Sequence[Sequence[tuple[int, int]]], expected: Sequence[Sequence[int]], answered: Sequence[Sequence[int]]
+    pairs: Sequence[Sequence[tuple[int, int]]], expected: Sequence[Any], answered: Sequence[Any]
 ) -> NegationCount:
     """Count over all rows; pairs in which a node has no class are left out.
 
     Args:
         pairs: Of each row: a node that a negation heads, and the phrase without the negation.
-        expected: Of each row the classes of its nodes.
+        expected: Of each row the classes of its nodes, a list or (nodes,).
         answered: Those that a model gives.
     """
     rows = []
