@@ -41,7 +41,7 @@ PARTS = {
     "transformer": {"attention.py", "layers.py", "fused.py"},
     "bag": {"bag_config.py", "bag_ngrams.py", "bag_tables.py", "fused_words.py", "tables.py"},
     "window": {"token_order.py"},
-    "recursive": {"compositions.py", "levels.py", "tree_shapes.py", "cells.py", "fused.py"},
+    "recursive": {"compositions.py", "levels.py", "tree_graphs.py", "tree_shapes.py", "cells.py", "fused.py"},
 }
 
 

@@ -150,11 +150,13 @@ def _binary_step(
     width = weights.weight_hh.shape[1] // 2
     word = composition.named_words(words, width)
     gates: list[Any] = [word[composition.word_gates[place]] for place in composition.word_places]
+    # U meets zeros at a leaf, which is no work worth doing: a half of all nodes are leaves.
     if children is None:
         zeros = (torch.zeros_like(gates[0]),) * len(composition.states)
         if composition.late is not None:
             gates[-1] = lambda left, right, a=gates[-1]: a
         return composition.equation(TORCH, tuple(gates), (zeros, zeros))
+    # Both children in one product: [left ; right] lie side by side already.
     pairs = children.states.unflatten(0, (-1, 2))  # (m, 2, S H)
     h = pairs[..., :width].flatten(1)  # (m, 2 H)
     rows = weights.weight_hh.split(width)
@@ -188,6 +190,7 @@ def _sum_step(
     if children is not None:
         assert children.owners is not None and composition.message is not None and weights.weight_edge is not None
         h = children.states[:, :width]
+        # W x is computed for the node, and each of its children has a gate of its own.
         own = word[str(composition.message_gate)].index_select(0, children.owners)
         states = tuple(wide(children.states).chunk(len(composition.states), -1))
         sent = composition.message(TORCH, own + wide(linear(h, weights.weight_edge)), states)
@@ -218,6 +221,7 @@ def _matrix_vector_step(
     change_a, change_b = pairs[..., width:].unflatten(-1, (width, width)).unbind(1)
     changed = [vector + (change @ vector[..., None]).squeeze(-1) for vector, change in ((a, change_b), (b, change_a))]
     p = words + wide(linear(torch.cat(changed, -1), weights.weight_hh))
+    # What is kept is a difference, so the identity is added before W_M and taken away behind it.
     eye = torch.eye(width, dtype=a.dtype, device=a.device)
     both = weights.weight_mm @ torch.cat((change_a + eye, change_b + eye), 1) - eye  # (m, H, H)
     return torch.tanh(p), matrices + wide(both.flatten(1))
@@ -291,6 +295,7 @@ COMPOSITIONS = {
         leaf_gates=3,
         states=("h", "c"),
         word_gate={"f_left": "f", "f_right": "f"},
+        # Both children are kept at first, as the LSTM of cells.py keeps its past.
         word_bias={"f": 1.0},
     ),
     "child_sum": Composition(
@@ -309,6 +314,7 @@ COMPOSITIONS = {
         word_gates=("z", "n", "r", "s"),
         leaf_gates=2,
         word_gate={"r_left": "r", "r_right": "r"},
+        # The reset comes before the product, as in the paper and in the GRU of Cho et al. (2014).
         late="n",
     ),
 }

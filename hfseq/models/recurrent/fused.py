@@ -57,7 +57,7 @@ def _tree_kernels() -> Any | None:
         from hfseq import extras
     except ImportError:
         return None
-    levels = extras.kernels("trees.levels", "Recursive networks train two times slower")
+    levels = extras.kernels("trees.levels", "Recursive networks train a third slower")
     return levels if levels is not None and levels.INTERFACE == INTERFACE else None
 
 

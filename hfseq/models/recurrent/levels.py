@@ -25,6 +25,7 @@ from transformers import initialization as init
 from ..base import is_loaded
 from .compositions import COMPOSITIONS, Children, Composition, TreeWeights
 from .fused import tree_kernels_for
+from .tree_graphs import GraphTrees, run_graph
 from .tree_shapes import Trees
 
 
@@ -187,8 +188,7 @@ class TreeLoop(nn.Module):
         Row 0 is that of nodes without a word. Where no inner node has one, as in constituency trees, leaves get those
         gates alone that they need, and inner nodes that row alone.
         """
-        missing = self.weight_ih.shape[0] - self.bias.shape[0]
-        bias = nn.functional.pad(self.bias, (0, missing)) if missing else self.bias
+        bias = self._word_bias()
         vectors = torch.cat((vectors.new_zeros(1, vectors.shape[1]), vectors))
         if has_inner_words:
             table = nn.functional.linear(vectors, self.weight_ih, bias)
@@ -196,6 +196,20 @@ class TreeLoop(nn.Module):
         rows = self.composition.leaf_rows(self.hidden_size)
         of_leaves = nn.functional.linear(vectors, self.weight_ih[:rows], bias[:rows])
         return of_leaves, bias[None].to(of_leaves.dtype)
+
+    def _word_bias(self) -> torch.Tensor:
+        """Return b of all rows of W; matrices have none."""
+        missing = self.weight_ih.shape[0] - self.bias.shape[0]
+        return nn.functional.pad(self.bias, (0, missing)) if missing else self.bias
+
+    def _weights(self) -> TreeWeights:
+        return TreeWeights(self.weight_hh, self.weight_edge, self.quadratic, self.weight_mm)
+
+    def in_graph(self, vectors: torch.Tensor, trees: GraphTrees) -> torch.Tensor:
+        """Return h of all columns, (B M, H), from the words' vectors (B, N, E), zeros without a word."""
+        vectors = nn.functional.pad(vectors, (0, 0, 0, trees.mask.shape[1] - vectors.shape[1]))
+        words = nn.functional.linear(vectors, self.weight_ih, self._word_bias())
+        return run_graph(self.composition, trees, words, self._weights()).flatten(0, 1)
 
     def forward(self, vectors: torch.Tensor, word_of: np.ndarray, trees: Trees) -> torch.Tensor:
         """Return h of each node, (n, H).
@@ -210,7 +224,7 @@ class TreeLoop(nn.Module):
             return vectors.new_zeros(0, self.hidden_size)
         words = word_of[schedule.order]
         tables = self.tables(vectors, bool(words[schedule.sizes[0] :].any()))
-        weights = TreeWeights(self.weight_hh, self.weight_edge, self.quadratic, self.weight_mm)
+        weights = self._weights()
         reference = partial(_reference, self.composition, schedule, words)
         kernels = None if self.composition.has_matrices else tree_kernels_for(*tables, *weights)
         if kernels is None:

@@ -32,6 +32,7 @@ from ..heads.classification import check_classes
 from ..inputs import at_least_one_token, can_be_checked, check_input_ids, embed_with_word_dropout, mask_of_inputs
 from .compositions import COMPOSITIONS
 from .levels import TreeLoop
+from .tree_graphs import GraphNodes, read_graph_trees
 from .tree_shapes import Trees, TreeShape, read_trees
 
 SHAPES = ("given", "right", "left", "balanced")
@@ -147,6 +148,22 @@ class TreeClassifierOutput(ModelOutput):
     hidden_states: tuple[torch.Tensor, ...] | None = None
 
 
+class Rows(NamedTuple):
+    """What a batch says of its trees.
+
+    Attributes:
+        mask: (B, N) bool.
+        parents: (B, N) or None.
+        shape: That of the trees.
+        is_word: (B, N) bool, the nodes with a word of their own.
+    """
+
+    mask: torch.Tensor
+    parents: torch.Tensor | None
+    shape: TreeShape
+    is_word: torch.Tensor
+
+
 class Nodes(NamedTuple):
     """The nodes of all texts.
 
@@ -169,6 +186,11 @@ class Nodes(NamedTuple):
         roots = self.trees.roots
         found = values.index_select(0, torch.from_numpy(roots).to(values.device))
         return _scatter(found, self.trees.rows[roots], len(self.trees.mask), elsewhere)
+
+    def with_labels(self, scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the scores of the nodes that were given, and their labels out of (B, N)."""
+        labels = _of_given(labels, self.trees)
+        return scores[: len(labels)], labels
 
     def read_trees(self) -> dict[str, torch.Tensor]:
         """Return the trees that were read, as outputs show them."""
@@ -260,8 +282,6 @@ class RecursiveModel(RecursivePreTrainedModel):
             hidden_states=(hidden,) if wants_states else None,
         )
 
-    # A graph would hold the levels of one batch; torch.compile leaves them outside.
-    @torch.compiler.disable
     def read(
         self,
         input_ids: torch.Tensor | None,
@@ -269,31 +289,47 @@ class RecursiveModel(RecursivePreTrainedModel):
         parents: torch.Tensor | None,
         inputs_embeds: torch.Tensor | None,
         tree: TreeShape | None,
-    ) -> Nodes:
+    ) -> Nodes | GraphNodes:
         """Compute the nodes of all texts, one behind the other: a head has no use for padding."""
         # 1. Take the inputs as they are. A text without nodes becomes one masked column.
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
         if input_ids is not None and (input_ids.shape[0] == 0 or input_ids.is_floating_point()):
             check_input_ids(input_ids, self.config.vocab_size)
-        # 2. Find the trees.
-        trees = self._trees(given, attention_mask, parents, tree)
-        # 3. Look up the distinct words, and compute the nodes of all trees level by level, (n, H).
-        vectors, word_of = self._words(given, trees)
-        states = self.tree_loop(self.dropout(vectors), _to_numpy(word_of), trees)
-        return Nodes(self.dropout(states), trees)
+        if inputs_embeds is not None and inputs_embeds.shape[2] != self.config.embedding_size:
+            raise ValueError(
+                f"inputs_embeds must be {self.config.embedding_size} wide (config.embedding_size), got "
+                f"{inputs_embeds.shape[2]}."
+            )
+        rows = self._rows(given, attention_mask, parents, self.config.tree if tree is None else tree)
+        # 2. Compute the nodes of all trees level by level, (n, H).
+        nodes = self._in_graph(given, rows) if _is_graph(given) else self._by_level(given, rows)
+        return nodes._replace(states=self.dropout(nodes.states))
 
-    def _trees(
-        self,
-        given: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        parents: torch.Tensor | None,
-        tree: TreeShape | None,
-    ) -> Trees:
-        """Read the trees of the batch, in the shape that the call or the config asks for."""
-        tree = self.config.tree if tree is None else tree
-        if tree not in SHAPES:
-            raise ValueError(f"tree={tree!r} is no shape: it may be {', '.join(SHAPES)}.")
+    # A graph would hold the levels of one batch; torch.compile leaves them outside.
+    @torch.compiler.disable
+    def _by_level(self, given: torch.Tensor, rows: Rows) -> Nodes:
+        """Look up the distinct words, and go up the levels."""
+        parents = None if rows.parents is None else _to_numpy(rows.parents)
+        trees = read_trees(_to_numpy(rows.mask), parents, rows.shape, _to_numpy(rows.is_word))
+        vectors, word_of = self._words(given, trees)
+        return Nodes(self.tree_loop(self.dropout(vectors), _to_numpy(word_of), trees), trees)
+
+    def _in_graph(self, given: torch.Tensor, rows: Rows) -> GraphNodes:
+        """Do the same by operations that are there for any batch of this shape."""
+        trees = read_graph_trees(rows.mask, rows.parents, rows.shape, rows.is_word)
+        dropout = self.config.embedding_dropout if self.training else 0.0
+        vectors = given if given.dim() == 3 else embed_with_word_dropout(self.embed_tokens, given, dropout)
+        if given.dim() == 2:
+            vectors = vectors * (rows.mask & rows.is_word)[..., None]
+        return GraphNodes(self.tree_loop.in_graph(self.dropout(vectors), trees), trees)
+
+    def _rows(
+        self, given: torch.Tensor, attention_mask: torch.Tensor | None, parents: torch.Tensor | None, shape: TreeShape
+    ) -> Rows:
+        """Check what a batch says of its trees."""
+        if shape not in SHAPES:
+            raise ValueError(f"tree={shape!r} is no shape: it may be {', '.join(SHAPES)}.")
         batch, nodes = given.shape[:2]
         if attention_mask is None:
             mask = given.new_ones(batch, nodes, dtype=torch.bool)
@@ -312,18 +348,12 @@ class RecursiveModel(RecursivePreTrainedModel):
             is_word = given != self.config.node_token_id
         elif given.dim() == 3 and parents is not None:
             is_word = _is_leaf(mask, parents)
-        numbers = None if parents is None else _to_numpy(parents)
-        return read_trees(_to_numpy(mask), numbers, tree, _to_numpy(is_word))
+        return Rows(mask, parents, shape, is_word)
 
     def _words(self, given: torch.Tensor, trees: Trees) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the distinct words' vectors (D, E), and which of them each node has, from 1; 0 for none, (n)."""
         given = _of_given(given, trees)
         if given.dim() == 2:
-            if given.shape[1] != self.config.embedding_size:
-                raise ValueError(
-                    f"inputs_embeds must be {self.config.embedding_size} wide (config.embedding_size), got "
-                    f"{given.shape[1]}."
-                )
             word_of, vectors = torch.arange(1, 1 + len(given), device=given.device), given
         else:
             ids, word_of = given.unique(return_inverse=True)
@@ -340,13 +370,14 @@ class RecursiveModel(RecursivePreTrainedModel):
         return self.embed_tokens.weight[:0]
 
 
+def _is_graph(given: torch.Tensor) -> bool:
+    """Return whether nothing may depend on the numbers in a batch: a graph is recorded, or there are no numbers."""
+    is_recorded = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return is_recorded or given.device.type == "meta" or torch._C._len_torch_dispatch_stack() > 0
+
+
 def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """Return the numbers of a tensor, from any device."""
-    if torch.compiler.is_exporting() or torch.jit.is_tracing() or tensor.device.type == "meta":
-        raise ValueError(
-            "A recursive network cannot be exported or traced: how many levels it computes follows from the trees of "
-            "each batch, and a graph would hold those of one. Save the model (save_pretrained) instead."
-        )
     # torch.func wraps integers too, in which nothing is differentiated.
     while torch._C._functorch.is_gradtrackingtensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
@@ -413,8 +444,7 @@ class RecursiveForSequenceClassification(RecursivePreTrainedModel):
             if labels.dim() == 2:
                 given = cast(torch.Tensor, input_ids if inputs_embeds is None else inputs_embeds)
                 _check_node_labels(labels, given, attention_mask, shape)
-                labels = _of_given(labels, nodes.trees)
-                scored = scores[: len(labels)]
+                scored, labels = nodes.with_labels(scores, labels)
             loss = self._loss(scored, labels, num_items_in_batch)
         wants_states = kwargs.get("output_hidden_states", self.config.output_hidden_states)
         return TreeClassifierOutput(

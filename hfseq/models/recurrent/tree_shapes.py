@@ -62,6 +62,7 @@ def read_trees(mask: np.ndarray, parents: np.ndarray | None, shape: TreeShape, i
         shape: "given" joins what has no parent to the right; the others build their shape over the words alone.
         is_word: (B, N) bool, which nodes have a word of their own.
     """
+    # Inner nodes of the tree given have no place in another one.
     if shape != "given":
         mask, parents = mask & is_word, None
     rows, columns = np.nonzero(mask)
@@ -110,13 +111,14 @@ def _join(parent: np.ndarray, rows: np.ndarray, batch: int, shape: str) -> _Join
     roots = np.flatnonzero(parent < 0)
     trees = np.bincount(rows[roots], minlength=batch)
     counts = np.maximum(trees - 1, 0)
+    # Parsed text has no forest, and plain text is nothing else.
     forests = np.flatnonzero(counts)
     if not len(forests):
         none = np.zeros(0, dtype=np.int64)
         return _Joined(counts, none, none, none, none)
     roots = roots[counts[rows[roots]] > 0]
     trees, built = trees[forests], counts[forests]
-    shapes = [_shape_of(count, shape) for count in trees.tolist()]
+    shapes = [shape_of(count, shape) for count in trees.tolist()]
     of_roots, of_built, first = (np.concatenate(parts) for parts in zip(*shapes, strict=True))
     start = len(parent) + np.cumsum(built) - built  # where the nodes of each forest begin
     begin = np.cumsum(trees) - trees  # where its roots do
@@ -140,6 +142,7 @@ def _number(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray, parent: np.
         built_rows, built = np.nonzero(wide_mask[:, width:])
         rows, columns = np.concatenate([rows, built_rows]), np.concatenate([columns, width + built])
         parent = np.concatenate([parent, joined.parent])
+    # Counted anew: a shape over the words alone leaves nodes out.
     number = wide_mask.cumsum(1)[rows, columns]
     parents = np.zeros(wide_mask.shape, dtype=np.int64)
     parents[rows, columns] = np.where(parent < 0, 0, number[parent]) if len(parent) else 0
@@ -147,13 +150,14 @@ def _number(mask: np.ndarray, rows: np.ndarray, columns: np.ndarray, parent: np.
 
 
 @lru_cache(maxsize=1024)
-def _shape_of(count: int, shape: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shape_of(count: int, shape: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return how `count` trees, two or more, are joined: all numbers from 0.
 
     Returns:
         (count): which built node is the parent of each tree; (count - 1): which one that of each built node, -1 of the
         last, the root; (count - 1): the first tree below each built node.
     """
+    # Left and right are chains: each built node hangs below the next one.
     last = count - 2
     step = np.arange(count - 1)
     parent = np.where(step < last, step + 1, -1)

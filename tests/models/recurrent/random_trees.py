@@ -26,11 +26,11 @@ def random_parents(nodes, most_children, rng):
     return moved
 
 
-def random_batch(rows=6, *, most_children=2, most_nodes=12, inner_words=False, seed=0):
+def random_batch(rows=6, *, most_children=2, most_nodes=12, columns=0, inner_words=False, seed=0):
     """A batch of trees: input_ids, attention_mask and parents; one of the rows has no node, one has one."""
     rng = random.Random(seed)
     sizes = [0, 1, *[rng.randint(2, most_nodes) for _ in range(rows - 2)]]
-    width = max(sizes) + 2
+    width = columns or max(sizes) + 2
     found = {name: torch.zeros(rows, width, dtype=torch.long) for name in ("input_ids", "attention_mask", "parents")}
     for row, size in enumerate(sizes):
         if not size:

@@ -238,12 +238,49 @@ def test_functional_gradients_are_those_of_backward():
         vmap(lambda ids: model(ids[None]).logits)(batch["input_ids"])
 
 
-def test_a_graph_of_one_tree_is_refused():
-    model, batch = make().eval(), random_batch()
-    with pytest.raises(ValueError, match="cannot be exported or traced: how many levels it computes follows"):
-        torch.export.export(model, (), batch, strict=False)
-    with pytest.raises(ValueError, match="cannot be exported or traced"):
-        torch.jit.trace(lambda ids: model(ids).logits, batch["input_ids"])
+SMALL = {"rows": 4, "most_nodes": 5, "columns": 5}
+
+
+class Answers(torch.nn.Module):
+    """Tensors in, tensors out, as `torch.jit.trace` wants it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask, parents):
+        outputs = self.model(input_ids, attention_mask, parents)
+        return outputs.logits, outputs.node_logits, outputs.parents, outputs.node_mask
+
+
+def assert_a_graph_answers_as(model, graph, batch):
+    """A graph has room for more nodes."""
+    (logits, *nodes), (expected, *of_nodes) = graph(*batch.values()), Answers(model)(*batch.values())
+    assert_same(logits, expected)
+    columns = of_nodes[-1].shape[1]
+    assert_same([found[:, :columns] for found in nodes], of_nodes)
+    assert not nodes[-1][:, columns:].any()
+
+
+@every_composition
+@for_each("tree", ["given", "left", "balanced"])
+def test_a_traced_model_reads_any_trees_of_its_size(name, tree):
+    model, options = make(name, tree=tree).eval(), {**SMALL, "inner_words": name == "child_sum"}
+    traced = torch.jit.trace(Answers(model), tuple(random_batch(**options).values()), check_trace=False)
+    for seed in (0, 1, 2):
+        assert_a_graph_answers_as(model, traced, random_batch(**options, seed=seed))
+
+
+def test_an_exported_program_reads_any_trees_of_its_size():
+    model = make().eval()
+    program = torch.export.export(Answers(model), tuple(random_batch(**SMALL).values()), strict=False).module()
+    for seed in (0, 1, 2):
+        assert_a_graph_answers_as(model, program, random_batch(**SMALL, seed=seed))
+
+
+def test_a_model_without_memory_tells_its_shapes():
+    outputs = make().to("meta")(torch.ones(2, 5, dtype=torch.long, device="meta"))
+    assert outputs.logits.shape == (2, 3) and outputs.node_logits.shape == (2, 9, 3)
 
 
 def test_a_step_can_be_repeated_and_hooks_may_move_what_is_kept():
