@@ -7,7 +7,7 @@ Nodes stand in post-order, the root last. A class is a number from 0 up; a node 
 nowhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -96,7 +96,7 @@ class NegationCount(NamedTuple):
 
 
 def negation_count(
-    pairs: Sequence[Sequence[tuple[int, int]]], expected: Sequence[Any], answered: Sequence[Any]
+    pairs: Iterable[Sequence[tuple[int, int]]], expected: Iterable[Any], answered: Iterable[Any]
 ) -> NegationCount:
     """Count over all rows; pairs in which a node has no class are left out.
 
