@@ -7,7 +7,7 @@ Nodes stand in post-order, the root last. A class is a number from 0 up; a node 
 nowhere.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -96,13 +96,13 @@ class NegationCount(NamedTuple):
 
 
 def negation_count(
-    pairs: Sequence[Sequence[tuple[int, int]]], expected: Sequence[Sequence[int]], answered: Sequence[Sequence[int]]
+    pairs: Iterable[Sequence[tuple[int, int]]], expected: Iterable[Any], answered: Iterable[Any]
 ) -> NegationCount:
     """Count over all rows; pairs in which a node has no class are left out.
 
     Args:
         pairs: Of each row: a node that a negation heads, and the phrase without the negation.
-        expected: Of each row the classes of its nodes.
+        expected: Of each row the classes of its nodes, a list or (nodes,).
         answered: Those that a model gives.
     """
     rows = []

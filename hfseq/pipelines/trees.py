@@ -85,8 +85,10 @@ class TreeSentimentPipeline(Pipeline):
                 f"{input_!r:.80}. A list is one of several texts."
             )
         read = self.tokenizer.read(input_)
-        is_plain = isinstance(input_, str) and tree_in(input_) is None
-        text, places = (input_, self._places(input_, read)) if is_plain else _joined(read)
+        if isinstance(input_, str) and tree_in(input_) is None:
+            text, places = input_, self._places(input_, read)
+        else:
+            text, places = _joined(read)
         encoded = self.tokenizer(read)
         tensors = {name: torch.tensor([encoded[name]], dtype=torch.long) for name in ("input_ids", "parents")}
         mask = torch.ones_like(tensors["input_ids"])

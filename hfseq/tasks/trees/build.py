@@ -117,8 +117,8 @@ def card_facts(
     shared["architecture"] = dataclasses.replace(shared["architecture"], max_length=longest)
     examples = Examples()
     if card.shows_rows:
-        told = ([names[each] for each in labels] for labels in (roots, best))
-        examples = collect_examples(rows["text"][:], *told, shares.max(-1).tolist())
+        expected, predicted = ([names[each] for each in labels] for labels in (roots, best))
+        examples = collect_examples(rows["text"][:], expected, predicted, shares.max(-1).tolist())
     return TreeFacts(
         **run_facts(card, pipe.model, folder, run),
         **shared,
@@ -153,9 +153,8 @@ def _lengths(task: TreeTask, split: str, answers: Answers, peer: np.ndarray | No
     labels, told = _flat(task, split, answers)
     is_labelled = labels != IGNORED_LABEL
     rows = by_length(lengths[is_labelled], (told == labels)[is_labelled])
-    if peer is None:
-        others = [None] * len(rows)
-    else:
+    others: list[float | None] = [None] * len(rows)
+    if peer is not None:
         others = [row.right / row.phrases for row in by_length(lengths[is_labelled], (peer == labels)[is_labelled])]
     return [
         LengthFacts(

@@ -73,7 +73,7 @@ def _of_phrases(
     places = np.array([order[text] for text in asked.texts])
     last = np.cumsum([len(row) for row in task.dataset[split]["labels"][:]]) - 1  # of each tree the root
     for name, told in answers_of_words(learnt.texts, learnt.labels, list(order), held):
-        answers = np.asarray(told)[places]
+        answers: np.ndarray = np.asarray(told)[places]
         found[name.replace(OF_TEXTS, OF_PHRASES)] = {
             ROOT: float((answers[last] == roots).mean()),
             NODES: float((answers == asked.labels)[is_labelled].mean()),
