@@ -160,8 +160,8 @@ def _iob2(words: Sequence[str], found: dict[str, Any]) -> list[str]:
 
 def _trees(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.treebanks import TreebankSettings, load_trees
-    from ..evaluation.scores import IGNORED_LABEL, compute_score
     from ..evaluation.trainer_metrics import NODES, ROOT
+    from ..models.base import IGNORED, compute_score
 
     of_texts = "label_column" in source  # nodes have no labels then
     said = {"labels": "root"} if of_texts else {"label_map": _facts_of(pipe).get("label_map")}
@@ -179,7 +179,7 @@ def _trees(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
         (ids[node["label"]], known[label])
         for each, own in zip(found, labels, strict=True)
         for node, label in zip(each["tree"], own, strict=True)
-        if label != IGNORED_LABEL
+        if label != IGNORED
     ]
     return scores | {NODES: compute_score(NODES, *zip(*nodes, strict=True))}
 

@@ -14,7 +14,7 @@ import numpy as np
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from transformers import PreTrainedTokenizerBase
 
-from ..evaluation.scores import IGNORED_LABEL
+from ..models.base import IGNORED
 from ..settings import check_known, option
 from ..tokenization.brackets import read_brackets
 from ..tokenization.tree import Tree
@@ -206,7 +206,7 @@ def _with_labels(rows: Dataset, feature: Any) -> Dataset:
 
 def _with_ids(rows: Dataset, ids: Mapping[str, int]) -> Dataset:
     """Write the labels of all nodes as ids."""
-    labels = [[ids.get(name, IGNORED_LABEL) for name in names] for names in rows[_NAMES][:]]
+    labels = [[ids.get(name, IGNORED) for name in names] for names in rows[_NAMES][:]]
     return rows.remove_columns([_NAMES, "labels"]).add_column("labels", labels, feature=List(Value("int64")))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import EvalPrediction
 
-from .scores import IGNORED_LABEL, compute_score
+from .scores import IGNORED, compute_score
 from .trainer_metrics import DIVERGED, NODES, ROOT, ROOT_BINARY
 
 NOT_SCORED: Final = ["parents", "node_mask", "hidden_states", "attentions"]  # outputs of a model: the rest counts
@@ -36,7 +36,7 @@ def tree_metrics(evaluated: EvalPrediction) -> dict[str, float]:
     labels = np.asarray(evaluated.label_ids)
     if labels.ndim == 1:
         return {ROOT: compute_score(ROOT, logits.argmax(-1), labels)}
-    is_node = labels != IGNORED_LABEL
+    is_node = labels != IGNORED
     last = labels.shape[1] - 1 - is_node[:, ::-1].argmax(1)
     roots = labels[np.arange(len(labels)), last]
     own = nodes[:, : labels.shape[1]][is_node]
@@ -108,7 +108,7 @@ def negation_count(
     rows = []
     for own, labels, found in zip(pairs, expected, answered, strict=True):
         for node, without in own:
-            if IGNORED_LABEL not in (labels[node], labels[without]):
+            if IGNORED not in (labels[node], labels[without]):
                 rows.append((labels[node] == found[node], labels[node] != labels[without]))
     table = np.array(rows, dtype=bool).reshape(-1, 2)
     right, changed = table.T

@@ -15,7 +15,7 @@ from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, widget_entries
 from ...data.negations import negated_nodes
 from ...data.treebanks import TreeTask, tokenize_trees
-from ...evaluation.scores import IGNORED_LABEL, compute_score
+from ...evaluation.scores import IGNORED, compute_score
 from ...evaluation.trainer_metrics import NODES, ROOT
 from ...evaluation.trees import NOT_SCORED, NegationCount, binary_roots, by_length, negation_count
 from ...recipe.embeddings import fill_embeddings
@@ -75,7 +75,7 @@ def score(task: TreeTask, split: str, answers: Answers, *, has_nodes: bool) -> d
     found = {ROOT: compute_score(ROOT, answers.logits.argmax(-1), roots)}
     if has_nodes:
         labels, told = _flat(task, split, answers)
-        is_labelled = labels != IGNORED_LABEL
+        is_labelled = labels != IGNORED
         found[NODES] = compute_score(NODES, told[is_labelled], labels[is_labelled])
     if task.is_scale:
         found |= binary_roots(answers.logits, roots)
@@ -151,7 +151,7 @@ def _lengths(task: TreeTask, split: str, answers: Answers, peer: np.ndarray | No
     """Count phrases by their lengths."""
     lengths = np.array([end - start for tree in task.trees(split) for start, end in tree.spans()])
     labels, told = _flat(task, split, answers)
-    is_labelled = labels != IGNORED_LABEL
+    is_labelled = labels != IGNORED
     rows = by_length(lengths[is_labelled], (told == labels)[is_labelled])
     others: list[float | None] = [None] * len(rows)
     if peer is not None:

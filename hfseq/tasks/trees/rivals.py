@@ -10,7 +10,7 @@ import numpy as np
 
 from ...cards.facts import Comparison
 from ...data.treebanks import TreeTask
-from ...evaluation.scores import IGNORED_LABEL
+from ...evaluation.scores import IGNORED
 from ...evaluation.trainer_metrics import NODES, ROOT
 from ...recipe.publish import rival
 from ..text_classification.rivals import answers_of_words
@@ -34,7 +34,7 @@ class Phrases(NamedTuple):
     def distinct(self) -> "Phrases":
         """Keep each phrase once with each of its labels, without those that have none."""
         pairs = dict.fromkeys(zip(self.texts, self.labels.tolist(), strict=True))
-        own = [(text, label) for text, label in pairs if label != IGNORED_LABEL]
+        own = [(text, label) for text, label in pairs if label != IGNORED]
         return Phrases([text for text, _ in own], np.array([label for _, label in own]))
 
 
@@ -65,8 +65,8 @@ def _of_phrases(
 ) -> np.ndarray | None:
     """Add the scores of the systems on nodes; return what the regression says of each."""
     train, held, asked = Phrases.of(task, "train"), Phrases.of(task, "validation").distinct(), Phrases.of(task, split)
-    is_labelled = asked.labels != IGNORED_LABEL
-    commonest = np.bincount(train.labels[train.labels != IGNORED_LABEL]).argmax()
+    is_labelled = asked.labels != IGNORED
+    commonest = np.bincount(train.labels[train.labels != IGNORED]).argmax()
     found["Most frequent class"][NODES] = float((asked.labels[is_labelled] == commonest).mean())
     learnt = train.distinct()
     order = {text: place for place, text in enumerate(dict.fromkeys(asked.texts))}
