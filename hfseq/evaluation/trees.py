@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from transformers import EvalPrediction
 
-from .scores import IGNORED, compute_score
+from ..models.base import IGNORED
+from .scores import compute_score
 from .trainer_metrics import DIVERGED, NODES, ROOT, ROOT_BINARY
 
 NOT_SCORED: Final = ["parents", "node_mask", "hidden_states", "attentions"]  # outputs of a model: the rest counts

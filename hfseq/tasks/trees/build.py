@@ -15,9 +15,10 @@ from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, widget_entries
 from ...data.negations import negated_nodes
 from ...data.treebanks import TreeTask, tokenize_trees
-from ...evaluation.scores import IGNORED, compute_score
+from ...evaluation.scores import compute_score
 from ...evaluation.trainer_metrics import NODES, ROOT
 from ...evaluation.trees import NOT_SCORED, NegationCount, binary_roots, by_length, negation_count
+from ...models.base import IGNORED
 from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_confusion
 from ...recipe.publish import run_facts, split_line

@@ -10,8 +10,8 @@ import numpy as np
 
 from ...cards.facts import Comparison
 from ...data.treebanks import TreeTask
-from ...evaluation.scores import IGNORED
 from ...evaluation.trainer_metrics import NODES, ROOT
+from ...models.base import IGNORED
 from ...recipe.publish import rival
 from ..text_classification.rivals import answers_of_words
 from .card import OF_PHRASES, OF_TEXTS
