@@ -160,8 +160,9 @@ def _iob2(words: Sequence[str], found: dict[str, Any]) -> list[str]:
 
 def _trees(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     from ..data.treebanks import TreebankSettings, load_trees
+    from ..evaluation.scores import compute_score
     from ..evaluation.trainer_metrics import NODES, ROOT
-    from ..models.base import IGNORED, compute_score
+    from ..models.base import IGNORED
 
     of_texts = "label_column" in source  # nodes have no labels then
     said = {"labels": "root"} if of_texts else {"label_map": _facts_of(pipe).get("label_map")}
