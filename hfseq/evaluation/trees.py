@@ -36,13 +36,16 @@ def tree_metrics(evaluated: EvalPrediction) -> dict[str, float]:
     logits, nodes = (np.asarray(part) for part in evaluated.predictions[:2])
     labels = np.asarray(evaluated.label_ids)
     if labels.ndim == 1:
-        return {ROOT: compute_score(ROOT, logits.argmax(-1), labels)}
+        kept = labels != IGNORED
+        return {ROOT: compute_score(ROOT, logits.argmax(-1)[kept], labels[kept])}
     is_node = labels != IGNORED
+    # A plain text among the trees has no label at all.
+    kept = is_node.any(1)
     last = labels.shape[1] - 1 - is_node[:, ::-1].argmax(1)
     roots = labels[np.arange(len(labels)), last]
     own = nodes[:, : labels.shape[1]][is_node]
     return {
-        ROOT: compute_score(ROOT, logits.argmax(-1), roots),
+        ROOT: compute_score(ROOT, logits.argmax(-1)[kept], roots[kept]),
         NODES: compute_score(NODES, own, labels[is_node]),
     }
 

@@ -89,9 +89,10 @@ class TreeSentimentPipeline(Pipeline):
             text, places = input_, self._places(input_, read)
         else:
             text, places = _joined(read)
-        encoded = self.tokenizer(read)
+        # transformers cannot pad a text of no node on the left: it is one node that is masked.
+        encoded = self.tokenizer(read) if len(read) else {"input_ids": [self.tokenizer.pad_token_id], "parents": [0]}
         tensors = {name: torch.tensor([encoded[name]], dtype=torch.long) for name in ("input_ids", "parents")}
-        mask = torch.ones_like(tensors["input_ids"])
+        mask = torch.full_like(tensors["input_ids"], len(read) > 0)
         return {**tensors, "attention_mask": mask, "words": list(read.words), "places": places, "text": text}
 
     def _places(self, text: str, read: Tree) -> list[tuple[int, int]]:

@@ -19,6 +19,13 @@ def test_a_root_is_the_last_node_with_a_label_and_padding_counts_nowhere():
     assert roots == {"root_accuracy": pytest.approx(1 / 3)}
 
 
+def test_a_text_without_a_label_counts_nowhere():
+    labels, nodes = np.array([[0, 1], [-100, -100]]), np.array([[0, 0], [0, 0]])
+    for given, nodes_too in ((labels, {"node_accuracy": pytest.approx(1 / 2)}), (labels[:, 1], {})):
+        found = tree_metrics(EvalPrediction(predictions=(np.eye(2)[[1, 0]], nodes), label_ids=given))
+        assert found == {"root_accuracy": 1.0} | nodes_too
+
+
 def test_of_the_nodes_the_best_class_is_kept_and_nan_is_refused():
     logits, nodes = torch.eye(2), torch.tensor([[[0.0, 1.0]], [[2.0, 1.0]]])
     kept, best = best_nodes((logits, nodes, None), None)

@@ -127,8 +127,9 @@ def _close(one, other):
         assert {**node, "score": 0} == {**twin, "score": 0}
 
 
-@pytest.mark.parametrize("shape", [None, "left", "balanced"])
-def test_batches_answer_as_single_texts_do(pipe, shape):
+@pytest.mark.parametrize(("shape", "side"), [(None, "right"), (None, "left"), ("left", "left"), ("balanced", "right")])
+def test_batches_answer_as_single_texts_do(pipe, shape, side, monkeypatch):
+    monkeypatch.setattr(pipe.tokenizer, "padding_side", side)
     options = {} if shape is None else {"tree": shape}
     single = [pipe(text, **options) for text in TEXTS]
     for batch in (pipe(TEXTS, batch_size=4, **options), list(pipe((text for text in TEXTS), batch_size=3, **options))):
