@@ -153,6 +153,23 @@ def test_what_does_not_go_together_is_refused():
     assert RECIPE.settings("--training.class_weights=balanced", "--data.labels=root").data.labels == "root"
 
 
+def test_nodes_of_three_children_are_refused_before_training(tmp_path):
+    from hfseq.data.treebanks import load_trees
+    from hfseq.tasks.trees.build import make_tokenizer, make_tokens
+
+    (tmp_path / "my.txt").write_text("(3 (2 It) (4 works))\n(1 (1 a) (2 bad) (1 film))\n" * 10, encoding="utf-8")
+    data = ("--data.name=null", f"--data.path={tmp_path / 'my.txt'}", "--tokenizer.min_count=1")
+    settings = RECIPE.settings(*data)
+    task = load_trees(settings.data)
+    tokenizer = make_tokenizer(task, settings.tokenizer)
+    wrong = "the tree of 'a bad film' has a node of 3 children, and model.composition='tree_lstm'.*binarise"
+    with pytest.raises(ValueError, match=wrong):
+        make_tokens(task, tokenizer, settings)
+    for cure in ("--model.composition=child_sum", "--data.labels=root"):
+        settings = RECIPE.settings(*data, cure, *(("--model.tree=left",) if "root" in cure else ()))
+        assert make_tokens(task, tokenizer, settings)["train"].num_rows == task.dataset["train"].num_rows
+
+
 def test_what_nobody_says_follows_the_rows():
     settings = RECIPE.settings("--budget.minutes=1", "--model.hidden_size=7")
     settings.follow(100)
