@@ -189,6 +189,22 @@ def test_the_phrases_of_the_regression_are_those_of_the_trees():
     assert len(own.texts) == len(set(zip(own.texts, own.labels.tolist(), strict=True))) < len(spans)
 
 
+def test_the_regression_on_phrases_is_fitted_once_in_counted_steps(monkeypatch, recwarn):
+    from hfseq.data.treebanks import TreebankSettings, load_trees
+    from hfseq.tasks.text_classification import rivals as of_texts
+    from hfseq.tasks.trees import rivals
+
+    made, linear = [], of_texts._linear
+    monkeypatch.setattr(of_texts, "_linear", lambda *asked: made.append(linear(*asked)) or made[-1])
+    monkeypatch.setattr(rivals, "_MOST_STEPS", 2)
+    task = load_trees(TreebankSettings(name="embedded", max_rows=40))
+    names = [row.name for row in rivals.rivals(task, "test", "nodes").comparisons]
+    assert names[-1] == "Words of phrases (TF-IDF of 1-2-grams, logistic regression, C=10, at most 2 steps)"
+    assert [model.C for model in made] == [1.0, 10.0, 10.0]  # of whole texts the strength is chosen
+    assert made[-1].n_iter_.max() == 2 < made[1].n_iter_.max()
+    assert not [each for each in recwarn if "converge" in str(each.message)]
+
+
 def test_vectors_of_our_own_fill_the_rows_of_words(tmp_path, monkeypatch):
     words = ["the", "please", "is", "in"]
     vectors = hfseq.KeyedVectors.from_vectors(words, torch.eye(4, 8).numpy())
