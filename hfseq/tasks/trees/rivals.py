@@ -18,8 +18,8 @@ from ...recipe.publish import rival
 from ..text_classification.rivals import answers_of_words
 from .card import OF_PHRASES, OF_TEXTS
 
-# Many phrases are to be known by heart, for which C=1 is too small. To the end, a fit on the 159,274 of the Stanford
-# Sentiment Treebank takes far longer than the 13 seconds of 200 steps.
+# Many phrases are to be known by heart, for which C=1 is too small. On the 159,274 of the Stanford Sentiment Treebank
+# 200 steps take 13 seconds and tell 76.0 % of the nodes right; the fit ends after 434 steps, 29 seconds, with 76.8 %.
 _STRENGTH: Final = 10.0
 _MOST_STEPS: Final = 200
 
