@@ -65,9 +65,14 @@ def _validation(task: TextTask) -> tuple[list[str], np.ndarray] | None:
 
 
 def answers_of_words(
-    train: list[str], labels: np.ndarray, texts: list[str], held: tuple[list[str], np.ndarray] | None
+    train: list[str],
+    labels: np.ndarray,
+    texts: list[str],
+    held: tuple[list[str], np.ndarray] | None,
+    strengths: Sequence[float] = _STRENGTHS,
+    most_steps: int = _MOST_STEPS,
 ) -> Iterator[Answers]:
-    """Fit a linear model on TF-IDF; how freely its weights may grow is chosen on validation."""
+    """Fit a linear model on TF-IDF; how freely its weights may grow is chosen on validation, if there is a choice."""
     vectors = TfidfVectorizer(ngram_range=(1, 2))
     try:
         features = vectors.fit_transform(train)
@@ -75,7 +80,7 @@ def answers_of_words(
         logger.warning("No text has a word of two letters: there is no TF-IDF regression beside the model.")
         return
     seen = None if held is None else (vectors.transform(held[0]), held[1])
-    strength, model = _fitted(features, labels, seen)
+    strength, model = _fitted(features, labels, seen, strengths, most_steps)
     name = f"Bag of words (TF-IDF of 1-2-grams, {_name(labels)}, C={strength:g})"
     yield name, model.predict(vectors.transform(texts))
 
@@ -107,10 +112,16 @@ def _length_ratio(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
     return np.asarray(lengths.min(0) / lengths.max(0).clip(min=1))
 
 
-def _fitted(features: Any, labels: np.ndarray, held: tuple[Any, np.ndarray] | None) -> tuple[float, Any]:
+def _fitted(
+    features: Any,
+    labels: np.ndarray,
+    held: tuple[Any, np.ndarray] | None,
+    strengths: Sequence[float] = _STRENGTHS,
+    most_steps: int = _MOST_STEPS,
+) -> tuple[float, Any]:
     """Fit with each strength, and return the one that is best on validation, with its model."""
-    strengths = progress_bar("Fitting regressions", _STRENGTHS, unit="fit")
-    fitted = [(strength, _linear(labels, strength).fit(features, _classes(labels))) for strength in strengths]
+    bar = progress_bar("Fitting regressions", strengths, unit="fit")
+    fitted = [(strength, _linear(labels, strength, most_steps).fit(features, _classes(labels))) for strength in bar]
     if held is None:
         return fitted[0]
     seen, wanted = held[0], _classes(held[1])
@@ -118,10 +129,10 @@ def _fitted(features: Any, labels: np.ndarray, held: tuple[Any, np.ndarray] | No
     return max(fitted, key=lambda pair: pair[1].score(seen, wanted))
 
 
-def _linear(labels: np.ndarray, strength: float) -> Any:
+def _linear(labels: np.ndarray, strength: float, most_steps: int) -> Any:
     if labels.ndim == 1 and labels.dtype.kind == "f":
         return Ridge(alpha=1 / strength)
-    regression = LogisticRegression(C=strength, max_iter=_MOST_STEPS)
+    regression = LogisticRegression(C=strength, max_iter=most_steps)
     return OneVsRestClassifier(regression) if labels.ndim > 1 else regression
 
 

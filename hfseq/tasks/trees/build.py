@@ -19,6 +19,8 @@ from ...evaluation.scores import compute_score
 from ...evaluation.trainer_metrics import NODES, ROOT
 from ...evaluation.trees import NOT_SCORED, NegationCount, binary_roots, by_length, negation_count
 from ...models.base import IGNORED
+from ...models.recurrent.compositions import COMPOSITIONS
+from ...models.recurrent.recursive import RecursiveConfig
 from ...recipe.embeddings import fill_embeddings
 from ...recipe.pictures import draw_confusion
 from ...recipe.publish import run_facts, split_line
@@ -47,12 +49,30 @@ def make_tokenizer(task: TreeTask, settings: TreeTokenizerSettings) -> TreeToken
 def make_tokens(task: TreeTask, tokenizer: TreeTokenizer, settings: TreesSettings) -> DatasetDict:
     """Turn the trees of all splits into ids; only training trees may be left out for their size."""
     longest = cast(int, settings.tokenizer.max_length)
-    return DatasetDict(
+    tokens = DatasetDict(
         {
             split: tokenize_trees(rows, tokenizer, settings.data.labels, longest if split == "train" else UNCUT)
             for split, rows in task.dataset.items()
         }
     )
+    composition = settings.model.get("composition", RecursiveConfig.composition)
+    if settings.model.get("tree", "given") == "given" and not COMPOSITIONS[composition].is_sum:
+        _check_binary(tokens, tokenizer, composition)
+    return tokens
+
+
+def _check_binary(tokens: DatasetDict, tokenizer: TreeTokenizer, composition: str) -> None:
+    """Refuse nodes of more than two children before training begins, and say in which tree."""
+    for split, rows in tokens.items():
+        for place, parents in enumerate(rows["parents"][:]):
+            most = int(np.bincount(parents, minlength=2)[1:].max())
+            if most > 2:
+                text = tokenizer.decode(rows[place]["input_ids"])
+                raise ValueError(
+                    f"Split {split!r}: the tree of {text[:60]!r} has a node of {most} children, and "
+                    f"model.composition={composition!r} reads two at most: binarise the trees (hfseq.data.trees), or "
+                    "set model.composition=child_sum."
+                )
 
 
 def make_model(settings: TreesSettings, task: TreeTask, tokenizer: TreeTokenizer) -> PreTrainedModel:

@@ -4,9 +4,11 @@ The most frequent label; a regression on the words of whole texts; and where nod
 the words of all phrases, which sees as many labels as the model and no tree.
 """
 
-from typing import NamedTuple
+import warnings
+from typing import Final, NamedTuple
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from ...cards.facts import Comparison
 from ...data.treebanks import TreeTask
@@ -15,6 +17,11 @@ from ...models.base import IGNORED
 from ...recipe.publish import rival
 from ..text_classification.rivals import answers_of_words
 from .card import OF_PHRASES, OF_TEXTS
+
+# Many phrases are to be known by heart, for which C=1 is too small. On the 159,274 of the Stanford Sentiment Treebank
+# 200 steps take 13 seconds and tell 76.0 % of the nodes right; the fit ends after 434 steps, 29 seconds, with 76.8 %.
+_STRENGTH: Final = 10.0
+_MOST_STEPS: Final = 200
 
 
 class Phrases(NamedTuple):
@@ -64,7 +71,7 @@ def _of_phrases(
     task: TreeTask, split: str, roots: np.ndarray, found: dict[str, dict[str, float]]
 ) -> np.ndarray | None:
     """Add the scores of the systems on nodes; return what the regression says of each."""
-    train, held, asked = Phrases.of(task, "train"), Phrases.of(task, "validation").distinct(), Phrases.of(task, split)
+    train, asked = Phrases.of(task, "train"), Phrases.of(task, split)
     is_labelled = asked.labels != IGNORED
     commonest = np.bincount(train.labels[train.labels != IGNORED]).argmax()
     found["Most frequent class"][NODES] = float((asked.labels[is_labelled] == commonest).mean())
@@ -72,9 +79,12 @@ def _of_phrases(
     order = {text: place for place, text in enumerate(dict.fromkeys(asked.texts))}
     places = np.array([order[text] for text in asked.texts])
     last = np.cumsum([len(row) for row in task.dataset[split]["labels"][:]]) - 1  # of each tree the root
-    for name, told in answers_of_words(learnt.texts, learnt.labels, list(order), held):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the name says that the steps are counted
+        told_by = dict(answers_of_words(learnt.texts, learnt.labels, list(order), None, (_STRENGTH,), _MOST_STEPS))
+    for name, told in told_by.items():
         answers: np.ndarray = np.asarray(told)[places]
-        found[name.replace(OF_TEXTS, OF_PHRASES)] = {
+        found[f"{name.replace(OF_TEXTS, OF_PHRASES).removesuffix(')')}, at most {_MOST_STEPS} steps)"] = {
             ROOT: float((answers[last] == roots).mean()),
             NODES: float((answers == asked.labels)[is_labelled].mean()),
         }

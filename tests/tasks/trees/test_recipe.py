@@ -153,6 +153,23 @@ def test_what_does_not_go_together_is_refused():
     assert RECIPE.settings("--training.class_weights=balanced", "--data.labels=root").data.labels == "root"
 
 
+def test_nodes_of_three_children_are_refused_before_training(tmp_path):
+    from hfseq.data.treebanks import load_trees
+    from hfseq.tasks.trees.build import make_tokenizer, make_tokens
+
+    (tmp_path / "my.txt").write_text("(3 (2 It) (4 works))\n(1 (1 a) (2 bad) (1 film))\n" * 10, encoding="utf-8")
+    data = ("--data.name=null", f"--data.path={tmp_path / 'my.txt'}", "--tokenizer.min_count=1")
+    settings = RECIPE.settings(*data)
+    task = load_trees(settings.data)
+    tokenizer = make_tokenizer(task, settings.tokenizer)
+    wrong = "the tree of 'a bad film' has a node of 3 children, and model.composition='tree_lstm'.*binarise"
+    with pytest.raises(ValueError, match=wrong):
+        make_tokens(task, tokenizer, settings)
+    for cure in ("--model.composition=child_sum", "--data.labels=root"):
+        settings = RECIPE.settings(*data, cure, *(("--model.tree=left",) if "root" in cure else ()))
+        assert make_tokens(task, tokenizer, settings)["train"].num_rows == task.dataset["train"].num_rows
+
+
 def test_what_nobody_says_follows_the_rows():
     settings = RECIPE.settings("--budget.minutes=1", "--model.hidden_size=7")
     settings.follow(100)
@@ -170,6 +187,22 @@ def test_the_phrases_of_the_regression_are_those_of_the_trees():
     assert found.texts == spans and len(found.labels) == len(spans)
     own = found.distinct()
     assert len(own.texts) == len(set(zip(own.texts, own.labels.tolist(), strict=True))) < len(spans)
+
+
+def test_the_regression_on_phrases_is_fitted_once_in_counted_steps(monkeypatch, recwarn):
+    from hfseq.data.treebanks import TreebankSettings, load_trees
+    from hfseq.tasks.text_classification import rivals as of_texts
+    from hfseq.tasks.trees import rivals
+
+    made, linear = [], of_texts._linear
+    monkeypatch.setattr(of_texts, "_linear", lambda *asked: made.append(linear(*asked)) or made[-1])
+    monkeypatch.setattr(rivals, "_MOST_STEPS", 2)
+    task = load_trees(TreebankSettings(name="embedded", max_rows=40))
+    names = [row.name for row in rivals.rivals(task, "test", "nodes").comparisons]
+    assert names[-1] == "Words of phrases (TF-IDF of 1-2-grams, logistic regression, C=10, at most 2 steps)"
+    assert [model.C for model in made] == [1.0, 10.0, 10.0]  # of whole texts the strength is chosen
+    assert made[-1].n_iter_.max() == 2 < made[1].n_iter_.max()
+    assert not [each for each in recwarn if "converge" in str(each.message)]
 
 
 def test_vectors_of_our_own_fill_the_rows_of_words(tmp_path, monkeypatch):
