@@ -126,4 +126,6 @@ def check_range(name: str, values: torch.Tensor, size: int, hint: str = "", *, i
 
 def can_be_checked(values: torch.Tensor) -> bool:
     """Return whether looking at the values costs nothing: on another device it waits, in a graph it fails."""
-    return values.device.type == "cpu" and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+    # vmap maps over texts without values of their own.
+    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._functorch.is_batchedtensor(values)
+    return values.device.type == "cpu" and not in_graph

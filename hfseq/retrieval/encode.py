@@ -2,6 +2,7 @@
 
     network, transformer   the hidden states of the text's tokens, pooled: mean, max, last, or a classifier's attention
     bag                    what the model says: its tokens are averaged already
+    recursive network      the state of the root of its tree
     word2vec               the vectors of the text's words, pooled: mean or max; words without a vector are left out
 
 SIF (Arora et al. 2017) improves the mean of word vectors in two steps. Frequent words count less: a word of
@@ -180,7 +181,7 @@ class _Reader:
         pooled = outputs.get("pooler_output") if _family(backbone) else None
         if pooled is not None:
             if self.pooling != "mean":
-                cure = "It averages its tokens already: take pooling='mean'."
+                cure = "It makes one vector of a text already: take pooling='mean', which leaves it as it is."
                 raise ValueError(f"pooling={self.pooling!r}: {type(backbone).__name__} has no states to pool. {cure}")
             return pooled
         states = outputs.last_hidden_state

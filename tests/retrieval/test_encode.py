@@ -23,7 +23,7 @@ TEXTS = [
     "zebra",
     "and bad",
 ]
-POOLINGS = {"word2vec": ("mean", "max"), "bag": ("mean",)}  # those of the families that do not have all
+POOLINGS = {"word2vec": ("mean", "max"), "bag": ("mean",), "recursive": ("mean",)}  # those of the families that do not have all
 LABELS = [label for label, row in CASES.items() if row[0] not in ("hmm", "ngram", "mixture")]
 
 
@@ -37,6 +37,9 @@ def by_hand(case, model, text, kind):
     ids = torch.tensor([case.tokenizer()(text)["input_ids"]], dtype=torch.long, device=model.device)
     with torch.no_grad():  # a bag's one state is its answer
         states = backbone_of(model)(ids).last_hidden_state[0].double().cpu().numpy()
+    if case.family.name == "recursive":  # the state of the root
+        with torch.no_grad():
+            return backbone_of(model)(ids).pooler_output[0].double().cpu().numpy()
     if isinstance(case, WordVectorCase):  # words that it does not know are left out
         states = states[ids[0].cpu().numpy() > 1]
     if not ids.numel() or not len(states):
@@ -79,7 +82,7 @@ def test_models_that_count_are_refused(tmp_path):
 def test_a_bag_has_nothing_to_pool(tmp_path):
     for label in [label for label, row in CASES.items() if row[0] == "bag"]:
         case = make_case(label, tmp_path / label)
-        with pytest.raises(ValueError, match="pooling='max': BagModel has no states to pool. It averages its tokens"):
+        with pytest.raises(ValueError, match="pooling='max': BagModel has no states to pool. It makes one vector"):
             encode(case.model(), TEXTS, tokenizer=case.tokenizer(), pooling="max")
 
 

@@ -159,12 +159,12 @@ def card_facts(
     card, rows = settings.card, task.dataset[split]
     texts, expected = texts_of(rows), task.tags(split)
     predicted = tags_of(predictions, tokens["labels"][:], task.classes.all_names)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     strategy = aggregation(tokenizer)
     # Words of one tag are joined where they are one entity.
-    options: dict[str, Any] = {"tokenizer": tokenizer, "device": "cpu", "trust_remote_code": False}
+    options: dict[str, Any] = {"tokenizer": tokenizer, "device": "cpu"}
     options["aggregation_strategy"] = strategy if task.has_entities else "none"
-    pipe = pipeline(TASK, model=str(folder), **options)
+    pipe = pipeline(TASK, model=str(folder), trust_remote_code=False, **options)
     return TaggerFacts(
         **run_facts(card, pipe.model, folder, run),
         **text_facts(settings, task.dataset, texts, split, pipe),

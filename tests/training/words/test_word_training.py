@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassFieldValidationError
+from tqdm.auto import tqdm
 from transformers import AutoModel
 
 import hfseq
@@ -346,6 +347,7 @@ def test_what_does_not_fit_together_is_named(corpus, monkeypatch):
 def test_progress_is_shown(corpus, capsys, monkeypatch):
     monkeypatch.setattr(progress, "BARS_AFTER", 0)
     monkeypatch.setattr(progress, "progress_is_shown", lambda: True)  # the tests switch bars off
+    monkeypatch.setattr(tqdm, "_instances", set())  # a bar that another test left open would be the outermost one
     make_trainer(corpus, disable_tqdm=False).train()
     shown = capsys.readouterr().err
     assert "word/s" in shown and "loss=" in shown and "lr=" in shown and "100%" in shown
