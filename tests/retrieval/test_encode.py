@@ -23,7 +23,8 @@ TEXTS = [
     "zebra",
     "and bad",
 ]
-POOLINGS = {"word2vec": ("mean", "max"), "bag": ("mean",), "recursive": ("mean",)}  # those of the families that do not have all
+# Those of the families that do not have all.
+POOLINGS = {"word2vec": ("mean", "max"), "bag": ("mean",), "recursive": ("mean",)}
 LABELS = [label for label, row in CASES.items() if row[0] not in ("hmm", "ngram", "mixture")]
 
 
