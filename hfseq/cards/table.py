@@ -103,8 +103,14 @@ def simple_peer(facts: Facts) -> Comparison | None:
 
 def _lead(facts: Facts, peer: Comparison) -> float:
     """How far the mean of the runs is ahead of the peer; negative where it is behind."""
-    ours = statistics.mean(run.metrics[peer.metric] for run in facts.runs)
-    return ours - peer.value if facts.score_of(peer.metric).greater_is_better else peer.value - ours
+    sign = 1 if facts.score_of(peer.metric).greater_is_better else -1
+    return _merit(facts, peer) - sign * peer.value
+
+
+def _merit(facts: Facts, peer: Comparison) -> float:
+    """Return the mean of the runs, negative where less is better: peers differ from card to card, rows do not."""
+    mean = statistics.mean(run.metrics[peer.metric] for run in facts.runs)
+    return mean if facts.score_of(peer.metric).greater_is_better else -mean
 
 
 def best_table(cards: Iterable[Facts]) -> str:
@@ -113,7 +119,7 @@ def best_table(cards: Iterable[Facts]) -> str:
     best: dict[tuple[str, str, str], tuple[Facts, Comparison]] = {}
     for facts, peer in measured:
         place = (facts.kind, facts.source.name or UNNAMED, peer.metric)
-        if place not in best or _lead(facts, peer) > _lead(*best[place]):
+        if place not in best or _merit(facts, peer) > _merit(*best[place]):
             best[place] = facts, peer
     rows = []
     for facts, peer in sorted(best.values(), key=lambda pair: (pair[0].source.name or UNNAMED, pair[1].metric)):
