@@ -81,12 +81,13 @@ def _of_phrases(
     last = np.cumsum([len(row) for row in task.dataset[split]["labels"][:]]) - 1  # of each tree the root
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the name says that the steps are counted
-        told_by = dict(answers_of_words(learnt.texts, learnt.labels, list(order), None, (_STRENGTH,), _MOST_STEPS))
-    for name, told in told_by.items():
-        answers: np.ndarray = np.asarray(told)[places]
-        found[f"{name.replace(OF_TEXTS, OF_PHRASES).removesuffix(')')}, at most {_MOST_STEPS} steps)"] = {
-            ROOT: float((answers[last] == roots).mean()),
-            NODES: float((answers == asked.labels)[is_labelled].mean()),
-        }
-        return answers
-    return None
+        told = next(answers_of_words(learnt.texts, learnt.labels, list(order), None, (_STRENGTH,), _MOST_STEPS), None)
+    if told is None:  # no words
+        return None
+    name, distinct = told
+    answers: np.ndarray = np.asarray(distinct)[places]
+    found[f"{name.replace(OF_TEXTS, OF_PHRASES).removesuffix(')')}, at most {_MOST_STEPS} steps)"] = {
+        ROOT: float((answers[last] == roots).mean()),
+        NODES: float((answers == asked.labels)[is_labelled].mean()),
+    }
+    return answers
