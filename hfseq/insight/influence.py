@@ -10,8 +10,8 @@ The measure is the derivative of the state h by the vector x_t of token t, a mat
     norm_t  = || d h / d x_t ||             Frobenius: the root of the sum of all squared entries
     share_t = norm_t / sum_s norm_s
 
-A word has a share of 0 if the state would stay as it is when the word's vector moves a little: the network has forgotten
-it. The norms tell how much is left at all, the shares how it is divided.
+A word has a share of 0 if the state would stay as it is when the word's vector moves a little: the network has
+forgotten it. The norms tell how much is left at all, the shares how it is divided.
 
 Shapes: T tokens, E width of a token's vector, D width of the state, n rows that are read at once.
 """

@@ -26,7 +26,8 @@ def make(model_class, config_class, **options):
 LSTM = make(hfseq.LSTMForSequenceClassification, hfseq.LSTMConfig, num_hidden_layers=2, bidirectional=True)
 RNN = make(hfseq.RNNModel, hfseq.RNNConfig)
 with torch.no_grad():
-    VALUES = [{name: value[0].numpy() for name, value in each.items()} for each in LSTM(**INPUTS, output_gates=True).gates]
+    GATES = LSTM(**INPUTS, output_gates=True).gates
+VALUES = [{name: value[0].numpy() for name, value in each.items()} for each in GATES]
 
 
 def shown(figure):
@@ -76,8 +77,8 @@ def test_files_are_drawn(suffix, tmp_path):
 
 def cells(page):
     """What each cell of a page says under the mouse, and its text."""
-    found = re.findall(r'<td style="background: rgb\([\d, ]+\)"(?: class="dark")? data-tip="([^"]*)">([^<]*)</td>', page)
-    return [tuple(map(html.unescape, pair)) for pair in found]
+    cell = r'<td style="background: rgb\([\d, ]+\)"(?: class="dark")? data-tip="([^"]*)">([^<]*)</td>'
+    return [tuple(map(html.unescape, pair)) for pair in re.findall(cell, page)]
 
 
 def check_that_it_asks_for_nothing(page):
@@ -113,10 +114,12 @@ def test_bars_are_the_shares_of_each_model(tmp_path):
     check_that_it_asks_for_nothing(page)
     assert [text for _, text in cells(page)] == [f"{share:.1%}" for shares in expected for share in shares]
     (bars,) = plots.influence(RNN, TOKENIZER, TEXT, position=1).axes
-    assert_same([bar.get_height() / 100 for bar in bars.patches], hfseq.influence(RNN, TOKENIZER, TEXT, position=1).shares)
+    expected = hfseq.influence(RNN, TOKENIZER, TEXT, position=1).shares
+    assert_same([bar.get_height() / 100 for bar in bars.patches], expected)
 
 
-TRANSFORMER = make(hfseq.TransformerModel, hfseq.TransformerConfig, num_attention_heads=1, position_embedding_type="learned")
+LEARNED = {"num_attention_heads": 1, "position_embedding_type": "learned"}
+TRANSFORMER = make(hfseq.TransformerModel, hfseq.TransformerConfig, **LEARNED)
 
 
 @for_each(

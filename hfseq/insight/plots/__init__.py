@@ -1,8 +1,8 @@
 """Pictures of words and of what models do.
 
 Words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`), trees with the
-label of each node (`tree`, and `tree_text` for a terminal), what a recurrent cell does at each word (`gates`), and what
-its last state still holds of each (`influence`).
+label of each node (`tree`, and `tree_text` for a terminal), what a recurrent cell does at each word (`gates`), and
+what its last state still holds of each (`influence`).
 """
 
 from ...extras import need

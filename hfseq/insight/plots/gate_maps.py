@@ -3,9 +3,9 @@
     gates(model, tokenizer, "Mohan is a nice person. Tapas is an evil.", path="gates.png")
     gates(model, tokenizer, "Mohan is a nice person. Tapas is an evil.", names="f", units="all", path="forget.html")
 
-The first is one map with a row for each gate and state: the mean of its absolute values over all units, which is the mean
-itself for gates between 0 and 1, and for the others how strong they are. The second has a map for each gate, with a row
-for each unit; blue is above 0, red below. Columns are tokens, and white is 0.
+The first is one map with a row for each gate and state: the mean of its absolute values over all units, which is the
+mean itself for gates between 0 and 1, and for the others how strong they are. The second has a map for each gate, with
+a row for each unit; blue is above 0, red below. Columns are tokens, and white is 0.
 """
 
 import os
@@ -50,7 +50,8 @@ def gates(
         names: Which gates and states, "f" or ["i", "f"]; None: all that the cell has.
         layer: Its number from 0; -1 is the last.
         backward: Draw the direction that reads from the end.
-        units: "mean" of the absolute values over all units, a row for each gate; "all" units, or some by their numbers, a map for each gate.
+        units: "mean" of the absolute values over all units, a row for each gate; "all" units, or some by their
+            numbers, a map for each gate.
         path: A .png, .svg or .pdf file to draw into, or an .html file, which shows each value under the mouse.
         title: What stands above the picture; None: the text.
     """

@@ -179,8 +179,8 @@ class SequenceClassificationMixin(PreTrainedModel):
             **kwargs: `output_hidden_states`; `output_gates` of a recurrent model.
 
         Returns:
-            `logits` (B, L) and, when asked for, `loss`, `hidden_states`, `gates`, and `attentions`: those of the backbone's
-            layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
+            `logits` (B, L) and, when asked for, `loss`, `hidden_states`, `gates`, and `attentions`: those of the
+            backbone's layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
         """
         # 1. Score the labels.
         found = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs).outputs

@@ -9,6 +9,7 @@ Each sum is wrapped into a `Watched`, which remembers the gates that it holds. N
 
 import operator
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
@@ -73,6 +74,42 @@ def plain(value: Any) -> Any:
     return value.value if isinstance(value, Watched) else value
 
 
+class _Watch:
+    """The sums and the values of the gates of one step, as they come up.
+
+    Args:
+        split: The gates that come as two parts.
+    """
+
+    def __init__(self, split: Collection[str]) -> None:
+        self.split = frozenset(split)
+        self.values: GateValues = {}
+        self.sums: GateValues = {}
+
+    def gate(self, name: str, gate: Any) -> Any:
+        """Return a gate whose sum is watched: a tensor, a pair of them, or a function."""
+        if callable(gate):
+            return lambda vector: self._sum(name, gate(plain(vector)))
+        if not isinstance(gate, tuple):
+            return self._sum(name, gate)
+        parts = tuple(self._sum(name, part) for part in gate)
+        self.sums[name] = gate[0] + gate[1]
+        return parts
+
+    def _sum(self, name: str, total: torch.Tensor) -> Watched:
+        self.sums[name] = total
+        return Watched(total, frozenset((name,)), self.split, is_gated=False)
+
+    def apply(self, function: Callable[[Any], Any], vector: Any) -> Any:
+        """Apply a function; of the gates that it is the first to meet, the result is the value."""
+        found = function(plain(vector))
+        if not isinstance(vector, Watched):
+            return found
+        for name in vector.gates:
+            self.values.setdefault(name, found)
+        return Watched(found, frozenset(), self.split, is_gated=True)
+
+
 def run_watched(
     equation: Callable[..., Any],
     ops: Any,
@@ -94,46 +131,18 @@ def run_watched(
         names: Those of the gates.
         split: Those that come as two parts.
     """
-    values: GateValues = {}
-    sums: GateValues = {}
-    two_parts = frozenset(split)
-
-    def function(compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        def apply(vector: Any) -> Any:
-            found = compute(plain(vector))
-            if not isinstance(vector, Watched):
-                return found
-            for name in vector.gates:
-                values.setdefault(name, found)
-            return Watched(found, frozenset(), two_parts, is_gated=True)
-
-        return apply
-
-    def watch(name: str, total: torch.Tensor) -> Watched:
-        sums[name] = total
-        return Watched(total, frozenset((name,)), two_parts, is_gated=False)
-
-    def watch_gate(name: str, gate: Any) -> Any:
-        if callable(gate):
-            return lambda vector: watch(name, gate(plain(vector)))
-        if not isinstance(gate, tuple):
-            return watch(name, gate)
-        parts = tuple(watch(name, part) for part in gate)
-        sums[name] = gate[0] + gate[1]
-        return parts
-
+    watch = _Watch(split)
     # A mean is a number of the whole row: it is no gate, and nothing is a gate because of it.
-    watching = SimpleNamespace(
-        **{name: function(compute) for name, compute in vars(ops).items() if name != "mean"},
-        mean=lambda vector: ops.mean(plain(vector)),
-    )
-    new = equation(watching, tuple(map(watch_gate, names, gates)), states, params)
+    functions = {name: partial(watch.apply, function) for name, function in vars(ops).items() if name != "mean"}
+    watching = SimpleNamespace(**functions, mean=lambda vector: ops.mean(plain(vector)))
+    new = equation(watching, tuple(map(watch.gate, names, gates)), states, params)
+    found = watch.sums | watch.values
     for name in names:
-        if name not in values and name not in sums:
+        if name not in found:
             raise ValueError(f"the equation never calls its late gate {name!r}, which therefore has no value to show")
     if isinstance(new, tuple | list):
         new = tuple(map(plain, new))
-    return new, {name: values[name] if name in values else sums[name] for name in names}
+    return new, {name: found[name] for name in names}
 
 
 def shown_names(gates: Sequence[str], states: Sequence[str]) -> tuple[str, ...]:

@@ -140,8 +140,8 @@ class RecurrentLoop(nn.Module):
         """Map (B, T, I) to outputs (B, T, H), zero at padding, and the states reached, each (B, H).
 
         with_state=False leaves the states undefined, and allows a faster route where torch has the cell.
-        output_gates=True takes the reference, and also returns each gate and state of each token by its name: (B, T, H),
-        zero at padding.
+        output_gates=True takes the reference, and also returns each gate and state of each token by its name:
+        (B, T, H), zero at padding.
         """
         # 1. Take the weights, as dropout, sharing or a parametrization makes them.
         weights = self.weights()
