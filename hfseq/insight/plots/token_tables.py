@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .pages import write_page
 
 _BLUE, _RED = (31, 111, 180), (200, 60, 48)  # of values above and below 0; 0 is white
 _DARK: Final = 0.6  # of a full colour, on which letters are white
@@ -52,9 +53,5 @@ class TokenTable:
 
 def write_tables(path: Path, tables: Sequence[TokenTable], *, limit: float, title: str, caption: str) -> None:
     """Write an HTML page of tables, all in one scale of colours, from -limit to limit."""
-    templates = PackageLoader("hfseq.insight.plots", ".")
-    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("token_table.html")
-    path.write_text(
-        page.render(title=title, caption=caption, tables=[table.parts(limit) for table in tables]), encoding="utf-8"
-    )
+    parts = [table.parts(limit) for table in tables]
+    write_page(path, "token_table.html", title=title, caption=caption, tables=parts)
