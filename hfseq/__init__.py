@@ -81,6 +81,8 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .insight.alignment import align as align
     from .insight.contexts import ContextComparison as ContextComparison
     from .insight.contexts import compare_contexts as compare_contexts
+    from .insight.influence import Influence as Influence
+    from .insight.influence import influence as influence
     from .insight.plots import WordMap as WordMap
     from .insight.plots import plot_words as plot_words
     from .models.conversion import load_keras as load_keras
@@ -130,6 +132,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "hub": "pull push",
     "insight.alignment": "Alignment align",
     "insight.contexts": "ContextComparison compare_contexts",
+    "insight.influence": "Influence influence",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",
     "models.token_words": "word_tables",

@@ -1,7 +1,8 @@
 """Pictures of words and of what models do.
 
-Words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`), and trees with the
-label of each node (`tree`, and `tree_text` for a terminal).
+Words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`), trees with the
+label of each node (`tree`, and `tree_text` for a terminal), what a recurrent cell does at each word (`gates`), and
+what its last state still holds of each (`influence`).
 """
 
 from ...extras import need
@@ -10,7 +11,9 @@ need("plots", "jinja2", "sklearn")
 
 from .alignment_map import alignment
 from .attention_maps import attention
+from .gate_maps import gates
+from .influence_bars import influence
 from .trees import tree, tree_text
 from .word_maps import WordMap, plot_words
 
-__all__ = ["WordMap", "alignment", "attention", "plot_words", "tree", "tree_text"]
+__all__ = ["WordMap", "alignment", "attention", "gates", "influence", "plot_words", "tree", "tree_text"]
