@@ -14,12 +14,10 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 class ClipGradValue(TrainerCallback):
     """Clip each element of the gradient, after Trainer has clipped its norm and before the optimizer steps."""
 
-    def __init__(self, value: float) -> None:
-        self.value = value
-
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Clip once an update, when the gradients of all processes are summed."""
-        torch.nn.utils.clip_grad_value_(kwargs["model"].parameters(), self.value)
+        # Asked each time: `ClipFinder` lowers it.
+        torch.nn.utils.clip_grad_value_(kwargs["model"].parameters(), args.clip_grad_value)
 
 
 class TrainingClock(TrainerCallback, ExportableState):
