@@ -16,8 +16,9 @@ class ClipGradValue(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Clip once an update, when the gradients of all processes are summed."""
-        # Asked each time: `ClipFinder` lowers it.
-        torch.nn.utils.clip_grad_value_(kwargs["model"].parameters(), args.clip_grad_value)
+        with_gradient = [parameter for parameter in kwargs["model"].parameters() if parameter.grad is not None]
+        if with_gradient:  # torch fails on none, and `ClipFinder` may have left the update out
+            torch.nn.utils.clip_grad_value_(with_gradient, args.clip_grad_value)  # asked each time: it may be lowered
 
 
 class TrainingClock(TrainerCallback, ExportableState):
