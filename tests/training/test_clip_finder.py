@@ -14,6 +14,7 @@ from hfseq.models.recurrent.clipping import loops_of
 from hfseq.training import clip_finder
 from hfseq.training.checkpoints import DivergedError
 from tests.rounds import for_each
+from tests.training.streams import stream_trainers as streams
 from tests.training.trainers import make_trainer, small_model
 
 OFF = {"max_grad_norm": 0.0}
@@ -181,3 +182,23 @@ def test_what_cannot_work_is_refused(tmp_path):
     args = SimpleNamespace(max_grad_norm=1.0, clip_grad_value=None, clip_hidden=None, fp16=True)
     with pytest.raises(ValueError, match="leave fp16 out"):
         clip_finder._check(args)
+
+
+def test_streams_begin_anew_after_an_explosion(tmp_path):
+    def make(finder):
+        model = streams.small_model("rnn", nonlinearity="relu", hidden_size=16)
+        with torch.no_grad():
+            for loop in loops_of(model):
+                loop.weight_hh.mul_(1.4)
+        given = {"learning_rate": 5.0, "max_grad_norm": 1e6, "callbacks": [] if finder is None else [finder]}
+        trainer = streams.make_trainer(tmp_path, model=model, train=streams.text(1201), **given)
+        trainer.remove_callback(streams.GradientReader)  # which needs a gradient of each parameter
+        return trainer
+
+    with pytest.raises(DivergedError):
+        make(None).train()
+    trainer = make(ClipFinder(factor=0.1))
+    trainer.train()
+    assert trainer.clip_finder.found["max_grad_norm"] < 1e6
+    exploded = [number for number, loss in enumerate(trainer.losses) if not math.isfinite(loss)]
+    assert exploded and all(map(math.isfinite, trainer.losses[-5:]))

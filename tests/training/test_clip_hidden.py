@@ -2,15 +2,20 @@
 
 import copy
 from contextlib import nullcontext
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 import torch
 from transformers import TrainerCallback
 
-from hfseq import CustomConfig, CustomModel
+from hfseq import CustomConfig, CustomModel, RecursiveConfig, RecursiveForSequenceClassification
 from hfseq.models.recurrent import fused
-from hfseq.models.recurrent.clipping import clipping_hidden, loops_of
+from hfseq.models.recurrent.clipping import check_clips_hidden, clipping_hidden, loops_of
+from hfseq.settings import read_settings
+from hfseq.tasks.text_classification.build import make_arguments
+from hfseq.tasks.text_classification.settings import TextClassificationSettings
+from hfseq.training.words.bag_trainer import BagTrainingArguments
 from hfseq.models.token_order import TokenOrder
 from tests.closeness import assert_same, difference
 from tests.models.recurrent import small_seq2seq
@@ -177,10 +182,12 @@ def test_pieces_with_a_carried_state_have_the_gradients_of_the_whole():
 
 def test_checkpointed_layers_are_clipped_alike():
     model = CustomModel(CustomConfig(cell="lstm", num_hidden_layers=2, **WIDTH)).double().train()
-    d_outputs = torch.randn(*RAGGED.shape, HIDDEN, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(7)
+    d_outputs = torch.randn(*RAGGED.shape, HIDDEN, dtype=torch.float64, generator=generator)
     _, plain, _ = model_gradients(model, RAGGED, LIMIT, d_outputs)
     twice = copy.deepcopy(model)
-    twice.gradient_checkpointing_enable({"use_reentrant": False})
+    turn_on = getattr(twice, "activation_checkpointing_enable", twice.gradient_checkpointing_enable)
+    turn_on({"use_reentrant": False})
     _, checkpointed, _ = model_gradients(twice, RAGGED, LIMIT, d_outputs)
     assert_same(checkpointed, plain, 1e-13)
     _, free, _ = model_gradients(twice, RAGGED, None, d_outputs)
@@ -269,3 +276,24 @@ def test_limits_that_are_none_are_refused(tmp_path, value):
 def test_models_without_a_loop_over_time_are_refused(tmp_path, family):
     with pytest.raises(ValueError, match=r"clip_hidden=1.0 clips .* has no loop over time: leave it out"):
         make_trainer(tmp_path, model=small_model(family), clip_hidden=1.0)
+
+
+def test_the_key_works_in_a_settings_file_and_on_the_command_line(tmp_path):
+    config = Path(__file__).parents[2] / "recipes/configs/text_classification/rnn_embedded.yaml"
+    own = ["--training.use_cpu=true", f"--training.output_dir={tmp_path / 'run'}"]
+    settings = read_settings(TextClassificationSettings, ["--config", str(config), "--training.clip_hidden=1.0", *own])
+    assert make_arguments(settings).clip_hidden == 1.0
+    with_key = tmp_path / "with_key.yaml"
+    with_key.write_text(config.read_text(encoding="utf-8").replace("max_grad_norm: 1.0", "clip_hidden: 0.5"), "utf-8")
+    assert make_arguments(read_settings(TextClassificationSettings, ["--config", str(with_key), *own])).clip_hidden == 0.5
+
+
+def test_a_bag_refuses_it(tmp_path):
+    with pytest.raises(ValueError, match="BagTrainingArguments takes no clip_hidden=1.0"):
+        BagTrainingArguments(str(tmp_path), use_cpu=True, clip_hidden=1.0)
+
+
+def test_trees_have_no_loop_over_time():
+    model = RecursiveForSequenceClassification(RecursiveConfig(vocab_size=9, num_labels=2))
+    with pytest.raises(ValueError, match="RecursiveForSequenceClassification has no loop over time"):
+        check_clips_hidden(model, 1.0)
