@@ -3,11 +3,11 @@
     explosion    the norm of the gradient is NaN or infinite, or above `jump` x max(m, m_0)
                  m: median of the last 100 sound norms        m_0: median of the first 10
     then         threshold <- factor x threshold, for every clipping that is on
-                 the update is left out; where the next one explodes as well, the weights go back to the last sound ones
+                 the update is left out; where the next one explodes as well, the weights go back to sound ones
 
-The norm is that before `max_grad_norm` and `clip_grad_value`, and behind `clip_hidden`, which is a part of the backward
-pass. A loss that is no number gives such a norm. m_0 is there because late in a training the norms are near zero, where
-one hard text is many times the median and no explosion.
+The norm is that before `max_grad_norm` and `clip_grad_value`, and behind `clip_hidden`, which is a part of the
+backward pass. A loss that is no number gives such a norm. m_0 is there because late in a training the norms are near
+zero, where one hard text is many times the median and no explosion.
 """
 
 import math
@@ -35,11 +35,12 @@ class ClipFinder(TrainerCallback, ExportableState):
 
     It lowers whichever of `max_grad_norm`, `clip_grad_value` and `clip_hidden` are on. Trainer's `max_grad_norm` is on
     unless it is 0: set it to 0 to look for another one alone. Each change is a warning and an entry of the log
-    (`trainer.state.log_history`); the thresholds found are in `found`, and in the trainer's arguments. Checkpoints keep
-    them, and a resumed run goes on with them. A run without an explosion is the one that it would be without this.
+    (`trainer.state.log_history`); the thresholds found are in `found`, and in the trainer's arguments. Checkpoints
+    keep them, and a resumed run goes on with them. A run without an explosion is the one that it would be without
+    this.
 
-    An update that explodes is left out. A copy of the weights and of the optimizer's state is made every ten sound
-    updates, and put back where two updates in a row explode; it takes as much memory as these.
+    An update that explodes is left out: its gradients are None. A copy of the weights and of the optimizer's state is
+    made every ten sound updates, and put back where two updates in a row explode; it takes as much memory as these.
 
     Args:
         factor: What a threshold is multiplied with after an explosion.
@@ -186,7 +187,9 @@ def _check(args: Any) -> None:
         )
     if not _clippings_on(args):
         off = ", ".join(f"{name}={getattr(args, name)}" for name in PLACES)
-        raise ValueError(f"ClipFinder lowers a threshold, and {off} clip nothing: set one, for example max_grad_norm=5.")
+        raise ValueError(
+            f"ClipFinder lowers a threshold, and {off} clip nothing: set one, for example max_grad_norm=5."
+        )
     for name in ("fp16", "fsdp", "deepspeed"):
         if getattr(args, name, None):
             raise ValueError(

@@ -12,11 +12,11 @@ from transformers import TrainerCallback
 from hfseq import CustomConfig, CustomModel, RecursiveConfig, RecursiveForSequenceClassification
 from hfseq.models.recurrent import fused
 from hfseq.models.recurrent.clipping import check_clips_hidden, clipping_hidden, loops_of
+from hfseq.models.token_order import TokenOrder
 from hfseq.settings import read_settings
 from hfseq.tasks.text_classification.build import make_arguments
 from hfseq.tasks.text_classification.settings import TextClassificationSettings
 from hfseq.training.words.bag_trainer import BagTrainingArguments
-from hfseq.models.token_order import TokenOrder
 from tests.closeness import assert_same, difference
 from tests.models.recurrent import small_seq2seq
 from tests.models.recurrent.loops import (
@@ -35,6 +35,7 @@ from tests.rounds import for_each
 from tests.training.trainers import make_trainer, small_model
 
 LIMIT = 0.05
+KINDS = ("every-token-real-backward-from-a-state", "left-padded-from-a-state", "holes-and-an-empty-row-backward")
 BACKWARD_ROUTES = {name: ROUTES[name] for name in ("fused", "without_kernels", "reference")}
 WIDTH = {"hidden_size": HIDDEN, "embedding_size": 6, "vocab_size": 12, "hidden_dropout": 0.0}
 
@@ -96,7 +97,7 @@ def expected_gradients(loop, batch, limit):
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_every_route_clips_between_the_steps_as_by_hand(name):
-    for kind in ("every-token-real-backward-from-a-state", "left-padded-from-a-state", "holes-and-an-empty-row-backward"):
+    for kind in KINDS:
         batch = BATCHES[kind]
         loop = make_loop(BUILT_IN[name], backward=batch.backward)
         expected = expected_gradients(loop, batch, LIMIT)
@@ -285,7 +286,8 @@ def test_the_key_works_in_a_settings_file_and_on_the_command_line(tmp_path):
     assert make_arguments(settings).clip_hidden == 1.0
     with_key = tmp_path / "with_key.yaml"
     with_key.write_text(config.read_text(encoding="utf-8").replace("max_grad_norm: 1.0", "clip_hidden: 0.5"), "utf-8")
-    assert make_arguments(read_settings(TextClassificationSettings, ["--config", str(with_key), *own])).clip_hidden == 0.5
+    settings = read_settings(TextClassificationSettings, ["--config", str(with_key), *own])
+    assert make_arguments(settings).clip_hidden == 0.5
 
 
 def test_a_bag_refuses_it(tmp_path):

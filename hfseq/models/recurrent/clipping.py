@@ -37,7 +37,7 @@ class _ClippedOnTheWayBack(torch.autograd.Function):
         ctx.limit = inputs[1]
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         return gradient.clamp(-ctx.limit, ctx.limit), None
 
 
