@@ -98,6 +98,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .tokenization.padding import IntentSlotsCollator as IntentSlotsCollator
     from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
     from .training.averaging import average_checkpoints as average_checkpoints
+    from .training.clip_finder import ClipFinder as ClipFinder
     from .training.seq2seq import EncoderDecoderTrainer as EncoderDecoderTrainer
     from .training.seq2seq import EncoderDecoderTrainingArguments as EncoderDecoderTrainingArguments
     from .training.streams.trainer import StreamTrainer as StreamTrainer
@@ -142,6 +143,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "tokenization.padding": "IntentSlotsCollator",
     "training.arguments": "SequenceTrainingArguments",
     "training.averaging": "average_checkpoints",
+    "training.clip_finder": "ClipFinder",
     "training.seq2seq": "EncoderDecoderTrainer EncoderDecoderTrainingArguments",
     "training.streams.trainer": "StreamTrainer StreamTrainingArguments",
     "training.streams.windows": "TokenText",

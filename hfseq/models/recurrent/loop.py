@@ -26,6 +26,7 @@ from transformers import initialization as init
 from ..base import is_loaded
 from ..token_order import Packing, TokenOrder
 from .cells import Cell
+from .clipping import clipped_on_the_way_back
 from .fused import gpu_kernels_for, is_avx512, kernels_for, needs_plain_operations, product_dtype
 from .gate_values import GateValues
 from .state import States
@@ -63,7 +64,12 @@ class RecurrentLoop(nn.Module):
         backward: Whether it reads from the end.
         weight_drop: Probability that a recurrent weight is dropped in training, for all steps of a batch (DropConnect,
             Wan et al. 2013; Merity et al. 2017).
+
+    Attributes:
+        clip_hidden: Largest size of each element of what a step hands back to the one before, see `clipping.py`.
     """
+
+    clip_hidden: float | None = None
 
     def __init__(
         self, cell: Cell, *, input_size: int, hidden_size: int, backward: bool = False, weight_drop: float = 0.0
@@ -173,15 +179,21 @@ class RecurrentLoop(nn.Module):
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
         """Take the fastest route there is; all of them give the same numbers."""
-        given, mode = (inputs, order, states, weights), self.cell.torch_mode
+        given, mode, clip = (inputs, order, states, weights), self.cell.torch_mode, self.clip_hidden
         if needs_plain_operations():
             return self._reference(*given)
         kernels = kernels_for(inputs, *states, *weights)
+        # No other loop can clip between its steps: neither torch's own, nor the kernels for a GPU.
+        if clip is not None and kernels is None:
+            return self._reference(*given)
         gpu = gpu_kernels_for(inputs, *states, *weights) if kernels is None and mode is None else None
         if kernels is not None and _is_short_step(order, kernels):
             return self._fused_step(kernels, inputs, states, weights)
         if kernels is not None:
-            return self._packed(partial(kernels.run, self.cell, product_dtype=product_dtype(inputs)), *given)
+            # Said only where it is set: code exported to the Hub may meet older kernels.
+            more = {} if clip is None else {"clip_hidden": clip}
+            run = partial(kernels.run, self.cell, product_dtype=product_dtype(inputs), **more)
+            return self._packed(run, *given)
         if gpu is not None:
             return self._packed(partial(gpu.run, self.cell), *given)
         if mode is None:
@@ -276,7 +288,8 @@ class RecurrentLoop(nn.Module):
         outputs = []
         for t in reversed(steps) if self.backward else steps:
             values: GateValues | None = None if shown is None else {}
-            new = self.cell.step(gates[:, t], states, weights.weight_hh, weights.bias_hh, weights.params, values)
+            read = clipped_on_the_way_back(states, self.clip_hidden)
+            new = self.cell.step(gates[:, t], read, weights.weight_hh, weights.bias_hh, weights.params, values)
             if shown is not None and values is not None:
                 shown.insert(0 if self.backward else len(shown), values)
             if order.real is None:
