@@ -1,16 +1,18 @@
 """Pictures of words and of what models do.
 
-Words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`), and trees with the
-label of each node (`tree`, and `tree_text` for a terminal).
+Words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`), trees with the
+label of each node (`tree`, and `tree_text` for a terminal), and a page for the browser that shows the gates of a small
+recurrent model while one types (`explorer`).
 """
 
 from ...extras import need
 
 need("plots", "jinja2", "sklearn")
 
+from ..explorer.page import explorer
 from .alignment_map import alignment
 from .attention_maps import attention
 from .trees import tree, tree_text
 from .word_maps import WordMap, plot_words
 
-__all__ = ["WordMap", "alignment", "attention", "plot_words", "tree", "tree_text"]
+__all__ = ["WordMap", "alignment", "attention", "explorer", "plot_words", "tree", "tree_text"]
