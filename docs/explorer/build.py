@@ -1,10 +1,10 @@
 """Build docs/explorer/index.html: two small models that run in the browser and show their gates while one types.
 
     python docs/explorer/build.py            # from the models in docs/explorer/models
-    python docs/explorer/build.py --train    # first train them, on the embedded data with seed 0: two minutes
+    python docs/explorer/build.py --train    # first train them anew, on the embedded data with seed 0
 
-`intents` is an LSTM that reads words and tells which of 24 things somebody asks an assistant for; `letters` is a GRU of
-two layers that reads letters of such requests and proposes the next one.
+`intents` is an LSTM that reads words and tells which of 24 things somebody asks an assistant for; `letters` is a GRU
+of two layers that reads letters of such requests and proposes the next one.
 """
 
 import argparse
@@ -29,7 +29,11 @@ from hfseq.insight.explorer.page import page_of
 HERE = Path(__file__).parent
 TITLE = "What a recurrent network does while you type"
 MODELS = {  # what the page calls each, and the text that it begins with
-    "intents": (AutoModelForSequenceClassification, "What is asked, word by word (LSTM)", "will it rain in Oslo tomorrow?"),
+    "intents": (
+        AutoModelForSequenceClassification,
+        "What is asked, word by word (LSTM)",
+        "will it rain in Oslo tomorrow?",
+    ),
     "letters": (AutoModelForCausalLM, "The next letter (GRU, two layers)", "what time is it in "),
 }
 ARGUMENTS = {

@@ -52,7 +52,8 @@ def main() -> None:
         browser.open(PAGE)
         for model, name in enumerate(browser.run("specs.map(spec => spec.name)")):
             times = keystrokes(browser, model)
-            print(f"{name}: {statistics.median(times):.1f} ms a keystroke, at most {max(times):.1f} ({len(times)} keys)")
+            median, most = statistics.median(times), max(times)
+            print(f"{name}: {median:.1f} ms a keystroke, at most {most:.1f} ({len(times)} keys)")
         if options.picture:
             picture(browser, options.picture)
         browser.close()

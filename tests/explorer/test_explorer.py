@@ -276,10 +276,11 @@ def test_a_cell_of_a_map_has_its_colour_and_tells_its_number(browser, committed)
         part, stops = (value, "GATE_STOPS") if name == "f" else ((value / most + 1) / 2, "VALUE_STOPS")
         found = browser.run(f"[...get('map-{name}').getContext('2d').getImageData({t}, {k}, 1, 1).data]")
         np.testing.assert_allclose(found, [*pixel_of(part, browser.run(stops)), 255], atol=3)
-        x, y = browser.run(
-            f"(() => {{ const map = get('map-{name}'); map.scrollIntoView({{ block: 'center' }}); const box = map.getBoundingClientRect();"
-            f" return [box.left + (box.width * ({t} + .5)) / map.width, box.top + box.height * ({k} + .5) / map.height]; }})()"
+        browser.run(f"get('map-{name}').scrollIntoView({{ block: 'center' }})")
+        left, top, width, height = browser.run(
+            f"(box => [box.left, box.top, box.width, box.height])(get('map-{name}').getBoundingClientRect())"
         )
+        x, y = left + width * (t + 0.5) / len(layers[0][0]), top + height * (k + 0.5) / model.config.hidden_size
         browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
         said = browser.run("get('readout').innerText")
         assert f"{name} = " in said and f"token {t + 1} " in said and f"unit {k + 1}" in said

@@ -74,8 +74,8 @@ def exported_tokenizer(tokenizer: PreTrainedTokenizerBase, *, is_language: bool)
     kind = whole_token_kind(parts)
     if kind not in _KINDS:
         raise ValueError(
-            f"The page cuts texts as tokenizers of the kinds {', '.join(_KINDS)} do, and this {type(tokenizer).__name__} "
-            "is of another: train the model with one of them (in a recipe tokenizer.kind)."
+            f"The page cuts texts as tokenizers of the kinds {', '.join(_KINDS)} do, and this one is of another: "
+            "train the model with one of them (in a recipe tokenizer.kind)."
         )
     form = parts["normalizer"] or {"type": "Sequence", "normalizers": []}
     steps = form["normalizers"] if form["type"] == "Sequence" else [form]
@@ -103,7 +103,7 @@ def _check_model(model: PreTrainedModel) -> None:
     """Refuse what the page does not compute."""
     name, config = type(model).__name__, model.config
     if not isinstance(model, RecurrentPreTrainedModel):
-        raise ValueError(f"The page shows LSTM, GRU and RNN, and {name} is none: for a transformer see plots.attention.")
+        raise ValueError(f"The page shows LSTM, GRU and RNN, not {name}: for a transformer see plots.attention.")
     is_language = isinstance(model, CausalLMMixin)
     if not is_language and not isinstance(model, SequenceClassificationMixin):
         raise ValueError(f"The page shows classifiers of texts and language models, and {name} is neither.")
@@ -135,8 +135,8 @@ def _cell_name(cell: Cell) -> str:
         return "gru_before"
     if cell.torch_mode not in _CELLS:
         raise ValueError(
-            "The page knows the equations of the plain LSTM, the GRU of both forms, and the RNN with tanh or relu; this "
-            f"cell has the gates {cell.gates} and is another one."
+            "The page knows the equations of the plain LSTM, the GRU of both forms, and the RNN with tanh or relu; "
+            f"this cell has the gates {cell.gates} and is another one."
         )
     return _CELLS[cell.torch_mode]
 
