@@ -9,6 +9,7 @@ of two layers that reads letters of such requests and proposes the next one.
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import Dataset
@@ -36,7 +37,7 @@ MODELS = {  # what the page calls each, and the text that it begins with
     ),
     "letters": (AutoModelForCausalLM, "The next letter (GRU, two layers)", "what time is it in "),
 }
-ARGUMENTS = {
+ARGUMENTS: dict[str, Any] = {
     "per_device_train_batch_size": 32,
     "learning_rate": 8e-3,
     "lr_scheduler_type": "cosine",
@@ -67,7 +68,7 @@ def train_intents() -> None:
     model = hfseq.LSTMForSequenceClassification(config)
     rows = {name: _rows(part, tokenizer) for name, part in data.items()}
     trainer = _train(model, tokenizer, rows["train"], epochs=10)
-    answers = trainer.predict(rows["test"])
+    answers: Any = trainer.predict(rows["test"])
     accuracy = (answers.predictions.argmax(-1) == answers.label_ids).mean()
     print(f"intents: {model.num_parameters():,} weights, accuracy {accuracy:.3f} on test")
     _save(model, tokenizer, "intents")
@@ -120,7 +121,7 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, name: str)
     tokenizer.save_pretrained(HERE / "models" / name)
 
 
-def load(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+def load(name: str) -> tuple[Any, Any]:
     """Return a model of the page, and its tokenizer."""
     folder = HERE / "models" / name
     return MODELS[name][0].from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import hfseq
 from hfseq import plots
 from hfseq.insight.explorer.exported import LARGEST, exported
 from hfseq.insight.explorer.page import page_of
+from hfseq.tokenization.kinds import word_splitter
 
 from .browser import Browser, find_browser
 
@@ -225,6 +227,17 @@ def test_random_texts_are_cut_as_in_python(browser, tmp_path):
         ids = browser.run(f"{json.dumps(texts)}.map(text => made[{number}].tokenize(text).map(token => token.id))")
         wrong = [text for text, own in zip(texts, ids, strict=True) if own != tokenizer(text)["input_ids"]]
         assert wrong == []
+
+
+@pytest.mark.slow
+def test_every_character_is_cut_as_in_python(browser):
+    """One that Python's tables of Unicode lack is left out: those of the tokenizers may lack it as well."""
+    browser.open(PAGE)
+    cut, known = word_splitter("word"), {"Cn", "Cs", "Co"}
+    texts = [f"a{chr(c)}b" for c in range(1, 0x110000) if unicodedata.category(chr(c)) not in known]
+    words = browser.run(f"{json.dumps(texts)}.map(cutIntoWords)")
+    wrong = [text for text, own in zip(texts, words, strict=True) if own != [w for w, _ in cut.pre_tokenize_str(text)]]
+    assert len(texts) > 140_000 and wrong == []
 
 
 def test_what_is_kept_of_an_earlier_text_changes_nothing(browser, committed):

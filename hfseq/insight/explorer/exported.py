@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ...models.heads.causal_lm import CausalLMMixin
 from ...models.heads.classification import SequenceClassificationMixin
-from ...models.recurrent.backbone import RecurrentModel, RecurrentPreTrainedModel
+from ...models.recurrent.backbone import RecurrentLayer, RecurrentModel, RecurrentPreTrainedModel
 from ...models.recurrent.cells import Cell, gru_cell
 from ...models.recurrent.loop import RecurrentLoop
 from ...tokenization.kinds import whole_token_kind
@@ -36,7 +36,8 @@ def exported(
         example: The text that the page begins with.
     """
     _check_model(model)
-    config, backbone = model.config, cast(RecurrentModel, model.base_model)
+    config: Any = model.config
+    backbone = cast(RecurrentModel, model.base_model)
     is_language = isinstance(model, CausalLMMixin)
     read = exported_tokenizer(tokenizer, is_language=is_language)
     if len(read["vocabulary"]) > config.vocab_size:
@@ -52,7 +53,7 @@ def exported(
         "embeddings": _matrix(backbone.embed_tokens.weight),
         "layers": [
             [_loop(loop) for loop in (layer.forward_loop, layer.backward_loop) if loop is not None]
-            for layer in backbone.layers
+            for layer in cast(list[RecurrentLayer], backbone.layers)
         ],
         "head": {"weight": _matrix(head.weight), "bias": _vector(head.bias)},
     }
