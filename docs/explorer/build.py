@@ -105,7 +105,9 @@ def _rows(part: Dataset, tokenizer: PreTrainedTokenizerFast) -> Dataset:
 def _train(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: Dataset, *, epochs: int
 ) -> hfseq.SequenceTrainer:
-    arguments = hfseq.SequenceTrainingArguments(num_train_epochs=epochs, disable_tqdm=True, **ARGUMENTS)
+    arguments = hfseq.SequenceTrainingArguments(
+        "runs/explorer", num_train_epochs=epochs, disable_tqdm=True, **ARGUMENTS
+    )
     # A language model's labels are its own texts.
     collate = None if "label" in rows.column_names else DataCollatorForLanguageModeling(tokenizer, mlm=False)
     trainer = hfseq.SequenceTrainer(

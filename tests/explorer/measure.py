@@ -4,7 +4,7 @@
     python -m tests.explorer.measure --picture docs/explorer/explorer.png
 
 Each of 60 keys is pressed in the committed page; the page itself measures from the event to the finished layout
-(`hfseqExplorer.lastMs`): tokens, network, maps, answers.
+(`hfseqExplorer.lastMs`): tokens, network, maps, answers. Then a text of 1,000 letters is pasted at once.
 """
 
 import argparse
@@ -31,6 +31,16 @@ def keystrokes(browser: Browser, model: int) -> list[float]:
     return times
 
 
+def long_text(browser: Browser, model: int) -> list[float]:
+    """Return the milliseconds of 1,000 letters that are pasted at once, and of one more key."""
+    browser.run(f"get('model').selectedIndex = {model}; chooseModel(); get('text').value = ''; update()")
+    browser.run("get('text').focus()")
+    browser.call("Input.insertText", text=(SENTENCE + " ") * 17)
+    pasted = browser.run("hfseqExplorer.lastMs")
+    browser.press("x")
+    return [pasted, browser.run("hfseqExplorer.lastMs")]
+
+
 def picture(browser: Browser, path: Path) -> None:
     """Take the page with the LSTM, a cell pointed at."""
     size = {"width": 820, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
@@ -54,6 +64,8 @@ def main() -> None:
             times = keystrokes(browser, model)
             median, most = statistics.median(times), max(times)
             print(f"{name}: {median:.1f} ms a keystroke, at most {most:.1f} ({len(times)} keys)")
+            pasted, key = long_text(browser, model)
+            print(f"    1,000 letters at once: {pasted:.0f} ms, and one key more: {key:.0f} ms")
         if options.picture:
             picture(browser, options.picture)
         browser.close()

@@ -321,6 +321,17 @@ def test_layers_can_be_chosen_and_a_click_writes_the_next_letter(browser, commit
     assert_silent(browser)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_phone_shows_all_but_the_maps_without_moving_sideways(browser, number):
+    browser.open(PAGE)
+    size = {"width": 360, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    browser.run(f"get('model').selectedIndex = {number}; chooseModel(); get('text').value = 'a '.repeat(99); update()")
+    assert browser.run("[document.documentElement.scrollWidth, innerWidth]") == [360, 360]
+    assert browser.run("get('maps').scrollLeft > 0 && get('maps').scrollWidth > 1000")  # where the last token is
+    browser.call("Emulation.clearDeviceMetricsOverride")
+
+
 def test_one_call_writes_the_page_of_a_folder(browser, tmp_path):
     model, tokenizer = CASES["lstm"]()
     model.save_pretrained(tmp_path / "run")

@@ -109,7 +109,7 @@ function drawReadout() {
 }
 
 function makeMaps() {  // anew where the model or the layer is another
-  const { spec, runs } = shown, maps = get("maps");
+  const { runs } = shown, maps = get("maps");
   maps.querySelectorAll(".map").forEach(map => map.remove());
   for (const [name, { title, isGate }] of Object.entries(CELLS[runs[get("layer").selectedIndex].cell].shown)) {
     const map = maps.appendChild(element("figure", "map")), caption = map.appendChild(element("figcaption"));
@@ -132,9 +132,6 @@ function makeMaps() {  // anew where the model or the layer is another
     };
     map.append(canvas);
   }
-  const isWords = spec.tokenizer.kind !== "char";
-  maps.classList.toggle("words", isWords);
-  document.documentElement.style.setProperty("--cell", isWords ? "76px" : "18px");
 }
 
 function update() {  // on each keystroke
@@ -151,7 +148,10 @@ function update() {  // on each keystroke
 }
 
 function chooseModel() {
-  const { spec } = made[get("model").selectedIndex];
+  const { spec } = made[get("model").selectedIndex], readsLetters = spec.tokenizer.kind === "char";
+  document.body.classList.toggle("letters", readsLetters);
+  document.body.classList.toggle("short", readsLetters && spec.task === "language");
+  document.documentElement.style.setProperty("--cell", readsLetters ? "18px" : "76px");
   get("text").value = spec.example;
   get("answers").replaceChildren();
   get("asked").textContent = spec.task === "language" ? "What comes next? (a click writes it)" : "What is it?";
