@@ -1,5 +1,5 @@
-"""Pictures: words, attention, what a translator reads, trees, gates, influence. The room is `insight.plots`."""
+"""Pictures: words, attention, alignments, trees, gates, influence, a page for the browser. The room is `insight.plots`."""
 
-from .insight.plots import WordMap, alignment, attention, gates, influence, plot_words, tree, tree_text
+from .insight.plots import WordMap, alignment, attention, explorer, gates, influence, plot_words, tree, tree_text
 
-__all__ = ["WordMap", "alignment", "attention", "gates", "influence", "plot_words", "tree", "tree_text"]
+__all__ = ["WordMap", "alignment", "attention", "explorer", "gates", "influence", "plot_words", "tree", "tree_text"]
