@@ -1,4 +1,4 @@
-"""Pictures: words, attention, alignments, trees, gates, influence, a page for the browser. The room is `insight.plots`."""
+"""Pictures: words, attention, alignments, trees, gates, influence, a page for browsers. The room is `insight.plots`."""
 
 from .insight.plots import WordMap, alignment, attention, explorer, gates, influence, plot_words, tree, tree_text
 
