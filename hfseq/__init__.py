@@ -81,6 +81,9 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .insight.alignment import align as align
     from .insight.contexts import ContextComparison as ContextComparison
     from .insight.contexts import compare_contexts as compare_contexts
+    from .insight.gradients import gradient_flow as gradient_flow
+    from .insight.layer_flow import GradientFlow as GradientFlow
+    from .insight.layer_flow import LayerFlow as LayerFlow
     from .insight.plots import WordMap as WordMap
     from .insight.plots import plot_words as plot_words
     from .models.conversion import load_keras as load_keras
@@ -130,6 +133,8 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "hub": "pull push",
     "insight.alignment": "Alignment align",
     "insight.contexts": "ContextComparison compare_contexts",
+    "insight.gradients": "gradient_flow",
+    "insight.layer_flow": "GradientFlow LayerFlow",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",
     "models.token_words": "word_tables",
