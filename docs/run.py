@@ -209,7 +209,7 @@ def run_page(page: Path, folder: Path) -> list[str]:
     python = _FORK.Process(target=_logged, args=(log, _python, theirs), daemon=True)
     python.start()
     theirs.close()
-    failed = []
+    failed: list[str] = []
     for block in blocks_in(page):
         if block.skipped is not None:
             continue
