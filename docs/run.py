@@ -214,7 +214,8 @@ def run_page(page: Path, folder: Path) -> list[str]:
         if block.skipped is not None:
             continue
         if failed and block.name:
-            break  # the cells after it need what it did not make
+            failed[-1] += "    the cells after it were not run"
+            break
         log.write_text("", encoding="utf-8")
         if not _run(block, log, ours):
             failed.append(f"{block.first_line}\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")

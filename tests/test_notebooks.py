@@ -170,4 +170,5 @@ def test_a_cell_that_fails_is_named_and_ends_the_run(tmp_path, capsys, monkeypat
     told = capsys.readouterr().out
     assert "a.ipynb: 3 of 3 blocks run, 1 failed" in told
     assert "FAILED: cell 3 (c2): assert x == 2" in told and "x is not two" in told and "ZeroDivisionError" not in told
+    assert told.rstrip().endswith("the cells after it were not run")
     assert runner.report(written(tmp_path, "x = 1", "assert x == 1"), files) is True
