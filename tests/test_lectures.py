@@ -1,4 +1,4 @@
-"""The pages on the lectures: every row of the inventory says where its item is, and every page shows its items in code.
+"""The pages on the lectures: every row of the inventory says where its item is, and every page shows it in code.
 
 The blocks themselves are run by docs/run.py; that links lead to a file and a heading is checked in test_readme.py.
 """
@@ -12,7 +12,10 @@ from docs.run import blocks_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 LECTURES = DOCS / "lectures"
-DECKS = ("word2vec_rnn_lstm", "rnn_and_lstm", "trees_attention_transformer", "skoltech_lecture_9", "recurrent_networks")
+DECKS = (
+    *("word2vec_rnn_lstm", "rnn_and_lstm", "trees_attention_transformer"),
+    *("skoltech_lecture_9", "recurrent_networks"),
+)
 CODE = [LECTURES / f"{deck}.md" for deck in DECKS] + [DOCS / "errata.md"]
 
 # Series, strokes, captions and speech are to come; films and scenes are not.
