@@ -80,7 +80,8 @@ def test_the_command_draws_the_gradients_of_untrained_models(tmp_path, capsys):
     words = ["recall", "--flow", "--models", "rnn,lstm,transformer", "--distances", "5,30", "--out", str(tmp_path)]
     assert cli.main(words) == 0
     told = capsys.readouterr().out
-    assert "rnn                vanishes: after" in told and "transformer" not in told
+    rnn = next(line for line in told.splitlines() if line.startswith("rnn "))
+    assert rnn.split()[1] == "1.00" and "vanishes: after" in rnn and "transformer" not in told
     assert (tmp_path / "gradient_flow.png").stat().st_size > 5000
 
 
