@@ -1,11 +1,13 @@
 """The recall probe: its rows, its training, its table and its command."""
 
+import doctest
 import json
 
 import pytest
 import torch
 
 from hfseq import cli
+from hfseq.data import recall
 from hfseq.data.recall import DISTRACTORS, QUESTION, SYMBOLS, recall_task
 from hfseq.insight.recall import PROBED, Recall, RecallTable, recall_flows, recall_probe
 
@@ -21,6 +23,11 @@ def test_a_row_shows_its_label_first_and_asks_for_it_last():
         assert {token - 2 - SYMBOLS for token in between} <= set(range(DISTRACTORS))
     assert recall_task([3], rows=9, seed=1).to_list() == recall_task([3], rows=9, seed=1).to_list()
     assert recall_task([3], rows=9, seed=1).to_list() != recall_task([3], rows=9, seed=2).to_list()
+
+
+def test_the_example_of_the_module_runs():
+    result = doctest.testmod(recall)
+    assert result.attempted == 2 and result.failed == 0
 
 
 @pytest.mark.parametrize("distances", [[], [0, 3]])
