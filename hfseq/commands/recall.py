@@ -38,8 +38,12 @@ def _recall(models: list[str], options: argparse.Namespace, folder: Path) -> Non
 
 def _flow(models: list[str], distance: int, seed: int, folder: Path) -> None:
     flows = recall_flows(models, distance, seed)
+    width = max(map(len, flows))
+    print(f"{'model':<{width}}  matrix  step  verdict")
     for name, flow in flows.items():
-        print(f"{name:<18} {flow.verdict}")
+        worst = flow.worst
+        print(f"{name:<{width}}  {max(worst.recurrent.values()):6.2f}  {worst.jacobian:4.2f}  {flow.verdict}")
+    print("matrix, step: the largest singular value of a recurrent matrix, and of the Jacobian of a step")
     title = f"untrained models, a symbol {distance} steps before the question"
     gradient_flow(flows, path=folder / "gradient_flow.png", title=title)
     print(f"picture: {folder / 'gradient_flow.png'}")

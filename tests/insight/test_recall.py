@@ -1,11 +1,13 @@
 """The recall probe: its rows, its training, its table and its command."""
 
+import doctest
 import json
 
 import pytest
 import torch
 
 from hfseq import cli
+from hfseq.data import recall
 from hfseq.data.recall import DISTRACTORS, QUESTION, SYMBOLS, recall_task
 from hfseq.insight.recall import PROBED, Recall, RecallTable, recall_flows, recall_probe
 
@@ -21,6 +23,11 @@ def test_a_row_shows_its_label_first_and_asks_for_it_last():
         assert {token - 2 - SYMBOLS for token in between} <= set(range(DISTRACTORS))
     assert recall_task([3], rows=9, seed=1).to_list() == recall_task([3], rows=9, seed=1).to_list()
     assert recall_task([3], rows=9, seed=1).to_list() != recall_task([3], rows=9, seed=2).to_list()
+
+
+def test_the_example_of_the_module_runs():
+    result = doctest.testmod(recall)
+    assert result.attempted == 2 and result.failed == 0
 
 
 @pytest.mark.parametrize("distances", [[], [0, 3]])
@@ -80,7 +87,8 @@ def test_the_command_draws_the_gradients_of_untrained_models(tmp_path, capsys):
     words = ["recall", "--flow", "--models", "rnn,lstm,transformer", "--distances", "5,30", "--out", str(tmp_path)]
     assert cli.main(words) == 0
     told = capsys.readouterr().out
-    assert "rnn                vanishes: after" in told and "transformer" not in told
+    rnn = next(line for line in told.splitlines() if line.startswith("rnn "))
+    assert rnn.split()[1] == "1.00" and "vanishes: after" in rnn and "transformer" not in told
     assert (tmp_path / "gradient_flow.png").stat().st_size > 5000
 
 
