@@ -81,10 +81,10 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .insight.alignment import align as align
     from .insight.contexts import ContextComparison as ContextComparison
     from .insight.contexts import compare_contexts as compare_contexts
-    from .insight.influence import Influence as Influence
-    from .insight.influence import influence as influence
     from .insight.gradient_callback import GradientFlowCallback as GradientFlowCallback
     from .insight.gradients import gradient_flow as gradient_flow
+    from .insight.influence import Influence as Influence
+    from .insight.influence import influence as influence
     from .insight.layer_flow import GradientFlow as GradientFlow
     from .insight.layer_flow import LayerFlow as LayerFlow
     from .insight.plots import WordMap as WordMap
