@@ -81,6 +81,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .insight.alignment import align as align
     from .insight.contexts import ContextComparison as ContextComparison
     from .insight.contexts import compare_contexts as compare_contexts
+    from .insight.doctor.live import diagnose as diagnose
     from .insight.plots import WordMap as WordMap
     from .insight.plots import plot_words as plot_words
     from .models.conversion import load_keras as load_keras
@@ -130,6 +131,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "hub": "pull push",
     "insight.alignment": "Alignment align",
     "insight.contexts": "ContextComparison compare_contexts",
+    "insight.doctor.live": "diagnose",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",
     "models.token_words": "word_tables",
