@@ -8,7 +8,7 @@ import numpy as np
 from .evidence import Evidence, Rows
 from .findings import LABELLED, Symptom, check, percent
 
-_CONFIDENT, _KNOWS = 0.95, 0.7  # probability of an answer; accuracy from which a model's doubts about labels count
+_CONFIDENT, _KNOWS = 0.85, 0.7  # probability of an answer; accuracy from which a model's doubts about labels count
 _WIDEST = 0.05  # half of a confidence interval of accuracy that still tells two models apart
 _IMBALANCED = 20
 _LONG_ROW = 3  # tokens: shorter rows ("thanks .") repeat in any data
@@ -82,9 +82,11 @@ def sure_of_another_label(evidence: Evidence) -> Symptom | None:
     """Training labels that a model, which is mostly right, is sure are wrong: labels with noise."""
     answers = evidence.train_answers
     assert answers is not None
-    doubtful = (answers.expected != answers.predicted) & (answers.certainty > _CONFIDENT)
+    wrong = answers.expected != answers.predicted
+    doubtful = wrong & (answers.certainty > _CONFIDENT)
     share = float(doubtful.mean())
-    if answers.accuracy < _KNOWS or share < 0.02:
+    # A model of hard texts is unsure where it is wrong.
+    if answers.accuracy < _KNOWS or share < 0.03 or doubtful.sum() < 0.6 * wrong.sum():
         return None
     told = f"Of {len(answers)} training labels the model is sure (> {_CONFIDENT:g}) of another one in {percent(share)}"
     return Symptom(f"{told}, where it learnt from these very rows.", advice="look at these rows: labels may be wrong")
@@ -118,10 +120,11 @@ def cut_texts(evidence: Evidence) -> Symptom | None:
     if rows.cut is not None:
         cut, needed = float((rows.cut > 0).mean()), int(np.quantile(rows.lengths + rows.cut, 0.99))
         lost = float(rows.cut.sum() / max(rows.cut.sum() + rows.lengths.sum(), 1))
-    else:  # as many of the same, greatest length as only a cut makes
-        cut, needed, lost = float((rows.lengths == longest).mean()), 2 * longest, 0.0
-        if longest < 8 or len(np.unique(rows.lengths)) < 3:
-            return None
+    else:
+        counts, lost, needed = np.bincount(rows.lengths, minlength=2), 0.0, 2 * longest
+        cut = float(counts[-1] / max(len(rows), 1))
+        if longest < 16 or counts[-1] < 5 * counts[-2] or len(np.unique(rows.lengths)) < 3:
+            return None  # only a cut makes so many texts of one length, the greatest
     if cut < 0.1 and lost < 0.05:
         return None
     told = f"{percent(cut)} of the training texts are cut to {longest} tokens"

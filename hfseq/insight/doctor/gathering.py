@@ -26,7 +26,7 @@ _GRADIENT_ROWS = 8
 _STILL, _END = 1e-6, 0.99  # a unit that changes less is dead; an output beyond is at the end of tanh
 _OPEN = 0.99
 _SIGMOID_GATES = ("i", "f", "o", "r", "z")
-_BROKEN_BATCH = (RuntimeError, ValueError, TypeError, KeyError, IndexError)
+_BROKEN_BATCH = (ImportError, RuntimeError, ValueError, TypeError, KeyError, IndexError)
 
 
 def gather(

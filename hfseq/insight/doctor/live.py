@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from transformers import PreTrainedModel, Trainer
 
+from ...training.streams.windows import TokenText
 from .gathering import gather
 from .report import Report, examine
 
@@ -25,8 +26,8 @@ def diagnose(trainer: Trainer) -> Report:
     splits = {"train": trainer.train_dataset, "validation": trainer.eval_dataset}
     if isinstance(splits["validation"], dict):  # several splits, by name
         splits["validation"] = next(iter(splits["validation"].values()), None)
-    readable = {name: rows for name, rows in splits.items() if hasattr(rows, "__getitem__") and hasattr(rows, "__len__")}
-    missing = {name: "the rows of the trainer have no places" for name in splits if splits[name] is not None}
+    readable = {name: rows for name, rows in splits.items() if _has_places(rows)}
+    missing = {name: "the rows of the trainer come in a stream" for name in splits if splits[name] is not None}
     evidence = gather(
         model,
         readable,
@@ -37,3 +38,7 @@ def diagnose(trainer: Trainer) -> Report:
         missing={name: reason for name, reason in missing.items() if name not in readable},
     )
     return examine(evidence)
+
+
+def _has_places(rows: Any) -> bool:
+    return isinstance(rows, TokenText) or (hasattr(rows, "__getitem__") and hasattr(rows, "__len__"))

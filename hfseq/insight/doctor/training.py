@@ -226,5 +226,6 @@ def never_evaluated(evidence: Evidence) -> Symptom | None:
     """A training that was never measured on validation rows."""
     if len(evidence.logged("eval_loss")[0]) or len(evidence.logged("loss")[0]) < _LEAST_LOGS:
         return None
-    told = "No validation loss was logged, so that nothing tells when the model begins to learn by heart."
+    steps = int(evidence.logged("loss")[0].max())
+    told = f"In {steps} steps no validation loss was logged: nothing tells when the model begins to learn by heart."
     return Symptom(told, {"training.eval_strategy": "epoch"})
