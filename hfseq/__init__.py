@@ -82,6 +82,9 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .insight.contexts import ContextComparison as ContextComparison
     from .insight.contexts import compare_contexts as compare_contexts
     from .insight.doctor.live import diagnose as diagnose
+    from .insight.gradients import gradient_flow as gradient_flow
+    from .insight.layer_flow import GradientFlow as GradientFlow
+    from .insight.layer_flow import LayerFlow as LayerFlow
     from .insight.plots import WordMap as WordMap
     from .insight.plots import plot_words as plot_words
     from .models.conversion import load_keras as load_keras
@@ -132,6 +135,8 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "insight.alignment": "Alignment align",
     "insight.contexts": "ContextComparison compare_contexts",
     "insight.doctor.live": "diagnose",
+    "insight.gradients": "gradient_flow",
+    "insight.layer_flow": "GradientFlow LayerFlow",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",
     "models.token_words": "word_tables",

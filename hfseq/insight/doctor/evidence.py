@@ -147,7 +147,7 @@ _WHY = {
     "train_answers": "the model could not be asked about training rows",
     "validation_answers": "the model could not be asked about validation rows",
     "units": "the model has no recurrent layers",
-    "gradients": "no gradient could be followed through the model",
+    "gradients": "the model has no recurrent layers",
     "tensors": "no batch could be run through the model",
     "padding_labels": "the labels are not of tokens",
 }

@@ -14,6 +14,7 @@ from ...evaluation.language import evaluating
 from ...models.base import IGNORED, not_finite
 from ...models.recurrent.backbone import RecurrentLayer
 from ...training.streams.windows import TokenText
+from ..gradients import gradient_flow
 from .evidence import Answers, Evidence, Kind, Rows, Units
 
 Collate = Callable[[list[dict[str, Any]]], Mapping[str, Any]]
@@ -26,7 +27,7 @@ _GRADIENT_ROWS = 8
 _STILL, _END = 1e-6, 0.99  # a unit that changes less is dead; an output beyond is at the end of tanh
 _OPEN = 0.99
 _SIGMOID_GATES = ("i", "f", "o", "r", "z")
-_BROKEN_BATCH = (ImportError, RuntimeError, ValueError, TypeError, KeyError, IndexError)
+_BROKEN_BATCH = (RuntimeError, ValueError, TypeError, KeyError, IndexError)
 
 
 def gather(
@@ -250,6 +251,5 @@ def _tensors(model: PreTrainedModel, batch: Mapping[str, Any]) -> dict[str, list
 
 
 def _gradients(model: PreTrainedModel, batch: Mapping[str, Any]) -> Any:
-    from ..gradients import gradient_flow
-
-    return gradient_flow(model, batch)
+    has_layers = any(isinstance(module, RecurrentLayer) for module in model.modules())
+    return gradient_flow(model, _on(model, batch)) if has_layers else None
