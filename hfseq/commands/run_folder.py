@@ -1,4 +1,4 @@
-"""The folder of a run, opened again: its settings, its log, its model, and its data through the loader of the recipe."""
+"""The folder of a run, opened again: its settings, its log, its model, and its data as the recipe loads them."""
 
 import json
 import tempfile

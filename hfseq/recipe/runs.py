@@ -47,7 +47,7 @@ def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = 
 
 
 def save_history(trainer: Any, folder: Path) -> None:
-    """Write what a finished training has logged beside the model: its last checkpoint may be the best, of an early step."""
+    """Write what a training has logged beside the model: the checkpoint that is kept may be of an early step."""
     trainer.state.save_to_json(str(folder / TRAINER_STATE_NAME))
 
 

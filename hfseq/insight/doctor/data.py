@@ -1,4 +1,4 @@
-"""Findings about the data: rows that repeat, labels that disagree, texts that are lost, splits that tell too little."""
+"""Findings about the data: rows that repeat, labels that disagree, lost texts, splits that tell too little."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable
@@ -20,7 +20,7 @@ def _counted(rows: Rows) -> Counter[Hashable]:
 
 @check("warning", "train", cure="take the rows out", kinds=LABELLED)
 def empty_texts(evidence: Evidence) -> Symptom | None:
-    """Texts without a word, which have labels all the same."""
+    """Find texts without a word, which have labels all the same."""
     assert evidence.train is not None
     empty = sum(1 for text in evidence.train.texts if _is_empty(text))
     if not empty:
@@ -35,7 +35,7 @@ def _is_empty(text: Hashable) -> bool:
 
 @check("hint", "train", cure="keep one of each")
 def repeated_texts(evidence: Evidence) -> Symptom | None:
-    """Training texts that stand there more than once."""
+    """Find training texts that stand there more than once."""
     assert evidence.train is not None
     counts = _counted(evidence.train)
     rows, extra = sum(counts.values()), sum(count - 1 for count in counts.values())
@@ -47,7 +47,7 @@ def repeated_texts(evidence: Evidence) -> Symptom | None:
 
 @check("error", "train", cure="take them out of train, or split anew")
 def test_rows_in_train(evidence: Evidence) -> Symptom | None:
-    """Validation or test texts that stand in the training data too, so that scores are too good."""
+    """Find validation or test texts that stand in the training data too, so that scores are too good."""
     assert evidence.train is not None
     known = set(_counted(evidence.train))
     for name, rows in (("test", evidence.test), ("validation", evidence.validation)):
@@ -63,7 +63,7 @@ def test_rows_in_train(evidence: Evidence) -> Symptom | None:
 
 @check("warning", "train", cure="mend the labels", kinds=("classes", "frames"))
 def same_text_other_label(evidence: Evidence) -> Symptom | None:
-    """Equal training texts with different labels: no model can learn both."""
+    """Find equal training texts with different labels: no model can learn both."""
     rows = evidence.train
     if rows is None or rows.classes is None:
         return None
@@ -79,7 +79,7 @@ def same_text_other_label(evidence: Evidence) -> Symptom | None:
 
 @check("warning", "train_answers", cure="look at these rows; mend their labels", kinds=LABELLED)
 def sure_of_another_label(evidence: Evidence) -> Symptom | None:
-    """Training labels that a model, which is mostly right, is sure are wrong: labels with noise."""
+    """Find training labels that a model, which is mostly right, is sure are wrong: labels with noise."""
     answers = evidence.train_answers
     assert answers is not None
     wrong = answers.expected != answers.predicted
@@ -94,7 +94,7 @@ def sure_of_another_label(evidence: Evidence) -> Symptom | None:
 
 @check("warning", "train", "validation", cure="`tokenizer.min_count` or `tokenizer.vocab_size`, or subwords")
 def unknown_words(evidence: Evidence) -> Symptom | None:
-    """Many validation words that the tokenizer does not know."""
+    """Find many validation words that the tokenizer does not know."""
     assert evidence.train is not None and evidence.validation is not None
     share, seen = evidence.validation.unknown, evidence.train.unknown or 0.0
     if share is None or share < 0.1:
@@ -111,7 +111,7 @@ def unknown_words(evidence: Evidence) -> Symptom | None:
 
 @check("warning", "train", cure="`tokenizer.max_length`")
 def cut_texts(evidence: Evidence) -> Symptom | None:
-    """Training texts that are cut, so that the model never sees their ends."""
+    """Find training texts that are cut, so that the model never sees their ends."""
     rows = evidence.train
     assert rows is not None
     if evidence.kind == "language":
@@ -134,7 +134,7 @@ def cut_texts(evidence: Evidence) -> Symptom | None:
 
 @check("warning", "train", "validation_answers", cure="`training.class_weights=balanced`", kinds=("classes",))
 def imbalanced_classes(evidence: Evidence) -> Symptom | None:
-    """Rare classes that are found far less often than the others."""
+    """Find rare classes that are found far less often than the others."""
     rows, answers = evidence.train, evidence.validation_answers
     if rows is None or rows.classes is None or evidence.training.get("class_weights"):
         return None
@@ -154,9 +154,11 @@ def imbalanced_classes(evidence: Evidence) -> Symptom | None:
 
 @check("warning", "validation_answers", cure="`training.class_weights=balanced`, or more rows", kinds=LABELLED)
 def never_answered(evidence: Evidence) -> Symptom | None:
-    """Labels that stand in the validation data and that the model never answers."""
+    """Find labels that stand in the validation data and that the model never answers."""
     answers = evidence.validation_answers
     assert answers is not None
+    if not answers.beats_most_frequent:
+        return None
     size = int(max(answers.expected.max(initial=0), answers.predicted.max(initial=0))) + 1
     expected, predicted = (np.bincount(each, minlength=size) for each in (answers.expected, answers.predicted))
     lost = np.flatnonzero((expected >= 5) & (predicted == 0))
@@ -167,26 +169,36 @@ def never_answered(evidence: Evidence) -> Symptom | None:
     more = f" and {len(lost) - 5} more" if len(lost) > 5 else ""
     is_class = evidence.kind == "classes" and not evidence.training.get("class_weights")
     cure = {"training.class_weights": "balanced"} if is_class else {}
-    text = f"{len(lost)} of {(expected >= 5).sum()} labels are never answered, although validation has them: {told}{more}."
+    counted = f"{len(lost)} of {(expected >= 5).sum()} labels are never answered"
+    text = f"{counted}, although validation has them: {told}{more}."
     return Symptom(text, cure, "" if is_class else "give the data more rows of them")
 
 
-@check("hint", "validation_answers", "validation", cure="`data.validation_fraction`, more rows", kinds=("classes", "frames"))
+@check(
+    "hint",
+    "validation_answers",
+    "validation",
+    cure="`data.validation_fraction`, more rows",
+    kinds=("classes", "frames"),
+)
 def small_validation(evidence: Evidence) -> Symptom | None:
-    """A validation split so small that chance decides between two models."""
+    """Find a validation split so small that chance decides between two models."""
     rows, answers = evidence.validation, evidence.validation_answers
     assert rows is not None and answers is not None
     right = min(max(answers.accuracy, 1 / len(rows)), 1 - 1 / len(rows)) if len(rows) > 1 else 0.5
     half = 1.96 * (right * (1 - right) / max(len(rows), 1)) ** 0.5
     if half <= _WIDEST and len(rows) >= 50:
         return None
-    told = f"Validation has {len(rows)} rows: its accuracy of {percent(answers.accuracy)} is known to ±{100 * half:.0f} points"
-    return Symptom(f"{told} at best.", advice="give more validation rows (--data.validation_fraction where it is cut off)")
+    told = f"Validation has {len(rows)} rows: its accuracy of {percent(answers.accuracy)} is known"
+    return Symptom(
+        f"{told} to ±{100 * half:.0f} points at best.",
+        advice="give more validation rows (--data.validation_fraction)",
+    )
 
 
 @check("warning", "train", cure="number the labels from 0; name those that there are", kinds=LABELLED)
 def unused_labels(evidence: Evidence) -> Symptom | None:
-    """Outputs of the model whose label no training row has; labels that count from 1 leave the first one empty."""
+    """Find outputs of the model whose label no training row has; labels that count from 1 leave one empty."""
     rows = evidence.train
     assert rows is not None
     if evidence.kind == "tags":
@@ -209,7 +221,7 @@ def unused_labels(evidence: Evidence) -> Symptom | None:
 
 @check("hint", "train", cure="`training.train_sampling_strategy=group_by_length`", kinds=("classes", "tags", "frames"))
 def padding_waste(evidence: Evidence) -> Symptom | None:
-    """Batches that are mostly padding, since texts of any length stand in one."""
+    """Find batches that are mostly padding, since texts of any length stand in one."""
     assert evidence.train is not None
     chosen, lengths = evidence.training.get("train_sampling_strategy"), evidence.train.lengths
     size = evidence.training.get("total_train_batch_size") or evidence.training.get("per_device_train_batch_size") or 8
@@ -222,5 +234,5 @@ def padding_waste(evidence: Evidence) -> Symptom | None:
         waste[name] = 1 - float(batches.sum() / max(batches.max(1).sum() * size, 1))
     if waste["random"] < 0.4 or waste["random"] - waste["sorted"] < 0.2:
         return None
-    told = f"{percent(waste['random'])} of a batch of {size} is padding; sorted by length {percent(waste['sorted'])} would be"
-    return Symptom(f"{told}: training takes longer than it must.", {"training.train_sampling_strategy": "group_by_length"})
+    told = f"{percent(waste['random'])} of a batch of {size} is padding; sorted by length {percent(waste['sorted'])}"
+    return Symptom(f"{told} would be: training takes longer.", {"training.train_sampling_strategy": "group_by_length"})

@@ -62,6 +62,11 @@ class Answers:
         """The accuracy of answering the most frequent label always."""
         return float(np.bincount(self.expected).max() / len(self))
 
+    @property
+    def beats_most_frequent(self) -> bool:
+        """Whether the answers say more than the most frequent label alone."""
+        return self.most_frequent > 0.98 or self.accuracy > self.most_frequent + 0.02
+
 
 @dataclass
 class Units:
@@ -132,6 +137,14 @@ class Evidence:
         rows = [(row.get("step", 0), row[name]) for row in self.history if isinstance(row.get(name), int | float)]
         steps, values = zip(*rows, strict=True) if rows else ((), ())
         return np.asarray(steps, float), np.asarray(values, float)
+
+    def counted_loss(self) -> float | None:
+        """Return what a token of validation costs by counts of single tokens; None: the rows are not there."""
+        if self.train is None or self.validation is None:
+            return None
+        train, held_out = (np.concatenate([*rows.ids]) for rows in (self.train, self.validation))
+        counts = np.bincount(train, minlength=int(max(train.max(), held_out.max())) + 1) + 1.0
+        return float(-np.log(counts / counts.sum())[held_out].mean())
 
     def model_fields(self, *names: str) -> Iterator[Any]:
         """Yield fields of the config; None for one that it does not have."""

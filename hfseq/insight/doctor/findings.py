@@ -67,7 +67,8 @@ class Check:
     @property
     def looks_for(self) -> str:
         """What it looks for, in a sentence."""
-        return (inspect.getdoc(self.look) or "").split("\n\n")[0].replace("\n", " ")
+        told = (inspect.getdoc(self.look) or "").split("\n\n")[0].replace("\n", " ").removeprefix("Find ")
+        return f"{told[:1].upper()}{told[1:]}"
 
 
 CHECKS: dict[str, Check] = {}

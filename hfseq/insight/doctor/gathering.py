@@ -1,7 +1,6 @@
 """Evidence from a model and the tokens it learnt from: its rows, its answers, its units, its weights."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -163,12 +162,12 @@ def _answers(found: Evidence, model: PreTrainedModel, rows: Any, collate: Collat
     for start in range(0, len(places), _BATCH):
         batch = _on(model, collate(_chosen(rows, places[start : start + _BATCH])))
         logits = _logits(model(**{**batch, "return_dict": True}))
-        best = logits.float().softmax(-1).max(-1)
+        certainty, best = logits.float().softmax(-1).max(-1)
         if getattr(model, "crf", None) is not None:
-            best = best._replace(values=torch.zeros_like(best.values))  # a row of labels was chosen, not each label
+            certainty = torch.zeros_like(certainty)  # a row of labels was chosen, not each label
         labels = batch["labels"]
         real = labels >= 0
-        parts.append([each[real].cpu().numpy() for each in (labels, best.indices, best.values)])
+        parts.append([each[real].cpu().numpy() for each in (labels, best, certainty)])
     return Answers(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
 
 
@@ -240,7 +239,9 @@ def _tensors(model: PreTrainedModel, batch: Mapping[str, Any]) -> dict[str, list
     """Look for broken weights, for frozen embeddings, and for weights that a batch gives no gradient."""
     broken = list(not_finite(model.named_parameters()))
     embeddings = model.get_input_embeddings()
-    frozen = ["embeddings"] if embeddings is not None and not any(p.requires_grad for p in embeddings.parameters()) else []
+    frozen = (
+        ["embeddings"] if embeddings is not None and not any(p.requires_grad for p in embeddings.parameters()) else []
+    )
     with torch.enable_grad():
         loss = model(**_on(model, batch)).loss
         wanted = {name: each for name, each in model.named_parameters() if each.requires_grad}

@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from .evidence import Evidence, Rows
+from .evidence import Evidence, Kind, Rows
 from .findings import LABELLED, Symptom, check, percent
 
 _LEARNT = 0.85  # accuracy on training rows from which a model is not too weak
 _SMALL = 32  # hidden units of one direction
-_TAGGERS = ("tags", "frames")
+_TAGGERS: tuple[Kind, ...] = ("tags", "frames")
 
 
 @check("error", "train", cure="`hfseq train text-classification`", kinds=("tags",))
 def one_label_a_text(evidence: Evidence) -> Symptom | None:
-    """A tagger whose texts have one label each: the topology is many-to-one, not many-to-many."""
+    """Find a tagger whose texts have one label each: the topology is many-to-one, not many-to-many."""
     rows = evidence.train
     if rows is None or not rows.tags:
         return None
@@ -39,7 +39,7 @@ _LONG = 3  # tokens, the mark of the end included: a text of one word says nothi
 
 @check("warning", "train", "validation", cure="`model.bidirectional=true`", kinds=_TAGGERS)
 def needs_later_words(evidence: Evidence) -> Symptom | None:
-    """A tagger that reads forward only, where the word behind tells the label better than the word before."""
+    """Find a tagger that reads forward only, where the word behind tells the label better than the word before."""
     config, train, held_out = evidence.config, evidence.train, evidence.validation
     if getattr(config, "bidirectional", None) is not False or getattr(config, "characters", "none") != "none":
         return None
@@ -78,20 +78,25 @@ def _contexts(rows: Rows, side: int) -> Any:
                 yield ((row[place], neighbour), row[place]), tag
 
 
-@check("error", "padding_labels", cure="-100 at padding (DataCollatorForTokenClassification)", kinds=("tags", "frames", "language"))
+@check(
+    "error", "padding_labels", cure="-100 at padding (DataCollatorForTokenClassification)", kinds=("tags", "frames")
+)
 def padding_in_loss(evidence: Evidence) -> Symptom | None:
-    """A loss that counts padding, an output that does not matter."""
+    """Find a loss that counts padding, an output that does not matter."""
     share = evidence.padding_labels
     assert share is not None
     if share == 0:
         return None
     told = f"{percent(share)} of the labels in a batch stand at padding, and the loss counts them"
-    return Symptom(f"{told}: the model learns to answer nothing.", advice="label padding with -100, as DataCollatorForTokenClassification does")
+    return Symptom(
+        f"{told}: the model learns to answer nothing.",
+        advice="label padding with -100, as DataCollatorForTokenClassification does",
+    )
 
 
 @check("hint", "train", cure="judge by F1 of entities, not by accuracy", kinds=("tags",))
 def one_tag_everywhere(evidence: Evidence) -> Symptom | None:
-    """A loss that is nearly all about one tag, so that accuracy says little."""
+    """Find a loss that is nearly all about one tag, so that accuracy says little."""
     rows = evidence.train
     if rows is None or not rows.tags:
         return None
@@ -112,44 +117,51 @@ def _is_weak(evidence: Evidence) -> bool:
     train, held_out = evidence.train_answers, evidence.validation_answers
     assert train is not None and held_out is not None
     # Some words have no label that anybody can tell: a model at the level of its validation rows may be at its best.
-    return train.accuracy < _LEARNT and train.accuracy - held_out.accuracy < 0.1
+    is_weak = train.accuracy < _LEARNT and train.accuracy - held_out.accuracy < 0.1
+    return is_weak and train.beats_most_frequent
 
 
 @check("warning", "train_answers", "validation_answers", cure="`model.hidden_size` higher", kinds=LABELLED)
 def too_small(evidence: Evidence) -> Symptom | None:
-    """A high training loss of a model with few hidden units."""
+    """Find a high training loss of a model with few hidden units."""
     hidden = getattr(evidence.config, "hidden_size", None)
     if not hidden or hidden >= _SMALL or not _is_weak(evidence):
         return None
     assert evidence.train_answers is not None
-    told = f"With {hidden} hidden units the model is right in {percent(evidence.train_answers.accuracy)} of its own training rows"
-    return Symptom(f"{told}: it is too small for them.", {"model.hidden_size": max(4 * hidden, 64)})
+    told = f"With {hidden} hidden units the model is right in {percent(evidence.train_answers.accuracy)}"
+    return Symptom(
+        f"{told} of its own training rows: it is too small for them.", {"model.hidden_size": max(4 * hidden, 64)}
+    )
 
 
 @check("hint", "train_answers", "validation_answers", cure="`model.num_hidden_layers=2`", kinds=LABELLED)
 def one_layer(evidence: Evidence) -> Symptom | None:
-    """A high training loss of a model with one layer that is wide enough."""
+    """Find a high training loss of a model with one layer that is wide enough."""
     layers, hidden = evidence.model_fields("num_hidden_layers", "hidden_size")
     if layers != 1 or not hidden or hidden < _SMALL or not _is_weak(evidence):
         return None
     assert evidence.train_answers is not None
-    told = f"One layer of {hidden} units is right in {percent(evidence.train_answers.accuracy)} of its own training rows."
+    told = (
+        f"One layer of {hidden} units is right in {percent(evidence.train_answers.accuracy)} of its own training rows."
+    )
     return Symptom(told, {"model.num_hidden_layers": 2})
 
 
 @check("hint", "train_answers", "validation_answers", cure="`model.bidirectional=true`", kinds=LABELLED)
 def reads_one_way(evidence: Evidence) -> Symptom | None:
-    """A high training loss of a model that reads forward only, where its task allows both directions."""
+    """Find a high training loss of a model that reads forward only, where its task allows both directions."""
     if getattr(evidence.config, "bidirectional", None) is not False or not _is_weak(evidence):
         return None
     assert evidence.train_answers is not None
-    told = f"The model reads forward only and is right in {percent(evidence.train_answers.accuracy)} of its training rows"
+    told = (
+        f"The model reads forward only and is right in {percent(evidence.train_answers.accuracy)} of its training rows"
+    )
     return Symptom(f"{told}; this task shows it the whole text.", {"model.bidirectional": True})
 
 
 @check("warning", "train_answers", "validation_answers", cure="dropout lower", kinds=LABELLED)
 def too_much_dropout(evidence: Evidence) -> Symptom | None:
-    """A high training loss of a model that drops most of what it computes."""
+    """Find a high training loss of a model that drops most of what it computes."""
     names = ("hidden_dropout", "embedding_dropout", "classifier_dropout", "weight_drop", "dropout")
     high = {name: value for name in names if (value := getattr(evidence.config, name, None) or 0) >= 0.6}
     if not high or not _is_weak(evidence):
@@ -162,7 +174,7 @@ def too_much_dropout(evidence: Evidence) -> Symptom | None:
 
 @check("warning", "gradients", cure="`model.type=lstm` or gru; shorter texts, pooling over all steps")
 def gradient_vanishes(evidence: Evidence) -> Symptom | None:
-    """A gradient that vanishes within the length of the texts, in a model that does not learn them."""
+    """Find a gradient that vanishes within the length of the texts, in a model that does not learn them."""
     if evidence.gradients.kind != "vanishes" or not _suffers(evidence):
         return None
     cure: dict[str, Any] = {}
@@ -175,7 +187,7 @@ def gradient_vanishes(evidence: Evidence) -> Symptom | None:
 
 @check("error", "gradients", cure="`training.max_grad_norm=1`, `training.learning_rate` lower")
 def gradient_explodes(evidence: Evidence) -> Symptom | None:
-    """A gradient that explodes on its way through the steps, in a model that does not learn."""
+    """Find a gradient that explodes on its way through the steps, in a model that does not learn."""
     if evidence.gradients.kind != "explodes" or not _suffers(evidence):
         return None
     cure: dict[str, Any] = {}
@@ -188,8 +200,12 @@ def gradient_explodes(evidence: Evidence) -> Symptom | None:
 
 def _suffers(evidence: Evidence) -> bool:
     """Tell whether the answers are bad too: an uneven gradient alone is no illness."""
+    if evidence.kind == "language":
+        _, losses = evidence.logged("eval_loss")
+        counted = evidence.counted_loss()
+        return counted is not None and len(losses) > 0 and bool(losses[-1] > 0.9 * counted)
     train = evidence.train_answers
-    return train is None or train.accuracy < _LEARNT
+    return train is not None and train.accuracy < _LEARNT
 
 
 def _sentence(evidence: Evidence) -> str:
@@ -201,20 +217,24 @@ def _sentence(evidence: Evidence) -> str:
 
 @check("warning", "units", cure="`model.nonlinearity=tanh`, `training.learning_rate` lower")
 def dead_units(evidence: Evidence) -> Symptom | None:
-    """Units that give the same number for every token of a batch, such as ReLUs that are always zero."""
+    """Find units that give the same number for every token of a batch, such as ReLUs that are always zero."""
     assert evidence.units is not None
     worst = max(evidence.units, key=lambda each: each.dead, default=None)
     if worst is None or worst.dead < 0.25:
         return None
-    cure: dict[str, Any] = {"model.nonlinearity": "tanh"} if getattr(evidence.config, "nonlinearity", "") == "relu" else {}
+    cure: dict[str, Any] = (
+        {"model.nonlinearity": "tanh"} if getattr(evidence.config, "nonlinearity", "") == "relu" else {}
+    )
     if not cure and (rate := evidence.training.get("learning_rate")):
         cure["training.learning_rate"] = float(f"{0.3 * rate:.1g}")
-    return Symptom(f"{percent(worst.dead)} of the units of {worst.name} never change over a batch: they are dead.", cure)
+    return Symptom(
+        f"{percent(worst.dead)} of the units of {worst.name} never change over a batch: they are dead.", cure
+    )
 
 
 @check("warning", "units", cure="`training.learning_rate` lower, `training.weight_decay`")
 def saturated_units(evidence: Evidence) -> Symptom | None:
-    """Outputs that stay at the ends of tanh or sigmoid, where no gradient passes."""
+    """Find outputs that stay at the ends of tanh or sigmoid, where no gradient passes."""
     assert evidence.units is not None
     worst = max(evidence.units, key=lambda each: each.saturated, default=None)
     if worst is None or worst.saturated < 0.5:
@@ -227,13 +247,15 @@ def saturated_units(evidence: Evidence) -> Symptom | None:
 
 @check("hint", "units", cure="`training.learning_rate` lower, `training.weight_decay`")
 def stuck_gates(evidence: Evidence) -> Symptom | None:
-    """Gates that are open or closed at every step, so that they decide nothing."""
+    """Find gates that are open or closed at every step, so that they decide nothing."""
     assert evidence.units is not None
     gated = [each for each in evidence.units if each.stuck_gates is not None]
     worst = max(gated, key=lambda each: each.stuck_gates or 0, default=None)
     if worst is None or (worst.stuck_gates or 0) < 0.5:
         return None
-    told = f"{percent(worst.stuck_gates or 0)} of the gates of {worst.name} are open or closed at every step of a batch."
+    told = (
+        f"{percent(worst.stuck_gates or 0)} of the gates of {worst.name} are open or closed at every step of a batch."
+    )
     rate = evidence.training.get("learning_rate")
     cure: dict[str, Any] = {"training.learning_rate": float(f"{0.3 * rate:.1g}")} if rate else {}
     return Symptom(told, {**cure, "training.weight_decay": 0.01})
@@ -241,7 +263,7 @@ def stuck_gates(evidence: Evidence) -> Symptom | None:
 
 @check("error", "tensors", cure="`embeddings.freeze=false`, or vectors to start from")
 def embeddings_never_learn(evidence: Evidence) -> Symptom | None:
-    """Embeddings that are frozen at random numbers."""
+    """Find embeddings that are frozen at random numbers."""
     assert evidence.tensors is not None
     section = evidence.settings.get("embeddings", {})
     if not evidence.tensors.get("frozen_embeddings") or section.get("from_pretrained") or _has_source(evidence):
@@ -256,7 +278,7 @@ def _has_source(evidence: Evidence) -> bool:
 
 @check("warning", "tensors", cure="freeze them, or use what they compute")
 def weights_without_gradient(evidence: Evidence) -> Symptom | None:
-    """Weights that no gradient reaches, although they are to be trained."""
+    """Find weights that no gradient reaches, although they are to be trained."""
     assert evidence.tensors is not None
     lost: Sequence[str] = evidence.tensors.get("without_gradient", ())
     if not lost:

@@ -55,7 +55,9 @@ class Report:
         if finding.options:
             lines.append(f"   try: {finding.options if self.command is None else f'{self.command} {finding.options}'}")
         if finding.advice:
-            lines.append(_filled(f"{'or' if finding.options else 'cure'}: {finding.advice.removeprefix('or ')}", "   "))
+            lines.append(
+                _filled(f"{'or' if finding.options else 'cure'}: {finding.advice.removeprefix('or ')}", "   ")
+            )
         return [*lines, ""]
 
 

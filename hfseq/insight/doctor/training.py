@@ -14,7 +14,7 @@ _FIELDS = ("hidden_dropout", "embedding_dropout", "classifier_dropout", "dropout
 
 @check("error", "tensors", cure="`training.learning_rate` lower, `training.max_grad_norm`")
 def broken_numbers(evidence: Evidence) -> Symptom | None:
-    """A loss or weights that are NaN or infinite."""
+    """Find a loss or weights that are NaN or infinite."""
     broken = [
         f"the {name} of step {row.get('step', '?')} is {row[name]}"
         for row in evidence.history
@@ -36,7 +36,7 @@ def _slower(evidence: Evidence, factor: float) -> dict[str, Any]:
 
 @check("error", "history", cure="`training.learning_rate` lower, `training.warmup_steps`")
 def diverged(evidence: Evidence) -> Symptom | None:
-    """A training loss that climbs far above what it was before: the learning rate is too high."""
+    """Find a training loss that climbs far above what it was before: the learning rate is too high."""
     steps, losses = evidence.logged("loss")
     if len(losses) < _LEAST_LOGS or not np.isfinite(losses).all():
         return None
@@ -55,10 +55,10 @@ def _rate(evidence: Evidence) -> str:
 
 @check("error", "validation_answers", cure="see the other findings; `training.learning_rate`", kinds=LABELLED)
 def no_better_than_most_frequent(evidence: Evidence) -> Symptom | None:
-    """Answers that are no better than always giving the most frequent label."""
+    """Find answers that are no better than always giving the most frequent label."""
     answers = evidence.validation_answers
     assert answers is not None
-    if answers.most_frequent > 0.98 or answers.accuracy > answers.most_frequent + 0.02:
+    if answers.beats_most_frequent:
         return None
     told = f"The model is right in {percent(answers.accuracy)} of validation; the most frequent label alone is in"
     rate = evidence.training.get("learning_rate")
@@ -69,34 +69,31 @@ def no_better_than_most_frequent(evidence: Evidence) -> Symptom | None:
 
 @check("error", "history", "train", "validation", cure="`training.learning_rate`, more epochs", kinds=("language",))
 def no_better_than_counts(evidence: Evidence) -> Symptom | None:
-    """A language model that predicts no better than counts of single tokens."""
-    assert evidence.train is not None and evidence.validation is not None
+    """Find a language model that predicts no better than counts of single tokens."""
     _, losses = evidence.logged("eval_loss")
-    if not len(losses) or not np.isfinite(losses[-1]):
-        return None
-    size = int(getattr(evidence.config, "vocab_size", 0) or 1)
-    train, held_out = (np.concatenate([np.asarray(each) for each in rows.ids]) for rows in (evidence.train, evidence.validation))
-    size = max(size, int(train.max()) + 1, int(held_out.max()) + 1)
-    counts = np.bincount(train, minlength=size) + 1.0
-    counted = float(-np.log(counts / counts.sum())[held_out].mean())
-    if losses[-1] < 0.98 * counted:
+    counted = evidence.counted_loss()
+    if counted is None or not len(losses) or not np.isfinite(losses[-1]) or losses[-1] < 0.98 * counted:
         return None
     told = f"Validation costs {losses[-1]:.3f} nats a token, and counts of single tokens cost {counted:.3f}"
     rate = evidence.training.get("learning_rate") or _USUAL_RATE
-    cure: dict[str, Any] = {"training.learning_rate": _USUAL_RATE} if not 0.2 < rate / _USUAL_RATE < 8 else _longer(evidence)
+    cure: dict[str, Any] = (
+        {"training.learning_rate": _USUAL_RATE} if not 0.2 < rate / _USUAL_RATE < 8 else _longer(evidence)
+    )
     return Symptom(f"{told}: the model has learnt nothing of what follows what.", cure)
 
 
 @check("warning", "history", cure="`training.learning_rate` higher")
 def learning_rate_too_low(evidence: Evidence) -> Symptom | None:
-    """A training loss that hardly falls, at a learning rate far below the usual."""
+    """Find a loss that hardly falls, at a learning rate far below the usual."""
     _, losses = evidence.logged("loss")
+    if len(losses) < _LEAST_LOGS:
+        _, losses = evidence.logged("eval_loss")
     rate = evidence.training.get("learning_rate")
     if not rate or rate > 0.1 * _USUAL_RATE or len(losses) < _LEAST_LOGS or not np.isfinite(losses).all():
         return None
     if _is_pretrained(evidence) or losses[-1] < 0.7 * losses[0]:
         return None
-    told = f"The training loss went from {losses[0]:.3g} to {losses[-1]:.3g} at a learning rate of {rate:g}"
+    told = f"The loss went from {losses[0]:.3g} to {losses[-1]:.3g} at a learning rate of {rate:g}"
     return Symptom(f"{told}; such networks learn with about {_USUAL_RATE:g}.", {"training.learning_rate": _USUAL_RATE})
 
 
@@ -106,7 +103,7 @@ def _is_pretrained(evidence: Evidence) -> bool:
 
 @check("warning", "history", cure="`training.num_train_epochs` higher")
 def still_falling(evidence: Evidence) -> Symptom | None:
-    """A validation loss that is still falling fast where training ends: too few epochs."""
+    """Find a validation loss that is still falling fast where training ends: too few epochs."""
     steps, losses = evidence.logged("eval_loss")
     if len(losses) < 3:
         steps, losses = evidence.logged("loss")
@@ -117,8 +114,8 @@ def still_falling(evidence: Evidence) -> Symptom | None:
     answers = evidence.validation_answers
     if before - losses[-1] < 0.1 * losses[-1] or (answers is not None and answers.accuracy > 0.95):
         return None
-    told = f"The loss still falls where training ends, from {before:.3g} to {losses[-1]:.3g} in the last fifth of the steps."
-    return Symptom(told, _longer(evidence))
+    told = f"The loss still falls where training ends, from {before:.3g} to {losses[-1]:.3g}"
+    return Symptom(f"{told} in the last fifth of the steps.", _longer(evidence))
 
 
 def _longer(evidence: Evidence) -> dict[str, Any]:
@@ -131,35 +128,53 @@ def _longer(evidence: Evidence) -> dict[str, Any]:
     return {"training.num_train_epochs": max(int(2 * epochs), 2)}
 
 
-@check("warning", "train_answers", "validation_answers", cure="dropout, a smaller model, an earlier stop", kinds=LABELLED)
+@check("hint", "history", "validation_answers", cure="more epochs, or no regression beside it", kinds=("classes",))
+def network_adds_little(evidence: Evidence) -> Symptom | None:
+    """Find a network that knows little, beside a regression of words that answers in its place."""
+    answers = evidence.validation_answers
+    assert answers is not None
+    _, alone = evidence.logged("eval_accuracy")
+    if not getattr(evidence.config, "wide_ngrams", 0) or not len(alone) or alone.max() > answers.accuracy - 0.1:
+        return None
+    told = f"The network alone is right in {percent(float(alone.max()))} of validation, with the regression of words"
+    return Symptom(f"{told} beside it {percent(answers.accuracy)}: the network adds little.", _longer(evidence))
+
+
+@check(
+    "warning", "train_answers", "validation_answers", cure="dropout, a smaller model, an earlier stop", kinds=LABELLED
+)
 def overfits(evidence: Evidence) -> Symptom | None:
-    """Training rows that are answered far better than validation rows."""
+    """Find training rows that are answered far better than validation rows."""
     train, held_out = evidence.train_answers, evidence.validation_answers
     assert train is not None and held_out is not None
     gap = train.accuracy - held_out.accuracy
     margin = 2 * (held_out.accuracy * (1 - held_out.accuracy) / max(len(held_out), 1)) ** 0.5
     if gap < 0.1 + margin:
         return None
-    told = f"The model is right in {percent(train.accuracy)} of its training rows, and in {percent(held_out.accuracy)} of"
+    told = (
+        f"The model is right in {percent(train.accuracy)} of its training rows, and in {percent(held_out.accuracy)} of"
+    )
     return Symptom(f"{told} validation: it has learnt rows by heart.", *_against_overfitting(evidence))
 
 
 @check("warning", "history", cure="dropout, a smaller model, an earlier stop", kinds=("language",))
 def validation_loss_climbs(evidence: Evidence) -> Symptom | None:
-    """A language model whose validation loss climbs while its training loss falls."""
+    """Find a language model whose validation loss climbs while its training loss falls."""
     steps, losses = evidence.logged("eval_loss")
     _, train = evidence.logged("loss")
     if len(losses) < 3 or not np.isfinite(losses).all() or losses[-1] < 1.03 * losses.min():
         return None
     if len(train) > 1 and train[-1] > train[0]:
         return None
-    told = f"The validation loss was {losses.min():.3g} at step {steps[losses.argmin()]:.0f} and is {losses[-1]:.3g} at the end."
-    return Symptom(told, *_against_overfitting(evidence))
+    told = f"The validation loss was {losses.min():.3g} at step {steps[losses.argmin()]:.0f}"
+    return Symptom(f"{told} and is {losses[-1]:.3g} at the end.", *_against_overfitting(evidence))
 
 
 def _against_overfitting(evidence: Evidence) -> tuple[dict[str, Any], str]:
     names = [name for name in _FIELDS if getattr(evidence.config, name, None) is not None]
-    low = {f"model.{name}": 0.5 for name in names if getattr(evidence.config, name) < 0.3 and name != "embedding_dropout"}
+    low = {
+        f"model.{name}": 0.5 for name in names if getattr(evidence.config, name) < 0.3 and name != "embedding_dropout"
+    }
     if low:
         return low, "or more training rows"
     hidden = getattr(evidence.config, "hidden_size", None)
@@ -168,20 +183,21 @@ def _against_overfitting(evidence: Evidence) -> tuple[dict[str, Any], str]:
 
 @check("warning", "history", cure="`training.load_best_model_at_end=true`")
 def best_not_kept(evidence: Evidence) -> Symptom | None:
-    """A model that was better earlier in the training, where the last one is kept."""
+    """Find a model that was better earlier in the training, where the last one is kept."""
     steps, losses = evidence.logged("eval_loss")
     if evidence.training.get("load_best_model_at_end") or len(losses) < 3 or not np.isfinite(losses).all():
         return None
     if losses[-1] < 1.05 * losses.min() or losses[-1] - losses.min() < 0.02:
         return None
-    told = f"The validation loss was {losses.min():.3g} at step {steps[losses.argmin()]:.0f}, and the kept model has {losses[-1]:.3g}."
+    told = f"The validation loss was {losses.min():.3g} at step {steps[losses.argmin()]:.0f}"
     every = "steps" if str(evidence.training.get("eval_strategy", "")).endswith("steps") else "epoch"
-    return Symptom(told, {"training.load_best_model_at_end": True, "training.save_strategy": every})
+    cure = {"training.load_best_model_at_end": True, "training.save_strategy": every}
+    return Symptom(f"{told}, and the kept model has {losses[-1]:.3g}.", cure)
 
 
 @check("hint", "history", cure="`training.max_grad_norm` higher, or `training.learning_rate` lower")
 def clipped_at_every_step(evidence: Evidence) -> Symptom | None:
-    """A gradient far above the clipping threshold at every step: the threshold sets the pace, not the data."""
+    """Find a gradient far above the clipping threshold at every step: the threshold sets the pace, not the data."""
     _, norms = evidence.logged("grad_norm")
     limit = evidence.training.get("max_grad_norm", 1.0)
     if not limit or len(norms) < _LEAST_LOGS or not np.isfinite(norms).all():
@@ -196,7 +212,7 @@ def clipped_at_every_step(evidence: Evidence) -> Symptom | None:
 
 @check("warning", "history", cure="`training.max_steps` or the schedule as long as the training")
 def rate_ended_early(evidence: Evidence) -> Symptom | None:
-    """A learning rate that is zero long before the training ends."""
+    """Find a learning rate that is zero long before the training ends."""
     steps, rates = evidence.logged("learning_rate")
     if len(rates) < _LEAST_LOGS or rates.max() <= 0:
         return None
@@ -209,7 +225,7 @@ def rate_ended_early(evidence: Evidence) -> Symptom | None:
 
 @check("hint", "history", cure="`training.warmup_steps` lower")
 def warmup_too_long(evidence: Evidence) -> Symptom | None:
-    """A learning rate that climbs for more than half of the training."""
+    """Find a learning rate that climbs for more than half of the training."""
     steps, rates = evidence.logged("learning_rate")
     if len(rates) < _LEAST_LOGS or (np.diff(rates) < 0).any():
         climbs = steps[rates.argmax()] / steps[-1] if len(rates) >= _LEAST_LOGS else 0.0
@@ -223,7 +239,7 @@ def warmup_too_long(evidence: Evidence) -> Symptom | None:
 
 @check("hint", "history", cure="`training.eval_strategy=epoch`")
 def never_evaluated(evidence: Evidence) -> Symptom | None:
-    """A training that was never measured on validation rows."""
+    """Find a training that was never measured on validation rows."""
     if len(evidence.logged("eval_loss")[0]) or len(evidence.logged("loss")[0]) < _LEAST_LOGS:
         return None
     steps = int(evidence.logged("loss")[0].max())

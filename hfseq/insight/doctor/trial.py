@@ -44,7 +44,9 @@ def try_findings(report: Report, train: Train, *, most: int = 3) -> list[Trial]:
 
 def _distinct(findings: Sequence[Finding]) -> list[Finding]:
     """Leave out a finding whose changes were made already."""
-    return [each for place, each in enumerate(findings) if each.changes not in [one.changes for one in findings[:place]]]
+    return [
+        each for place, each in enumerate(findings) if each.changes not in [one.changes for one in findings[:place]]
+    ]
 
 
 def _tried(names: tuple[str, ...], changes: Mapping[str, Any], train: Train) -> Trial:
