@@ -34,4 +34,8 @@ def _try(run: Run, report: Report, steps: int | None) -> None:
     train = trainer_of(run, steps)
     with contextlib.redirect_stdout(io.StringIO()):  # the recipe tells of each training
         trials = try_findings(report, train)
-    print(f"\n{trial_table(trials, steps)}" if trials else "\nNothing to try: no finding has a setting.")
+    print(
+        f"\n{trial_table(trials, steps)}"
+        if trials
+        else "\nNothing to try: no finding has a setting that some steps can show."
+    )

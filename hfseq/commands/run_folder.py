@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import DataCollatorForTokenClassification
 from transformers.trainer import TRAINER_STATE_NAME
@@ -66,7 +66,7 @@ def open_folder(name: str) -> Run:
         raise NoRunError(f"{name} {what}: it holds no {SETTINGS_FILE}. To examine one, {cure}.")
     task = TASKS[_task_name(folder)]
     try:
-        settings = read_settings(task.settings, ["--config", str(file)])
+        settings: Any = read_settings(task.settings, ["--config", str(file)])
     except SettingsError as error:
         raise SettingsError(f"The settings of the run cannot be read: {error}") from error
     return Run(folder, task, file, settings, _history(folder))
@@ -100,7 +100,7 @@ def _history(folder: Path) -> list[dict[str, Any]]:
 def read_evidence(run: Run) -> Evidence:
     """Read what the checks need; data that cannot be read again leave their checks out."""
     pipe = load_pipeline(str(_model_folder(run.folder)))
-    model, tokenizer, missing = pipe.model, pipe.tokenizer, {}
+    model, tokenizer, missing = pipe.model, cast(Any, pipe.tokenizer), {}
     read = _READERS.get(run.task.name)
     splits: Mapping[str, Any] = {}
     texts: Mapping[str, Sequence[Hashable]] = {}

@@ -10,6 +10,15 @@ from .report import Report
 Train: TypeAlias = Callable[[Mapping[str, Any]], dict[str, float]]
 """Changes of the settings -> the scores of the validation rows after so many steps."""
 
+# What a training of a given number of steps, measured at its end, cannot show.
+_NOT_OF_A_FEW_STEPS = {
+    f"training.{name}"
+    for name in (
+        *("max_steps", "num_train_epochs", "max_minutes", "load_best_model_at_end"),
+        *("eval_strategy", "save_strategy"),
+    )
+}
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -36,7 +45,7 @@ def try_findings(report: Report, train: Train, *, most: int = 3) -> list[Trial]:
         train: Trains from the same start, with the same seed and rows, each time for the same steps.
         most: So many findings are tried at most.
     """
-    asked = [finding for finding in report.findings if finding.changes][:most]
+    asked = [finding for finding in report.findings if set(finding.changes) - _NOT_OF_A_FEW_STEPS][:most]
     if not asked:
         return []
     return [_tried((), {}, train), *(_tried((each.name,), each.changes, train) for each in _distinct(asked))]

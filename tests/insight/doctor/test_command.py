@@ -130,6 +130,7 @@ def test_a_trial_that_fails_is_told_and_the_others_go_on():
         return {"loss": 1.0 - 0.1 * len(changes)}
 
     changes = [{"training.learning_rate": 1.0}, {"model.hidden_size": 64}, {"model.hidden_size": 64}, {}]
+    changes.append({"training.num_train_epochs": 9})  # which so many steps cannot show
     found = [Finding(f"finding-{index}", "hint", "", each) for index, each in enumerate(changes)]
     trials = try_findings(Report(found, 4), train)
     assert [trial.changes for trial in trials] == [{}, *changes[:2]]
