@@ -32,7 +32,16 @@ def run(data_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "slow"
     words = ["model.embedding_size=16", "model.hidden_size=16", "model.wide_ngrams=0", "training.learning_rate=1e-6"]
     words += ["training.max_steps=12", "training.eval_steps=6", "training.save_steps=6", "training.logging_steps=2"]
-    options = (f"--{word}" for word in [*words, "training.wide_solver=steps", "tokenizer.min_count=1"])
+    options = (
+        f"--{word}"
+        for word in [
+            *words,
+            "training.wide_solver=steps",
+            "tokenizer.min_count=1",
+            "training.eval_strategy=steps",
+            "training.save_strategy=steps",
+        ]
+    )
     code, told = asked("train", "text-classification", data_folder, "--model", "gru", "--out", folder, *options)
     assert code == 0, told
     return folder
