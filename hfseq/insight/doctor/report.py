@@ -62,7 +62,9 @@ class Report:
 
 
 def _filled(text: str, indent: str = "") -> str:
-    return fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False)
+    whole = text.replace(" %", "\0%")  # a number stays beside its sign
+    options: dict[str, Any] = {"initial_indent": indent, "subsequent_indent": indent, "break_long_words": False}
+    return fill(whole, _WIDTH, **options).replace("\0%", " %")
 
 
 def examine(evidence: Evidence, command: str | None = None) -> Report:

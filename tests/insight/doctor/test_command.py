@@ -30,8 +30,10 @@ def asked(*words):
 def run(data_folder, tmp_path_factory):
     """A GRU that was trained with a far too low learning rate."""
     folder = tmp_path_factory.mktemp("run") / "slow"
-    words = ["model.embedding_size=16", "model.hidden_size=16", "model.wide_ngrams=0", "training.learning_rate=1e-6"]
-    words += ["training.max_steps=12", "training.eval_steps=6", "training.save_steps=6", "training.logging_steps=2"]
+    words = ["model.embedding_size=16", "model.hidden_size=16", "model.wide_ngrams=0", "tokenizer.min_count=1"]
+    words += [f"training.{name}=steps" for name in ("eval_strategy", "save_strategy", "wide_solver")]
+    words += [f"training.{name}=6" for name in ("eval_steps", "save_steps")]
+    words += ["training.learning_rate=1e-6", "training.max_steps=12", "training.logging_steps=2"]
     options = (
         f"--{word}"
         for word in [
