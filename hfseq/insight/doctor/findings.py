@@ -10,6 +10,7 @@ from .evidence import Evidence, Kind
 Severity: TypeAlias = Literal["error", "warning", "hint"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "hint")
 ALL_KINDS: tuple[Kind, ...] = ("classes", "tags", "frames", "language", "other")
+USUAL_RATE = 1e-3  # of Adam for networks of this size
 LABELLED: tuple[Kind, ...] = ("classes", "tags", "frames")
 
 
@@ -91,6 +92,12 @@ def check(
 def percent(share: float) -> str:
     """Write a share as people read it: 0.034 is 3.4 %."""
     return f"{100 * share:.1f} %"
+
+
+def slower(evidence: Evidence, factor: float) -> dict[str, Any]:
+    """Return the change to so many times the learning rate of the run."""
+    rate = evidence.training.get("learning_rate") or USUAL_RATE
+    return {"training.learning_rate": float(f"{factor * rate:.1g}")}
 
 
 def _spelled(value: Any) -> str:

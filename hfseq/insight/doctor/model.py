@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .evidence import Evidence, Kind, Rows
-from .findings import LABELLED, Symptom, check, percent
+from .findings import LABELLED, Symptom, check, percent, slower
 
 _LEARNT = 0.85  # accuracy on training rows from which a model is not too weak
 _SMALL = 32  # hidden units of one direction
@@ -193,8 +193,8 @@ def gradient_explodes(evidence: Evidence) -> Symptom | None:
     cure: dict[str, Any] = {}
     if not evidence.training.get("max_grad_norm", 1.0):
         cure["training.max_grad_norm"] = 1.0
-    elif rate := evidence.training.get("learning_rate"):
-        cure["training.learning_rate"] = float(f"{0.3 * rate:.1g}")
+    else:
+        cure = slower(evidence, 0.3)
     return Symptom(_sentence(evidence), cure)
 
 
@@ -240,9 +240,7 @@ def saturated_units(evidence: Evidence) -> Symptom | None:
     if worst is None or worst.saturated < 0.5:
         return None
     told = f"{percent(worst.saturated)} of the outputs of {worst.name} are beyond 0.99, where tanh passes no gradient."
-    rate = evidence.training.get("learning_rate")
-    cure: dict[str, Any] = {"training.learning_rate": float(f"{0.1 * rate:.1g}")} if rate else {}
-    return Symptom(told, {**cure, "training.weight_decay": 0.01})
+    return Symptom(told, {**slower(evidence, 0.1), "training.weight_decay": 0.01})
 
 
 @check("hint", "units", cure="`training.learning_rate` lower, `training.weight_decay`")
@@ -256,9 +254,7 @@ def stuck_gates(evidence: Evidence) -> Symptom | None:
     told = (
         f"{percent(worst.stuck_gates or 0)} of the gates of {worst.name} are open or closed at every step of a batch."
     )
-    rate = evidence.training.get("learning_rate")
-    cure: dict[str, Any] = {"training.learning_rate": float(f"{0.3 * rate:.1g}")} if rate else {}
-    return Symptom(told, {**cure, "training.weight_decay": 0.01})
+    return Symptom(told, {**slower(evidence, 0.3), "training.weight_decay": 0.01})
 
 
 @check("error", "tensors", cure="`embeddings.freeze=false`, or vectors to start from")

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from .evidence import Evidence
-from .findings import LABELLED, Symptom, check, percent
+from .findings import LABELLED, USUAL_RATE, Symptom, check, percent, slower
 
-_USUAL_RATE = 1e-3  # of Adam for networks of this size
 _LEAST_LOGS = 4  # points of a curve before it tells anything
 _FIELDS = ("hidden_dropout", "embedding_dropout", "classifier_dropout", "dropout")
 
@@ -26,12 +25,7 @@ def broken_numbers(evidence: Evidence) -> Symptom | None:
         broken.append(f"{len(weights)} weights hold NaN or infinite numbers ({weights[0]} first)")
     if not broken:
         return None
-    return Symptom(f"The training broke down: {broken[0]}.", {**_slower(evidence, 0.1), "training.max_grad_norm": 1.0})
-
-
-def _slower(evidence: Evidence, factor: float) -> dict[str, Any]:
-    rate = evidence.training.get("learning_rate") or _USUAL_RATE
-    return {"training.learning_rate": float(f"{factor * rate:.1g}")}
+    return Symptom(f"The training broke down: {broken[0]}.", {**slower(evidence, 0.1), "training.max_grad_norm": 1.0})
 
 
 @check("error", "history", cure="`training.learning_rate` lower, `training.warmup_steps`")
@@ -44,7 +38,7 @@ def diverged(evidence: Evidence) -> Symptom | None:
     if last < max(1.5 * best, best + 0.1) or last < 0.75 * losses[0]:
         return None
     told = f"The training loss fell to {best:.3g} at step {steps[losses.argmin()]:.0f} and ends at {last:.3g}"
-    cure = {**_slower(evidence, 0.1), "training.warmup_steps": 0.1}
+    cure = {**slower(evidence, 0.1), "training.warmup_steps": 0.1}
     return Symptom(f"{told}: the learning rate of {_rate(evidence)} is too high.", cure)
 
 
@@ -62,7 +56,7 @@ def no_better_than_most_frequent(evidence: Evidence) -> Symptom | None:
         return None
     told = f"The model is right in {percent(answers.accuracy)} of validation; the most frequent label alone is in"
     rate = evidence.training.get("learning_rate")
-    cure = {"training.learning_rate": _USUAL_RATE} if rate and not 0.2 < rate / _USUAL_RATE < 8 else {}
+    cure = {"training.learning_rate": USUAL_RATE} if rate and not 0.2 < rate / USUAL_RATE < 8 else {}
     text = f"{told} {percent(answers.most_frequent)}: it has learnt nothing from the texts."
     return Symptom(text, cure, "" if cure else "look at the labels and at how texts and labels belong together")
 
@@ -75,9 +69,9 @@ def no_better_than_counts(evidence: Evidence) -> Symptom | None:
     if counted is None or not len(losses) or not np.isfinite(losses[-1]) or losses[-1] < 0.98 * counted:
         return None
     told = f"Validation costs {losses[-1]:.3f} nats a token, and counts of single tokens cost {counted:.3f}"
-    rate = evidence.training.get("learning_rate") or _USUAL_RATE
+    rate = evidence.training.get("learning_rate") or USUAL_RATE
     cure: dict[str, Any] = (
-        {"training.learning_rate": _USUAL_RATE} if not 0.2 < rate / _USUAL_RATE < 8 else _longer(evidence)
+        {"training.learning_rate": USUAL_RATE} if not 0.2 < rate / USUAL_RATE < 8 else _longer(evidence)
     )
     return Symptom(f"{told}: the model has learnt nothing of what follows what.", cure)
 
@@ -89,12 +83,12 @@ def learning_rate_too_low(evidence: Evidence) -> Symptom | None:
     if len(losses) < _LEAST_LOGS:
         _, losses = evidence.logged("eval_loss")
     rate = evidence.training.get("learning_rate")
-    if not rate or rate > 0.1 * _USUAL_RATE or len(losses) < _LEAST_LOGS or not np.isfinite(losses).all():
+    if not rate or rate > 0.1 * USUAL_RATE or len(losses) < _LEAST_LOGS or not np.isfinite(losses).all():
         return None
     if _is_pretrained(evidence) or losses[-1] < 0.7 * losses[0]:
         return None
     told = f"The loss went from {losses[0]:.3g} to {losses[-1]:.3g} at a learning rate of {rate:g}"
-    return Symptom(f"{told}; such networks learn with about {_USUAL_RATE:g}.", {"training.learning_rate": _USUAL_RATE})
+    return Symptom(f"{told}; such networks learn with about {USUAL_RATE:g}.", {"training.learning_rate": USUAL_RATE})
 
 
 def _is_pretrained(evidence: Evidence) -> bool:

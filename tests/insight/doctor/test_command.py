@@ -34,16 +34,7 @@ def run(data_folder, tmp_path_factory):
     words += [f"training.{name}=steps" for name in ("eval_strategy", "save_strategy", "wide_solver")]
     words += [f"training.{name}=6" for name in ("eval_steps", "save_steps")]
     words += ["training.learning_rate=1e-6", "training.max_steps=12", "training.logging_steps=2"]
-    options = (
-        f"--{word}"
-        for word in [
-            *words,
-            "training.wide_solver=steps",
-            "tokenizer.min_count=1",
-            "training.eval_strategy=steps",
-            "training.save_strategy=steps",
-        ]
-    )
+    options = (f"--{word}" for word in words)
     code, told = asked("train", "text-classification", data_folder, "--model", "gru", "--out", folder, *options)
     assert code == 0, told
     return folder
