@@ -82,6 +82,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .insight.contexts import ContextComparison as ContextComparison
     from .insight.contexts import compare_contexts as compare_contexts
     from .insight.doctor.live import diagnose as diagnose
+    from .insight.gradient_callback import GradientFlowCallback as GradientFlowCallback
     from .insight.gradients import gradient_flow as gradient_flow
     from .insight.layer_flow import GradientFlow as GradientFlow
     from .insight.layer_flow import LayerFlow as LayerFlow
@@ -135,6 +136,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "insight.alignment": "Alignment align",
     "insight.contexts": "ContextComparison compare_contexts",
     "insight.doctor.live": "diagnose",
+    "insight.gradient_callback": "GradientFlowCallback",
     "insight.gradients": "gradient_flow",
     "insight.layer_flow": "GradientFlow LayerFlow",
     "insight.plots": "WordMap plot_words",

@@ -225,8 +225,7 @@ def dead_units(evidence: Evidence) -> Symptom | None:
     cure: dict[str, Any] = (
         {"model.nonlinearity": "tanh"} if getattr(evidence.config, "nonlinearity", "") == "relu" else {}
     )
-    if not cure and (rate := evidence.training.get("learning_rate")):
-        cure["training.learning_rate"] = float(f"{0.3 * rate:.1g}")
+    cure = cure or slower(evidence, 0.3)
     return Symptom(
         f"{percent(worst.dead)} of the units of {worst.name} never change over a batch: they are dead.", cure
     )
