@@ -81,6 +81,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .insight.alignment import align as align
     from .insight.contexts import ContextComparison as ContextComparison
     from .insight.contexts import compare_contexts as compare_contexts
+    from .insight.doctor.live import diagnose as diagnose
     from .insight.gradient_callback import GradientFlowCallback as GradientFlowCallback
     from .insight.gradients import gradient_flow as gradient_flow
     from .insight.influence import Influence as Influence
@@ -138,6 +139,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "insight.alignment": "Alignment align",
     "insight.contexts": "ContextComparison compare_contexts",
     "insight.influence": "Influence influence",
+    "insight.doctor.live": "diagnose",
     "insight.gradient_callback": "GradientFlowCallback",
     "insight.gradients": "gradient_flow",
     "insight.layer_flow": "GradientFlow LayerFlow",

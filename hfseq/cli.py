@@ -47,6 +47,7 @@ _HELP = {
     "train": "train a model on your data: file, folder, Hub id or `embedded`",
     "evaluate": "measure a model on labelled data",
     "predict": "answer texts, one line of JSON each",
+    "doctor": "say what is wrong with a run, in numbers, and which settings to try",
     "average": "write the mean of the weights of several checkpoints of one run",
     "recipes": "list, show or copy the recipes and their configurations",
     "card": "write the model card anew from facts.json, or check it",
@@ -215,6 +216,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     }
     _add_train(made["train"])
     _add_use(made)
+    _add_doctor(made["doctor"])
     _add_average(made["average"])
     _add_publish(made)
     _add_recall(made["recall"])
@@ -263,6 +265,17 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     )
     made["predict"].add_argument("texts", metavar="TEXT", nargs="*", help="texts; without any, lines of stdin")
     made["predict"].add_argument("--file", metavar="FILE", help="a text a line; .jsonl: {text: ..., text_pair: ...}")
+
+
+def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+    doctor.add_argument("run", metavar="RUN", help="the folder that `hfseq train` wrote")
+    doctor.add_argument(
+        "--try", dest="try_", action="store_true", help="train what is suggested beside the settings as they are"
+    )
+    doctor.add_argument(
+        "--steps", type=_above(0, int, "200"), metavar="N", help="of --try, each (those of the run, at most 200)"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_average(average: argparse.ArgumentParser) -> None:
