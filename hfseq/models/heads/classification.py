@@ -184,11 +184,12 @@ class SequenceClassificationMixin(PreTrainedModel):
         """
         # 1. Score the labels.
         found = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs).outputs
-        # 2. Compare with the right ones.
-        if labels is not None:
-            problem_type = problem_type_of(self.config, labels)
-            found.loss = sequence_loss(cast(torch.Tensor, found.logits), labels, problem_type, num_items_in_batch)
-        return found
+        if labels is None:
+            return found
+        # 2. Compare with the right ones. In a tuple the loss comes first, so it is not added behind the rest.
+        problem_type = problem_type_of(self.config, labels)
+        loss = sequence_loss(cast(torch.Tensor, found.logits), labels, problem_type, num_items_in_batch)
+        return SequenceClassifierOutput(loss=loss, **found)
 
     def _classify(
         self,
