@@ -9,8 +9,8 @@ cannot grow from step to step. Every state of a cell is met, so h and c of an LS
 began from as well: reading a text in one call or in pieces gives the same gradients. Padding is no step: it hands back
 what it got. An infinite element becomes c, one that is NaN stays NaN.
 
-On the CPU with the fused kernels the forward pass is the same to the bit. On a GPU, or without numba, the loop in plain
-torch takes over, which rounds otherwise than torch's own loops.
+On the CPU with the fused kernels the forward pass is the same to the bit. On a GPU, or without numba, the loop
+in plain torch takes over, which rounds otherwise than torch's own loops.
 
 The limit is an attribute of each loop (`RecurrentLoop.clip_hidden`), set while a gradient is taken and in no config.
 A graph (torch.jit.trace, torch.export) has no backward pass of ours, and knows nothing of it.
