@@ -18,7 +18,8 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
         return
-    print(f"{opened.task.command}, {opened.steps} steps, settings in {opened.file}\n")
+    length = f"{opened.steps} steps" if opened.history else "without a log"
+    print(f"{opened.task.command}, {length}, settings in {opened.file}\n")
     print(report)
     if options.try_:
         _try(opened, report, options.steps)
@@ -30,7 +31,7 @@ def _command(run: Run) -> str:
 
 
 def _try(run: Run, report: Report, steps: int | None) -> None:
-    steps = steps or max(min(run.steps, 200), 1)
+    steps = steps or run.trial_steps
     train = trainer_of(run, steps)
     with contextlib.redirect_stdout(io.StringIO()):  # the recipe tells of each training
         trials = try_findings(report, train)

@@ -22,6 +22,8 @@ from ..training.checkpoints import checkpoints_in
 from .models import load_pipeline
 
 _UNREAD = (OSError, ValueError, ImportError, KeyError)  # data that are gone, have changed, or need a missing library
+_TRIAL_STEPS = 200  # of `--try` at most: a first look, in minutes
+_NO_CLOCK = 1e6  # minutes
 _TASK_OF = {  # the end of the name of a class -> its task
     "RecursiveForSequenceClassification": "trees",
     "ForSequenceClassification": "text_classification",
@@ -47,6 +49,11 @@ class Run:
     def steps(self) -> int:
         """The last update that was logged."""
         return max((int(row.get("step", 0)) for row in self.history), default=0)
+
+    @property
+    def trial_steps(self) -> int:
+        """How long a trial of it takes: as the run, as far as it is known, and no more than a short one."""
+        return min(self.steps or self.settings.training.get("max_steps") or _TRIAL_STEPS, _TRIAL_STEPS)
 
 
 class NoRunError(FileNotFoundError):
@@ -197,12 +204,16 @@ def trainer_of(run: Run, steps: int) -> Callable[[Mapping[str, Any]], dict[str, 
     recipe = recipe_main(run.task.recipe)
     limits = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": steps, "save_steps": steps}
     limits |= {"max_steps": steps, "logging_steps": steps}
+    outside: dict[str, Any] = {"hub.repo_id": None}  # nothing of a trial is published
+    budget = getattr(run.settings, "budget", None)
+    if run.settings.training.get("max_minutes") or getattr(budget, "minutes", None):
+        outside["training.max_minutes"] = _NO_CLOCK  # without `budget.minutes` other settings would change too
 
     def train(changes: Mapping[str, Any]) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             kept = {key: value for key, value in changes.items() if key.removeprefix("training.") not in limits}
             words = {**{f"training.{key}": value for key, value in limits.items()}, **kept}
-            words |= {"training.output_dir": folder}
+            words |= {**outside, "training.output_dir": folder}
             recipe(["--config", str(run.file), *(f"--{key}={_yaml(value)}" for key, value in words.items())])
             return _scores(_history(Path(folder)))
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from .evidence import Evidence, Rows
-from .findings import LABELLED, Symptom, check, percent
+from .findings import LABELLED, Symptom, check, margin, percent
 
 _CONFIDENT, _KNOWS = 0.85, 0.7  # probability of an answer; accuracy from which a model's doubts about labels count
 _WIDEST = 0.05  # half of a confidence interval of accuracy that still tells two models apart
@@ -97,7 +97,7 @@ def unknown_words(evidence: Evidence) -> Symptom | None:
     """Find many validation words that the tokenizer does not know."""
     assert evidence.train is not None and evidence.validation is not None
     share, seen = evidence.validation.unknown, evidence.train.unknown or 0.0
-    if share is None or share < 0.1:
+    if share is None or share - margin(share, int(evidence.validation.lengths.sum())) < 0.1:
         return None
     told = f"{percent(share)} of the validation tokens are unknown words ({percent(seen)} in train): they look alike."
     if seen > 0.05:  # training itself loses words, so that the vocabulary is too small for it
@@ -139,7 +139,7 @@ def imbalanced_classes(evidence: Evidence) -> Symptom | None:
     if rows is None or rows.classes is None or evidence.training.get("class_weights"):
         return None
     assert answers is not None
-    counts = np.bincount(rows.classes, minlength=len(evidence.names))
+    counts = np.bincount(rows.classes[rows.classes >= 0], minlength=len(evidence.names))
     rare = np.flatnonzero((counts > 0) & (counts * _IMBALANCED <= counts.max()))
     asked = np.isin(answers.expected, rare)
     if not len(rare) or asked.sum() < 5:

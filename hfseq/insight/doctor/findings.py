@@ -94,6 +94,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def margin(share: float, count: int) -> float:
+    """Return how far a share of so few may be from the true one (twice the standard error, Agresti and Coull 1998)."""
+    share = (share * count + 2) / (count + 4)
+    return float(2 * (share * (1 - share) / (count + 4)) ** 0.5)
+
+
 def slower(evidence: Evidence, factor: float) -> dict[str, Any]:
     """Return the change to so many times the learning rate of the run."""
     rate = evidence.training.get("learning_rate") or USUAL_RATE

@@ -86,7 +86,7 @@ def _rows(rows: Any, kind: Kind, texts: Sequence[Hashable] | None, unknown_id: i
         columns = _columns(rows)
         ids = [np.asarray(each) for each in columns["input_ids"]]
         lengths = np.array([len(each) for each in ids])
-        found = Rows(texts or [tuple(each.tolist()) for each in ids], lengths, ids)
+        found = Rows(texts[: len(ids)] if texts else [tuple(each.tolist()) for each in ids], lengths, ids)
         labels = columns.get("labels", columns.get("label"))
         tags = columns.get("slot_labels") if kind == "frames" else labels if kind == "tags" else None
         if kind in ("classes", "frames") and labels is not None:

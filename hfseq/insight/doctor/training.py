@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 
 from .evidence import Evidence
-from .findings import LABELLED, USUAL_RATE, Symptom, check, percent, slower
+from .findings import LABELLED, USUAL_RATE, Symptom, check, margin, percent, slower
 
 _LEAST_LOGS = 4  # points of a curve before it tells anything
 _FIELDS = ("hidden_dropout", "embedding_dropout", "classifier_dropout", "dropout")
 
 
-@check("error", "tensors", cure="`training.learning_rate` lower, `training.max_grad_norm`")
+@check("error", cure="`training.learning_rate` lower, `training.max_grad_norm`")
 def broken_numbers(evidence: Evidence) -> Symptom | None:
     """Find a loss or weights that are NaN or infinite."""
     broken = [
@@ -34,10 +34,14 @@ def diverged(evidence: Evidence) -> Symptom | None:
     steps, losses = evidence.logged("loss")
     if len(losses) < _LEAST_LOGS or not np.isfinite(losses).all():
         return None
-    last, best = float(np.mean(losses[-max(len(losses) // 5, 1) :])), float(losses.min())
+    width = max(len(losses) // 5, 1)  # means, since a loss that is logged at each step jumps
+    means = np.convolve(losses, np.full(width, 1 / width), "valid")
+    last, best = float(means[-1]), float(means.min())
     if last < max(1.5 * best, best + 0.1) or last < 0.75 * losses[0]:
         return None
-    told = f"The training loss fell to {best:.3g} at step {steps[losses.argmin()]:.0f} and ends at {last:.3g}"
+    told = (
+        f"The training loss fell to {best:.3g} at step {steps[means.argmin() + width - 1]:.0f} and ends at {last:.3g}"
+    )
     cure = {**slower(evidence, 0.1), "training.warmup_steps": 0.1}
     return Symptom(f"{told}: the learning rate of {_rate(evidence)} is too high.", cure)
 
@@ -142,8 +146,8 @@ def overfits(evidence: Evidence) -> Symptom | None:
     train, held_out = evidence.train_answers, evidence.validation_answers
     assert train is not None and held_out is not None
     gap = train.accuracy - held_out.accuracy
-    margin = 2 * (held_out.accuracy * (1 - held_out.accuracy) / max(len(held_out), 1)) ** 0.5
-    if gap < 0.1 + margin:
+    errors = (margin(each.accuracy, len(each)) for each in (train, held_out))
+    if gap < 0.1 + float(np.hypot(*errors)):
         return None
     told = (
         f"The model is right in {percent(train.accuracy)} of its training rows, and in {percent(held_out.accuracy)} of"
@@ -221,10 +225,9 @@ def rate_ended_early(evidence: Evidence) -> Symptom | None:
 def warmup_too_long(evidence: Evidence) -> Symptom | None:
     """Find a learning rate that climbs for more than half of the training."""
     steps, rates = evidence.logged("learning_rate")
-    if len(rates) < _LEAST_LOGS or (np.diff(rates) < 0).any():
-        climbs = steps[rates.argmax()] / steps[-1] if len(rates) >= _LEAST_LOGS else 0.0
-    else:
-        climbs = 1.0 if rates[-1] > rates[0] else 0.0
+    if len(rates) < _LEAST_LOGS:
+        return None
+    climbs = float(steps[rates.argmax()] / steps[-1])  # the first step with the highest rate
     if climbs <= 0.5:
         return None
     told = f"The learning rate climbs for {percent(climbs)} of the training"

@@ -1,6 +1,6 @@
 """Clip what one step hands back to the step before it: the second of the three places where gradients are clipped.
 
-    forward     h_t = f(x_t, h_{t-1})                                        as ever, to the bit
+    forward     h_t = f(x_t, h_{t-1})                                        as ever (see below)
     backward    dL/dh_{t-1} = d_{t-1} + clip((dh_t/dh_{t-1})^T dL/dh_t)      clip(v) = min(max(v, -c), c), each element
 
 d_{t-1} is what comes from the output at step t-1 (the loss, or the layer above); it is not clipped, and neither is the
@@ -8,6 +8,9 @@ gradient that comes to the last state from outside. What is clipped goes from st
 cannot grow from step to step. Every state of a cell is met, so h and c of an LSTM, and the state that the first step
 began from as well: reading a text in one call or in pieces gives the same gradients. Padding is no step: it hands back
 what it got. An infinite element becomes c, one that is NaN stays NaN.
+
+On the CPU with the fused kernels the forward pass is the same to the bit. On a GPU, or without numba, the loop
+in plain torch takes over, which rounds otherwise than torch's own loops.
 
 The limit is an attribute of each loop (`RecurrentLoop.clip_hidden`), set while a gradient is taken and in no config.
 A graph (torch.jit.trace, torch.export) has no backward pass of ours, and knows nothing of it.

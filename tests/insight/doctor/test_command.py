@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from hfseq.cli import main
+from hfseq.commands.run_folder import open_folder, trainer_of
 from hfseq.insight.doctor.findings import CHECKS
 from hfseq.insight.doctor.report import Report
 from hfseq.insight.doctor.trial import trial_table, try_findings
@@ -145,3 +146,31 @@ def test_the_page_lists_every_finding():
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     told = [f"| `{one.name}` | {one.severity} | {one.looks_for} | {one.cure} |" for one in CHECKS.values()]
     assert rows == told
+
+
+def test_a_trial_goes_to_no_hub_and_knows_no_clock(run, monkeypatch):
+    """A run that pushed its model, within some minutes, is tried: nothing may be pushed, and all steps are made."""
+    given = {}
+
+    def recipe(words):
+        given.update(word.removeprefix("--").split("=", 1) for word in words[2:])
+        state = {"global_step": 3, "log_history": [{"step": 3, "eval_loss": 1.0}]}
+        (Path(json.loads(given["training.output_dir"])) / "trainer_state.json").write_text(json.dumps(state))
+
+    monkeypatch.setattr("hfseq.commands.train.recipe_main", lambda name: recipe)
+    opened = open_folder(str(run))
+    opened.settings.hub.repo_id, opened.settings.budget.minutes = "user/name", 0.1
+    assert trainer_of(opened, 3)({}) == {"loss": 1.0}
+    assert given["hub.repo_id"] == "null"
+    assert float(given["training.max_minutes"]) > 1_000 and "budget.minutes" not in given
+
+
+def test_a_run_without_a_log_has_no_number_of_steps(copy):
+    for path in copy.rglob("trainer_state.json"):
+        path.unlink()
+    code, told = asked("doctor", copy)
+    assert (code, told.partition("\n")[0]) == (
+        0,
+        f"text-classification, without a log, settings in {copy / 'resolved.yaml'}",
+    )
+    assert open_folder(str(copy)).trial_steps == 12  # training.max_steps

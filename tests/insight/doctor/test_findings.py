@@ -303,3 +303,46 @@ def test_the_gravest_stand_first_and_the_command_can_be_pasted():
     severities = [finding.severity for finding in report.findings]
     assert severities == sorted(severities, key=["error", "warning", "hint"].index)
     assert "--out runs/x-again --training.learning_rate=0.0001 --training.warmup_steps=0.1\n" in str(report)
+
+
+def test_a_model_that_finds_a_rare_class_has_learnt_something():
+    """Weights of classes, which the doctor itself suggests, cost accuracy: 95 of 100 rows are of one class."""
+    expected = np.repeat([0, 1], [380, 20])
+    found = expected.copy()
+    found[:60], found[380:384] = 1, 0  # 84 % right, and 16 of the 20 rare ones
+    useful = Answers(expected, found, np.full(400, 0.8))
+    assert "no-better-than-most-frequent" not in examine(healthy(validation_answers=useful)).names
+    blind = Answers(expected, np.roll(found, 190), np.full(400, 0.8))
+    assert "no-better-than-most-frequent" in examine(healthy(validation_answers=blind)).names
+
+
+def test_a_handful_of_validation_rows_is_no_proof():
+    few = {"validation": dataclasses.replace(rows(3, 1, 10_000), unknown=0.25), "validation_answers": answers(0.34, 3)}
+    found = examine(healthy(train_answers=answers(0.57, 7), **few)).names
+    assert not {"overfits", "unknown-words"} & set(found)
+    assert "small-validation" in found
+
+
+def test_a_constant_rate_after_a_warmup_does_not_climb():
+    history = curve(FALLING, held_out=[1.0, 0.5, 0.3, 0.2, 0.19, 0.19])
+    logged = [row for row in history if "loss" in row]
+    for row in logged:
+        row["learning_rate"] = 5e-4 if row is logged[0] else 1e-3
+    assert "warmup-too-long" not in examine(healthy(history=history)).names
+
+
+def test_one_lucky_batch_is_no_divergence():
+    """A loss that is logged at each step jumps around its mean."""
+    losses = 0.69 + 0.3 * np.sin(np.arange(100) * 2.4)
+    assert "diverged" not in examine(healthy(history=curve(losses.tolist()))).names
+
+
+def test_broken_numbers_of_the_log_need_no_data():
+    history = [*curve(FALLING), {"step": 70, "loss": float("nan")}]
+    assert "broken-numbers" in examine(healthy(history=history, tensors=None, train=None)).names
+
+
+def test_a_label_of_no_class_does_not_stop_the_doctor():
+    train = rows()
+    train.classes[:3] = -100
+    assert examine(healthy(train=train)).num_checks > 20

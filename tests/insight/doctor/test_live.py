@@ -21,6 +21,8 @@ from hfseq import (
     TokenText,
     train_tokenizer,
 )
+from hfseq.insight.doctor.gathering import gather
+from hfseq.insight.doctor.report import examine
 
 from .conftest import WORDS, texts_of
 
@@ -251,3 +253,14 @@ def test_rows_without_labels_leave_checks_out(tmp_path):
     trainer.train_dataset = None
     report = hfseq.diagnose(trainer)
     assert report.left_out["cut-texts"] == "the training data could not be read"
+
+
+def test_data_larger_than_what_is_read_are_examined(tmp_path, monkeypatch):
+    """`hfseq doctor` hands over the texts of all rows, and the doctor reads the tokens of some."""
+    monkeypatch.setattr("hfseq.insight.doctor.gathering._READ", 50)
+    texts = {"train": [text for text, _ in ROWS[:200]], "validation": [text for text, _ in ROWS[200:]]}
+    found = gather(
+        classifier(), {"train": TRAIN, "validation": HELD_OUT}, DataCollatorWithPadding(TOKENIZER), texts=texts
+    )
+    assert len(found.train) == len(found.train.texts) == len(found.train.lengths) == 50
+    assert "unused-labels" not in examine(found).names
