@@ -306,7 +306,7 @@ FAULTS = {
         lambda model, cache, use_cache: cache is not None or bool(use_cache),
     ),
     refusals.keywords_that_nobody_reads_are_refused: (
-        base.SequencePreTrainedModel,
+        recurrence.RecurrentPreTrainedModel,
         "read_by_layers",
         frozenset({"colour"}),
     ),
