@@ -62,7 +62,7 @@ lint: $(VENV)/.ready
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-docs: $(VENV)/.ready          ## the site, strictly, in build/docs; then what stands in README and docs/ is run, offline
+docs: $(VENV)/.ready          ## the site, strictly, in build/docs; then README, docs/ and notebooks/ are run, offline
 	$(RUN) $(PIP) -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 	$(RUN) docs/run.py --site build/docs

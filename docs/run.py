@@ -1,7 +1,7 @@
-"""Run what stands in README and docs/: every command and every piece of Python, offline and tiny.
+"""Run what stands in README, docs/ and notebooks/: every command and every piece of Python, offline and tiny.
 
-    python docs/run.py                               # every page
-    python docs/run.py README.md docs/tasks/masked.md
+    python docs/run.py                               # every page and every notebook
+    python docs/run.py README.md docs/tasks/masked.md notebooks/01_word2vec_and_analogies.ipynb
     python docs/run.py --site build/docs             # also look for requests in the built site
 
 The blocks of a page run one after the other, in a folder of their own that holds a few small files (`prepare`), and
@@ -9,6 +9,8 @@ its pieces of Python share their names. A comment in front of a block changes wh
 
     <!-- run with: --training.max_steps=3 -->        these words more for each training
     <!-- not run: needs an account -->               nothing; the reason is printed
+
+A notebook is run as Jupyter's "Run all" does it: its cells in order, to the first that fails (`docs/notebooks.py`).
 
 Everything is a fork of one process that has imported torch and hfseq, so a command costs no start of Python. Pages are
 run beside each other, one on each core.
@@ -38,7 +40,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb")))
 RUN = "run with: "
 SKIP = "not run: "
 
@@ -58,11 +60,12 @@ class Block:
     language: str
     code: str
     note: str
+    name: str = ""  # of a notebook's cell
 
     @property
     def first_line(self) -> str:
         """The block in a line, for the report."""
-        return self.code.strip().splitlines()[0][:90]
+        return self.name + self.code.strip().splitlines()[0][:90]
 
     @property
     def skipped(self) -> str | None:
@@ -78,6 +81,15 @@ class Block:
 def blocks_of(text: str) -> list[Block]:
     """Find the pieces of Python and the commands of a page."""
     return [Block(found["language"], found["code"], found["note"] or "") for found in _BLOCK.finditer(text)]
+
+
+def blocks_in(page: Path) -> list[Block]:
+    """Find what is to be run of a page, or of a notebook."""
+    from docs.notebooks import code_cells
+
+    if page.suffix == ".ipynb":
+        return [Block("python", cell.code, "", f"{cell.name}: ") for cell in code_cells(page)]
+    return blocks_of(page.read_text(encoding="utf-8"))
 
 
 def commands_of(block: Block) -> Iterator[list[str] | str]:
@@ -197,10 +209,13 @@ def run_page(page: Path, folder: Path) -> list[str]:
     python = _FORK.Process(target=_logged, args=(log, _python, theirs), daemon=True)
     python.start()
     theirs.close()
-    failed = []
-    for block in blocks_of(page.read_text(encoding="utf-8")):
+    failed: list[str] = []
+    for block in blocks_in(page):
         if block.skipped is not None:
             continue
+        if failed and block.name:
+            failed[-1] += "    the cells after it were not run"
+            break
         log.write_text("", encoding="utf-8")
         if not _run(block, log, ours):
             failed.append(f"{block.first_line}\n{log.read_text(encoding='utf-8', errors='replace')[-3000:]}")
@@ -241,7 +256,7 @@ def _in_fork(act: Callable[..., Any], *words: Any) -> Any:
 
 def report(page: Path, files: Path) -> bool:
     """Run a page beside a copy of these files, print what was run, and return whether nothing failed."""
-    start, blocks = time.monotonic(), blocks_of(page.read_text(encoding="utf-8"))
+    start, blocks = time.monotonic(), blocks_in(page)
     failed, skipped = [], [f"{block.first_line} ({block.skipped})" for block in blocks if block.skipped is not None]
     if len(blocks) > len(skipped):
         with tempfile.TemporaryDirectory() as folder:
@@ -273,7 +288,7 @@ def main() -> int:
         print(f"A REQUEST: {line}")
     sys.path.insert(0, str(ROOT))
     os.environ |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "Agg"}
     for module in ("hfseq", "torch", "hfseq.tasks.text_classification.build", "tests.pages"):
         importlib.import_module(module)
     importlib.import_module("hfseq.data.embedded.load").load_embedded()  # kept, so that no command generates it anew

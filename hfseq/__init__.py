@@ -81,6 +81,13 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .insight.alignment import align as align
     from .insight.contexts import ContextComparison as ContextComparison
     from .insight.contexts import compare_contexts as compare_contexts
+    from .insight.doctor.live import diagnose as diagnose
+    from .insight.gradient_callback import GradientFlowCallback as GradientFlowCallback
+    from .insight.gradients import gradient_flow as gradient_flow
+    from .insight.influence import Influence as Influence
+    from .insight.influence import influence as influence
+    from .insight.layer_flow import GradientFlow as GradientFlow
+    from .insight.layer_flow import LayerFlow as LayerFlow
     from .insight.plots import WordMap as WordMap
     from .insight.plots import plot_words as plot_words
     from .models.conversion import load_keras as load_keras
@@ -96,6 +103,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .tokenization.padding import IntentSlotsCollator as IntentSlotsCollator
     from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
     from .training.averaging import average_checkpoints as average_checkpoints
+    from .training.clip_finder import ClipFinder as ClipFinder
     from .training.seq2seq import EncoderDecoderTrainer as EncoderDecoderTrainer
     from .training.seq2seq import EncoderDecoderTrainingArguments as EncoderDecoderTrainingArguments
     from .training.streams.trainer import StreamTrainer as StreamTrainer
@@ -130,6 +138,11 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "hub": "pull push",
     "insight.alignment": "Alignment align",
     "insight.contexts": "ContextComparison compare_contexts",
+    "insight.influence": "Influence influence",
+    "insight.doctor.live": "diagnose",
+    "insight.gradient_callback": "GradientFlowCallback",
+    "insight.gradients": "gradient_flow",
+    "insight.layer_flow": "GradientFlow LayerFlow",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",
     "models.token_words": "word_tables",
@@ -139,6 +152,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "tokenization.padding": "IntentSlotsCollator",
     "training.arguments": "SequenceTrainingArguments",
     "training.averaging": "average_checkpoints",
+    "training.clip_finder": "ClipFinder",
     "training.seq2seq": "EncoderDecoderTrainer EncoderDecoderTrainingArguments",
     "training.streams.trainer": "StreamTrainer StreamTrainingArguments",
     "training.streams.windows": "TokenText",

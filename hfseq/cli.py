@@ -47,11 +47,13 @@ _HELP = {
     "train": "train a model on your data: file, folder, Hub id or `embedded`",
     "evaluate": "measure a model on labelled data",
     "predict": "answer texts, one line of JSON each",
+    "doctor": "say what is wrong with a run, in numbers, and which settings to try",
     "average": "write the mean of the weights of several checkpoints of one run",
     "recipes": "list, show or copy the recipes and their configurations",
     "card": "write the model card anew from facts.json, or check it",
     "push": "publish a trained folder on the Hub",
     "info": "say what a model is and how to use it",
+    "recall": "compare how long models remember a symbol, and how their gradients flow",
 }
 
 
@@ -178,6 +180,12 @@ def _names(word: str) -> list[str]:
     return [name.strip() for name in word.split(",")]
 
 
+def _numbers(low: int) -> Callable[[str], list[int]]:
+    """Return what reads whole numbers above `low` with commas between them."""
+    read = _above(low, int, str(low + 10))
+    return lambda word: [read(number) for number in _names(word)]
+
+
 def _above(low: float, kind: type[int] | type[float], example: str) -> Callable[[str], Any]:
     """Return what reads a number above `low`."""
 
@@ -208,8 +216,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     }
     _add_train(made["train"])
     _add_use(made)
+    _add_doctor(made["doctor"])
     _add_average(made["average"])
     _add_publish(made)
+    _add_recall(made["recall"])
     return parser, made
 
 
@@ -257,6 +267,17 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     made["predict"].add_argument("--file", metavar="FILE", help="a text a line; .jsonl: {text: ..., text_pair: ...}")
 
 
+def _add_doctor(doctor: argparse.ArgumentParser) -> None:
+    doctor.add_argument("run", metavar="RUN", help="the folder that `hfseq train` wrote")
+    doctor.add_argument(
+        "--try", dest="try_", action="store_true", help="train what is suggested beside the settings as they are"
+    )
+    doctor.add_argument(
+        "--steps", type=_above(0, int, "200"), metavar="N", help="of --try, each (those of the run, at most 200)"
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _add_average(average: argparse.ArgumentParser) -> None:
     average.add_argument(
         "checkpoints", metavar="FOLDER", nargs="+", help="checkpoints; with --last the folder of a run"
@@ -265,6 +286,19 @@ def _add_average(average: argparse.ArgumentParser) -> None:
         "--last", type=_above(1, int, "5"), metavar="N", help="average the last N checkpoints of the run"
     )
     average.add_argument("--out", metavar="FOLDER", required=True, help="where the model goes")
+
+
+def _add_recall(recall: argparse.ArgumentParser) -> None:
+    recall.add_argument("--models", metavar="NAME,NAME", type=_names, help="which to compare (all)")
+    recall.add_argument(
+        "--distances", metavar="N,N", type=_numbers(0), default=[10, 25, 50, 100, 200], help="(10,25,50,100,200)"
+    )
+    recall.add_argument("--seeds", metavar="N,N", type=_numbers(-1), default=[0], help="train with each of them (0)")
+    recall.add_argument(
+        "--steps", metavar="N", type=_above(0, int, "500"), default=500, help="updates of each training (500)"
+    )
+    recall.add_argument("--flow", action="store_true", help="draw the gradients of the untrained models instead")
+    recall.add_argument("--out", metavar="FOLDER", default="runs/recall", help="where the files go (runs/recall)")
 
 
 def _add_publish(made: dict[str, argparse.ArgumentParser]) -> None:

@@ -1,5 +1,27 @@
-"""Pictures: words on a plane, where attention looks, what a translator reads, trees. The room is `insight.plots`."""
+"""Pictures: words, attention, alignments, trees, gates, gradients and more. The room is `insight.plots`."""
 
-from .insight.plots import WordMap, alignment, attention, plot_words, tree, tree_text
+from .insight.plots import (
+    WordMap,
+    alignment,
+    attention,
+    explorer,
+    gates,
+    gradient_flow,
+    influence,
+    plot_words,
+    tree,
+    tree_text,
+)
 
-__all__ = ["WordMap", "alignment", "attention", "plot_words", "tree", "tree_text"]
+__all__ = [
+    "WordMap",
+    "alignment",
+    "attention",
+    "explorer",
+    "gates",
+    "gradient_flow",
+    "influence",
+    "plot_words",
+    "tree",
+    "tree_text",
+]

@@ -23,7 +23,7 @@ from hfseq.evaluation.trainer_metrics import INTENT_SLOTS, check_metric_for_best
 from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
-from hfseq.recipe.runs import evaluated_split, open_run
+from hfseq.recipe.runs import evaluated_split, open_run, save_history
 from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.recipe.texts import most_tokens
 from hfseq.settings import read_settings
@@ -105,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, task, split, folder, tokens=tokens, run=run, found=found)
 
     # 8. Publish, and use
+    save_history(trainer, folder)
     draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 

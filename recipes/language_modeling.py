@@ -21,7 +21,7 @@ from hfseq.progress import silence_progress
 from hfseq.recipe.language import make_text, make_tokenizer, score_split
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
-from hfseq.recipe.runs import open_run
+from hfseq.recipe.runs import open_run, save_history
 from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.settings import read_settings
 from hfseq.tasks.causal_lm.build import card_facts, finished_model, make_model, report_lines
@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, trainer, dataset, texts, metrics)
 
     # 8. Publish, and use
+    save_history(trainer, folder)
     draw_curves(trainer, folder, beside="n-grams" if settings.mixed_order else None)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 

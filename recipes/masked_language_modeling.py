@@ -22,7 +22,7 @@ from hfseq.progress import silence_progress
 from hfseq.recipe.language import make_language_model, make_text, make_tokenizer
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
-from hfseq.recipe.runs import open_run
+from hfseq.recipe.runs import open_run, save_history
 from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.settings import read_settings
 from hfseq.tasks.masked_lm.build import card_facts, evaluate_split, report_lines
@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, trainer, dataset, texts, metrics)
 
     # 8. Publish, and use
+    save_history(trainer, folder)
     draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 

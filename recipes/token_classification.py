@@ -24,7 +24,7 @@ from hfseq.evaluation.trainer_metrics import TAGGING, check_metric_for_best_mode
 from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
-from hfseq.recipe.runs import evaluated_split, open_run
+from hfseq.recipe.runs import evaluated_split, open_run, save_history
 from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.recipe.texts import most_tokens
 from hfseq.settings import read_settings
@@ -103,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, task, split, folder, run=run, decoding=decoding, **answered)
 
     # 8. Publish, and use
+    save_history(trainer, folder)
     draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 

@@ -23,7 +23,7 @@ from hfseq.evaluation.translation import translation_scores
 from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
-from hfseq.recipe.runs import evaluated_split, open_run
+from hfseq.recipe.runs import evaluated_split, open_run, save_history
 from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.settings import read_settings
 from hfseq.tasks.translation.build import (
@@ -93,6 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, trainer, dataset, tokens, split, written=written, run=run)
 
     # 8. Publish, and use
+    save_history(trainer, folder)
     draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 

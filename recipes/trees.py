@@ -26,7 +26,7 @@ from hfseq.evaluation.trees import NOT_SCORED, best_nodes, tree_metrics
 from hfseq.progress import silence_progress
 from hfseq.recipe.pictures import draw_curves
 from hfseq.recipe.publish import publish
-from hfseq.recipe.runs import evaluated_split, open_run
+from hfseq.recipe.runs import evaluated_split, open_run, save_history
 from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.settings import read_settings
 from hfseq.tasks.trees.build import (
@@ -97,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     facts = card_facts(settings, task, split, folder, tokens=tokens, answers=answers, run=run)
 
     # 8. Publish, and use
+    save_history(trainer, folder)
     draw_curves(trainer, folder)
     print(*publish(facts, folder, settings.hub, report_lines(facts)), sep="\n")
 

@@ -17,7 +17,8 @@ def test_the_wheel_holds_what_the_package_needs_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[0] for name in names} == {"hfseq", f"hfseq-{hfseq.__version__}.dist-info"}
     expected = {"hfseq/py.typed"}
-    for top, inside, kinds in (("hfseq", "hfseq", ("py", "md", "html")), ("recipes", "hfseq/recipes", ("py", "yaml"))):
+    ours, recipes = ("py", "md", "html", "css", "js"), ("py", "yaml")
+    for top, inside, kinds in (("hfseq", "hfseq", ours), ("recipes", "hfseq/recipes", recipes)):
         files = [path for kind in kinds for path in (ROOT / top).rglob(f"*.{kind}")]
         expected |= {f"{inside}/{path.relative_to(ROOT / top).as_posix()}" for path in files}
     assert {name for name in names if name.startswith("hfseq/")} == expected

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import torch
 from transformers import modeling_outputs
@@ -59,7 +59,8 @@ def model_call(*more: str) -> Callable[[Forward], Forward]:
                 kwargs = _renamed(kwargs, "cache")
             for name in kwargs.keys() - known - self.read_by_layers:
                 if kwargs.pop(name) is not None:
-                    raise TypeError(_refusal(type(self).__name__, name, sorted(known - {"self"})))
+                    taken = (known | self.read_by_layers) - {"self"}
+                    raise TypeError(_refusal(type(self).__name__, name, sorted(taken)))
             return forward(self, *args, **kwargs)
 
         return cast(Forward, call)
@@ -107,9 +108,15 @@ class _EitherName:
             return cast(Any, self).past_key_values
 
 
+Gates: TypeAlias = tuple[dict[str, torch.Tensor], ...] | None
+"""What recurrent models show of their cells: for each layer and direction, name of a gate or state -> (B, T, H)."""
+
+
 @dataclass
 class BaseModelOutputWithPast(_EitherName, modeling_outputs.BaseModelOutputWithPast):
-    """The class of transformers, with both names of the cache."""
+    """The class of transformers, with both names of the cache, and the gates of a recurrent model."""
+
+    gates: Gates = None
 
 
 @dataclass
@@ -121,7 +128,23 @@ class BaseModelOutputWithPastAndCrossAttentions(
 
 @dataclass
 class CausalLMOutputWithPast(_EitherName, modeling_outputs.CausalLMOutputWithPast):
-    """The class of transformers, with both names of the cache."""
+    """The class of transformers, with both names of the cache, and the gates of a recurrent model."""
+
+    gates: Gates = None
+
+
+@dataclass
+class SequenceClassifierOutput(modeling_outputs.SequenceClassifierOutput):
+    """The class of transformers, with the gates of a recurrent model."""
+
+    gates: Gates = None
+
+
+@dataclass
+class TokenClassifierOutput(modeling_outputs.TokenClassifierOutput):
+    """The class of transformers, with the gates of a recurrent model."""
+
+    gates: Gates = None
 
 
 @dataclass

@@ -31,7 +31,7 @@ from ..training.streams.trainer import StreamTrainer, StreamTrainingArguments
 from ..training.streams.windows import TokenText
 from .budget import BudgetSettings
 from .defaults.language import language_sizes, language_training
-from .publish import network_facts, run_facts, split_line
+from .publish import network_facts, run_facts, split_line, told_options
 from .sections import (
     OF_TAGGERS,
     CardSettings,
@@ -259,7 +259,7 @@ def language_facts(
         "architecture": LanguageArchitecture(
             **network_facts(config),
             tied=config.tie_word_embeddings,
-            options={name: str(value) for name, value in settings.model.items() if name not in _TOLD_BY_NAME} | mixed,
+            options=told_options(settings.model, _TOLD_BY_NAME) | mixed,
             context=None if carries_state(settings.model["type"]) else config.max_position_embeddings,
         ),
         "tokens": TokenFacts(

@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,11 @@ def network_facts(config: PreTrainedConfig) -> dict[str, Any]:
         "hidden_size": width,
         "embedding_size": getattr(config, "embedding_size", width),
     }
+
+
+def told_options(model: Mapping[str, Any], told: Container[str]) -> dict[str, str]:
+    """Spell what the settings say of a network beside what is `told` by name; None says nothing."""
+    return {name: str(value) for name, value in model.items() if name not in told and value is not None}
 
 
 def rival(name: str, metrics: Mapping[str, float]) -> list[Comparison]:

@@ -5,6 +5,7 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import CONFIG_NAME, logging
 
 from ..settings import read_settings, save_settings
@@ -43,6 +44,11 @@ def open_run(settings: Any, folder: str | Path, *, resume: bool, record: bool = 
     if not resume:
         return None
     return str(newest_whole(folder) if record else checkpoints[-1])  # the trainer lets the first process decide
+
+
+def save_history(trainer: Any, folder: Path) -> None:
+    """Write what a training has logged beside the model: the checkpoint that is kept may be of an early step."""
+    trainer.state.save_to_json(str(folder / TRAINER_STATE_NAME))
 
 
 def _check_same_run(settings: Any, folder: Path, resume: bool) -> None:

@@ -27,7 +27,8 @@ OF_TAGGERS = (  # fields of configs that no recipe offers to other models
 )
 _SPELLINGS = ("num_characters", "spelling_size", "word_rows")
 _CALIBRATED = ("slot_labels", "temperature", "unknown_threshold")
-_FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings", *_SPELLINGS, *_CALIBRATED)
+# What gates show is for people: in training it would only cost time.
+_FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings", "output_gates", *_SPELLINGS, *_CALIBRATED)
 _OF_TWO_LOSSES = ("intent_weight", "slot_weight")
 _FROM_TRANSFORMERS = tuple(
     item.name for item in dataclasses.fields(PreTrainedConfig) if item.name != "tie_word_embeddings"

@@ -218,3 +218,11 @@ def _parts(spaced: bool, apart: bool) -> dict[Kind, _Parts]:
             whole, word_splitter("whitespace"), decoders.Sequence([*with_spaces, *first_space]), train_whole
         ),
     }
+
+
+def whole_token_kind(parts: dict[str, Any]) -> Kind | None:
+    """Name the kind of a tokenizer of whole tokens, as its JSON tells its parts; None where it is of no such kind."""
+    if parts.get("model", {}).get("type") != "WordLevel":
+        return None
+    cuts: dict[Kind, Any] = {kind: json.loads(own.cut.__getstate__()) for kind, own in _parts(True, False).items()}
+    return next((kind for kind, cut in cuts.items() if cut == parts["pre_tokenizer"]), None)

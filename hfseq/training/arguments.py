@@ -55,6 +55,9 @@ class SequenceTrainingArguments(TrainingArguments):
         None, "Tokens (with padding) of one update at most; needs group_by_length."
     )
     clip_grad_value: float | None = option(None, "Clip each element of the gradient to [-value, value].")
+    clip_hidden: float | None = option(
+        None, "Recurrent models: clip each element of what a step hands back to the one before to [-value, value]."
+    )
     early_stopping_patience: int | None = option(
         None, "Stop after so many evaluations without a better metric_for_best_model."
     )

@@ -14,12 +14,11 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 class ClipGradValue(TrainerCallback):
     """Clip each element of the gradient, after Trainer has clipped its norm and before the optimizer steps."""
 
-    def __init__(self, value: float) -> None:
-        self.value = value
-
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Clip once an update, when the gradients of all processes are summed."""
-        torch.nn.utils.clip_grad_value_(kwargs["model"].parameters(), self.value)
+        with_gradient = [parameter for parameter in kwargs["model"].parameters() if parameter.grad is not None]
+        if with_gradient:  # torch fails on none, and `ClipFinder` may have left the update out
+            torch.nn.utils.clip_grad_value_(with_gradient, args.clip_grad_value)  # asked each time: it may be lowered
 
 
 class TrainingClock(TrainerCallback, ExportableState):

@@ -200,6 +200,11 @@ class WholeCheckpointTrainer(Trainer):
 
     _is_saving = False
 
+    @property
+    def _takes_back_explosions(self) -> bool:
+        """Whether training goes on after a loss that is NaN or infinite, from weights that are sound."""
+        return False
+
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train; `resume_from_checkpoint=True` goes on from the newest checkpoint that is whole."""
         output = super().train(agreed_checkpoint(resume_from_checkpoint, self.args.output_dir), *args, **kwargs)
@@ -209,7 +214,7 @@ class WholeCheckpointTrainer(Trainer):
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Take `Trainer`'s step; a loss that is NaN or infinite ends the training."""
         loss = super().training_step(*args, **kwargs)
-        if not torch.isfinite(loss):
+        if not torch.isfinite(loss) and not self._takes_back_explosions:
             self._stop_diverged(self.state.global_step + 1, f"the loss is {loss.item()}")
         return loss
 

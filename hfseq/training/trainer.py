@@ -21,6 +21,7 @@ from ..models.base import IGNORED
 from ..models.heads.causal_lm import next_tokens
 from ..models.heads.classification import SequenceClassificationMixin
 from ..models.heads.tagging import TokenClassificationMixin
+from ..models.recurrent.clipping import check_clips_hidden, clipping_hidden
 from ..models.recurrent.recursive import RecursiveForSequenceClassification
 from ..models.words.bag import BagForSequenceClassification
 from ..tokenization.padding import PaddingCollator
@@ -29,6 +30,7 @@ from .batching import Shares, UpdateSampler, row_lengths
 from .callbacks import ClipGradValue, TimeLimit, TrainingClock
 from .checkpoints import WholeCheckpointTrainer
 from .class_weights import WeightedLoss
+from .clip_finder import ClipFinder
 from .feature_regression import FeatureRegression, has_features, is_linear
 from .fine_tuning import Depths, drop_frozen_gradients, parameter_depths, set_layer_rates
 from .lines import ProgressLines
@@ -75,6 +77,8 @@ class SequenceTrainer(WholeCheckpointTrainer):
                 f"layer_rate_decay={args.layer_rate_decay} sets the rates of the optimizer that the arguments "
                 "describe; the one given by optimizers=... has its own. Leave one of the two out."
             )
+        if args.clip_hidden is not None:
+            check_clips_hidden(cast(torch.nn.Module, self.model), args.clip_hidden)
         self._depths: Depths = {}
         collator = self.data_collator
         if type(collator) is DataCollatorWithPadding and not others and kwargs.get("data_collator") is None:
@@ -89,7 +93,7 @@ class SequenceTrainer(WholeCheckpointTrainer):
         if self.pop_callback(ProgressCallback) is not None:  # it is not there with disable_tqdm
             self.add_callback(ProgressLines(lambda: self.callback_handler.callbacks))  # Trainer may replace some
         if args.clip_grad_value is not None:
-            self.add_callback(ClipGradValue(args.clip_grad_value))
+            self.add_callback(ClipGradValue())
         if args.early_stopping_patience is not None:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
 
@@ -264,10 +268,37 @@ class SequenceTrainer(WholeCheckpointTrainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Take `Trainer`'s step; what `unfreeze_every` keeps frozen loses its gradient before the clipping."""
-        loss = super().training_step(*args, **kwargs)
+        with clipping_hidden(cast(torch.nn.Module, self.model), self.args.clip_hidden):
+            loss = super().training_step(*args, **kwargs)
         if self.args.unfreeze_every is not None:
             drop_frozen_gradients(self._depths, epoch=self.state.epoch or 0.0, every=self.args.unfreeze_every)
+        finder = self.clip_finder
+        if finder is not None and self.accelerator.sync_gradients:  # the gradient of the update is whole
+            self._look_for_explosion(finder)
         return loss
+
+    @property
+    def clip_finder(self) -> ClipFinder | None:
+        """The callback that lowers the thresholds of clipping, if there is one."""
+        finders = (item for item in self.callback_handler.callbacks if isinstance(item, ClipFinder))
+        return next(finders, None)  # looked up, since Trainer may replace a callback when it resumes
+
+    @property
+    def _takes_back_explosions(self) -> bool:
+        return self.clip_finder is not None
+
+    def _look_for_explosion(self, finder: ClipFinder) -> None:
+        """Let the finder look at the gradient; log what it changes, and stop where that does not help."""
+        step, model = self.state.global_step + 1, cast(torch.nn.Module, self.model)
+        if not finder.sees_explosion(self.args, step, model, self.optimizer):
+            return
+        self._forget_explosion()
+        self.log(dict(finder.found))
+        if finder.is_at_its_end:
+            self._stop_diverged(step, f"{finder.attempts} updates exploded, with ever lower thresholds of clipping,")
+
+    def _forget_explosion(self) -> None:
+        """Clear what an exploded forward pass may have left beside the weights; nothing here."""
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Iterable[int]:  # type: ignore[override] # as DataLoader takes it
         # In an order that `predict` knows: Trainer's own grouping would leave predictions out of order.

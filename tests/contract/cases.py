@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from hfseq.models.features import WordFeatures
+from hfseq.models.recurrent.backbone import RecurrentConfig
 from hfseq.models.token_words import WordTables, word_tables
 from hfseq.registry import AUTO_CLASSES, Family
 from hfseq.tokenization.padding import IntentSlotsCollator
@@ -111,7 +112,12 @@ class Case:
         traits = {"body", "loss", "head", "classifier", "several labels"}
         traits |= {"layers", "cache", "reads on", "recurrence"}
         traits |= {"weights"} | (set() if self.has_pairs else {"embeddings"})
-        return traits - self.not_of_words
+        return (traits | self.of_cells) - self.not_of_words
+
+    @property
+    def of_cells(self) -> set[str]:
+        """What only a model of recurrent cells has: gates to show."""
+        return {"gates"} if issubclass(self.family.config, RecurrentConfig) else set()
 
     @property
     def not_of_words(self) -> set[str]:
@@ -270,7 +276,7 @@ class TaggerCase(Case):
     @property
     def traits(self) -> set[str]:
         traits = {"body", "loss", "head", "tokens", "tagger", "layers", "cache", "reads on", "recurrence"}
-        return (traits | {"weights", "embeddings"}) - self.not_of_words
+        return (traits | {"weights", "embeddings"} | self.of_cells) - self.not_of_words
 
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         # Whatever the mask leaves out, O and B-x may follow one another.
@@ -372,7 +378,7 @@ class LanguageModelCase(TaggerCase):
     @property
     def traits(self) -> set[str]:
         traits = {"body", "loss", "head", "tokens", "language model", "state", "layers", "cache", "reads on"}
-        return traits | {"recurrence", "weights", "embeddings"}
+        return traits | {"recurrence", "weights", "embeddings"} | self.of_cells
 
     def seasoned(self, model: PreTrainedModel) -> PreTrainedModel:
         """With biases, so that a state does not stay zero over padding that is read."""

@@ -22,7 +22,7 @@ from hfseq.models.transformer import attention, transformer
 from hfseq.models.words import bag, word2vec
 from tests.contract import cases
 from tests.contract.configurations import promises
-from tests.contract.promises import padding, platform, reading_on, refusals, saving, training
+from tests.contract.promises import gates, padding, platform, reading_on, refusals, saving, training
 
 
 def padded_loop_over_everything(layer, hidden_states, order, cache=None):
@@ -172,6 +172,7 @@ original_trees = recursive.read_trees
 original_words = recursive.RecursiveModel._words
 original_tree_loss = recursive.RecursiveForSequenceClassification._loss
 original_loop = loop.RecurrentLoop.forward
+original_watch = loop.RecurrentLoop._watched
 original_plain_load = PreTrainedModel.from_pretrained.__func__
 original_load = base.SequencePreTrainedModel.from_pretrained.__func__
 
@@ -222,6 +223,17 @@ def noisy_tree_loss(*arguments):
 
 def silent_loss(*arguments):
     return torch.zeros((), requires_grad=True)
+
+
+def gates_of_padding(direction, inputs, order, *given):
+    """Shows what the cell would make of padding."""
+    return original_watch(direction, inputs, token_order.TokenOrder(order.batch, order.steps, None), *given)
+
+
+def gates_as_they_are_read(direction, *given):
+    """Shows a text that is read backward from its end."""
+    outputs, states, values = original_watch(direction, *given)
+    return outputs, states, {name: value.flip(1) if direction.backward else value for name, value in values.items()}
 
 
 FAULTS = {
@@ -294,7 +306,7 @@ FAULTS = {
         lambda model, cache, use_cache: cache is not None or bool(use_cache),
     ),
     refusals.keywords_that_nobody_reads_are_refused: (
-        base.SequencePreTrainedModel,
+        recurrence.RecurrentPreTrainedModel,
         "read_by_layers",
         frozenset({"colour"}),
     ),
@@ -327,6 +339,13 @@ FAULTS = {
         lambda self: self.classifier.weight.data.mul_(2),
     ),
     platform.hidden_states_are_returned_on_request: (recurrence.RecurrentPreTrainedModel, "_can_record_outputs", {}),
+    gates.gates_are_shown_on_request: (loop.RecurrentLoop, "_watched", gates_as_they_are_read),
+    gates.gates_are_those_of_each_text_alone: (loop.RecurrentLoop, "_watched", gates_of_padding),
+    gates.models_without_gates_refuse_to_show_them: (
+        base.SequencePreTrainedModel,
+        "read_by_layers",
+        frozenset({"output_gates"}),
+    ),
     saving.copies_and_half_precision_work: (
         base.SequencePreTrainedModel,
         "from_pretrained",
@@ -431,6 +450,11 @@ TRANSFORMER_FAULTS = {
         transformer.TransformerPreTrainedModel,
         "read_by_layers",
         frozenset({"colour"}),
+    ),
+    gates.models_without_gates_refuse_to_show_them: (
+        transformer.TransformerPreTrainedModel,
+        "read_by_layers",
+        frozenset({"output_gates"}),
     ),
     saving.missing_weights_are_initialised_by_our_rules: (
         transformer.TransformerPreTrainedModel,
@@ -538,6 +562,7 @@ CRASHES = {
 
 
 SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
+    gates.models_without_gates_refuse_to_show_them: "window-text-classification-plain",
     reading_on.state_split_equals_whole: "gru-plain",
     platform.tagging_pipeline_answers_any_text: "gru-tagger-both-directions",
     platform.generation_pipeline_answers_any_text: "gru-language-plain",

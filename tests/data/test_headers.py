@@ -130,6 +130,7 @@ def test_the_embedded_data_have_a_header(tmp_path):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_no_public_set_is_taken_for_one_without_a_header(tmp_path, data_folder):
     import sys
 

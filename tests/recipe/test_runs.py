@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import TrainingArguments
 
+from hfseq.recipe.publish import told_options
 from hfseq.recipe.runs import open_run
 from hfseq.settings import fields_of, read_settings
 
@@ -180,3 +181,8 @@ def test_a_run_without_a_folder_of_its_own_takes_that_of_transformers(tmp_path, 
     settings = Settings(Data(), Card(), {"use_cpu": True})
     assert open_run(settings, folder, resume=False) is None
     assert dataclasses.asdict(written(Path(folder))) == dataclasses.asdict(settings)
+
+
+def test_a_card_leaves_out_what_the_settings_leave_open():
+    model = {"type": "lstm", "last_hidden_size": None, "residual": "none", "dropout_kind": "locked"}
+    assert told_options(model, ("type",)) == {"residual": "none", "dropout_kind": "locked"}

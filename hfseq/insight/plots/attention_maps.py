@@ -34,7 +34,10 @@ _LONGEST_LABEL = 24  # characters
 
 
 class Maps(NamedTuple):
-    """What is drawn: weights (layers, heads, T, S) and the names along each side; an empty name is not shown."""
+    """What is drawn: weights (layers, heads, T, S) and the names along each side; an empty name is not shown.
+
+    `scale` has the name of matplotlib's colours, and the values of the first and the last of them; None: blue, from 0.
+    """
 
     weights: np.ndarray
     layers: tuple[str, ...]
@@ -42,6 +45,7 @@ class Maps(NamedTuple):
     queries: tuple[str, ...]
     keys: tuple[str, ...]
     sides: tuple[str, str] = ("queries", "keys")
+    scale: tuple[str, float, float] | None = None
 
 
 def attention(
@@ -208,10 +212,10 @@ def draw_grid(maps: Maps, title: str | None) -> "Figure":
     width, height = keys * cell, queries * cell
     figure = new_figure(heads * width + 3, layers * height + 3, _PAD)
     panels = figure.subplots(layers, heads, squeeze=False)
-    highest = float(maps.weights.max()) or 1.0
+    colours, low, high = maps.scale or ("Blues", 0.0, float(maps.weights.max()) or 1.0)
     for axes, weights in zip(panels.flat, maps.weights.reshape(-1, queries, keys), strict=True):
         # "antialiased" keeps cells sharp, and thin lines alive where cells are smaller than pixels.
-        axes.imshow(weights, cmap="Blues", vmin=0, vmax=highest, aspect="auto", interpolation="antialiased")
+        axes.imshow(weights, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="antialiased")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_color(FRAME)
     for axes, name in zip(panels[0], maps.heads, strict=True):
@@ -220,7 +224,7 @@ def draw_grid(maps: Maps, title: str | None) -> "Figure":
         axes.set_ylabel(name, fontsize=_FONT_SIZES[1], color=GREY)
         _label(axes.yaxis, maps.queries, cell, across=False)
     for axes in panels[-1]:
-        _label(axes.xaxis, maps.keys, cell, across=True)
+        label_tokens(axes.xaxis, maps.keys, cell)
     for write, name in zip((figure.supylabel, figure.supxlabel), maps.sides, strict=True):
         write(name, fontsize=8, color=GREY)
     # One colour bar for all, to the right of the map in the corner.
@@ -245,9 +249,14 @@ def _bars(maps: Maps, title: str | None) -> "Figure":
     axes.spines[["left", "bottom"]].set_color(FRAME)
     axes.tick_params(axis="y", labelsize=7, color=FRAME, length=2)
     axes.set_ylabel("weight", fontsize=8, color=GREY)
-    _label(axes.xaxis, maps.keys, pitch, across=True)
+    label_tokens(axes.xaxis, maps.keys, pitch)
     _finish(figure, axes, title, (width, height), (1, 1))
     return figure
+
+
+def label_tokens(axis: "Axis", tokens: Sequence[str], pitch: float) -> None:
+    """Write tokens below their places, which are `pitch` inches apart."""
+    _label(axis, tokens, pitch, across=True)
 
 
 def _label(axis: "Axis", tokens: Sequence[str], cell: float, *, across: bool) -> None:

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 
 from .figures import FRAME, GREY, check_path, need_matplotlib, new_figure, save_figure, warning_about_glyphs, words_in
+from .pages import write_page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -211,17 +211,13 @@ def _percentages(coordinates: np.ndarray) -> np.ndarray:
 
 
 def _write_html(word_map: WordMap, path: Path) -> None:
-    templates = PackageLoader("hfseq.insight.plots", ".")
-    environment = Environment(loader=templates, autoescape=True, undefined=StrictUndefined)
     colours = _cluster_colours(word_map)
     place = {word: i for i, word in enumerate(word_map.words)}
     near = [[[place[word], round(cosine, 3)] for word, cosine in words] for words in word_map.neighbours]
     points = _percentages(word_map.coordinates).round(3).tolist()
-    html = environment.get_template("word_map.html").render(
-        {"title": word_map.title or "", "caption": word_map.caption, "legend": _legend(word_map), "colours": colours},
-        words=list(zip(word_map.words, word_map.clusters, points, near, strict=True)),
-    )
-    path.write_text(html, encoding="utf-8")
+    said = {"title": word_map.title or "", "caption": word_map.caption, "legend": _legend(word_map)}
+    words = list(zip(word_map.words, word_map.clusters, points, near, strict=True))
+    write_page(path, "word_map.html", colours=colours, words=words, **said)
 
 
 def _write_figure(word_map: WordMap, path: Path) -> None:

@@ -63,7 +63,7 @@ def run(
         # The compiler keeps the weights in shared memory, next to nearly as much for exchanges. A mean over the row
         # makes the gradient's kernel so long that Triton 3.9 spills registers, and for some GPUs fails on layer norm.
         persistent = not has_mean(cell) and 2 * held <= _shared_memory(inputs.device)
-    plan = GpuPlan(cell, packing, product_dtype, persistent)
+    plan = GpuPlan(cell, packing, product_dtype, persistent=persistent)
     with torch.cuda.device_of(inputs):  # Triton launches on the current device
         return _TimeLoop.apply(plan, inputs, states, *weights)
 

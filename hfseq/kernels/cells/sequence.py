@@ -42,11 +42,13 @@ class Plan:
         cell: The equation.
         packing: Which rows are alive at each step.
         product_dtype: bfloat16, if matrix products are computed in it; None: they have the dtype of the inputs.
+        clip_hidden: Largest size of each element of what a step hands back to the one before; None: any.
     """
 
     cell: "Cell"
     packing: "Packing"
     product_dtype: torch.dtype | None = None
+    clip_hidden: float | None = None
 
 
 def run(
@@ -56,11 +58,12 @@ def run(
     states: torch.Tensor,
     weights: "Weights",
     product_dtype: torch.dtype | None = None,
+    clip_hidden: float | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Run packed inputs (n, I) from `states` (number of states, B, H): outputs (n, H) and the states reached.
 
     A row that ends early keeps the state of its last token, a row without a token the one it came with. Products are
-    taken in `product_dtype` (bfloat16), or as the inputs are.
+    taken in `product_dtype` (bfloat16), or as the inputs are. `clip_hidden` is that of `models/recurrent/clipping.py`.
     """
     # Ragged texts leave few rows to most steps, however many there are at the first.
     has_few_rows = len(inputs) <= MANY_ROWS * len(packing.sizes)
@@ -69,7 +72,7 @@ def run(
         trace[:, : packing.first] = states[:, : packing.first]
         _few_rows(cell, packing.sizes, inputs, trace, packing.first, weights)
         return trace[0, packing.first :], packing.reached(trace, states)
-    plan = Plan(cell, packing, product_dtype)
+    plan = Plan(cell, packing, product_dtype, clip_hidden)
     return _TimeLoop.apply(plan, inputs, states, *weights)
 
 
@@ -318,6 +321,8 @@ def _backward_steps(plan: Plan, kept: Kept, gradients: Gradients, weight_hh: tor
             products.add_to(d_h_steps[t], d_plain_steps[t], plain_hh)
         if d_split_steps:
             products.add_to(d_h_steps[t], d_split_steps[t], split_hh)
+        if plan.clip_hidden is not None:
+            d_states[:, :size].clamp_(-plan.clip_hidden, plan.clip_hidden)
     return d_params
 
 

@@ -265,10 +265,10 @@ class CausalLMMixin(NextTokenMixin):
                 the summed loss is divided; without it, the mean over this batch.
             **kwargs: `shift_labels` (B, T) instead of `labels`: the token after each position, also after the last
                 one (no parameter: Trainer would expect both in every batch); `output_hidden_states`,
-                `output_attentions`.
+                `output_attentions`; `output_gates` of a recurrent model.
 
         Returns:
-            `logits` (B, T, V), `cache`, `hidden_states` and `attentions` as asked for, and `loss` where
+            `logits` (B, T, V), `cache`, `hidden_states`, `attentions` and `gates` as asked for, and `loss` where
             there are labels. In training with an adaptive softmax there are no logits: they would cost more than it
             saves.
         """
@@ -308,6 +308,7 @@ class CausalLMMixin(NextTokenMixin):
             **with_cache(outputs.cache),
             hidden_states=outputs.hidden_states if shown or not needs_raw else None,
             attentions=outputs.attentions,
+            gates=outputs.get("gates"),
         )
 
     def resize_token_embeddings(self, new_num_tokens: int | None = None, *args: Any, **kwargs: Any) -> Any:

@@ -14,12 +14,11 @@ from typing import Any, ClassVar, NamedTuple, cast
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
 from ..base import IGNORED
-from ..calls import model_call
+from ..calls import SequenceClassifierOutput, model_call
 from ..inputs import at_least_one_token, can_be_checked, check_range
 from ..shared_checkpoint import classifier_config
 from ..token_words import Read
@@ -177,19 +176,20 @@ class SequenceClassificationMixin(PreTrainedModel):
             labels: (B,) classes or numbers, or (B, labels) of 0 and 1, see `sequence_loss`; adds `loss`.
             num_items_in_batch: Label entries in the whole update, see `sequence_loss`.
             output_attentions: Also return what the model attends to; None: as the config says.
-            **kwargs: `output_hidden_states`.
+            **kwargs: `output_hidden_states`; `output_gates` of a recurrent model.
 
         Returns:
-            `logits` (B, L) and, when asked for, `loss`, `hidden_states`, and `attentions`: those of the backbone's
-            layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
+            `logits` (B, L) and, when asked for, `loss`, `hidden_states`, `gates`, and `attentions`: those of the
+            backbone's layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
         """
         # 1. Score the labels.
         found = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs).outputs
-        # 2. Compare with the right ones.
-        if labels is not None:
-            problem_type = problem_type_of(self.config, labels)
-            found.loss = sequence_loss(cast(torch.Tensor, found.logits), labels, problem_type, num_items_in_batch)
-        return found
+        if labels is None:
+            return found
+        # 2. Compare with the right ones. In a tuple the loss comes first, so it is not added behind the rest.
+        problem_type = problem_type_of(self.config, labels)
+        loss = sequence_loss(cast(torch.Tensor, found.logits), labels, problem_type, num_items_in_batch)
+        return SequenceClassifierOutput(loss=loss, **found)
 
     def _classify(
         self,
@@ -231,14 +231,16 @@ class SequenceClassificationMixin(PreTrainedModel):
             logits = logits / self.config.temperature
         # 4. Show what was attended to: in the layers, and in the end by the pooling.
         attentions = (*(outputs.attentions or ()), *(() if weights is None else (weights,)))
-        hidden_states = outputs.hidden_states
+        hidden_states, gates = outputs.hidden_states, outputs.get("gates")
         if pairs is not None:
             attentions = tuple(pairs.together(each, token_dim=-2 if each.dim() > 2 else 1) for each in attentions)
             hidden_states = hidden_states and tuple(map(pairs.together, hidden_states))
+            gates = gates and tuple({name: pairs.together(value) for name, value in each.items()} for each in gates)
         found = SequenceClassifierOutput(
             logits=logits,
             hidden_states=hidden_states,
             attentions=attentions if output_attentions and attentions else None,
+            gates=gates,
         )
         return Classified(found, outputs.last_hidden_state, read)
 

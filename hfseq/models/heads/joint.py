@@ -24,7 +24,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
 from ..base import IGNORED
-from ..calls import model_call
+from ..calls import Gates, model_call
 from .classification import SequenceClassificationMixin, sequence_loss
 from .tagging import TagRowsMixin
 
@@ -41,6 +41,7 @@ class IntentAndSlotsOutput(ModelOutput):
         slot_logits: (B, T, S), of the slots; with a CRF in evaluation its answers, see `tagging.py`.
         hidden_states: Where asked for.
         attentions: Where asked for.
+        gates: Of a recurrent model, where asked for.
     """
 
     loss: torch.Tensor | None = None
@@ -48,6 +49,7 @@ class IntentAndSlotsOutput(ModelOutput):
     slot_logits: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+    gates: Gates = None
 
 
 class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
@@ -91,7 +93,7 @@ class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
             slot_labels: (B, T) ids of slots, -100 for tokens without one; adds to `loss`.
             num_items_in_batch: Texts with an intent in the whole update, see above; None: those of this batch.
             output_attentions: Also return what the model attends to; None: as the config says.
-            **kwargs: `output_hidden_states`.
+            **kwargs: `output_hidden_states`; `output_gates` of a recurrent model.
         """
         # 1. Read the texts, and score their intents.
         found = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs)
@@ -112,6 +114,7 @@ class IntentAndSlotsMixin(TagRowsMixin, SequenceClassificationMixin):
             slot_logits=self._tag_answers(slot_logits, read),
             hidden_states=found.outputs.hidden_states,
             attentions=found.outputs.attentions,
+            gates=found.outputs.gates,
         )
 
 

@@ -17,8 +17,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import TokenClassifierOutput
 
+from ..calls import TokenClassifierOutput
 from ..features import WordFeatures
 from ..inputs import can_be_checked, mask_of_inputs
 from ..shared_checkpoint import SLOT_HEAD, tagger_config

@@ -87,10 +87,10 @@ class TokenHeadMixin(PreTrainedModel):
             labels: (B, T) class ids, -100 for tokens without one; adds `loss`. Of a masked language model the tokens
                 that were replaced, -100 for all others.
             num_items_in_batch: Labels in the whole update, see `sequence_loss`.
-            **kwargs: `output_hidden_states`, `output_attentions`.
+            **kwargs: `output_hidden_states`, `output_attentions`; `output_gates` of a recurrent model.
 
         Returns:
-            `logits` (B, T, L) and, when asked for, `loss`, `hidden_states`, `attentions`.
+            `logits` (B, T, L) and, when asked for, `loss`, `hidden_states`, `attentions`, `gates`.
         """
         # 1. Read the texts, (B, T, D). Nothing is continued from here, so a state would be kept for nobody.
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
@@ -106,9 +106,12 @@ class TokenHeadMixin(PreTrainedModel):
         # 3. Compare with the labels.
         loss = None if labels is None else self._loss(logits, labels, num_items_in_batch, read)
         # 4. Answer.
-        return self.output_class(
+        answer = self.output_class(
             loss=loss,
             logits=self._answers(logits, read),
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
+        if outputs.get("gates") is not None:
+            answer["gates"] = outputs.gates
+        return answer

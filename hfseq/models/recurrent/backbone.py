@@ -7,7 +7,7 @@ Shapes: B batch, T time, E embedding, H hidden of one direction, D = H or 2H.
 """
 
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -30,6 +30,7 @@ from ..token_order import TokenOrder
 from ..token_words import CheckedWordsMixin, TokenWords, Words
 from .cells import Cell
 from .characters import CharacterReader, check_characters, width_of_characters
+from .gate_values import GateValues
 from .loop import RecurrentLoop
 from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 
@@ -77,6 +78,7 @@ class RecurrentConfig(SequenceConfig):
         activation_regularization: Weight of the squared outputs in a language model's training loss (AR).
         temporal_activation_regularization: Weight of the squared change of the outputs from step to step (TAR).
         use_cache: Whether a model that reads forward returns its state where a call does not say.
+        output_gates: Whether the outputs show the gates and states at each token where a call does not say.
         characters: Whether words are read by their characters too, and how; the tokens of a word are then one step
             (`characters.py`). Not for language models.
         character_embedding_size: Width of a character's vector.
@@ -89,7 +91,8 @@ class RecurrentConfig(SequenceConfig):
         word_rows: Rows of the word embedding.
     """
 
-    keys_to_ignore_at_inference = list(CACHE_NAMES)
+    # Trainer would collect these over all texts of an evaluation.
+    keys_to_ignore_at_inference = [*CACHE_NAMES, "gates"]
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     embedding_size: int = bounded(128, 1, 65_536)
@@ -124,6 +127,7 @@ class RecurrentConfig(SequenceConfig):
     activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
     temporal_activation_regularization: float | int = bounded(0.0, 0.0, 1_000.0)
     use_cache: bool = True
+    output_gates: bool = False
     characters: Literal["none", "cnn", "lstm"] = "none"
     character_embedding_size: int = bounded(30, 1, 65_536)
     character_hidden_size: int = bounded(64, 1, 65_536)
@@ -205,6 +209,10 @@ class LockedDropout(nn.Module):
         return values * nn.functional.dropout(values.new_ones(values.shape[0], 1, values.shape[2]), self.p)
 
 
+Read: TypeAlias = torch.Tensor | tuple[torch.Tensor, tuple[GateValues, ...]]
+"""What a layer returns: its outputs (B, T, D); and the gates and states of each direction, where asked for."""
+
+
 class RecurrentLayer(GradientCheckpointingLayer):
     """One layer: a loop per direction, with outputs side by side.
 
@@ -235,16 +243,24 @@ class RecurrentLayer(GradientCheckpointingLayer):
         self.forward_loop = make_loop()
         self.backward_loop = make_loop(backward=True) if bidirectional else None
 
-    def forward(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache | None = None) -> torch.Tensor:
+    def forward(
+        self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache | None = None, output_gates: bool = False
+    ) -> Read:
         """Map (B, T, input) to (B, T, D), zero where there is padding."""
+        asked = {"output_gates": True} if output_gates else {}
         if cache is not None:
-            return self._with_state(hidden_states, order, cache)
+            return self._with_state(hidden_states, order, cache, asked)
         loops = (self.forward_loop, self.backward_loop)
         # Without a cache nobody asks for the states, which allows faster routes.
-        outputs = [loop(hidden_states, order, with_state=False)[0] for loop in loops if loop is not None]
-        return order.spread(torch.cat(outputs, dim=-1))
+        read = [loop(hidden_states, order, with_state=False, **asked) for loop in loops if loop is not None]
+        output = order.spread(torch.cat([each[0] for each in read], dim=-1))
+        if not output_gates:
+            return output
+        return output, tuple({name: order.spread(value) for name, value in each[2].items()} for each in read)
 
-    def _with_state(self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache) -> torch.Tensor:
+    def _with_state(
+        self, hidden_states: torch.Tensor, order: TokenOrder, cache: Cache, asked: dict[str, bool]
+    ) -> Read:
         """Continue from the cached state and leave the new one there."""
         # A DynamicCache() made without a config has no layers yet.
         while len(cache.layers) <= self.layer_idx:
@@ -254,24 +270,36 @@ class RecurrentLayer(GradientCheckpointingLayer):
             raise ValueError(f"The cache holds {type(layer).__name__}: it comes from another kind of model.")
         states = layer.states or self.forward_loop.start(hidden_states)
         if layer.record_past:
-            return self._step_by_step(hidden_states, order, layer, states)
-        output, states = self.forward_loop(hidden_states, order, states)
+            return self._step_by_step(hidden_states, order, layer, states, asked)
+        output, states, *gates = self.forward_loop(hidden_states, order, states, **asked)
         layer.keep(states, num_new_tokens=order.steps)
         # The state may lie in the outputs' memory; a user may change those, the cache must not. One step is a copy.
-        return output if order.steps == 1 else output.clone()
+        output = output if order.steps == 1 else output.clone()
+        return (output, tuple(gates)) if asked else output
 
     def _step_by_step(
-        self, hidden_states: torch.Tensor, order: TokenOrder, layer: RecurrentStateLayer, states: States
-    ) -> torch.Tensor:
+        self,
+        hidden_states: torch.Tensor,
+        order: TokenOrder,
+        layer: RecurrentStateLayer,
+        states: States,
+        asked: dict[str, bool],
+    ) -> Read:
         """Do as the loop does, and keep the states before each token: assisted decoding may reject tokens."""
         outputs, before = [hidden_states.new_empty(len(hidden_states), 0, self.forward_loop.hidden_size)], []
+        gates: list[GateValues] = []
         for t in range(order.steps):
             before.append(states)
             real = None if order.real is None else order.real[:, t : t + 1]
-            output, states = self.forward_loop(hidden_states[:, t : t + 1], TokenOrder(order.batch, 1, real), states)
+            one = TokenOrder(order.batch, 1, real)
+            output, states, *values = self.forward_loop(hidden_states[:, t : t + 1], one, states, **asked)
             outputs.append(output)
+            gates += values
         layer.keep(states, num_new_tokens=order.steps, before=before)
-        return torch.cat(outputs, dim=1)
+        read = torch.cat(outputs, dim=1)
+        if not asked:
+            return read
+        return read, ({name: torch.cat([each[name] for each in gates], dim=1) for name in gates[0]},)
 
 
 class RecurrentPreTrainedModel(CheckedWordsMixin, SequencePreTrainedModel):
@@ -281,6 +309,8 @@ class RecurrentPreTrainedModel(CheckedWordsMixin, SequencePreTrainedModel):
     _no_split_modules = ["RecurrentLayer"]
     _skip_keys_device_placement = list(CACHE_NAMES)
     _can_record_outputs = {"hidden_states": RecurrentLayer}
+    # Heads pass it on, so that heads without a recurrent backbone refuse it.
+    read_by_layers: ClassVar[frozenset[str]] = frozenset(("output_gates",))
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -405,6 +435,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         use_cache: bool | None = None,
         words: Words | None = None,
+        output_gates: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPast:
         """Run the texts through the layers.
@@ -416,10 +447,14 @@ class RecurrentModel(RecurrentPreTrainedModel):
             inputs_embeds: (B, T, E) vectors instead of `input_ids`: numbers, or words embedded elsewhere.
             use_cache: Return the state reached.
             words: Those of these texts, where a head has found them for itself (`Read` of `token_words.py`).
+            output_gates: Also return the gates and states; None: as the config says. It takes the slower reference.
             **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
-            `last_hidden_state` (B, T, D), zero at padding; `cache` when asked for.
+            `last_hidden_state` (B, T, D), zero at padding; `cache` and `gates` when asked for. `gates` has a dict for
+            each layer and direction, in the order of `torch.nn.LSTM`'s h_n: layer 0 forward, layer 0 backward, layer 1
+            forward ... A dict maps the name of each gate and state to (B, T, H), zero at padding; gates come before
+            states, and gates that a block shares are repeated for each of its cells.
         """
         # 1. Take the inputs as they are. A text without tokens becomes one masked column.
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
@@ -432,10 +467,17 @@ class RecurrentModel(RecurrentPreTrainedModel):
         # 3. Embed the words, (B, T, I), and find the real ones, once for all layers.
         hidden_states, order = self._inputs(input_ids, attention_mask, inputs_embeds, words)
         # 4. Run the layers, with dropout before, between and after them.
+        shows_gates = self.config.output_gates if output_gates is None else output_gates
+        gates: tuple[GateValues, ...] = ()
         for layer, dropout in zip((None, *self.layers), self.dropouts, strict=True):
-            if layer is not None:
+            if layer is not None and shows_gates:
+                hidden_states, values = layer(hidden_states, order=order, cache=cache, output_gates=True)
+                gates += values
+            elif layer is not None:
                 hidden_states = layer(hidden_states, order=order, cache=cache)
             # A call that does nothing would still slow down each step of generation.
             if dropout.training:
                 hidden_states = dropout(hidden_states)
-        return BaseModelOutputWithPast(last_hidden_state=hidden_states, **with_cache(cache))
+        return BaseModelOutputWithPast(
+            last_hidden_state=hidden_states, **with_cache(cache), gates=gates if shows_gates else None
+        )

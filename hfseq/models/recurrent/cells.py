@@ -35,6 +35,8 @@ from typing import Any
 import torch
 from typing_extensions import Required, TypedDict, Unpack
 
+from .gate_values import GateValues, run_watched, shown_names
+
 Equation = Callable[[Any, Any, Any, Any], tuple[Any, ...]]
 
 TORCH = SimpleNamespace(
@@ -128,6 +130,7 @@ class Cell:
         weight_hh: torch.Tensor,
         bias_hh: torch.Tensor | None,
         params: torch.Tensor | None,
+        values: GateValues | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Run one step of the reference.
 
@@ -137,6 +140,7 @@ class Cell:
             weight_hh: (G H, H).
             bias_hh: (number of split gates x H), if they have a bias.
             params: (number of vectors, H).
+            values: Where to put the value of each gate and state, (B, H) by its name; None: nobody asks.
         """
         linear, dtype = torch.nn.functional.linear, states[0].dtype
         # Products in the dtype of the weights, all else in float32 at least: sums of many steps need the digits.
@@ -155,9 +159,19 @@ class Cell:
             else:
                 gates.append(a + wide(linear(h, weight)))
         params = None if params is None else wide(params)
-        new = self.equation(TORCH, tuple(gates), tuple(map(wide, states)), self.named(params))
+        given = TORCH, tuple(gates), tuple(map(wide, states)), self.named(params)
+        found: GateValues = {}
+        if values is None:
+            new = self.equation(*given)
+        else:
+            new, found = run_watched(self.equation, *given, names=self.gates, split=self.split)
         self.check_states(new)
-        return tuple(state.to(dtype) for state in new)
+        reached = tuple(state.to(dtype) for state in new)
+        if values is not None:
+            named = zip(shown_names(self.gates, self.states), found.values(), strict=True)
+            values |= {name: value.to(dtype) for name, value in named}
+            values |= zip(self.states, reached, strict=True)
+        return reached
 
     def check_states(self, new: tuple[Any, ...]) -> None:
         """Check that the equation returns the states that its cell names."""

@@ -26,7 +26,9 @@ from transformers import initialization as init
 from ..base import is_loaded
 from ..token_order import Packing, TokenOrder
 from .cells import Cell
+from .clipping import clipped_on_the_way_back
 from .fused import gpu_kernels_for, is_avx512, kernels_for, needs_plain_operations, product_dtype
+from .gate_values import GateValues
 from .state import States
 
 
@@ -62,7 +64,12 @@ class RecurrentLoop(nn.Module):
         backward: Whether it reads from the end.
         weight_drop: Probability that a recurrent weight is dropped in training, for all steps of a batch (DropConnect,
             Wan et al. 2013; Merity et al. 2017).
+
+    Attributes:
+        clip_hidden: Largest size of each element of what a step hands back to the one before, see `clipping.py`.
     """
+
+    clip_hidden: float | None = None
 
     def __init__(
         self, cell: Cell, *, input_size: int, hidden_size: int, backward: bool = False, weight_drop: float = 0.0
@@ -128,17 +135,27 @@ class RecurrentLoop(nn.Module):
         return (inputs.new_zeros(inputs.shape[0], self.hidden_size),) * len(self.cell.states)
 
     def forward(
-        self, inputs: torch.Tensor, order: TokenOrder, states: States | None = None, *, with_state: bool = True
-    ) -> tuple[torch.Tensor, States]:
+        self,
+        inputs: torch.Tensor,
+        order: TokenOrder,
+        states: States | None = None,
+        *,
+        with_state: bool = True,
+        output_gates: bool = False,
+    ) -> tuple[torch.Tensor, States] | tuple[torch.Tensor, States, GateValues]:
         """Map (B, T, I) to outputs (B, T, H), zero at padding, and the states reached, each (B, H).
 
         with_state=False leaves the states undefined, and allows a faster route where torch has the cell.
+        output_gates=True takes the reference, and also returns each gate and state of each token by its name:
+        (B, T, H), zero at padding.
         """
         # 1. Take the weights, as dropout, sharing or a parametrization makes them.
         weights = self.weights()
         self._check(inputs, order, states, weights)
         # 2. Begin from zeros, or where an earlier call ended.
         states = states or self.start(inputs)
+        if output_gates:
+            return self._watched(inputs, order, states, weights)
         # 3. In a graph nothing may depend on the numbers in the mask.
         if torch.compiler.is_exporting() or torch.jit.is_tracing() or inputs.device.type == "meta":
             return self._traced(inputs, order, states, weights, with_state)
@@ -162,15 +179,21 @@ class RecurrentLoop(nn.Module):
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights, with_state: bool
     ) -> tuple[torch.Tensor, States]:
         """Take the fastest route there is; all of them give the same numbers."""
-        given, mode = (inputs, order, states, weights), self.cell.torch_mode
+        given, mode, clip = (inputs, order, states, weights), self.cell.torch_mode, self.clip_hidden
         if needs_plain_operations():
             return self._reference(*given)
         kernels = kernels_for(inputs, *states, *weights)
+        # No other loop can clip between its steps: neither torch's own, nor the kernels for a GPU.
+        if clip is not None and kernels is None:
+            return self._reference(*given)
         gpu = gpu_kernels_for(inputs, *states, *weights) if kernels is None and mode is None else None
         if kernels is not None and _is_short_step(order, kernels):
             return self._fused_step(kernels, inputs, states, weights)
         if kernels is not None:
-            return self._packed(partial(kernels.run, self.cell, product_dtype=product_dtype(inputs)), *given)
+            # Said only where it is set: code exported to the Hub may meet older kernels.
+            more = {} if clip is None else {"clip_hidden": clip}
+            run = partial(kernels.run, self.cell, product_dtype=product_dtype(inputs), **more)
+            return self._packed(run, *given)
         if gpu is not None:
             return self._packed(partial(gpu.run, self.cell), *given)
         if mode is None:
@@ -237,15 +260,38 @@ class RecurrentLoop(nn.Module):
                 outputs, *after = function(cast(inputs), before, flat, *options, True)  # batch first
         return outputs, torch.cat(after)
 
-    def _reference(
+    def _watched(
         self, inputs: torch.Tensor, order: TokenOrder, states: States, weights: Weights
+    ) -> tuple[torch.Tensor, States, GateValues]:
+        """Run the reference, and keep what each step computes."""
+        steps: list[GateValues] = []
+        outputs, reached = self._reference(inputs, order, states, weights, steps)
+        values = {name: torch.stack([step[name] for step in steps], dim=1) for name in steps[0]}
+        if order.real is not None:
+            values = {name: torch.where(order.real[..., None], value, 0.0) for name, value in values.items()}
+        return outputs, reached, values
+
+    def _reference(
+        self,
+        inputs: torch.Tensor,
+        order: TokenOrder,
+        states: States,
+        weights: Weights,
+        shown: list[GateValues] | None = None,
     ) -> tuple[torch.Tensor, States]:
-        """Run the equation step by step; where there is padding, a step leaves the state as it was."""
+        """Run the equation step by step; where there is padding, a step leaves the state as it was.
+
+        Into `shown`, if it is given, goes what each step computes, from the first token to the last.
+        """
         gates = nn.functional.linear(inputs, weights.weight_ih, weights.bias)  # (B, T, G H)
         steps = range(inputs.shape[1])
         outputs = []
         for t in reversed(steps) if self.backward else steps:
-            new = self.cell.step(gates[:, t], states, weights.weight_hh, weights.bias_hh, weights.params)
+            values: GateValues | None = None if shown is None else {}
+            read = clipped_on_the_way_back(states, self.clip_hidden)
+            new = self.cell.step(gates[:, t], read, weights.weight_hh, weights.bias_hh, weights.params, values)
+            if shown is not None and values is not None:
+                shown.insert(0 if self.backward else len(shown), values)
             if order.real is None:
                 outputs.append(new[0])
             else:

@@ -68,6 +68,7 @@ class Seq2SeqPreTrainedModel(RecurrentPreTrainedModel):
     # The encoder's states are taken from inside its layers, which a layer that runs twice would not return.
     supports_gradient_checkpointing = False
     _can_record_outputs: dict[str, Any] = {}
+    read_by_layers = frozenset()
 
 
 class Seq2SeqEncoder(Seq2SeqPreTrainedModel):

@@ -12,7 +12,7 @@ from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, measure_speed
 from ...data.parallel import SOURCE, TARGET
 from ...evaluation.translation import METRICS, sentence_chrf, signature
-from ...recipe.publish import network_facts, run_facts, split_line
+from ...recipe.publish import network_facts, run_facts, split_line, told_options
 from ...recipe.sections import SPECIAL_IDS, build_model
 from ...recipe.texts import most_tokens, speed_line
 from ...registry import FAMILIES
@@ -160,7 +160,7 @@ def card_facts(
             **_network(config),
             num_encoder_layers=config.num_encoder_layers or config.num_hidden_layers,
             attention=getattr(config, "attention", None),
-            options={name: str(value) for name, value in settings.model.items() if name not in _TOLD_BY_NAME},
+            options=told_options(settings.model, _TOLD_BY_NAME),
         ),
         data=PairFacts(
             **card.data_facts(),

@@ -39,6 +39,10 @@ class CarriedStates:
                 layer.restart(restart)
         return cache
 
+    def forget(self) -> None:
+        """Let all streams begin anew."""
+        self.caches = [None] * len(self.caches)
+
     def cut(self, slot: int) -> None:
         """End the gradient here."""
         for layer in self.caches[slot].layers:
@@ -58,7 +62,7 @@ class CarriedStates:
 
     def load(self, folder: Path, facts: dict[str, str]) -> None:
         """Read the files of all processes and take this process's rows, also if the streams were dealt otherwise."""
-        self.caches = [None] * len(self.caches)
+        self.forget()
         if not self._file(folder, 0).is_file():
             logger.warning(
                 f"{folder} has no states of streams: it comes from another Trainer. All streams start anew."

@@ -208,6 +208,10 @@ class StreamTrainer(SequenceTrainer):
         """Take `Trainer`'s step; what is returned, and logged, is nats per token."""
         return super().training_step(*args, **kwargs) / self._loss_scale
 
+    def _forget_explosion(self) -> None:
+        """Begin all streams anew: their states may be no numbers either."""
+        self.states.forget()
+
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Compute the loss from the state that the last update left."""
         restart, slot = inputs.pop("restart"), inputs.pop("slot")

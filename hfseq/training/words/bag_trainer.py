@@ -47,7 +47,7 @@ _FIXED: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("optim_args", "neftune_noise_alpha", "deepspeed"), (None, _OWN_UPDATE)),
     **dict.fromkeys(("bf16_full_eval", "fp16_full_eval"), (False, "the engine holds the weights, in float32")),
     **{name: (_DEFAULTS[name].default, _OWN_UPDATE) for name in ("optim", "adam_beta1", "adam_beta2", "adam_epsilon")},
-    **dict.fromkeys(("total_train_batch_tokens", "clip_grad_value"), (None, _OWN_UPDATE)),
+    **dict.fromkeys(("total_train_batch_tokens", "clip_grad_value", "clip_hidden"), (None, _OWN_UPDATE)),
     **dict.fromkeys(("layer_rate_decay", "unfreeze_every"), (None, "a bag has no layers")),
     "gradient_accumulation_steps": (1, _OWN_UPDATE),
     "max_grad_norm": (0.0, _OWN_UPDATE),

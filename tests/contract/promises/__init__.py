@@ -8,7 +8,7 @@ fault to `faults.py` which shows that it bites.
 from collections.abc import Callable
 
 from tests.contract.cases import Case
-from tests.contract.promises import padding, platform, reading_on, refusals, saving, training
+from tests.contract.promises import gates, padding, platform, reading_on, refusals, saving, training
 from tests.contract.promises.saving import edit_weights, same_weights
 
 __all__ = ["CHECKS", "HEAVY", "ON_CPU_ALONE", "edit_weights", "same_weights"]
@@ -24,6 +24,9 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     platform.fill_mask_pipeline_answers_any_text: "masked language model",
     platform.transformers_sees_whether_it_generates: None,
     platform.hidden_states_are_returned_on_request: "layers",
+    gates.gates_are_shown_on_request: "gates",
+    gates.gates_are_those_of_each_text_alone: "gates",
+    gates.models_without_gates_refuse_to_show_them: None,
     platform.keywords_of_forward_are_declared: None,
     platform.embeddings_are_exchanged_or_refused: None,
     saving.saving_writes_weights_and_no_code: None,

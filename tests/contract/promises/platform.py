@@ -141,6 +141,9 @@ def hidden_states_are_returned_on_request(case: Case) -> None:
     assert torch.equal(outputs.hidden_states[-1], case.states(model, ids, mask))
     assert model(ids, mask).hidden_states is None
     assert torch.equal(model(ids, mask, return_dict=False)[0], outputs.logits)
+    if "loss" in case.traits:  # which comes first in a tuple, as everywhere in transformers
+        inputs = {"input_ids": ids, "attention_mask": mask, **case.wanted(case.targets(ids))}
+        assert torch.equal(model(**inputs, return_dict=False)[0], model(**inputs).loss)
 
 
 def keywords_of_forward_are_declared(case: Case) -> None:

@@ -219,6 +219,7 @@ def test_a_step_under_autocast_is_near_the_full_one_and_leaves_float32_gradients
     assert {gradient.dtype for gradient in grads.values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_a_compiled_model_trains_as_the_plain_one():
     torch.compiler.reset()
     model = make()

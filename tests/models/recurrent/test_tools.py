@@ -79,7 +79,9 @@ def train(model, inputs=None, call=None):
     return outputs.logits.detach(), gradients(model)
 
 
-@pytest.mark.parametrize(("name", "backend"), [("lstm", "eager"), ("gru_reset_before", "aot_eager")])
+@pytest.mark.parametrize(
+    ("name", "backend"), [("lstm", "eager"), pytest.param("gru_reset_before", "aot_eager", marks=pytest.mark.slow)]
+)
 def test_a_compiled_model_trains_as_the_plain_one_at_every_length(name, backend, recwarn):
     torch.compiler.reset()
     model = make(name, num_hidden_layers=1, bidirectional=False)

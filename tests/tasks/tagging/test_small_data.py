@@ -38,6 +38,7 @@ def test_a_few_seconds_and_texts_find_something(model, tmp_path):
     assert metrics["entity_f1"] > beside["Most frequent tag of each word"]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "metric"), [("conll2003", "entity_f1"), ("ud_english_ewt", "accuracy")])
 def test_random_cuts_of_real_data_are_not_behind_simple_peers(name, metric, data_folder, tmp_path):

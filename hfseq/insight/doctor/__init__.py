@@ -1,0 +1,1 @@
+"""The doctor: what a run shows, told as findings with their numbers and the settings to try."""
