@@ -8,11 +8,13 @@ import shlex
 
 from ..insight.doctor.report import Report, examine
 from ..insight.doctor.trial import trial_table, try_findings
+from ..settings import SettingsError
 from .run_folder import Run, open_folder, read_evidence, trainer_of
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the report; with --try also the scores of what it suggests."""
+    _check_options(options)
     opened = open_folder(options.run)
     report = examine(read_evidence(opened), _command(opened))
     if options.json:
@@ -23,6 +25,13 @@ def run(options: argparse.Namespace) -> None:
     print(report)
     if options.try_:
         _try(opened, report, options.steps)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    if options.json and options.try_:
+        raise SettingsError("--json prints the findings alone: leave --try out, or --json.")
+    if options.steps is not None and not options.try_:
+        raise SettingsError(f"--steps {options.steps} says how long --try trains: add --try.")
 
 
 def _command(run: Run) -> str:

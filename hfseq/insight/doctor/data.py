@@ -201,6 +201,8 @@ def unused_labels(evidence: Evidence) -> Symptom | None:
     """Find outputs of the model whose label no training row has; labels that count from 1 leave one empty."""
     rows = evidence.train
     assert rows is not None
+    if not rows.is_whole:  # in rows sorted by label, the first have few labels
+        return None
     if evidence.kind == "tags":
         used = np.unique(np.concatenate(rows.tags)) if rows.tags else np.zeros(0, int)
         names = evidence.slots

@@ -20,6 +20,7 @@ class Rows:
         classes: (rows,) the label of each text; None: it has no one label.
         tags: The labels of the tokens of each text, -100 where the loss does not look; None: it has none.
         cut: (rows,) tokens that were cut off each text; None: nobody counted them.
+        is_whole: Whether these are all rows of the split: of a large one the first are read.
         unknown: The share of the tokens that the tokenizer does not know; None: it knows everything or has no mark.
     """
 
@@ -29,6 +30,7 @@ class Rows:
     classes: np.ndarray | None = None
     tags: Sequence[np.ndarray] | None = None
     cut: np.ndarray | None = None
+    is_whole: bool = True
     unknown: float | None = None
 
     def __len__(self) -> int:

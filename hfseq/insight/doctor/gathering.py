@@ -26,6 +26,8 @@ _GRADIENT_ROWS = 8
 _STILL, _END = 1e-6, 0.99  # a unit that changes less is dead; an output beyond is at the end of tanh
 _OPEN = 0.99
 _SIGMOID_GATES = ("i", "f", "o", "r", "z")
+_ASKED_PARTS = ("train_answers", "validation_answers", "padding_labels", "units", "tensors", "gradients")
+_NOT_ASKED = "models that answer no classes, tags or next tokens are not asked"
 _BROKEN_BATCH = (RuntimeError, ValueError, TypeError, KeyError, IndexError)
 
 
@@ -56,8 +58,11 @@ def gather(
     for name in _SPLITS:
         if splits.get(name) is not None:
             setattr(found, name, _rows(splits[name], kind, (texts or {}).get(name), unknown_id))
+    if kind == "other":
+        found.missing |= {part: _NOT_ASKED for part in _ASKED_PARTS if part not in found.missing}
+        return found
     with evaluating(model):
-        if "train" in splits and kind != "other":
+        if "train" in splits:
             _ask(found, model, splits, collate)
     return found
 
@@ -73,7 +78,8 @@ def _kind(model: PreTrainedModel, rows: Any) -> Kind:
     if is_list and name.endswith("ForTokenClassification"):
         return "tags"
     whole = isinstance(first, int | np.integer) or (isinstance(first, torch.Tensor) and not first.is_floating_point())
-    if not is_list and whole and name.endswith("ForSequenceClassification"):
+    is_one_class = model.config.num_labels > 1 and model.config.problem_type in (None, "single_label_classification")
+    if not is_list and whole and is_one_class and name.endswith("ForSequenceClassification"):
         return "classes"
     return "other"
 
@@ -95,6 +101,7 @@ def _rows(rows: Any, kind: Kind, texts: Sequence[Hashable] | None, unknown_id: i
             found.tags = [np.asarray(each) for each in tags]
         if "cut" in columns and kind != "frames":
             found.cut = np.asarray(columns["cut"])
+    found.is_whole = isinstance(rows, TokenText) or len(rows) <= _READ
     if unknown_id is not None:
         total = sum(map(len, ids))
         found.unknown = sum(int((each == unknown_id).sum()) for each in ids) / max(total, 1)
@@ -168,7 +175,10 @@ def _answers(found: Evidence, model: PreTrainedModel, rows: Any, collate: Collat
         labels = batch["labels"]
         real = labels >= 0
         parts.append([each[real].cpu().numpy() for each in (labels, best, certainty)])
-    return Answers(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
+    answers = Answers(*map(np.concatenate, zip(*parts, strict=True))) if parts else None
+    if answers is not None and not len(answers):
+        raise ValueError("no row that was read has a label")
+    return answers
 
 
 def _logits(output: Any) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """`diagnose`: the doctor for a trainer in memory, ours or that of transformers."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from transformers import PreTrainedModel, Trainer
@@ -26,19 +27,27 @@ def diagnose(trainer: Trainer) -> Report:
     splits = {"train": trainer.train_dataset, "validation": trainer.eval_dataset}
     if isinstance(splits["validation"], dict):  # several splits, by name
         splits["validation"] = next(iter(splits["validation"].values()), None)
-    readable = {name: rows for name, rows in splits.items() if _has_places(rows)}
-    missing = {name: "the rows of the trainer come in a stream" for name in splits if splits[name] is not None}
+    missing = {name: why for name, rows in splits.items() if rows is not None and (why := _unreadable(rows))}
+    readable = {name: rows for name, rows in splits.items() if rows is not None and name not in missing}
     evidence = gather(
         model,
         readable,
         trainer.data_collator,
         unknown_id=getattr(trainer.processing_class, "unk_token_id", None),
         training=trainer.args.to_dict(),
+        settings={"transfer": {"from_pretrained": model.name_or_path}},
         history=trainer.state.log_history,
-        missing={name: reason for name, reason in missing.items() if name not in readable},
+        missing=missing,
     )
     return examine(evidence)
 
 
-def _has_places(rows: Any) -> bool:
-    return isinstance(rows, TokenText) or (hasattr(rows, "__getitem__") and hasattr(rows, "__len__"))
+def _unreadable(rows: Any) -> str | None:
+    """Say why rows cannot be compared; None: they can."""
+    if isinstance(rows, TokenText):
+        return None
+    if not (hasattr(rows, "__getitem__") and hasattr(rows, "__len__")):
+        return "the rows of the trainer come in a stream"
+    if len(rows) and not (isinstance(rows[0], Mapping) and "input_ids" in rows[0]):
+        return "the rows of the trainer have no input_ids: give it texts that are tokenized"
+    return None

@@ -68,6 +68,13 @@ def test_json_has_the_same(run):
     assert found["checks"] > 25
 
 
+def test_options_that_nobody_would_read_are_refused(run, capsys):
+    assert main(["doctor", str(run), "--json", "--try"]) == 2
+    assert "leave --try out" in capsys.readouterr().err
+    assert main(["doctor", str(run), "--steps", "5"]) == 2
+    assert "add --try" in capsys.readouterr().err
+
+
 def test_try_compares_from_the_same_start_and_leaves_the_run_alone(run):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     code, told = asked("doctor", run, "--try", "--steps", 12)

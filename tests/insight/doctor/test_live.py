@@ -264,3 +264,40 @@ def test_data_larger_than_what_is_read_are_examined(tmp_path, monkeypatch):
     )
     assert len(found.train) == len(found.train.texts) == len(found.train.lengths) == 50
     assert "unused-labels" not in examine(found).names
+
+
+def untrained(folder, model, train, held_out=HELD_OUT):
+    arguments = TrainingArguments(output_dir=folder, report_to="none", use_cpu=True, remove_unused_columns=False)
+    return Trainer(model, arguments, train_dataset=train, eval_dataset=held_out, processing_class=TOKENIZER)
+
+
+def test_rows_that_are_no_tokens_leave_their_checks_out(tmp_path):
+    for rows in ([("a text", 1)] * 8, Dataset.from_dict({"text": ["a text"] * 8, "labels": [0] * 8})):
+        report = hfseq.diagnose(untrained(tmp_path, classifier(), rows))
+        assert "have no input_ids" in report.left_out["repeated-texts"]
+
+
+def test_rows_without_a_label_leave_the_questions_out(tmp_path):
+    nothing = HELD_OUT.map(lambda row: {"labels": -100})
+    report = hfseq.diagnose(untrained(tmp_path, classifier(), TRAIN, nothing))
+    assert report.left_out["never-answered"] == "no row that was read has a label"
+
+
+def test_a_regression_is_told_why_it_is_not_asked(tmp_path):
+    model = classifier(id2label={0: "stars"}, label2id={"stars": 0}, problem_type="regression")
+    stars = TRAIN.map(lambda row: {"labels": float(row["labels"])})
+    report = hfseq.diagnose(untrained(tmp_path, model, stars, stars))
+    assert "are not asked" in report.left_out["dead-units"]
+    assert not {"learns-nothing", "embeddings-never-learn"} & set(report.names)
+
+
+def test_embeddings_of_a_checkpoint_may_be_frozen(tmp_path):
+    classifier(freeze_embeddings=True).save_pretrained(tmp_path / "model")
+    model = GRUForSequenceClassification.from_pretrained(tmp_path / "model")
+    assert "embeddings-never-learn" not in hfseq.diagnose(untrained(tmp_path, model, TRAIN)).names
+
+
+def test_the_first_rows_of_many_do_not_say_which_labels_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("hfseq.insight.doctor.gathering._READ", 60)
+    by_label = TRAIN.sort("labels")
+    assert "unused-labels" not in hfseq.diagnose(untrained(tmp_path, classifier(), by_label)).names
