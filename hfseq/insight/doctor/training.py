@@ -8,6 +8,7 @@ from .evidence import Evidence
 from .findings import LABELLED, USUAL_RATE, Symptom, check, margin, percent, slower
 
 _LEAST_LOGS = 4  # points of a curve before it tells anything
+_LEAST_ANSWERS = 20  # with fewer a useful model may be level with the most frequent label by chance
 _FIELDS = ("hidden_dropout", "embedding_dropout", "classifier_dropout", "dropout")
 
 
@@ -56,7 +57,7 @@ def no_better_than_most_frequent(evidence: Evidence) -> Symptom | None:
     """Find answers that are no better than always giving the most frequent label."""
     answers = evidence.validation_answers
     assert answers is not None
-    if answers.beats_most_frequent:
+    if len(answers) < _LEAST_ANSWERS or answers.beats_most_frequent:
         return None
     told = f"The model is right in {percent(answers.accuracy)} of validation; the most frequent label alone is in"
     rate = evidence.training.get("learning_rate")

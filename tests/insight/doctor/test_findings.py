@@ -314,6 +314,8 @@ def test_a_model_that_finds_a_rare_class_has_learnt_something():
     assert "no-better-than-most-frequent" not in examine(healthy(validation_answers=useful)).names
     blind = Answers(expected, np.roll(found, 190), np.full(400, 0.8))
     assert "no-better-than-most-frequent" in examine(healthy(validation_answers=blind)).names
+    few = Answers(blind.expected[:8], blind.predicted[:8], blind.certainty[:8])
+    assert "no-better-than-most-frequent" not in examine(healthy(validation_answers=few)).names
 
 
 def test_a_handful_of_validation_rows_is_no_proof():
