@@ -78,7 +78,10 @@ def _kind(model: PreTrainedModel, rows: Any) -> Kind:
     if is_list and name.endswith("ForTokenClassification"):
         return "tags"
     whole = isinstance(first, int | np.integer) or (isinstance(first, torch.Tensor) and not first.is_floating_point())
-    is_one_class = model.config.num_labels > 1 and model.config.problem_type in (None, "single_label_classification")
+    is_one_class = (model.config.num_labels or 0) > 1 and model.config.problem_type in (
+        None,
+        "single_label_classification",
+    )
     if not is_list and whole and is_one_class and name.endswith("ForSequenceClassification"):
         return "classes"
     return "other"

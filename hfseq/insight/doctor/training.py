@@ -147,8 +147,8 @@ def overfits(evidence: Evidence) -> Symptom | None:
     train, held_out = evidence.train_answers, evidence.validation_answers
     assert train is not None and held_out is not None
     gap = train.accuracy - held_out.accuracy
-    errors = (margin(each.accuracy, len(each)) for each in (train, held_out))
-    if gap < 0.1 + float(np.hypot(*errors)):
+    error = float(np.hypot(margin(train.accuracy, len(train)), margin(held_out.accuracy, len(held_out))))
+    if gap < 0.1 + error:
         return None
     told = (
         f"The model is right in {percent(train.accuracy)} of its training rows, and in {percent(held_out.accuracy)} of"
