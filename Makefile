@@ -7,7 +7,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 PIP    := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-all test-cpus test-newest test-versions test-versions-lowest test-versions-newest
+.PHONY: demo test test-all test-cpus layer test-newest test-versions test-versions-lowest test-versions-newest
 .PHONY: test-gpu lint docs format bench clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -32,11 +32,13 @@ test-all: $(VENV)/.ready      ## also the slow checks, and every check in every 
 # An environment over .venv that holds the newest transformers and what it demands. The first install takes it from the
 # index or fails (without network, pip would be content with the one below); the second adds what is missing.
 LAYER := $(VENV)-layer
-test-newest: $(VENV)/.ready   ## generation, and one configuration a family of the contract, on the newest transformers
+layer: $(VENV)/.ready
 	$(RUN) tests/versions.py layer $(LAYER)
 	$(LAYER)/bin/python $(PIP) --ignore-installed --no-deps "$$($(RUN) tests/versions.py transformers)"
 	$(LAYER)/bin/python $(PIP) "$$($(RUN) tests/versions.py transformers)"
 	$(LAYER)/bin/python tests/versions.py installed
+
+test-newest: layer            ## generation, and one configuration a family of the contract, on the newest transformers
 	$(LAYER)/bin/python -m pytest -n 2 -m "newest and not slow"
 
 # Fresh environments, for the newest releases are others tomorrow.

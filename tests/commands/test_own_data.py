@@ -87,7 +87,7 @@ def test_a_file_without_a_header_says_so_and_is_read_with_names(tmp_path, capsys
     ("task", "model", "kind"),
     [
         ("language-modeling", "lstm", "folder"),
-        ("language-modeling", "lstm", "file"),
+        pytest.param("language-modeling", "lstm", "file", marks=pytest.mark.slow),
         ("masked-language-modeling", "transformer", "folder"),
     ],
 )
@@ -105,7 +105,7 @@ def test_language_models_read_a_folder_of_texts_or_one(tmp_path, task, model, ki
         assert 0 < measured["bits_per_character"] < 20
 
 
-@pytest.mark.parametrize("model", ["gru", "bag"])
+@pytest.mark.parametrize("model", ["gru", pytest.param("bag", marks=pytest.mark.slow)])
 def test_a_label_that_only_the_test_shows_counts_as_wrong(tmp_path, capsys, caplog, model):
     write(tmp_path / "own" / "train.csv", ROWS)
     write(tmp_path / "own" / "validation.csv", [*ROWS[:20], ("odd film", "odd")])

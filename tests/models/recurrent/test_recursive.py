@@ -263,8 +263,10 @@ def assert_a_graph_answers_as(model, graph, batch):
     assert not nodes[-1][:, columns:].any()
 
 
+@pytest.mark.parametrize(
+    "tree", ["given", *(pytest.param(tree, marks=pytest.mark.slow) for tree in ("left", "balanced"))]
+)
 @every_composition
-@for_each("tree", ["given", "left", "balanced"])
 def test_a_traced_model_reads_any_trees_of_its_size(name, tree):
     model, options = make(name, tree=tree).eval(), {**SMALL, "inner_words": name == "child_sum"}
     traced = torch.jit.trace(Answers(model), tuple(random_batch(**options).values()), check_trace=False)

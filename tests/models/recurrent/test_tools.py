@@ -120,8 +120,16 @@ def test_another_dtype_gives_the_same_step_to_its_precision(name, dtype, toleran
     assert {grad.dtype for grad in grads.values()} == {dtype}
 
 
-@for_each("bidirectional", [False, True])
-@for_each("name", [*IN_TORCH, "lstm_peephole"])
+EXPORTED = {
+    (name, both): () if (name, both) in (("lstm", True), ("lstm_peephole", False)) else pytest.mark.slow
+    for name in (*IN_TORCH, "lstm_peephole")
+    for both in (False, True)
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "bidirectional"), [pytest.param(*case, marks=mark) for case, mark in EXPORTED.items()]
+)
 def test_an_exported_program_answers_as_the_model_for_any_number_of_padded_texts(name, bidirectional):
     model = make(name, bidirectional=bidirectional)
     rows = {0: Dim("rows", max=64)}
