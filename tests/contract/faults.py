@@ -306,7 +306,7 @@ FAULTS = {
         lambda model, cache, use_cache: cache is not None or bool(use_cache),
     ),
     refusals.keywords_that_nobody_reads_are_refused: (
-        recurrence.RecurrentPreTrainedModel,
+        base.SequencePreTrainedModel,
         "read_by_layers",
         frozenset({"colour"}),
     ),
@@ -363,6 +363,13 @@ FAULTS = {
     refusals.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),
 }
 # The same faults where word vectors keep what they break in another place.
+RECURRENT_FAULTS = {
+    refusals.keywords_that_nobody_reads_are_refused: (
+        recurrence.RecurrentPreTrainedModel,
+        "read_by_layers",
+        frozenset({"colour"}),
+    ),
+}
 WORD_VECTOR_FAULTS = {
     platform.transformers_sees_whether_it_generates: (PreTrainedModel, "can_generate", classmethod(lambda cls: True)),
     platform.auto_classes_load_it: (AutoModel, "from_pretrained", lambda folder: nn.Identity()),
@@ -580,7 +587,7 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     padding.padded_sources_change_no_target: "transformer-seq2seq",
     padding.padding_and_batch_size_change_no_tree: "recursive-tree-gru",
 }
-PLANTED = [(label, check, FAULTS[check]) for check, label in SEEN_IN.items()]
+PLANTED = [(label, check, RECURRENT_FAULTS.get(check, FAULTS[check])) for check, label in SEEN_IN.items()]
 PLANTED += [
     (
         "seq2seq-attention",

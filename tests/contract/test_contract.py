@@ -49,9 +49,23 @@ def quick(checks):
     return [check for check in checks if check not in HEAVY]
 
 
+def meets_heavy_checks(label):
+    return label in REPRESENTATIVES or label in OWN_LOSS
+
+
+def is_met(label, module):
+    """Tell whether CI makes these checks of it: padding and files of every configuration, the others once a head."""
+    return meets_heavy_checks(label) or label in ONE_A_FAMILY or module in ("padding", "saving", "gates")
+
+
 @pytest.mark.parametrize(
     ("label", "checks"),
-    [row(label, module, quick(checks)) for label in CASES for module, checks in here(label).items() if quick(checks)],
+    [
+        row(label, module, quick(checks), *([] if is_met(label, module) else [pytest.mark.slow]))
+        for label in CASES
+        for module, checks in here(label).items()
+        if quick(checks)
+    ],
 )
 def test_promises(label, checks, tmp_path):
     run_rounds((f"{check.__name__} of {label}", partial(run_check, check, label, tmp_path)) for check in checks)
@@ -61,10 +75,6 @@ def run_check(check, label, parent):
     folder = parent / check.__name__
     folder.mkdir()
     check(make_case(label, folder))
-
-
-def meets_heavy_checks(label):
-    return label in REPRESENTATIVES or label in OWN_LOSS
 
 
 @pytest.mark.parametrize(
@@ -90,6 +100,7 @@ def test_each_promise_has_a_planted_fault():
     assert set(FAULTS) == set(CHECKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("label", "check", "fault"), [pytest.param(*row, id=f"{row[0]}-{row[1].__name__}") for row in PLANTED]
 )

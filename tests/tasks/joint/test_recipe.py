@@ -178,6 +178,7 @@ def test_a_decoding_needs_a_crf():
     assert RECIPE.settings("--model.decoding=marginal", config="lstm_embedded").model["decoding"] == "marginal"
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "slots"), [("snips", 39), ("atis", 83)])
 def test_real_data_exported_as_files_are_trained_on(data_folder, monkeypatch, tmp_path, name, slots):
