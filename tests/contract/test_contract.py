@@ -55,7 +55,7 @@ def meets_heavy_checks(label):
 
 def is_met(label, module):
     """Tell whether CI makes these checks of it: padding and files of every configuration, the others once a head."""
-    return meets_heavy_checks(label) or label in ONE_A_FAMILY or module in ("padding", "saving", "gates")
+    return meets_heavy_checks(label) or label in ONE_A_FAMILY or module in ("padding", "saving")
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,7 @@ def test_resuming_needs_a_run(monkeypatch, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_run(small_runs, tmp_path):
     recipe = RECIPES["text_classification"]
     folder, _ = small_runs.plain(recipe.script)

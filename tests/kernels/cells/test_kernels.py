@@ -350,6 +350,7 @@ print(len(found), all(torch.equal(logits, found[0]) for logits in found), *found
 """
 
 
+@pytest.mark.slow
 def test_the_first_calls_of_eight_threads_in_two_processes_agree(run_python, tmp_path):
     """Nothing is compiled yet: the processes share an empty cache."""
     with ThreadPoolExecutor(2) as pool:

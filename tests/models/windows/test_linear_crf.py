@@ -138,6 +138,7 @@ def test_a_new_model_says_that_all_legal_rows_are_as_likely():
     assert_same(loss.detach(), torch.tensor(math.log(5.0)))  # of nine rows, I-a begins three, and O I-a is one
 
 
+@pytest.mark.slow
 def test_a_plain_pipeline_finds_words_that_training_never_showed(tmp_path):
     model, tokenizer = made(names=[*NAMES, "I-name"])
     optimizer = torch.optim.Adam(model.parameters(), 0.1)

@@ -65,6 +65,7 @@ def gru_run(tmp_path_factory):
     return folder, printed.getvalue()
 
 
+@pytest.mark.slow
 def test_the_best_on_validation_is_kept_told_and_made_the_same_again(monkeypatch, tmp_path, capsys):
     folder = tmp_path / "one"
     RECIPE.main(monkeypatch, *recipe_words(folder))
