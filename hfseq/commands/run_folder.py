@@ -94,9 +94,10 @@ def _task_name(folder: Path) -> str:
 
 def _history(folder: Path) -> list[dict[str, Any]]:
     """Return the log: of the finished run, or of the newest checkpoint where that is further."""
-    files = [place / TRAINER_STATE_NAME for place in (*checkpoints_in(folder), folder)]
-    states = [read_json(file) for file in files if file.is_file()]
-    for file, state in zip([each for each in files if each.is_file()], states, strict=True):
+    places = (*checkpoints_in(folder), folder)
+    files = [file for place in places if (file := place / TRAINER_STATE_NAME).is_file()]
+    states = [read_json(file) for file in files]
+    for file, state in zip(files, states, strict=True):
         if not isinstance(state.get("log_history"), list):
             raise UnsafeArtifactError(f"{file} is no state of a trainer: it has no list log_history.")
     best = max(states, key=lambda state: int(state.get("global_step") or 0), default={})
