@@ -1,6 +1,6 @@
 """Numbers as input: each step is a vector of measurements, prices or pen offsets, and no token.
 
-    x_t = W v_t + b         v_t: (F) the numbers of a step, x_t: what the first layer reads in the place of a word's vector
+    x_t = W v_t + b     v_t: (F) the numbers of a step; x_t: what the first layer reads instead of a word's vector
 
 `feature_size` of a config says how many numbers a step has; such a model has no vocabulary. Its checkpoint is read
 beside a `SeriesFeatureExtractor`, which scales the numbers and tells which of them are missing.
@@ -125,8 +125,8 @@ def check_reads_tokens(config: PreTrainedConfig) -> None:
     """Refuse a language model that would read numbers."""
     if getattr(config, "feature_size", None) is not None:
         raise ValueError(
-            f"A language model predicts token ids, and feature_size={config.feature_size} reads numbers: leave it out, "
-            "or take a model for series (...ForSeriesPrediction)."
+            f"A language model predicts token ids, and feature_size={config.feature_size} reads numbers: leave it "
+            "out, or take a model for series (...ForSeriesPrediction)."
         )
 
 
