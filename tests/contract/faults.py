@@ -256,6 +256,7 @@ FAULTS = {
         PreTrainedModel.save_pretrained,
     ),
     numbers.padding_and_batch_size_change_no_number: (token_order.TokenOrder, "__init__", blind_to_padding),
+    numbers.what_stands_in_the_padding_is_not_read: (values_module, "_without_padding", lambda values, mask: values),
     numbers.wrong_numbers_are_named: (values_module, "check_values", lambda *given: None),
     numbers.the_feature_extractor_belongs_to_the_checkpoint: (
         SeriesFeatureExtractor,
@@ -566,6 +567,7 @@ CRF_FAULTS = {
 CRASHES = {
     platform.hidden_states_are_returned_on_request: TypeError,
     refusals.foreign_ids_are_named: IndexError,
+    numbers.what_stands_in_the_padding_is_not_read: (AssertionError, ValueError),
     numbers.wrong_numbers_are_named: (pytest.fail.Exception, AssertionError, IndexError, RuntimeError),
     padding.padding_and_batch_size_change_no_tree: (AssertionError, ValueError),
     refusals.inputs_that_are_no_batch_are_named: (IndexError, ValueError),
@@ -596,6 +598,7 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     padding.padded_sources_change_no_target: "transformer-seq2seq",
     padding.padding_and_batch_size_change_no_tree: "recursive-tree-gru",
     numbers.padding_and_batch_size_change_no_number: "gru-tagger-numbers",
+    numbers.what_stands_in_the_padding_is_not_read: "rnn-series-point",
     numbers.wrong_numbers_are_named: "lstm-numbers",
     numbers.the_feature_extractor_belongs_to_the_checkpoint: "gru-series-quantiles",
 }

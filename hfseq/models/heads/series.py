@@ -93,7 +93,7 @@ class SeriesPredictionMixin(PreTrainedModel):
             `logits`, `prediction`, and `loss`, `cache`, `hidden_states`, `attentions` and `gates` as asked for.
         """
         # 1. Read the series, (B, T, D).
-        inputs_embeds = as_vectors(self.model, None, inputs_embeds, input_values)
+        inputs_embeds = as_vectors(self.model, None, inputs_embeds, input_values, attention_mask)
         outputs = self.model(
             attention_mask=attention_mask,
             cache=cache,
@@ -179,7 +179,7 @@ class SeriesPredictionMixin(PreTrainedModel):
         # 1. Read the series, and say what follows its last real step.
         goes_on = steps > self.ahead[0]
         outputs = self.model(
-            inputs_embeds=as_vectors(self.model, None, None, values), attention_mask=mask, use_cache=goes_on
+            inputs_embeds=as_vectors(self.model, None, None, values, mask), attention_mask=mask, use_cache=goes_on
         )
         last = kept_outputs(outputs.last_hidden_state, 1, mask)
         chosen: list[torch.Tensor] = []

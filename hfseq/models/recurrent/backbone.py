@@ -473,7 +473,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             states, and gates that a block shares are repeated for each of its cells.
         """
         # 1. Take the inputs as they are. A text without tokens becomes one masked column.
-        inputs_embeds = as_vectors(self, input_ids, inputs_embeds, input_values)
+        inputs_embeds = as_vectors(self, input_ids, inputs_embeds, input_values, attention_mask)
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         # 2. Find the state to continue from.
         cache = self._cache(cache, use_cache)
