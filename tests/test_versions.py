@@ -110,6 +110,7 @@ def test_the_lowest_versions_of_this_package_lie_in_its_ranges():
         assert next(iter(pin.specifier)).version in declared[pin.name]
 
 
+@pytest.mark.slow
 def test_the_layer_finds_its_own_packages_first_and_those_below_it_after(tmp_path):
     versions.layer(str(tmp_path / "layer"))
     (own,) = (tmp_path / "layer").glob("lib/*/site-packages")
