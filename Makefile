@@ -5,10 +5,11 @@ RUN    := $(VENV)/bin/python
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-PIP    := -m pip install --quiet --disable-pip-version-check
+# Python compiles what it imports; pip would take a minute to compile 17,000 files, most of which nothing imports.
+PIP    := -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: demo test test-all test-cpus layer test-newest test-versions test-versions-lowest test-versions-newest
-.PHONY: test-gpu lint docs format bench clean
+.PHONY: test-gpu lint site docs format bench clean
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,13 +26,15 @@ test: $(VENV)/.ready          ## what CI runs (after lint)
 	$(RUN) -m pytest $(WORKERS) --durations=20
 	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 tests/mini_hub tests/hub/test_hub.py
 
-test-all: $(VENV)/.ready      ## also the slow checks, and every check in every configuration
+test-all: $(VENV)/.ready      ## also the slow checks, every check in every configuration, and the notebooks
 	$(RUN) -m pytest $(WORKERS) --durations=20 -m ""
 	HFSEQ_TEST_XET=1 $(RUN) -m pytest -n 2 -m "" tests/mini_hub tests/hub/test_hub.py
+	$(RUN) docs/run.py --all
 
 # An environment over .venv that holds the newest transformers and what it demands. The first install takes it from the
 # index or fails (without network, pip would be content with the one below); the second adds what is missing.
 LAYER := $(VENV)-layer
+KERNELS := HF_ASSETS_CACHE=$(CURDIR)/$(VENV)/.cache/assets NUMBA_CACHE_DIR=$(CURDIR)/$(VENV)/.cache/numba
 layer: $(VENV)/.ready
 	$(RUN) tests/versions.py layer $(LAYER)
 	$(LAYER)/bin/python $(PIP) --ignore-installed --no-deps "$$($(RUN) tests/versions.py transformers)"
@@ -39,7 +42,7 @@ layer: $(VENV)/.ready
 	$(LAYER)/bin/python tests/versions.py installed
 
 test-newest: layer            ## generation, and one configuration a family of the contract, on the newest transformers
-	$(LAYER)/bin/python -m pytest -n 2 -m "newest and not slow"
+	$(KERNELS) $(LAYER)/bin/python -m pytest -n 2 -m "newest and not slow" tests/contract tests/generation
 
 # Fresh environments, for the newest releases are others tomorrow.
 test-versions: test-versions-lowest test-versions-newest ## what other releases may break, at both ends of the ranges
@@ -64,9 +67,11 @@ lint: $(VENV)/.ready
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-docs: $(VENV)/.ready          ## the site, strictly, in build/docs; then README, docs/ and notebooks/ are run, offline
+site: $(VENV)/.ready          ## the site, strictly, in build/docs
 	$(RUN) $(PIP) -c constraints.txt -e ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+
+docs: site                    ## the site; then the commands and the Python of README and docs/ are run, offline
 	$(RUN) docs/run.py --site build/docs
 
 format: $(VENV)/.ready

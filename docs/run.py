@@ -1,6 +1,7 @@
 """Run what stands in README, docs/ and notebooks/: every command and every piece of Python, offline and tiny.
 
-    python docs/run.py                               # every page and every notebook
+    python docs/run.py                               # every page, as CI does it: what takes long is left out
+    python docs/run.py --all                         # every page with its slow blocks, and every notebook
     python docs/run.py README.md docs/tasks/masked.md notebooks/01_word2vec_and_analogies.ipynb
     python docs/run.py --site build/docs             # also look for requests in the built site
 
@@ -8,12 +9,13 @@ The blocks of a page run one after the other, in a folder of their own that hold
 its pieces of Python share their names. A comment in front of a block changes what is run:
 
     <!-- run with: --training.max_steps=3 -->        these words more for each training
+    <!-- slow: twelve ways are tried -->             nothing, unless `--all` is given; the reason is printed
     <!-- not run: needs an account -->               nothing; the reason is printed
 
 A notebook is run as Jupyter's "Run all" does it: its cells in order, to the first that fails (`docs/notebooks.py`).
 
 Everything is a fork of one process that has imported torch and hfseq, so a command costs no start of Python. Pages are
-run beside each other, one on each core.
+run beside each other, one on each core, those with the most commands first; compiled kernels are those of the tests.
 """
 
 import argparse
@@ -40,9 +42,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "notebooks").glob("*.ipynb")))
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+NOTEBOOKS = tuple(sorted((ROOT / "notebooks").glob("*.ipynb")))
 RUN = "run with: "
+SLOW = "slow: "
 SKIP = "not run: "
+# Where the tests keep the kernels that are printed, and their machine code: compiling takes minutes.
+CACHE = Path(sys.prefix) / ".cache"
+KERNELS = {"HF_ASSETS_CACHE": str(CACHE / "assets"), "NUMBA_CACHE_DIR": str(CACHE / "numba")}
 
 _BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*?) -->\n+)?^```(?P<language>python|bash)\n(?P<code>.*?)^```", re.M | re.S)
 _SHELL = re.compile(r"^[A-Z_]+=|[|<>;&$]")
@@ -67,9 +74,10 @@ class Block:
         """The block in a line, for the report."""
         return self.name + self.code.strip().splitlines()[0][:90]
 
-    @property
-    def skipped(self) -> str | None:
+    def skipped(self, run_all: bool = False) -> str | None:
         """Why it is not run."""
+        if self.note.startswith(SLOW) and not run_all:
+            return self.note
         return self.note.removeprefix(SKIP) if self.note.startswith(SKIP) else None
 
     @property
@@ -200,7 +208,7 @@ def _python(pipe: Connection) -> None:
             pipe.send(True)
 
 
-def run_page(page: Path, folder: Path) -> list[str]:
+def run_page(blocks: list[Block], folder: Path) -> list[str]:
     """Return the blocks of a page that failed, with what they printed."""
     os.chdir(folder)
     os.environ["PATH"] = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -210,9 +218,7 @@ def run_page(page: Path, folder: Path) -> list[str]:
     python.start()
     theirs.close()
     failed: list[str] = []
-    for block in blocks_in(page):
-        if block.skipped is not None:
-            continue
+    for block in blocks:
         if failed and block.name:
             failed[-1] += "    the cells after it were not run"
             break
@@ -254,17 +260,19 @@ def _in_fork(act: Callable[..., Any], *words: Any) -> Any:
         child.join()
 
 
-def report(page: Path, files: Path) -> bool:
+def report(page: Path, files: Path, run_all: bool = False) -> bool:
     """Run a page beside a copy of these files, print what was run, and return whether nothing failed."""
     start, blocks = time.monotonic(), blocks_in(page)
-    failed, skipped = [], [f"{block.first_line} ({block.skipped})" for block in blocks if block.skipped is not None]
-    if len(blocks) > len(skipped):
+    reasons = [(block, block.skipped(run_all)) for block in blocks]
+    skipped = [f"{block.first_line} ({reason})" for block, reason in reasons if reason is not None]
+    chosen, failed = [block for block, reason in reasons if reason is None], []
+    if chosen:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(files, folder, symlinks=True, dirs_exist_ok=True)
-            failed = _in_fork(run_page, page, Path(folder))
+            failed = _in_fork(run_page, chosen, Path(folder))
         if failed is None:
             failed = ["the page ended early"]
-    count = f"{len(blocks) - len(skipped)} of {len(blocks)} blocks run"
+    count = f"{len(chosen)} of {len(blocks)} blocks run"
     lines = [f"{page.relative_to(ROOT)}: {count}, {len(failed)} failed, {time.monotonic() - start:.0f} s"]
     lines += [*(f"    not run: {line}" for line in skipped), *(f"    FAILED: {text}" for text in failed)]
     print("\n".join(lines), flush=True)  # at once: other pages are reported by other processes
@@ -277,25 +285,34 @@ def requests_of(site: Path) -> list[str]:
     return [f"{path.relative_to(site)}: {found[0]}" for path, text in texts for found in _REQUEST.finditer(text)]
 
 
+def commands_in(page: Path) -> int:
+    """Count the commands of a page: it takes the longer, the more there are."""
+    return sum(len(list(commands_of(block))) for block in blocks_in(page) if block.language == "bash")
+
+
 def main() -> int:
     """Run the pages named, or all; the exit code tells whether all is well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pages", nargs="*", type=Path, default=PAGES)
+    parser.add_argument("pages", nargs="*", type=Path, help="by default all; notebooks with --all alone")
+    parser.add_argument("--all", action="store_true", help="also the blocks marked slow, and the notebooks")
     parser.add_argument("--site", type=Path, help="the folder that mkdocs has built")
     arguments = parser.parse_args()
+    named = arguments.pages or (*PAGES, *(NOTEBOOKS if arguments.all else ()))
+    pages = [page.resolve() for page in named]
     requests = requests_of(arguments.site) if arguments.site else []
     for line in requests:
         print(f"A REQUEST: {line}")
     sys.path.insert(0, str(ROOT))
     os.environ |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "Agg"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "MPLBACKEND": "Agg"} | KERNELS
     for module in ("hfseq", "torch", "hfseq.tasks.text_classification.build", "tests.pages"):
         importlib.import_module(module)
     importlib.import_module("hfseq.data.embedded.load").load_embedded()  # kept, so that no command generates it anew
     with tempfile.TemporaryDirectory() as folder:
         _in_fork(prepare, Path(folder))
         with ProcessPoolExecutor(os.cpu_count(), mp_context=_FORK) as pool:
-            is_good = pool.map(partial(report, files=Path(folder)), [page.resolve() for page in arguments.pages])
+            work = partial(report, files=Path(folder), run_all=arguments.all)
+            is_good = pool.map(work, sorted(pages, key=commands_in, reverse=True))
             return 0 if all([*is_good, not requests]) else 1
 
 

@@ -1,6 +1,6 @@
 """The notebooks as they are committed: whole, without outputs, and speaking of nothing but hfseq's public names.
 
-`make docs` runs their code (docs/run.py); here it is only read.
+`make test-all` runs their code (docs/run.py --all); here it is only read.
 """
 
 import ast

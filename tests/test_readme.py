@@ -150,6 +150,16 @@ def test_the_reference_has_every_public_name():
     assert sorted(listed) == sorted(public)
 
 
+def test_what_is_slow_and_the_notebooks_are_run_by_test_all():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (everything,) = re.findall(r"^test-all:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert "docs/run.py --all\n" in everything
+    assert {path.suffix for path in runner.PAGES} == {".md"} and {path.suffix for path in runner.NOTEBOOKS} == {
+        ".ipynb"
+    }
+    assert any(block.note.startswith(runner.SLOW) for page in PAGES for block in runner.blocks_of(TEXTS[page]))
+
+
 def test_the_site_is_built_strictly():
     (line,) = re.findall(r"mkdocs build.*", (ROOT / "Makefile").read_text(encoding="utf-8"))
     assert line == "mkdocs build --strict"  # with --quiet mkdocs counts no warnings, and nothing is strict
@@ -164,6 +174,11 @@ PAGE = """
 <!-- not run: it needs an account -->
 ```python
 raise SystemExit
+```
+
+<!-- slow: it waits -->
+```python
+assert 1 > 2, "the slow " + "block ran"
 ```
 
 <!-- run with: --training.max_steps=3 -->
@@ -182,8 +197,10 @@ OMP_NUM_THREADS=1 hfseq info runs/x
 
 
 def test_what_the_runner_of_pages_runs():
-    skipped, commands, shown = runner.blocks_of(PAGE)
-    assert skipped.skipped == "it needs an account" and commands.skipped is shown.skipped is None
+    left_out, slow, commands, shown = runner.blocks_of(PAGE)
+    assert left_out.skipped() == left_out.skipped(run_all=True) == "it needs an account"
+    assert slow.skipped() == "slow: it waits" and slow.skipped(run_all=True) is None
+    assert commands.skipped() is shown.skipped() is None
     assert list(runner.commands_of(commands)) == [
         ["python", "recipes/x.py", "--config", "y.yaml", "--card.ask=[a; b]", "--training.max_steps=3"],
         ["hfseq", "predict", "runs/x"],
@@ -208,11 +225,14 @@ files.mkdir()
 page = run.ROOT / "planted.md"
 page.write_text({PAGE.replace("OMP_NUM_THREADS=1 hfseq info", "false")!r})
 print(run.report(page, files))
+print(run.report(page, files, run_all=True))
 page.write_text("```bash\\ntrue\\n```\\n```python\\nx = 1\\n```\\n```python\\nassert x == 1\\n```")
 print(run.report(page, files))
 """
     result = run_python(code, PYTHONPATH=str(ROOT))
-    first, second = result.stdout.split("False\n")
-    assert "2 of 3 blocks run, 2 failed" in first and "raise SystemExit (it needs an account)" in first
+    first, everything, second = result.stdout.split("False\n")
+    assert "2 of 4 blocks run, 2 failed" in first and "raise SystemExit (it needs an account)" in first
+    assert "(slow: it waits)" in first and "the slow block ran" not in first
+    assert "3 of 4 blocks run, 3 failed" in everything and "the slow block ran" in everything
     assert "Expected:\n    3\nGot:\n    2" in first, result.stderr
     assert "3 of 3 blocks run, 0 failed" in second and second.endswith("True\n"), result.stderr

@@ -110,6 +110,7 @@ def test_the_lowest_versions_of_this_package_lie_in_its_ranges():
         assert next(iter(pin.specifier)).version in declared[pin.name]
 
 
+@pytest.mark.slow
 def test_the_layer_finds_its_own_packages_first_and_those_below_it_after(tmp_path):
     versions.layer(str(tmp_path / "layer"))
     (own,) = (tmp_path / "layer").glob("lib/*/site-packages")
@@ -145,7 +146,7 @@ def test_every_target_of_make_that_is_called_exists():
     pages = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     called["pages"] = targets("\n".join(re.findall(r"```bash\n(.*?)```", pages, re.DOTALL)))
     assert called["ci.yml"] == {"lint", "test", "test-newest", "docs"}
-    assert called["run"] == called["ci.yml"] | {"layer"}  # which is beside lint there
+    assert called["run"] == called["ci.yml"] | {"layer", "site"}  # which are beside lint there
     assert called["versions.yml"] == {"test-versions"} and called["release.yml"] == set()
     assert called["pages"] >= {"demo", "docs", "test", "test-all", "test-newest", "test-versions", "lint", "bench"}
     assert [name for names in called.values() for name in names if not makefile_has(name)] == []

@@ -80,6 +80,7 @@ def test_the_card_shows_the_command_and_the_sentences(trained):
     assert [widget["text"] for widget in facts["widgets"]] == ["Is it good?", "a: bad film"]
 
 
+@pytest.mark.slow
 def test_a_single_file_is_trained_on(files, tmp_path):
     words = ["train", "text-classification", str(files / "films.tsv")]
     words += ["--model", "gru", "--out", str(tmp_path / "m"), *SMALL]

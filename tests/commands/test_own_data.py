@@ -88,7 +88,7 @@ def test_a_file_without_a_header_says_so_and_is_read_with_names(tmp_path, capsys
     [
         ("language-modeling", "lstm", "folder"),
         pytest.param("language-modeling", "lstm", "file", marks=pytest.mark.slow),
-        ("masked-language-modeling", "transformer", "folder"),
+        pytest.param("masked-language-modeling", "transformer", "folder", marks=pytest.mark.slow),
     ],
 )
 def test_language_models_read_a_folder_of_texts_or_one(tmp_path, task, model, kind, capsys):
@@ -124,7 +124,7 @@ def test_a_label_that_only_the_test_shows_counts_as_wrong(tmp_path, capsys, capl
     assert found["f1_macro"] == pytest.approx(metrics_in(tmp_path / "out")["f1_macro"], abs=1e-4)
 
 
-@pytest.mark.parametrize("solver", [None, "regression"])
+@pytest.mark.parametrize("solver", [None, pytest.param("regression", marks=pytest.mark.slow)])
 def test_one_of_several_labels_that_only_the_test_shows_counts_as_wrong(tmp_path, caplog, solver):
     for split, more in (("train", []), ("validation", [["odd"]]), ("test", [["pos", "odd"]])):
         rows = [{"text": text, "label": [label]} for text, label in ROWS[:40]]

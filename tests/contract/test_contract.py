@@ -20,7 +20,7 @@ from tests.contract.configurations import (
     promises,
 )
 from tests.contract.faults import CRASHES, FAULTS, PLANTED
-from tests.contract.promises import CHECKS, HEAVY, ON_CPU_ALONE
+from tests.contract.promises import CHECKS, EVERYWHERE, HEAVY, ON_CPU_ALONE, ONCE_A_FAMILY
 from tests.devices import ON_CPU
 from tests.rounds import run_rounds
 
@@ -45,28 +45,26 @@ def row(label, name, value, *marks):
     return pytest.param(label, value, id=f"{label}-{name}", marks=[*newest, *marks])
 
 
-def quick(checks):
-    return [check for check in checks if check not in HEAVY]
+def is_met(label, check):
+    """Tell whether CI makes this check of it; `make test-all` makes every check of every configuration."""
+    if check in ONCE_A_FAMILY:
+        return label in ONE_A_FAMILY or label in OWN_LOSS
+    return check in EVERYWHERE or label in REPRESENTATIVES or label in OWN_LOSS
 
 
-def meets_heavy_checks(label):
-    return label in REPRESENTATIVES or label in OWN_LOSS
+def quick_rows():
+    """The quick checks of each module for each configuration: those of CI, and the rest."""
+    for label in CASES:
+        for module, checks in here(label).items():
+            quick = [check for check in checks if check not in HEAVY]
+            met = [check for check in quick if is_met(label, check)]
+            if met:
+                yield row(label, module, met)
+            if met != quick:
+                yield row(label, f"{module}-more", [check for check in quick if check not in met], pytest.mark.slow)
 
 
-def is_met(label, module):
-    """Tell whether CI makes these checks of it: padding and files of every configuration, the others once a head."""
-    return meets_heavy_checks(label) or label in ONE_A_FAMILY or module in ("padding", "saving")
-
-
-@pytest.mark.parametrize(
-    ("label", "checks"),
-    [
-        row(label, module, quick(checks), *([] if is_met(label, module) else [pytest.mark.slow]))
-        for label in CASES
-        for module, checks in here(label).items()
-        if quick(checks)
-    ],
-)
+@pytest.mark.parametrize(("label", "checks"), quick_rows())
 def test_promises(label, checks, tmp_path):
     run_rounds((f"{check.__name__} of {label}", partial(run_check, check, label, tmp_path)) for check in checks)
 
@@ -80,7 +78,7 @@ def run_check(check, label, parent):
 @pytest.mark.parametrize(
     ("label", "check"),
     [
-        row(label, check.__name__, check, *([] if meets_heavy_checks(label) else [pytest.mark.slow]))
+        row(label, check.__name__, check, *([] if is_met(label, check) else [pytest.mark.slow]))
         for label in CASES
         for checks in here(label).values()
         for check in checks
@@ -93,7 +91,8 @@ def test_heavy_promise(label, check, tmp_path):
 
 def test_each_family_and_head_meets_the_heavy_checks():
     assert sorted(CASES[label][:2] for label in REPRESENTATIVES) == sorted(HEADS)
-    assert set(HEADS) >= set(ROWS) and set(CHECKS) > HEAVY
+    assert set(HEADS) >= set(ROWS) and set(CHECKS) > HEAVY > ONCE_A_FAMILY and set(CHECKS) > EVERYWHERE
+    assert ONE_A_FAMILY <= REPRESENTATIVES
 
 
 def test_each_promise_has_a_planted_fault():

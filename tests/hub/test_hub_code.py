@@ -100,6 +100,7 @@ else:
             assert answer == expected | {"score": pytest.approx(expected["score"], abs=1e-6)}
 
 
+@pytest.mark.slow
 def test_both_readers_of_intents_and_slots_come_with_the_code(hub, api, repo_id, run_python, tmp_path):
     config = hfseq.LSTMConfig(
         vocab_size=len(WORDS), hidden_size=8, num_labels=2, slot_labels=["O", "B-film"], temperature=1.5
@@ -192,6 +193,7 @@ print(json.dumps(written))
     }
 
 
+@pytest.mark.slow
 def test_code_of_word_vectors_travels_too(hub, api, repo_id, run_python, tmp_path):
     model = hfseq.Word2VecModel(hfseq.Word2VecConfig(vocab_size=6, hidden_size=4, ngram_buckets=20))
     model.set_vocabulary(vocabulary_tokenizer(["king", "queen", "man", "woman"]), np.array([0, 0, 4, 3, 2, 1]))

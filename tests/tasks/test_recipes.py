@@ -25,6 +25,8 @@ CONFIGS = [
     pytest.param(script, path, id=f"{script}-{path.stem}") for script in SCRIPTS for path in RECIPES[script].configs
 ]
 TWO = "accelerate launch --multi"
+# Of each way to train one: batches of texts, streams with their states, and the engine of word vectors.
+WAYS = ("text_classification", "language_modeling", "word2vec")
 
 
 @pytest.fixture(params=SCRIPTS)
@@ -65,6 +67,11 @@ def test_a_recipe_leaves_a_model_with_card_facts_and_settings(recipe, plain):
     assert printed.endswith("\n".join(last) + "\n")
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(script, marks=[] if script in WAYS else pytest.mark.slow) for script in SCRIPTS],
+    indirect=True,
+)
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(recipe, plain, monkeypatch, tmp_path):
     uninterrupted, _ = plain
     folder = shutil.copytree(uninterrupted, tmp_path / "resumed")

@@ -79,6 +79,16 @@ HEAVY = {
 }
 """What takes seconds, and tests transformers more than a configuration: once a family and head, elsewhere slow."""
 
+ONCE_A_FAMILY = {training.the_same_seed_gives_the_same_run}
+"""Of these, what no head changes."""
+
+EVERYWHERE = {check for check in CHECKS if check.__module__ == padding.__name__} | {
+    saving.save_and_load_are_bit_equal,
+    saving.missing_weights_are_initialised_by_our_rules,
+    saving.a_new_head_on_an_old_body_keeps_the_body,
+}
+"""What CI asks of every configuration, for an option may break it; of the other quick checks, once a head."""
+
 ON_CPU_ALONE = {
     refusals.foreign_ids_are_named,
     refusals.foreign_labels_are_named,

@@ -228,6 +228,7 @@ def no_machine_code(folder):
     return {"HF_ASSETS_CACHE": str(folder), "NUMBA_CACHE_DIR": str(folder / "numba")}
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_machine_code_on_disk(run_python, tmp_path):
     code = f"""
         import torch

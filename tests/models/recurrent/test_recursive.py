@@ -201,6 +201,7 @@ def test_copies_and_pickles_train_as_the_original_and_share_its_kernels(name):
 
 @every_composition
 @for_each(("dtype", "tolerance"), [(torch.float64, 1e-5), (torch.bfloat16, 0.1), (torch.float16, 0.02)])
+@pytest.mark.slow
 def test_another_dtype_gives_the_same_step_to_its_precision(name, dtype, tolerance):
     model, batch = make(name), labelled()
     expected = step(model, batch)
@@ -274,6 +275,7 @@ def test_a_traced_model_reads_any_trees_of_its_size(name, tree):
         assert_a_graph_answers_as(model, traced, random_batch(**options, seed=seed))
 
 
+@pytest.mark.slow
 def test_an_exported_program_reads_any_trees_of_its_size():
     model = make().eval()
     program = torch.export.export(Answers(model), tuple(random_batch(**SMALL).values()), strict=False).module()

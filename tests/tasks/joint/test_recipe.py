@@ -102,7 +102,11 @@ def test_the_command_evaluates_and_predicts_with_both_heads(plain, capsys, monke
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--model.crf=true",), "A CRF chooses the tags of a text together. Its decoding is"),
+        pytest.param(
+            ("--model.crf=true",),
+            "A CRF chooses the tags of a text together. Its decoding is",
+            marks=pytest.mark.slow,  # a tagger's is that of test_recipe.py of tagging
+        ),
         (
             ("--model.characters=cnn", "--tokenizer.kind=word_or_characters"),
             "words, and the characters of rare ones",

@@ -235,6 +235,7 @@ def sentiment(found, text):
     return found["classes"].index(node["label"]) - 2
 
 
+@pytest.mark.slow
 def test_not_very_good_flips_a_node(learnt):
     found = learnt("The concert was not very good")
     assert sentiment(found, "very good") > 0 > sentiment(found, "not very good")
@@ -246,6 +247,7 @@ def test_not_very_good_flips_a_node(learnt):
     assert told["good"] > 0 > told["not good"] and told["not bad"] > 0 > told["bad"]
 
 
+@pytest.mark.slow
 def test_held_out_rows_are_told_better_than_by_words_alone(learnt):
     rows = hfseq.load_embedded()["test"].filter(lambda row: row["novelty"] == "combination")
     found = learnt(rows["tree"][:], batch_size=64)

@@ -245,7 +245,11 @@ def interrupted(make):
 
 @pytest.mark.parametrize(
     "options",
-    [{"carry": carry} for carry in CARRIES] + [{"vary_window": True, "gradient_accumulation_steps": 2}, MASKED],
+    [
+        {"carry": "stream"},
+        {"vary_window": True, "gradient_accumulation_steps": 2},
+        *(pytest.param(way, marks=pytest.mark.slow) for way in ({"carry": "document"}, {"carry": "none"}, MASKED)),
+    ],
     ids=str,
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(interrupted, options):
