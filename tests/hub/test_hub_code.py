@@ -158,6 +158,7 @@ print(json.dumps(model.forecast(torch.tensor({values}), steps=7).prediction.toli
     )
 
 
+@pytest.mark.slow
 def test_code_of_an_encoder_and_decoder_travels_too(hub, api, repo_id, run_python, tmp_path):
     ids = [[4, 3, 2], [2, 5, 0]]
     options = {"max_new_tokens": 5, "num_beams": 2, "do_sample": False}
