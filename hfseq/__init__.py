@@ -16,6 +16,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
 
     from . import registry
     from .models.auto import AutoModelForIntentAndSlots as AutoModelForIntentAndSlots
+    from .models.auto import AutoModelForStrokes as AutoModelForStrokes
     from .models.counting.hmm import *
     from .models.counting.mixture import *
     from .models.counting.ngram import *
@@ -28,6 +29,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.recurrent.recursive import TreeClassifierOutput as TreeClassifierOutput
     from .models.recurrent.rnn import *
     from .models.recurrent.seq2seq import *
+    from .models.recurrent.strokes import *
     from .models.transformer.transformer import *
     from .models.transformer.transformer_seq2seq import *
     from .models.windows.linear_crf import *
@@ -168,6 +170,7 @@ __all__ = [*_LAZY]
 if not is_this_process():
     __all__ += [
         "AutoModelForIntentAndSlots",
+        "AutoModelForStrokes",
         "CELLS",
         "FAMILIES",
         "KeyedVectors",
