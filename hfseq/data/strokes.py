@@ -23,7 +23,7 @@ from .embedded.pen import load_pen_drawings
 from .sources import SplitSettings, cut_splits, load_splits
 
 DRAWING: Final = "drawing"
-CLASS: Final = "class_labels"
+CLASS: Final = "class_ids"
 _KIND: Final = "kind"  # the column of classes of the embedded drawings
 _MOST_CLASSES: Final = 1_000
 _POINTS: Final = List(List(Value("float32")))
@@ -67,7 +67,7 @@ class StrokesTask(NamedTuple):
     """Prepared drawings.
 
     Attributes:
-        dataset: Columns `drawing`, (points, 3) with pens 0, 1 and at the end 2, and perhaps `class_labels`.
+        dataset: Columns `drawing`, (points, 3) with pens 0, 1 and at the end 2, and perhaps `class_ids`.
         class_names: Of the classes; None: there are none.
     """
 
@@ -227,7 +227,7 @@ def offset_scale(drawings: Sequence[np.ndarray]) -> float:
 
 
 def make_rows(dataset: DatasetDict) -> DatasetDict:
-    """Turn drawings into rows to train on: `input_values`, `labels`, perhaps `class_labels`, and `length`."""
+    """Turn drawings into rows to train on: `input_values`, `labels`, perhaps `class_ids`, and `length`."""
     return DatasetDict({split: _rows(rows) for split, rows in dataset.items()})
 
 
@@ -260,7 +260,7 @@ class StrokesCollator:
         """Pad rows of `make_rows`, or plain drawings (points, 3), to one batch.
 
         Returns:
-            `input_values` (B, T, 3), `attention_mask` (B, T), `labels` (B, T), and `class_labels` (B,) if the rows
+            `input_values` (B, T, 3), `attention_mask` (B, T), `labels` (B, T), and `class_ids` (B,) if the rows
             have them.
         """
         given = [row if isinstance(row, dict) else _row_of(row, place) for place, row in enumerate(rows)]

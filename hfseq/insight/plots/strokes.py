@@ -149,6 +149,7 @@ def _svg(sheet: _Sheet) -> str:
 
 def _figure(sheet: _Sheet) -> "Figure":
     figure = new_figure(sheet.width / 100, sheet.height / 100, pad=0.0)
+    figure.set_layout_engine("none")  # the sheet says where everything is
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
     axes.set(xlim=(0, sheet.width), ylim=(sheet.height, 0))

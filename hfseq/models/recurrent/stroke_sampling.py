@@ -57,7 +57,7 @@ class StrokeSamplingMixin(PreTrainedModel):
         start = torch.tensor([START], device=self.device)
         begun = start[:0] if prefix is None else _read_prefix(prefix).to(start)
         read = torch.cat((start, begun)).expand(num_drawings, -1, -1)
-        labels = self._class_labels(classes, num_drawings)
+        labels = self._class_ids(classes, num_drawings)
         was_training = self.training
         self.eval()
         try:
@@ -77,7 +77,7 @@ class StrokeSamplingMixin(PreTrainedModel):
     ) -> list[torch.Tensor]:
         """Return the steps, (B, 1, 3) each; what follows the end of a drawing is noise."""
         steps, has_ended = list[torch.Tensor](), torch.zeros(len(read), dtype=torch.bool, device=read.device)
-        cache, given = None, {} if labels is None else {"class_labels": labels}
+        cache, given = None, {} if labels is None else {"class_ids": labels}
         bias, temperature = sharpness
         while len(steps) < most and not bool(has_ended.all()):
             outputs = self(read, cache=cache, use_cache=True, **given)
@@ -89,7 +89,7 @@ class StrokeSamplingMixin(PreTrainedModel):
             has_ended |= pens == ENDS
         return steps
 
-    def _class_labels(self, classes: str | int | Sequence[str | int] | None, count: int) -> torch.Tensor | None:
+    def _class_ids(self, classes: str | int | Sequence[str | int] | None, count: int) -> torch.Tensor | None:
         """Return (B,) the numbers of the classes."""
         names = self.config.class_names
         if names is None or classes is None:

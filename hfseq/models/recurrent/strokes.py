@@ -189,7 +189,7 @@ class StrokesModel(StrokesPreTrainedModel):
         input_values: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         cache: Cache | None = None,
-        class_labels: torch.Tensor | None = None,
+        class_ids: torch.Tensor | None = None,
         use_cache: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPast:
@@ -199,7 +199,7 @@ class StrokesModel(StrokesPreTrainedModel):
             input_values: (B, T, 3) dx, dy in the units of the data, and 0 or 1 (or 2): whether the pen is lifted.
             attention_mask: (B, T), 1 for real points; all without it. With a state, the last T columns count.
             cache: The state to continue from, as an earlier call returned it.
-            class_labels: (B,) the class of each drawing, where the config names classes.
+            class_ids: (B,) the class of each drawing, where the config names classes.
             use_cache: Return the state reached.
             **kwargs: `output_hidden_states`, `return_dict`.
 
@@ -215,7 +215,7 @@ class StrokesModel(StrokesPreTrainedModel):
         seen = 0 if cache is None else cache.get_seq_length()
         mask = mask_if_padded(attention_mask, batch, steps, seen=seen)
         # 3. Divide the offsets by their scale, and add the class, (B, T, 3 + C).
-        features = self._features(values, mask, class_labels)
+        features = self._features(values, mask, class_ids)
         # 4. Run the layers; each sees the input.
         order, outputs = TokenOrder(batch, steps, mask), list[torch.Tensor]()
         for layer in self.layers:
@@ -224,7 +224,7 @@ class StrokesModel(StrokesPreTrainedModel):
         return BaseModelOutputWithPast(last_hidden_state=torch.cat(outputs, dim=-1), **with_cache(cache))
 
     def _features(
-        self, values: torch.Tensor, mask: torch.Tensor | None, class_labels: torch.Tensor | None
+        self, values: torch.Tensor, mask: torch.Tensor | None, class_ids: torch.Tensor | None
     ) -> torch.Tensor:
         values = values.to(self.layers[0].forward_loop.weight_ih.dtype)
         if mask is not None:
@@ -237,24 +237,24 @@ class StrokesModel(StrokesPreTrainedModel):
             )
         features = torch.cat((values[..., :2] / self.config.offset_scale, values[..., 2:].clamp(0, 1)), dim=-1)
         if self.class_embeddings is None:
-            if class_labels is not None:
-                raise ValueError("class_labels are given, and config.class_names names no classes: leave them out.")
+            if class_ids is not None:
+                raise ValueError("class_ids are given, and config.class_names names no classes: leave them out.")
             return features
-        labels = self._checked_classes(class_labels, len(values))
+        labels = self._checked_classes(class_ids, len(values))
         vectors = self.class_embeddings(labels)[:, None].expand(-1, values.shape[1], -1)
         return torch.cat((features, vectors.to(features.dtype)), dim=-1)
 
-    def _checked_classes(self, class_labels: torch.Tensor | None, batch: int) -> torch.Tensor:
+    def _checked_classes(self, class_ids: torch.Tensor | None, batch: int) -> torch.Tensor:
         names = cast(list[str], self.config.class_names)
-        if class_labels is None:
-            raise ValueError(f"This model draws classes: give class_labels, one of 0 to {len(names) - 1} a drawing.")
-        if class_labels.shape != (batch,) or class_labels.is_floating_point():
+        if class_ids is None:
+            raise ValueError(f"This model draws classes: give class_ids, one of 0 to {len(names) - 1} a drawing.")
+        if class_ids.shape != (batch,) or class_ids.is_floating_point():
             raise ValueError(
-                f"class_labels must be {batch} whole numbers, one a drawing, got {class_labels.dtype} of shape "
-                f"{tuple(class_labels.shape)}."
+                f"class_ids must be {batch} whole numbers, one a drawing, got {class_ids.dtype} of shape "
+                f"{tuple(class_ids.shape)}."
             )
-        check_range("class label", class_labels, len(names), f" (config.class_names has {len(names)})")
-        return class_labels
+        check_range("class id", class_ids, len(names), f" (config.class_names has {len(names)})")
+        return class_ids
 
 
 def _at_least_one_point(
@@ -289,7 +289,7 @@ class StrokesForGeneration(StrokeSamplingMixin, StrokesPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         cache: Cache | None = None,
         labels: torch.Tensor | None = None,
-        class_labels: torch.Tensor | None = None,
+        class_ids: torch.Tensor | None = None,
         use_cache: bool | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -303,7 +303,7 @@ class StrokesForGeneration(StrokeSamplingMixin, StrokesPreTrainedModel):
             cache: The state to continue from, as an earlier call returned it.
             labels: (B, T) what the pen does after each point: 0 it goes on, 1 the stroke ends, 2 the drawing ends, and
                 -100 where nothing is to be learnt; shifted here, and so are the offsets, which `input_values` hold.
-            class_labels: (B,) the class of each drawing, where the config names classes.
+            class_ids: (B,) the class of each drawing, where the config names classes.
             use_cache: Return the state reached.
             num_items_in_batch: Points predicted in the whole update, by which the summed loss is divided; without it,
                 the mean over this batch.
@@ -318,7 +318,7 @@ class StrokesForGeneration(StrokeSamplingMixin, StrokesPreTrainedModel):
             input_values=input_values,
             attention_mask=attention_mask,
             cache=cache,
-            class_labels=class_labels,
+            class_ids=class_ids,
             use_cache=use_cache,
             **{**kwargs, "return_dict": True},
         )
@@ -346,10 +346,10 @@ class StrokesForGeneration(StrokeSamplingMixin, StrokesPreTrainedModel):
         input_values: torch.Tensor,
         labels: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        class_labels: torch.Tensor | None = None,
+        class_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return log p of each next movement, in the units of the data, (B, T); 0 where nothing is asked."""
-        outputs = self(input_values, attention_mask, class_labels=class_labels, use_cache=False)
+        outputs = self(input_values, attention_mask, class_ids=class_ids, use_cache=False)
         pens = _pens_to_come(labels, outputs.logits, attention_mask)
         return self._log_probs(outputs.logits, input_values, pens)
 
