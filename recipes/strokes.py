@@ -45,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         task = load_strokes(settings.data)
+        settings.follow(task.dataset["train"].num_rows)
+        args = SequenceTrainingArguments(**settings.training)  # with what follows the data
         split = evaluated_split(task.dataset)
         if args.should_log:
             print(rows_line(task.dataset, "drawings", task.class_names or ()))

@@ -24,7 +24,6 @@ from .sources import SplitSettings, cut_splits, load_splits
 
 DRAWING: Final = "drawing"
 CLASS: Final = "class_ids"
-_KIND: Final = "kind"  # the column of classes of the embedded drawings
 _MOST_CLASSES: Final = 1_000
 _POINTS: Final = List(List(Value("float32")))
 
@@ -87,7 +86,6 @@ def load_strokes(settings: DrawingSettings) -> StrokesTask:
     """Load drawings, check every point, and cut a validation split off train where there is none."""
     if settings.path is None and settings.name == "embedded":
         splits: dict[str, Dataset] = dict(load_pen_drawings(settings.seed))
-        settings.class_column = settings.class_column or _KIND
     else:
         splits = load_splits(settings)
     dataset = DatasetDict(splits)

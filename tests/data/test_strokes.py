@@ -119,7 +119,7 @@ def test_batches_are_padded_on_either_side(side):
 
 
 def test_rows_and_plain_drawings_make_the_same_batch():
-    task = load_strokes(DrawingSettings(name="embedded", max_rows=5))
+    task = load_strokes(DrawingSettings(name="embedded", class_column="kind", max_rows=5))
     rows = make_rows(task.dataset)["train"]
     batch = StrokesCollator()(list(rows))
     plain = StrokesCollator()(task.drawings("train"))

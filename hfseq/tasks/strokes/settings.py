@@ -6,6 +6,8 @@ from typing import Any
 from ...data.strokes import DrawingSettings
 from ...evaluation.scores import SCORES
 from ...models.recurrent.strokes import StrokesConfig
+from ...recipe.budget import BudgetSettings
+from ...recipe.defaults.strokes import strokes_model, strokes_training
 from ...recipe.sections import CardSettings, HubSettings, config_section, resume_flag
 from ...settings import fields_of, option
 from ...training.arguments import SequenceTrainingArguments
@@ -49,6 +51,7 @@ class StrokesSettings:
     model: dict[str, Any] = config_section({FAMILY: StrokesConfig}, "tie_word_embeddings", *_FOLLOW_THE_DATA)
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     training: dict[str, Any] = fields_of(SequenceTrainingArguments)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
     hub: HubSettings = field(default_factory=HubSettings)
     resume: bool = resume_flag()
 
@@ -57,3 +60,9 @@ class StrokesSettings:
         self.card.check_said(self.hub.repo_id)
         if (share := self.training.get("label_smoothing_factor")) is not None and share > 0:
             raise ValueError(f"training.label_smoothing_factor={share}: a movement is no label; leave it out.")
+
+    def follow(self, rows: int) -> None:
+        """Fill in what nobody said and the number of training drawings decides, where there is a budget."""
+        if self.budget.minutes is not None:
+            self.model = {**strokes_model(rows), **self.model}
+            self.training = {**strokes_training(self.budget.minutes, rows, self.training), **self.training}
