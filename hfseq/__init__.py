@@ -16,6 +16,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
 
     from . import registry
     from .models.auto import AutoModelForIntentAndSlots as AutoModelForIntentAndSlots
+    from .models.auto import AutoModelForStrokes as AutoModelForStrokes
     from .models.counting.hmm import *
     from .models.counting.mixture import *
     from .models.counting.ngram import *
@@ -28,6 +29,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.recurrent.recursive import TreeClassifierOutput as TreeClassifierOutput
     from .models.recurrent.rnn import *
     from .models.recurrent.seq2seq import *
+    from .models.recurrent.strokes import *
     from .models.transformer.transformer import *
     from .models.transformer.transformer_seq2seq import *
     from .models.windows.linear_crf import *
@@ -52,10 +54,12 @@ if not is_this_process():  # the command does it itself, once its words are righ
 if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds both lists equal
     from .data.corpus import WordCorpus as WordCorpus
     from .data.embedded.load import load_embedded as load_embedded
+    from .data.embedded.pen import load_pen_drawings as load_pen_drawings
     from .data.embedded.word_order import load_word_order as load_word_order
     from .data.phrases import Phrases as Phrases
     from .data.sentence_transformers import export_sentence_transformers as export_sentence_transformers
     from .data.sentence_transformers import export_text_encoder as export_text_encoder
+    from .data.strokes import StrokesCollator as StrokesCollator
     from .data.trees import Tree as Tree
     from .data.trees import binarise as binarise
     from .data.trees import from_conllu as from_conllu
@@ -125,10 +129,12 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
 _LAZY_MODULES = {  # each imported when one of its names is first used
     "data.corpus": "WordCorpus",
     "data.embedded.load": "load_embedded",
+    "data.embedded.pen": "load_pen_drawings",
     "data.embedded.word_order": "load_word_order",
     "formats.fasttext": "load_fasttext",
     "data.phrases": "Phrases",
     "data.sentence_transformers": "export_sentence_transformers export_text_encoder",
+    "data.strokes": "StrokesCollator",
     "data.trees": (
         "Tree binarise from_conllu from_lists from_spacy read_brackets read_tree_file to_lists tree_features "
         "unbinarise write_brackets write_conllu"
@@ -171,6 +177,7 @@ __all__ = [*_LAZY]
 if not is_this_process():
     __all__ += [
         "AutoModelForIntentAndSlots",
+        "AutoModelForStrokes",
         "CELLS",
         "FAMILIES",
         "KeyedVectors",

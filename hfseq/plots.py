@@ -1,4 +1,4 @@
-"""Pictures: words, attention, alignments, trees, gates, gradients and more. The room is `insight.plots`."""
+"""Pictures: words, attention, alignments, trees, gates, gradients, drawings and more. The room is `insight.plots`."""
 
 from .insight.plots import (
     WordMap,
@@ -9,6 +9,8 @@ from .insight.plots import (
     gradient_flow,
     influence,
     plot_words,
+    strokes,
+    strokes_svg,
     tree,
     tree_text,
 )
@@ -22,6 +24,8 @@ __all__ = [
     "gradient_flow",
     "influence",
     "plot_words",
+    "strokes",
+    "strokes_svg",
     "tree",
     "tree_text",
 ]

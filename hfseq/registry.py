@@ -23,10 +23,10 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from . import pipelines
-from .models.auto import AutoModelForIntentAndSlots
+from .models.auto import AutoModelForIntentAndSlots, AutoModelForStrokes
 from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
-from .models.recurrent import custom, gru, lstm, recursive, rnn, seq2seq
+from .models.recurrent import custom, gru, lstm, recursive, rnn, seq2seq, strokes
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import linear_crf, window
 from .models.words import bag, word2vec
@@ -37,6 +37,7 @@ from .tokenization.trees import TreeTokenizer
 MODULES = (
     *(rnn, lstm, gru, custom, seq2seq, recursive, window, linear_crf, transformer, transformer_seq2seq),
     *(ngram, mixture, hmm, word2vec, bag),
+    strokes,
 )
 """One a family; the public names of each (`__all__`) are those of the package."""
 
@@ -74,6 +75,7 @@ AUTO_CLASSES = {
     "fill-mask": AutoModelForMaskedLM,
     "text2text-generation": AutoModelForSeq2SeqLM,
     "series-forecasting": AutoModelForTimeSeriesPrediction,
+    "strokes-generation": AutoModelForStrokes,
 }
 """Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
 
@@ -174,6 +176,7 @@ FAMILIES = {
         ),
         Family(word2vec.Word2VecConfig, word2vec.Word2VecModel, {}),
         Family(bag.BagConfig, bag.BagModel, {"text-classification": bag.BagForSequenceClassification}),
+        Family(strokes.StrokesConfig, strokes.StrokesModel, {"strokes-generation": strokes.StrokesForGeneration}),
     )
 }
 

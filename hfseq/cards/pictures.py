@@ -5,7 +5,8 @@ from pathlib import Path
 CURVES = "curves"
 CONFUSION = "confusion"
 COVERAGE = "coverage"
-TITLES = {CURVES: "Training curves", CONFUSION: "Confusions", COVERAGE: "Coverage and accuracy"}
+DRAWINGS = "drawings"
+TITLES = {CURVES: "Training curves", CONFUSION: "Confusions", COVERAGE: "Coverage and accuracy", DRAWINGS: "Drawings"}
 
 
 def pictures_in(folder: str | Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .models import INTENT_SLOTS, TREES, WORD_VECTORS, task_of
+from .models import INTENT_SLOTS, STROKES, TREES, WORD_VECTORS, drawing_code, task_of
 
 _SHOWN = 20  # labels
 _PAIR_GIVEN = '{"text": TEXT, "text_pair": TEXT}'
@@ -27,6 +27,11 @@ def run(options: argparse.Namespace) -> None:
         _print_names(kind, list((config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}).values()))
     if task == INTENT_SLOTS:
         _print_names("slots", config.get("slot_labels") or [])
+    if task == STROKES:
+        if names := config.get("class_names"):
+            _print_names("classes", names)
+        print(f"in Python:  import hfseq; {drawing_code(options.model)}")
+        return
     if (entries := config.get("vocab_size")) is not None:
         targets = config.get("decoder_vocab_size")
         beside = "" if targets is None else f" of sources, {targets} of targets"

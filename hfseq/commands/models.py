@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 WORD_VECTORS = "word-vectors"
 INTENT_SLOTS = "intent-slots"
 TREES = "tree-sentiment"
+STROKES = "strokes-generation"  # no pipeline: it answers no texts
 _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of transformers
     "RecursiveForSequenceClassification": TREES,
     "ForSequenceClassification": "text-classification",
@@ -19,6 +20,7 @@ _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of 
     "ForMaskedLM": "fill-mask",
     "ForConditionalGeneration": "text2text-generation",
     "Word2VecModel": WORD_VECTORS,
+    "StrokesForGeneration": STROKES,
 }
 
 
@@ -28,6 +30,11 @@ def task_of(saved: str) -> str:
     if task is None:
         raise ValueError(f"This model was saved from the class {saved}, which answers no texts: give one with a head.")
     return task
+
+
+def drawing_code(model: str) -> str:
+    """Return the Python code by which a model draws."""
+    return f"hfseq.AutoModelForStrokes.from_pretrained({model!r}).generate_strokes(...)"
 
 
 def compares_two(pipe: "Pipeline") -> bool:
@@ -41,4 +48,6 @@ def load_pipeline(model: str, **options: Any) -> "Pipeline":
 
     config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     task: Any = task_of((getattr(config, "architectures", None) or ["none"])[0])
+    if task == STROKES:
+        raise ValueError(f"This model answers no texts: it draws, with {drawing_code(model)} in Python.")
     return pipeline(task, model=model, trust_remote_code=False, **options)

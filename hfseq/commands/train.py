@@ -25,7 +25,11 @@ _USUAL = {
     "masked-language-modeling": "transformer",
     "translation": "seq2seq",
 }
-_CHOSEN = {"word-vectors": "architecture", "trees": "composition"}  # by --model, where it is not the type
+_CHOSEN = {
+    "word-vectors": "architecture",
+    "trees": "composition",
+    "strokes": "cell",
+}  # by --model, where it is not the type
 
 
 def run(options: argparse.Namespace) -> int | None:
@@ -97,6 +101,8 @@ def _usual_words(task: Task, options: argparse.Namespace) -> Iterator[str]:
         yield from ("--training.mlm_probability=0.15", "--training.carry=none")
     if task.command == "trees":  # there is one type, and --model chooses how it composes
         yield "--model.type=recursive"
+    if task.command == "strokes":  # of one type too, of which --model chooses the cell
+        yield "--model.type=strokes"
     if task.command == "word-vectors":
         yield "--corpus.split=word"  # any text, not only one that is cut already
 

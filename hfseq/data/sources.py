@@ -50,6 +50,7 @@ _OF_ONE_DATA_SET |= {
     f"{what}_column" for what in ("text", "text_pair", "label", "intent", "condition", "other", "score", "target")
 }
 _OF_ONE_DATA_SET |= {"source_language", "target_language"}
+_OF_ONE_DATA_SET |= {"drawing_column", "point_columns", "class_column", "grid"}
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
 

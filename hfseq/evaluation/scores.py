@@ -108,6 +108,7 @@ SCORES: dict[str, Score] = {
     "node_accuracy": Score("Node accuracy", "accuracy", {}, True, True, accuracy_score),
     "binary_root_accuracy": Score("Binary root accuracy", "accuracy", {}, True, True, accuracy_score),
     "nats_per_token": Score("Nats per token", "loss", {}, False, False, _nats_per_unit),
+    "nats_per_step": Score("Nats per step", "loss", {}, False, False, _nats_per_unit),
     "perplexity": Score("Perplexity", "perplexity", {}, False, False, _perplexity),
     "bits_per_character": Score("Bits per character", "bits_per_character", {}, False, False, _bits_per_unit),
     "bleu": Score("BLEU", "sacrebleu", {}, False, True, bleu, 1),

@@ -1,15 +1,18 @@
 """The pictures that a recipe leaves beside the card: training curves, confusions, and what thresholds leave."""
 
 import logging
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..cards.pictures import CONFUSION, COVERAGE, CURVES
+from ..cards.pictures import CONFUSION, COVERAGE, CURVES, DRAWINGS
 
 logger = logging.getLogger(__name__)
+
+_DRAWINGS_IN_A_ROW = 9
 
 
 def draw_curves(trainer: Any, folder: Path, beside: str | None = None) -> None:
@@ -66,3 +69,18 @@ def _paths(folder: Path, name: str) -> list[Path] | None:
         logger.warning('No picture %s without matplotlib: pip install "hfseq[plots]"', paths[0].name)
         return None
     return paths
+
+
+def draw_strokes(drawings: Sequence[Any], titles: Sequence[str] | None, folder: Path) -> None:
+    """Draw what a model has drawn beside the card, still and moving; without matplotlib there is no .png."""
+    paths = [folder / f"{DRAWINGS}{suffix}" for suffix in (".svg", ".gif", ".png")]
+    for path in paths:
+        path.unlink(missing_ok=True)
+    needed = (None, "PIL", "matplotlib")
+    for path, module in zip(paths if drawings else (), needed, strict=False):
+        if module is not None and find_spec(module) is None:
+            logger.warning('No picture %s without %s: pip install "hfseq[plots]"', path.name, module)
+            continue
+        from ..insight.plots.strokes import strokes
+
+        strokes(drawings, titles=titles, path=path, columns=_DRAWINGS_IN_A_ROW)

@@ -18,6 +18,8 @@ from .joint.card import JOINT_TABLE, joint_view
 from .joint.facts import IntentSlotsFacts
 from .masked_lm.card import MASKED_TABLE, masked_view
 from .masked_lm.facts import MaskedModelFacts
+from .strokes.card import STROKES_TABLE, strokes_view
+from .strokes.facts import StrokesFacts
 from .tagging.card import TAGGER_TABLE, tagger_view
 from .tagging.facts import TaggerFacts
 from .text_classification.card import CLASSIFIER_TABLE, classifier_view
@@ -66,6 +68,7 @@ _CAUSAL = ("causal_lm", "language-modeling", "language_modeling")
 _MASKED = ("masked_lm", "masked-language-modeling", "masked_language_modeling")
 _TREES = ("trees", "trees", "trees")
 _TRANSLATION = ("translation", "translation", "translation")
+_STROKES = ("strokes", "strokes", "strokes")
 _ROWS = (
     Task(*_CLASSIFICATION, "TextClassificationSettings", CardFacts, classifier_view, CLASSIFIER_TABLE),
     Task(*_TAGGING, "TaggingSettings", TaggerFacts, tagger_view, TAGGER_TABLE),
@@ -75,5 +78,6 @@ _ROWS = (
     Task(*_MASKED, "MaskedLMSettings", MaskedModelFacts, masked_view, MASKED_TABLE),
     Task(*_TREES, "TreesSettings", TreeFacts, tree_view, TREE_TABLE),
     Task(*_TRANSLATION, "TranslationSettings", TranslatorFacts, translator_view, TRANSLATOR_TABLE),
+    Task(*_STROKES, "StrokesSettings", StrokesFacts, strokes_view, STROKES_TABLE),
 )
 TASKS = {task.name: task for task in _ROWS}  # every task, by name

@@ -4,6 +4,8 @@ Words on a plane (`plot_words`), where attention looks (`attention`), how words 
 label of each node (`tree`, and `tree_text` for a terminal), what a recurrent cell does at each word (`gates`), what
 its last state still holds of each (`influence`), how far the gradient comes back (`gradient_flow`), and a page for the
 browser that shows the gates of a small recurrent model while one types (`explorer`).
+
+Drawings made by a pen (`strokes`, and `strokes_svg` for a page).
 """
 
 from ...extras import need
@@ -16,6 +18,7 @@ from .attention_maps import attention
 from .gate_maps import gates
 from .gradient_flow import gradient_flow
 from .influence_bars import influence
+from .strokes import strokes, strokes_svg
 from .trees import tree, tree_text
 from .word_maps import WordMap, plot_words
 
@@ -28,6 +31,8 @@ __all__ = [
     "gradient_flow",
     "influence",
     "plot_words",
+    "strokes",
+    "strokes_svg",
     "tree",
     "tree_text",
 ]

@@ -1,0 +1,1 @@
+"""Drawing with a pen: the recipe's settings, parts, facts and card."""
