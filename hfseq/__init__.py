@@ -19,6 +19,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.counting.hmm import *
     from .models.counting.mixture import *
     from .models.counting.ngram import *
+    from .models.recurrent.captioner import *
     from .models.recurrent.cells import CELLS as CELLS
     from .models.recurrent.cells import register_cell as register_cell
     from .models.recurrent.custom import *

@@ -10,6 +10,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
@@ -24,7 +25,7 @@ from . import pipelines
 from .models.auto import AutoModelForIntentAndSlots
 from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
-from .models.recurrent import custom, gru, lstm, recursive, rnn, seq2seq
+from .models.recurrent import captioner, custom, gru, lstm, recursive, rnn, seq2seq
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import linear_crf, window
 from .models.words import bag, word2vec
@@ -32,7 +33,8 @@ from .tokenization.source_target import SourceTargetTokenizer
 from .tokenization.trees import TreeTokenizer
 
 MODULES = (
-    *(rnn, lstm, gru, custom, seq2seq, recursive, window, linear_crf, transformer, transformer_seq2seq),
+    *(rnn, lstm, gru, custom, seq2seq, captioner, recursive, window, linear_crf),
+    *(transformer, transformer_seq2seq),
     *(ngram, mixture, hmm, word2vec, bag),
 )
 """One a family; the public names of each (`__all__`) are those of the package."""
@@ -70,6 +72,7 @@ AUTO_CLASSES = {
     "text-generation": AutoModelForCausalLM,
     "fill-mask": AutoModelForMaskedLM,
     "text2text-generation": AutoModelForSeq2SeqLM,
+    "image-captioning": AutoModelForImageTextToText,
 }
 """Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
 
@@ -120,6 +123,11 @@ FAMILIES = {
             seq2seq.Seq2SeqConfig,
             seq2seq.Seq2SeqModel,
             {"text2text-generation": seq2seq.Seq2SeqForConditionalGeneration},
+        ),
+        Family(
+            captioner.CaptionerConfig,
+            captioner.CaptionerModel,
+            {"image-captioning": captioner.CaptionerForConditionalGeneration},
         ),
         Family(
             recursive.RecursiveConfig,
