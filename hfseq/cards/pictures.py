@@ -5,7 +5,10 @@ from pathlib import Path
 CURVES = "curves"
 CONFUSION = "confusion"
 COVERAGE = "coverage"
+CAPTIONS = "captions"
+LOOKS = "attention"
 TITLES = {CURVES: "Training curves", CONFUSION: "Confusions", COVERAGE: "Coverage and accuracy"}
+TITLES |= {CAPTIONS: "Pictures and what was written of them", LOOKS: "Where each word looks"}
 
 
 def pictures_in(folder: str | Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from .configs import bounded
 
 @dataclass(kw_only=True)
 class TargetConfig:
-    """Fields of a config with a decoder that writes, and any encoder; it stands before the class with all the others."""
+    """Fields of a config whose decoder writes; it stands before the config class that has all the others."""
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
     pad_token_id: int | None = 0

@@ -2,7 +2,7 @@
 
 Words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`), trees with the
 label of each node (`tree`, and `tree_text` for a terminal), what a recurrent cell does at each word (`gates`), what
-its last state still holds of each (`influence`), how far the gradient comes back (`gradient_flow`), and a page for the
+its last state still holds of each (`influence`), where in an image each word looks (`looks`), how far the gradient comes back (`gradient_flow`), and a page for the
 browser that shows the gates of a small recurrent model while one types (`explorer`).
 """
 
@@ -13,6 +13,7 @@ need("plots", "jinja2", "sklearn")
 from ..explorer.page import explorer
 from .alignment_map import alignment
 from .attention_maps import attention
+from .captions import looks
 from .gate_maps import gates
 from .gradient_flow import gradient_flow
 from .influence_bars import influence
@@ -27,6 +28,7 @@ __all__ = [
     "gates",
     "gradient_flow",
     "influence",
+    "looks",
     "plot_words",
     "tree",
     "tree_text",

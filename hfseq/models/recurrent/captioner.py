@@ -54,6 +54,14 @@ class CaptionerPreTrainedModel(RecurrentPreTrainedModel):
         # `generate` asks the model, and what it reads depends on the config.
         self.main_input_name = "image_features" if config.vision_config is None else "pixel_values"
 
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
+        """Save as every model, the weights under the names that they have here.
+
+        transformers would write those of the image encoder under names of its older releases.
+        """
+        kwargs.setdefault("save_original_format", False)
+        return super().save_pretrained(*args, **kwargs)
+
 
 class CaptionerEncoder(CaptionerPreTrainedModel):
     """An image encoder, if there is one, and the layer that makes the memory."""

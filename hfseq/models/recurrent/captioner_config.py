@@ -2,9 +2,10 @@
 
 from typing import Any
 
+import torch
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
-from transformers import CONFIG_MAPPING, MODEL_MAPPING, PreTrainedConfig
+from transformers import CONFIG_MAPPING, MODEL_MAPPING, AutoBackbone, PreTrainedConfig
 
 from ..calls import CACHE_NAMES
 from ..configs import SequenceConfig, bounded, check_attention
@@ -12,6 +13,7 @@ from ..vocabularies import TargetConfig
 from .decoder_config import RecurrentDecoderConfig
 
 # What a config.json says of a model as a whole, and that means nothing in a part of another one.
+_OF_STAGES = ("out_features", "out_indices", "_out_features", "_out_indices", "stage_names")  # of `AutoBackbone`
 _NOT_OF_A_PART = ("architectures", "dtype", "torch_dtype", "transformers_version", "auto_map", "_name_or_path")
 
 
@@ -62,7 +64,9 @@ class CaptionerConfig(RecurrentDecoderConfig, TargetConfig, SequenceConfig):
         """Keep the image encoder's configuration as a dictionary, and take the width from it."""
         if isinstance(self.vision_config, PreTrainedConfig):
             given = {"model_type": self.vision_config.model_type, **self.vision_config.to_diff_dict()}
-            self.vision_config = {name: value for name, value in given.items() if name not in _NOT_OF_A_PART}
+            self.vision_config = {
+                name: value for name, value in given.items() if name not in (*_NOT_OF_A_PART, *_OF_STAGES)
+            }
         if self.vision_config is not None and self.feature_size is None:
             self.feature_size = self._width_of_vision()
         super().__post_init__(**kwargs)
@@ -99,7 +103,7 @@ class CaptionerConfig(RecurrentDecoderConfig, TargetConfig, SequenceConfig):
         if not isinstance(given, dict):
             raise ValueError("vision_config is None: this captioner has no image encoder, and reads image_features.")
         check_attention(given)
-        fields = {name: value for name, value in given.items() if name not in _NOT_OF_A_PART}
+        fields = {name: value for name, value in given.items() if name not in (*_NOT_OF_A_PART, *_OF_STAGES)}
         name = fields.pop("model_type", None)
         # The wrappers of timm may fetch weights by themselves.
         if name not in CONFIG_MAPPING or str(name).startswith("timm") or CONFIG_MAPPING[name] not in MODEL_MAPPING:
@@ -107,12 +111,17 @@ class CaptionerConfig(RecurrentDecoderConfig, TargetConfig, SequenceConfig):
                 f"vision_config has the model_type {name!r}: give that of an image encoder of transformers, such as "
                 "'convnext', 'resnet', 'vit' or 'swin'."
             )
-        if self.vision_stage is not None:
-            fields |= {"out_features": [self.vision_stage]}
         try:
-            return CONFIG_MAPPING[name].from_dict(fields)
+            vision = CONFIG_MAPPING[name].from_dict(fields)
         except (TypeError, ValueError, StrictDataclassError) as error:
             raise ValueError(f"vision_config: {error}") from error
+        stages = getattr(vision, "stage_names", [])
+        if self.vision_stage is not None and self.vision_stage not in stages:
+            has = f"has {', '.join(stages)}" if stages else "has none"
+            raise ValueError(f"vision_stage={self.vision_stage!r} is no stage of {name!r}, which {has}.")
+        if self.vision_stage is not None:
+            vision.set_output_features_output_indices(out_features=[self.vision_stage], out_indices=None)
+        return vision
 
     def validate_feature_size(self) -> None:
         """Check that the width of the regions is known, and that the image encoder can be built."""
@@ -130,9 +139,10 @@ class CaptionerConfig(RecurrentDecoderConfig, TargetConfig, SequenceConfig):
 
     def _width_of_vision(self) -> int:
         vision: Any = self.vision_model_config()
-        sizes = list(getattr(vision, "hidden_sizes", None) or [])
-        if self.vision_stage is not None and len(vision.stage_names) == len(sizes) + 1:
-            sizes = [sizes[vision.stage_names.index(self.vision_stage) - 1]]
+        if self.vision_stage is not None:
+            with torch.device("meta"):  # it alone knows, and without memory it is made at once
+                return int(AutoBackbone.from_config(vision).channels[-1])
+        sizes = getattr(vision, "hidden_sizes", None)
         width = sizes[-1] if sizes else getattr(vision, "hidden_size", None)
         if width is None:
             raise ValueError("feature_size=None: say how wide the outputs of the image encoder of vision_config are.")
