@@ -1,9 +1,9 @@
 """Pipelines that transformers lacks: word vectors, intents and slots, trees, and the tasks that its version 5 removed.
 
 `import hfseq` registers them. From then on `transformers.pipeline` takes "word-vectors", "intent-slots",
-"tree-sentiment", "image-captioning", "translation", "translation_XX_to_YY", "summarization",
-"text2text-generation" and "question-answering", for our models and for any other that the Auto class of the task loads. A task that transformers
-has itself stays as transformers has it.
+"tree-sentiment", "image-captioning", "translation", "translation_XX_to_YY", "summarization", "text2text-generation"
+and "question-answering", for our models and for any other that the Auto class of the task loads. A task that
+transformers has itself stays as transformers has it.
 
 Three things of transformers change for the whole process, all of them here: the four names leave the table of removed
 tasks, the registry of pipelines gains them, and its `check_task` reads the languages in "translation_XX_to_YY".

@@ -75,8 +75,8 @@ class ImageCaptioningPipeline(Pipeline):
             mask = torch.ones(1, features.shape[0], dtype=torch.long)
             if self._has_encoder:
                 raise ValueError(
-                    f"An array of shape {tuple(features.shape)} is no picture, and this model reads pictures by an image "
-                    "encoder of its own: give it a path, an address or a Pillow image."
+                    f"An array of shape {tuple(features.shape)} is no picture, and this model reads pictures by an "
+                    "image encoder of its own: give it a path, an address or a Pillow image."
                 )
             return {"image_features": features[None].to(self.dtype), "image_mask": mask}
         if not self._has_encoder:

@@ -15,9 +15,9 @@ The captions follow the grammar
     thing    -> "a" colour shape
     relation -> "left of" | "right of" | "above" | "below"
 
-Training knows each colour, each shape and each relation. Six of the thirty pairs of colour and shape it has seen alone,
-in pictures of one thing, and never beside another thing: all rows of test, and half of validation, have such a pair in
-a relation. Whoever has learnt by heart what may stand beside what cannot tell them.
+Training knows each colour, each shape and each relation. Six of the thirty pairs of colour and shape it has seen
+alone, in pictures of one thing, and never beside another thing: all rows of test, and half of validation, have such a
+pair in a relation. Whoever has learnt by heart what may stand beside what cannot tell them.
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,8 @@ ROWS = {
     "seen": {"train": 6_000, "validation": 200, "test": 0},
     "combination": {"train": 0, "validation": 200, "test": 600},
 }
-_ALONE = 0.25  # of the pictures that training sees
+_ALONE = 0.4  # of the pictures that training sees
+_REACH = 7  # pixels from the centre of a shape, more than any has
 _GROUND = 235
 FEATURES = Features(
     {"image": Array3D((SIZE, SIZE, 3), "uint8"), "captions": List(Value("string")), "novelty": Value("string")}
@@ -112,9 +113,11 @@ def draw(things: list[Thing], relation: str | None, rng: np.random.Generator) ->
     image = np.full((SIZE, SIZE, 3), _GROUND, dtype=np.float64)
     image += rng.normal(0, 4, image.shape)
     for thing, (x, y) in zip(things, _places(relation, rng), strict=True):
-        shade = rng.uniform(0.85, 1.1)
-        inside = _inside(thing.shape, x, y, rng.uniform(4.0, 5.5))[..., None]
-        image = image * (1 - inside) + np.array(COLOURS[thing.colour]) * shade * inside
+        left, top = int(x) - _REACH, int(y) - _REACH  # of a part that holds the whole shape
+        part = image[max(top, 0) : top + 2 * _REACH + 1, max(left, 0) : left + 2 * _REACH + 1]
+        place = x - max(left, 0), y - max(top, 0)
+        inside = _inside(thing.shape, *place, rng.uniform(4.0, 5.5), part.shape[:2])[..., None]
+        part += (np.array(COLOURS[thing.colour]) * rng.uniform(0.85, 1.1) - part) * inside
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
@@ -132,17 +135,22 @@ def _places(relation: str | None, rng: np.random.Generator) -> Iterator[np.ndarr
     yield middle - first * reach / 2
 
 
-def _inside(shape: str, x: float, y: float, radius: float) -> np.ndarray:
-    """Return how much of each pixel, (32, 32), lies in the shape: 0 to 1, from 3 x 3 points of it."""
-    points = (np.arange(3 * SIZE) + 0.5) / 3
-    right, down = points[None, :] - x, points[:, None] - y
+def _inside(shape: str, x: float, y: float, radius: float, size: tuple[int, ...]) -> np.ndarray:
+    """Return how much of each pixel of a part of this size lies in the shape: 0 to 1, from 3 x 3 points of it."""
+    height, width = size
+    right = ((np.arange(3 * width) + 0.5) / 3)[None, :] - x
+    down = ((np.arange(3 * height) + 0.5) / 3)[:, None] - y
     away = np.hypot(right, down)
     sides = np.maximum(np.abs(right), np.abs(down))
-    found = {
-        "circle": away <= radius,
-        "square": sides <= 0.85 * radius,
-        "triangle": (down <= 0.8 * radius) & (np.abs(right) <= 0.55 * (down + radius)),
-        "cross": (sides <= radius) & (np.minimum(np.abs(right), np.abs(down)) <= 0.3 * radius),
-        "ring": (away <= radius) & (away >= 0.55 * radius),
-    }[shape]
-    return found.reshape(SIZE, 3, SIZE, 3).mean(axis=(1, 3))
+    if shape == "circle":
+        found = away <= radius
+    elif shape == "square":
+        found = sides <= 0.85 * radius
+    elif shape == "triangle":
+        found = (down <= 0.8 * radius) & (np.abs(right) <= 0.55 * (down + radius))
+    elif shape == "cross":
+        found = (sides <= radius) & (np.minimum(np.abs(right), np.abs(down)) <= 0.3 * radius)
+    else:  # a ring
+        found = (away <= radius) & (away >= 0.55 * radius)
+    part: np.ndarray = found.reshape(height, 3, width, 3).mean(axis=(1, 3))
+    return part

@@ -2,8 +2,9 @@
 
 Words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`), trees with the
 label of each node (`tree`, and `tree_text` for a terminal), what a recurrent cell does at each word (`gates`), what
-its last state still holds of each (`influence`), where in an image each word looks (`looks`), how far the gradient comes back (`gradient_flow`), and a page for the
-browser that shows the gates of a small recurrent model while one types (`explorer`).
+its last state still holds of each (`influence`), where in an image each word of a caption looks (`looks`), how far the
+gradient comes back (`gradient_flow`), and a page for the browser that shows the gates of a small recurrent model while
+one types (`explorer`).
 """
 
 from ...extras import need
