@@ -8,6 +8,7 @@ if TYPE_CHECKING:
 WORD_VECTORS = "word-vectors"
 INTENT_SLOTS = "intent-slots"
 TREES = "tree-sentiment"
+CAPTIONS = "image-captioning"
 _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of transformers
     "RecursiveForSequenceClassification": TREES,
     "ForSequenceClassification": "text-classification",
@@ -16,6 +17,7 @@ _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of 
     "ForCausalLM": "text-generation",
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",
+    "CaptionerForConditionalGeneration": CAPTIONS,
     "ForConditionalGeneration": "text2text-generation",
     "Word2VecModel": WORD_VECTORS,
 }

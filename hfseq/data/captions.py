@@ -153,6 +153,15 @@ def load_captions(settings: CaptionSettings) -> CaptionTask:
     return CaptionTask(dataset, images)
 
 
+def asked_of(task: CaptionTask, number: int) -> Any:
+    """Return what a pipeline takes for a picture: the picture, or the vectors of its real regions."""
+    if isinstance(task.images, PictureImages):
+        return task.images.shown(number)
+    inputs = task.images.inputs([number])
+    features, mask = inputs["image_features"][0], inputs.get("image_mask")
+    return features if mask is None else features[mask[0].bool()]
+
+
 def _embedded(settings: CaptionSettings) -> tuple[DatasetDict, PictureImages]:
     found = load_shapes(settings.seed)
     chosen = settings.splits or {split: split for split in found}
@@ -244,7 +253,7 @@ def _pictures(settings: CaptionSettings) -> tuple[DatasetDict, PictureImages]:
     captions, pictures = {}, list[Any]()
     for split, rows in splits.items():
         captions[split] = _captions(rows, f"split {split!r}", settings)
-        pictures += _placed(take_columns(rows, split, settings, image_column=IMAGE)[IMAGE][:], settings)
+        pictures += _placed(take_columns(rows, split, settings, image_column=IMAGE)[IMAGE][:], split, settings)
     return _numbered(captions), PictureImages(pictures)
 
 
@@ -255,10 +264,10 @@ def _undecoded(rows: Dataset) -> Dataset:
     return rows
 
 
-def _placed(pictures: list[Any], settings: CaptionSettings) -> list[Any]:
+def _placed(pictures: list[Any], split: str, settings: CaptionSettings) -> list[Any]:
     """Look for files where their table lies."""
-    path = settings.path
-    if not isinstance(path, str):
+    path = settings.path[split] if isinstance(settings.path, dict) else settings.path
+    if path is None:
         return pictures
     place = existing_path(path)
     folder = place if place.is_dir() else place.parent

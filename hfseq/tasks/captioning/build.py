@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from ...cards.facts import Examples, SeedRun
 from ...cards.measure import collect_examples, measure_speed
-from ...data.captions import CAPTIONS, IMAGE, CaptionTask, FeatureImages, PictureImages
+from ...data.captions import CAPTIONS, IMAGE, CaptionTask, FeatureImages, PictureImages, asked_of
 from ...evaluation.translation import METRICS, sentence_chrf, signature
 from ...models.recurrent.captioner import CaptionerForConditionalGeneration
 from ...recipe.pictures import draw_captions, draw_looks
@@ -133,7 +133,7 @@ def card_facts(
     pipe: Any = pipeline(name, model=str(folder), device="cpu", trust_remote_code=False)
     rows, generation = task.dataset[split], pipe.model.generation_config
     numbers, wanted = rows[IMAGE][:], rows[CAPTIONS][:]
-    asked = [_asked(task, number) for number in numbers[:_TIMED]]
+    asked = [asked_of(task, number) for number in numbers[:_TIMED]]
     if card.shows_rows and not task.has_features:
         shown = range(min(_SHOWN, rows.num_rows))
         draw_captions([task.images.shown(numbers[row]) for row in shown], written[: len(shown)], wanted, folder)
@@ -166,15 +166,6 @@ def card_facts(
         pretrained=None if settings.vision.from_pretrained is None else Path(settings.vision.from_pretrained).name,
         comparisons=[*rivals(task, split), *card.published()],
     )
-
-
-def _asked(task: CaptionTask, number: int) -> Any:
-    """Return what a pipeline takes for a picture."""
-    if not task.has_features:
-        return task.images.shown(number)
-    inputs = task.images.inputs([number])
-    features, mask = inputs["image_features"][0], inputs.get("image_mask")
-    return features if mask is None else features[mask[0].bool()]
 
 
 def _architecture(settings: CaptioningSettings, model: Any, task: CaptionTask) -> CaptionerArchitecture:

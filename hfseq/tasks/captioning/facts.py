@@ -1,4 +1,4 @@
-"""The facts of a card of a model that describes images: its pictures, how it looks and writes, and how good that is."""
+"""The facts of a card of a model that describes images: its pictures, how it looks and writes, how good that is."""
 
 from collections.abc import Collection
 from dataclasses import field
