@@ -20,6 +20,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.counting.hmm import *
     from .models.counting.mixture import *
     from .models.counting.ngram import *
+    from .models.recurrent.captioner import *
     from .models.recurrent.cells import CELLS as CELLS
     from .models.recurrent.cells import register_cell as register_cell
     from .models.recurrent.custom import *
@@ -37,6 +38,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.words.bag import *
     from .models.words.vectors import KeyedVectors as KeyedVectors
     from .models.words.word2vec import *
+    from .pipelines import ImageCaptioningPipeline as ImageCaptioningPipeline
     from .pipelines import IntentSlotsPipeline as IntentSlotsPipeline
     from .pipelines import QuestionAnsweringPipeline as QuestionAnsweringPipeline
     from .pipelines import SummarizationPipeline as SummarizationPipeline
@@ -55,6 +57,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .data.corpus import WordCorpus as WordCorpus
     from .data.embedded.load import load_embedded as load_embedded
     from .data.embedded.pen import load_pen_drawings as load_pen_drawings
+    from .data.embedded.shapes import load_shapes as load_shapes
     from .data.embedded.word_order import load_word_order as load_word_order
     from .data.phrases import Phrases as Phrases
     from .data.sentence_transformers import export_sentence_transformers as export_sentence_transformers
@@ -93,6 +96,8 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .insight.influence import influence as influence
     from .insight.layer_flow import GradientFlow as GradientFlow
     from .insight.layer_flow import LayerFlow as LayerFlow
+    from .insight.looks import Look as Look
+    from .insight.looks import look_at as look_at
     from .insight.plots import WordMap as WordMap
     from .insight.plots import plot_words as plot_words
     from .models.conversion import load_keras as load_keras
@@ -109,6 +114,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .tokenization.series_batches import SeriesCollator as SeriesCollator
     from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
     from .training.averaging import average_checkpoints as average_checkpoints
+    from .training.captions import CaptionTrainer as CaptionTrainer
     from .training.clip_finder import ClipFinder as ClipFinder
     from .training.seq2seq import EncoderDecoderTrainer as EncoderDecoderTrainer
     from .training.seq2seq import EncoderDecoderTrainingArguments as EncoderDecoderTrainingArguments
@@ -130,6 +136,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "data.corpus": "WordCorpus",
     "data.embedded.load": "load_embedded",
     "data.embedded.pen": "load_pen_drawings",
+    "data.embedded.shapes": "load_shapes",
     "data.embedded.word_order": "load_word_order",
     "formats.fasttext": "load_fasttext",
     "data.phrases": "Phrases",
@@ -151,6 +158,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "insight.gradient_callback": "GradientFlowCallback",
     "insight.gradients": "gradient_flow",
     "insight.layer_flow": "GradientFlow LayerFlow",
+    "insight.looks": "Look look_at",
     "insight.plots": "WordMap plot_words",
     "models.conversion": "load_keras load_torch to_keras to_torch",
     "models.token_words": "word_tables",
@@ -162,6 +170,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "training.arguments": "SequenceTrainingArguments",
     "training.averaging": "average_checkpoints",
     "training.clip_finder": "ClipFinder",
+    "training.captions": "CaptionTrainer",
     "training.seq2seq": "EncoderDecoderTrainer EncoderDecoderTrainingArguments",
     "training.streams.trainer": "StreamTrainer StreamTrainingArguments",
     "training.streams.windows": "TokenText",
@@ -188,6 +197,7 @@ if not is_this_process():
         "register_cell",
     ]
     __all__ += [
+        "ImageCaptioningPipeline",
         "IntentSlotsPipeline",
         "QuestionAnsweringPipeline",
         "SummarizationPipeline",

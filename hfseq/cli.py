@@ -27,6 +27,7 @@ MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.ta
     "masked-language-modeling": ("transformer",),
     "word-vectors": ("skip-gram", "cbow"),
     "translation": ("seq2seq", "transformer_seq2seq"),
+    "captioning": ("captioner",),
     "trees": ("tree_lstm", "child_sum", "tree_gru", "tensor", "matrix_vector", "matrix"),
     "strokes": ("lstm", "gru", "rnn"),
 }
@@ -255,6 +256,8 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     made["evaluate"].add_argument("--text-pair-column", help="the column of second texts, for a model of pairs")
     made["evaluate"].add_argument("--label-column", help="the column of labels")
     made["evaluate"].add_argument("--tree-column", help="the column of trees in brackets, for a model of trees (tree)")
+    made["evaluate"].add_argument("--image-column", help="the column of pictures, for a model that describes them")
+    made["evaluate"].add_argument("--caption-column", help="the column of captions, for such a model")
     made["evaluate"].add_argument("--intent-column", help="the column of intents, for a model of intents and slots")
     made["evaluate"].add_argument(
         "--target-column", help="the column of targets, for a model that writes from sources"
@@ -264,7 +267,9 @@ def _add_use(made: dict[str, argparse.ArgumentParser]) -> None:
     made["evaluate"].add_argument(
         "--column-names", metavar="NAME,NAME", type=_names, help="of a file without a header"
     )
-    made["predict"].add_argument("texts", metavar="TEXT", nargs="*", help="texts; without any, lines of stdin")
+    made["predict"].add_argument(
+        "texts", metavar="TEXT", nargs="*", help="texts, or pictures; without any, lines of stdin"
+    )
     made["predict"].add_argument("--file", metavar="FILE", help="a text a line; .jsonl: {text: ..., text_pair: ...}")
 
 

@@ -16,10 +16,11 @@ EXTRAS = {
     "train": ("datasets", "accelerate", "evaluate", "jinja2", "pyarrow", "sacrebleu", "scipy", "sklearn"),
     "fast": ("numba",),
     "plots": ("jinja2", "matplotlib", "sklearn"),
+    "pictures": ("PIL",),
 }
 """Extra -> the modules that it brings. The lists in `pyproject.toml` say the same by the names of projects."""
 
-_PROJECTS = {"sklearn": "scikit-learn"}
+_PROJECTS = {"sklearn": "scikit-learn", "PIL": "pillow"}
 
 
 def need(extra: str, *modules: str) -> None:

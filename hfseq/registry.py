@@ -11,6 +11,7 @@ from transformers import (
     AutoFeatureExtractor,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
@@ -26,7 +27,7 @@ from . import pipelines
 from .models.auto import AutoModelForIntentAndSlots, AutoModelForStrokes
 from .models.configs import SequenceConfig
 from .models.counting import hmm, mixture, ngram
-from .models.recurrent import custom, gru, lstm, recursive, rnn, seq2seq, strokes
+from .models.recurrent import captioner, custom, gru, lstm, recursive, rnn, seq2seq, strokes
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import linear_crf, window
 from .models.words import bag, word2vec
@@ -35,7 +36,8 @@ from .tokenization.source_target import SourceTargetTokenizer
 from .tokenization.trees import TreeTokenizer
 
 MODULES = (
-    *(rnn, lstm, gru, custom, seq2seq, recursive, window, linear_crf, transformer, transformer_seq2seq),
+    *(rnn, lstm, gru, custom, seq2seq, captioner, recursive, window, linear_crf),
+    *(transformer, transformer_seq2seq),
     *(ngram, mixture, hmm, word2vec, bag),
     strokes,
 )
@@ -76,6 +78,7 @@ AUTO_CLASSES = {
     "text2text-generation": AutoModelForSeq2SeqLM,
     "series-forecasting": AutoModelForTimeSeriesPrediction,
     "strokes-generation": AutoModelForStrokes,
+    "image-captioning": AutoModelForImageTextToText,
 }
 """Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
 
@@ -130,6 +133,11 @@ FAMILIES = {
             seq2seq.Seq2SeqConfig,
             seq2seq.Seq2SeqModel,
             {"text2text-generation": seq2seq.Seq2SeqForConditionalGeneration},
+        ),
+        Family(
+            captioner.CaptionerConfig,
+            captioner.CaptionerModel,
+            {"image-captioning": captioner.CaptionerForConditionalGeneration},
         ),
         Family(
             recursive.RecursiveConfig,

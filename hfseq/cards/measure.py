@@ -114,18 +114,20 @@ def median_ms(answer: Callable[[Any], Any], texts: Sequence[Any]) -> float:
     return 1000 * statistics.median(seconds[_WARM_UP_CALLS:])
 
 
-def measure_speed(pipe: Pipeline, texts: Sequence[Asked], batch_size: int = 32) -> SpeedFacts:
+def measure_speed(pipe: Pipeline, texts: Sequence[Any], batch_size: int = 32) -> SpeedFacts:
     """Time a pipeline on one CPU thread: the median call with one text, and the median pass in batches.
 
-    A few hundred typical texts make the batches full; very long ones make them smaller.
+    A few hundred typical texts (`Asked`) make the batches full; very long ones make them smaller. Pictures, which a
+    pipeline may be asked in their place, are all of one size.
     """
     if pipe.device.type != "cpu":
         raise ValueError(f"the card tells the speed of one CPU core, but the pipeline is on {pipe.device}; move it.")
     rows = list(texts)
     ms_per_text = median_ms(lambda text: pipe(text, batch_size=1), rows)
-    batch_size = batch_size_for(
-        cast(Any, pipe.tokenizer), rows, batch_size, **reading_options(cast(Any, pipe.tokenizer))
-    )
+    if isinstance(rows[0], str | dict):
+        batch_size = batch_size_for(
+            cast(Any, pipe.tokenizer), rows, batch_size, **reading_options(cast(Any, pipe.tokenizer))
+        )
     with one_thread():
         passes = [cpu_timed(partial(pipe, rows, batch_size=batch_size))[1] for _ in range(_TIMED_PASSES)]
     return SpeedFacts(

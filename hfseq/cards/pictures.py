@@ -6,7 +6,10 @@ CURVES = "curves"
 CONFUSION = "confusion"
 COVERAGE = "coverage"
 DRAWINGS = "drawings"
-TITLES = {CURVES: "Training curves", CONFUSION: "Confusions", COVERAGE: "Coverage and accuracy", DRAWINGS: "Drawings"}
+CAPTIONS = "captions"
+LOOKS = "attention"
+TITLES = {CURVES: "Training curves", CONFUSION: "Confusions", COVERAGE: "Coverage and accuracy"}
+TITLES |= {DRAWINGS: "Drawings", CAPTIONS: "Pictures and what was written of them", LOOKS: "Where each word looks"}
 
 
 def pictures_in(folder: str | Path) -> dict[str, str]:

@@ -9,14 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import progress_bar
-from .models import INTENT_SLOTS, TREES, compares_two, load_pipeline
+from .models import CAPTIONS, INTENT_SLOTS, TREES, compares_two, load_pipeline
 from .predict import BATCH, answers
 from .sources import is_local
 
 _UNKNOWN = -1  # the id of a label that the model does not have: no answer is it
 _CHOICES = (  # options that are settings of data, too
     *("text_column", "text_pair_column", "label_column", "column_names"),
-    *("target_column", "source_language", "target_language", "intent_column", "tree_column"),
+    *(
+        "image_column",
+        "caption_column",
+        "target_column",
+        "source_language",
+        "target_language",
+        "intent_column",
+        "tree_column",
+    ),
 )
 _NO_TAG = ""  # of a word that a pipeline does not read: it is no tag of any word
 
@@ -210,6 +218,21 @@ def _written(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
     return translation_scores(rows[TARGET][:], found)
 
 
+def _captions(pipe: Any, source: dict[str, Any]) -> dict[str, float]:
+    from ..data.captions import CAPTIONS as SAID
+    from ..data.captions import IMAGE, CaptionSettings, asked_of, load_captions
+    from ..evaluation.translation import signature, translation_scores
+
+    data = _facts_of(pipe).get("data", {})
+    task = load_captions(CaptionSettings(**{"lowercase": data.get("lowercase", False), **source}))
+    rows = task.dataset["train"]
+    pictures = (asked_of(task, number) for number in rows[IMAGE][:])
+    answers_of = progress_bar("Writing", pipe(pictures, batch_size=BATCH), total=rows.num_rows, unit="picture")
+    found = [each[0]["generated_text"] for each in answers_of]
+    print(f"BLEU: {signature(rows[SAID][:])}", file=sys.stderr)
+    return translation_scores(rows[SAID][:], found)
+
+
 def _facts_of(pipe: Any) -> dict[str, Any]:
     """Return the facts beside a model; none where it has none."""
     facts = Path(pipe.model.name_or_path) / "facts.json"
@@ -234,4 +257,5 @@ _MEASURES = {
     INTENT_SLOTS: _frames,
     "text-generation": _texts,
     "text2text-generation": _written,
+    CAPTIONS: _captions,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .models import INTENT_SLOTS, STROKES, TREES, WORD_VECTORS, drawing_code, task_of
+from .models import CAPTIONS, INTENT_SLOTS, STROKES, TREES, WORD_VECTORS, drawing_code, task_of
 
 _SHOWN = 20  # labels
 _PAIR_GIVEN = '{"text": TEXT, "text_pair": TEXT}'
@@ -37,6 +37,9 @@ def run(options: argparse.Namespace) -> None:
         beside = "" if targets is None else f" of sources, {targets} of targets"
         print(f"vocabulary: {f'{entries - _SPECIAL} words' if task == WORD_VECTORS else f'{entries} entries{beside}'}")
     asked, given = ("--file PAIRS.jsonl", _PAIR_GIVEN) if _takes_pairs(config, folder) else ("TEXT", "TEXT")
+    if task == CAPTIONS:
+        asked = "PICTURE"
+        given = "FEATURES" if config.get("vision_config") is None else "PICTURE"
     print(f"use it:     hfseq predict {options.model} {asked}")
     print("in Python:  import hfseq; from transformers import pipeline")
     print(f"            pipeline({task!r}, model={options.model!r})({given})")

@@ -9,6 +9,7 @@ WORD_VECTORS = "word-vectors"
 INTENT_SLOTS = "intent-slots"
 TREES = "tree-sentiment"
 STROKES = "strokes-generation"  # no pipeline: it answers no texts
+CAPTIONS = "image-captioning"
 _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of transformers
     "RecursiveForSequenceClassification": TREES,
     "ForSequenceClassification": "text-classification",
@@ -18,6 +19,7 @@ _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of 
     "ForSeriesPrediction": "series-forecasting",
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",
+    "CaptionerForConditionalGeneration": CAPTIONS,
     "ForConditionalGeneration": "text2text-generation",
     "Word2VecModel": WORD_VECTORS,
     "StrokesForGeneration": STROKES,

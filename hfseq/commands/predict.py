@@ -1,4 +1,4 @@
-"""`hfseq predict`: texts of the command line, a file or stdin -> a line of JSON each.
+"""`hfseq predict`: texts of the command line, a file or stdin -> a line of JSON each; of a captioner, pictures.
 
 A file .jsonl has an object a line: `{"text": ...}`, and for a model of pairs `{"text": ..., "text_pair": ...}`.
 """
@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .models import INTENT_SLOTS, TREES, WORD_VECTORS, compares_two, load_pipeline
+from .models import CAPTIONS, INTENT_SLOTS, TREES, WORD_VECTORS, compares_two, load_pipeline
 
 if TYPE_CHECKING:
     from transformers import Pipeline
@@ -140,6 +140,11 @@ def _written(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
         yield {"generated": (found[0] if isinstance(found, list) else found)["generated_text"]}
 
 
+def _described(pipe: Any, pictures: list[str]) -> Iterator[dict[str, Any]]:
+    for found in pipe(pictures, batch_size=BATCH):
+        yield {"caption": found[0]["generated_text"]}
+
+
 def _filled(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
     mask = pipe.tokenizer.mask_token
     for text in texts:
@@ -161,5 +166,6 @@ _ANSWERS: dict[str, Callable[[Any, Any], Iterator[dict[str, Any]]]] = {
     "text-generation": _continued,
     "text2text-generation": _written,
     "fill-mask": _filled,
+    CAPTIONS: _described,
     WORD_VECTORS: _nearest,
 }

@@ -31,6 +31,7 @@ _TASK_OF = {  # the end of the name of a class -> its task
     "ForIntentAndSlots": "joint",
     "ForCausalLM": "causal_lm",
     "ForMaskedLM": "masked_lm",
+    "CaptionerForConditionalGeneration": "captioning",
     "ForConditionalGeneration": "translation",
 }
 

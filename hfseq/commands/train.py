@@ -24,6 +24,7 @@ _USUAL = {
     "language-modeling": "lstm",
     "masked-language-modeling": "transformer",
     "translation": "seq2seq",
+    "captioning": "captioner",
 }
 _CHOSEN = {
     "word-vectors": "architecture",

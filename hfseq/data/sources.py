@@ -47,7 +47,8 @@ IF_A_COPY = "If it is a copy of the same data, add --card.same_data=true."
 _OF_ONE_DATA_SET = {"config", "revision", "streaming", "splits", "split_name", "label_names", "column_names"}
 _OF_ONE_DATA_SET |= {"intent_names", "unknown_intent", "tree_column", "label_map"}
 _OF_ONE_DATA_SET |= {
-    f"{what}_column" for what in ("text", "text_pair", "label", "intent", "condition", "other", "score", "target")
+    f"{what}_column"
+    for what in ("text", "text_pair", "label", "intent", "condition", "other", "score", "target", "image", "caption")
 }
 _OF_ONE_DATA_SET |= {"source_language", "target_language"}
 _OF_ONE_DATA_SET |= {"drawing_column", "point_columns", "class_column", "grid"}

@@ -80,14 +80,14 @@ def align(
         raise ValueError(f"layer={layer}: this decoder returned {len(layers)}, which are 0 to {len(layers) - 1}.")
     weights = layers[layer][0].mean(0).float().cpu()
     # 4. Put the tokens of a word together.
-    source_words, source_of = _words(tokenizer, read, source)
-    target_words, target_of = _words(tokenizer, labels, target)
-    weights = _sum_of(weights.T, source_of, len(source_words)).T
+    source_words, source_of = words_of(tokenizer, read, source)
+    target_words, target_of = words_of(tokenizer, labels, target)
+    weights = sum_of(weights.T, source_of, len(source_words)).T
     counts = torch.bincount(target_of, minlength=len(target_words))
-    return Alignment(source_words, target_words, _sum_of(weights, target_of, len(target_words)) / counts[:, None])
+    return Alignment(source_words, target_words, sum_of(weights, target_of, len(target_words)) / counts[:, None])
 
 
-def _words(tokenizer: Any, encoded: Any, text: str) -> tuple[list[str], torch.Tensor]:
+def words_of(tokenizer: Any, encoded: Any, text: str) -> tuple[list[str], torch.Tensor]:
     """Return the words of a text, and for each token the place of its word; special tokens are words of their own."""
     tokens = encoded.tokens() if encoded.is_fast else tokenizer.convert_ids_to_tokens(encoded["input_ids"][0].tolist())
     if not encoded.is_fast:
@@ -106,7 +106,8 @@ def _words(tokenizer: Any, encoded: Any, text: str) -> tuple[list[str], torch.Te
     return words, torch.tensor(places)
 
 
-def _sum_of(rows: torch.Tensor, places: torch.Tensor, count: int) -> torch.Tensor:
+def sum_of(rows: torch.Tensor, places: torch.Tensor, count: int) -> torch.Tensor:
+    """Add up the rows that have one place."""
     return rows.new_zeros(count, rows.shape[1]).index_add(0, places, rows)
 
 

@@ -228,7 +228,7 @@ class SequenceConfig(PreTrainedConfig):
         Raises:
             ValueError: If the file asks for code from the Hub, or a keyword means a field by another name.
         """
-        _check_attention(config_dict)
+        check_attention(config_dict)
         unread = {name: config_dict[name] for name in cls.unknown_names(config_dict)}
         for name in cls.unknown_names(kwargs):
             # Options of loaders come through here too: only what probably means a field is known to be a mistake.
@@ -335,7 +335,7 @@ def _check_dtype(dtype: Any) -> None:
         raise ValueError(f"dtype must be a type of floating-point numbers, such as 'float32', got {dtype!r}")
 
 
-def _check_attention(config_dict: dict[str, Any]) -> None:
+def check_attention(config_dict: dict[str, Any]) -> None:
     """Refuse a config.json that chooses an attention which transformers would fetch from the Hub and run."""
     for name in ("attn_implementation", "_attn_implementation"):
         asked = config_dict.get(name)

@@ -18,16 +18,14 @@ from .configs import bounded
 
 
 @dataclass(kw_only=True)
-class SourceTargetConfig:
-    """Fields of a config with encoder and decoder; it stands before the config class that has all the others."""
+class TargetConfig:
+    """Fields of a config whose decoder writes; it stands before the config class that has all the others."""
 
     vocab_size: int = bounded(10_000, 1, 10_000_000)
-    decoder_vocab_size: int | None = bounded(None, 1, 10_000_000)
     pad_token_id: int | None = 0
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     decoder_start_token_id: int | None = None
-    encoder_pad_token_id: int | None = None
     is_encoder_decoder: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -36,6 +34,27 @@ class SourceTargetConfig:
         others.__post_init__(**kwargs)
         if self.decoder_start_token_id is None:
             self.decoder_start_token_id = self.pad_token_id if self.bos_token_id is None else self.bos_token_id
+
+    @property
+    def target_vocab_size(self) -> int:
+        """V, the number of ids that the decoder reads and writes."""
+        return self.vocab_size
+
+    def validate_start(self) -> None:
+        """Check that there is a token that a text begins with."""
+        if self.decoder_start_token_id is None:
+            raise ValueError(
+                "decoder_start_token_id, bos_token_id and pad_token_id are None: the decoder needs one before its "
+                "first token, so set one."
+            )
+
+
+@dataclass(kw_only=True)
+class SourceTargetConfig(TargetConfig):
+    """The same where the encoder reads tokens too."""
+
+    decoder_vocab_size: int | None = bounded(None, 1, 10_000_000)
+    encoder_pad_token_id: int | None = None
 
     @property
     def target_vocab_size(self) -> int:
@@ -60,14 +79,6 @@ class SourceTargetConfig:
         config = copy.copy(self)
         config.vocab_size = self.decoder_vocab_size
         return config
-
-    def validate_start(self) -> None:
-        """Check that there is a token that a text begins with."""
-        if self.decoder_start_token_id is None:
-            raise ValueError(
-                "decoder_start_token_id, bos_token_id and pad_token_id are None: the decoder needs one before its "
-                "first token, so set one."
-            )
 
     def validate_source_padding(self) -> None:
         """Check that the source's vocabulary has the padding, and that two vocabularies are meant."""

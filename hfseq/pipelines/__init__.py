@@ -1,9 +1,9 @@
 """Pipelines that transformers lacks: word vectors, intents and slots, trees, and the tasks that its version 5 removed.
 
 `import hfseq` registers them. From then on `transformers.pipeline` takes "word-vectors", "intent-slots",
-"tree-sentiment", "translation", "translation_XX_to_YY", "summarization", "text2text-generation" and
-"question-answering", for our models and for any other that the Auto class of the task loads. A task that transformers
-has itself stays as transformers has it.
+"tree-sentiment", "image-captioning", "translation", "translation_XX_to_YY", "summarization", "text2text-generation"
+and "question-answering", for our models and for any other that the Auto class of the task loads. A task that
+transformers has itself stays as transformers has it.
 
 Three things of transformers change for the whole process, all of them here: the four names leave the table of removed
 tasks, the registry of pipelines gains them, and its `check_task` reads the languages in "translation_XX_to_YY".
@@ -15,6 +15,7 @@ from typing import Any
 import transformers.pipelines
 from transformers import (
     AutoModel,
+    AutoModelForImageTextToText,
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
@@ -23,6 +24,7 @@ from transformers import (
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..models.auto import AutoModelForIntentAndSlots
+from .image_captioning import ImageCaptioningPipeline as ImageCaptioningPipeline
 from .intent_slots import IntentSlotsPipeline as IntentSlotsPipeline
 from .question_answering import QuestionAnsweringPipeline as QuestionAnsweringPipeline
 from .text2text import SummarizationPipeline as SummarizationPipeline
@@ -36,11 +38,13 @@ _PIPELINES: dict[str, tuple[type[Pipeline], type[Any]]] = {
     "word-vectors": (WordVectorsPipeline, AutoModel),
     "intent-slots": (IntentSlotsPipeline, AutoModelForIntentAndSlots),
     "tree-sentiment": (TreeSentimentPipeline, AutoModelForSequenceClassification),
+    "image-captioning": (ImageCaptioningPipeline, AutoModelForImageTextToText),
     "translation": (TranslationPipeline, AutoModelForSeq2SeqLM),
     "summarization": (SummarizationPipeline, AutoModelForSeq2SeqLM),
     "text2text-generation": (Text2TextGenerationPipeline, AutoModelForSeq2SeqLM),
     "question-answering": (QuestionAnsweringPipeline, AutoModelForQuestionAnswering),
 }
+_OF_IMAGES = ("image-captioning",)
 
 
 class _NoDefaultModel(dict[str, Any]):
@@ -71,7 +75,7 @@ def register() -> None:
             "impl": pipeline_class,
             "pt": (auto_class,),
             "default": _NoDefaultModel(task),
-            "type": "text",
+            "type": "multimodal" if task in _OF_IMAGES else "text",
         }
     if "translation" in missing:
         # On the object, not on its class: other registries are none of our business.

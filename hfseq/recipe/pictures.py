@@ -1,4 +1,4 @@
-"""The pictures that a recipe leaves beside the card: training curves, confusions, and what thresholds leave."""
+"""The pictures that a recipe leaves beside the card: training curves, confusions, what thresholds leave, captions."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cards.pictures import CONFUSION, COVERAGE, CURVES, DRAWINGS
+from ..cards.pictures import CAPTIONS, CONFUSION, COVERAGE, CURVES, DRAWINGS, LOOKS
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,29 @@ def draw_coverage(shares: np.ndarray, right: np.ndarray, folder: Path, *, thresh
     from ..insight.plots.coverage import plot_coverage
 
     plot_coverage(shares, right, *paths, threshold=threshold)
+
+
+def draw_captions(pictures: Sequence[Any], written: list[str], wanted: list[list[str]], folder: Path) -> None:
+    """Draw pictures beside the card, with what was written of them; without matplotlib say so only."""
+    if (paths := _paths(folder, CAPTIONS)) is None:
+        return
+    from ..insight.plots.captions import plot_captions
+
+    right = [text in texts for text, texts in zip(written, wanted, strict=False)]
+    plot_captions(pictures, written, right, *paths)
+
+
+def draw_looks(pipe: Any, pictures: Sequence[Any], folder: Path) -> None:
+    """Draw where each word of a caption looks, if there is attention; without matplotlib say so only."""
+    paths = _paths(folder, LOOKS)
+    if paths is None or getattr(pipe.model.config, "attention", "none") == "none":
+        return
+    from ..insight.looks import look_at
+    from ..insight.plots.captions import looks
+
+    found = [look_at(pipe, picture) for picture in pictures]
+    for path in paths:
+        looks(*found, path=path)
 
 
 def _paths(folder: Path, name: str) -> list[Path] | None:

@@ -12,6 +12,8 @@ need("train")
 
 from ..cards.facts import Facts
 from ..cards.table import ResultsTable
+from .captioning.card import CAPTIONER_TABLE, captioner_view
+from .captioning.facts import CaptionerFacts
 from .causal_lm.card import LANGUAGE_TABLE, language_view
 from .causal_lm.facts import LanguageModelFacts
 from .joint.card import JOINT_TABLE, joint_view
@@ -69,6 +71,7 @@ _MASKED = ("masked_lm", "masked-language-modeling", "masked_language_modeling")
 _TREES = ("trees", "trees", "trees")
 _TRANSLATION = ("translation", "translation", "translation")
 _STROKES = ("strokes", "strokes", "strokes")
+_CAPTIONING = ("captioning", "captioning", "captioning")
 _ROWS = (
     Task(*_CLASSIFICATION, "TextClassificationSettings", CardFacts, classifier_view, CLASSIFIER_TABLE),
     Task(*_TAGGING, "TaggingSettings", TaggerFacts, tagger_view, TAGGER_TABLE),
@@ -79,5 +82,6 @@ _ROWS = (
     Task(*_TREES, "TreesSettings", TreeFacts, tree_view, TREE_TABLE),
     Task(*_TRANSLATION, "TranslationSettings", TranslatorFacts, translator_view, TRANSLATOR_TABLE),
     Task(*_STROKES, "StrokesSettings", StrokesFacts, strokes_view, STROKES_TABLE),
+    Task(*_CAPTIONING, "CaptioningSettings", CaptionerFacts, captioner_view, CAPTIONER_TABLE),
 )
 TASKS = {task.name: task for task in _ROWS}  # every task, by name

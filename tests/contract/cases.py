@@ -83,6 +83,7 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
 
     vocab_size: ClassVar[int] = len(VOCABULARY)
+    mask_name: ClassVar[str] = "attention_mask"
     small: ClassVar[dict[str, Any]] = {"embedding_size": 6, "hidden_size": 5, "num_labels": 3}
     no_dropout: ClassVar[dict[str, float]] = dict.fromkeys(
         ("embedding_dropout", "hidden_dropout", "classifier_dropout"), 0.0
@@ -238,6 +239,10 @@ class Case:
     def targets(self, ids: torch.Tensor) -> torch.Tensor:
         """Labels for the rows of `batch`."""
         return torch.tensor(self.labels, device=DEVICE)
+
+    def beginnings(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What a decoder has read of its target, with the rows of `batch`."""
+        return inputs
 
     def foreign_targets(self, ids: torch.Tensor) -> torch.Tensor:
         """The same, the last one a label that does not exist."""

@@ -160,6 +160,14 @@ CASES |= {
     f"seq2seq-{label}": ("seq2seq", "text2text-generation", {"hidden_size": 8, **options})
     for label, options in SEQ2SEQ.items()
 }
+CAPTIONERS = {
+    "features": {"attention": "additive", "coverage": True, "input_feeding": True, "num_hidden_layers": 2},
+    "no-attention": {"attention": "none", "cell": "gru", "embedding_size": 8, "tie_word_embeddings": True},
+}
+CASES |= {
+    f"captioner-{label}": ("captioner", "image-captioning", {"hidden_size": 8, **options})
+    for label, options in CAPTIONERS.items()
+}
 WINDOWS = {
     "plain": {},
     "deep-lopsided": {
@@ -236,5 +244,5 @@ def make_case(label: str, folder: Path) -> Case:
 def promises(label: str) -> list[Callable[[Case], None]]:
     """The checks that mean something for a configuration."""
     traits = make_case(label, Path()).traits
-    traits |= set() if "numbers" in traits else {"ids"}
+    traits |= set() if traits & {"numbers", "images"} else {"ids"}
     return [check for check, trait in CHECKS.items() if trait is None or trait in traits]

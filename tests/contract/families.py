@@ -517,6 +517,71 @@ class RecurrentSeq2SeqCase(LanguageModelCase):
         return self.answers(model.to(DEVICE)(ids, mask, decoder_input_ids=ids))
 
 
+class CaptionerCase(LanguageModelCase):
+    """A text from the vectors of the regions of an image."""
+
+    small: ClassVar[dict[str, Any]] = {**LanguageModelCase.small, "feature_size": 9}
+    no_dropout: ClassVar[dict[str, float]] = RecurrentSeq2SeqCase.no_dropout
+    mask_name: ClassVar[str] = "image_mask"
+    wrong_values: ClassVar[dict[str, list[Any]]] = {
+        "hidden_size": [0, -1, "64", None, True, 10**12],
+        "feature_size": [0, "9", None],
+        "vision_config": [{"model_type": "hfseq_lstm_of_nobody"}, {"model_type": "timm_backbone"}, {}, "resnet"],
+        "vision_stage": ["stage1"],
+        "freeze_vision": [True, "yes"],
+        "cell": ["transistor", None],
+        "attention": ["luong", None],
+        "scheduled_sampling": [-0.1, 1.5],
+        "decoder_start_token_id": [14, -1],
+        "feedback": [True],
+    }
+
+    @property
+    def traits(self) -> set[str]:
+        return {"loss", "weights", "images"}
+
+    def given(self, ids: torch.Tensor, mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        return {"image_features": ids} | ({} if mask is None else {"image_mask": mask})
+
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vectors (5, 7, 9) of regions and their mask, with the holes of texts."""
+        mask = super().batch()[1]
+        return torch.randn(5, 7, 9, generator=torch.Generator().manual_seed(1)).to(DEVICE), mask
+
+    def targets(self, ids: torch.Tensor) -> torch.Tensor:
+        return torch.randint(4, self.vocab_size, (5, 6), generator=torch.Generator().manual_seed(2)).to(DEVICE)
+
+    def beginnings(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.targets(inputs)
+
+    def foreign_targets(self, ids: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(self.targets(ids), self.foreign_label[0])
+
+    def reply(self, model: PreTrainedModel) -> torch.Tensor:
+        features, mask = self.batch()
+        return self.answers(model.to(DEVICE)(features, mask, decoder_input_ids=self.targets(features)))
+
+    def rows(self) -> Dataset:
+        rows = texts().remove_columns("labels").rename_column("input_ids", "labels")
+        # A region for each token, so that it can be learnt what to write.
+        features = [[[float(token == place + 4) for place in range(9)] for token in ids] for ids in rows["labels"]]
+        return rows.add_column("image_features", features)
+
+    def collator(self) -> Any:
+        return pad_regions
+
+
+def pad_regions(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Make a batch of images with different numbers of regions."""
+    features = [torch.tensor(row["image_features"]) for row in rows]
+    labels = [torch.tensor(row["labels"]) for row in rows]
+    return {
+        "image_features": nn.utils.rnn.pad_sequence(features, batch_first=True),
+        "image_mask": nn.utils.rnn.pad_sequence([torch.ones(len(each)) for each in features], batch_first=True),
+        "labels": nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100),
+    }
+
+
 KINDS: dict[str, type[Case]] = {
     "text-classification": Case,
     "token-classification": TaggerCase,
@@ -542,6 +607,7 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("transformer", "fill-mask"): MaskedLanguageCase,
     ("transformer_seq2seq", "text2text-generation"): Seq2SeqCase,
     ("seq2seq", "text2text-generation"): RecurrentSeq2SeqCase,
+    ("captioner", "image-captioning"): CaptionerCase,
 }
 """Families that are no recurrent network under a head that others have too."""
 

@@ -18,7 +18,7 @@ from hfseq.models.heads.crf import LinearChainCRF
 from hfseq.models.heads.pairs import PairRows
 from hfseq.models.heads.wide import WideLikeness, WideNgrams
 from hfseq.models.recurrent import backbone as recurrence
-from hfseq.models.recurrent import decoder_attention, loop, recursive, state
+from hfseq.models.recurrent import captioner, decoder_attention, loop, recursive, state
 from hfseq.models.transformer import attention, transformer
 from hfseq.models.words import bag, word2vec
 from tests.contract import cases
@@ -249,6 +249,7 @@ FAULTS = {
     platform.generation_pipeline_answers_any_text: (token_order.TokenOrder, "__init__", blind_to_padding),
     platform.fill_mask_pipeline_answers_any_text: (transformer, "create_bidirectional_mask", look_everywhere),
     padding.padded_sources_change_no_target: (transformer, "create_bidirectional_mask", look_everywhere),
+    padding.padded_regions_change_no_caption: (decoder_attention, "_softmax", softmax_over_padding),
     padding.padding_and_batch_size_change_no_tree: (recursive, "read_trees", trees_deaf_to_the_mask),
     saving.saving_writes_weights_and_no_code: (
         base.SequencePreTrainedModel,
@@ -368,6 +369,7 @@ FAULTS = {
     ),
     refusals.foreign_ids_are_named: (inputs, "check_input_ids", lambda ids, vocab_size, *, of_target: None),
     refusals.inputs_that_are_no_batch_are_named: (inputs, "check_rank", lambda given, name: None),
+    refusals.images_that_are_none_are_named: (captioner, "_check_features", lambda features, width: None),
     refusals.foreign_labels_are_named: (heads, "sequence_loss", silent_loss),
     refusals.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),
 }
@@ -571,6 +573,7 @@ CRASHES = {
     numbers.wrong_numbers_are_named: (pytest.fail.Exception, AssertionError, IndexError, RuntimeError),
     padding.padding_and_batch_size_change_no_tree: (AssertionError, ValueError),
     refusals.inputs_that_are_no_batch_are_named: (IndexError, ValueError),
+    refusals.images_that_are_none_are_named: (AssertionError, IndexError, RuntimeError, ValueError),
     saving.keys_of_a_newer_config_are_named: (TypeError, ValueError),
     refusals.foreign_labels_are_named: (AssertionError, pytest.fail.Exception, IndexError),
     platform.feature_pipeline_answers_any_text: (AssertionError, RuntimeError, IndexError),
@@ -601,6 +604,8 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     numbers.what_stands_in_the_padding_is_not_read: "rnn-series-point",
     numbers.wrong_numbers_are_named: "lstm-numbers",
     numbers.the_feature_extractor_belongs_to_the_checkpoint: "gru-series-quantiles",
+    padding.padded_regions_change_no_caption: "captioner-features",
+    refusals.images_that_are_none_are_named: "captioner-features",
 }
 PLANTED = [(label, check, RECURRENT_FAULTS.get(check, FAULTS[check])) for check, label in SEEN_IN.items()]
 PLANTED += [

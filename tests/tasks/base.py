@@ -79,7 +79,8 @@ class Recipe:
     def config(self):
         """The configuration of its small runs: one of embedded data, of an LSTM if there is one."""
         return min(
-            (path.stem for path in self.configs if "embedded" in path.stem), key=lambda stem: "lstm" not in stem
+            (path.stem for path in self.configs if path.stem.endswith(EMBEDDED) or "embedded" in path.stem),
+            key=lambda stem: "lstm" not in stem,
         )
 
     @property
@@ -109,7 +110,26 @@ class Recipe:
         return load_facts(folder / "facts.json")
 
 
+EMBEDDED = "_shapes"  # the embedded data of captions
 SMALL = {
+    "captioning": (
+        *QUIET,
+        "--data.max_rows=64",
+        "--vision.config={model_type: resnet, embedding_size: 4, hidden_sizes: [8], depths: [1], layer_type: basic}",
+        "--model.hidden_size=8",
+        "--model.embedding_size=8",
+        "--training.num_train_epochs=2",
+        "--training.total_train_batch_size=16",
+        "--training.learning_rate=0.01",
+        "--training.lr_scheduler_type=constant",
+        "--training.eval_strategy=steps",
+        "--training.save_strategy=steps",
+        "--training.eval_steps=4",
+        "--training.save_steps=4",
+        "--training.save_total_limit=null",
+        "--training.load_best_model_at_end=false",
+        "--training.logging_steps=1",
+    ),
     "text_classification": OF_TEXTS,
     "tagging": OF_TEXTS,
     "joint": OF_TEXTS,

@@ -107,6 +107,29 @@ class ConditionalGenerationMixin(TargetHeadMixin):
         Returns:
             `logits` (B, T, V), `loss` where there are labels, and what the model without a head returns.
         """
+        return self._predict(
+            {"input_ids": input_ids, "attention_mask": attention_mask, "inputs_embeds": inputs_embeds},
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            encoder_outputs=encoder_outputs,
+            cache=cache,
+            labels=labels,
+            logits_to_keep=logits_to_keep,
+            **kwargs,
+        )
+
+    def _predict(
+        self,
+        source: dict[str, Any],
+        *,
+        decoder_input_ids: torch.Tensor | None,
+        decoder_attention_mask: torch.Tensor | None,
+        cache: Cache | None,
+        labels: torch.Tensor | None,
+        logits_to_keep: int | torch.Tensor,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """Predict the next target token, whatever the encoder reads: `source` has its arguments."""
         # 1. Without the beginnings of the targets, make them: each target is predicted from those before it.
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         smoothing = kwargs.pop("label_smoothing", 0.0)
@@ -118,13 +141,10 @@ class ConditionalGenerationMixin(TargetHeadMixin):
         seen = 0 if cache is None else cache.get_seq_length()
         # 2. Read the sources and these beginnings, (B, T, D).
         outputs = self._read_pair(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
+            **source,
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
-            encoder_outputs=encoder_outputs,
             cache=cache,
-            inputs_embeds=inputs_embeds,
             **{**kwargs, "return_dict": True},
         )
         # 3. Score the vocabulary after the positions that are asked for.

@@ -10,7 +10,7 @@ Shapes: B batch, T target tokens, S source tokens, I width of x_t, H width, N he
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -18,13 +18,47 @@ from transformers.cache_utils import Cache
 
 from ..inputs import can_be_checked
 from ..token_order import TokenOrder
+from .cells import Cell
 from .decoder_attention import Memory, make_attention
 from .loop import RecurrentLoop
-from .seq2seq_config import Seq2SeqConfig
 from .state import RecurrentStateLayer, States
 
 Sampler = Callable[[torch.Tensor], torch.Tensor]
 """a_t (B, 1, H) -> the embedding (B, 1, E) of the token that the model would write after it."""
+
+
+class DecoderConfig(Protocol):
+    """What the decoder asks of a config, beside the fields of `RecurrentDecoderConfig`."""
+
+    hidden_size: int
+    embedding_size: int
+    num_hidden_layers: int
+    attention: str
+    num_attention_heads: int
+    input_feeding: bool
+    coverage: bool
+    scheduled_sampling: float | int
+    hidden_dropout: float | int
+    pad_token_id: int | None
+
+    @property
+    def feedback(self) -> bool:
+        """Whether it reads its previous token."""
+
+    @property
+    def encoder_depth(self) -> int:
+        """Number of layers whose last states it may begin with."""
+
+    @property
+    def decoder_has_words(self) -> bool:
+        """Whether it has embeddings of its own."""
+
+    @property
+    def target_vocab_size(self) -> int:
+        """Number of its token ids."""
+
+    def make_cell(self) -> Cell:
+        """Return its cell."""
 
 
 class Carried(NamedTuple):
@@ -68,7 +102,7 @@ class Bridge(nn.Module):
     decoder that have none begin at the lowest one.
     """
 
-    def __init__(self, config: Seq2SeqConfig) -> None:
+    def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.num_states = len(config.make_cell().states)
         # Counted from the top: the last layers are those whose outputs attention compares.
@@ -89,15 +123,16 @@ class Bridge(nn.Module):
 class Seq2SeqDecoder(nn.Module):
     """Cells, attention and bridge; the target's embeddings, if it has its own."""
 
-    def __init__(self, config: Seq2SeqConfig) -> None:
+    def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.num_states = len(config.make_cell().states)
         self.feedback, self.input_feeding, self.coverage = config.feedback, config.input_feeding, config.coverage
         self.sampling = float(config.scheduled_sampling)
         hidden_size = config.hidden_size
-        has_words = config.feedback and config.decoder_vocab_size is not None
         self.embed_tokens = (
-            nn.Embedding(config.target_vocab_size, config.embedding_size, config.pad_token_id) if has_words else None
+            nn.Embedding(config.target_vocab_size, config.embedding_size, config.pad_token_id)
+            if config.decoder_has_words
+            else None
         )
         input_size = config.embedding_size if config.feedback else hidden_size
         first = input_size + (hidden_size if config.input_feeding else 0)

@@ -21,44 +21,24 @@ decoder with the encoder's states themselves, which needs equal depths and one d
 Shapes: B batch, S source tokens, T target tokens, E embedding, H hidden, V target vocabulary.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import GenerationMixin
-from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
-from transformers.modeling_outputs import ModelOutput
+from transformers.cache_utils import Cache
 from transformers.utils import TransformersKwargs, can_return_tuple
 from typing_extensions import Unpack
 
-from ..calls import Seq2SeqModelOutput, model_call, wants_cache, with_cache
-from ..heads.conditional_generation import ConditionalGenerationMixin, check_beginning
+from ..calls import Seq2SeqModelOutput, model_call
+from ..heads.conditional_generation import ConditionalGenerationMixin
 from ..inputs import at_least_one_token, embed_with_word_dropout, mask_if_padded
 from ..token_order import TokenOrder
-from ..vocabularies import SourceTargetMixin
 from .backbone import RecurrentLayer, RecurrentPreTrainedModel
-from .decoder import Sampler, Seq2SeqDecoder, state_layers
+from .decoder import Seq2SeqDecoder
+from .decoding import DecodingMixin, Encoded, SamplingMixin, Seq2SeqEncoderOutput
 from .seq2seq_config import Seq2SeqConfig
 from .seq2seq_transfer import config_of, copy_weights, loaded
-
-
-@dataclass
-class Seq2SeqEncoderOutput(ModelOutput):
-    """What the encoder made of the sources.
-
-    Attributes:
-        last_hidden_state: (B, S, H) the memory, zero at padding.
-        final_states: (B, layers, states of the cell, H) z, both directions side by side.
-        hidden_states: The embeddings and each layer's output, if asked for.
-        attentions: None: there are none; `generate` looks for them.
-    """
-
-    last_hidden_state: torch.Tensor | None = None
-    # The batch comes first, so that `generate` repeats the rows for its beams.
-    final_states: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
 
 
 class Seq2SeqPreTrainedModel(RecurrentPreTrainedModel):
@@ -134,7 +114,7 @@ class Seq2SeqEncoder(Seq2SeqPreTrainedModel):
         return Seq2SeqEncoderOutput(hidden_states, torch.stack(final, dim=1), tuple(shown) if asked else None)
 
 
-class Seq2SeqModel(SourceTargetMixin, Seq2SeqPreTrainedModel):
+class Seq2SeqModel(DecodingMixin, Seq2SeqPreTrainedModel):
     """Encoder and decoder, no head."""
 
     def __init__(self, config: Seq2SeqConfig) -> None:
@@ -149,27 +129,6 @@ class Seq2SeqModel(SourceTargetMixin, Seq2SeqPreTrainedModel):
         self.encoder.freeze_parameters()
         if self.decoder.embed_tokens is not None:
             self.decoder.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
-
-    def embed_targets(self, decoder_input_ids: torch.Tensor) -> torch.Tensor:
-        """Map (B, T) target tokens to (B, T, E) vectors."""
-        has_own = self.decoder.embed_tokens is not None
-        words = self.decoder.embed_tokens if has_own else self.encoder.embed_tokens
-        dropout = self.config.embedding_dropout if self.training else 0.0
-        return embed_with_word_dropout(words, decoder_input_ids, dropout, of_target=has_own)
-
-    def _cache(self, cache: Cache | None, use_cache: bool | None) -> EncoderDecoderCache | None:
-        """Return the cache to fill: the given one, a new one, or None."""
-        if cache is None:
-            # In training nobody goes on from the state.
-            use_cache = wants_cache(self.config) and not self.training if use_cache is None else use_cache
-            config = self.config
-            return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config)) if use_cache else None
-        if not isinstance(cache, EncoderDecoderCache):
-            raise ValueError(
-                f"A cache of encoder and decoder is an EncoderDecoderCache, got {type(cache).__name__}: pass on the "
-                "one that an earlier call returned."
-            )
-        return cache
 
     @model_call("sampler")
     @can_return_tuple
@@ -205,69 +164,27 @@ class Seq2SeqModel(SourceTargetMixin, Seq2SeqPreTrainedModel):
             `last_hidden_state` (B, T, H), which is a_t, `encoder_last_hidden_state` (B, S, H) and, when asked for,
             `cache`, the hidden states of both, and `cross_attentions`: one tensor (B, heads, T, S).
         """
-        given: Any = kwargs
-        sampler: Sampler | None = given.pop("sampler", None)
-        shows_layers = kwargs.get("output_hidden_states", self.config.output_hidden_states)
         # 1. Read the sources, unless an earlier call did.
         if encoder_outputs is None:
             encoder_outputs = self.encoder(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 inputs_embeds=inputs_embeds,
-                output_hidden_states=shows_layers,
+                output_hidden_states=kwargs.get("output_hidden_states", self.config.output_hidden_states),
                 return_dict=True,
             )
-        encoded, final_states, encoder_layers = _read_before(encoder_outputs)
-        real = _real_tokens(encoded, attention_mask)
-        # 2. Embed the beginnings of the targets, (B, T, E), and find their real tokens.
-        if decoder_inputs_embeds is None:
-            check_beginning(decoder_input_ids)
-        target: Any = decoder_input_ids if decoder_inputs_embeds is None else decoder_inputs_embeds
-        batch, steps = _check_target(target, encoded)
-        if decoder_inputs_embeds is None and self.config.feedback:
-            decoder_inputs_embeds = self.embed_targets(target)
-        # 3. Find the state to continue from, or make the first one.
-        cache = self._cache(cache, use_cache)
-        seen, layers, kept, carried = 0, [], None, None
-        if cache is not None:
-            layers = state_layers(cache.self_attention_cache, self.config.num_hidden_layers)
-            kept, carried = state_layers(cache.cross_attention_cache, 1)[0], self.decoder.load(layers)
-            seen = layers[0].get_seq_length()
-        # 4. Read them, looking at the memory.
-        decoded = self.decoder(
-            decoder_inputs_embeds,
-            TokenOrder(batch, steps, mask_if_padded(decoder_attention_mask, batch, steps, seen=seen)),
-            self.decoder.memory(encoded, real, kept),
-            self.decoder.start(final_states, encoded.shape[1]) if carried is None else carried,
-            sampler=sampler,
-            keeps_state=cache is not None,
-            records_past=any(layer.record_past for layer in layers),
+        encoded = Encoded.of(encoder_outputs)
+        # 2. Read the beginnings of the targets, looking at the memory.
+        return self._decode(
+            encoded,
+            _real_tokens(encoded.memory, attention_mask),
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            decoder_inputs_embeds=decoder_inputs_embeds,
+            cache=cache,
+            use_cache=use_cache,
+            **kwargs,
         )
-        if cache is not None:
-            self.decoder.keep(layers, decoded, steps)
-        weights = decoded.weights if kwargs.get("output_attentions", self.config.output_attentions) else None
-        inputs = () if decoder_inputs_embeds is None else (decoder_inputs_embeds,)
-        return Seq2SeqModelOutput(
-            last_hidden_state=decoded.outputs,
-            **with_cache(cache),
-            decoder_hidden_states=(*inputs, *decoded.layers) if shows_layers else None,
-            cross_attentions=None if weights is None else (weights,),
-            encoder_last_hidden_state=encoded,
-            encoder_hidden_states=encoder_layers,
-        )
-
-
-def _read_before(encoder_outputs: Any) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, ...] | None]:
-    """Return memory, last states and layers of what an encoder returned, as a tuple or with names."""
-    if isinstance(encoder_outputs, tuple | list):
-        encoder_outputs = Seq2SeqEncoderOutput(*encoder_outputs[:3])
-    memory, final_states = encoder_outputs.last_hidden_state, encoder_outputs.get("final_states")
-    if memory is None or final_states is None:
-        raise ValueError(
-            "encoder_outputs hold no last_hidden_state, or no final_states with which the decoder begins: pass on "
-            "what model.get_encoder() returned, or its first two tensors."
-        )
-    return memory, final_states, encoder_outputs.hidden_states
 
 
 def _real_tokens(encoded: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
@@ -282,17 +199,9 @@ def _real_tokens(encoded: torch.Tensor, attention_mask: torch.Tensor | None) -> 
     return None if mask is None else mask.bool()
 
 
-def _check_target(target: torch.Tensor, encoded: torch.Tensor) -> tuple[int, int]:
-    """Return the number of targets and of their tokens; refuse none, and another number than that of the sources."""
-    batch, steps = target.shape[:2]
-    if steps == 0:
-        raise ValueError("decoder_input_ids have no tokens: give at least decoder_start_token_id in each row.")
-    if batch != encoded.shape[0]:
-        raise ValueError(f"There are {encoded.shape[0]} sources and {batch} targets: give one target a source.")
-    return batch, steps
-
-
-class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrainedModel, GenerationMixin):
+class Seq2SeqForConditionalGeneration(
+    SamplingMixin, ConditionalGenerationMixin, Seq2SeqPreTrainedModel, GenerationMixin
+):
     """Encoder and decoder, and the next target token: translation and whatever else turns a text into a text."""
 
     config: Seq2SeqConfig
@@ -325,17 +234,6 @@ class Seq2SeqForConditionalGeneration(ConditionalGenerationMixin, Seq2SeqPreTrai
         model = cls(config).to(decoder.device, decoder.dtype)
         copy_weights(model, encoder, decoder)
         return model
-
-    def _read_pair(self, **given: Any) -> Any:
-        """Read sources and beginnings of targets; in training, perhaps what the model would have written."""
-        return self.model(**given, sampler=self._sampled if self.training else None)
-
-    def _sampled(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Map a_t, (B, 1, H), to the vector of the likeliest token, (B, 1, E)."""
-        # No gradient flows through the choice, as in the paper.
-        with torch.no_grad():
-            tokens = self.lm_head(outputs).argmax(-1)
-        return self.model.embed_targets(tokens)
 
 
 __all__ = [

@@ -1,18 +1,15 @@
 """The configuration of a recurrent encoder and decoder; what each field computes is in `seq2seq.py`."""
 
-from typing import Literal
-
 from huggingface_hub.dataclasses import strict
 
 from ..calls import CACHE_NAMES
-from ..configs import SequenceConfig, bounded, probability
+from ..configs import SequenceConfig, bounded
 from ..vocabularies import SourceTargetConfig
-from .cells import CELLS, Cell, find_cell
-from .state import RECURRENT_LAYER_TYPE
+from .decoder_config import RecurrentDecoderConfig
 
 
 @strict
-class Seq2SeqConfig(SourceTargetConfig, SequenceConfig):
+class Seq2SeqConfig(RecurrentDecoderConfig, SourceTargetConfig, SequenceConfig):
     """Configuration of a recurrent encoder and decoder.
 
     Args:
@@ -52,31 +49,9 @@ class Seq2SeqConfig(SourceTargetConfig, SequenceConfig):
     model_type = "hfseq_seq2seq"
     keys_to_ignore_at_inference = list(CACHE_NAMES)
 
-    embedding_size: int = bounded(128, 1, 65_536)
-    hidden_size: int = bounded(128, 1, 65_536)
-    num_hidden_layers: int = bounded(1, 1, 64)
     num_encoder_layers: int | None = bounded(None, 1, 64)
     bidirectional_encoder: bool = True
-    cell: str = "lstm"
-    attention: Literal["none", "additive", "dot", "general", "multi_head"] = "general"
-    num_attention_heads: int = bounded(1, 1, 1_024)
     feedback: bool = True
-    input_feeding: bool = False
-    coverage: bool = False
-    scheduled_sampling: float | int = bounded(0.0, 0.0, 1.0)
-    embedding_dropout: float | int = probability(0.0)
-    hidden_dropout: float | int = probability(0.1)
-    freeze_embeddings: bool = False
-    # As in `RecurrentConfig`: a shallow network must notice its input from the first step on.
-    initializer_range: float | int = bounded(0.1, 0.0, 10.0)
-    tie_word_embeddings: bool = False
-    use_cache: bool = True
-
-    # `generate` makes its cache of these.
-    @property
-    def layer_types(self) -> list[str]:
-        """Which cache layer transformers builds for each layer of the decoder (`state.py`)."""
-        return [RECURRENT_LAYER_TYPE] * self.num_hidden_layers
 
     @property
     def encoder_depth(self) -> int:
@@ -89,13 +64,10 @@ class Seq2SeqConfig(SourceTargetConfig, SequenceConfig):
         # Half, and not all as in `RecurrentConfig`: the memory is as wide as the decoder, which "dot" needs.
         return self.hidden_size // 2 if self.bidirectional_encoder else self.hidden_size
 
-    def make_cell(self) -> Cell:
-        """Return the named cell."""
-        # To `CustomConfig` the plain network has two names; here it also goes by that of its family.
-        return find_cell("rnn_tanh" if self.cell == "rnn" and self.cell not in CELLS else self.cell)
-
-    def validate_layer_type(self) -> None:
-        """Replace transformers' check, which knows only its own layer types."""
+    @property
+    def decoder_has_words(self) -> bool:
+        """Whether the decoder has embeddings of its own."""
+        return self.feedback and self.decoder_vocab_size is not None
 
     def validate_cell(self) -> None:
         """Check that the cell exists, that two directions share the width, and that blocks fit it."""
@@ -111,28 +83,6 @@ class Seq2SeqConfig(SourceTargetConfig, SequenceConfig):
                 f"{self.hidden_size} makes them {self.direction_size} wide."
             )
 
-    def validate_attention(self) -> None:
-        """Check that there is an attention for what needs one, and that its heads divide the width."""
-        if self.num_attention_heads > 1 and self.attention != "multi_head":
-            raise ValueError(
-                f"num_attention_heads={self.num_attention_heads} is for attention='multi_head', and attention="
-                f"{self.attention!r} has one head: leave it out."
-            )
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"num_attention_heads={self.num_attention_heads} does not divide hidden_size={self.hidden_size}"
-            )
-        if self.input_feeding and self.attention == "none":
-            raise ValueError(
-                "input_feeding=True feeds the attentional vector, and attention='none' makes none: choose an "
-                "attention, or set input_feeding=False."
-            )
-        if self.coverage and self.attention != "additive":
-            raise ValueError(
-                f"coverage=True is a part of the additive score, and attention={self.attention!r} has none: set "
-                "attention='additive', or coverage=False."
-            )
-
     def validate_feedback(self) -> None:
         """Check that a decoder which does not read what it wrote has nothing else to read of it."""
         if self.feedback:
@@ -146,15 +96,9 @@ class Seq2SeqConfig(SourceTargetConfig, SequenceConfig):
 
     def validate_output_weights(self) -> None:
         """Check that there are embeddings to tie the output weights to, and that they fit."""
-        if not self.tie_word_embeddings:
-            return
-        if self.embedding_size != self.hidden_size:
-            raise ValueError(
-                f"tie_word_embeddings=True needs outputs as wide as the embeddings, but embedding_size="
-                f"{self.embedding_size} and hidden_size={self.hidden_size}: make them equal."
-            )
+        super().validate_output_weights()
         # With a shared vocabulary they are the source's, which are there.
-        if not self.feedback and self.decoder_vocab_size is not None:
+        if self.tie_word_embeddings and not self.feedback and self.decoder_vocab_size is not None:
             raise ValueError(
                 "tie_word_embeddings=True needs embeddings of the target, and with feedback=False and a "
                 f"decoder_vocab_size={self.decoder_vocab_size} of its own there are none: set "

@@ -184,7 +184,7 @@ def card_facts(
             max_new_tokens=generation.max_new_tokens,
         ),
         signature=signature(),
-        curve=_curve(trainer),
+        curve=curve_of(trainer),
         speed=measure_speed(pipe, rows[SOURCE][:_TIMED_TEXTS]),
         examples=_examples(rows, written) if card.shows_rows else Examples(),
         widgets=[WrittenText(text=text, written=_answer(pipe, text)) for text in card.ask],
@@ -198,7 +198,8 @@ def _network(config: Any) -> dict[str, Any]:
     return found if cell is None else found | {"cell": cell.upper() if cell in ("lstm", "gru", "rnn") else cell}
 
 
-def _curve(trainer: EncoderDecoderTrainer) -> list[CurvePoint]:
+def curve_of(trainer: EncoderDecoderTrainer) -> list[CurvePoint]:
+    """Return the evaluations of a training, each with its minutes and BLEU."""
     entries = [entry for entry in trainer.state.log_history if f"eval_{METRICS[0]}" in entry]
     return [
         CurvePoint(minutes=entry["eval_minutes"], step=int(entry["step"]), score=entry[f"eval_{METRICS[0]}"])

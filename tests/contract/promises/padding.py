@@ -100,6 +100,29 @@ def padded_sources_change_no_target(case: Case) -> None:
         assert_same(together.loss, sum(losses) / len(losses))
 
 
+def padded_regions_change_no_caption(case: Case) -> None:
+    """Padding of regions on either side, and of captions on the right, beside an image of its own."""
+    model = case.model()
+    features, mask = case.batch()
+    labels = case.targets(features)
+    options = {"max_new_tokens": 5, "min_new_tokens": 5, "num_beams": 3, "do_sample": False, "pad_token_id": 0}
+    for left, right in ((0, 0), (3, 4)):
+        wider = nn.functional.pad(features, (0, 0, left, right), value=100.0)
+        wide_mask = nn.functional.pad(mask, (left, right))
+        together = model(wider, wide_mask, labels=nn.functional.pad(labels, (0, right), value=-100))
+        written = model.generate(image_features=wider, image_mask=wide_mask, **options)
+        losses = []
+        for row, real in enumerate(wide_mask.bool()):
+            own = wider[row : row + 1, real] if real.any() else torch.zeros_like(wider[:1, :1])
+            alone_mask = torch.full(own.shape[:2], bool(real.any()), device=own.device).long()
+            alone = model(own, alone_mask, labels=labels[row : row + 1])
+            assert_same(together.logits[row, : labels.shape[1]], alone.logits[0], what=row)
+            losses.append(alone.loss)
+            again = model.generate(image_features=own, image_mask=alone_mask, use_cache=False, **options)
+            assert torch.equal(again[0], written[row]), row
+        assert_same(together.loss, sum(losses) / len(losses))
+
+
 def padding_and_batch_size_change_no_tree(case: Case) -> None:
     """Trees given as parents: alone and in a batch, with padding on either side."""
     model, trees = case.model(tree="given"), case.trees()

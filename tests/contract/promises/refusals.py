@@ -35,9 +35,9 @@ def keywords_that_nobody_reads_are_refused(case: Case) -> None:
     for part in {model, model.base_model}:
         with pytest.raises(TypeError, match=f"{type(part).__name__} does not read 'colour'"):
             part(**case.given(ids, mask), colour="red")
-        with pytest.raises(TypeError, match="Did you mean 'attention_mask'"):
-            part(**case.given(ids), attention_masks=mask)
-    given = {"decoder_input_ids": ids} if "encoder and decoder" in case.traits else {}
+        with pytest.raises(TypeError, match=f"Did you mean '{case.mask_name}'"):
+            part(**case.given(ids), **{f"{case.mask_name}s": mask})
+    given = {"decoder_input_ids": case.beginnings(ids)} if {"encoder and decoder", "images"} & case.traits else {}
     more = {"colour": None, "token_type_ids": torch.zeros_like(ids), "output_attentions": False, "use_cache": False}
     assert torch.equal(case.answers(model(**case.given(ids, mask), **given, **more)), case.reply(model))
 
@@ -70,6 +70,28 @@ def inputs_that_are_no_batch_are_named(case: Case) -> None:
     if "encoder and decoder" in case.traits:
         with pytest.raises(ValueError, match=r"decoder_input_ids must be of shape \(texts, tokens\), got \(7,\)"):
             model(**case.given(ids), decoder_input_ids=ids[0])
+
+
+def images_that_are_none_are_named(case: Case) -> None:
+    model = case.model()
+    features, mask = case.batch()
+    labels = case.targets(features)
+    for wrong, message in (
+        (features[0], r"\(images, regions, width\), got \(7, 9\). One image is a batch of one"),
+        (features[:0], "hold no image, or no region"),
+        (features[:, :, 1:], "are 8 wide, and config.feature_size=9"),
+        (features.long(), "floating-point"),
+        (features.clone().index_fill(0, torch.tensor([2], device=features.device), torch.inf), "image 2 hold NaN"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model(wrong, labels=labels)
+    with pytest.raises(ValueError, match=r"image_mask of shape \(5, 6\) does not fit 5 images of 7 regions"):
+        model(features, mask[:, 1:], labels=labels)
+    for given in ({}, {"image_features": features, "pixel_values": features[:, None]}):
+        with pytest.raises(ValueError, match="exactly one of image_features and pixel_values"):
+            model(**given, labels=labels)
+    with pytest.raises(ValueError, match="no image encoder"):
+        model(pixel_values=features[:, None], labels=labels)
 
 
 def foreign_labels_are_named(case: Case) -> None:

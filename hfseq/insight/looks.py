@@ -1,0 +1,93 @@
+"""Where in an image a captioner looks, while it writes each word.
+
+    found = look_at(pipe, "photo.jpg")          # pipe: pipeline("image-captioning", ...)
+    found.words, found.weights                  # T words, (T, height, width): row t for word t
+    plots.looks(found, path="looks.png")
+
+The weights are those of attention over the regions, which lie in a grid, row by row. A word of several tokens has the
+mean of their weights.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..tokenization.pictures import open_picture
+from .alignment import sum_of, words_of
+
+_HAS_NONE = (
+    "{model} returned no attention to regions: a captioner needs config.attention other than 'none'; load models of "
+    "transformers' own with attn_implementation='eager'."
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The words of a caption, and how much each looked at each region.
+
+    Attributes:
+        words: T words, the last one the end of the text.
+        weights: (T, height, width), of which each sums to 1.
+        picture: What was looked at, (H, W, 3) numbers 0 to 255; None where the model was given feature vectors.
+    """
+
+    words: list[str]
+    weights: torch.Tensor
+    picture: Any
+
+
+@torch.no_grad()
+def look_at(
+    pipe: Any, image: Any, caption: str | None = None, *, grid: tuple[int, int] | None = None, **generate_kwargs: Any
+) -> Look:
+    """Return where a captioner looks while it writes.
+
+    Args:
+        pipe: A pipeline "image-captioning".
+        image: What the pipeline takes.
+        caption: The text that is written; None: what the model writes itself.
+        grid: Height and width of the grid of regions; None: it is square, perhaps with one vector before it.
+        **generate_kwargs: How the model writes where there is no caption.
+    """
+    if caption is not None and generate_kwargs:
+        raise ValueError(f"The caption is given, so that {', '.join(generate_kwargs)} would change nothing.")
+    model, tokenizer = pipe.model, pipe.tokenizer
+    # 1. See the image, and write, or take the caption.
+    inputs = {name: tensor.to(model.device) for name, tensor in pipe.preprocess(image).items()}
+    picture = open_picture(image) if "pixel_values" in inputs else None
+    if caption is None:
+        caption = pipe(image, **generate_kwargs)[0]["generated_text"]
+    # 2. Write it again with the whole text known: row t of the weights belongs to token t.
+    read = tokenizer(text_target=caption, return_tensors="pt")
+    was_training = model.training
+    model.eval()
+    try:
+        outputs = model(**inputs, labels=read["input_ids"].to(model.device), output_attentions=True)
+    finally:
+        model.train(was_training)
+    layers = [each for each in outputs.cross_attentions or () if each is not None]
+    if not layers:
+        raise ValueError(_HAS_NONE.format(model=type(model).__name__))
+    weights = layers[-1][0].mean(0).float().cpu()
+    # 3. Put the tokens of a word together, and the regions into their grid.
+    words, places = words_of(tokenizer, read, caption)
+    counts = torch.bincount(places, minlength=len(words))
+    weights = sum_of(weights, places, len(words)) / counts[:, None]
+    height, width = grid or _square(weights.shape[1])
+    first = weights.shape[1] - height * width
+    if first not in (0, 1):
+        raise ValueError(f"grid={grid} has {height * width} regions, and the model looks at {weights.shape[1]}.")
+    return Look(words, weights[:, first:].unflatten(1, (height, width)), picture)
+
+
+def _square(regions: int) -> tuple[int, int]:
+    """Return the sides of a square grid of so many regions, or of one less."""
+    side = math.isqrt(regions)
+    if side * side not in (regions, regions - 1):
+        raise ValueError(f"{regions} regions make no square: say their grid=(height, width).")
+    return side, side
+
+
+__all__ = ["Look", "look_at"]

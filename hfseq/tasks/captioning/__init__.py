@@ -1,0 +1,1 @@
+"""Captions: a model that writes what is to be seen in an image."""

@@ -1,0 +1,120 @@
+"""Pictures as people have them, opened as three colours: files, addresses, bytes, Pillow's images, arrays.
+
+transformers' own `load_image` drops what is transparent, and shows the colours that lie hidden there. Here it is seen
+on white, as a browser shows it. A picture that was taken on its side is turned upright.
+"""
+
+import base64
+import binascii
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..extras import need
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_DATA = "data:image/"
+_SECONDS = 30.0  # to wait for an address
+_OF_16_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def open_picture(given: Any, *, timeout: float | None = None) -> "Image":
+    """Return a picture in RGB.
+
+    Args:
+        given: A path, an address (http, https), a `data:image/` text, bytes of a file, a Pillow image, an array of
+            numbers 0 to 255 (height, width, 3, or 1 or 4 channels, or none), or a dictionary with `bytes` or `path`,
+            as `datasets` has pictures.
+        timeout: Seconds to wait for an address.
+
+    Raises:
+        ValueError: If it is no picture, or a damaged one.
+        FileNotFoundError: If there is no such file.
+    """
+    need("pictures")
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    if isinstance(given, dict):
+        given = given.get("bytes") or given.get("path")
+    name = _name_of(given)
+    try:
+        opened = given if isinstance(given, Image.Image) else _opened(given, timeout)
+        opened.load()  # a file that is cut off is noticed only now
+        return _in_colours(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} is no picture that Pillow can read: give a PNG, JPEG, GIF or WebP.") from error
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, Image.DecompressionBombError, EOFError) as error:
+        raise ValueError(f"{name} is a damaged picture, or too large a one ({error}): save it again.") from error
+
+
+def _opened(given: Any, timeout: float | None) -> "Image":
+    from PIL import Image
+
+    if isinstance(given, np.ndarray):
+        return Image.fromarray(_checked(given))
+    if isinstance(given, bytes | bytearray):
+        return Image.open(io.BytesIO(given))
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(
+            f"{type(given).__name__} is no picture: give a path, an address, bytes, a Pillow image, or an array of "
+            "numbers 0 to 255."
+        )
+    path = os.fspath(given)
+    if path.startswith(("http://", "https://")):
+        return Image.open(io.BytesIO(_fetched(path, timeout)))
+    if path.startswith(_DATA):
+        try:
+            return Image.open(io.BytesIO(base64.b64decode(path.partition(",")[2], validate=True)))
+        except binascii.Error as error:
+            raise ValueError(f"{_name_of(given)} is no base64 text: {error}.") from error
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no picture {path!r} (looked from {os.getcwd()}).")
+    return Image.open(path)
+
+
+def _fetched(address: str, timeout: float | None) -> bytes:
+    import httpx
+
+    try:
+        answer = httpx.get(address, timeout=_SECONDS if timeout is None else timeout, follow_redirects=True)
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise ValueError(f"{address} cannot be read: {error}") from error
+    return answer.content
+
+
+def _checked(pixels: np.ndarray) -> np.ndarray:
+    has_channels = pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4)
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or has_channels) or 0 in pixels.shape:
+        raise ValueError(
+            f"An array of shape {pixels.shape} and type {pixels.dtype} is no picture: give whole numbers 0 to 255 of "
+            "type uint8, (height, width, 3)."
+        )
+    return pixels[..., 0] if has_channels and pixels.shape[-1] == 1 else pixels
+
+
+def _in_colours(picture: "Image") -> "Image":
+    """Return a picture of any mode in RGB: what is transparent on white, 16 bits of grey as 8."""
+    from PIL import Image
+
+    if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    if picture.mode in _OF_16_BITS or picture.mode == "I":  # to Pillow all above 255 would be white
+        picture = Image.fromarray((np.asarray(picture).clip(0, 65_535) >> 8).astype(np.uint8))
+    return picture.convert("RGB")
+
+
+def _name_of(given: Any) -> str:
+    if isinstance(given, str) and given.startswith(_DATA):
+        return f"The picture {given[:24]}..."
+    if isinstance(given, str | os.PathLike):
+        return f"{os.fspath(given)!r}"
+    return f"The picture given as {type(given).__name__}"
