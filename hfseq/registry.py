@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from transformers import (
     AutoConfig,
+    AutoFeatureExtractor,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTimeSeriesPrediction,
     AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -28,6 +30,7 @@ from .models.recurrent import custom, gru, lstm, recursive, rnn, seq2seq, stroke
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import linear_crf, window
 from .models.words import bag, word2vec
+from .tokenization.series import SeriesFeatureExtractor
 from .tokenization.source_target import SourceTargetTokenizer
 from .tokenization.trees import TreeTokenizer
 
@@ -71,6 +74,7 @@ AUTO_CLASSES = {
     "text-generation": AutoModelForCausalLM,
     "fill-mask": AutoModelForMaskedLM,
     "text2text-generation": AutoModelForSeq2SeqLM,
+    "series-forecasting": AutoModelForTimeSeriesPrediction,
     "strokes-generation": AutoModelForStrokes,
 }
 """Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
@@ -86,6 +90,7 @@ FAMILIES = {
                 "token-classification": rnn.RNNForTokenClassification,
                 "intent-slots": rnn.RNNForIntentAndSlots,
                 "text-generation": rnn.RNNForCausalLM,
+                "series-forecasting": rnn.RNNForSeriesPrediction,
             },
         ),
         Family(
@@ -96,6 +101,7 @@ FAMILIES = {
                 "token-classification": lstm.LSTMForTokenClassification,
                 "intent-slots": lstm.LSTMForIntentAndSlots,
                 "text-generation": lstm.LSTMForCausalLM,
+                "series-forecasting": lstm.LSTMForSeriesPrediction,
             },
         ),
         Family(
@@ -106,6 +112,7 @@ FAMILIES = {
                 "token-classification": gru.GRUForTokenClassification,
                 "intent-slots": gru.GRUForIntentAndSlots,
                 "text-generation": gru.GRUForCausalLM,
+                "series-forecasting": gru.GRUForSeriesPrediction,
             },
         ),
         Family(
@@ -116,6 +123,7 @@ FAMILIES = {
                 "token-classification": custom.CustomForTokenClassification,
                 "intent-slots": custom.CustomForIntentAndSlots,
                 "text-generation": custom.CustomForCausalLM,
+                "series-forecasting": custom.CustomForSeriesPrediction,
             },
         ),
         Family(
@@ -151,6 +159,7 @@ FAMILIES = {
                 "intent-slots": transformer.TransformerForIntentAndSlots,
                 "text-generation": transformer.TransformerForCausalLM,
                 "fill-mask": transformer.TransformerForMaskedLM,
+                "series-forecasting": transformer.TransformerForSeriesPrediction,
             },
         ),
         Family(
@@ -191,3 +200,5 @@ def register() -> None:
     # tokenizer, which says nothing of its class, is loaded as before.
     for tokenizer in (SourceTargetTokenizer, TreeTokenizer):
         AutoTokenizer.register(SequenceConfig, tokenizer, exist_ok=True)
+    # In the same way, by what preprocessor_config.json names.
+    AutoFeatureExtractor.register(SequenceConfig, SeriesFeatureExtractor, exist_ok=True)
