@@ -264,7 +264,7 @@ class StrokesCollator:
         given = [row if isinstance(row, dict) else _row_of(row, place) for place, row in enumerate(rows)]
         values = [np.asarray(row["input_values"], dtype=np.float32) for row in given]
         longest = max(map(len, values))
-        batch = {
+        batch: dict[str, np.ndarray] = {
             "input_values": np.zeros((len(given), longest, 3), dtype=np.float32),
             "attention_mask": np.zeros((len(given), longest), dtype=np.int64),
             "labels": np.full((len(given), longest), IGNORED, dtype=np.int64),

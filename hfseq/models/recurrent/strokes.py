@@ -226,7 +226,7 @@ class StrokesModel(StrokesPreTrainedModel):
     def _features(
         self, values: torch.Tensor, mask: torch.Tensor | None, class_ids: torch.Tensor | None
     ) -> torch.Tensor:
-        values = values.to(self.layers[0].forward_loop.weight_ih.dtype)
+        values = values.to(self.dtype)
         if mask is not None:
             values = values.masked_fill(~mask.bool()[..., None], 0.0)  # whatever stands there, NaN too
         if can_be_checked(values) and not bool(values.isfinite().all()):

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,8 +35,7 @@ _TIMED = 300  # steps drawn, and drawings scored, to measure the speed
 def make_model(settings: StrokesSettings, task: StrokesTask) -> StrokesForGeneration:
     """Build the model of the `model` section for these classes, and for offsets of this size."""
     options = {"class_names": task.class_names, "offset_scale": offset_scale(task.drawings("train"))}
-    model: Any = build_model(TASK, settings.model, **options)
-    return model
+    return cast(StrokesForGeneration, build_model(TASK, settings.model, **options))
 
 
 def fit_width(model: StrokesForGeneration, rows: Dataset) -> None:
@@ -137,7 +136,7 @@ def _speed(model: Any, rows: Dataset, kind: str | None) -> DrawingSpeed:
     some = rows.select(range(min(_TIMED, rows.num_rows)))
     with one_thread():
         model.generate_strokes(classes=kind, seed=0, max_new_steps=5)  # warms up
-        times, steps = [], 0
+        times, steps = list[float](), 0
         while steps < _TIMED:
             drawn, seconds = cpu_timed(lambda: model.generate_strokes(classes=kind, seed=len(times)))
             times.append(seconds / len(drawn[0]))

@@ -80,7 +80,8 @@ def _without_context(train: Steps, asked: Steps, num_mixtures: int) -> np.ndarra
     places = np.random.default_rng(0).permutation(len(offsets))[:_MOST_FITTED]
     most = min(num_mixtures, len(places))
     mixture = GaussianMixture(most, reg_covar=_FLOOR, random_state=0).fit(offsets[places])
-    return mixture.score_samples(asked.after[:, :2])
+    found: np.ndarray = mixture.score_samples(asked.after[:, :2])
+    return found
 
 
 def _pens(train: Steps, asked: Steps) -> np.ndarray:
@@ -88,4 +89,5 @@ def _pens(train: Steps, asked: Steps) -> np.ndarray:
     counts = np.ones((2, PEN_STATES))
     np.add.at(counts, (train.before[:, 2].astype(int), train.after[:, 2].astype(int)), 1)
     shares = np.log(counts / counts.sum(1, keepdims=True))
-    return shares[asked.before[:, 2].astype(int), asked.after[:, 2].astype(int)]
+    found: np.ndarray = shares[asked.before[:, 2].astype(int), asked.after[:, 2].astype(int)]
+    return found

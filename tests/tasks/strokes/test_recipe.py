@@ -125,7 +125,7 @@ def test_what_nobody_says_follows_the_rows():
     settings = RECIPE.settings("--budget.minutes=1", "--model.hidden_size=7")
     settings.follow(100)
     assert settings.model["hidden_size"] == 7 and settings.model["hidden_dropout"] == 0.1
-    assert settings.training["max_minutes"] == 1 and settings.training["learning_rate"] == 5e-3  # as the file says
+    assert settings.training["max_minutes"] == 1 and settings.training["learning_rate"] == 4e-3  # as the file says
     assert RECIPES["strokes"].settings().training.get("max_minutes") is None
 
 
