@@ -328,11 +328,13 @@ def _check_features(features: torch.Tensor, width: int) -> None:
 def _places(features: torch.Tensor, real: torch.Tensor | None, most: int) -> torch.Tensor:
     """Return (B, R), the number of each region among the real ones of its image."""
     batch, regions = features.shape[:2]
-    found = torch.arange(regions, device=features.device).expand(batch, -1)
-    if real is not None:
+    if real is None:
+        found, largest = torch.arange(regions, device=features.device).expand(batch, -1), regions
+    else:
         found = (real.long().cumsum(1) - 1).clamp(min=0)
-    if regions > most and (not can_be_checked(found) or int(found.max()) >= most):
-        raise ValueError(f"An image has {int(found.max()) + 1} regions, and config.num_regions={most}: give fewer.")
+        largest = int(found.max()) + 1 if regions > most and can_be_checked(found) else 0
+    if largest > most:
+        raise ValueError(f"An image has {largest} regions, and config.num_regions={most}: give fewer.")
     return found
 
 
