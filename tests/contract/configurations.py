@@ -161,7 +161,13 @@ CASES |= {
     for label, options in SEQ2SEQ.items()
 }
 CAPTIONERS = {
-    "features": {"attention": "additive", "coverage": True, "input_feeding": True, "num_hidden_layers": 2},
+    "features": {
+        "attention": "additive",
+        "coverage": True,
+        "input_feeding": True,
+        "num_hidden_layers": 2,
+        "num_regions": 9,
+    },
     "no-attention": {"attention": "none", "cell": "gru", "embedding_size": 8, "tie_word_embeddings": True},
 }
 CASES |= {

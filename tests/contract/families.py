@@ -526,6 +526,7 @@ class CaptionerCase(LanguageModelCase):
     wrong_values: ClassVar[dict[str, list[Any]]] = {
         "hidden_size": [0, -1, "64", None, True, 10**12],
         "feature_size": [0, "9", None],
+        "num_regions": [0, "9"],
         "vision_config": [{"model_type": "hfseq_lstm_of_nobody"}, {"model_type": "timm_backbone"}, {}, "resnet"],
         "vision_stage": ["stage1"],
         "freeze_vision": [True, "yes"],

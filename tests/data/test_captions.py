@@ -108,7 +108,7 @@ def test_splits_are_cut_off_where_there_are_none(tmp_path):
         ({"features": torch.ones(6, 4, 3, dtype=torch.int64)}, "numbers of shape"),
         ({"mask": torch.ones(6, 3)}, "'mask' of shape"),
         ({"rows": 5}, "has 6 rows, and features.safetensors 5 pictures"),
-        ({"captions": [{"captions": []}] * 6}, "row 0: a picture needs a caption"),
+        ({"captions": [{"captions": ["a"]}] * 5 + [{"captions": []}]}, "row 5: a picture needs a caption"),
         ({"captions": [{"captions": ["a", " "]}] * 6}, "no caption is empty"),
         ({"captions": [{"captions": ["a"], "split": "dev2"}] * 6}, "holds 'dev2'"),
         ({"captions": [{"captions": ["a"], "split": "test"}] * 6}, "no row of split 'train'"),

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from hfseq.evaluation.scores import SCORES
@@ -40,3 +41,23 @@ def test_each_text_needs_its_reference():
         translation_scores(["a", "b"], ["a"])
     with pytest.raises(ValueError, match="0 texts were written and 0 wanted"):
         translation_scores([], [])
+
+
+def test_any_of_several_references_is_right():
+    references = [["a dog runs on the sand", "a brown dog at the sea"], ["a cat"]]
+    written = ["a brown dog at the sea", "a cat"]
+    assert translation_scores(references, written) == {"bleu": pytest.approx(100), "chrf": 100, "exact_match": 1}
+    one = translation_scores(["a dog runs on the sand", "a cat"], written)
+    assert one["bleu"] < 60 and one["exact_match"] == 0.5
+    assert sentence_chrf(references[0], written[0]) == 100
+    assert "nrefs:var" in signature(references) or "nrefs:2" in signature(references)
+    assert signature() == signature(["a", "b"]) and "nrefs:1" in signature()
+
+
+def test_a_bleu_of_several_references_counts_what_is_in_any_of_them():
+    """Two halves, each of which one reference has: no single one has both."""
+    references = [["one two three four five x x x x x", "y y y y y six seven eight nine ten"]]
+    written = ["one two three four five six seven eight nine ten"]
+    precisions = [10 / 10, 8 / 9, 6 / 8, 4 / 7]  # n-grams over the middle are in neither
+    expected = 100 * np.prod(precisions) ** 0.25
+    assert bleu(references, written) == pytest.approx(expected)

@@ -116,6 +116,7 @@ SMALL = {
         *QUIET,
         "--data.max_rows=64",
         "--vision.config={model_type: resnet, embedding_size: 4, hidden_sizes: [8], depths: [1], layer_type: basic}",
+        "--model.num_regions=64",
         "--model.hidden_size=8",
         "--model.embedding_size=8",
         "--training.num_train_epochs=2",

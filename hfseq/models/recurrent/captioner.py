@@ -1,7 +1,7 @@
 """An image encoder, and a recurrent decoder that writes what is to be seen (Vinyals et al. 2015; Xu et al. 2015).
 
     f_1 ... f_R = vision(image)                 one vector a region, from a network of transformers, or stored features
-    m_r = W_f f_r + b_f                         the memory
+    m_r = W_f f_r + b_f + p_r                   the memory; p_r tells the place of the region, with num_regions
     z = mean_r m_r
     s_0 = tanh(W_s z + b_s)                     the bridge, for each state of each layer of the decoder
     h_t, s_t = cell(E y_{t-1}, s_{t-1})
@@ -71,6 +71,7 @@ class CaptionerEncoder(CaptionerPreTrainedModel):
         self.vision = None if config.vision_config is None else _make_vision(config)
         assert config.feature_size is not None  # checked by the config
         self.projection = nn.Linear(config.feature_size, config.hidden_size)
+        self.places = None if config.num_regions is None else nn.Embedding(config.num_regions, config.hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout)
         self.post_init()
         self.freeze_parameters()
@@ -135,6 +136,8 @@ class CaptionerEncoder(CaptionerPreTrainedModel):
         real = _real_regions(features, image_mask)
         # 2. Make the memory of them, zero at padding, and their mean.
         memory = self.projection(features.to(self.projection.weight.dtype))
+        if self.places is not None:
+            memory = memory + self.places(_places(features, real, self.places.num_embeddings))
         if real is None:
             mean = memory.mean(1)
         else:
@@ -320,6 +323,19 @@ def _check_features(features: torch.Tensor, width: int) -> None:
     if can_be_checked(features) and not bool(features.isfinite().all()):
         row = int((~features.isfinite()).flatten(1).any(1).nonzero()[0])
         raise ValueError(f"image_features of image {row} hold NaN or infinite numbers: mend them, or leave it out.")
+
+
+def _places(features: torch.Tensor, real: torch.Tensor | None, most: int) -> torch.Tensor:
+    """Return (B, R), the number of each region among the real ones of its image."""
+    batch, regions = features.shape[:2]
+    if real is None:
+        found, largest = torch.arange(regions, device=features.device).expand(batch, -1), regions
+    else:
+        found = (real.long().cumsum(1) - 1).clamp(min=0)
+        largest = int(found.max()) + 1 if regions > most and can_be_checked(found) else 0
+    if largest > most:
+        raise ValueError(f"An image has {largest} regions, and config.num_regions={most}: give fewer.")
+    return found
 
 
 def _real_regions(vectors: torch.Tensor, image_mask: torch.Tensor | None) -> torch.Tensor | None:

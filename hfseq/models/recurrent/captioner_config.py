@@ -29,6 +29,8 @@ class CaptionerConfig(RecurrentDecoderConfig, TargetConfig, SequenceConfig):
         vision_stage: The stage of that encoder whose grid gives the regions ("stage2"), as `AutoBackbone` names them;
             None: its last output.
         freeze_vision: Leave the image encoder as it is.
+        num_regions: Regions of an image at most, each of which then has a learned vector of its place; None: there are
+            none, and what lies where is told by the features alone.
         embedding_size: Width of a token's vector, E.
         hidden_size: H, of the decoder and of the memory.
         num_hidden_layers: Depth of the decoder.
@@ -56,6 +58,7 @@ class CaptionerConfig(RecurrentDecoderConfig, TargetConfig, SequenceConfig):
     keys_to_ignore_at_inference = list(CACHE_NAMES)
 
     feature_size: int | None = bounded(None, 1, 65_536)
+    num_regions: int | None = bounded(None, 1, 65_536)
     vision_config: dict[str, Any] | PreTrainedConfig | None = None
     vision_stage: str | None = None
     freeze_vision: bool = False

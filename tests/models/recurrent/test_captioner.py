@@ -108,6 +108,15 @@ def test_without_attention_the_image_is_seen_through_its_mean_alone():
     assert_same(order.sum(-1), torch.ones(3, 1, 5))
 
 
+def test_places_tell_regions_apart_that_are_alike():
+    model = small(attention="additive", num_regions=4)
+    assert not torch.allclose(model(FEATURES, labels=CAPTIONS).logits, model(FEATURES.flip(1), labels=CAPTIONS).logits)
+    with pytest.raises(ValueError, match="An image has 5 regions, and config.num_regions=4"):
+        model(torch.randn(1, 5, 5), labels=CAPTIONS[:1])
+    padded = nn.functional.pad(FEATURES, (0, 0, 3, 0)), nn.functional.pad(torch.ones(3, 4), (3, 0))
+    assert_same(model(*padded, labels=CAPTIONS).logits, model(FEATURES, labels=CAPTIONS).logits)
+
+
 @pytest.mark.parametrize("attention", ["none", "general", "additive", "multi_head"])
 def test_writing_with_a_cache_in_beams_and_by_chance_is_writing_without(attention):
     model = small(attention=attention)
@@ -135,7 +144,9 @@ def test_any_image_encoder_gives_the_regions(name, stage, tmp_path):
     assert regions.shape[-1] == model.config.feature_size
     assert_same(model(regions, labels=CAPTIONS).logits, outputs.logits)
     outputs.loss.backward()
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    # Later stages, and a norm that ConvNext has for its own pooling, are nothing that the regions come from.
+    assert all(each.grad is not None for name, each in model.named_parameters() if "vision" not in name)
+    assert any(each.grad is not None and each.grad.any() for each in model.model.encoder.vision.parameters())
     model.save_pretrained(tmp_path)
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path)
     assert same_weights(model, loaded)
@@ -163,12 +174,13 @@ def test_a_pretrained_encoder_keeps_its_weights_and_may_be_frozen(vision, name, 
     found = found.flatten(2).transpose(1, 2) if found.dim() == 4 else found
     assert_same(model.model.encoder.regions(PIXELS), found)
     model(pixel_values=PIXELS, labels=CAPTIONS).loss.backward()
-    trained = {name.split(".")[2] for name, parameter in model.named_parameters() if parameter.grad is not None}
-    assert "vision" not in trained and "projection" in trained
-    with pytest.raises(ValueError, match="no vision_stage"):
-        CaptionerForConditionalGeneration.from_vision_pretrained(
-            str(tmp_path), vocab_size=14, bos_token_id=2, hidden_size=8, vision_stage="stage9"
-        )
+    trained = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
+    assert "model.encoder.projection.weight" in trained and not [name for name in trained if "vision" in name]
+    if name == "convnext":
+        with pytest.raises(ValueError, match="no vision_stage"):
+            CaptionerForConditionalGeneration.from_vision_pretrained(
+                str(tmp_path), vocab_size=14, bos_token_id=2, hidden_size=8, vision_stage="stage1"
+            )
 
 
 def test_a_frozen_encoder_keeps_the_averages_of_its_batches():
@@ -184,12 +196,12 @@ def test_a_frozen_encoder_keeps_the_averages_of_its_batches():
     [
         ({"vision_config": {"model_type": "bert_of_nobody"}}, "has the model_type 'bert_of_nobody'"),
         ({"vision_config": {"model_type": "timm_wrapper"}}, "has the model_type 'timm_wrapper'"),
-        ({"vision_config": {"model_type": "resnet", "layer_type": "soft"}}, "vision_config: .*soft"),
+        ({"vision_config": {"model_type": "resnet", "layer_type": "soft"}}, "layer_type=soft is not one of"),
         ({"vision_config": {"model_type": "vit", "attn_implementation": "user/kernel"}}, "user/kernel"),
         ({"feature_size": None}, "say how wide the feature vectors"),
         ({"freeze_vision": True}, "freeze_vision=True is about an image encoder"),
         ({"coverage": True}, "coverage=True is a part of the additive score"),
-        ({"cell": "memory_blocks", "hidden_size": 7}, "cell='memory_blocks'"),
+        ({"cell": "lstm_blocks", "hidden_size": 7}, "cell='lstm_blocks' needs a width divisible by"),
         ({"tie_word_embeddings": True}, "make them equal"),
     ],
 )
