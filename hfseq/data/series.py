@@ -68,8 +68,8 @@ class SeriesDataSettings(SourceSettings):
         named += [each for each in (self.time_column, self.group_column, self.label_column) if each is not None]
         if twice := [name for name, count in Counter(named).items() if count > 1]:
             raise ValueError(
-                f"the column {twice[0]!r} is named for two things. A target is seen up to now without being a feature; "
-                "named as known ahead it would show what is to be predicted."
+                f"the column {twice[0]!r} is named for two things. A target is seen up to now without being a "
+                "feature; named as known ahead it would show what is to be predicted."
             )
 
     @property
@@ -205,8 +205,8 @@ def _ordered(times: np.ndarray, places: np.ndarray, name: str, settings: SeriesD
     if (double := np.flatnonzero(apart == 0)).size:
         fault = f"the time in column {column!r} is that of row {places[double[0]]}{own}"
         raise ValueError(
-            f"{where}, row {places[double[0] + 1]}: {fault}. Keep one row for each time, or name the column that tells "
-            "the series apart, data.group_column."
+            f"{where}, row {places[double[0] + 1]}: {fault}. Keep one row for each time, or name the column that "
+            "tells the series apart, data.group_column."
         )
     usual = float(np.median(apart))
     uneven = np.flatnonzero(np.abs(apart - usual) > _UNEVEN * usual)

@@ -67,8 +67,8 @@ class SourceSettings:
 
     name: str | None = option(
         None,
-        "a dataset on the Hub (user/name), or one that is generated: `embedded`; for translation `embedded_hindi`, for "
-        "series `embedded_seasons` and `embedded_regimes`",
+        "a dataset on the Hub (user/name), or one that is generated: `embedded`, or for translation `embedded_hindi`, "
+        "for series `embedded_seasons` and `embedded_regimes`",
     )
     config: str | None = option(None, "configuration of the Hub dataset")
     revision: str | None = option(None, "branch, tag or commit of the Hub dataset")

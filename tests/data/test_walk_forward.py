@@ -30,7 +30,8 @@ def windows(fold=FOLD, table=TABLE, **options):
 
 
 def statistics(table, span):
-    rows = np.concatenate([each.observed[own] for each, own in zip(table.series, rows_in(table.series, span))])
+    parts = zip(table.series, rows_in(table.series, span), strict=True)
+    rows = np.concatenate([each.observed[own] for each, own in parts])
     return rows.mean(0), rows.std(0)
 
 

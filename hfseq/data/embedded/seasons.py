@@ -12,9 +12,9 @@
 The day profile of a Sunday or a holiday is another one than that of a working day, so that what a holiday does depends
 on the hour. Noise goes on from step to step, and is larger by day than by night. Holidays are known ahead.
 
-**Regimes.** Six markets of 800 days. Each is bull (changes of +0.12 % a day in the mean, deviation 0.7) or bear (-0.2 %,
-deviation 1.5), and stays so for 30 to 70 days; the regime is hidden. The label follows from the regime of the next 20
-days, not from the changes: `buy` where 16 of them or more are bull, `sell` where 4 or fewer are, else `nothing`.
+**Regimes.** Six markets of 800 days. Each is bull (changes of +0.12 % a day in the mean, deviation 0.7) or bear
+(-0.2 %, deviation 1.5), and stays so for 30 to 70 days; the regime is hidden. The label follows from the regime of the
+next 20 days, not from the changes: `buy` where 16 of them or more are bull, `sell` where 4 or fewer, else `nothing`.
 Such a rule is made up to have something to learn. It is not advice, and no market is like this.
 """
 
