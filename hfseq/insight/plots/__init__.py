@@ -2,8 +2,9 @@
 
 Words on a plane (`plot_words`), where attention looks (`attention`), how words align (`alignment`), trees with the
 label of each node (`tree`, and `tree_text` for a terminal), what a recurrent cell does at each word (`gates`), what
-its last state still holds of each (`influence`), how far the gradient comes back (`gradient_flow`), and a page for the
-browser that shows the gates of a small recurrent model while one types (`explorer`).
+its last state still holds of each (`influence`), how far the gradient comes back (`gradient_flow`), a page for the
+browser that shows the gates of a small recurrent model while one types (`explorer`), and forecasts of series with
+their intervals (`forecast`).
 """
 
 from ...extras import need
@@ -13,6 +14,7 @@ need("plots", "jinja2", "sklearn")
 from ..explorer.page import explorer
 from .alignment_map import alignment
 from .attention_maps import attention
+from .forecasts import forecast
 from .gate_maps import gates
 from .gradient_flow import gradient_flow
 from .influence_bars import influence
@@ -24,6 +26,7 @@ __all__ = [
     "alignment",
     "attention",
     "explorer",
+    "forecast",
     "gates",
     "gradient_flow",
     "influence",
