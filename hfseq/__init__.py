@@ -43,6 +43,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .pipelines import TreeSentimentPipeline as TreeSentimentPipeline
     from .pipelines import WordVectorsPipeline as WordVectorsPipeline
     from .registry import FAMILIES as FAMILIES
+    from .tokenization.series import SeriesFeatureExtractor as SeriesFeatureExtractor
     from .tokenization.source_target import SourceTargetTokenizer as SourceTargetTokenizer
     from .tokenization.trees import TreeTokenizer as TreeTokenizer
 
@@ -101,6 +102,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .tokenization import prompt_tokenizer as prompt_tokenizer
     from .tokenization import train_tokenizer as train_tokenizer
     from .tokenization.padding import IntentSlotsCollator as IntentSlotsCollator
+    from .tokenization.series_batches import SeriesCollator as SeriesCollator
     from .training.arguments import SequenceTrainingArguments as SequenceTrainingArguments
     from .training.averaging import average_checkpoints as average_checkpoints
     from .training.clip_finder import ClipFinder as ClipFinder
@@ -150,6 +152,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "retrieval.search_index": "SearchIndex",
     "tokenization": "prompt_tokenizer train_tokenizer",
     "tokenization.padding": "IntentSlotsCollator",
+    "tokenization.series_batches": "SeriesCollator",
     "training.arguments": "SequenceTrainingArguments",
     "training.averaging": "average_checkpoints",
     "training.clip_finder": "ClipFinder",
@@ -171,6 +174,7 @@ if not is_this_process():
         "CELLS",
         "FAMILIES",
         "KeyedVectors",
+        "SeriesFeatureExtractor",
         "SourceTargetTokenizer",
         "TreeClassifierOutput",
         "TreeTokenizer",

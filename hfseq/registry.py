@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from transformers import (
     AutoConfig,
+    AutoFeatureExtractor,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTimeSeriesPrediction,
     AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedConfig,
@@ -28,6 +30,7 @@ from .models.recurrent import custom, gru, lstm, recursive, rnn, seq2seq
 from .models.transformer import transformer, transformer_seq2seq
 from .models.windows import linear_crf, window
 from .models.words import bag, word2vec
+from .tokenization.series import SeriesFeatureExtractor
 from .tokenization.source_target import SourceTargetTokenizer
 from .tokenization.trees import TreeTokenizer
 
@@ -70,6 +73,7 @@ AUTO_CLASSES = {
     "text-generation": AutoModelForCausalLM,
     "fill-mask": AutoModelForMaskedLM,
     "text2text-generation": AutoModelForSeq2SeqLM,
+    "series-forecasting": AutoModelForTimeSeriesPrediction,
 }
 """Task -> the Auto class that loads its models. A task has the name of its pipeline, where transformers has one."""
 
@@ -84,6 +88,7 @@ FAMILIES = {
                 "token-classification": rnn.RNNForTokenClassification,
                 "intent-slots": rnn.RNNForIntentAndSlots,
                 "text-generation": rnn.RNNForCausalLM,
+                "series-forecasting": rnn.RNNForSeriesPrediction,
             },
         ),
         Family(
@@ -94,6 +99,7 @@ FAMILIES = {
                 "token-classification": lstm.LSTMForTokenClassification,
                 "intent-slots": lstm.LSTMForIntentAndSlots,
                 "text-generation": lstm.LSTMForCausalLM,
+                "series-forecasting": lstm.LSTMForSeriesPrediction,
             },
         ),
         Family(
@@ -104,6 +110,7 @@ FAMILIES = {
                 "token-classification": gru.GRUForTokenClassification,
                 "intent-slots": gru.GRUForIntentAndSlots,
                 "text-generation": gru.GRUForCausalLM,
+                "series-forecasting": gru.GRUForSeriesPrediction,
             },
         ),
         Family(
@@ -114,6 +121,7 @@ FAMILIES = {
                 "token-classification": custom.CustomForTokenClassification,
                 "intent-slots": custom.CustomForIntentAndSlots,
                 "text-generation": custom.CustomForCausalLM,
+                "series-forecasting": custom.CustomForSeriesPrediction,
             },
         ),
         Family(
@@ -149,6 +157,7 @@ FAMILIES = {
                 "intent-slots": transformer.TransformerForIntentAndSlots,
                 "text-generation": transformer.TransformerForCausalLM,
                 "fill-mask": transformer.TransformerForMaskedLM,
+                "series-forecasting": transformer.TransformerForSeriesPrediction,
             },
         ),
         Family(
@@ -188,3 +197,5 @@ def register() -> None:
     # tokenizer, which says nothing of its class, is loaded as before.
     for tokenizer in (SourceTargetTokenizer, TreeTokenizer):
         AutoTokenizer.register(SequenceConfig, tokenizer, exist_ok=True)
+    # In the same way, by what preprocessor_config.json names.
+    AutoFeatureExtractor.register(SequenceConfig, SeriesFeatureExtractor, exist_ok=True)

@@ -64,6 +64,8 @@ class SequencePreTrainedModel(PreTrainedModel):
         super().__init__(config, *args, **kwargs)
         # Tags of the card that `push_to_hub` writes. On the instance: `add_model_tags` appends in place.
         self.model_tags = ["hfseq", config.model_type.removeprefix("hfseq_")]
+        if getattr(config, "feature_size", None) is not None:
+            self.main_input_name = "input_values"
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

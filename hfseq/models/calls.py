@@ -134,6 +134,20 @@ class CausalLMOutputWithPast(_EitherName, modeling_outputs.CausalLMOutputWithPas
 
 
 @dataclass
+class SeriesPredictionOutput(_EitherName, modeling_outputs.CausalLMOutputWithPast):
+    """What is said of the steps that come in a series of numbers.
+
+    Attributes:
+        logits: (B, T, H, O, P) the parameters of each number's density, at each step.
+        prediction: (B, T, H, O) the numbers to expect: means, or medians of quantiles.
+        gates: Of a recurrent model, where asked for.
+    """
+
+    prediction: torch.Tensor | None = None
+    gates: Gates = None
+
+
+@dataclass
 class SequenceClassifierOutput(modeling_outputs.SequenceClassifierOutput):
     """The class of transformers, with the gates of a recurrent model."""
 

@@ -178,6 +178,10 @@ class Case:
         self.tokenizer().save_pretrained(self.folder)
         return self.folder
 
+    def given(self, ids: torch.Tensor, mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """What a forward is given in the place of these ids; without a mask all are real."""
+        return {"input_ids": ids} | ({} if mask is None else {"attention_mask": mask})
+
     def answers(self, outputs: Any) -> torch.Tensor:
         """What the model is for, of its outputs."""
         return outputs.logits
@@ -185,7 +189,7 @@ class Case:
     def states(self, model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """What its body says of each token; of pairs, read in its own text alone."""
         if not self.has_pairs:
-            return model.model(ids, mask).last_hidden_state
+            return model.model(**self.given(ids, mask)).last_hidden_state
         first = torch.zeros_like(mask)
         for row, (tokens, real) in enumerate(zip(ids.tolist(), mask.tolist(), strict=True)):
             for place, (token, is_real) in enumerate(zip(tokens, real, strict=True)):
@@ -205,7 +209,7 @@ class Case:
 
     def reply(self, model: PreTrainedModel) -> torch.Tensor:
         """What it answers to the rows of `batch`; one that was loaded comes to their device."""
-        return self.answers(model.to(DEVICE)(*self.batch()))
+        return self.answers(model.to(DEVICE)(**self.given(*self.batch())))
 
     def starts_well(self, name: str, tensor: torch.Tensor) -> bool:
         """Whether a weight that the checkpoint lacked has values of our initialisation."""

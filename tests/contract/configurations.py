@@ -123,7 +123,9 @@ TRANSFORMERS = {
         "pooling": "mean_max",
     },
 }
-for task in FAMILIES["transformer"].heads:
+for task in (
+    task for task in FAMILIES["transformer"].heads if task != "series-forecasting"
+):  # it reads numbers, below
     CASES |= {f"transformer-{task}-{label}": ("transformer", task, options) for label, options in TRANSFORMERS.items()}
 CASES |= {
     "transformer-text-classification-causal": (
@@ -188,6 +190,19 @@ CASES |= {f"word2vec-{label}": ("word2vec", "feature-extraction", options) for l
 CASES |= {f"bag-{label}": ("bag", "text-classification", options) for label, options in BAGS.items()}
 CASES |= {f"recursive-{label}": ("recursive", "text-classification", options) for label, options in TREES.items()}
 
+_NUMBERS = {"feature_size": 3}
+CASES |= {  # models of numbers: a label or labels of a series, a label of a step, and what comes next
+    "lstm-numbers": ("lstm", "text-classification", {**_NUMBERS, "bidirectional": True, "pooling": "mean_max"}),
+    "transformer-numbers": ("transformer", "text-classification", _NUMBERS),
+    "gru-tagger-numbers": ("gru", "token-classification", {**_NUMBERS, "num_hidden_layers": 2, "crf": True}),
+    "transformer-tagger-numbers": ("transformer", "token-classification", _NUMBERS),
+    "rnn-series-point": ("rnn", "series-forecasting", {}),
+    "lstm-series-mixture": ("lstm", "series-forecasting", {"distribution": "mixture", "num_mixtures": 2}),
+    "gru-series-quantiles": ("gru", "series-forecasting", {"distribution": "quantile", "num_hidden_layers": 2}),
+    "custom-series-point": ("custom", "series-forecasting", {"dropout_kind": "locked"}),
+    "transformer-series-gaussian": ("transformer", "series-forecasting", {"distribution": "gaussian"}),
+}
+
 OWN_LOSS = ("word2vec-hierarchical", "word2vec-softmax", "bag-hierarchical")
 """Configurations whose loss is computed by code that no other one of their head runs: heavy checks meet them too."""
 
@@ -221,4 +236,5 @@ def make_case(label: str, folder: Path) -> Case:
 def promises(label: str) -> list[Callable[[Case], None]]:
     """The checks that mean something for a configuration."""
     traits = make_case(label, Path()).traits
+    traits |= set() if "numbers" in traits else {"ids"}
     return [check for check, trait in CHECKS.items() if trait is None or trait in traits]

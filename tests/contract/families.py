@@ -546,7 +546,16 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
 """Families that are no recurrent network under a head that others have too."""
 
 
+def kind_of(family: str, task: str, options: dict[str, Any]) -> type[Case]:
+    """The case of a family with a head, which may read numbers."""
+    if task == "series-forecasting" or "feature_size" in options:
+        from tests.contract.numbers import kind_of  # which stands above the families
+
+        return kind_of(family, task)
+    return OWN_KINDS.get((family, task)) or KINDS[task]
+
+
 def make_case(family: Family, task: str, folder: Path, options: dict[str, Any]) -> Case:
     """The case of one row of the registry."""
-    kind = OWN_KINDS.get((family.name, task)) or KINDS[task]
+    kind = kind_of(family.name, task, options)
     return kind(family, task, folder, options)

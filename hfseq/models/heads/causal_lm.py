@@ -29,6 +29,7 @@ from typing_extensions import Unpack
 from ..base import IGNORED
 from ..calls import CausalLMOutputWithPast, model_call, with_cache
 from ..inputs import can_be_checked, check_range
+from ..values import check_reads_tokens
 from .lm_loss import linear_cross_entropy
 
 
@@ -220,6 +221,7 @@ class CausalLMMixin(NextTokenMixin):
                 "A language model must not read the future: set bidirectional=False in the config (a bidirectional "
                 "body serves classification and tagging)."
             )
+        check_reads_tokens(config)
         if getattr(config, "characters", "none") != "none":
             raise ValueError(
                 f"characters={config.characters!r} reads several tokens as one word, but a language model predicts "

@@ -22,6 +22,7 @@ from ..calls import SequenceClassifierOutput, model_call
 from ..inputs import at_least_one_token, can_be_checked, check_range
 from ..shared_checkpoint import classifier_config
 from ..token_words import Read
+from ..values import as_vectors
 from .pairs import COMPARED, PairRows, compare
 from .pooling import SequencePooling
 from .wide import WideLikeness, WideNgrams
@@ -165,6 +166,7 @@ class SequenceClassificationMixin(PreTrainedModel):
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         output_attentions: bool | None = None,
+        input_values: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         """Classify texts.
@@ -176,6 +178,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             labels: (B,) classes or numbers, or (B, labels) of 0 and 1, see `sequence_loss`; adds `loss`.
             num_items_in_batch: Label entries in the whole update, see `sequence_loss`.
             output_attentions: Also return what the model attends to; None: as the config says.
+            input_values: (B, T, F) numbers instead of `input_ids`, of a model with `feature_size`.
             **kwargs: `output_hidden_states`; `output_gates` of a recurrent model.
 
         Returns:
@@ -183,6 +186,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             backbone's layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
         """
         # 1. Score the labels.
+        inputs_embeds = as_vectors(self.model, input_ids, inputs_embeds, input_values)
         found = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs).outputs
         if labels is None:
             return found

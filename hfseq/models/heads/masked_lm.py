@@ -5,6 +5,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 from transformers.modeling_outputs import MaskedLMOutput
 
+from ..values import check_reads_tokens
 from .token_head import TokenHeadMixin
 
 
@@ -17,6 +18,7 @@ class MaskedLMMixin(TokenHeadMixin):
     def __init__(self, config: PreTrainedConfig) -> None:
         super().__init__(config)
         config = self.config
+        check_reads_tokens(config)
         if config.adaptive_softmax_cutoffs is not None:
             raise ValueError(
                 f"adaptive_softmax_cutoffs={config.adaptive_softmax_cutoffs} is for models of the next token: leave "

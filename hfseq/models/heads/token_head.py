@@ -15,6 +15,7 @@ from ..base import IGNORED
 from ..calls import model_call
 from ..inputs import at_least_one_token
 from ..token_words import Read
+from ..values import as_vectors
 from .classification import check_classes
 
 
@@ -76,6 +77,7 @@ class TokenHeadMixin(PreTrainedModel):
         inputs_embeds: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        input_values: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> Any:
         """Say for each token which class it has.
@@ -87,12 +89,14 @@ class TokenHeadMixin(PreTrainedModel):
             labels: (B, T) class ids, -100 for tokens without one; adds `loss`. Of a masked language model the tokens
                 that were replaced, -100 for all others.
             num_items_in_batch: Labels in the whole update, see `sequence_loss`.
+            input_values: (B, T, F) numbers instead of `input_ids`, of a model with `feature_size`.
             **kwargs: `output_hidden_states`, `output_attentions`; `output_gates` of a recurrent model.
 
         Returns:
             `logits` (B, T, L) and, when asked for, `loss`, `hidden_states`, `attentions`, `gates`.
         """
         # 1. Read the texts, (B, T, D). Nothing is continued from here, so a state would be kept for nobody.
+        inputs_embeds = as_vectors(self.model, input_ids, inputs_embeds, input_values)
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         read = Read.by(self.model, input_ids, attention_mask)
         outputs = self.model(

@@ -28,6 +28,7 @@ from ..inputs import at_least_one_token, embed_with_word_dropout, mask_if_padded
 from ..shared_checkpoint import check_slots
 from ..token_order import TokenOrder
 from ..token_words import CheckedWordsMixin, TokenWords, Words
+from ..values import ValueEmbedding, ValuesConfig, as_vectors
 from .cells import Cell
 from .characters import CharacterReader, check_characters, width_of_characters
 from .gate_values import GateValues
@@ -36,7 +37,7 @@ from .state import RECURRENT_LAYER_TYPE, RecurrentStateLayer, States
 
 
 @strict
-class RecurrentConfig(SequenceConfig):
+class RecurrentConfig(ValuesConfig, SequenceConfig):
     """Fields that RNN, LSTM and GRU share.
 
     Args:
@@ -89,6 +90,12 @@ class RecurrentConfig(SequenceConfig):
             tokenizer (`word_tables(tokenizer).sizes()`).
         spelling_size: Characters of all tokens together.
         word_rows: Rows of the word embedding.
+        feature_size: Numbers of a step, of a model that reads `input_values` (`values.py`); None: it reads token ids.
+        prediction_length: How many steps ahead a forecast says at once (`heads/series.py`).
+        num_targets: How many numbers of each of them; None: `feature_size`.
+        distribution: What it says of each number: "point", "quantile", "gaussian" or "mixture" (`heads/densities.py`).
+        quantiles: Which shares are learnt with "quantile"; None: 0.1, 0.5 and 0.9.
+        num_mixtures: How many Gaussians a "mixture" has.
     """
 
     # Trainer would collect these over all texts of an evaluation.
@@ -342,7 +349,11 @@ class RecurrentModel(RecurrentPreTrainedModel):
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
         directions = 2 if config.bidirectional else 1
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
+        self.embed_tokens = self.embed_values = None
+        if config.feature_size is None:
+            self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
+        else:
+            self.embed_values = ValueEmbedding(config.feature_size, config.embedding_size)
         self.token_words = self.character_reader = None
         if config.characters != "none":
             sizes = {"num_characters": config.num_characters, "spelling_size": config.spelling_size}
@@ -372,7 +383,8 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
     def freeze_parameters(self) -> None:
         """Freeze the embeddings if the config says so."""
-        self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
+        if self.embed_tokens is not None:
+            self.embed_tokens.weight.requires_grad_(not self.config.freeze_embeddings)
 
     def _inputs(
         self,
@@ -390,7 +402,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
     def _embed(self, ids: torch.Tensor | None) -> torch.Tensor:
         """Map ids, or rows of words, to their vectors."""
-        assert ids is not None
+        assert ids is not None and self.embed_tokens is not None
         return embed_with_word_dropout(self.embed_tokens, ids, self.config.embedding_dropout if self.training else 0.0)
 
     def _words(
@@ -436,6 +448,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
         use_cache: bool | None = None,
         words: Words | None = None,
         output_gates: bool | None = None,
+        input_values: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPast:
         """Run the texts through the layers.
@@ -448,6 +461,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             use_cache: Return the state reached.
             words: Those of these texts, where a head has found them for itself (`Read` of `token_words.py`).
             output_gates: Also return the gates and states; None: as the config says. It takes the slower reference.
+            input_values: (B, T, F) numbers instead of `input_ids`, of a model with `feature_size`.
             **kwargs: `output_hidden_states`, `return_dict`.
 
         Returns:
@@ -457,6 +471,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             states, and gates that a block shares are repeated for each of its cells.
         """
         # 1. Take the inputs as they are. A text without tokens becomes one masked column.
+        inputs_embeds = as_vectors(self, input_ids, inputs_embeds, input_values)
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         # 2. Find the state to continue from.
         cache = self._cache(cache, use_cache)

@@ -18,6 +18,7 @@ from transformers import GenerationMixin
 from ..heads.causal_lm import CausalLMMixin
 from ..heads.classification import SequenceClassificationMixin
 from ..heads.joint import IntentAndSlotsMixin
+from ..heads.series import SeriesPredictionMixin
 from ..heads.tagging import TokenClassificationMixin
 from .backbone import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 from .cells import Cell, find_cell
@@ -88,11 +89,19 @@ class CustomForCausalLM(CausalLMMixin, CustomPreTrainedModel, GenerationMixin):
     backbone_class = CustomModel
 
 
+class CustomForSeriesPrediction(SeriesPredictionMixin, CustomPreTrainedModel):
+    """A model of the named cell that says what comes next in a series of numbers."""
+
+    config: CustomConfig
+    backbone_class = CustomModel
+
+
 __all__ = [
     "CustomConfig",
     "CustomForCausalLM",
     "CustomForIntentAndSlots",
     "CustomForSequenceClassification",
+    "CustomForSeriesPrediction",
     "CustomForTokenClassification",
     "CustomModel",
 ]

@@ -19,6 +19,7 @@ from transformers import GenerationMixin
 from ..heads.causal_lm import CausalLMMixin
 from ..heads.classification import SequenceClassificationMixin
 from ..heads.joint import IntentAndSlotsMixin
+from ..heads.series import SeriesPredictionMixin
 from ..heads.tagging import TokenClassificationMixin
 from .backbone import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 from .cells import Cell, gru_cell
@@ -81,11 +82,19 @@ class GRUForCausalLM(CausalLMMixin, GRUPreTrainedModel, GenerationMixin):
     backbone_class = GRUModel
 
 
+class GRUForSeriesPrediction(SeriesPredictionMixin, GRUPreTrainedModel):
+    """A GRU that says what comes next in a series of numbers."""
+
+    config: GRUConfig
+    backbone_class = GRUModel
+
+
 __all__ = [
     "GRUConfig",
     "GRUForCausalLM",
     "GRUForIntentAndSlots",
     "GRUForSequenceClassification",
+    "GRUForSeriesPrediction",
     "GRUForTokenClassification",
     "GRUModel",
 ]

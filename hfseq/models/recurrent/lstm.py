@@ -18,6 +18,7 @@ from ..configs import bounded
 from ..heads.causal_lm import CausalLMMixin
 from ..heads.classification import SequenceClassificationMixin
 from ..heads.joint import IntentAndSlotsMixin
+from ..heads.series import SeriesPredictionMixin
 from ..heads.tagging import TokenClassificationMixin
 from .backbone import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 from .cells import Cell, lstm_cell
@@ -109,11 +110,19 @@ class LSTMForCausalLM(CausalLMMixin, LSTMPreTrainedModel, GenerationMixin):
     backbone_class = LSTMModel
 
 
+class LSTMForSeriesPrediction(SeriesPredictionMixin, LSTMPreTrainedModel):
+    """An LSTM that says what comes next in a series of numbers."""
+
+    config: LSTMConfig
+    backbone_class = LSTMModel
+
+
 __all__ = [
     "LSTMConfig",
     "LSTMForCausalLM",
     "LSTMForIntentAndSlots",
     "LSTMForSequenceClassification",
+    "LSTMForSeriesPrediction",
     "LSTMForTokenClassification",
     "LSTMModel",
 ]

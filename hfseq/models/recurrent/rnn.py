@@ -18,6 +18,7 @@ from transformers import GenerationMixin
 from ..heads.causal_lm import CausalLMMixin
 from ..heads.classification import SequenceClassificationMixin
 from ..heads.joint import IntentAndSlotsMixin
+from ..heads.series import SeriesPredictionMixin
 from ..heads.tagging import TokenClassificationMixin
 from .backbone import RecurrentConfig, RecurrentModel, RecurrentPreTrainedModel
 from .cells import Cell, rnn_cell
@@ -82,11 +83,19 @@ class RNNForCausalLM(CausalLMMixin, RNNPreTrainedModel, GenerationMixin):
     backbone_class = RNNModel
 
 
+class RNNForSeriesPrediction(SeriesPredictionMixin, RNNPreTrainedModel):
+    """A plain recurrent network that says what comes next in a series of numbers."""
+
+    config: RNNConfig
+    backbone_class = RNNModel
+
+
 __all__ = [
     "RNNConfig",
     "RNNForCausalLM",
     "RNNForIntentAndSlots",
     "RNNForSequenceClassification",
+    "RNNForSeriesPrediction",
     "RNNForTokenClassification",
     "RNNModel",
 ]

@@ -48,8 +48,10 @@ from ..heads.causal_lm import CausalLMMixin, LanguageKwargs
 from ..heads.classification import SequenceClassificationMixin
 from ..heads.joint import IntentAndSlotsMixin
 from ..heads.masked_lm import MaskedLMMixin
+from ..heads.series import SeriesPredictionMixin
 from ..heads.tagging import TokenClassificationMixin
 from ..inputs import at_least_one_token, embed_with_word_dropout, mask_of_inputs
+from ..values import ValueEmbedding, as_vectors
 from .attention import (
     Attend,
     LastLinear,
@@ -124,9 +126,11 @@ class TransformerModel(TransformerPreTrainedModel):
     def __init__(self, config: TransformerConfig, *, has_memory: bool = False, has_words: bool = True) -> None:
         super().__init__(config)
         config = self.config
-        self.embed_tokens = (
-            nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id) if has_words else None
-        )
+        self.embed_tokens = self.embed_values = None
+        if config.feature_size is not None:
+            self.embed_values = ValueEmbedding(config.feature_size, config.hidden_size)
+        elif has_words:
+            self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         self.embed_positions = (
             nn.Embedding(config.max_position_embeddings, config.hidden_size)
             if config.position_embedding_type == "learned"
@@ -219,6 +223,7 @@ class TransformerModel(TransformerPreTrainedModel):
         use_cache: bool | None = None,
         encoder_hidden_states: torch.Tensor | None = None,
         encoder_attention_mask: torch.Tensor | None = None,
+        input_values: torch.Tensor | None = None,
         # Not called kwargs: `generate` would hand an encoder whatever it holds.
         **others: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPastAndCrossAttentions:
@@ -236,6 +241,7 @@ class TransformerModel(TransformerPreTrainedModel):
             use_cache: Return keys and values.
             encoder_hidden_states: (B, S, D) the memory, for a decoder beside an encoder.
             encoder_attention_mask: (B, S), 1 for the real tokens of the memory.
+            input_values: (B, T, F) numbers instead of `input_ids`, of a model with `feature_size`.
             **others: `output_attentions`, `output_hidden_states`, `return_dict`, and what attention functions take.
 
         Returns:
@@ -243,6 +249,7 @@ class TransformerModel(TransformerPreTrainedModel):
             (B, H, T, S) and `cross_attentions` of each layer, when asked for, whatever `attn_implementation` is.
         """
         # 1. Embed the words, (B, T, D). A text without tokens becomes one masked column.
+        inputs_embeds = as_vectors(self, input_ids, inputs_embeds, input_values)
         words, attention_mask, is_empty = self._words(input_ids, attention_mask, inputs_embeds)
         # 2. Find the keys and values to continue from. Several texts in one row have no common past to return.
         if position_ids is not None and attention_mask is None and use_cache is None:
@@ -435,12 +442,20 @@ class TransformerForCausalLM(CausalLMMixin, TransformerPreTrainedModel, Generati
         return positions_of(mask, mask.shape[1], 0, mask.device)
 
 
+class TransformerForSeriesPrediction(SeriesPredictionMixin, TransformerPreTrainedModel):
+    """A decoder that says what comes next in a series of numbers."""
+
+    backbone_class = TransformerModel
+    _reads_ahead = False
+
+
 __all__ = [
     "TransformerConfig",
     "TransformerForCausalLM",
     "TransformerForIntentAndSlots",
     "TransformerForMaskedLM",
     "TransformerForSequenceClassification",
+    "TransformerForSeriesPrediction",
     "TransformerForTokenClassification",
     "TransformerModel",
 ]

@@ -9,10 +9,11 @@ from ..configs import SequenceConfig, bounded, probability
 from ..heads.causal_lm import check_output_weights
 from ..heads.pairs import check_pairs
 from ..shared_checkpoint import check_slots
+from ..values import ValuesConfig
 
 
 @strict
-class TransformerConfig(SequenceConfig):
+class TransformerConfig(ValuesConfig, SequenceConfig):
     """Configuration of encoder and decoder.
 
     Args:
@@ -57,6 +58,13 @@ class TransformerConfig(SequenceConfig):
         tie_word_embeddings: A language model's output weights are its embeddings, as in the paper.
         adaptive_softmax_cutoffs: Word ids where the clusters of an adaptive softmax begin, see `RecurrentConfig`.
         use_cache: Whether a decoder returns keys and values where a call does not say.
+        feature_size: Numbers of a step, of a model that reads `input_values` instead of token ids. This and the next
+            five are those of `RecurrentConfig`.
+        prediction_length: How many steps ahead a forecast says at once.
+        num_targets: How many numbers of each of them; None: `feature_size`.
+        distribution: What it says of each number: "point", "quantile", "gaussian" or "mixture".
+        quantiles: Which shares are learnt with "quantile"; None: 0.1, 0.5 and 0.9.
+        num_mixtures: How many Gaussians a "mixture" has.
     """
 
     model_type = "hfseq_transformer"

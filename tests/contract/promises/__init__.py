@@ -8,7 +8,7 @@ fault to `faults.py` which shows that it bites.
 from collections.abc import Callable
 
 from tests.contract.cases import Case
-from tests.contract.promises import gates, padding, platform, reading_on, refusals, saving, training
+from tests.contract.promises import gates, numbers, padding, platform, reading_on, refusals, saving, training
 from tests.contract.promises.saving import edit_weights, same_weights
 
 __all__ = ["CHECKS", "HEAVY", "ON_CPU_ALONE", "edit_weights", "same_weights"]
@@ -28,12 +28,12 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     gates.gates_are_those_of_each_text_alone: "gates",
     gates.models_without_gates_refuse_to_show_them: None,
     platform.keywords_of_forward_are_declared: None,
-    platform.embeddings_are_exchanged_or_refused: None,
+    platform.embeddings_are_exchanged_or_refused: "ids",
     saving.saving_writes_weights_and_no_code: None,
     saving.save_and_load_are_bit_equal: None,
     saving.damaged_checkpoints_are_refused: None,
     saving.checkpoints_of_another_size_are_refused: "weights",
-    saving.misfits_are_refused_before_memory_is_asked_for: None,
+    saving.misfits_are_refused_before_memory_is_asked_for: "ids",
     saving.missing_weights_are_initialised_by_our_rules: None,
     saving.an_empty_state_dict_initialises_everything: None,
     saving.a_new_head_on_an_old_body_keeps_the_body: "head",
@@ -56,10 +56,13 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     refusals.wrong_config_values_are_refused: None,
     refusals.keywords_that_are_no_field_are_refused: None,
     refusals.keywords_that_nobody_reads_are_refused: None,
-    refusals.foreign_ids_are_named: None,
-    refusals.inputs_that_are_no_batch_are_named: None,
+    refusals.foreign_ids_are_named: "ids",
+    refusals.inputs_that_are_no_batch_are_named: "ids",
     refusals.foreign_labels_are_named: "loss",
     refusals.labels_of_several_classes_are_checked: "several labels",
+    numbers.padding_and_batch_size_change_no_number: "numbers",
+    numbers.wrong_numbers_are_named: "numbers",
+    numbers.the_feature_extractor_belongs_to_the_checkpoint: "numbers",
     training.stock_trainer_changes_every_parameter: "loss",
     training.the_same_seed_gives_the_same_run: "loss",
     training.accumulation_is_exact: "loss",

@@ -11,7 +11,7 @@ from tests.contract.cases import Case
 def gates_are_shown_on_request(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
-    shown, usual = model(ids, mask, output_gates=True), model(ids, mask)
+    shown, usual = model(**case.given(ids, mask), output_gates=True), model(**case.given(ids, mask))
     assert "gates" not in usual and usual.gates is None
     # All else is as it was.
     assert [name for name in shown if name != "gates"] == list(usual)
@@ -29,9 +29,9 @@ def gates_are_shown_on_request(case: Case) -> None:
     # The config asks for them too, a call has the last word, and a checkpoint keeps it.
     loaded = case.model_class.from_pretrained(case.saved(case.model(output_gates=True)))
     loaded.to(ids.device)
-    assert_same(loaded(ids, mask).gates, shown.gates)
-    assert loaded(ids, mask, output_gates=False).gates is None
-    assert_same(model(ids, mask, output_gates=True, return_dict=False)[-1], shown.gates)
+    assert_same(loaded(**case.given(ids, mask)).gates, shown.gates)
+    assert loaded(**case.given(ids, mask), output_gates=False).gates is None
+    assert_same(model(**case.given(ids, mask), output_gates=True, return_dict=False)[-1], shown.gates)
 
 
 @torch.no_grad()
@@ -39,23 +39,23 @@ def gates_are_those_of_each_text_alone(case: Case) -> None:
     """Padding is zero and changes nothing, and a text may be read in pieces."""
     model = case.model()
     ids, mask = case.batch()
-    together = model(ids, mask, output_gates=True).gates
+    together = model(**case.given(ids, mask), output_gates=True).gates
     for row, real in enumerate(mask.bool()):
         own = [{name: value[row] for name, value in values.items()} for values in together]
         assert not any(value[~real].any() for values in own for value in values.values())
         if real.any():
-            alone = model(ids[row : row + 1, real], output_gates=True).gates
+            alone = model(**case.given(ids[row : row + 1, real]), output_gates=True).gates
             expected = [{name: value[0] for name, value in values.items()} for values in alone]
             assert_same([{name: value[real] for name, value in values.items()} for values in own], expected)
     if "reads on" not in case.traits or model.config.bidirectional:
         return
-    first = model.model(ids[:, :3], mask[:, :3], use_cache=True, output_gates=True)
-    second = model.model(ids[:, 3:], mask, cache=first.cache, output_gates=True)
+    first = model.model(**case.given(ids[:, :3], mask[:, :3]), use_cache=True, output_gates=True)
+    second = model.model(**case.given(ids[:, 3:], mask), cache=first.cache, output_gates=True)
     pieces = [
         {name: torch.cat((value, rest[name]), dim=1) for name, value in values.items()}
         for values, rest in zip(first.gates, second.gates, strict=True)
     ]
-    assert_same(pieces, model.model(ids, mask, output_gates=True).gates)
+    assert_same(pieces, model.model(**case.given(ids, mask), output_gates=True).gates)
 
 
 def models_without_gates_refuse_to_show_them(case: Case) -> None:
@@ -63,7 +63,7 @@ def models_without_gates_refuse_to_show_them(case: Case) -> None:
     ids, mask = case.batch()
     for part in {model, model.base_model}:
         if "gates" in case.traits:
-            assert part(ids, mask, output_gates=True).gates
+            assert part(**case.given(ids, mask), output_gates=True).gates
             continue
         with pytest.raises(TypeError, match=f"{type(part).__name__} does not read 'output_gates'"):
-            part(ids, mask, output_gates=True)
+            part(**case.given(ids, mask), output_gates=True)

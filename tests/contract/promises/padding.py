@@ -13,10 +13,10 @@ from tests.devices import DEVICE
 def padding_and_batch_size_change_no_vector(case: Case) -> None:
     body = case.model().base_model
     ids, mask = case.batch()
-    hidden = body(ids, mask).last_hidden_state
+    hidden = body(**case.given(ids, mask)).last_hidden_state
     for row in range(len(ids)):
         real = mask[row].bool()
-        own = body(ids[row : row + 1, real]).last_hidden_state[0]
+        own = body(**case.given(ids[row : row + 1, real])).last_hidden_state[0]
         vectors, rest = case.vectors(hidden[row], real)
         if real.any():
             assert_same(vectors, own, what=row)
@@ -28,9 +28,10 @@ def padding_and_batch_size_change_no_answer(case: Case) -> None:
     wider = nn.functional.pad(ids, (3, 4)), nn.functional.pad(mask, (3, 4))
     for options in case.poolings:
         model = case.model(**options)
-        alone = torch.cat([model(ids[row : row + 1, mask[row].bool()]).logits for row in range(len(ids))])
-        assert_same(model(ids, mask).logits, alone, what=options)
-        assert_same(model(*wider).logits, alone, what=options)
+        rows = [ids[row : row + 1, mask[row].bool()] for row in range(len(ids))]
+        alone = torch.cat([model(**case.given(row)).logits for row in rows])
+        assert_same(model(**case.given(ids, mask)).logits, alone, what=options)
+        assert_same(model(**case.given(*wider)).logits, alone, what=options)
 
 
 def padding_and_batch_size_change_no_token(case: Case) -> None:
@@ -40,13 +41,13 @@ def padding_and_batch_size_change_no_token(case: Case) -> None:
     for left, right in ((0, 0), (3, 4)):
         wider, wide_mask = (nn.functional.pad(tensor, (left, right)) for tensor in (ids, mask))
         wide_targets = nn.functional.pad(targets, (left, right))
-        together = case.answers(model(wider, wide_mask))
+        together = case.answers(model(**case.given(wider, wide_mask)))
         for row in (0, 1, 2):  # without holes: a hole ends what is told of the next token
             real = wide_mask[row].bool()
-            alone = model(wider[row : row + 1, real], **case.wanted(wide_targets[row : row + 1, real]))
+            alone = model(**case.given(wider[row : row + 1, real]), **case.wanted(wide_targets[row : row + 1, real]))
             assert_same(together[row, real], case.answers(alone)[0], what=row)
             labels = wide_targets[row : row + 1].masked_fill(~real, -100)
-            padded = model(wider[row : row + 1], wide_mask[row : row + 1], **case.wanted(labels))
+            padded = model(**case.given(wider[row : row + 1], wide_mask[row : row + 1]), **case.wanted(labels))
             assert_same(padded.loss, alone.loss, what=row)
 
 
@@ -85,13 +86,13 @@ def padded_sources_change_no_target(case: Case) -> None:
     for left, right in ((0, 0), (3, 4)):
         wider, wide_mask = (nn.functional.pad(tensor, (left, right)) for tensor in (ids, mask))
         padded = nn.functional.pad(targets, (0, right), value=-100)
-        together = model(wider, wide_mask, labels=padded)
+        together = model(**case.given(wider, wide_mask), labels=padded)
         options = {"max_new_tokens": 5, "num_beams": 3, "do_sample": False, "pad_token_id": 0, "min_new_tokens": 5}
         written = model.generate(wider, attention_mask=wide_mask, **options)
         losses = []
         for row in range(len(ids)):
             source = wider[row : row + 1, wide_mask[row].bool()]
-            alone = model(source, labels=targets[row : row + 1])
+            alone = model(**case.given(source), labels=targets[row : row + 1])
             assert_same(together.logits[row, :5], alone.logits[0], what=row)
             losses.append(alone.loss)
             if source.shape[1]:

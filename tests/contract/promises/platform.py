@@ -85,7 +85,7 @@ def intent_pipeline_answers_any_text(case: Case) -> None:
 def stock_pipelines_read_the_same_checkpoint(case: Case) -> None:
     """A classifier and a tagger, to the bit; both are saved again as any other, and miss no weight in silence."""
     model, (ids, mask) = case.model(temperature=1.7), case.batch()
-    outputs, folder = model(ids, mask), str(case.saved(model))
+    outputs, folder = model(**case.given(ids, mask)), str(case.saved(model))
     for task, wanted in (("text-classification", outputs.logits), ("token-classification", outputs.slot_logits)):
         single = pipeline(task, model=folder, device=DEVICE).model
         assert type(single) is case.family.heads[task]
@@ -136,13 +136,13 @@ def transformers_sees_whether_it_generates(case: Case) -> None:
 def hidden_states_are_returned_on_request(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
-    outputs = model(ids, mask, output_hidden_states=True)
+    outputs = model(**case.given(ids, mask), output_hidden_states=True)
     assert len(outputs.hidden_states) == 1 + model.config.num_hidden_layers
     assert torch.equal(outputs.hidden_states[-1], case.states(model, ids, mask))
-    assert model(ids, mask).hidden_states is None
-    assert torch.equal(model(ids, mask, return_dict=False)[0], outputs.logits)
+    assert model(**case.given(ids, mask)).hidden_states is None
+    assert torch.equal(model(**case.given(ids, mask), return_dict=False)[0], outputs.logits)
     if "loss" in case.traits:  # which comes first in a tuple, as everywhere in transformers
-        inputs = {"input_ids": ids, "attention_mask": mask, **case.wanted(case.targets(ids))}
+        inputs = {**case.given(ids, mask), **case.wanted(case.targets(ids))}
         assert torch.equal(model(**inputs, return_dict=False)[0], model(**inputs).loss)
 
 

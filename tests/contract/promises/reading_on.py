@@ -50,18 +50,18 @@ def the_cache_has_both_names(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
     ids, mask = ids[:1], mask[:1]
-    first = model(ids[:, :4], use_cache=True)
+    first = model(**case.given(ids[:, :4]), use_cache=True)
     assert first.cache is first.past_key_values is first["cache" if "cache" in first else "past_key_values"]
     options = {"do_sample": False, "suppress_tokens": [0, 3]}  # padding, which would be taken for such, and the end
     begun = model.generate(ids, max_new_tokens=3, return_dict_in_generate=True, **options)
     whole = model.generate(ids, max_new_tokens=6, **options)
     for name in ("cache", "past_key_values"):
-        rest = model(ids[:, 4:], **{name: copy.deepcopy(first.cache)})
-        assert_same(rest.logits, model(ids).logits[:, 4:], what=name)
+        rest = model(**case.given(ids[:, 4:]), **{name: copy.deepcopy(first.cache)})
+        assert_same(rest.logits, model(**case.given(ids)).logits[:, 4:], what=name)
         past = {name: copy.deepcopy(begun.past_key_values)}
         assert torch.equal(model.generate(begun.sequences, max_new_tokens=3, **past, **options), whole), name
     with pytest.raises(TypeError, match="two names of one argument"):
-        model(ids, cache=first.cache, past_key_values=first.cache)
+        model(**case.given(ids), cache=first.cache, past_key_values=first.cache)
     with pytest.raises(TypeError, match="two names of one argument"):  # from 5.24 on transformers drops one before
         model._prepare_generation_config(None, cache=first.cache, past_key_values=first.cache)
 
@@ -71,9 +71,11 @@ def the_config_says_whether_a_cache_is_returned(case: Case) -> None:
     for wanted in (True, False):
         model = case.model(use_cache=wanted)
         if "language model" in case.traits:
-            assert (model(ids, mask).cache is not None) == wanted
+            assert (model(**case.given(ids, mask)).cache is not None) == wanted
         body = model.base_model  # of an HMM it is the model itself
-        assert (body(ids, mask).cache is not None) == (wanted and not getattr(model.config, "bidirectional", False))
+        assert (body(**case.given(ids, mask)).cache is not None) == (
+            wanted and not getattr(model.config, "bidirectional", False)
+        )
         model.config.use_cache = True  # as Trainer writes it, into every model
         assert torch.equal(case.reply(model), case.reply(case.model()))
 
@@ -82,10 +84,10 @@ def given_tokens_have_the_probability_of_the_logits(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
     targets = ids.roll(-1, 1).masked_fill(mask == 0, -100)
-    expected = model(ids, mask).logits.log_softmax(-1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
+    expected = model(**case.given(ids, mask)).logits.log_softmax(-1).gather(2, targets.clamp(min=0)[..., None])[..., 0]
     found = model.token_log_probs(ids, targets, mask)
     assert_same(found, expected * (targets != -100))
-    loss = model(ids, mask, shift_labels=targets).loss
+    loss = model(**case.given(ids, mask), shift_labels=targets).loss
     assert_same(loss, -found.sum() / (targets != -100).sum())
 
 
@@ -94,28 +96,28 @@ def state_split_equals_whole(case: Case) -> None:
     ids, mask = case.batch()
     if model.config.bidirectional:
         with pytest.raises(ValueError, match="bidirectional"):
-            model(ids, use_cache=True)
+            model(**case.given(ids), use_cache=True)
         return
-    whole = model(ids, mask, use_cache=True)
+    whole = model(**case.given(ids, mask), use_cache=True)
     for cuts in ((3, 7), (1, 2, 3, 4, 5, 6, 7)):  # in two pieces, and token by token
         state, outputs, start = None, [], 0
         for end in cuts:
-            piece = model(ids[:, start:end], mask[:, :end], past_key_values=state, use_cache=True)
+            piece = model(**case.given(ids[:, start:end], mask[:, :end]), past_key_values=state, use_cache=True)
             state, start = piece.past_key_values, end
             outputs.append(piece.last_hidden_state)
         assert_same(torch.cat(outputs, 1), whole.last_hidden_state)
         assert state.get_seq_length() == 7
         if "recurrence" not in case.traits:
-            model(ids[:, :0], past_key_values=state)  # nothing more to read: no key of it is kept
+            model(**case.given(ids[:, :0]), past_key_values=state)  # nothing more to read: no key of it is kept
             assert state.get_seq_length() == 7
             continue
         for ours, theirs in zip(state.layers, whole.past_key_values.layers, strict=True):
             assert_same(ours.states, theirs.states)
         before = [layer.states for layer in state.layers]
-        model(ids[:, :0], mask, past_key_values=state)  # nothing more to read, nothing more to know
+        model(**case.given(ids[:, :0], mask), past_key_values=state)  # nothing more to read, nothing more to know
         for layer, states in zip(state.layers, before, strict=True):
             assert all(torch.equal(a, b) for a, b in zip(layer.states, states, strict=True))
     trained = case.model().train().model
     trained.gradient_checkpointing_enable()
     with pytest.raises(ValueError, match="checkpointing"):
-        trained(ids, mask, past_key_values=whole.past_key_values)
+        trained(**case.given(ids, mask), past_key_values=whole.past_key_values)

@@ -22,7 +22,7 @@ def keywords_that_are_no_field_are_refused(case: Case) -> None:
         for make in (case.config, lambda **options: case.auto_class.from_pretrained(folder, **options)):
             with pytest.raises(ValueError, match=f"no field '{keyword}'. Did you mean '{meant}'"):
                 make(**{keyword: 3})
-    with pytest.raises(ValueError, match="no field 'no_such_thing'. It has vocab_size, "):
+    with pytest.raises(ValueError, match="no field 'no_such_thing'. It has .*vocab_size, "):
         case.config(no_such_thing=3)
     config = case.config()
     assert type(config)(**config.to_dict()).to_dict() == config.to_dict()  # what transformers adds is known
@@ -34,12 +34,12 @@ def keywords_that_nobody_reads_are_refused(case: Case) -> None:
     ids, mask = case.batch()
     for part in {model, model.base_model}:
         with pytest.raises(TypeError, match=f"{type(part).__name__} does not read 'colour'"):
-            part(ids, mask, colour="red")
+            part(**case.given(ids, mask), colour="red")
         with pytest.raises(TypeError, match="Did you mean 'attention_mask'"):
-            part(ids, attention_masks=mask)
+            part(**case.given(ids), attention_masks=mask)
     given = {"decoder_input_ids": ids} if "encoder and decoder" in case.traits else {}
     more = {"colour": None, "token_type_ids": torch.zeros_like(ids), "output_attentions": False, "use_cache": False}
-    assert torch.equal(case.answers(model(ids, mask, **given, **more)), case.reply(model))
+    assert torch.equal(case.answers(model(**case.given(ids, mask), **given, **more)), case.reply(model))
 
 
 def foreign_ids_are_named(case: Case) -> None:
@@ -52,35 +52,35 @@ def foreign_ids_are_named(case: Case) -> None:
     with pytest.raises(ValueError, match="exactly one of input_ids and inputs_embeds|give it input_ids"):
         model()
     with pytest.raises(ValueError, match=r"attention_mask of shape \(5, 6\) does not fit 5 texts of 7 tokens"):
-        model(ids, mask[:, 1:])
+        model(**case.given(ids, mask[:, 1:]))
     with pytest.raises(ValueError, match="no rows"):
-        model(ids[:0], mask[:0])
+        model(**case.given(ids[:0], mask[:0]))
 
 
 def inputs_that_are_no_batch_are_named(case: Case) -> None:
     model = case.model()
     ids, _ = case.batch()
     with pytest.raises(ValueError, match=r"shape \(texts, tokens\), got \(7,\). One text is a batch of one"):
-        model(ids[0])
+        model(**case.given(ids[0]))
     with pytest.raises(ValueError, match=r"shape \(texts, tokens\), got \(1, 5, 7\)"):
-        model(ids[None])
+        model(**case.given(ids[None]))
     if "embeddings" in case.traits:
         with pytest.raises(ValueError, match=r"inputs_embeds must be of shape \(texts, tokens, width\), got \(7, 6\)"):
             model(inputs_embeds=torch.zeros(7, 6))
     if "encoder and decoder" in case.traits:
         with pytest.raises(ValueError, match=r"decoder_input_ids must be of shape \(texts, tokens\), got \(7,\)"):
-            model(ids, decoder_input_ids=ids[0])
+            model(**case.given(ids), decoder_input_ids=ids[0])
 
 
 def foreign_labels_are_named(case: Case) -> None:
     model = case.model()
     ids, mask = case.batch()
     with pytest.raises(ValueError, match=case.foreign_label[1]):
-        model(ids, mask, **case.wanted(case.foreign_targets(ids)))
+        model(**case.given(ids, mask), **case.wanted(case.foreign_targets(ids)))
 
 
 def labels_of_several_classes_are_checked(case: Case) -> None:
     model = case.model(problem_type="multi_label_classification")
     ids, mask = case.batch()
     with pytest.raises(ValueError, match="from 0 to 1, got -100"):
-        model(ids, mask, labels=torch.full((5, 3), -100.0))
+        model(**case.given(ids, mask), labels=torch.full((5, 3), -100.0))

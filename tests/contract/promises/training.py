@@ -1,5 +1,6 @@
 """Promise 6: stock Trainer trains every parameter, the same seed gives the same run, 4 x 8 rows = 32."""
 
+import math
 from typing import Any
 
 import torch
@@ -34,7 +35,8 @@ def train(case: Case, model: PreTrainedModel, *, steps: int, rows: int, dataset:
         data_collator=case.collator(),
     )
     trainer.train()
-    assert trainer.evaluate(trainer.train_dataset)["eval_loss"] > 0
+    # That of a density may be below zero.
+    assert math.isfinite(trainer.evaluate(trainer.train_dataset)["eval_loss"])
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
@@ -73,7 +75,7 @@ def accumulation_is_exact(case: Case) -> None:
 def every_parameter_gets_a_gradient(case: Case) -> None:
     model = case.model().train()
     ids, mask = case.batch()
-    model(ids, mask, **case.wanted(case.targets(ids))).loss.backward()
+    model(**case.given(ids, mask), **case.wanted(case.targets(ids))).loss.backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
 
@@ -85,6 +87,6 @@ def checkpointing_gives_the_same_gradients(case: Case) -> None:
         model = case.model(**case.no_dropout).train()
         if checkpointing:
             model.gradient_checkpointing_enable()
-        model(ids, mask, **case.wanted(case.targets(ids))).loss.backward()
+        model(**case.given(ids, mask), **case.wanted(case.targets(ids))).loss.backward()
         gradients.append([p.grad for p in model.parameters()])
     assert_same(*gradients, scale=0.01)  # a bias of keys has none but what is left where terms cancel
