@@ -5,7 +5,13 @@ from pathlib import Path
 CURVES = "curves"
 CONFUSION = "confusion"
 COVERAGE = "coverage"
-TITLES = {CURVES: "Training curves", CONFUSION: "Confusions", COVERAGE: "Coverage and accuracy"}
+FORECASTS = "forecasts"
+TITLES = {
+    CURVES: "Training curves",
+    CONFUSION: "Confusions",
+    COVERAGE: "Coverage and accuracy",
+    FORECASTS: "Last forecasts",
+}
 
 
 def pictures_in(folder: str | Path) -> dict[str, str]:

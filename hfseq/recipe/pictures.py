@@ -1,13 +1,14 @@
-"""The pictures that a recipe leaves beside the card: training curves, confusions, and what thresholds leave."""
+"""The pictures that a recipe leaves beside the card: training curves, confusions, forecasts, what thresholds leave."""
 
 import logging
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..cards.pictures import CONFUSION, COVERAGE, CURVES
+from ..cards.pictures import CONFUSION, COVERAGE, CURVES, FORECASTS
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,16 @@ def draw_coverage(shares: np.ndarray, right: np.ndarray, folder: Path, *, thresh
     from ..insight.plots.coverage import plot_coverage
 
     plot_coverage(shares, right, *paths, threshold=threshold)
+
+
+def draw_forecasts(panels: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Draw forecasts of several series beside the card, see `plots.forecast`; without matplotlib say so only."""
+    if (paths := _paths(folder, FORECASTS)) is None:
+        return
+    from ..insight.plots.forecasts import forecast
+
+    for path in paths:
+        forecast(panels, path=path)
 
 
 def _paths(folder: Path, name: str) -> list[Path] | None:

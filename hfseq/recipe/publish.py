@@ -20,7 +20,11 @@ from ..registry import FAMILIES
 from ..training.arguments import SEVERAL_PROCESSES
 from .sections import CardSettings, HubSettings
 
-_NOT_EVALUATED = ("word-vectors", "masked-language-model")  # kinds of facts that `hfseq evaluate` does not know
+_NOT_EVALUATED = (
+    "word-vectors",
+    "masked-language-model",
+    "series-model",
+)  # kinds of facts that `hfseq evaluate` does not know
 _FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{}\s]+[\\/])*(?=[^\\/\s])")
 
 

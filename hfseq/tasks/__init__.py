@@ -18,6 +18,8 @@ from .joint.card import JOINT_TABLE, joint_view
 from .joint.facts import IntentSlotsFacts
 from .masked_lm.card import MASKED_TABLE, masked_view
 from .masked_lm.facts import MaskedModelFacts
+from .series.card import SERIES_TABLE, series_view
+from .series.facts import SeriesFacts
 from .tagging.card import TAGGER_TABLE, tagger_view
 from .tagging.facts import TaggerFacts
 from .text_classification.card import CLASSIFIER_TABLE, classifier_view
@@ -64,6 +66,7 @@ _JOINT = ("joint", "intent-slots", "intent_slots")
 _WORDS = ("word_vectors", "word-vectors", "word2vec")
 _CAUSAL = ("causal_lm", "language-modeling", "language_modeling")
 _MASKED = ("masked_lm", "masked-language-modeling", "masked_language_modeling")
+_SERIES = ("series", "series", "series")
 _TREES = ("trees", "trees", "trees")
 _TRANSLATION = ("translation", "translation", "translation")
 _ROWS = (
@@ -73,6 +76,7 @@ _ROWS = (
     Task(*_WORDS, "WordVectorsSettings", WordVectorFacts, word_vectors_view, WORD_VECTORS_TABLE),
     Task(*_CAUSAL, "CausalLMSettings", LanguageModelFacts, language_view, LANGUAGE_TABLE),
     Task(*_MASKED, "MaskedLMSettings", MaskedModelFacts, masked_view, MASKED_TABLE),
+    Task(*_SERIES, "SeriesSettings", SeriesFacts, series_view, SERIES_TABLE),
     Task(*_TREES, "TreesSettings", TreeFacts, tree_view, TREE_TABLE),
     Task(*_TRANSLATION, "TranslationSettings", TranslatorFacts, translator_view, TRANSLATOR_TABLE),
 )

@@ -102,9 +102,48 @@ class SeriesWindows(TorchDataset):
         return {"input_values": self.arrays.inputs[series][rows], "labels": labels}
 
 
-def stack_windows(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
-    """Make a batch of windows of one length."""
-    return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+class SeriesWholes(TorchDataset):
+    """Series from their beginning to the last window, with `labels` where a window ends: what a carried state reads.
+
+    Attributes:
+        asked: Of each row, the steps at which its windows end.
+        order: Where the answer to each window stands among those of all rows.
+    """
+
+    def __init__(self, windows: Windows, arrays: SeriesArrays) -> None:
+        self.arrays, self.horizon = arrays, arrays.horizon
+        self.series = np.unique(windows.owner)
+        self.asked = [windows.last[windows.owner == series] for series in self.series]
+        places = np.argsort(windows.owner, kind="stable")
+        self.order = np.argsort(places, kind="stable")
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """Return a series."""
+        series, asked = int(self.series[index]), self.asked[index]
+        rows = slice(0, int(asked.max()) + 1)
+        labels = self.arrays.learnt(series, rows)
+        hidden = np.full_like(labels, IGNORED)
+        hidden[asked] = labels[asked]
+        return {"input_values": self.arrays.inputs[series][rows], "labels": hidden}
+
+
+def pad_windows(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, torch.Tensor]:
+    """Make a batch; rows of other lengths than the longest are padded behind their end."""
+    lengths = np.array([len(row["input_values"]) for row in rows])
+    longest = int(lengths.max())
+    batch = {}
+    for name, filler in (("input_values", 0), ("labels", IGNORED)):
+        parts = [row[name] for row in rows]
+        padded = np.full((len(rows), longest, *parts[0].shape[1:]), filler, parts[0].dtype)
+        for place, part in enumerate(parts):
+            padded[place, : len(part)] = part
+        batch[name] = torch.from_numpy(padded)
+    if (lengths < longest).any():
+        batch["attention_mask"] = torch.from_numpy(np.arange(longest) < lengths[:, None]).long()
+    return batch
 
 
 class SeriesStreams(WindowDataset):
@@ -177,7 +216,7 @@ class SeriesTrainer(SequenceTrainer):
     arguments_class: ClassVar[type[SequenceTrainingArguments]] = SeriesTrainingArguments
 
     def __init__(self, model: Any = None, args: Any = None, *, window: int = 0, **kwargs: Any) -> None:
-        super().__init__(model, args, data_collator=stack_windows, **kwargs)
+        super().__init__(model, args, data_collator=pad_windows, **kwargs)
         self.window = window
         if self.args.carry_state and not carries_state(cast(nn.Module, self.model)):
             raise ValueError(
