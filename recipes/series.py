@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         # 3. Windows and scales, of what lies before the cut alone
         own = prepare(settings, table, last)
-        settings.follow(len(own.parts.train))
+        settings.follow(len(own.train))
         args = SeriesTrainingArguments(**settings.training)  # with what follows the data
         if args.should_log:
             print(read_line(settings, table, own))

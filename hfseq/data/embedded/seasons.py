@@ -83,7 +83,7 @@ def _seasons(seed: int) -> Dataset:
         hours = 24 // STEPS_A_DAY
         columns["place"] += [name] * len(steps)
         columns["time"] += [str(FIRST_DAY + timedelta(hours=hours * int(step))) for step in steps]
-        columns["holiday"] += is_holiday[day].astype(int).tolist()
+        columns["holiday"] += is_free.astype(int).tolist()
         columns["demand"] += demand.round(2).tolist()
     return Dataset.from_dict(columns)
 

@@ -31,7 +31,7 @@ TEST = "test"
 def read_line(settings: SeriesSettings, table: SeriesTable, own: PreparedFold) -> str:
     """Say what was read, and how it was cut."""
     found, axis, fold = describe(table), table.axis, own.fold
-    parts = {"train": own.parts.train, "validation": own.parts.validation, TEST: own.parts.test}
+    parts = {"train": own.train, "validation": own.parts.validation, TEST: own.parts.test}
     windows = ", ".join(f"{len(each):,} {name}" for name, each in parts.items())
     labels = f"; {len(table.classes)} labels: {', '.join(table.classes)}" if table.classes else ""
     cut = f"learnt before {axis[fold.train.end]}, measured from {axis[fold.test.begin]} on"
@@ -69,7 +69,7 @@ def card_facts(
         data=SeriesSource(
             **settings.card.data_facts(),
             hub_id=settings.data.hub_id,
-            splits={"train": len(own.parts.train), "validation": len(own.parts.validation), TEST: len(own.parts.test)},
+            splits={"train": len(own.train), "validation": len(own.parts.validation), TEST: len(own.parts.test)},
             evaluated_split=TEST,
             unknown_rate=_missing(table),
             **found,

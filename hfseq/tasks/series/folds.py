@@ -44,7 +44,8 @@ class PreparedFold:
     """The windows of a cut, and their numbers as the model reads them."""
 
     fold: Fold
-    parts: Parts
+    train: Windows  # that the model learns from, `train_stride` rows apart; each step of a window teaches it
+    parts: Parts  # for the simple systems, whose training windows begin at every row: they learn from last steps alone
     arrays: SeriesArrays
     extractor: SeriesFeatureExtractor
 
@@ -66,18 +67,20 @@ def prepare(settings: SeriesSettings, table: SeriesTable, fold: Fold) -> Prepare
     """Cut windows and learn the scale of the columns, from what lies before the cut alone; refuse what looks ahead."""
     windows = settings.windows
     sizes = {"context": windows.context, "horizon": settings.horizon}
-    train = windows_in(table.series, fold.train, **sizes, stride=windows.train_stride, within=True)
+    train, every = (
+        windows_in(table.series, fold.train, **sizes, stride=stride, within=True) for stride in (windows.apart, 1)
+    )
     held = [
         windows_in(table.series, span, **sizes, stride=windows.test_stride) for span in (fold.validation, fold.test)
     ]
-    parts = Parts(train, *held)
+    parts = Parts(every, *held)
     for name, own, span in zip(("train", "validation", "test"), (train, *held), _spans(fold), strict=True):
         _check_windows(settings, table, name, own, span)
     extractor = make_extractor(settings, table, fold.train)
     seen = len(table.targets) + len(table.features)
     statistics = np.array(extractor.mean)[:seen], np.array(extractor.std)[:seen]
-    check_no_look_ahead(table, fold, train, held, statistics=statistics)
-    return PreparedFold(fold, parts, _arrays(settings, table, extractor), extractor)
+    check_no_look_ahead(table, fold, every, held, statistics=statistics)  # of which `train` is a part
+    return PreparedFold(fold, train, parts, _arrays(settings, table, extractor), extractor)
 
 
 def _spans(fold: Fold) -> tuple[Span, Span, Span]:
@@ -150,7 +153,7 @@ def make_trainer(
 ) -> SeriesTrainer:
     """Make what trains a model on the windows of a cut; validation windows choose among its checkpoints."""
     held: Any = SeriesWindows(own.parts.validation, own.arrays, every_step=False)
-    train: Any = SeriesWindows(own.parts.train, own.arrays, every_step=True)
+    train: Any = SeriesWindows(own.train, own.arrays, every_step=True)
     if args.carry_state:
         rows = [
             slice(rows.start, max(rows.stop - settings.horizon, rows.start))

@@ -36,13 +36,20 @@ class WindowSettings:
 
     context: int = option(48, "steps that the model sees; with training.carry_state between two cuts of the gradient")
     horizon: int = option(1, "steps that it predicts, where there are targets")
-    train_stride: int = option(1, "steps from one training window to the next")
+    train_stride: int | None = option(
+        None, "steps from one training window to the next; null: a quarter of the context, as every step teaches"
+    )
     test_stride: int = option(1, "steps from one window of validation and test to the next")
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 1:
+            if value is not None and value < 1:
                 raise ValueError(f"windows.{name}={value} must be 1 or more steps.")
+
+    @property
+    def apart(self) -> int:
+        """Steps from one training window to the next."""
+        return self.train_stride or max(self.context // 4, 1)
 
 
 @dataclass
