@@ -32,6 +32,7 @@ ORDER = (
         "models",
         "tokenization.files",
         "tokenization.padding",
+        "tokenization.series_batches",
         "tokenization.source_target",
         "tokenization.trees",
         "pipelines",

@@ -14,6 +14,7 @@ _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of 
     "ForTokenClassification": "token-classification",
     "ForIntentAndSlots": INTENT_SLOTS,
     "ForCausalLM": "text-generation",
+    "ForSeriesPrediction": "series-forecasting",
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",
     "ForConditionalGeneration": "text2text-generation",

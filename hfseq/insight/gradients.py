@@ -53,7 +53,7 @@ def gradient_flow(model: PreTrainedModel, batch: Mapping[str, Any]) -> GradientF
 
     Args:
         model: A recurrent model with a head: it must have a loss.
-        batch: What its `forward` takes: `input_ids` or `inputs_embeds`, `attention_mask`, and `labels`.
+        batch: What its `forward` takes: `input_ids`, `inputs_embeds` or `input_values`, `attention_mask`, `labels`.
     """
     watches = _watches(model)
     inputs = _inputs(model, batch)
@@ -195,9 +195,13 @@ def _inputs(model: PreTrainedModel, batch: Mapping[str, Any]) -> dict[str, Any]:
     if batch.get("labels") is None:
         raise ValueError(f"The batch needs labels, which give a loss; it has {', '.join(batch) or 'nothing'}.")
     inputs = {name: value.to(model.device) if hasattr(value, "to") else value for name, value in batch.items()}
-    texts = inputs.get("input_ids") if inputs.get("inputs_embeds") is None else inputs["inputs_embeds"]
+    given = (inputs.get(name) for name in ("inputs_embeds", "input_values", "input_ids"))
+    texts = next((each for each in given if each is not None), None)
     if not isinstance(texts, torch.Tensor):
-        raise ValueError("The batch needs the tensor input_ids (B, T) or inputs_embeds (B, T, E): collate its rows.")
+        raise ValueError(
+            "The batch needs the tensor input_ids (B, T), inputs_embeds (B, T, E) or input_values (B, T, F): collate "
+            "its rows."
+        )
     mask = inputs.get("attention_mask")
     lengths = torch.full(texts.shape[:1], texts.shape[1]) if mask is None else mask[:, -texts.shape[1] :].sum(1)
     empty = (lengths == 0).nonzero().flatten().tolist()

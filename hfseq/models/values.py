@@ -1,6 +1,6 @@
 """Numbers as input: each step is a vector of measurements, prices or pen offsets, and no token.
 
-    x_t = W v_t + b         v_t: (F) the numbers of a step, x_t: what the first layer reads in the place of a word's vector
+    x_t = W v_t + b     v_t: (F) the numbers of a step; x_t: what the first layer reads instead of a word's vector
 
 `feature_size` of a config says how many numbers a step has; such a model has no vocabulary. Its checkpoint is read
 beside a `SeriesFeatureExtractor`, which scales the numbers and tells which of them are missing.
@@ -100,8 +100,9 @@ def as_vectors(
     input_ids: torch.Tensor | None,
     inputs_embeds: torch.Tensor | None,
     input_values: torch.Tensor | None,
+    attention_mask: torch.Tensor | None = None,
 ) -> torch.Tensor | None:
-    """Return `inputs_embeds`, or the vectors that the backbone makes of numbers."""
+    """Return `inputs_embeds`, or the vectors that the backbone makes of the numbers of real steps."""
     embed: nn.Module | None = getattr(backbone, "embed_values", None)
     if input_values is None:
         if embed is not None and inputs_embeds is None:
@@ -117,16 +118,27 @@ def as_vectors(
             f"{type(backbone).__name__} reads token ids: give it input_ids, or make one with feature_size in its "
             "config, which says how many numbers a step has."
         )
-    vectors: torch.Tensor = embed(input_values)
+    vectors: torch.Tensor = embed(_without_padding(input_values, attention_mask))
     return vectors
+
+
+def _without_padding(input_values: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """Return the numbers with zeros at padding, whatever stands there: of NaN the gradient would be NaN too."""
+    if attention_mask is None or attention_mask.dim() != 2 or input_values.dim() != 3 or not input_values.shape[1]:
+        return input_values
+    real = attention_mask[:, -input_values.shape[1] :].bool()
+    # A mask that does not fit is refused by the backbone, which knows what was read before.
+    if real.shape != input_values.shape[:2]:
+        return input_values
+    return input_values.masked_fill(~real[..., None], 0.0)
 
 
 def check_reads_tokens(config: PreTrainedConfig) -> None:
     """Refuse a language model that would read numbers."""
     if getattr(config, "feature_size", None) is not None:
         raise ValueError(
-            f"A language model predicts token ids, and feature_size={config.feature_size} reads numbers: leave it out, "
-            "or take a model for series (...ForSeriesPrediction)."
+            f"A language model predicts token ids, and feature_size={config.feature_size} reads numbers: leave it "
+            "out, or take a model for series (...ForSeriesPrediction)."
         )
 
 

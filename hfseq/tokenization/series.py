@@ -1,4 +1,4 @@
-"""Series of numbers made ready for a model, as a tokenizer makes texts ready: scaled, padded, and told what is missing.
+"""Series of numbers made ready for a model, as a tokenizer does it with texts: scaled, padded, with gaps marked.
 
     v' = (v - mean) / std           of each column, as they are in the training split and nowhere else
     missing="mask":  [v'; m]        m = 1 where a number is known; where it is not, v' = 0, the mean, and m = 0
@@ -34,8 +34,7 @@ class SeriesFeatureExtractor(SequenceFeatureExtractor):
         targets: Names of what is predicted.
         missing: What to do with NaN: "refuse" it, or "mask" it.
         max_length: Where `truncation` cuts; the last steps are kept, which are the newest.
-        padding_value: What padding is filled with; the model does not look at it.
-        **kwargs: `padding_side`, `return_attention_mask`.
+        **kwargs: `padding_side`, `padding_value`, `return_attention_mask`.
     """
 
     model_input_names = ["input_values", "attention_mask"]
@@ -51,11 +50,10 @@ class SeriesFeatureExtractor(SequenceFeatureExtractor):
         targets: Sequence[str] | None = None,
         missing: Literal["refuse", "mask"] = "refuse",
         max_length: int | None = None,
-        padding_value: float = 0.0,
         **kwargs: Any,
     ) -> None:
         kwargs.pop("sampling_rate", None)  # saved by transformers; series have steps, not hertz
-        super().__init__(feature_size=feature_size, sampling_rate=1, padding_value=padding_value, **kwargs)
+        super().__init__(feature_size, 1, kwargs.pop("padding_value", 0.0), **kwargs)
         if missing not in ("refuse", "mask"):
             raise ValueError(f"missing={missing!r} is not one of 'refuse' and 'mask'.")
         if missing == "mask" and feature_size % 2:
@@ -63,9 +61,11 @@ class SeriesFeatureExtractor(SequenceFeatureExtractor):
                 f"feature_size={feature_size} with missing='mask' must be even: each column comes with its mask."
             )
         self.missing, self.max_length = missing, max_length
-        self.mean, self.std = _statistics("mean", mean, "std", std, self.num_columns)
+        self.mean = _numbers("mean", mean, 0.0, self.num_columns)
+        self.std = _numbers("std", std, 1.0, self.num_columns, least=0.0)
         size = None if target_mean is None else len(target_mean)
-        self.target_mean, self.target_std = _statistics("target_mean", target_mean, "target_std", target_std, size)
+        self.target_mean = None if size is None else _numbers("target_mean", target_mean, 0.0, size)
+        self.target_std = None if size is None else _numbers("target_std", target_std, 1.0, size, least=0.0)
         for name, names, count in (("columns", columns, self.num_columns), ("targets", targets, size)):
             if names is not None and count is not None and len(names) != count:
                 raise ValueError(f"{name}={list(names)} must be {count} names.")
@@ -181,10 +181,11 @@ class SeriesFeatureExtractor(SequenceFeatureExtractor):
         first = series[0]
         if isinstance(first, Mapping) or hasattr(first, "columns"):
             return False
-        if np.ndim(first) == 0:  # numbers: one series of one column
+        depth = _depth(first)
+        if depth == 0:  # numbers: one series of one column
             return True
         # A list of steps is one series, a list of lists of steps several; with one column (T,) lists are several.
-        return np.ndim(first) == 1 and not (self.num_columns == 1 and len(first) != 1)
+        return depth == 1 and not (self.num_columns == 1 and len(first) != 1)
 
     def _as_rows(self, series: Any, place: int) -> np.ndarray:
         """Return (T, columns) of one series."""
@@ -234,6 +235,15 @@ class SeriesFeatureExtractor(SequenceFeatureExtractor):
         return {**padded, "input_values": padded["input_values"][:, None]}
 
 
+def _depth(value: Any) -> int:
+    """Return how many lists lie in one another, also where their lengths differ."""
+    if hasattr(value, "ndim"):
+        return int(value.ndim)
+    if isinstance(value, list | tuple):
+        return 1 + (_depth(value[0]) if value else 0)
+    return 0
+
+
 def learn_scale(
     series: Sequence[Series], what: str, names: Sequence[str] | None, *, allow_missing: bool
 ) -> tuple[list[float], list[float]]:
@@ -273,20 +283,15 @@ def _named(names: Sequence[str] | None, column: Any) -> str:
     return str(int(column)) if names is None else repr(names[int(column)])
 
 
-def _statistics(
-    mean_name: str, mean: Sequence[float] | None, std_name: str, std: Sequence[float] | None, size: int | None
-) -> tuple[list[float] | None, list[float] | None]:
-    if size is None and mean is None and std is None:
-        return None, None
-    assert size is not None
-    means = [0.0] * size if mean is None else [float(value) for value in mean]
-    stds = [1.0] * size if std is None else [float(value) for value in std]
-    for name, values in ((mean_name, means), (std_name, stds)):
-        if len(values) != size or not np.isfinite(values).all():
-            raise ValueError(f"{name}={values} must be {size} finite numbers, one a column.")
-    if min(stds) <= 0:
-        raise ValueError(f"{std_name}={stds} must be above 0.")
-    return means, stds
+def _numbers(
+    name: str, given: Sequence[float] | None, usual: float, size: int, *, least: float = -np.inf
+) -> list[float]:
+    """Return one number a column, the usual one where none were given; each above `least`."""
+    values = [usual] * size if given is None else [float(value) for value in given]
+    if len(values) != size or not np.isfinite(values).all() or min(values) <= least:
+        above = "" if least == -np.inf else f" above {least:g}"
+        raise ValueError(f"{name}={values} must be {size} finite numbers{above}, one a column.")
+    return values
 
 
 __all__ = ["SeriesFeatureExtractor"]

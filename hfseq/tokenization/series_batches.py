@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import BatchFeature
 
 from ..models.base import IGNORED
 from .series import SeriesFeatureExtractor
@@ -28,7 +29,8 @@ class SeriesCollator:
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Pad `input_values` and `attention_mask`, and stack or pad the labels."""
         values = [np.asarray(row["input_values"], dtype=np.float32) for row in rows]
-        batch = dict(self.feature_extractor.pad({"input_values": values}, padding=True, return_tensors="pt"))
+        padded = self.feature_extractor.pad(BatchFeature({"input_values": values}), padding=True, return_tensors="pt")
+        batch: dict[str, torch.Tensor] = dict(padded)
         if "labels" in rows[0]:
             labels = [_marked(np.asarray(row["labels"])) for row in rows]
             batch["labels"] = (

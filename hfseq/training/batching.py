@@ -23,10 +23,11 @@ SMALLEST_UPDATE = 8
 
 
 def row_lengths(dataset: Dataset, length_column: str = "length") -> np.ndarray:
-    """Count the tokens of each row, (rows,), or read the column of lengths where there is one."""
+    """Count the tokens, or steps, of each row, (rows,), or read the column of lengths where there is one."""
     if length_column in dataset.column_names:
         return np.asarray(dataset[length_column][:])  # [:] reads the column at once, not row by row
-    return pc.list_value_length(column_values(dataset, "input_ids")).to_numpy().astype(np.int64)
+    column = "input_values" if "input_values" in dataset.column_names else "input_ids"
+    return pc.list_value_length(column_values(dataset, column)).to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)

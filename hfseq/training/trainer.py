@@ -204,8 +204,8 @@ class SequenceTrainer(WholeCheckpointTrainer):
         dataset = self.train_dataset
         if not isinstance(dataset, Dataset):
             raise ValueError(
-                f"SequenceTrainer trains on a datasets.Dataset with a column input_ids, got {type(dataset).__name__}. "
-                "transformers.Trainer takes other kinds."
+                "SequenceTrainer trains on a datasets.Dataset with a column input_ids or input_values, got "
+                f"{type(dataset).__name__}. transformers.Trainer takes other kinds."
             )
         sampler = UpdateSampler(
             self._lengths(dataset),

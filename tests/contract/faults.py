@@ -7,8 +7,9 @@ from torch import nn
 from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from hfseq import FAMILIES
+from hfseq import FAMILIES, SeriesFeatureExtractor
 from hfseq.models import base, calls, configs, inputs, token_order
+from hfseq.models import values as values_module
 from hfseq.models.counting import mixture
 from hfseq.models.heads import causal_lm as language
 from hfseq.models.heads import classification as heads
@@ -22,7 +23,7 @@ from hfseq.models.transformer import attention, transformer
 from hfseq.models.words import bag, word2vec
 from tests.contract import cases
 from tests.contract.configurations import promises
-from tests.contract.promises import gates, padding, platform, reading_on, refusals, saving, training
+from tests.contract.promises import gates, numbers, padding, platform, reading_on, refusals, saving, training
 
 
 def padded_loop_over_everything(layer, hidden_states, order, cache=None):
@@ -253,6 +254,14 @@ FAULTS = {
         base.SequencePreTrainedModel,
         "save_pretrained",
         PreTrainedModel.save_pretrained,
+    ),
+    numbers.padding_and_batch_size_change_no_number: (token_order.TokenOrder, "__init__", blind_to_padding),
+    numbers.what_stands_in_the_padding_is_not_read: (values_module, "_without_padding", lambda values, mask: values),
+    numbers.wrong_numbers_are_named: (values_module, "check_values", lambda *given: None),
+    numbers.the_feature_extractor_belongs_to_the_checkpoint: (
+        SeriesFeatureExtractor,
+        "scale",
+        lambda extractor, rows, place=0: rows.astype("float32"),
     ),
     training.stock_trainer_changes_every_parameter: (
         nn.Embedding,
@@ -558,6 +567,8 @@ CRF_FAULTS = {
 CRASHES = {
     platform.hidden_states_are_returned_on_request: TypeError,
     refusals.foreign_ids_are_named: IndexError,
+    numbers.what_stands_in_the_padding_is_not_read: (AssertionError, ValueError),
+    numbers.wrong_numbers_are_named: (pytest.fail.Exception, AssertionError, IndexError, RuntimeError),
     padding.padding_and_batch_size_change_no_tree: (AssertionError, ValueError),
     refusals.inputs_that_are_no_batch_are_named: (IndexError, ValueError),
     saving.keys_of_a_newer_config_are_named: (TypeError, ValueError),
@@ -586,6 +597,10 @@ SEEN_IN = dict.fromkeys(FAULTS, "gru-two-layers-both-directions") | {
     platform.fill_mask_pipeline_answers_any_text: "transformer-fill-mask-plain",
     padding.padded_sources_change_no_target: "transformer-seq2seq",
     padding.padding_and_batch_size_change_no_tree: "recursive-tree-gru",
+    numbers.padding_and_batch_size_change_no_number: "gru-tagger-numbers",
+    numbers.what_stands_in_the_padding_is_not_read: "rnn-series-point",
+    numbers.wrong_numbers_are_named: "lstm-numbers",
+    numbers.the_feature_extractor_belongs_to_the_checkpoint: "gru-series-quantiles",
 }
 PLANTED = [(label, check, RECURRENT_FAULTS.get(check, FAULTS[check])) for check, label in SEEN_IN.items()]
 PLANTED += [

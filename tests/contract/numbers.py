@@ -6,11 +6,9 @@ from typing import Any, ClassVar
 import torch
 from datasets import Dataset
 
-
 from hfseq import SeriesCollator, SeriesFeatureExtractor
 from tests.contract.cases import VOCABULARY, Case, TaggerCase
 from tests.contract.families import TransformerCase, TransformerClassifierCase, TransformerTaggerCase
-
 
 WIDTH = 3
 TABLE = torch.randn(len(VOCABULARY), WIDTH, generator=torch.Generator().manual_seed(2))
@@ -130,7 +128,7 @@ class SeriesCase(NumbersCase, TaggerCase):
 
     def rows(self) -> Dataset:
         rows = super().rows()
-        ids = [[int((TABLE == torch.tensor(step)).all(-1).nonzero()) for step in row] for row in rows["input_values"]]
+        ids = [[int((torch.tensor(step) == TABLE).all(-1).nonzero()) for step in row] for row in rows["input_values"]]
         labels = [self.numbers_after(torch.tensor(row)).tolist() for row in ids]
         return rows.remove_columns("labels").add_column("labels", labels)
 

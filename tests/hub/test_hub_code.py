@@ -135,6 +135,28 @@ print(json.dumps([outputs.logits.tolist(), outputs.slot_logits.tolist()]))
         assert_same(torch.tensor(found), expected)
 
 
+@pytest.mark.slow
+def test_code_of_a_model_of_numbers_travels_too(hub, api, repo_id, run_python, tmp_path):
+    config = hfseq.GRUConfig(feature_size=2, hidden_size=8, prediction_length=3, distribution="mixture")
+    model, values = hfseq.GRUForSeriesPrediction(config).eval(), [[[0.5, -1.0], [2.0, 0.0], [1.0, 1.0]]]
+    files = push(model, repo_id, card=CARD, with_code=True).files
+    assert {"gru.py", "values.py", "densities.py", "series.py"} <= set(files)
+    done = run_python(
+        WITHOUT_HFSEQ
+        + f"""
+from transformers import AutoModelForTimeSeriesPrediction
+
+model = AutoModelForTimeSeriesPrediction.from_pretrained("{repo_id}", trust_remote_code=True).eval()
+print(json.dumps(model.forecast(torch.tensor({values}), steps=7).prediction.tolist()))
+""",
+        HF_HOME=str(tmp_path / "home"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert_same(
+        json.loads(done.stdout.splitlines()[-1]), model.forecast(torch.tensor(values), steps=7).prediction.tolist()
+    )
+
+
 def test_code_of_an_encoder_and_decoder_travels_too(hub, api, repo_id, run_python, tmp_path):
     ids = [[4, 3, 2], [2, 5, 0]]
     options = {"max_new_tokens": 5, "num_beams": 2, "do_sample": False}

@@ -292,3 +292,13 @@ def test_a_model_without_a_recurrence_or_a_loss_is_an_error():
 def test_the_example_of_the_module_runs():
     result = doctest.testmod(gradients)
     assert result.attempted > 4 and result.failed == 0
+
+
+def test_a_model_of_numbers_is_measured_as_one_of_tokens():
+    torch.manual_seed(0)
+    model = hfseq.LSTMForSeriesPrediction(hfseq.LSTMConfig(feature_size=2, hidden_size=8)).double()
+    batch = {"input_values": torch.randn(2, 6, 2, dtype=torch.float64), "labels": torch.randn(2, 6, 1, 2).double()}
+    vectors = {"inputs_embeds": model.model.embed_values(batch["input_values"]).detach(), "labels": batch["labels"]}
+    found, expected = (hfseq.gradient_flow(model, each) for each in (batch, vectors))
+    assert found.loss == expected.loss
+    assert torch.equal(found.layers[0].hidden, expected.layers[0].hidden)

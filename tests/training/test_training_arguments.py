@@ -101,6 +101,7 @@ def test_arguments_have_defaults_and_those_of_trainer_are_answered_with_ours(tmp
 
 def test_only_a_dataset_is_trained_on(make):
     with pytest.raises(
-        ValueError, match="datasets.Dataset with a column input_ids, got list. transformers.Trainer takes"
+        ValueError,
+        match="datasets.Dataset with a column input_ids or input_values, got list. transformers.Trainer takes",
     ):
         make(rows=[{"input_ids": [4], "labels": 0}]).train()

@@ -111,6 +111,7 @@ def _check_model(model: PreTrainedModel) -> None:
     _cell_name(config.make_cell())
     faults = {
         "adaptive_softmax_cutoffs": is_language and config.adaptive_softmax_cutoffs is not None,
+        "feature_size": config.feature_size is not None,
         "characters": config.characters != "none",
         "wide_ngrams": not is_language and config.wide_ngrams > 0,
         "pairs": not is_language and config.pairs != "joined",

@@ -186,7 +186,7 @@ class SequenceClassificationMixin(PreTrainedModel):
             backbone's layers (B, H, T, T), then the weights (B, T) of attention pooling, as far as there are any.
         """
         # 1. Score the labels.
-        inputs_embeds = as_vectors(self.model, input_ids, inputs_embeds, input_values)
+        inputs_embeds = as_vectors(self.model, input_ids, inputs_embeds, input_values, attention_mask)
         found = self._classify(input_ids, attention_mask, inputs_embeds, output_attentions, kwargs).outputs
         if labels is None:
             return found

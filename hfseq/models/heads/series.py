@@ -5,7 +5,7 @@
 for each of O numbers of a step; `densities.py` says what p is, and `distribution` which one. All H steps are said at
 once; `forecast` goes further by reading what it has said. The loss is the mean over the numbers that came.
 
-Shapes: B batch, T time, H steps ahead (`prediction_length`), O numbers of a step (`num_targets`), P parameters of each.
+Shapes: B batch, T time, H steps ahead (`prediction_length`), O numbers of a step (`num_targets`), P parameters.
 """
 
 from typing import Any, ClassVar, NamedTuple, cast
@@ -93,7 +93,7 @@ class SeriesPredictionMixin(PreTrainedModel):
             `logits`, `prediction`, and `loss`, `cache`, `hidden_states`, `attentions` and `gates` as asked for.
         """
         # 1. Read the series, (B, T, D).
-        inputs_embeds = as_vectors(self.model, None, inputs_embeds, input_values)
+        inputs_embeds = as_vectors(self.model, None, inputs_embeds, input_values, attention_mask)
         outputs = self.model(
             attention_mask=attention_mask,
             cache=cache,
@@ -167,8 +167,8 @@ class SeriesPredictionMixin(PreTrainedModel):
         horizon, targets, _ = self.ahead
         if steps > horizon and targets != self.config.feature_size:
             raise ValueError(
-                f"steps={steps}: this model says {horizon} steps ahead (prediction_length). To go on it would read its "
-                f"own predictions, {targets} numbers a step, but it reads {self.config.feature_size}. Ask for "
+                f"steps={steps}: this model says {horizon} steps ahead (prediction_length). To go on it would read "
+                f"its own predictions, {targets} numbers a step, but it reads {self.config.feature_size}. Ask for "
                 f"{horizon} steps at most, or train with a longer prediction_length."
             )
 
@@ -179,7 +179,7 @@ class SeriesPredictionMixin(PreTrainedModel):
         # 1. Read the series, and say what follows its last real step.
         goes_on = steps > self.ahead[0]
         outputs = self.model(
-            inputs_embeds=as_vectors(self.model, None, None, values), attention_mask=mask, use_cache=goes_on
+            inputs_embeds=as_vectors(self.model, None, None, values, mask), attention_mask=mask, use_cache=goes_on
         )
         last = kept_outputs(outputs.last_hidden_state, 1, mask)
         chosen: list[torch.Tensor] = []
@@ -212,8 +212,8 @@ def check_numbers(labels: torch.Tensor, shape: torch.Size) -> None:
     if can_be_checked(labels) and not bool(labels.isfinite().all()):
         place = (~labels.isfinite()).nonzero()[0].tolist()
         raise ValueError(
-            f"labels hold {labels[tuple(place)].item()} at {place} (series, step, ahead, number): what is not known is "
-            f"marked by {IGNORED}."
+            f"labels hold {labels[tuple(place)].item()} at {place} (series, step, ahead, number): what is not known "
+            f"is marked by {IGNORED}."
         )
 
 

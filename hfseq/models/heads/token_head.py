@@ -96,7 +96,7 @@ class TokenHeadMixin(PreTrainedModel):
             `logits` (B, T, L) and, when asked for, `loss`, `hidden_states`, `attentions`, `gates`.
         """
         # 1. Read the texts, (B, T, D). Nothing is continued from here, so a state would be kept for nobody.
-        inputs_embeds = as_vectors(self.model, input_ids, inputs_embeds, input_values)
+        inputs_embeds = as_vectors(self.model, input_ids, inputs_embeds, input_values, attention_mask)
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         read = Read.by(self.model, input_ids, attention_mask)
         outputs = self.model(

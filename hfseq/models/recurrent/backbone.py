@@ -349,7 +349,9 @@ class RecurrentModel(RecurrentPreTrainedModel):
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
         directions = 2 if config.bidirectional else 1
-        self.embed_tokens = self.embed_values = None
+        # Any: of a model of numbers it is None, and what looks at it asks for models of tokens alone.
+        self.embed_tokens: Any = None
+        self.embed_values: ValueEmbedding | None = None
         if config.feature_size is None:
             self.embed_tokens = nn.Embedding(config.vocab_size, config.embedding_size, config.pad_token_id)
         else:
@@ -402,7 +404,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
 
     def _embed(self, ids: torch.Tensor | None) -> torch.Tensor:
         """Map ids, or rows of words, to their vectors."""
-        assert ids is not None and self.embed_tokens is not None
+        assert ids is not None
         return embed_with_word_dropout(self.embed_tokens, ids, self.config.embedding_dropout if self.training else 0.0)
 
     def _words(
@@ -471,7 +473,7 @@ class RecurrentModel(RecurrentPreTrainedModel):
             states, and gates that a block shares are repeated for each of its cells.
         """
         # 1. Take the inputs as they are. A text without tokens becomes one masked column.
-        inputs_embeds = as_vectors(self, input_ids, inputs_embeds, input_values)
+        inputs_embeds = as_vectors(self, input_ids, inputs_embeds, input_values, attention_mask)
         input_ids, attention_mask, inputs_embeds = at_least_one_token(input_ids, attention_mask, inputs_embeds)
         # 2. Find the state to continue from.
         cache = self._cache(cache, use_cache)

@@ -249,7 +249,7 @@ class TransformerModel(TransformerPreTrainedModel):
             (B, H, T, S) and `cross_attentions` of each layer, when asked for, whatever `attn_implementation` is.
         """
         # 1. Embed the words, (B, T, D). A text without tokens becomes one masked column.
-        inputs_embeds = as_vectors(self, input_ids, inputs_embeds, input_values)
+        inputs_embeds = as_vectors(self, input_ids, inputs_embeds, input_values, attention_mask)
         words, attention_mask, is_empty = self._words(input_ids, attention_mask, inputs_embeds)
         # 2. Find the keys and values to continue from. Several texts in one row have no common past to return.
         if position_ids is not None and attention_mask is None and use_cache is None:

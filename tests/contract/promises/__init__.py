@@ -61,6 +61,7 @@ CHECKS: dict[Callable[[Case], None], str | None] = {
     refusals.foreign_labels_are_named: "loss",
     refusals.labels_of_several_classes_are_checked: "several labels",
     numbers.padding_and_batch_size_change_no_number: "numbers",
+    numbers.what_stands_in_the_padding_is_not_read: "numbers",
     numbers.wrong_numbers_are_named: "numbers",
     numbers.the_feature_extractor_belongs_to_the_checkpoint: "numbers",
     training.stock_trainer_changes_every_parameter: "loss",

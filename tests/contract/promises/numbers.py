@@ -27,6 +27,25 @@ def padding_and_batch_size_change_no_number(case: Case) -> None:
             assert_same(together[row, real], alone, what=row)
 
 
+def what_stands_in_the_padding_is_not_read(case: Case) -> None:
+    """Not even NaN, in answers and in gradients."""
+    model, (ids, mask) = case.model(), case.batch()
+    labels = case.wanted(case.targets(ids))
+    if "tokens" in case.traits:
+        labels = {name: values.masked_fill(_wide(mask == 0, values), -100) for name, values in labels.items()}
+    given, gradients = case.given(ids, mask), []
+    for filler in (0.0, torch.nan):
+        values = given["input_values"].masked_fill(mask[..., None] == 0, filler)
+        model.zero_grad()
+        model(input_values=values, attention_mask=mask, **labels).loss.backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def _wide(marked: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    return marked.view(*marked.shape, *[1] * (values.dim() - 2)).expand_as(values)
+
+
 def wrong_numbers_are_named(case: Case) -> None:
     model, (ids, mask) = case.model(), case.batch()
     values = case.given(ids)["input_values"]
