@@ -37,6 +37,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .models.words.word2vec import *
     from .pipelines import IntentSlotsPipeline as IntentSlotsPipeline
     from .pipelines import QuestionAnsweringPipeline as QuestionAnsweringPipeline
+    from .pipelines import SeriesForecastingPipeline as SeriesForecastingPipeline
     from .pipelines import SummarizationPipeline as SummarizationPipeline
     from .pipelines import Text2TextGenerationPipeline as Text2TextGenerationPipeline
     from .pipelines import TranslationPipeline as TranslationPipeline
@@ -52,6 +53,8 @@ if not is_this_process():  # the command does it itself, once its words are righ
 if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds both lists equal
     from .data.corpus import WordCorpus as WordCorpus
     from .data.embedded.load import load_embedded as load_embedded
+    from .data.embedded.seasons import load_regimes as load_regimes
+    from .data.embedded.seasons import load_seasons as load_seasons
     from .data.embedded.word_order import load_word_order as load_word_order
     from .data.phrases import Phrases as Phrases
     from .data.sentence_transformers import export_sentence_transformers as export_sentence_transformers
@@ -125,6 +128,7 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
 _LAZY_MODULES = {  # each imported when one of its names is first used
     "data.corpus": "WordCorpus",
     "data.embedded.load": "load_embedded",
+    "data.embedded.seasons": "load_regimes load_seasons",
     "data.embedded.word_order": "load_word_order",
     "formats.fasttext": "load_fasttext",
     "data.phrases": "Phrases",
@@ -183,6 +187,7 @@ if not is_this_process():
     __all__ += [
         "IntentSlotsPipeline",
         "QuestionAnsweringPipeline",
+        "SeriesForecastingPipeline",
         "SummarizationPipeline",
         "Text2TextGenerationPipeline",
     ]

@@ -27,6 +27,7 @@ MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.ta
     "masked-language-modeling": ("transformer",),
     "word-vectors": ("skip-gram", "cbow"),
     "translation": ("seq2seq", "transformer_seq2seq"),
+    "series": _NETWORKS,
     "trees": ("tree_lstm", "child_sum", "tree_gru", "tensor", "matrix_vector", "matrix"),
 }
 _OVERRIDE = re.compile(r"--[^.=]+\.[^=]+=.*", re.DOTALL)

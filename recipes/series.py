@@ -1,4 +1,4 @@
-"""Forecasts of series, or a label for each of their steps, from a table to a walk-forward evaluation, Hub and pipeline.
+"""Forecasts of series, or labels of their steps, from a table to a walk-forward evaluation, Hub and pipeline.
 
     python recipes/series.py --config recipes/configs/series/lstm_seasons.yaml
     accelerate launch --num_processes 1 recipes/series.py --config ... --section.key=value

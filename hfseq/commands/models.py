@@ -8,13 +8,14 @@ if TYPE_CHECKING:
 WORD_VECTORS = "word-vectors"
 INTENT_SLOTS = "intent-slots"
 TREES = "tree-sentiment"
+SERIES = "series-forecasting"
 _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of transformers
     "RecursiveForSequenceClassification": TREES,
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "ForIntentAndSlots": INTENT_SLOTS,
     "ForCausalLM": "text-generation",
-    "ForSeriesPrediction": "series-forecasting",
+    "ForSeriesPrediction": SERIES,
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",
     "ForConditionalGeneration": "text2text-generation",
@@ -41,4 +42,6 @@ def load_pipeline(model: str, **options: Any) -> "Pipeline":
 
     config = AutoConfig.from_pretrained(model, trust_remote_code=False)
     task: Any = task_of((getattr(config, "architectures", None) or ["none"])[0])
+    if task != SERIES and getattr(config, "feature_size", None) is not None:
+        raise ValueError(f"{model} reads numbers, and {task} texts: its card shows how it is used in Python.")
     return pipeline(task, model=model, trust_remote_code=False, **options)

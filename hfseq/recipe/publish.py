@@ -104,6 +104,8 @@ def next_line(facts: Facts, folder: Path) -> str:
     asked, columns = "TEXT", ""
     if getattr(facts, "pairs", None) is not None:  # only a classifier has it
         asked, columns = "--file PAIRS.jsonl", " --text-pair-column NAME"
+    if facts.kind == "series-model":
+        asked = "'[NUMBERS]'"
     commands = [f"hfseq predict {folder} {asked}", f"hfseq push {folder} user/name"]
     if facts.kind not in _NOT_EVALUATED:
         commands.insert(1, f"hfseq evaluate {folder} DATA{columns}")

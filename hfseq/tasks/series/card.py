@@ -89,9 +89,8 @@ def _step(row: StepFacts, best: str) -> str:
 
 def _series(facts: SeriesFacts) -> str:
     data = facts.data
-    lengths = (
-        f"{data.longest:,} rows" if data.shortest == data.longest else f"{data.shortest:,} to {data.longest:,} rows"
-    )
+    shortest = "" if data.shortest == data.longest else f"{data.shortest:,} to "
+    lengths = f"{shortest}{data.longest:,} rows"
     many = f"{data.series} series of {lengths}" if data.series > 1 else f"one series of {lengths}"
     return f"{many}, {cell(data.first)} to {cell(data.last)}"
 
@@ -104,13 +103,14 @@ def _cut(facts: SeriesFacts) -> str:
 
 def _limits(facts: SeriesFacts) -> list[str]:
     lines = [
-        "What it says is not advice: it is a calculation from past numbers, and must not decide about money, health or "
-        "safety.",
+        "What it says is not advice: it is a calculation from past numbers, and must not decide about money, health "
+        "or safety.",
         f"Made for {facts.source.domain or 'series that were not described'}; measured on nothing else.",
         "What has never happened in the training steps (another level, another season, a break) it does not know. "
         "Train it anew as time goes on, and measure it on the newest steps.",
-        f"It counts rows, not time: steps must be as far apart as in training. It has learnt from {facts.context} rows "
-        "at a time" + (", its state carried on." if facts.carries_state else "; give it as many."),
+        "It counts rows, not time: steps must be as far apart as in training. It has learnt from "
+        f"{facts.context} rows at a time"
+        + (", its state carried on." if facts.carries_state else "; give it as many."),
     ]
     if not facts.predicts_labels and facts.distribution != "point":
         lines.append("Its intervals hold as often as they did on the steps that were measured, and not more surely.")

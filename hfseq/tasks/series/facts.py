@@ -14,7 +14,7 @@ SCORES_OF_LABELS: Final = ("accuracy", "f1_macro")
 
 @checked
 class SeriesSource(SplitSource):
-    """What the model was trained and evaluated on; splits are counted in windows, and a cell that is empty is unknown."""
+    """What the model was trained and evaluated on; splits are counted in windows, and an empty cell is unknown."""
 
     splits: dict[str, int]
     series: int

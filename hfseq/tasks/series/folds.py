@@ -121,7 +121,7 @@ def make_extractor(settings: SeriesSettings, table: SeriesTable, span: Span) -> 
         std=std,
         columns=[*names, *ahead],
         missing=settings.data.missing,
-        max_length=settings.windows.context,
+        max_length=None if settings.training.get("carry_state") else settings.windows.context,
         known_columns=table.known,  # which the pipeline asks for
         **targets,
     )
