@@ -8,8 +8,8 @@ Two processes on a CPU (`OMP_NUM_THREADS=1` in front keeps them out of each othe
     accelerate launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no --dynamo_backend no \
         recipes/series.py --config ... --training.use_cpu=true --training.num_processes=2
 
-Your own table: `--data.path=sales.csv --data.time_column=day --data.target_columns=[sales]`. What is learnt lies before
-a cut in time, what is measured after it; what looks ahead is refused. The card is not advice.
+Your own table: `--data.path=sales.csv --data.time_column=day --data.target_columns=[sales]`. What is learnt lies
+before a cut in time, what is measured after it; what looks ahead is refused. The card is not advice.
 
 `--help` lists every setting; `--resume` goes on from the last checkpoint.
 """

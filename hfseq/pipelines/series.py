@@ -135,8 +135,8 @@ class SeriesForecastingPipeline(Pipeline):
         names = ", ".join(self.known)
         if known is None:
             raise ValueError(
-                f"Series {place}: this model is told {names} of the {self.horizon} steps that come: give them as known, "
-                f"{self.horizon} rows."
+                f"Series {place}: this model is told {names} of the {self.horizon} steps that come: give them as "
+                f"known, {self.horizon} rows."
             )
         rows = self._rows(known, self.known, len(self.known), f"known of series {place}")
         if len(rows) != self.horizon:

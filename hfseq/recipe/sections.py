@@ -1,7 +1,7 @@
 """Sections of settings that several recipes have, and what is made of them: tokens, a model, the words of a card."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,11 +98,16 @@ class CardSettings(CardWords):
         for row in self.published():
             check_known(row.metric, known, "card.comparisons", kind=kind)
 
-    def check_said(self, repo_id: str | None) -> None:
-        """Refuse to train for the Hub a model whose card would lack what a reader there must know."""
+    def check_said(self, repo_id: str | None, without: Container[str] = ()) -> None:
+        """Refuse to train for the Hub a model whose card would lack what a reader there must know.
+
+        Args:
+            repo_id: Where it is to be published; None: nowhere.
+            without: Words that say nothing of such a model.
+        """
         if repo_id is None:
             return
-        if missing := [name for name in CARD_WORDS if getattr(self, name) is None]:
+        if missing := [name for name in CARD_WORDS if getattr(self, name) is None and name not in without]:
             options = " ".join(f"--card.{name}=TEXT" for name in missing)
             fault = f"hub.repo_id={repo_id} publishes a card, which does not say {asked(missing)}"
             raise ValueError(f"{fault}: give {options}, or push later with `hfseq push`.")

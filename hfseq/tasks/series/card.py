@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from ...cards.checks import NO_WORDS
 from ...cards.confusion import confusion_view
 from ...cards.parts import cell, code, network_view, number, significant, title
 from ...cards.table import CARD, DATA, MINUTES, PARAMETERS, RESULT, SCORE, ResultsTable, rival_text
@@ -105,7 +106,7 @@ def _limits(facts: SeriesFacts) -> list[str]:
     lines = [
         "What it says is not advice: it is a calculation from past numbers, and must not decide about money, health "
         "or safety.",
-        f"Made for {facts.source.domain or 'series that were not described'}; measured on nothing else.",
+        f"Made for {facts.source.domain or 'series that were not described'}; measured on nothing else. {NO_WORDS}",
         "What has never happened in the training steps (another level, another season, a break) it does not know. "
         "Train it anew as time goes on, and measure it on the newest steps.",
         "It counts rows, not time: steps must be as far apart as in training. It has learnt from "

@@ -112,7 +112,7 @@ class SeriesSettings:
 
     def __post_init__(self) -> None:
         self.card.check_metrics(SCORES_OF_LABELS if self.predicts_labels else SCORES_OF_FORECASTS)
-        self.card.check_said(self.hub.repo_id)
+        self.card.check_said(self.hub.repo_id, without=("language",))
         if self.card.ask:
             raise ValueError("card.ask holds texts, and a model of series reads numbers: leave it out.")
         if self.predicts_labels:
