@@ -41,6 +41,7 @@ if not is_this_process():  # the command does it itself, once its words are righ
     from .pipelines import ImageCaptioningPipeline as ImageCaptioningPipeline
     from .pipelines import IntentSlotsPipeline as IntentSlotsPipeline
     from .pipelines import QuestionAnsweringPipeline as QuestionAnsweringPipeline
+    from .pipelines import SeriesForecastingPipeline as SeriesForecastingPipeline
     from .pipelines import SummarizationPipeline as SummarizationPipeline
     from .pipelines import Text2TextGenerationPipeline as Text2TextGenerationPipeline
     from .pipelines import TranslationPipeline as TranslationPipeline
@@ -57,6 +58,8 @@ if TYPE_CHECKING:  # the lazy names for type checkers and editors; a test holds 
     from .data.corpus import WordCorpus as WordCorpus
     from .data.embedded.load import load_embedded as load_embedded
     from .data.embedded.pen import load_pen_drawings as load_pen_drawings
+    from .data.embedded.seasons import load_regimes as load_regimes
+    from .data.embedded.seasons import load_seasons as load_seasons
     from .data.embedded.shapes import load_shapes as load_shapes
     from .data.embedded.word_order import load_word_order as load_word_order
     from .data.phrases import Phrases as Phrases
@@ -137,6 +140,7 @@ _LAZY_MODULES = {  # each imported when one of its names is first used
     "data.embedded.load": "load_embedded",
     "data.embedded.pen": "load_pen_drawings",
     "data.embedded.shapes": "load_shapes",
+    "data.embedded.seasons": "load_regimes load_seasons",
     "data.embedded.word_order": "load_word_order",
     "formats.fasttext": "load_fasttext",
     "data.phrases": "Phrases",
@@ -200,6 +204,7 @@ if not is_this_process():
         "ImageCaptioningPipeline",
         "IntentSlotsPipeline",
         "QuestionAnsweringPipeline",
+        "SeriesForecastingPipeline",
         "SummarizationPipeline",
         "Text2TextGenerationPipeline",
     ]

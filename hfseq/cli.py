@@ -28,6 +28,7 @@ MODELS = {  # task -> the values of --model; a test holds them equal to hfseq.ta
     "word-vectors": ("skip-gram", "cbow"),
     "translation": ("seq2seq", "transformer_seq2seq"),
     "captioning": ("captioner",),
+    "series": _NETWORKS,
     "trees": ("tree_lstm", "child_sum", "tree_gru", "tensor", "matrix_vector", "matrix"),
     "strokes": ("lstm", "gru", "rnn"),
 }

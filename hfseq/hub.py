@@ -51,9 +51,9 @@ TOKENIZER_FILES = (
     *(artifacts.SOURCE_TOKENIZER_NAME, artifacts.TARGET_TOKENIZER_NAME),
     *("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "spiece.model"),
 )
-_PICTURES = ("curves", "confusion", "coverage")  # which the card shows
+_PICTURES = ("curves", "confusion", "coverage", "forecasts")  # which the card shows
 PICTURE_FILES = tuple(f"{name}.{kind}" for name in _PICTURES for kind in ("svg", "png"))
-OTHER_FILES = (CONFIG_NAME, "generation_config.json", CARD_NAME, "LICENSE", *PICTURE_FILES)
+OTHER_FILES = (CONFIG_NAME, "generation_config.json", "preprocessor_config.json", CARD_NAME, "LICENSE", *PICTURE_FILES)
 ALLOWED_FILES = (*OTHER_FILES, *TOKENIZER_FILES, *WEIGHT_FILES)
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-?????-of-?????.bin")
 

@@ -16,6 +16,7 @@ from .facts import Facts
 
 _REQUIRED_KEYS = ("language", "license", "library_name", "pipeline_tag", "tags")
 NO_LANGUAGE = "in a language that was not stated"  # a card that says so has no such key
+NO_WORDS = "It reads numbers, which have no language."  # neither has this one
 _RESULT_KEYS = ("metrics", "model-index")
 # The Hub cannot show what such a model answers, and there may be no test set in the language of its corpus.
 _WITHOUT_RESULTS = "feature-extraction"
@@ -91,7 +92,7 @@ def check_card(text: str, pictures: Collection[str] = ()) -> None:
 def _front_matter_defects(metadata: dict[str, Any], body: str) -> Iterator[str]:
     needs_results = metadata.get("pipeline_tag") != _WITHOUT_RESULTS
     required = (*_REQUIRED_KEYS, *_RESULT_KEYS) if needs_results else _REQUIRED_KEYS
-    unsaid = {"language"} if NO_LANGUAGE in body else set()
+    unsaid = {"language"} if NO_LANGUAGE in body or NO_WORDS in body else set()
     yield from (f"front matter lacks {key!r}" for key in required if key not in unsaid and not metadata.get(key))
     if metadata.get("library_name", "transformers") != "transformers":
         yield f"library_name is {metadata['library_name']!r}, so pipeline(model=id) would refuse it"

@@ -8,8 +8,16 @@ COVERAGE = "coverage"
 DRAWINGS = "drawings"
 CAPTIONS = "captions"
 LOOKS = "attention"
-TITLES = {CURVES: "Training curves", CONFUSION: "Confusions", COVERAGE: "Coverage and accuracy"}
-TITLES |= {DRAWINGS: "Drawings", CAPTIONS: "Pictures and what was written of them", LOOKS: "Where each word looks"}
+FORECASTS = "forecasts"
+TITLES = {
+    CURVES: "Training curves",
+    CONFUSION: "Confusions",
+    COVERAGE: "Coverage and accuracy",
+    DRAWINGS: "Drawings",
+    CAPTIONS: "Pictures and what was written of them",
+    LOOKS: "Where each word looks",
+    FORECASTS: "Last forecasts",
+}
 
 
 def pictures_in(folder: str | Path) -> dict[str, str]:

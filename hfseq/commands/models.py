@@ -10,13 +10,14 @@ INTENT_SLOTS = "intent-slots"
 TREES = "tree-sentiment"
 STROKES = "strokes-generation"  # no pipeline: it answers no texts
 CAPTIONS = "image-captioning"
+SERIES = "series-forecasting"
 _TASKS = {  # the end of the name of a class -> its pipeline; ours and those of transformers
     "RecursiveForSequenceClassification": TREES,
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "ForIntentAndSlots": INTENT_SLOTS,
     "ForCausalLM": "text-generation",
-    "ForSeriesPrediction": "series-forecasting",
+    "ForSeriesPrediction": SERIES,
     "LMHeadModel": "text-generation",
     "ForMaskedLM": "fill-mask",
     "CaptionerForConditionalGeneration": CAPTIONS,
@@ -52,4 +53,6 @@ def load_pipeline(model: str, **options: Any) -> "Pipeline":
     task: Any = task_of((getattr(config, "architectures", None) or ["none"])[0])
     if task == STROKES:
         raise ValueError(f"This model answers no texts: it draws, with {drawing_code(model)} in Python.")
+    if task not in (SERIES, CAPTIONS) and getattr(config, "feature_size", None) is not None:
+        raise ValueError(f"{model} reads numbers, and {task} texts: its card shows how it is used in Python.")
     return pipeline(task, model=model, trust_remote_code=False, **options)

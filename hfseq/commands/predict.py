@@ -1,6 +1,7 @@
 """`hfseq predict`: texts of the command line, a file or stdin -> a line of JSON each; of a captioner, pictures.
 
-A file .jsonl has an object a line: `{"text": ...}`, and for a model of pairs `{"text": ..., "text_pair": ...}`.
+A file .jsonl has an object a line: `{"text": ...}`, and for a model of pairs `{"text": ..., "text_pair": ...}`. For a
+model of forecasts a text is a series in JSON: `[12.5, 17.0]`, or `{"sales": [12.5, 17.0]}`.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .models import CAPTIONS, INTENT_SLOTS, TREES, WORD_VECTORS, compares_two, load_pipeline
+from .models import CAPTIONS, INTENT_SLOTS, SERIES, TREES, WORD_VECTORS, compares_two, load_pipeline
 
 if TYPE_CHECKING:
     from transformers import Pipeline
@@ -158,6 +159,19 @@ def _nearest(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
         yield {"nearest": pipe(word)}
 
 
+def _forecasts(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
+    """Read each text as JSON: a series, or `{"series": ..., "known": ...}`."""
+    for text in texts:
+        try:
+            given = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{text[:60]!r} is no JSON: write a series as [12.5, 17.0] or {{...}} ({error})."
+            ) from error
+        is_pair = isinstance(given, dict) and given.keys() == {"series", "known"}
+        yield pipe(given["series"], known=given["known"]) if is_pair else pipe(given)
+
+
 _ANSWERS: dict[str, Callable[[Any, Any], Iterator[dict[str, Any]]]] = {
     "text-classification": _labels,
     "token-classification": _entities,
@@ -168,4 +182,5 @@ _ANSWERS: dict[str, Callable[[Any, Any], Iterator[dict[str, Any]]]] = {
     "fill-mask": _filled,
     CAPTIONS: _described,
     WORD_VECTORS: _nearest,
+    SERIES: _forecasts,
 }

@@ -23,6 +23,7 @@ _USUAL = {
     "intent-slots": "lstm",
     "language-modeling": "lstm",
     "masked-language-modeling": "transformer",
+    "series": "lstm",
     "translation": "seq2seq",
     "captioning": "captioner",
 }

@@ -17,6 +17,7 @@ from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from ..models.packed_files import PACKED, check_plain, not_in_encoding, reading
 from ..settings import check_known, option
 from .embedded.load import load_embedded
+from .embedded.seasons import load_regimes, load_seasons
 from .embedded.word_order import load_word_order
 from .headers import check_header, check_names, first_row
 
@@ -35,7 +36,12 @@ FORMATS: Formats = {
     ".json": ("json", {}),
     ".jsonl": ("json", {}),
 }
-GENERATED: dict[str, Callable[[int], DatasetDict]] = {"embedded": load_embedded, "embedded_hindi": load_word_order}
+GENERATED: dict[str, Callable[[int], DatasetDict]] = {
+    "embedded": load_embedded,
+    "embedded_hindi": load_word_order,
+    "embedded_seasons": load_seasons,
+    "embedded_regimes": load_regimes,
+}
 """Data sets that need no file, by name: a seed makes them."""
 _TEXT = ".txt"  # a format that says nothing of what is inside
 _DEEPEST = 100  # lists and objects of JSON inside each other; no table needs as many
@@ -52,6 +58,8 @@ _OF_ONE_DATA_SET |= {
 }
 _OF_ONE_DATA_SET |= {"source_language", "target_language"}
 _OF_ONE_DATA_SET |= {"drawing_column", "point_columns", "class_column", "grid"}
+_OF_ONE_DATA_SET |= {"time_column", "group_column", "label_delay"}  # of series
+_OF_ONE_DATA_SET |= {"target_columns", "feature_columns", "known_columns"}
 _SPLIT_FILE = re.compile(r"(?P<split>\w+?)(-\d+-of-\d+)?(?P<suffix>\.\w+)")
 
 
@@ -61,7 +69,8 @@ class SourceSettings:
 
     name: str | None = option(
         None,
-        "a dataset on the Hub (user/name), or one that is generated: `embedded`, or for translation `embedded_hindi`",
+        "a dataset on the Hub (user/name), or one that is generated: `embedded`, or for translation `embedded_hindi`, "
+        "for series `embedded_seasons` and `embedded_regimes`",
     )
     config: str | None = option(None, "configuration of the Hub dataset")
     revision: str | None = option(None, "branch, tag or commit of the Hub dataset")

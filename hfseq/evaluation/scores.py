@@ -23,6 +23,7 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, mean_sq
 
 from .entities import Tags, all_found, found_entities
 from .language import exp_or_inf
+from .series import INTERVAL, coverage, mean_absolute_error, pinball_loss, root_mean_squared_error
 from .translation import bleu, chrf, exact_match
 
 
@@ -67,6 +68,14 @@ def _refuse_constant(references: np.ndarray, name: str) -> None:
 
 def _entities(references: Sequence[Tags], predictions: Sequence[Tags], measure: str) -> float:
     return getattr(all_found(found_entities(references, predictions).values()), measure)
+
+
+def _pinball(references: np.ndarray, ends: np.ndarray) -> float:
+    return pinball_loss(references, ends, INTERVAL)
+
+
+def _coverage(references: np.ndarray, ends: np.ndarray) -> float:
+    return coverage(references, ends[..., 0], ends[..., 1])
 
 
 def _equal(references: Sequence[Any], predictions: Sequence[Any]) -> float:
@@ -114,6 +123,13 @@ SCORES: dict[str, Score] = {
     "bleu": Score("BLEU", "sacrebleu", {}, False, True, bleu, 1),
     "chrf": Score("chrF2", "chrf", {}, False, True, chrf, 1),
     "exact_match": Score("Exact match", "exact_match", {}, True, True, exact_match),
+    # Of forecasts, see `evaluation.series`: MASE compares numbers that are divided by its scale, and the last two are
+    # of intervals; those of 80 % are right where they hold 80 %, no more.
+    "mase": Score("Mean absolute scaled error", "mase", {}, False, False, mean_absolute_error),
+    "mae": Score("Mean absolute error", "mae", {}, False, False, mean_absolute_error),
+    "rmse": Score("Root mean squared error", "rmse", {}, False, False, root_mean_squared_error),
+    "pinball": Score("Pinball loss of the interval", "pinball_loss", {}, False, False, _pinball),
+    "coverage_80": Score("Coverage of the 80 % interval", "coverage", {}, True, True, _coverage),
 }
 """Every score by the name it has in a log, a result of a metric and the facts of a model card."""
 

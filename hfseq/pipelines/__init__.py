@@ -1,9 +1,9 @@
 """Pipelines that transformers lacks: word vectors, intents and slots, trees, and the tasks that its version 5 removed.
 
 `import hfseq` registers them. From then on `transformers.pipeline` takes "word-vectors", "intent-slots",
-"tree-sentiment", "image-captioning", "translation", "translation_XX_to_YY", "summarization", "text2text-generation"
-and "question-answering", for our models and for any other that the Auto class of the task loads. A task that
-transformers has itself stays as transformers has it.
+"tree-sentiment", "series-forecasting", "image-captioning", "translation", "translation_XX_to_YY", "summarization",
+"text2text-generation" and "question-answering", for our models and for any other that the Auto class of the task
+loads. A task that transformers has itself stays as transformers has it.
 
 Three things of transformers change for the whole process, all of them here: the four names leave the table of removed
 tasks, the registry of pipelines gains them, and its `check_task` reads the languages in "translation_XX_to_YY".
@@ -19,6 +19,7 @@ from transformers import (
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTimeSeriesPrediction,
     Pipeline,
 )
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -27,6 +28,7 @@ from ..models.auto import AutoModelForIntentAndSlots
 from .image_captioning import ImageCaptioningPipeline as ImageCaptioningPipeline
 from .intent_slots import IntentSlotsPipeline as IntentSlotsPipeline
 from .question_answering import QuestionAnsweringPipeline as QuestionAnsweringPipeline
+from .series import SeriesForecastingPipeline as SeriesForecastingPipeline
 from .text2text import SummarizationPipeline as SummarizationPipeline
 from .text2text import Text2TextGenerationPipeline as Text2TextGenerationPipeline
 from .text2text import TranslationPipeline as TranslationPipeline
@@ -39,6 +41,7 @@ _PIPELINES: dict[str, tuple[type[Pipeline], type[Any]]] = {
     "intent-slots": (IntentSlotsPipeline, AutoModelForIntentAndSlots),
     "tree-sentiment": (TreeSentimentPipeline, AutoModelForSequenceClassification),
     "image-captioning": (ImageCaptioningPipeline, AutoModelForImageTextToText),
+    "series-forecasting": (SeriesForecastingPipeline, AutoModelForTimeSeriesPrediction),
     "translation": (TranslationPipeline, AutoModelForSeq2SeqLM),
     "summarization": (SummarizationPipeline, AutoModelForSeq2SeqLM),
     "text2text-generation": (Text2TextGenerationPipeline, AutoModelForSeq2SeqLM),

@@ -1,14 +1,14 @@
-"""The pictures that a recipe leaves beside the card: training curves, confusions, what thresholds leave, captions."""
+"""The pictures that a recipe leaves beside the card: curves, confusions, forecasts, captions, drawings ..."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..cards.pictures import CAPTIONS, CONFUSION, COVERAGE, CURVES, DRAWINGS, LOOKS
+from ..cards.pictures import CAPTIONS, CONFUSION, COVERAGE, CURVES, DRAWINGS, FORECASTS, LOOKS
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,16 @@ def draw_looks(pipe: Any, pictures: Sequence[Any], folder: Path) -> None:
     found = [look_at(pipe, picture) for picture in pictures]
     for path in paths:
         looks(*found, path=path)
+
+
+def draw_forecasts(panels: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Draw forecasts of several series beside the card, see `plots.forecast`; without matplotlib say so only."""
+    if (paths := _paths(folder, FORECASTS)) is None:
+        return
+    from ..insight.plots.forecasts import forecast
+
+    for path in paths:
+        forecast(panels, path=path)
 
 
 def _paths(folder: Path, name: str) -> list[Path] | None:

@@ -20,7 +20,12 @@ from ..registry import FAMILIES
 from ..training.arguments import SEVERAL_PROCESSES
 from .sections import CardSettings, HubSettings
 
-_NOT_EVALUATED = ("word-vectors", "masked-language-model", "strokes-model")  # that `hfseq evaluate` does not know
+_NOT_EVALUATED = (
+    "word-vectors",
+    "masked-language-model",
+    "series-model",
+    "strokes-model",
+)  # kinds of facts that `hfseq evaluate` does not know
 _NOT_PREDICTED = ("strokes-model",)  # kinds of facts of models that answer no texts
 _FOLDERS_FROM_ROOT = re.compile(r"(?<![\w./:~-])(?:[A-Za-z]:[\\/]|/)(?:[^\\/=,:{}\s]+[\\/])*(?=[^\\/\s])")
 
@@ -101,6 +106,8 @@ def next_line(facts: Facts, folder: Path) -> str:
     asked, columns = "TEXT", ""
     if getattr(facts, "pairs", None) is not None:  # only a classifier has it
         asked, columns = "--file PAIRS.jsonl", " --text-pair-column NAME"
+    if facts.kind == "series-model":
+        asked = "'[NUMBERS]'"
     commands = [] if facts.kind in _NOT_PREDICTED else [f"hfseq predict {folder} {asked}"]
     if facts.kind not in _NOT_EVALUATED:
         commands.append(f"hfseq evaluate {folder} DATA{columns}")

@@ -1,7 +1,7 @@
 """Sections of settings that several recipes have, and what is made of them: tokens, a model, the words of a card."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ _CALIBRATED = ("slot_labels", "temperature", "unknown_threshold")
 # What gates show is for people: in training it would only cost time.
 _FILLED_IN = ("vocab_size", *SPECIAL_IDS, "freeze_embeddings", "output_gates", *_SPELLINGS, *_CALIBRATED)
 _OF_TWO_LOSSES = ("intent_weight", "slot_weight")
+_OF_NUMBERS = ("feature_size", "prediction_length", "num_targets")  # which follow from the columns of the data
+_OF_FORECASTS = ("distribution", "quantiles", "num_mixtures")
 _FROM_TRANSFORMERS = tuple(
     item.name for item in dataclasses.fields(PreTrainedConfig) if item.name != "tie_word_embeddings"
 )
@@ -96,11 +98,16 @@ class CardSettings(CardWords):
         for row in self.published():
             check_known(row.metric, known, "card.comparisons", kind=kind)
 
-    def check_said(self, repo_id: str | None) -> None:
-        """Refuse to train for the Hub a model whose card would lack what a reader there must know."""
+    def check_said(self, repo_id: str | None, without: Container[str] = ()) -> None:
+        """Refuse to train for the Hub a model whose card would lack what a reader there must know.
+
+        Args:
+            repo_id: Where it is to be published; None: nowhere.
+            without: Words that say nothing of such a model.
+        """
         if repo_id is None:
             return
-        if missing := [name for name in CARD_WORDS if getattr(self, name) is None]:
+        if missing := [name for name in CARD_WORDS if getattr(self, name) is None and name not in without]:
             options = " ".join(f"--card.{name}=TEXT" for name in missing)
             fault = f"hub.repo_id={repo_id} publishes a card, which does not say {asked(missing)}"
             raise ValueError(f"{fault}: give {options}, or push later with `hfseq push`.")
@@ -127,13 +134,16 @@ def trained_families(task: str) -> dict[str, type[PreTrainedConfig]]:
     return {name: row.config for name, row in families if task in row.heads and row.backbone is not None}
 
 
-def config_section(source: type | Mapping[str, type], *without: str, has_slots: bool = False) -> Any:
+def config_section(
+    source: type | Mapping[str, type], *without: str, has_slots: bool = False, has_forecasts: bool = False
+) -> Any:
     """Declare a section of a model's config, without what a recipe fills in and what no model of ours reads.
 
     Args:
         has_slots: Whether the model has a head for slots as well, whose loss has a weight.
+        has_forecasts: Whether the model says how sure it is of numbers that come.
     """
-    others = () if has_slots else _OF_TWO_LOSSES
+    others = (*(() if has_slots else _OF_TWO_LOSSES), *_OF_NUMBERS, *(() if has_forecasts else _OF_FORECASTS))
     return fields_of(source, without=(*_FILLED_IN, *_FROM_TRANSFORMERS, *others, *without))
 
 

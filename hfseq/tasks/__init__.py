@@ -20,6 +20,8 @@ from .joint.card import JOINT_TABLE, joint_view
 from .joint.facts import IntentSlotsFacts
 from .masked_lm.card import MASKED_TABLE, masked_view
 from .masked_lm.facts import MaskedModelFacts
+from .series.card import SERIES_TABLE, series_view
+from .series.facts import SeriesFacts
 from .strokes.card import STROKES_TABLE, strokes_view
 from .strokes.facts import StrokesFacts
 from .tagging.card import TAGGER_TABLE, tagger_view
@@ -68,6 +70,7 @@ _JOINT = ("joint", "intent-slots", "intent_slots")
 _WORDS = ("word_vectors", "word-vectors", "word2vec")
 _CAUSAL = ("causal_lm", "language-modeling", "language_modeling")
 _MASKED = ("masked_lm", "masked-language-modeling", "masked_language_modeling")
+_SERIES = ("series", "series", "series")
 _TREES = ("trees", "trees", "trees")
 _TRANSLATION = ("translation", "translation", "translation")
 _STROKES = ("strokes", "strokes", "strokes")
@@ -79,6 +82,7 @@ _ROWS = (
     Task(*_WORDS, "WordVectorsSettings", WordVectorFacts, word_vectors_view, WORD_VECTORS_TABLE),
     Task(*_CAUSAL, "CausalLMSettings", LanguageModelFacts, language_view, LANGUAGE_TABLE),
     Task(*_MASKED, "MaskedLMSettings", MaskedModelFacts, masked_view, MASKED_TABLE),
+    Task(*_SERIES, "SeriesSettings", SeriesFacts, series_view, SERIES_TABLE),
     Task(*_TREES, "TreesSettings", TreeFacts, tree_view, TREE_TABLE),
     Task(*_TRANSLATION, "TranslationSettings", TranslatorFacts, translator_view, TRANSLATOR_TABLE),
     Task(*_STROKES, "StrokesSettings", StrokesFacts, strokes_view, STROKES_TABLE),

@@ -78,10 +78,9 @@ class Recipe:
     @property
     def config(self):
         """The configuration of its small runs: one of embedded data, of an LSTM if there is one."""
-        return min(
-            (path.stem for path in self.configs if path.stem.endswith(EMBEDDED) or "embedded" in path.stem),
-            key=lambda stem: "lstm" not in stem,
-        )
+        own = {"embedded", "seasons", "shapes"}  # what embedded data are called
+        stems = [path.stem for path in self.configs if not own.isdisjoint(path.stem.split("_"))]
+        return min(stems, key=lambda stem: "lstm" not in stem)
 
     @property
     def sections(self):
@@ -110,7 +109,6 @@ class Recipe:
         return load_facts(folder / "facts.json")
 
 
-EMBEDDED = "_shapes"  # the embedded data of captions
 SMALL = {
     "captioning": (
         *QUIET,
@@ -176,6 +174,23 @@ SMALL = {
         "--generation.num_drawings=9",
         "--generation.max_new_steps=8",
     ),
+    "series": (
+        *QUIET,
+        "--windows.context=24",
+        "--windows.horizon=4",
+        "--windows.test_stride=12",
+        "--split.folds=2",
+        "--model.hidden_size=8",
+        "--model.embedding_size=8",
+        "--training.max_steps=12",
+        "--training.learning_rate=0.03",
+        "--training.lr_scheduler_type=constant",
+        "--training.eval_steps=4",
+        "--training.save_steps=4",
+        "--training.save_total_limit=null",
+        "--training.load_best_model_at_end=false",
+        "--training.logging_steps=1",
+    ),
     "word_vectors": (
         "--model.hidden_size=16",
         "--training.num_train_epochs=4",
@@ -184,6 +199,9 @@ SMALL = {
     ),
 }
 """What makes the runs of some tasks small; those of others are, as their configuration of embedded data is."""
+
+WITHOUT_TOKENIZER = {"series": {"preprocessor_config.json"}, "strokes": set()}
+"""Recipes of models that read numbers, and the files that stand in the place of a tokenizer's."""
 
 RECIPES = {task.recipe: Recipe(task, SMALL.get(name, QUIET)) for name, task in TASKS.items()}
 

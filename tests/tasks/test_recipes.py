@@ -18,7 +18,7 @@ from tests import launches
 from tests.closeness import assert_same
 from tests.contract.cases import spellings
 from tests.launches import ROOT, header_lines, launch
-from tests.tasks.base import RECIPES, facts, losses, weights
+from tests.tasks.base import RECIPES, WITHOUT_TOKENIZER, facts, losses, weights
 
 SCRIPTS = [*RECIPES]
 CONFIGS = [
@@ -43,9 +43,9 @@ def plain(recipe, small_runs):
 def test_a_recipe_leaves_a_model_with_card_facts_and_settings(recipe, plain):
     folder, printed = plain
     files = {path.name for path in folder.iterdir() if path.is_file()}
+    own = {"tokenizer.json", "tokenizer_config.json"}
     assert files >= {"config.json", "model.safetensors"}
-    if recipe.script != "strokes":  # which have no words
-        assert files >= {"tokenizer.json", "tokenizer_config.json"}
+    assert files >= WITHOUT_TOKENIZER.get(recipe.script, own)
     assert files >= {"README.md", "facts.json", "settings.yaml"}
     made, card = facts(folder), (folder / "README.md").read_text(encoding="utf-8")
     pictures = pictures_in(folder)
@@ -54,8 +54,8 @@ def test_a_recipe_leaves_a_model_with_card_facts_and_settings(recipe, plain):
     used = recipe.settings(*recipe.small, f"--training.output_dir={folder}")
     recorded = read_settings(recipe.task.settings, ["--config", str(folder / "settings.yaml")])
     for column in ("text_column", "label_column"):  # what nobody named is recorded as it was found
-        holds_both = recipe.script in ("trees", "strokes", "captioning")
-        if getattr(used.data, column, "") is None and not holds_both:
+        names_its_own = recipe.script in ("trees", "series", "strokes", "captioning")
+        if getattr(used.data, column, "") is None and not names_its_own:
             assert getattr(recorded.data, column) in ("text", "label", "tokens", "tags")
             setattr(used.data, column, getattr(recorded.data, column))
     assert recorded == used

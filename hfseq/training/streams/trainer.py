@@ -150,7 +150,7 @@ class StreamTrainer(SequenceTrainer):
         self.masking: Masking | None = None
         if args.mlm_probability is not None:
             self.masking = _new_masking(self.model, self.processing_class, args.mlm_probability)
-        self.carries = self.masking is None and _carries_state(self.model)
+        self.carries = self.masking is None and carries_state(self.model)
         if args.carry != "none" and not self.carries:
             raise ValueError(
                 f"carry={args.carry!r} needs a model whose state goes on from window to window (that of "
@@ -327,7 +327,8 @@ def _new_masking(model: nn.Module, processing_class: Any, probability: float) ->
     return Masking.of(processing_class, probability)
 
 
-def _carries_state(model: nn.Module) -> bool:
+def carries_state(model: nn.Module) -> bool:
+    """Tell whether the state of a model can go on from window to window."""
     config = getattr(model, "config", None)
     if getattr(config, "bidirectional", False):
         raise ValueError(

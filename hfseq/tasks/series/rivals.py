@@ -1,0 +1,198 @@
+"""The simple systems that a model of series is measured beside, on the same windows, learnt from the same rows.
+
+Forecasts: the last value, the value one period ago, the mean of the series, and a linear autoregression (ridge) from
+all that the model sees of a window to each step that comes. Their intervals of 80 % are their errors on the validation
+windows. Labels: the most frequent one, the last one that is known, and logistic regressions on the last steps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ...data.series import SeriesTable
+from ...data.series_windows import Span, Windows
+from ...data.walk_forward import rows_in
+from ...evaluation.series import INTERVAL, Forecasts
+from ...models.base import IGNORED
+from ...tokenization.known_ahead import with_known
+
+LINEAR: Final = "Linear autoregression"
+_STRENGTHS: Final = (1e-4, 1e-2, 1e0, 1e2)  # of the ridge, for each row
+_BLOCK: Final = 512  # windows that are laid out at once
+_LOGISTIC_STEPS: Final = 32
+_LOGISTIC_STRENGTHS: Final = (0.01, 0.1, 1.0)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The windows of a fold."""
+
+    train: Windows
+    validation: Windows
+    test: Windows
+
+
+def forecast_rivals(table: SeriesTable, span: Span, parts: Parts, period: int) -> dict[str, Forecasts]:
+    """Let each simple system predict the test windows.
+
+    Args:
+        table: The series.
+        span: The steps that may be learnt from.
+        parts: The windows.
+        period: Of the seasonal naive forecast; 1: there is none.
+    """
+    targets = [each.observed[:, : len(table.targets)] for each in table.series]
+    asked = (parts.validation, parts.test)
+    found = {"Last value": tuple(_last_value(targets, windows) for windows in asked)}
+    if period > 1:
+        name = f"Seasonal naive (period {period})"
+        found[name] = tuple(_seasonal(targets, windows, period) for windows in asked)
+    found["Mean of the series"] = tuple(_means(table, span, targets, windows) for windows in asked)
+    found[f"{LINEAR} ({parts.train.context} steps)"] = _linear(table, span, targets, parts)
+    came = parts.validation.after(targets)
+    return {name: _with_interval(test, came - valid) for name, (valid, test) in found.items()}
+
+
+def _with_interval(center: np.ndarray, missed: np.ndarray) -> Forecasts:
+    """Put the errors of other windows, of each step ahead, around forecasts."""
+    lower, upper = np.nanquantile(missed, INTERVAL, axis=0)
+    return Forecasts(center, center + lower, center + upper)
+
+
+def _last_value(targets: Sequence[np.ndarray], windows: Windows) -> np.ndarray:
+    filled = [_carried(values) for values in targets]
+    last = np.stack([filled[owner][row] for owner, row in windows.places])
+    return np.repeat(last[:, None], windows.horizon, axis=1)
+
+
+def _carried(values: np.ndarray) -> np.ndarray:
+    """Fill in missing values with the last one before; the first ones with 0 where none is before."""
+    rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
+    found = np.take_along_axis(values, np.maximum.accumulate(rows, axis=0), axis=0)
+    return np.nan_to_num(found)
+
+
+def _seasonal(targets: Sequence[np.ndarray], windows: Windows, period: int) -> np.ndarray:
+    """Return the value that the same step of the last period had."""
+    filled = [_carried(values) for values in targets]
+    back = np.arange(1, windows.horizon + 1) - period * np.ceil(np.arange(1, windows.horizon + 1) / period).astype(int)
+    return np.stack([filled[owner][np.maximum(row + back, 0)] for owner, row in windows.places])
+
+
+def _means(table: SeriesTable, span: Span, targets: Sequence[np.ndarray], windows: Windows) -> np.ndarray:
+    """Return the mean of the training rows of the same series; of all, where it has none."""
+    parts = [values[own] for values, own in zip(targets, rows_in(table.series, span), strict=True)]
+    whole = np.nanmean(np.concatenate(parts), axis=0)
+    own = [np.where(np.isnan(part).all(0), whole, _mean(part)) if len(part) else whole for part in parts]
+    return np.stack([np.repeat(own[owner][None], windows.horizon, axis=0) for owner, _ in windows.places])
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    counted = ~np.isnan(values)
+    mean: np.ndarray = np.where(counted, values, 0.0).sum(0) / np.maximum(counted.sum(0), 1)
+    return mean
+
+
+class _Laid:
+    """Windows as rows for a linear model: all that is seen up to now, what is known ahead, and a 1."""
+
+    def __init__(self, table: SeriesTable, span: Span) -> None:
+        rows = rows_in(table.series, span)
+        seen = np.concatenate([each.observed[own] for each, own in zip(table.series, rows, strict=True)])
+        known = np.concatenate([each.known[own] for each, own in zip(table.series, rows, strict=True)])
+        self.seen = [_scaled(each.observed, seen) for each in table.series]
+        self.known = [_scaled(each.known, known) for each in table.series]
+
+    def rows(self, windows: Windows, chosen: Sequence[int]) -> np.ndarray:
+        found = []
+        for window in chosen:
+            owner, last = int(windows.owner[window]), int(windows.last[window])
+            horizon = windows.horizon
+            ahead = with_known(np.zeros((1, 0)), self.known[owner][last : last + horizon + 1], horizon)
+            found.append(np.concatenate([windows.seen(self.seen, window).ravel(), ahead.ravel(), [1.0]]))
+        return np.array(found)
+
+
+def _scaled(values: np.ndarray, train: np.ndarray) -> np.ndarray:
+    mean = _mean(train)
+    deviation = np.sqrt(_mean((train - mean) ** 2))
+    scaled = (values - mean) / np.where(deviation > 0, deviation, 1.0)
+    return np.nan_to_num(scaled)
+
+
+def _linear(
+    table: SeriesTable, span: Span, targets: Sequence[np.ndarray], parts: Parts
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a ridge regression for each step ahead; the validation windows choose its strength."""
+    laid = _Laid(table, span)
+    filled = [_carried(values) for values in targets]
+    shape = (parts.train.horizon, len(table.targets))
+    gram, moment = 0.0, 0.0
+    for begin in range(0, len(parts.train), _BLOCK):
+        chosen = range(begin, min(begin + _BLOCK, len(parts.train)))
+        rows = laid.rows(parts.train, chosen)
+        came = np.stack([parts.train.ahead(filled, window)[-1].ravel() for window in chosen])
+        gram, moment = gram + rows.T @ rows, moment + rows.T @ came
+    penalty = np.eye(len(gram))
+    penalty[-1, -1] = 0.0  # the constant is free
+    asked = [laid.rows(windows, range(len(windows))) for windows in (parts.validation, parts.test)]
+    came, best = parts.validation.after(targets), (np.inf, asked[1], asked[1])
+    for strength in _STRENGTHS:
+        weights = np.linalg.solve(gram + strength * len(parts.train) * penalty, moment)
+        valid, test = (rows @ weights for rows in asked)
+        missed = float(np.nanmean((valid.reshape(-1, *shape) - came) ** 2))
+        if missed < best[0]:
+            best = missed, valid.reshape(-1, *shape), test.reshape(-1, *shape)
+    return best[1], best[2]
+
+
+def label_rivals(table: SeriesTable, span: Span, parts: Parts, delay: int) -> dict[str, np.ndarray]:
+    """Let each simple system name the label of the last step that each test window sees.
+
+    Args:
+        table: The series.
+        span: The steps that may be learnt from.
+        parts: The windows.
+        delay: Steps that a label looks ahead: those of as many steps before are not known yet.
+    """
+    labels = [each.labels for each in table.series]
+    own = np.concatenate([each[rows] for each, rows in zip(labels, rows_in(table.series, span), strict=True)])
+    commonest = int(np.bincount(own[own != IGNORED]).argmax())
+    found = {"Most frequent class": np.full(len(parts.test), commonest)}
+    lag = max(delay, 1)
+    last = [
+        int(labels[owner][row - lag]) if row >= lag and labels[owner][row - lag] != IGNORED else commonest
+        for owner, row in parts.test.places
+    ]
+    found[f"Last label that is known ({lag} step{'s' if lag > 1 else ''} old)"] = np.array(last)
+    laid, steps = _Laid(table, span), min(parts.train.context, _LOGISTIC_STEPS)
+    rows = [_last_steps(laid, windows, steps) for windows in (parts.train, parts.validation, parts.test)]
+    asked = [_labels(labels, windows) for windows in (parts.train, parts.validation)]
+    squared = [np.concatenate([each, each**2], 1) for each in rows]
+    for name, columns in (("values", rows), ("values and squares", squared)):
+        found[f"Logistic regression (last {steps} {name})"] = _logistic(columns, asked)
+    return found
+
+
+def _labels(labels: Sequence[np.ndarray], windows: Windows) -> np.ndarray:
+    return np.array([labels[owner][row] for owner, row in windows.places])
+
+
+def _last_steps(laid: _Laid, windows: Windows, steps: int) -> np.ndarray:
+    both = [np.concatenate(pair, 1) for pair in zip(laid.seen, laid.known, strict=True)]
+    return np.stack([both[owner][row - steps + 1 : row + 1].ravel() for owner, row in windows.places])
+
+
+def _logistic(rows: Sequence[np.ndarray], asked: Sequence[np.ndarray]) -> np.ndarray:
+    from sklearn.linear_model import LogisticRegression
+
+    told = [labels != IGNORED for labels in asked]
+    best, answers = -1.0, np.zeros(0, int)
+    for strength in _LOGISTIC_STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=1000).fit(rows[0][told[0]], asked[0][told[0]])
+        right = float((model.predict(rows[1][told[1]]) == asked[1][told[1]]).mean())
+        if right > best:
+            best, answers = right, model.predict(rows[2])
+    return answers
