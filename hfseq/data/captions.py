@@ -137,6 +137,7 @@ class CaptionTask:
 def load_captions(settings: CaptionSettings) -> CaptionTask:
     """Load pictures and captions, check every row, and cut a validation and a test split where there is none."""
     folder = _folder_of_features(settings)
+    images: FeatureImages | PictureImages
     if settings.path is None and settings.name == "embedded":
         dataset, images = _embedded(settings)
     elif folder is not None:

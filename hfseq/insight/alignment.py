@@ -8,6 +8,8 @@ The weights are those of cross-attention: row t is what the decoder looked at be
 several tokens has the mean of their rows and the sum of their columns, so that each row still sums to 1.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +60,7 @@ def align(
     """
     if target is not None and generate_kwargs:
         raise ValueError(f"The target is given, so that {', '.join(generate_kwargs)} would change nothing.")
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         # 1. Read the source, (1, S) ids.
         read = tokenizer(source, return_tensors="pt")
         inputs = {name: read[name].to(model.device) for name in ("input_ids", "attention_mask")}
@@ -71,20 +71,35 @@ def align(
         labels = tokenizer(text_target=target, return_tensors="pt")
         # 3. Write it again with the whole target known: row t of the weights belongs to token t.
         outputs = model(**inputs, labels=labels["input_ids"].to(model.device), output_attentions=True)
-    finally:
-        model.train(was_training)
-    layers = [each for each in outputs.cross_attentions or () if each is not None]
-    if not layers:
-        raise ValueError(_HAS_NONE.format(model=type(model).__name__))
-    if not -len(layers) <= layer < len(layers):
-        raise ValueError(f"layer={layer}: this decoder returned {len(layers)}, which are 0 to {len(layers) - 1}.")
-    weights = layers[layer][0].mean(0).float().cpu()
+    weights = cross_weights(outputs, layer, _HAS_NONE.format(model=type(model).__name__))
     # 4. Put the tokens of a word together.
     source_words, source_of = words_of(tokenizer, read, source)
     target_words, target_of = words_of(tokenizer, labels, target)
     weights = sum_of(weights.T, source_of, len(source_words)).T
     counts = torch.bincount(target_of, minlength=len(target_words))
     return Alignment(source_words, target_words, sum_of(weights, target_of, len(target_words)) / counts[:, None])
+
+
+@contextmanager
+def evaluating(model: Any) -> Iterator[None]:
+    """Let a model answer as it does in evaluation, and leave it as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def cross_weights(outputs: Any, layer: int, has_none: str) -> torch.Tensor:
+    """Return the cross-attention of the first row, (T, S), the mean of its heads; `has_none` is the error without."""
+    layers = [each for each in outputs.cross_attentions or () if each is not None]
+    if not layers:
+        raise ValueError(has_none)
+    if not -len(layers) <= layer < len(layers):
+        raise ValueError(f"layer={layer}: this decoder returned {len(layers)}, which are 0 to {len(layers) - 1}.")
+    weights: torch.Tensor = layers[layer][0].mean(0).float().cpu()
+    return weights
 
 
 def words_of(tokenizer: Any, encoded: Any, text: str) -> tuple[list[str], torch.Tensor]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ..tokenization.pictures import open_picture
-from .alignment import sum_of, words_of
+from .alignment import cross_weights, evaluating, sum_of, words_of
 
 _HAS_NONE = (
     "{model} returned no attention to regions: a captioner needs config.attention other than 'none'; load models of "
@@ -61,16 +61,9 @@ def look_at(
         caption = pipe(image, **generate_kwargs)[0]["generated_text"]
     # 2. Write it again with the whole text known: row t of the weights belongs to token t.
     read = tokenizer(text_target=caption, return_tensors="pt")
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         outputs = model(**inputs, labels=read["input_ids"].to(model.device), output_attentions=True)
-    finally:
-        model.train(was_training)
-    layers = [each for each in outputs.cross_attentions or () if each is not None]
-    if not layers:
-        raise ValueError(_HAS_NONE.format(model=type(model).__name__))
-    weights = layers[-1][0].mean(0).float().cpu()
+    weights = cross_weights(outputs, -1, _HAS_NONE.format(model=type(model).__name__))
     # 3. Put the tokens of a word together, and the regions into their grid.
     words, places = words_of(tokenizer, read, caption)
     counts = torch.bincount(places, minlength=len(words))
