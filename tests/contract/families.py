@@ -28,6 +28,7 @@ from tests.contract.cases import (
     texts,
     tokenizer,
 )
+from tests.contract.strokes import StrokesCase
 from tests.contract.trees import RecursiveCase
 from tests.devices import DEVICE
 
@@ -542,6 +543,7 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("transformer", "fill-mask"): MaskedLanguageCase,
     ("transformer_seq2seq", "text2text-generation"): Seq2SeqCase,
     ("seq2seq", "text2text-generation"): RecurrentSeq2SeqCase,
+    ("strokes", "strokes-generation"): StrokesCase,
 }
 """Families that are no recurrent network under a head that others have too."""
 
