@@ -217,6 +217,11 @@ CASES |= {  # models of numbers: a label or labels of a series, a label of a ste
     "transformer-series-gaussian": ("transformer", "series-forecasting", {"distribution": "gaussian"}),
 }
 
+CASES |= {
+    "strokes-mixture": ("strokes", "strokes-generation", {}),
+    "strokes-mean": ("strokes", "strokes-generation", {"loss": "mse", "num_hidden_layers": 2, "cell": "gru"}),
+}
+
 OWN_LOSS = ("word2vec-hierarchical", "word2vec-softmax", "bag-hierarchical")
 """Configurations whose loss is computed by code that no other one of their head runs: heavy checks meet them too."""
 
@@ -250,5 +255,5 @@ def make_case(label: str, folder: Path) -> Case:
 def promises(label: str) -> list[Callable[[Case], None]]:
     """The checks that mean something for a configuration."""
     traits = make_case(label, Path()).traits
-    traits |= set() if traits & {"numbers", "images"} else {"ids"}
+    traits |= set() if traits & {"numbers", "images", "strokes"} else {"ids"}
     return [check for check, trait in CHECKS.items() if trait is None or trait in traits]

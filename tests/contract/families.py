@@ -28,6 +28,7 @@ from tests.contract.cases import (
     texts,
     tokenizer,
 )
+from tests.contract.strokes import StrokesCase
 from tests.contract.trees import RecursiveCase
 from tests.devices import DEVICE
 
@@ -609,6 +610,7 @@ OWN_KINDS: dict[tuple[str, str], type[Case]] = {
     ("transformer_seq2seq", "text2text-generation"): Seq2SeqCase,
     ("seq2seq", "text2text-generation"): RecurrentSeq2SeqCase,
     ("captioner", "image-captioning"): CaptionerCase,
+    ("strokes", "strokes-generation"): StrokesCase,
 }
 """Families that are no recurrent network under a head that others have too."""
 

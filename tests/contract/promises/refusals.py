@@ -22,7 +22,7 @@ def keywords_that_are_no_field_are_refused(case: Case) -> None:
         for make in (case.config, lambda **options: case.auto_class.from_pretrained(folder, **options)):
             with pytest.raises(ValueError, match=f"no field '{keyword}'. Did you mean '{meant}'"):
                 make(**{keyword: 3})
-    with pytest.raises(ValueError, match="no field 'no_such_thing'. It has .*vocab_size, "):
+    with pytest.raises(ValueError, match=r"no field 'no_such_thing'. It has \w+, "):
         case.config(no_such_thing=3)
     config = case.config()
     assert type(config)(**config.to_dict()).to_dict() == config.to_dict()  # what transformers adds is known
