@@ -149,8 +149,8 @@ def test_every_score_is_made_by_a_metric_and_used_by_a_problem_or_for_language_m
     used |= {metric.score_name for metric, *_ in LANGUAGE_MODELS} | {
         name for names in TAGGING.values() for name in names
     }
-    # Of written texts, intents with slots, trees, and forecasts.
-    others = {*METRICS, *FRAMES, ROOT, NODES, ROOT_BINARY, *FORECASTS}
+    # Of written texts, intents with slots, trees, forecasts, and drawings.
+    others = {*METRICS, *FRAMES, ROOT, NODES, ROOT_BINARY, *FORECASTS, "nats_per_step"}
     assert made == used == set(SCORES) - others
 
 
