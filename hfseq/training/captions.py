@@ -5,32 +5,24 @@ scores it against all captions of the picture.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
+from ..data.captions import IMAGE, Images
 from ..evaluation.translation import translation_scores
 from ..models.base import IGNORED
 from .batching import row_lengths
 from .seq2seq import EncoderDecoderTrainer, texts_of
 
-IMAGE = "image"
-
-
-class Numbered(Protocol):
-    """Pictures by their numbers."""
-
-    def inputs(self, numbers: Sequence[int]) -> dict[str, torch.Tensor]:
-        """Return what a captioner reads of these pictures."""
-
 
 class CaptionCollator:
     """Make batches: what the model reads of the pictures, and labels (B, T) with -100 behind each."""
 
-    def __init__(self, images: Numbered, model: Any) -> None:
+    def __init__(self, images: Images, model: Any) -> None:
         self._images, self._model = images, model
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -57,7 +49,7 @@ class CaptionTrainer(EncoderDecoderTrainer):
     """
 
     def __init__(
-        self, model: Any, args: Any, *, images: Numbered, references: Sequence[Sequence[str]], **kwargs: Any
+        self, model: Any, args: Any, *, images: Images, references: Sequence[Sequence[str]], **kwargs: Any
     ) -> None:
         args.remove_unused_columns = False  # no model reads the number of a picture
         tokenizer: PreTrainedTokenizerBase = kwargs["processing_class"]
