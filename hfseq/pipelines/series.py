@@ -41,7 +41,7 @@ class SeriesForecastingPipeline(Pipeline):
     model: Any
     feature_extractor: Any
 
-    def __init__(self, model: PreTrainedModel, *args: Any, feature_extractor: Any = None, **kwargs: Any) -> None:
+    def __init__(self, model: PreTrainedModel, *, feature_extractor: Any = None, **kwargs: Any) -> None:
         saved = (getattr(model.config, "architectures", None) or [type(model).__name__])[0]
         if not saved.endswith(_HEAD) or not hasattr(model, "forecast"):
             raise ValueError(
@@ -53,7 +53,7 @@ class SeriesForecastingPipeline(Pipeline):
                 "The task series-forecasting needs the SeriesFeatureExtractor that was saved beside the model "
                 f"(preprocessor_config.json), got {type(feature_extractor).__name__}."
             )
-        super().__init__(model, *args, feature_extractor=feature_extractor, **kwargs)
+        super().__init__(model, feature_extractor=feature_extractor, **kwargs)
         self.known: list[str] = list(getattr(feature_extractor, "known_columns", None) or [])
         self.horizon: int = model.config.prediction_length
         self.seen: int = feature_extractor.num_columns - len(self.known) * self.horizon

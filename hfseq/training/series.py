@@ -235,8 +235,10 @@ class SeriesTrainer(SequenceTrainer):
             cutter = DocumentCutter(dataset, rows, self.window, shuffle=shuffle, seed=self._data_seed)
             return self._dealt_loader(dataset, WindowSampler(cutter, self._shares()), _as_it_is)
         lengths = np.full(len(dataset), dataset.windows.context)
-        options = {"strategy": self.args.train_sampling_strategy, "shares": self._shares(), "seed": self._data_seed}
-        return self._dealt_loader(dataset, UpdateSampler(lengths, rows_per_update=rows, **options))
+        options: dict[str, Any] = {"strategy": self.args.train_sampling_strategy, "seed": self._data_seed}
+        return self._dealt_loader(
+            dataset, UpdateSampler(lengths, rows_per_update=rows, shares=self._shares(), **options)
+        )
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Compute the loss, in training with `carry_state` from the state that the last update left."""

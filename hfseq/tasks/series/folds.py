@@ -66,7 +66,7 @@ class FoldResult:
 def prepare(settings: SeriesSettings, table: SeriesTable, fold: Fold) -> PreparedFold:
     """Cut windows and learn the scale of the columns, from what lies before the cut alone; refuse what looks ahead."""
     windows = settings.windows
-    sizes = {"context": windows.context, "horizon": settings.horizon}
+    sizes: dict[str, Any] = {"context": windows.context, "horizon": settings.horizon}
     train, every = (
         windows_in(table.series, fold.train, **sizes, stride=stride, within=True) for stride in (windows.apart, 1)
     )

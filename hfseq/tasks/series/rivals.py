@@ -7,7 +7,7 @@ windows. Labels: the most frequent one, the last one that is known, and logistic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -70,8 +70,8 @@ def _last_value(targets: Sequence[np.ndarray], windows: Windows) -> np.ndarray:
 def _carried(values: np.ndarray) -> np.ndarray:
     """Fill in missing values with the last one before; the first ones with 0 where none is before."""
     rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
-    found = np.take_along_axis(values, np.maximum.accumulate(rows, axis=0), axis=0)
-    return np.nan_to_num(found)
+    found: np.ndarray = np.nan_to_num(np.take_along_axis(values, np.maximum.accumulate(rows, axis=0), axis=0))
+    return found
 
 
 def _seasonal(targets: Sequence[np.ndarray], windows: Windows, period: int) -> np.ndarray:
@@ -118,8 +118,8 @@ class _Laid:
 def _scaled(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     mean = _mean(train)
     deviation = np.sqrt(_mean((train - mean) ** 2))
-    scaled = (values - mean) / np.where(deviation > 0, deviation, 1.0)
-    return np.nan_to_num(scaled)
+    scaled: np.ndarray = np.nan_to_num((values - mean) / np.where(deviation > 0, deviation, 1.0))
+    return scaled
 
 
 def _linear(
@@ -129,7 +129,8 @@ def _linear(
     laid = _Laid(table, span)
     filled = [_carried(values) for values in targets]
     shape = (parts.train.horizon, len(table.targets))
-    gram, moment = 0.0, 0.0
+    gram: Any = 0.0
+    moment: Any = 0.0
     for begin in range(0, len(parts.train), _BLOCK):
         chosen = range(begin, min(begin + _BLOCK, len(parts.train)))
         rows = laid.rows(parts.train, chosen)
