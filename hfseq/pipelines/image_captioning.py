@@ -39,6 +39,7 @@ class ImageCaptioningPipeline(Pipeline):
     _load_tokenizer: Any = True
     model: Any
     tokenizer: Any
+    image_processor: Any
 
     def __init__(self, model: PreTrainedModel, tokenizer: Any = None, *, task: str = "", **kwargs: Any) -> None:
         if getattr(model, "main_input_name", None) not in _READ or not model.can_generate():
@@ -94,7 +95,7 @@ class ImageCaptioningPipeline(Pipeline):
         ids = written if isinstance(written, torch.Tensor) else written.sequences
         return {"output_ids": ids.reshape(rows, -1, ids.shape[-1])}
 
-    def postprocess(self, model_outputs: Any) -> Any:
+    def postprocess(self, model_outputs: Any, **postprocess_parameters: Any) -> Any:
         """Name what was written."""
         texts = self.tokenizer.batch_decode(model_outputs["output_ids"][0], skip_special_tokens=True)
         return [{"generated_text": text.strip()} for text in texts]

@@ -69,6 +69,6 @@ class CaptionTrainer(EncoderDecoderTrainer):
         """Write a caption for each row, in the order of the dataset."""
         kept, self.compute_metrics = self.compute_metrics, None  # which knows the captions of other rows
         try:
-            return super().write(dataset, **generation)
+            return [text.strip() for text in super().write(dataset, **generation)]  # some tokens begin with a blank
         finally:
             self.compute_metrics = kept

@@ -44,6 +44,8 @@ def test_the_scores_are_those_of_what_the_saved_model_writes(plain, task):
     assert {row.name for row in made.comparisons} == {MOST_FREQUENT, NEAREST}
     assert set(pictures_in(folder)) >= {"captions.png", "attention.png", "curves.png"}
     assert type(AutoImageProcessor.from_pretrained(folder)).__name__.startswith("ViTImageProcessor")
+    written_right = [example.predicted for example in made.examples.right]
+    assert all(text in sum(rows[CAPTIONS][:], []) for text in written_right)
     assert "pipeline_tag: image-to-text" in (folder / "README.md").read_text(encoding="utf-8")
 
 
