@@ -3,7 +3,8 @@
 import importlib.util
 from pathlib import Path
 
-_GENERATED = ("embedded", "embedded_hindi")  # as in data/sources.py, whose import would take seconds
+# As in data/sources.py, whose import would take seconds.
+_GENERATED = ("embedded", "embedded_hindi", "embedded_seasons", "embedded_regimes")
 _SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".txt", ".conll", ".conllu", ".gz", ".bz2", ".xz", ".iob")
 
 

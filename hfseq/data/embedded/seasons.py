@@ -1,16 +1,17 @@
 """Generated series: demand with two seasons and holidays, and markets of two regimes with a label for each day.
 
     >>> load_seasons()["train"][0]
-    {'place': 'harbour', 'time': '2024-01-01 00:00:00', 'holiday': 1, 'demand': 31.42}
+    {'place': 'harbour', 'time': '2024-01-01 00:00:00', 'holiday': 1, 'demand': 23.59}
     >>> load_regimes()["train"][0]
-    {'market': 'A', 'day': 0, 'change': -0.41, 'label': 'sell'}
+    {'market': 'A', 'day': 0, 'change': -0.076, 'label': 0}
 
 **Seasons.** Five places, a row every two hours (12 a day, 84 a week), of 126 days or less: some places begin later.
 
     demand = level x (1 + trend) x day profile x week profile x (1 + noise)
 
 The day profile of a Sunday or a holiday is another one than that of a working day, so that what a holiday does depends
-on the hour. Noise goes on from step to step, and is larger by day than by night. Holidays are known ahead.
+on the hour. Noise goes on from step to step, and is larger by day than by night. `holiday` is 1 on Sundays too; it is
+known ahead.
 
 **Regimes.** Six markets of 800 days. Each is bull (changes of +0.12 % a day in the mean, deviation 0.7) or bear
 (-0.2 %, deviation 1.5), and stays so for 30 to 70 days; the regime is hidden. The label follows from the regime of the

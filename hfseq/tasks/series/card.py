@@ -67,7 +67,7 @@ def _best_name(facts: SeriesFacts) -> str:
 
 def _sentence(facts: SeriesFacts) -> str:
     if facts.predicts_labels:
-        ahead = f", which follows from the {facts.horizon} steps after it" if facts.horizon else ""
+        ahead = f" (which follows from the {facts.horizon} steps after it)" if facts.horizon else ""
         return f"It tells the label of the last step{ahead}"
     steps = "the next step" if facts.horizon == 1 else f"the next {facts.horizon} steps"
     kinds = {
