@@ -44,7 +44,7 @@ class CaptionerPreTrainedModel(RecurrentPreTrainedModel):
 
     config: CaptionerConfig
     main_input_name = "image_features"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]
     supports_gradient_checkpointing = False
     _can_record_outputs: dict[str, Any] = {}
     read_by_layers = frozenset()
@@ -170,6 +170,7 @@ class CaptionerModel(DecodingMixin, CaptionerPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the vectors of the words."""
+        assert isinstance(value, nn.Embedding)
         self.decoder.embed_tokens = value
         self.config.vocab_size = value.get_parameter("weight").shape[0]
 
@@ -298,7 +299,8 @@ def _make_vision(config: CaptionerConfig) -> PreTrainedModel:
     vision = config.vision_model_config()
     if config.vision_stage is not None:
         return AutoBackbone.from_config(vision)
-    parameters = inspect.signature(MODEL_MAPPING[type(vision)].__init__).parameters
+    kind: Any = MODEL_MAPPING[type(vision)]
+    parameters = inspect.signature(kind).parameters
     unread = {"add_pooling_layer": False} if "add_pooling_layer" in parameters else {}
     return AutoModel.from_config(vision, **unread)
 

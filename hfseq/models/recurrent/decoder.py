@@ -10,7 +10,7 @@ Shapes: B batch, T target tokens, S source tokens, I width of x_t, H width, N he
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -33,7 +33,7 @@ class DecoderConfig(Protocol):
     hidden_size: int
     embedding_size: int
     num_hidden_layers: int
-    attention: str
+    attention: Literal["none", "additive", "dot", "general", "multi_head"]
     num_attention_heads: int
     input_feeding: bool
     coverage: bool

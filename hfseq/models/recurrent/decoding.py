@@ -68,7 +68,7 @@ class DecodingMixin(SourceTargetMixin):
     def embed_targets(self, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """Map (B, T) target tokens to (B, T, E) vectors."""
         has_own = self.decoder.embed_tokens is not None
-        words = self.decoder.embed_tokens if has_own else self.encoder.embed_tokens
+        words: Any = self.decoder.embed_tokens if has_own else self.encoder.embed_tokens
         dropout = self.config.embedding_dropout if self.training else 0.0
         # With one vocabulary the config calls its size vocab_size.
         of_target = self.config.decoder_vocab_size is not None

@@ -45,7 +45,8 @@ def make_processor(task: CaptionTask, settings: VisionSettings) -> Any:
     if not isinstance(task.images, PictureImages):
         return None
     if settings.from_pretrained is not None:
-        processor: Any = AutoImageProcessor.from_pretrained(settings.from_pretrained)
+        auto: Any = AutoImageProcessor
+        processor: Any = auto.from_pretrained(settings.from_pretrained)
     else:
         size = settings.image_size or _size_of(cast(dict[str, Any], settings.config))
         processor = ViTImageProcessor(size={"height": size, "width": size})
@@ -187,11 +188,10 @@ def _architecture(settings: CaptioningSettings, model: Any, task: CaptionTask) -
 
 def _examples(numbers: list[int], wanted: list[list[str]], written: list[str]) -> Examples:
     """Show the caption that is most like what was written."""
-    best = [
-        max(texts, key=lambda text, own=own: sentence_chrf(text, own))
-        for texts, own in zip(wanted, written, strict=True)
+    scored = [
+        max((sentence_chrf(text, own), text) for text in texts) for texts, own in zip(wanted, written, strict=True)
     ]
-    scores = [sentence_chrf(one, other) for one, other in zip(best, written, strict=True)]
+    scores, best = zip(*scored, strict=True)
     return collect_examples([f"picture {number}" for number in numbers], best, written, scores)
 
 
