@@ -214,7 +214,8 @@ class RecurrentLoop(nn.Module):
         """
         is_plain = self.cell.torch_mode == "LSTM" and order.real is None and self.clip_hidden is None
         is_trained = torch.is_grad_enabled() and inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        return is_plain and is_trained and self.hidden_size <= _SMALL and torch.backends.mkldnn.enabled
+        has_fast_loop = bool(torch.backends.mkldnn.enabled)
+        return is_plain and is_trained and self.hidden_size <= _SMALL and has_fast_loop
 
     # The rows alive at each step are numbers that a traced graph cannot hold.
     _run_outside_graphs = torch.compiler.disable(_run)
