@@ -26,7 +26,7 @@ from hfseq.recipe.publish import publish
 from hfseq.recipe.runs import evaluated_split, open_run, save_history
 from hfseq.recipe.telling import chosen_line, rows_line
 from hfseq.settings import read_settings
-from hfseq.tasks.strokes.build import card_facts, fit_width, make_model, report_lines, score
+from hfseq.tasks.strokes.build import card_facts, fit_width, kinds_asked, make_model, report_lines, score
 from hfseq.tasks.strokes.settings import StrokesSettings
 from hfseq.training.arguments import SequenceTrainingArguments
 from hfseq.training.trainer import SequenceTrainer
@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     # 2. Data
     with args.main_process_first(desc="preparing the data"):
         task = load_strokes(settings.data)
+        kinds_asked(settings, task)  # which refuses an unknown one before the training
         settings.follow(task.dataset["train"].num_rows)
         args = SequenceTrainingArguments(**settings.training)  # with what follows the data
         split = evaluated_split(task.dataset)
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(chosen_line(settings.model, settings.training))
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
-        # 3. Rows: a start before each drawing, and what the pen does after each point
+        # 3. Rows: the points of each drawing, and what the pen does after each
         rows = make_rows(task.dataset)
 
     # 4. Model

@@ -2,8 +2,12 @@
 
 A row has a column of drawings, [[dx, dy, pen], ...], or three columns of numbers, as the stroke-3 sets of sketch-rnn
 have them: `dx`, `dy` and `pen_up`, 1 where the pen is lifted behind the point. What is learnt from them is
-`input_values`, all points behind a first row (0, 0, 1), and `labels`: 0 the pen goes on, 1 the stroke ends, 2 the
-drawing ends, which is what follows the last point.
+`input_values`, all points, and `labels`: 0 the pen goes on, 1 the stroke ends, 2 the drawing ends, which is what
+follows the last point.
+
+The first point says where a drawing begins, which changes nothing of it. Its offset becomes (0, 0), and its label is
+-100: that point is read, and never predicted. A density would put a peak without limit on a number that is always the
+same, and its score would say nothing of the drawings.
 """
 
 import math
@@ -17,7 +21,6 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from ..models.base import IGNORED
 from ..models.recurrent.stroke_density import DRAWS, ENDS, LIFTS
-from ..models.recurrent.stroke_sampling import START
 from ..settings import check_known, option
 from .embedded.pen import load_pen_drawings
 from .sources import SplitSettings, cut_splits, load_splits
@@ -25,6 +28,7 @@ from .sources import SplitSettings, cut_splits, load_splits
 DRAWING: Final = "drawing"
 CLASS: Final = "class_ids"
 _MOST_CLASSES: Final = 1_000
+_LARGEST: Final = float(np.finfo(np.float32).max)
 _POINTS: Final = List(List(Value("float32")))
 
 
@@ -42,8 +46,8 @@ class DrawingSettings(SplitSettings):
     class_column: str | None = option(None, "the column of classes, to be able to ask for one; null: none is learnt")
     grid: float | None = option(
         None,
-        "offsets are whole multiples of this number: they are counted in it, and spread evenly around each multiple "
-        "(dequantisation), or no density would have a limit; null: they are real numbers",
+        "offsets are whole multiples of this number: they are spread evenly around each multiple (dequantisation), or "
+        "no density would have a limit; null: they are real numbers",
     )
     max_points: int | None = option(None, "training drawings with more points are left out; null: none is")
     max_rows: int | None = option(None, "drawings kept of each split, drawn with `seed`")
@@ -120,6 +124,10 @@ def _prepared(rows: Dataset, split: str, settings: DrawingSettings, names: list[
         raise ValueError(
             f"Split {split!r}: no drawing has {most} points or fewer (data.max_points); give a larger one."
         )
+    if max(map(len, made[DRAWING])) < 2:
+        raise ValueError(
+            f"Split {split!r}: every drawing has one point, where it begins; there is nothing to predict."
+        )
     if names is not None:
         made[CLASS] = [made[CLASS][place] for place in kept]
     return Dataset.from_dict(made, Features(features))
@@ -143,21 +151,24 @@ def _raw(rows: Dataset, split: str, settings: DrawingSettings) -> Iterator[Any]:
 
 
 def check_drawing(points: Any, where: str) -> np.ndarray:
-    """Return (points, 3) numbers whose last pen is 2, the end; a ValueError says what is wrong with them."""
+    """Return (points, 3) numbers that begin at (0, 0) and end with the pen 2; a ValueError says what is wrong."""
     if points is None or len(points) == 0:
         raise ValueError(f"{where} has no points: remove such rows.")
     try:
-        drawing = np.array(points, dtype=np.float64)
+        given = np.array(points)  # without a type: numpy reads "1" as a number where it is told to
+        drawing = given.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where} is no row of points, three numbers each: dx, dy and the pen.") from error
+    if given.dtype.kind not in "iuf":
+        raise ValueError(f"{where}: its points must be numbers (dx, dy, pen), and they are {given.dtype}.")
     if drawing.ndim != 2 or drawing.shape[1] != 3:
         width = f"{drawing.shape[1]} numbers each" if drawing.ndim == 2 else f"the shape {drawing.shape}"
         raise ValueError(f"{where}: its points must be three numbers each (dx, dy, pen), and they have {width}.")
-    broken = ~np.isfinite(drawing).all(axis=1)
+    broken = ~(np.abs(drawing) <= _LARGEST).all(axis=1)  # NaN is broken too
     if broken.any():
         place = int(broken.argmax())
         raise ValueError(
-            f"{where}, point {place}: {drawing[place].tolist()} is not finite; correct or remove the row."
+            f"{where}, point {place}: {drawing[place].tolist()} is not finite in 32 bits; correct or remove the row."
         )
     pens = drawing[:, 2]
     wrong = ~np.isin(pens, (DRAWS, LIFTS)) & ~((pens == ENDS) & (np.arange(len(pens)) == len(pens) - 1))
@@ -167,7 +178,7 @@ def check_drawing(points: Any, where: str) -> np.ndarray:
             f"{where}, point {place}: the pen is {pens[place]:g}, and must be 0 (it goes on) or 1 (it is lifted); the "
             "last point may have 2 (the drawing ends)."
         )
-    drawing[-1, 2] = ENDS
+    drawing[0, :2], drawing[-1, 2] = 0.0, ENDS
     return drawing
 
 
@@ -182,7 +193,8 @@ def _on_grid(drawing: np.ndarray, grid: float | None, rng: np.random.Generator, 
             f"{where}, point {place}: {drawing[place, :2].tolist()} are no multiples of data.grid={grid}."
         )
     spread = rng.uniform(-0.5, 0.5, counted.shape)
-    return np.concatenate((counted.round() + spread, drawing[:, 2:]), axis=1)
+    spread[0] = 0.0  # where the drawing begins
+    return np.concatenate(((counted.round() + spread) * grid, drawing[:, 2:]), axis=1)
 
 
 def _class_names(dataset: DatasetDict, column: str) -> list[str]:
@@ -194,7 +206,7 @@ def _class_names(dataset: DatasetDict, column: str) -> list[str]:
         return list(feature.names)
     if not isinstance(feature, Value) or feature.dtype.startswith("float"):
         raise ValueError(f"data.class_column={column!r} holds {feature}, not one class a drawing.")
-    names = sorted({str(value) for value in dataset["train"][column][:]})
+    names = sorted({str(value) for value in dataset["train"][column][:] if value is not None})
     if len(names) > _MOST_CLASSES:
         raise ValueError(
             f"data.class_column={column!r} holds {len(names):,} classes, and {_MOST_CLASSES:,} are allowed."
@@ -204,9 +216,14 @@ def _class_names(dataset: DatasetDict, column: str) -> list[str]:
 
 def _numbers(rows: Dataset, split: str, column: str, names: Sequence[str]) -> list[int]:
     values, feature = rows[column][:], rows.features[column]
-    if isinstance(feature, ClassLabel):
-        values = [None if value is None else feature.names[value] for value in values]
     known = {name: place for place, name in enumerate(names)}
+    for place, value in enumerate(values):
+        if value is None or (isinstance(feature, ClassLabel) and value < 0):
+            raise ValueError(
+                f"Split {split!r}, row {place}: {column!r} is {value}, no class; correct or remove the row."
+            )
+    if isinstance(feature, ClassLabel):
+        values = [feature.names[value] for value in values]
     for place, value in enumerate(values):
         if str(value) not in known:
             raise ValueError(
@@ -216,11 +233,11 @@ def _numbers(rows: Dataset, split: str, column: str, names: Sequence[str]) -> li
 
 
 def offset_scale(drawings: Sequence[np.ndarray]) -> float:
-    """Return the root mean square of all offsets: what a network divides them by."""
-    offsets = np.concatenate([each[:, :2] for each in drawings])
-    scale = float(np.sqrt(np.square(offsets).mean()))
+    """Return the root mean square of the offsets behind the first points: what a network divides them by."""
+    offsets = np.concatenate([each[1:, :2] for each in drawings])
+    scale = float(np.sqrt(np.square(offsets).mean())) if len(offsets) else 0.0
     if scale == 0:
-        raise ValueError("No pen moves: all offsets of the training drawings are 0.")
+        raise ValueError("No pen moves: behind their first points, all offsets of the training drawings are 0.")
     return scale
 
 
@@ -232,9 +249,9 @@ def make_rows(dataset: DatasetDict) -> DatasetDict:
 def _rows(rows: Dataset) -> Dataset:
     drawings = rows[DRAWING][:]
     made: dict[str, Any] = {
-        "input_values": [[START, *points] for points in drawings],
-        "labels": [[IGNORED, *(int(point[2]) for point in points)] for points in drawings],
-        "length": [1 + len(points) for points in drawings],
+        "input_values": drawings,
+        "labels": [[IGNORED, *(int(point[2]) for point in points[1:])] for points in drawings],
+        "length": [len(points) for points in drawings],
     }
     features = {"input_values": _POINTS, "labels": List(Value("int8")), "length": Value("int32")}
     if CLASS in rows.column_names:
@@ -261,6 +278,8 @@ class StrokesCollator:
             `input_values` (B, T, 3), `attention_mask` (B, T), `labels` (B, T), and `class_ids` (B,) if the rows
             have them.
         """
+        if len(rows) == 0:
+            raise ValueError("There is no drawing to make a batch of: give one or more.")
         given = [row if isinstance(row, dict) else _row_of(row, place) for place, row in enumerate(rows)]
         values = [np.asarray(row["input_values"], dtype=np.float32) for row in given]
         longest = max(map(len, values))
@@ -281,7 +300,7 @@ class StrokesCollator:
 
 def _row_of(drawing: Any, place: int) -> dict[str, Any]:
     checked = check_drawing(drawing, f"Drawing {place}")
-    return {"input_values": [START, *checked.tolist()], "labels": [IGNORED, *checked[:, 2].astype(int).tolist()]}
+    return {"input_values": checked, "labels": [IGNORED, *checked[1:, 2].astype(int)]}
 
 
 __all__ = ["DrawingSettings", "StrokesCollator", "StrokesTask", "load_strokes"]

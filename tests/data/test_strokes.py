@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, List, Value
 
 from hfseq.data.embedded.pen import KINDS, load_pen_drawings
 from hfseq.data.strokes import DrawingSettings, StrokesCollator, load_strokes, make_rows, offset_scale
@@ -27,7 +27,7 @@ def test_three_columns_and_one_column_say_the_same(tmp_path):
     found = one.drawings("train")[0]
     assert found.tolist() == [*GOOD[:-1], [0.0, 4.0, 2.0]]  # the last point ends the drawing
     assert one.points("train") == 36
-    assert offset_scale([found]) == pytest.approx(np.sqrt((9 + 1 + 4 + 4 + 16) / 8))
+    assert offset_scale([found]) == pytest.approx(np.sqrt((9 + 1 + 4 + 4 + 16) / 6))
 
 
 def test_classes_are_numbered_by_name(tmp_path):
@@ -38,10 +38,12 @@ def test_classes_are_numbered_by_name(tmp_path):
     )
 
 
-def test_multiples_of_a_grid_are_counted_and_spread(tmp_path):
+def test_multiples_of_a_grid_are_spread_in_the_units_of_the_data(tmp_path):
     rows = [[[6 * x, 6 * y, pen] for x, y, pen in GOOD]] * 50
     task = load(tmp_path, {"drawing": rows}, grid=6)
-    found = np.array(task.drawings("train"))[..., :2] - np.array(GOOD)[:, :2]
+    found = (np.array(task.drawings("train")) - np.array(rows[0]))[..., :2] / 6
+    assert not found[:, 0].any()  # where a drawing begins
+    found = found[:, 1:]
     assert np.abs(found).max() <= 0.5 and abs(found.mean()) < 0.05 and found.std() == pytest.approx(12**-0.5, rel=0.1)
     again = load(tmp_path, {"drawing": rows}, grid=6)
     assert np.array_equal(np.array(again.drawings("train")), np.array(task.drawings("train")))
@@ -69,11 +71,14 @@ def test_long_drawings_are_left_out_of_training_alone(tmp_path):
         ([[0, 0, 3], [1, 1, 1]], "point 0: the pen is 3, and must be 0"),
         ([[0, 0, 2], [1, 1, 1]], "point 0: the pen is 2"),
         ([[0, 0, 0.5], [1, 1, 1]], "the pen is 0.5"),
+        ([[0, 0, 0], [1e39, 1, 1]], r"point 1: \[1e\+39, 1.0, 1.0\] is not finite in 32 bits"),
+        ([["0", "0", "0"], ["1", "1", "1"]], "must be numbers .dx, dy, pen., and they are"),
     ],
 )
 def test_wrong_drawings_are_named(tmp_path, points, message):
     with pytest.raises(ValueError, match=message):
-        load(tmp_path, {"drawing": [GOOD] * 9 + [points]}, splits={"train": "train", "validation": "train"})
+        good = [[list(map(type(points[0][0]), point)) for point in GOOD]] if points and points[0][0] == "0" else [GOOD]
+        load(tmp_path, {"drawing": good * 9 + [points]}, splits={"train": "train", "validation": "train"})
     with pytest.raises(ValueError, match="Drawing 1.*"):
         StrokesCollator()([GOOD, points])
 
@@ -98,22 +103,38 @@ def test_wrong_columns_and_settings_are_named(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             DrawingSettings(name="embedded", **options)
-    with pytest.raises(ValueError, match="No pen moves"):
-        offset_scale([np.zeros((3, 3))])
+    for still in (np.zeros((3, 3)), np.ones((1, 3))):
+        with pytest.raises(ValueError, match="No pen moves"):
+            offset_scale([still])
+    with pytest.raises(ValueError, match="Split 'train': every drawing has one point, where it begins"):
+        load(tmp_path, {"drawing": [GOOD[:1]] * 8})
+    with pytest.raises(ValueError, match="There is no drawing to make a batch of"):
+        StrokesCollator()([])
+
+
+@pytest.mark.parametrize("feature", [Value("string"), ClassLabel(names=["a", "b"])])
+def test_a_row_without_a_class_is_refused(tmp_path, feature):
+    missing = None if isinstance(feature, Value) else -1
+    features = Features({"drawing": List(List(Value("float32"))), "kind": feature})
+    for wrong in {missing, None}:
+        rows = Dataset.from_dict({"drawing": [GOOD] * 9, "kind": ["a", "b", wrong] * 3}, features)
+        rows.to_parquet(tmp_path / "train.parquet")
+        with pytest.raises(ValueError, match=f"Split 'train', row [0-9]+: 'kind' is {wrong}, no class"):
+            load_strokes(DrawingSettings(path=str(tmp_path), class_column="kind"))
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_batches_are_padded_on_either_side(side):
     batch = StrokesCollator(side)([GOOD, GOOD[:2]])
     assert {name: tuple(value.shape) for name, value in batch.items()} == {
-        "input_values": (2, 5, 3),
-        "attention_mask": (2, 5),
-        "labels": (2, 5),
+        "input_values": (2, 4, 3),
+        "attention_mask": (2, 4),
+        "labels": (2, 4),
     }
-    own = slice(3) if side == "right" else slice(2, None)
-    assert batch["attention_mask"].sum(1).tolist() == [5, 3] and batch["attention_mask"][1, own].all()
-    assert batch["input_values"][1, own].tolist() == [[0, 0, 1], [0, 0, 0], [3, -1, 2]]
-    assert batch["labels"][1, own].tolist() == [-100, 0, 2] and int((batch["labels"] != -100).sum()) == 6
+    own = slice(2) if side == "right" else slice(2, None)
+    assert batch["attention_mask"].sum(1).tolist() == [4, 2] and batch["attention_mask"][1, own].all()
+    assert batch["input_values"][1, own].tolist() == [[0, 0, 0], [3, -1, 2]]
+    assert batch["labels"][1, own].tolist() == [-100, 2] and int((batch["labels"] != -100).sum()) == 4
     with pytest.raises(ValueError, match="padding_side='middle'"):
         StrokesCollator("middle")
 
@@ -131,7 +152,8 @@ def test_the_embedded_pen_draws_all_kinds_from_a_seed():
     one, two, other = load_pen_drawings(0), load_pen_drawings(0), load_pen_drawings(1)
     assert one["train"][:5] == two["train"][:5] != other["train"][:5]
     kinds = one["train"].features["kind"].names
-    assert kinds == sorted(KINDS) and np.bincount(one["test"]["kind"][:]).min() >= 22
+    counts = np.bincount(one["test"]["kind"][:])
+    assert kinds == sorted(KINDS) and (counts.min(), counts.max()) == (22, 23)
     texts = [{str(points) for points in one[split]["drawing"][:]} for split in one]
     assert not texts[0] & texts[2]
     circle = np.array(one["train"][one["train"]["kind"][:].index(kinds.index("circle"))]["drawing"])

@@ -44,6 +44,11 @@ def test_drawings_stand_side_by_side():
     assert len(lines_of(plots.strokes_svg(TWO_STROKES))) == 2  # one drawing alone
 
 
+def test_tensors_that_numpy_cannot_read_are_fetched():
+    drawing = torch.tensor(TWO_STROKES).requires_grad_()  # as one on a GPU, numpy refuses it
+    assert plots.strokes_svg([drawing]) == plots.strokes_svg([TWO_STROKES])
+
+
 def test_each_kind_of_file_is_written(tmp_path):
     drawings = [TWO_STROKES, TWO_STROKES[:1]]
     assert plots.strokes(drawings, path=tmp_path / "drawn.svg") is None

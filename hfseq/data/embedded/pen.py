@@ -36,7 +36,7 @@ Stroke = np.ndarray
 
 
 def load_pen_drawings(seed: int = 0) -> DatasetDict:
-    """Draw train, validation and test: a seed gives the same rows; each split has as many of each kind."""
+    """Draw train, validation and test: a seed gives the same rows; kinds of a split differ by one drawing at most."""
     return DatasetDict({name: copy.copy(rows) for name, rows in _drawn(seed).items()})  # formats are set in place
 
 

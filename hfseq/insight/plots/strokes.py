@@ -105,6 +105,8 @@ def _sheet(drawings: Sequence[Any], titles: Sequence[str] | None, columns: int |
 
 
 def _checked(drawing: Any, place: int) -> np.ndarray:
+    if hasattr(drawing, "detach"):  # a tensor, wherever it is
+        drawing = drawing.detach().cpu()
     points = np.asarray(drawing, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0 or not np.isfinite(points).all():
         raise ValueError(

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..configs import bounded, probability
-from .cells import CELLS, Cell, find_cell
-from .state import RECURRENT_LAYER_TYPE
+from .named_cell import NamedCellConfig
 
 
 @dataclass(kw_only=True)
-class RecurrentDecoderConfig:
+class RecurrentDecoderConfig(NamedCellConfig):
     """Fields of a config with such a decoder; it stands before the config class that has all the others.
 
     What each field means is told by the families that have it, `Seq2SeqConfig` and `CaptionerConfig`.
@@ -31,28 +30,6 @@ class RecurrentDecoderConfig:
     initializer_range: float | int = bounded(0.1, 0.0, 10.0)
     tie_word_embeddings: bool = False
     use_cache: bool = True
-
-    # `generate` makes its cache of these.
-    @property
-    def layer_types(self) -> list[str]:
-        """Which cache layer transformers builds for each layer of the decoder (`state.py`)."""
-        return [RECURRENT_LAYER_TYPE] * self.num_hidden_layers
-
-    def make_cell(self) -> Cell:
-        """Return the named cell."""
-        # To `CustomConfig` the plain network has two names; here it also goes by that of its family.
-        return find_cell("rnn_tanh" if self.cell == "rnn" and self.cell not in CELLS else self.cell)
-
-    def validate_layer_type(self) -> None:
-        """Replace transformers' check, which knows only its own layer types."""
-
-    def validate_cell(self) -> None:
-        """Check that the cell exists, and that its blocks fit the width."""
-        block_size = self.make_cell().block_size
-        if self.hidden_size % block_size:
-            raise ValueError(
-                f"cell={self.cell!r} needs a width divisible by {block_size}, got hidden_size={self.hidden_size}."
-            )
 
     def validate_attention(self) -> None:
         """Check that there is an attention for what needs one, and that its heads divide the width."""

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 import torch
 from transformers import PreTrainedModel
 
-from .stroke_density import ENDS, LIFTS, StrokeDensity
+from .stroke_density import DRAWS, ENDS, LIFTS, StrokeDensity
 
-START = (0.0, 0.0, float(LIFTS))
-"""The row before the first point: the pen is lifted, and has not moved yet."""
+FIRST = (0.0, 0.0, float(DRAWS))
+"""The first point, where nobody gives one: the pen is put down, and goes on from there."""
 
 Drawing: TypeAlias = Any
 """(T, 3) numbers: a tensor, an array or lists of dx, dy and what the pen does."""
@@ -41,6 +41,7 @@ class StrokeSamplingMixin(PreTrainedModel):
             num_drawings: How many.
             classes: Which kind of drawing, by name or number: one for all, or one for each.
             prefix: (T, 3) the beginning that all go on from, in the units of the data; it is part of what is returned.
+                None: the pen is put down, (0, 0, 0).
             bias: 0 draws from the model; more prefers what is likely, which looks tidier (Graves 2013); 1 is much.
             temperature: Above 1 draws more freely, below 1 less, the pen too.
             max_new_steps: Most points that are added to a drawing.
@@ -51,12 +52,13 @@ class StrokeSamplingMixin(PreTrainedModel):
             A (T, 3) tensor each: dx, dy in the units of the data, and what the pen does after the point: 0 goes on, 1
             ends the stroke, 2 ends the drawing. A drawing without a 2 was cut off.
         """
-        _check_options(num_drawings, bias, temperature, max_new_steps, seed, generator)
+        check_amounts(num_drawings, max_new_steps, bias, temperature)
+        _check_source(seed, generator)
         if seed is not None:
             generator = torch.Generator(self.device).manual_seed(seed)
-        start = torch.tensor([START], device=self.device)
-        begun = start[:0] if prefix is None else _read_prefix(prefix).to(start)
-        read = torch.cat((start, begun)).expand(num_drawings, -1, -1)
+        begun = _read_prefix([FIRST] if prefix is None else prefix).to(self.device)
+        read = begun.expand(num_drawings, -1, -1).clone()
+        read[:, 0, :2] = 0.0  # where a drawing begins changes nothing of it
         labels = self._class_ids(classes, num_drawings)
         was_training = self.training
         self.eval()
@@ -64,7 +66,7 @@ class StrokeSamplingMixin(PreTrainedModel):
             steps = self._draw(read, labels, (bias, temperature), max_new_steps, generator)
         finally:
             self.train(was_training)
-        drawn = torch.cat((read[:, 1:], *steps), dim=1)
+        drawn = torch.cat((begun.expand(num_drawings, -1, -1), *steps), dim=1)
         return [_until_its_end(each) for each in drawn]
 
     def _draw(
@@ -106,7 +108,7 @@ class StrokeSamplingMixin(PreTrainedModel):
         known: dict[str | int, int] = {**{name: place for place, name in enumerate(names)}}
         known |= {place: place for place in range(len(names))}
         for one in asked:
-            if one not in known:
+            if isinstance(one, bool) or one not in known:  # True is 1 to a dictionary
                 raise ValueError(
                     f"There is no class {one!r}: choose among {_listed(names)}, or 0 to {len(names) - 1}."
                 )
@@ -117,26 +119,38 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
 
 
-def _check_options(
-    count: int, bias: float, temperature: float, steps: int, seed: int | None, generator: torch.Generator | None
-) -> None:
-    if count < 1 or steps < 1:
-        raise ValueError(f"num_drawings={count} and max_new_steps={steps} must be 1 or more.")
-    if not 0 <= bias <= 100 or not 0 < temperature <= 100:
-        raise ValueError(f"bias={bias} must be from 0 to 100, and temperature={temperature} above 0, at most 100.")
+def check_amounts(count: Any, steps: Any, bias: Any, temperature: Any) -> None:
+    """Check the options of `generate_strokes` that are numbers."""
+    for name, number in (("num_drawings", count), ("max_new_steps", steps)):
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise ValueError(f"{name}={number!r} must be a whole number, 1 or more.")
+    for name, value, fits in (
+        ("bias", bias, "from 0 to 100"),
+        ("temperature", temperature, "above 0, at most 100"),
+    ):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= value <= 100 or (name == "temperature" and value == 0):
+            raise ValueError(f"{name}={value!r} must be a number {fits}.")
+
+
+def _check_source(seed: int | None, generator: torch.Generator | None) -> None:
     if seed is not None and generator is not None:
         raise ValueError(f"seed={seed} and generator are two sources of random numbers: give one of them.")
 
 
 def _read_prefix(prefix: Drawing) -> torch.Tensor:
     begun = torch.as_tensor(prefix, dtype=torch.float32)
-    if begun.dim() != 2 or begun.shape[1] != 3 or not bool(begun.isfinite().all()):
+    if begun.dim() != 2 or begun.shape[1] != 3 or len(begun) == 0 or not bool(begun.isfinite().all()):
         raise ValueError(
             f"prefix must be one drawing of finite numbers (points, 3): dx, dy and what the pen does; got the shape "
             f"{tuple(begun.shape)}{'' if bool(begun.isfinite().all()) else ' with numbers that are not finite'}."
         )
     if bool((begun[:, 2] == ENDS).any()):
         raise ValueError(f"prefix holds the end of a drawing (pen = {ENDS}), and nothing comes after it: give 0 or 1.")
+    wrong = (begun[:, 2] != DRAWS) & (begun[:, 2] != LIFTS)
+    if bool(wrong.any()):
+        place = int(wrong.nonzero()[0])
+        raise ValueError(f"prefix, point {place}: the pen is {begun[place, 2]:g}, and must be 0 or 1 (it is lifted).")
     return begun
 
 

@@ -10,9 +10,8 @@ Every layer sees the input, and the output sees every layer. What y_t says of th
     "mdn"   a mixture of K Gaussians and what the pen does (`stroke_density.py`); the loss is -log p in nats a step
     "mse"   the mean alone: the loss is the mean squared error of dx / s and dy / s, and the pen's cross-entropy
 
-A drawing is read behind a first row (0, 0, 1), the lifted pen that has not moved yet, so that its first point is
-predicted too. Offsets come in and go out in the units of the data: `config.offset_scale`, s, is part of the
-checkpoint.
+The first point of a drawing only says where it begins: it is read as (0, 0), and not predicted. Offsets come in and go
+out in the units of the data: `config.offset_scale`, s, is part of the checkpoint.
 
 Padding never changes an answer, on either side. A state goes on from call to call (`cache`).
 
@@ -20,10 +19,10 @@ Shapes: B batch, T time, F = 3, C width of a class, H hidden, N layers, D = N H,
 """
 
 import math
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import torch
-from huggingface_hub.dataclasses import strict
 from torch import nn
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.utils import TransformersKwargs, can_return_tuple
@@ -31,108 +30,14 @@ from transformers.utils.output_capturing import capture_outputs
 from typing_extensions import Unpack
 
 from ..base import IGNORED
-from ..calls import CACHE_NAMES, BaseModelOutputWithPast, CausalLMOutputWithPast, model_call, with_cache
-from ..configs import SequenceConfig, bounded, probability
+from ..calls import BaseModelOutputWithPast, CausalLMOutputWithPast, model_call, with_cache
 from ..heads.causal_lm import mean_over_targets, next_tokens
 from ..inputs import can_be_checked, check_range, mask_if_padded
 from ..token_order import TokenOrder
 from .backbone import RecurrentLayer, RecurrentPreTrainedModel
-from .cells import CELLS, Cell, find_cell
-from .state import RECURRENT_LAYER_TYPE
-from .stroke_density import PEN_STATES, StrokeDensity
+from .stroke_density import DRAWS, ENDS, LIFTS, PEN_STATES, StrokeDensity
 from .stroke_sampling import StrokeSamplingMixin
-
-FEATURES = 3  # dx, dy, and whether the pen is lifted
-
-
-@strict
-class StrokesConfig(SequenceConfig):
-    """Configuration of a network that draws.
-
-    Args:
-        hidden_size: H, the width of each layer.
-        num_hidden_layers: Depth.
-        cell: "lstm", "gru", "rnn", or any other name of `cells.CELLS`.
-        loss: What is learnt of the next offset: "mdn", its density, or "mse", its mean.
-        num_mixtures: Gaussians of that density.
-        offset_scale: What offsets are divided by before the network reads them: their root mean square in the training
-            drawings.
-        residual_std: With "mse", the standard deviation of what the mean misses, in these units: that of the one
-            Gaussian by which such a model draws and is scored. 1 is that of a network which knows nothing.
-        class_names: Names of the kinds of drawings that can be asked for; None: one kind.
-        class_embedding_size: C, the width of the vector of a class.
-        hidden_dropout: Dropout on the output of each layer.
-        initializer_range: Standard deviation of the vectors of classes.
-        use_cache: Whether the model returns its state where a call does not say.
-    """
-
-    model_type = "hfseq_strokes"
-    keys_to_ignore_at_inference = list(CACHE_NAMES)
-
-    hidden_size: int = bounded(128, 1, 65_536)
-    num_hidden_layers: int = bounded(1, 1, 64)
-    cell: str = "lstm"
-    loss: Literal["mdn", "mse"] = "mdn"
-    num_mixtures: int = bounded(20, 1, 1_000)
-    offset_scale: float | int = bounded(1.0, 1e-12, 1e12)
-    residual_std: float | int = bounded(1.0, 1e-6, 1e6)
-    class_names: list[str] | None = None
-    class_embedding_size: int = bounded(16, 1, 4_096)
-    hidden_dropout: float | int = probability(0.0)
-    initializer_range: float | int = bounded(0.1, 0.0, 10.0)
-    use_cache: bool = True
-
-    @property
-    def layer_types(self) -> list[str]:
-        """Which cache layer transformers builds for each layer (`state.py`)."""
-        return [RECURRENT_LAYER_TYPE] * self.num_hidden_layers
-
-    @property
-    def bidirectional(self) -> bool:
-        """False: what is drawn next depends on what is there."""
-        return False
-
-    @property
-    def input_size(self) -> int:
-        """Width of what the first layer reads."""
-        return FEATURES + (0 if self.class_names is None else self.class_embedding_size)
-
-    @property
-    def output_size(self) -> int:
-        """D, the width of `last_hidden_state`: all layers side by side."""
-        return self.num_hidden_layers * self.hidden_size
-
-    @property
-    def density_size(self) -> int:
-        """P, how many numbers describe the next movement."""
-        return 2 + PEN_STATES if self.loss == "mse" else StrokeDensity.size(self.num_mixtures)
-
-    def make_cell(self) -> Cell:
-        """Return the named cell."""
-        return find_cell("rnn_tanh" if self.cell == "rnn" and self.cell not in CELLS else self.cell)
-
-    def validate_layer_type(self) -> None:
-        """Replace transformers' check, which knows only its own layer types."""
-
-    def validate_token_ids(self) -> None:
-        """Check that nobody takes a drawing for a text."""
-        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-            if getattr(self, name, None) is not None:
-                raise ValueError(f"{name}={getattr(self, name)}: a drawing has no tokens; leave it out.")
-
-    def validate_cell(self) -> None:
-        """Check that the cell exists, and that its blocks fit the width."""
-        block_size = self.make_cell().block_size
-        if self.hidden_size % block_size:
-            raise ValueError(
-                f"cell={self.cell!r} shares gates: {block_size} must divide hidden_size={self.hidden_size}"
-            )
-
-    def validate_classes(self) -> None:
-        """Check the names of the classes."""
-        names = self.class_names
-        if names is not None and (not names or len(set(names)) < len(names)):
-            raise ValueError(f"class_names={names} must be one name or more, each once; None: there are no classes.")
+from .strokes_config import FEATURES, StrokesConfig
 
 
 class StrokesPreTrainedModel(RecurrentPreTrainedModel):
@@ -235,6 +140,13 @@ class StrokesModel(StrokesPreTrainedModel):
                 f"input_values[{row}, {step}] = {values[row, step].tolist()} is not finite: remove such points, or "
                 "mask them by attention_mask."
             )
+        pens = values[..., 2]
+        if can_be_checked(values) and bool((wrong := (pens != DRAWS) & (pens != LIFTS) & (pens != ENDS)).any()):
+            row, step = wrong.nonzero()[0].tolist()
+            raise ValueError(
+                f"input_values[{row}, {step}]: the pen is {pens[row, step]:g}, and must be 0 (it goes on), 1 (the "
+                "stroke ends) or 2 (the drawing ends)."
+            )
         features = torch.cat((values[..., :2] / self.config.offset_scale, values[..., 2:].clamp(0, 1)), dim=-1)
         if self.class_embeddings is None:
             if class_ids is not None:
@@ -297,12 +209,13 @@ class StrokesForGeneration(StrokeSamplingMixin, StrokesPreTrainedModel):
         """Say at each point what the next movement will be.
 
         Args:
-            input_values: (B, T, 3) dx, dy, and whether the pen is lifted, behind a first row (0, 0, 1): the pen has
-                not moved yet. `StrokesCollator` makes them of drawings.
+            input_values: (B, T, 3) dx, dy, and whether the pen is lifted; a drawing begins at (0, 0).
+                `StrokesCollator` makes them of drawings.
             attention_mask: (B, T), 1 for real points. With a state, the last T columns count.
             cache: The state to continue from, as an earlier call returned it.
             labels: (B, T) what the pen does after each point: 0 it goes on, 1 the stroke ends, 2 the drawing ends, and
-                -100 where nothing is to be learnt; shifted here, and so are the offsets, which `input_values` hold.
+                -100 where nothing is to be learnt, as of the first point; shifted here, and so are the offsets, which
+                `input_values` hold.
             class_ids: (B,) the class of each drawing, where the config names classes.
             use_cache: Return the state reached.
             num_items_in_batch: Points predicted in the whole update, by which the summed loss is divided; without it,
@@ -347,11 +260,40 @@ class StrokesForGeneration(StrokeSamplingMixin, StrokesPreTrainedModel):
         labels: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         class_ids: torch.Tensor | None = None,
+        logits: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return log p of each next movement, in the units of the data, (B, T); 0 where nothing is asked."""
-        outputs = self(input_values, attention_mask, class_ids=class_ids, use_cache=False)
-        pens = _pens_to_come(labels, outputs.logits, attention_mask)
-        return self._log_probs(outputs.logits, input_values, pens)
+        """Return log p of each next movement, in the units of the data, (B, T); 0 where nothing is asked.
+
+        `logits` are those that the model has given for this batch already; None: it reads the batch.
+        """
+        if logits is None:
+            logits = self(input_values, attention_mask, class_ids=class_ids, use_cache=False).logits
+        pens = _pens_to_come(labels, logits, attention_mask)
+        return self._log_probs(logits, input_values, pens)
+
+    @torch.no_grad()
+    def fit_residual_std(self, batches: Iterable[Mapping[str, torch.Tensor]]) -> float:
+        """Set `config.residual_std` to the root mean square of what the mean misses; wanted after training by "mse".
+
+        Args:
+            batches: What `StrokesCollator` makes of training drawings.
+        """
+        if self.config.loss != "mse":
+            raise ValueError(f"loss={self.config.loss!r} learns a width for each step: fit_residual_std is for 'mse'.")
+        squares, count, was_training = 0.0, 0, self.training
+        self.eval()
+        for batch in batches:
+            here = {name: value.to(self.device) for name, value in batch.items()}
+            logits = self(**{name: value for name, value in here.items() if name != "labels"}).logits
+            pens = _pens_to_come(here["labels"], logits, here.get("attention_mask"))
+            misses = self.density(logits).mean() - self._offsets_to_come(here["input_values"], pens)
+            squares += float(misses.square().double().mean(-1)[pens != IGNORED].sum())
+            count += int((pens != IGNORED).sum())
+        self.train(was_training)
+        if count == 0:
+            raise ValueError("The batches predict nothing: give drawings of two points or more, with their labels.")
+        self.config.residual_std = max((squares / count) ** 0.5, 1e-6)
+        return float(self.config.residual_std)
 
     def _log_probs(self, logits: torch.Tensor, values: torch.Tensor, pens: torch.Tensor) -> torch.Tensor:
         density, asked, offsets = self.density(logits), pens != IGNORED, self._offsets_to_come(values, pens)
@@ -376,7 +318,7 @@ class StrokesForGeneration(StrokeSamplingMixin, StrokesPreTrainedModel):
 
 def _pens_to_come(labels: torch.Tensor, logits: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
     """Return (B, T) what the pen does after the next movement, -100 where none follows."""
-    if labels.shape[1] == 0:
+    if labels.dim() == 2 and labels.shape[1] == 0:
         return labels.new_full(logits.shape[:2], IGNORED, dtype=torch.long)
     if labels.is_floating_point() or labels.shape != logits.shape[:2]:
         raise ValueError(

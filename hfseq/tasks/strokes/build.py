@@ -42,26 +42,30 @@ def fit_width(model: StrokesForGeneration, rows: Dataset) -> None:
     """Tell a model that has learnt the mean of the next offset how far it is from it, on training drawings."""
     if model.config.loss == "mse":
         step = max(1, rows.num_rows // _FITTED)
-        error = score(model, rows.select(range(0, rows.num_rows, step)))["mse"]
-        model.config.residual_std = max(error**0.5, 1e-6)
+        model.fit_residual_std(_batches(rows.select(range(0, rows.num_rows, step))))
 
 
 def score(model: StrokesForGeneration, rows: Dataset) -> dict[str, float]:
     """Score rows of `make_rows`: nats per step, and the squared error of the mean offset in units of the scale."""
-    order, collate = np.argsort(rows["length"][:], kind="stable").tolist(), StrokesCollator()
     nats = squares = 0.0
     points = 0
     with evaluating(model), torch.no_grad():
-        for start in range(0, len(order), _BATCH):
-            batch = collate([rows[place] for place in order[start : start + _BATCH]])
+        for batch in _batches(rows):
             batch = {name: value.to(model.device) for name, value in batch.items()}
-            nats -= float(model.step_log_probs(**batch).double().sum())
-            logits = model(**{name: value for name, value in batch.items() if name != "labels"}).logits[:, :-1]
+            logits = model(**{name: value for name, value in batch.items() if name != "labels"}).logits
+            nats -= float(model.step_log_probs(**batch, logits=logits).double().sum())
             offsets = batch["input_values"][:, 1:, :2] / model.config.offset_scale
             asked = batch["labels"][:, 1:] != IGNORED
-            squares += float((model.density(logits).mean() - offsets).square().double().mean(-1)[asked].sum())
+            squares += float((model.density(logits[:, :-1]).mean() - offsets).square().double().mean(-1)[asked].sum())
             points += int(asked.sum())
     return {"nats_per_step": nats / points, "mse": squares / points}
+
+
+def _batches(rows: Dataset) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield batches of drawings that are about as long as each other."""
+    order, collate = np.argsort(rows["length"][:], kind="stable").tolist(), StrokesCollator()
+    for start in range(0, len(order), _BATCH):
+        yield collate([rows[place] for place in order[start : start + _BATCH]])
 
 
 def card_facts(
@@ -70,7 +74,7 @@ def card_facts(
     """Gather what the card says of the run and of the saved model, loaded back as anybody would load it."""
     model: Any = load_with_weights_checked(AutoModelForStrokes, str(folder))
     config, card, drawing = model.config, settings.card, settings.generation
-    kinds = _kinds(settings, task)
+    kinds = kinds_asked(settings, task)
     drawn = [] if card.data_restriction else make_drawings(model, settings, kinds)
     draw_strokes(drawn, None if task.class_names is None else [str(kind) for kind in kinds], folder)
     return StrokesFacts(
@@ -119,7 +123,7 @@ def make_drawings(model: Any, settings: StrokesSettings, kinds: list[str | None]
     return found
 
 
-def _kinds(settings: StrokesSettings, task: StrokesTask) -> list[str | None]:
+def kinds_asked(settings: StrokesSettings, task: StrokesTask) -> list[str | None]:
     """Return the class of each drawing of the card; None where there are no classes."""
     count, asked = settings.generation.num_drawings, settings.card.ask
     if task.class_names is None:
@@ -139,13 +143,17 @@ def _speed(model: Any, rows: Dataset, kind: str | None) -> DrawingSpeed:
         times, steps = list[float](), 0
         while steps < _TIMED:
             drawn, seconds = cpu_timed(lambda: model.generate_strokes(classes=kind, seed=len(times)))
-            times.append(seconds / len(drawn[0]))
-            steps += len(drawn[0])
+            made = len(drawn[0]) - 1  # behind the first point, which nobody draws
+            times.append(seconds / made)
+            steps += made
         _, reading = cpu_timed(lambda: score(model, some))
-    # `score` reads each drawing twice.
-    return DrawingSpeed(
-        ms_per_step=1000 * statistics.median(times), steps_per_second=2 * sum(some["length"][:]) / reading
-    )
+    return DrawingSpeed(ms_per_step=1000 * statistics.median(times), steps_per_second=count_steps(some) / reading)
+
+
+def count_steps(rows: Dataset) -> int:
+    """Count what is predicted of rows of `make_rows`: all points but the first of each drawing."""
+    points: int = sum(rows["length"][:])
+    return points - rows.num_rows
 
 
 def report_lines(facts: StrokesFacts) -> Iterator[str]:

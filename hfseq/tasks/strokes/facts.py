@@ -27,7 +27,7 @@ class StrokesData(SplitSource):
     """What the model was trained and evaluated on."""
 
     splits: dict[str, DrawingCount]
-    grid: float | None  # offsets are whole multiples of it, counted in it and spread evenly; None: real numbers
+    grid: float | None  # offsets are whole multiples of it, spread evenly around each; None: real numbers
     unknown_rate: float = 0.0  # there are no tokens
     classes: list[str] = field(default_factory=list)  # that can be asked for
 

@@ -17,7 +17,6 @@ from sklearn.mixture import GaussianMixture
 from ...cards.facts import Comparison
 from ...data.strokes import StrokesTask
 from ...models.recurrent.stroke_density import LIFTS, PEN_STATES
-from ...models.recurrent.stroke_sampling import START
 from ...recipe.publish import rival
 from .card import LAST_OFFSET, NO_CONTEXT
 
@@ -26,7 +25,7 @@ _FLOOR = 1e-6  # added to variances, in units of the scale
 
 
 class Steps(NamedTuple):
-    """The steps of all drawings of a split, in units of the scale.
+    """The steps of all drawings of a split, from each point to the next, in units of the scale.
 
     Attributes:
         before: (n, 3) the point before each, dx, dy and 1 where the pen was lifted behind it.
@@ -40,8 +39,8 @@ class Steps(NamedTuple):
     def of(cls, drawings: Sequence[np.ndarray], scale: float) -> "Steps":
         """Read drawings."""
         units = np.array([scale, scale, 1.0])
-        before = np.concatenate([np.concatenate(([START], each[:-1])) for each in drawings]) / units
-        return cls(before, np.concatenate(drawings) / units)
+        before = np.concatenate([each[:-1] for each in drawings]) / units
+        return cls(before, np.concatenate([each[1:] for each in drawings]) / units)
 
 
 def rivals(task: StrokesTask, split: str, scale: float, num_mixtures: int) -> list[Comparison]:

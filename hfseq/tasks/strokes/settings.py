@@ -5,6 +5,7 @@ from typing import Any
 
 from ...data.strokes import DrawingSettings
 from ...evaluation.scores import SCORES
+from ...models.recurrent.stroke_sampling import check_amounts
 from ...models.recurrent.strokes import StrokesConfig
 from ...recipe.budget import BudgetSettings
 from ...recipe.defaults.strokes import strokes_model, strokes_training
@@ -37,9 +38,10 @@ class GenerationSettings:
     seed: int = option(0, "seed of the drawings")
 
     def __post_init__(self) -> None:
-        if self.num_drawings < 1 or self.max_new_steps < 1:
-            numbers = f"num_drawings={self.num_drawings} and max_new_steps={self.max_new_steps}"
-            raise ValueError(f"generation.{numbers} must be 1 or more.")
+        try:
+            check_amounts(self.num_drawings, self.max_new_steps, self.bias, self.temperature)
+        except ValueError as error:
+            raise ValueError(f"generation.{error}") from None
 
 
 @dataclass
@@ -48,7 +50,9 @@ class StrokesSettings:
 
     data: DrawingSettings
     card: StrokesCardSettings
-    model: dict[str, Any] = config_section({FAMILY: StrokesConfig}, "tie_word_embeddings", *_FOLLOW_THE_DATA)
+    model: dict[str, Any] = config_section(
+        {FAMILY: StrokesConfig}, "tie_word_embeddings", *_FOLLOW_THE_DATA, has_forecasts=True
+    )
     generation: GenerationSettings = field(default_factory=GenerationSettings)
     training: dict[str, Any] = fields_of(SequenceTrainingArguments)
     budget: BudgetSettings = field(default_factory=BudgetSettings)

@@ -34,10 +34,11 @@ def make(name="plain", **options):
 
 
 def drawing(length, seed=0):
-    """Points that end as drawings do."""
+    """Points that begin and end as drawings do."""
     rng = np.random.default_rng([length, seed])
     pens = np.append(rng.integers(0, 2, length - 1), 2)
-    return np.concatenate((rng.normal(0, 3, (length, 2)), pens[:, None]), axis=1)
+    offsets = rng.normal(0, 3, (length, 2)) * (np.arange(length) > 0)[:, None]
+    return np.concatenate((offsets, pens[:, None]), axis=1)
 
 
 DRAWINGS = [drawing(length) for length in (7, 1, 4, 2)]
@@ -143,9 +144,9 @@ def test_the_loss_is_that_of_a_loop_over_the_points(name):
     for row, points in enumerate(DRAWINGS):
         given = {key: value[row : row + 1] for key, value in batch.items() if key == "class_ids"}
         read = batch["input_values"][row : row + 1]
-        for step in range(len(points)):
-            density = model.density(model(read[:, : step + 1], **given).logits[0, -1])
-            x, y, pen = read[0, step + 1, 0] / scale, read[0, step + 1, 1] / scale, int(points[step][2])
+        for step in range(1, len(points)):
+            density = model.density(model(read[:, :step], **given).logits[0, -1])
+            x, y, pen = read[0, step, 0] / scale, read[0, step, 1] / scale, int(points[step][2])
             total = total - torch.log_softmax(density.pen_logits, -1)[pen]
             if model.config.loss == "mse":
                 mean = density.means[0]
@@ -158,7 +159,7 @@ def test_the_loss_is_that_of_a_loop_over_the_points(name):
                 z = (a**2 + b**2 - 2 * r * a * b) / (1 - r**2)
                 p += density.log_weights[k].exp() * torch.exp(-z / 2) / (2 * np.pi * sx * sy * (1 - r**2).sqrt())
             total = total - torch.log(p / scale**2)
-    count = sum(map(len, DRAWINGS))
+    count = sum(len(each) - 1 for each in DRAWINGS)
     assert int((batch["labels"] != -100).sum()) == count
     assert_same(model(**batch).loss, total / count, 1e-10)
     assert_same(model(**batch, num_items_in_batch=5).loss, total / 5, 1e-10)
@@ -186,7 +187,7 @@ def test_padding_changes_no_answer(name, side):
         found = model.step_log_probs(**own)
         assert_same(log_probs[row, real], found[0], what=row)
         assert not log_probs[row, ~real].any()
-        total, count = total + alone.loss * len(points), count + len(points)
+        total, count = total + alone.loss * (len(points) - 1), count + len(points) - 1
     assert_same(together.loss, total / count)
     together.loss.backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
@@ -198,7 +199,7 @@ def test_a_state_goes_on_where_it_was(name):
     given = {key: value for key, value in batch.items() if key == "class_ids"}
     whole = model(batch["input_values"], **given).logits
     cache, found = None, []
-    for start, end in ((0, 3), (3, 4), (4, 8)):
+    for start, end in ((0, 3), (3, 4), (4, 7)):
         outputs = model(batch["input_values"][:, start:end], cache=cache, use_cache=True, **given)
         cache = outputs.cache
         found.append(outputs.logits)
@@ -230,7 +231,9 @@ def test_it_learns_and_accumulation_is_exact(name, tmp_path):
     rows = make_rows(DatasetDict(train=Dataset.from_dict(columns)))["train"]
     found = []
     for size, steps in ((8, 1), (2, 4)):
-        model = make(name).train()
+        model = make(name)
+        before = model(**StrokesCollator()(list(rows))).loss.item()
+        model.train()
         arguments = {"max_steps": 8, "learning_rate": 0.03, "report_to": "none", "use_cpu": True, "logging_steps": 1}
         sizes = {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps}
         args = TrainingArguments(
@@ -238,12 +241,10 @@ def test_it_learns_and_accumulation_is_exact(name, tmp_path):
         )
         trainer = Trainer(model, args, train_dataset=rows, data_collator=StrokesCollator())
         trainer.train()
-        assert trainer.evaluate(rows)["eval_loss"] == pytest.approx(
-            model.eval()(**StrokesCollator()(list(rows))).loss.item(), rel=1e-4
-        )
+        after = model.eval()(**StrokesCollator()(list(rows))).loss.item()
+        assert trainer.evaluate(rows)["eval_loss"] == pytest.approx(after, rel=1e-4) and after < before
         found.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
     assert_same(*found, 2e-3, scale=1)
-    assert found[0][-1] < found[0][0]
 
 
 # Drawing
@@ -257,14 +258,14 @@ def test_drawing_equals_reading_all_of_it_at_each_step(name):
         given = {"class_ids": torch.tensor([1, 0, 1])}
     found = model.generate_strokes(3, classes=classes, bias=0.3, temperature=0.8, max_new_steps=most, seed=4)
     generator = torch.Generator().manual_seed(4)
-    read = torch.tensor([[0.0, 0.0, 1.0]]).expand(3, 1, 3)
-    for _ in range(max(map(len, found))):
+    read = torch.zeros(3, 1, 3)
+    for _ in range(max(map(len, found)) - 1):
         logits = model(read, use_cache=False, **given).logits[:, -1]
         offsets, pens = model.density(logits).sharpened(bias=0.3, temperature=0.8).sample(generator)
         read = torch.cat((read, torch.cat((offsets * 2.5, pens[:, None].float()), -1)[:, None]), dim=1)
-    for ours, theirs in zip(found, read[:, 1:], strict=True):
+    for ours, theirs in zip(found, read, strict=True):
         assert_same(ours, theirs[: len(ours)], 1e-4)
-        assert len(ours) == most or ours[-1, 2] == 2
+        assert len(ours) == 1 + most or ours[-1, 2] == 2
         assert not (ours[:-1, 2] == 2).any()
 
 
@@ -273,11 +274,13 @@ def test_a_primed_drawing_goes_on_from_its_prefix():
     prefix = drawing(6)[:5]
     for one in model.generate_strokes(2, prefix=prefix, seed=0, max_new_steps=3):
         assert_same(one[:5], prefix) and 6 <= len(one) <= 8
-    start = torch.tensor([[0.0, 0.0, 1.0], *prefix.tolist()])[None]
-    density = model.density(model(start).logits[:, -1]).sharpened(bias=100.0)
-    nearest = model.generate_strokes(prefix=prefix, bias=100.0, max_new_steps=1, seed=0)[0][-1, :2]
+    density = model.density(model(torch.tensor(prefix)[None]).logits[:, -1]).sharpened(bias=100.0)
+    elsewhere = prefix + [[7, -9, 0], *[[0, 0, 0]] * 4]  # where it begins changes nothing of what follows
     places = density.means[0, density.log_weights[0].argmax()] * 2.5
-    assert_same(nearest, places, 1e-4)
+    for begun in (prefix, elsewhere):
+        drawn = model.generate_strokes(prefix=begun, bias=100.0, max_new_steps=1, seed=0)[0]
+        assert_same(drawn[-1, :2], places, 1e-4)
+        assert_same(drawn[:5], begun)
 
 
 def test_a_seed_gives_the_same_drawings_and_modes_stay_as_they_were():
@@ -287,6 +290,34 @@ def test_a_seed_gives_the_same_drawings_and_modes_stay_as_they_were():
     assert not all(torch.equal(a, b) for a, b in zip(one, other, strict=False) if a.shape == b.shape)
     drawn = model.generate_strokes(generator=torch.Generator().manual_seed(1), max_new_steps=5)
     assert drawn[0].shape[1] == 3
+
+
+def test_where_a_drawing_begins_is_not_learnt():
+    model, moved = make(), [each + np.eye(len(each))[:1].T * [40.0, -9.0, 0.0] for each in DRAWINGS]
+    batch, same = batch_of(DRAWINGS), batch_of(moved)
+    assert all(torch.equal(batch[key], same[key]) for key in batch) and (batch["labels"][:, 0] == -100).all()
+    # Trained to no end, a density without that point stays that of the points which say something.
+    model.density_head.bias.data[:] = 1.0
+    log_probs = model.step_log_probs(**batch)
+    assert (log_probs != 0).sum(1).tolist() == [6, 0, 3, 1]
+    assert_same(log_probs, model.step_log_probs(**batch, logits=model(batch["input_values"]).logits))
+
+
+def test_the_width_of_a_mean_is_what_it_misses_in_training():
+    model, many = make("mse"), [drawing(9, seed) for seed in range(6)]
+    batches = [batch_of(many[:4]), batch_of(many[4:], side="left")]
+    misses = []
+    for points in many:
+        batch = batch_of([points])
+        means = model.density(model(batch["input_values"]).logits).mean()[0, :-1]
+        misses.append((means - batch["input_values"][0, 1:, :2] / 2.5).square())
+    expected = torch.cat(misses).mean().sqrt().item()
+    assert model.train().fit_residual_std(batches) == pytest.approx(expected, rel=1e-5) and model.training
+    assert model.config.residual_std == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="The batches predict nothing"):
+        model.fit_residual_std([batch_of(DRAWINGS[1:2])])
+    with pytest.raises(ValueError, match="loss='mdn' learns a width for each step"):
+        make().fit_residual_std(batches)
 
 
 # What is refused
@@ -315,24 +346,35 @@ def test_wrong_configs_are_refused(options, message):
     ("call", "message"),
     [
         (lambda m, b: m(), "Give input_values"),
-        (lambda m, b: m(b["input_values"][0]), r"shape \(drawings, points, 3\), got \(8, 3\). One drawing is a batch"),
-        (lambda m, b: m(b["input_values"][..., :2]), r"got \(4, 8, 2\)"),
+        (lambda m, b: m(b["input_values"][0]), r"shape \(drawings, points, 3\), got \(7, 3\). One drawing is a batch"),
+        (lambda m, b: m(b["input_values"][..., :2]), r"got \(4, 7, 2\)"),
         (lambda m, b: m(b["input_values"][:0]), "no rows"),
         (lambda m, b: m(b["input_values"].fill_(torch.inf)), r"input_values\[0, 0\] = .* is not finite"),
-        (lambda m, b: m(b["input_values"], b["attention_mask"][:, 1:]), r"attention_mask of shape \(4, 7\)"),
+        (lambda m, b: m(b["input_values"], b["attention_mask"][:, 1:]), r"attention_mask of shape \(4, 6\)"),
         (lambda m, b: m(b["input_values"], labels=b["labels"].float()), "labels say what the pen does"),
+        (lambda m, b: m(b["input_values"], labels=b["labels"][0]), r"shape \(4, 7\), got torch.int64 of shape \(7,\)"),
+        (lambda m, b: m(b["input_values"] + torch.tensor([0, 0, 7.0])), r"input_values\[0, 0\]: the pen is"),
+        (lambda m, b: m(b["input_values"] - torch.tensor([0, 0, 0.5])), r"input_values\[0, 0\]: the pen is"),
         (lambda m, b: m(b["input_values"], labels=b["labels"] + 1), "label 3 is outside 0 to 2"),
         (lambda m, b: m(b["input_values"], class_ids=torch.zeros(4).long()), "names no classes"),
         (lambda m, b: m(b["input_values"], colour=1), "does not read 'colour'"),
         (lambda m, b: m.get_input_embeddings(), "has no embeddings"),
         (lambda m, b: m.generate_strokes(0), "num_drawings=0"),
-        (lambda m, b: m.generate_strokes(temperature=0.0), "temperature=0.0 above 0"),
-        (lambda m, b: m.generate_strokes(bias=-1.0), "bias=-1.0 must be from 0"),
+        (lambda m, b: m.generate_strokes(temperature=0.0), "temperature=0.0 must be a number above 0"),
+        (lambda m, b: m.generate_strokes(bias=-1.0), "bias=-1.0 must be a number from 0"),
+        (lambda m, b: m.generate_strokes(bias="1"), "bias='1' must be a number"),
+        (lambda m, b: m.generate_strokes(1.5), "num_drawings=1.5 must be a whole number"),
+        (lambda m, b: m.generate_strokes(max_new_steps=True), "max_new_steps=True must be a whole number"),
         (lambda m, b: m.generate_strokes(seed=1, generator=torch.Generator()), "two sources of random numbers"),
         (lambda m, b: m.generate_strokes(classes="a"), "knows no classes"),
         (lambda m, b: m.generate_strokes(prefix=[[1, 2]]), "prefix must be one drawing"),
         (lambda m, b: m.generate_strokes(prefix=[[1, 2, torch.nan]]), "not finite"),
         (lambda m, b: m.generate_strokes(prefix=[[1, 2, 2]]), "prefix holds the end of a drawing"),
+        (
+            lambda m, b: m.generate_strokes(prefix=[[1, 2, 0], [1, 2, -5]]),
+            "prefix, point 1: the pen is -5, and must be 0",
+        ),
+        (lambda m, b: m.generate_strokes(prefix=torch.zeros(0, 3)), "prefix must be one drawing"),
     ],
 )
 def test_wrong_calls_are_refused(call, message):
@@ -349,6 +391,7 @@ def test_wrong_calls_are_refused(call, message):
         (lambda m, b: m.generate_strokes(), "give classes=, such as 'circle'"),
         (lambda m, b: m.generate_strokes(classes="star"), "There is no class 'star': choose among 'circle', 'line'"),
         (lambda m, b: m.generate_strokes(3, classes=["circle"]), "1 classes for 3 drawings"),
+        (lambda m, b: m.generate_strokes(classes=True), "There is no class True"),
     ],
 )
 def test_wrong_classes_are_refused(call, message):

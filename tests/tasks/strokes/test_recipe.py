@@ -12,8 +12,10 @@ from hfseq import plots
 from hfseq.cards.pictures import pictures_in
 from hfseq.cards.render import check_card, render_card
 from hfseq.data.strokes import DrawingSettings, load_strokes, make_rows
-from hfseq.tasks.strokes.build import score
+from hfseq.tasks.strokes import build
+from hfseq.tasks.strokes.build import count_steps, score
 from hfseq.tasks.strokes.rivals import Steps, rivals
+from hfseq.training.trainer import SequenceTrainer
 from tests.tasks.base import QUIET, RECIPES, facts, losses
 
 RECIPE = RECIPES["strokes"]
@@ -58,11 +60,32 @@ def test_scores_are_those_of_each_drawing_alone(plain):
         batch = hfseq.StrokesCollator()([points]) | {"class_ids": torch.tensor([kind])}
         nats -= model.step_log_probs(**batch).sum().item()
         logits = model(batch["input_values"], class_ids=batch["class_ids"]).logits[0, :-1]
-        misses = model.density(logits).mean() - torch.tensor(points[:, :2]) / model.config.offset_scale
+        misses = model.density(logits).mean() - torch.tensor(points[1:, :2]) / model.config.offset_scale
         squares += misses.square().mean(-1).sum().item()
-        count += len(points)
+        count += len(points) - 1
     found = score(model, make_rows(task.dataset)["test"])
+    assert count_steps(make_rows(task.dataset)["test"]) == count
     assert found == {"nats_per_step": pytest.approx(nats / count), "mse": pytest.approx(squares / count)}
+
+
+def test_the_speed_counts_what_is_predicted_once(monkeypatch, plain):
+    model = hfseq.AutoModelForStrokes.from_pretrained(plain[0])
+    task = load_strokes(DrawingSettings(name="embedded", class_column="kind", max_rows=20))
+    reads, drawn = [], []
+
+    def timed(work):
+        found = work()
+        (reads if isinstance(found, dict) else drawn).append(found)
+        return found, 1.0
+
+    monkeypatch.setattr(build, "cpu_timed", timed)
+    calls = []
+    model.register_forward_hook(lambda *args: calls.append(args))
+    score(model, make_rows(task.dataset)["test"])
+    assert len(calls) == 1  # of one batch
+    speed = build._speed(model, make_rows(task.dataset)["test"], "circle")
+    assert speed.steps_per_second == sum(len(each) - 1 for each in task.drawings("test"))
+    assert speed.ms_per_step == pytest.approx(1000 * np.median([1 / (len(each[0]) - 1) for each in drawn]))
 
 
 def test_the_mean_alone_learns_its_width_from_training(monkeypatch, tmp_path):
@@ -113,9 +136,13 @@ def test_drawings_of_a_file_without_classes_are_learnt(monkeypatch, tmp_path, ca
         ("--data.grid=-1", "grid=-1"),
         ("--model.cell=transistor", "no cell is called"),
         ("--card.ask=[hexagon]", "card.ask names 'hexagon', which is no class"),
+        ("--generation.bias=-1", "generation.bias=-1"),
+        ("--generation.bias=.nan", "generation.bias=nan must be a number from 0 to 100"),
+        ("--generation.temperature=0", "generation.temperature=0"),
     ],
 )
-def test_wrong_settings_are_refused(option, message, monkeypatch, tmp_path):
+def test_wrong_settings_are_refused_before_the_training(option, message, monkeypatch, tmp_path):
+    monkeypatch.setattr(SequenceTrainer, "train", lambda *args, **options: pytest.fail("it trains"))
     with pytest.raises(Exception, match=message):
         RECIPE.run(monkeypatch, tmp_path / "run", option, *SHORT)
 
@@ -140,16 +167,16 @@ def test_the_last_offset_is_a_gaussian_of_the_changes():
     train = task.drawings("train")
     changes, pens = {0: [], 1: []}, {0: [1, 1, 1], 1: [1, 1, 1]}
     for each in train:
-        before = np.array([0.0, 0.0, 1.0])
-        for point in each:
+        before = each[0]
+        for point in each[1:]:
             changes[int(before[2])].append(point[:2] - before[:2])
             pens[int(before[2])][int(point[2])] += 1
             before = point
     spreads = {state: np.array(found).T @ np.array(found) / len(found) for state, found in changes.items()}
     nats, count = 0.0, 0
     for each in task.drawings("test"):
-        before = np.array([0.0, 0.0, 1.0])
-        for point in each:
+        before = each[0]
+        for point in each[1:]:
             state = int(before[2])
             nats -= multivariate_normal.logpdf(point[:2], before[:2], spreads[state])
             nats -= np.log(pens[state][int(point[2])] / sum(pens[state]))
