@@ -46,8 +46,9 @@ RELATIONS = {
 # One shape for each colour, so that all colours and all shapes occur among them.
 HELD_OUT = frozenset((colour, SHAPES[place % len(SHAPES)]) for place, colour in enumerate(COLOURS))
 # Validation chooses the checkpoint, so nothing that test holds back may take part in it.
-ROWS = {"seen": {"train": 6_000, "validation": 400}, "combination": {"test": 600}}
+ROWS = {"seen": {"train": 12_000, "validation": 400}, "combination": {"test": 600}}
 _ALONE = 0.4  # of the pictures that training sees
+_HELD_OUT_ALONE = 0.5  # of those, as held-out things are shown nowhere else
 _REACH = 7  # pixels from the centre of a shape, more than any has
 _GROUND = 235
 FEATURES = Features(
@@ -84,7 +85,8 @@ def load_shapes(seed: int = 0) -> DatasetDict:
 def _row(novelty: str, rng: np.random.Generator) -> dict[str, Any]:
     is_new = novelty == "combination"
     if not is_new and rng.random() < _ALONE:
-        things, relation = [_one_of(THINGS, rng)], None
+        held_out = sorted(HELD_OUT) if rng.random() < _HELD_OUT_ALONE else THINGS
+        things, relation = [Thing(*_one_of(held_out, rng))], None
     else:
         first = _one_of([thing for thing in THINGS if (thing in HELD_OUT) == is_new], rng)
         other = _one_of([thing for thing in THINGS if (is_new or thing not in HELD_OUT) and thing != first], rng)
