@@ -364,12 +364,12 @@ def _real_regions(vectors: torch.Tensor, image_mask: torch.Tensor | None) -> tor
             f"image_mask of shape {tuple(image_mask.shape)} does not fit {vectors.shape[0]} images of "
             f"{vectors.shape[1]} regions."
         )
+    if can_be_checked(image_mask) and not bool(((image_mask == 0) | (image_mask == 1)).all()):
+        raise ValueError("image_mask must hold 1 for real regions and 0 for others, and nothing between.")
     mask = none_if_all(image_mask)
     if mask is None:
         return None
     real = mask.bool()
-    if can_be_checked(mask) and not bool(((mask == 0) | (mask == 1)).all()):
-        raise ValueError("image_mask must hold 1 for real regions and 0 for others, and nothing between.")
     if can_be_checked(mask) and not bool(real.any(1).all()):
         row = int((~real.any(1)).nonzero()[0])
         raise ValueError(f"image_mask says that image {row} has no real region: leave this image out.")
