@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         checkpoint = open_run(settings, folder, resume=settings.resume, record=args.should_save)
 
         # 3. Pictures and tokens
-        processor = make_processor(task, settings.vision)
+        make_processor(task, settings.vision)
         tokenizer = make_tokenizer(task.dataset["train"], settings.tokenizer)
         tokens = make_tokens(task.dataset, tokenizer, settings.tokenizer)
 
@@ -89,8 +89,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     trainer.save_model()
     if not trainer.is_world_process_zero():
         return
-    if processor is not None:
-        processor.save_pretrained(folder)
 
     # 7. Card
     run = SeedRun(seed=args.seed, metrics=metrics, minutes=minutes)

@@ -24,6 +24,7 @@ from ..settings import check_known, option
 from ..tokenization.pictures import open_picture
 from .columns import Role, find_columns, is_text, spelled
 from .embedded.shapes import load_shapes
+from .picture_tables import TablePictures, are_pictures, source_of
 from .sources import FORMATS, SplitSettings, existing_path, load_splits, read_splits, take_columns
 
 logger = logging.getLogger(__name__)
@@ -40,13 +41,7 @@ def _are_captions(feature: Any) -> bool:
     return is_text(feature) or (isinstance(feature, List) and is_text(feature.feature))
 
 
-def _are_pictures(feature: Any) -> bool:
-    return not isinstance(feature, List)
-
-
-IMAGES: Final = Role(
-    "image_column", "the pictures", ("image", "images", "picture", "file_name", "path"), _are_pictures
-)
+IMAGES: Final = Role("image_column", "the pictures", ("image", "images", "picture", "file_name", "path"), are_pictures)
 SAID: Final = Role(
     "caption_column", "the captions", ("captions", "caption", "text", "texts", "sentences"), _are_captions
 )
@@ -103,10 +98,16 @@ class FeatureImages:
 
 
 class PictureImages:
-    """Pictures that an image processor prepares, each time that they are asked for."""
+    """Pictures that an image processor prepares, each time that they are asked for.
 
-    def __init__(self, pictures: Sequence[Any], processor: Any = None) -> None:
-        self.pictures, self.processor = pictures, processor
+    Args:
+        pictures: Arrays (height, width, 3), or what `open_picture` opens.
+        processor: The image processor.
+        places: Where each picture stands, which an error names; None: its number.
+    """
+
+    def __init__(self, pictures: Sequence[Any], processor: Any = None, places: Sequence[Any] | None = None) -> None:
+        self.pictures, self.processor, self.places = pictures, processor, places
 
     def inputs(self, numbers: Sequence[int]) -> dict[str, torch.Tensor]:
         """Return `pixel_values` (B, channels, height, width)."""
@@ -118,7 +119,13 @@ class PictureImages:
     def shown(self, number: int) -> Any:
         """Return the picture: an array (height, width, 3), or Pillow's image."""
         found = self.pictures[int(number)]
-        return found if isinstance(found, np.ndarray) else open_picture(found)
+        if isinstance(found, np.ndarray):
+            return found
+        try:
+            return open_picture(found)
+        except ValueError as error:
+            where = f"picture {number}" if self.places is None else self.places[int(number)]
+            raise ValueError(f"{where}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -239,23 +246,39 @@ def read_features(file: Path) -> FeatureImages:
         )
     if mask is not None and mask.shape != features.shape[:2]:
         raise ValueError(f"{file}: 'mask' of shape {tuple(mask.shape)} must be {tuple(features.shape[:2])}.")
+    if mask is not None and bool(((mask != 0) & (mask != 1)).any()):
+        raise ValueError(f"{file}: 'mask' must hold 1 for real regions and 0 for others, and nothing between.")
     for row, values in enumerate(features):
-        if not bool(values.isfinite().all()):
+        real = values if mask is None else values[mask[row].bool()]
+        if len(real) == 0:
+            raise ValueError(f"{file}: 'mask' says that picture {row} has no region: leave this picture out.")
+        if not bool(real.isfinite().all()):
             raise ValueError(f"{file}: the features of picture {row} hold NaN or infinite numbers: make them again.")
     return FeatureImages(features, mask)
 
 
 def _pictures(settings: CaptionSettings) -> tuple[DatasetDict, PictureImages]:
-    """Read tables with a column of pictures."""
+    """Read tables with a column of pictures; rows of one picture become one row with all their captions."""
     splits = load_splits(settings)
     # Opened by ourselves and when they are needed: a damaged one is then named.
     splits = {name: _undecoded(rows) for name, rows in splits.items()}
     find_columns(settings, splits, SAID, IMAGES)
-    captions, pictures = {}, list[Any]()
+    captions: dict[str, list[list[str]]] = {}
+    pictures, owners = TablePictures(), dict[Any, str]()  # owner: the split that has a picture
     for split, rows in splits.items():
-        captions[split] = _captions(rows, f"split {split!r}", settings)
-        pictures += _placed(take_columns(rows, split, settings, image_column=IMAGE)[IMAGE][:], split, settings)
-    return _numbered(captions), PictureImages(pictures)
+        said = _captions(rows, f"split {split!r}", settings)
+        kept = take_columns(rows, split, settings, image_column=IMAGE)
+        keys = pictures.add(kept, split, settings)
+        merged: dict[Any, list[str]] = {}
+        for row, (key, texts) in enumerate(zip(keys, said, strict=True)):
+            if source_of(owners.setdefault(key, split), settings) != source_of(split, settings):
+                raise ValueError(
+                    f"Split {split!r}, row {row}: its picture is in split {owners[key]!r} too, so that its "
+                    "score would tell what was learnt by heart: leave it out of one of them."
+                )
+            merged.setdefault(key, []).extend(texts)
+        captions[split] = list(merged.values())
+    return _numbered(captions), PictureImages(pictures, places=pictures.places)
 
 
 def _undecoded(rows: Dataset) -> Dataset:
@@ -265,19 +288,6 @@ def _undecoded(rows: Dataset) -> Dataset:
     return rows
 
 
-def _placed(pictures: list[Any], split: str, settings: CaptionSettings) -> list[Any]:
-    """Look for files where their table lies."""
-    path = settings.path[split] if isinstance(settings.path, dict) else settings.path
-    if path is None:
-        return pictures
-    place = existing_path(path)
-    folder = place if place.is_dir() else place.parent
-    return [
-        str(folder / each) if isinstance(each, str) and "://" not in each and not Path(each).is_absolute() else each
-        for each in pictures
-    ]
-
-
 def _captions(rows: Dataset, where: str, settings: CaptionSettings) -> list[list[str]]:
     """Return the captions of each picture; refuse a picture without one."""
     kept = take_columns(rows, where, settings, caption_column=CAPTIONS)
@@ -285,12 +295,10 @@ def _captions(rows: Dataset, where: str, settings: CaptionSettings) -> list[list
         held = f"data.caption_column={settings.caption_column!r} holds {spelled(kept.features[CAPTIONS])}"
         raise ValueError(f"{where}: {held}, not texts or lists of texts.")
     found = [[text] if isinstance(text, str) else list(text) for text in kept[CAPTIONS][:]]
-    if settings.lowercase:
-        found = [[text.lower() for text in texts if text] for texts in found]
     for row, texts in enumerate(found):
         if not texts or not all(text and text.strip() for text in texts):
             raise ValueError(f"{where}, row {row}: a picture needs a caption, and no caption is empty; got {texts}.")
-    return found
+    return [[text.lower() for text in texts] for texts in found] if settings.lowercase else found
 
 
 def _cut(train: Dataset, settings: CaptionSettings, split: str) -> tuple[Dataset, Dataset]:
@@ -300,6 +308,6 @@ def _cut(train: Dataset, settings: CaptionSettings, split: str) -> tuple[Dataset
         raise ValueError(
             f"{train.num_rows} pictures are too few to cut off a split {split!r}: give one, or more rows."
         )
-    order = np.random.default_rng((settings.seed, len(split))).permutation(train.num_rows)
+    order = np.random.default_rng((settings.seed, *split.encode())).permutation(train.num_rows)
     logger.warning("The data have no %s split: %d pictures of train are kept aside as one.", split, wanted)
     return train.select(np.sort(order[wanted:])), train.select(np.sort(order[:wanted]))

@@ -8,13 +8,12 @@ The weights are those of attention over the regions, which lie in a grid, row by
 mean of their weights.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..tokenization.pictures import open_picture
 from .alignment import cross_weights, evaluating, sum_of, words_of
 
 _HAS_NONE = (
@@ -29,8 +28,9 @@ class Look:
 
     Attributes:
         words: T words, the last one the end of the text.
-        weights: (T, height, width), of which each sums to 1.
-        picture: What was looked at, (H, W, 3) numbers 0 to 255; None where the model was given feature vectors.
+        weights: (T, height, width), each of which sums to 1, less what a vector before the grid has (that of ViT).
+        picture: What the model saw, after its image processor has cut and resized it: (H, W, 3) numbers 0 to 255; None
+            where it was given feature vectors.
     """
 
     words: list[str]
@@ -48,7 +48,8 @@ def look_at(
         pipe: A pipeline "image-captioning".
         image: What the pipeline takes.
         caption: The text that is written; None: what the model writes itself.
-        grid: Height and width of the grid of regions; None: it is square, perhaps with one vector before it.
+        grid: Height and width of the grid of regions; None: as the image encoder has it, or, where that gives a list,
+            of square regions. Feature vectors do not tell it.
         **generate_kwargs: How the model writes where there is no caption.
     """
     if caption is not None and generate_kwargs:
@@ -56,7 +57,7 @@ def look_at(
     model, tokenizer = pipe.model, pipe.tokenizer
     # 1. See the image, and write, or take the caption.
     inputs = {name: tensor.to(model.device) for name, tensor in pipe.preprocess(image).items()}
-    picture = open_picture(image) if "pixel_values" in inputs else None
+    pixels = inputs.get("pixel_values")
     if caption is None:
         caption = pipe(image, **generate_kwargs)[0]["generated_text"]
     # 2. Write it again with the whole text known: row t of the weights belongs to token t.
@@ -68,19 +69,42 @@ def look_at(
     words, places = words_of(tokenizer, read, caption)
     counts = torch.bincount(places, minlength=len(words))
     weights = sum_of(weights, places, len(words)) / counts[:, None]
-    height, width = grid or _square(weights.shape[1])
+    height, width = grid or _grid(model, pixels, weights.shape[1])
     first = weights.shape[1] - height * width
     if first not in (0, 1):
         raise ValueError(f"grid={grid} has {height * width} regions, and the model looks at {weights.shape[1]}.")
-    return Look(words, weights[:, first:].unflatten(1, (height, width)), picture)
+    return Look(words, weights[:, first:].unflatten(1, (height, width)), _seen(pixels, pipe.image_processor))
 
 
-def _square(regions: int) -> tuple[int, int]:
-    """Return the sides of a square grid of so many regions, or of one less."""
-    side = math.isqrt(regions)
-    if side * side not in (regions, regions - 1):
-        raise ValueError(f"{regions} regions make no square: say their grid=(height, width).")
-    return side, side
+def _grid(model: Any, pixels: torch.Tensor | None, regions: int) -> tuple[int, int]:
+    """Return height and width of the grid in which so many regions lie."""
+    if pixels is None:
+        raise ValueError(
+            f"Feature vectors do not tell how their {regions} regions lie: say their grid=(height, width)."
+        )
+    encoder = model.get_encoder()
+    found: tuple[int, int] | None = encoder.grid(pixels) if hasattr(encoder, "grid") else None
+    if found is not None:
+        return found
+    high, wide = pixels.shape[-2:]
+    for count in (regions, regions - 1):  # perhaps with one vector before them
+        for height in range(1, count + 1):
+            if count % height == 0 and height * wide == count // height * high:
+                return height, count // height
+    raise ValueError(f"{regions} regions of {high} x {wide} pixels are no squares: say their grid=(height, width).")
+
+
+def _seen(pixels: torch.Tensor | None, processor: Any) -> np.ndarray | None:
+    """Return what a model sees as a picture: the numbers that the processor made, turned back into colours."""
+    if pixels is None:
+        return None
+    shown = pixels[0].float().cpu().movedim(0, -1).numpy()
+    if getattr(processor, "do_normalize", False):
+        shown = shown * np.array(processor.image_std) + np.array(processor.image_mean)
+    if getattr(processor, "do_rescale", False):
+        shown = shown / processor.rescale_factor
+    found: np.ndarray = np.rint(shown).clip(0, 255).astype(np.uint8)
+    return found
 
 
 __all__ = ["Look", "look_at"]

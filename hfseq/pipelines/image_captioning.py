@@ -49,6 +49,10 @@ class ImageCaptioningPipeline(Pipeline):
             )
         super().__init__(model, tokenizer, task=task, **kwargs)
         if self.image_processor is None and self._has_encoder:
+            if not model.name_or_path:
+                raise ValueError(
+                    "No folder of this model says how its pictures are prepared: give image_processor=..."
+                )
             found = {"revision": getattr(model.config, "_commit_hash", None)}
             self.image_processor = AutoImageProcessor.from_pretrained(model.name_or_path, **found)
 
@@ -67,7 +71,15 @@ class ImageCaptioningPipeline(Pipeline):
         """Describe an image, or a list of them."""
         if isinstance(inputs, list | tuple) and not inputs:  # of which transformers would look at the first
             return []
-        return super().__call__(inputs, **kwargs)
+        try:
+            return super().__call__(inputs, **kwargs)
+        except RuntimeError as error:
+            if "Sizes of tensors must match" not in str(error):
+                raise
+            raise ValueError(
+                "The image processor leaves pictures in their sizes, and those of several sizes make no batch: use "
+                "batch_size=1, or a processor that resizes to one size."
+            ) from error
 
     def preprocess(self, input_: Any, timeout: float | None = None) -> Any:  # type: ignore[override]
         """Make an image the model's input."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _DATA = "data:image/"
 _SECONDS = 30.0  # to wait for an address
 _OF_16_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_SEEN_THROUGH = ("LA", "PA", "RGBA")
+_MULTIPLIED = {"La": "LA", "RGBa": "RGBA"}
 
 
 def open_picture(given: Any, *, timeout: float | None = None) -> "Image":
@@ -38,13 +40,13 @@ def open_picture(given: Any, *, timeout: float | None = None) -> "Image":
     need("pictures")
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    name = _name_of(given)
     if isinstance(given, dict):
         given = given.get("bytes") or given.get("path")
-    name = _name_of(given)
     try:
         opened = given if isinstance(given, Image.Image) else _opened(given, timeout)
-        opened.load()  # a file that is cut off is noticed only now
-        return _in_colours(ImageOps.exif_transpose(opened))
+        _load(opened, name)
+        return _in_colours(ImageOps.exif_transpose(opened), name)
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is no picture that Pillow can read: give a PNG, JPEG, GIF or WebP.") from error
     except FileNotFoundError:
@@ -99,22 +101,54 @@ def _checked(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., 0] if has_channels and pixels.shape[-1] == 1 else pixels
 
 
-def _in_colours(picture: "Image") -> "Image":
+def _load(picture: "Image", name: str) -> None:
+    """Read the pixels: a file that is cut off is noticed only now."""
+    if 0 in picture.size:
+        raise ValueError(f"{name} has no pixels: it is {picture.width} wide and {picture.height} high.")
+    try:
+        picture.load()
+    except (ValueError, AttributeError) as error:  # Pillow's answers where its file or its memory is given back
+        raise ValueError(f"{name} cannot be read any more ({error}): is it closed? Open it again.") from error
+
+
+def _in_colours(picture: "Image", name: str) -> "Image":
     """Return a picture of any mode in RGB: what is transparent on white, 16 bits of grey as 8."""
     from PIL import Image
 
-    if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
+    if picture.mode in (*_OF_16_BITS, "I", "F"):
+        return _of_numbers(picture, name).convert("RGB")
+    if picture.mode in _MULTIPLIED:  # colours times what is seen of them
+        picture = picture.convert(_MULTIPLIED[picture.mode])
+    if picture.mode in _SEEN_THROUGH or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         ground = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(ground, layer).convert("RGB")
-    if picture.mode in _OF_16_BITS or picture.mode == "I":  # to Pillow all above 255 would be white
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65_535) >> 8).astype(np.uint8))
     return picture.convert("RGB")
+
+
+def _of_numbers(picture: "Image", name: str) -> "Image":
+    """Return a grey picture of 8 bits from one of larger numbers, which Pillow would cut off at 255."""
+    from PIL import Image
+
+    values = np.asarray(picture)
+    most = 255 if picture.mode == "F" else 65_535
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= most):
+        raise ValueError(f"{name} of mode {picture.mode!r} holds numbers that are not 0 to {most}: scale them first.")
+    if picture.mode == "F" and values.max() <= 1 and (values % 1).any():
+        raise ValueError(f"{name} of mode 'F' holds numbers 0 to 1, and would be black: multiply them by 255.")
+    is_wide = picture.mode in _OF_16_BITS or values.max() > 255  # in mode "I" lie pictures of 8 bits and of 16
+    grey = (values.astype(np.int64) >> 8 if is_wide else np.rint(values)).astype(np.uint8)
+    hidden = picture.info.get("transparency")
+    if isinstance(hidden, int):  # the grey that is not seen
+        grey = np.where(values == hidden, 255, grey).astype(np.uint8)
+    return Image.fromarray(grey)
 
 
 def _name_of(given: Any) -> str:
     if isinstance(given, str) and given.startswith(_DATA):
         return f"The picture {given[:24]}..."
+    if isinstance(given, dict):
+        given = given.get("path") or given.get("bytes")
     if isinstance(given, str | os.PathLike):
         return f"{os.fspath(given)!r}"
     return f"The picture given as {type(given).__name__}"

@@ -57,6 +57,7 @@ class CaptionTrainer(EncoderDecoderTrainer):
         def compute_metrics(evaluated: EvalPrediction) -> dict[str, float]:
             return translation_scores(references, texts_of(evaluated.predictions, tokenizer))
 
+        self._images = images
         kwargs["data_collator"] = CaptionCollator(images, model)
         kwargs["compute_metrics"] = compute_metrics if args.predict_with_generate else None
         super().__init__(model, args, **kwargs)
@@ -64,6 +65,13 @@ class CaptionTrainer(EncoderDecoderTrainer):
     def _lengths(self, dataset: Dataset) -> np.ndarray:
         """Return the tokens of the captions: pictures are all of one size."""
         return row_lengths(dataset.select_columns("labels").rename_column("labels", "input_ids"))
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """Save as `Trainer`, and the image processor too: each checkpoint can then describe pictures."""
+        super()._save(output_dir, state_dict)
+        processor = getattr(self._images, "processor", None)
+        if processor is not None:
+            processor.save_pretrained(output_dir or str(self.args.output_dir))
 
     def write(self, dataset: Dataset, **generation: Any) -> list[str]:
         """Write a caption for each row, in the order of the dataset."""

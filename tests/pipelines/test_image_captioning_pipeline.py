@@ -104,6 +104,23 @@ def test_the_task_refuses_other_models_and_what_is_no_image(pipe, tmp_path):
         pipe(1.5)
 
 
+def test_pictures_of_several_sizes_need_a_processor_that_makes_one_or_no_batch(pipe, picture):
+    keeps = pipeline(
+        "image-captioning", model=pipe.model, tokenizer=WORDS, image_processor=ViTImageProcessor(do_resize=False)
+    )
+    pictures = [picture, picture.resize((16, 16))]
+    assert len(keeps(pictures)) == 2
+    with pytest.raises(ValueError, match="those of several sizes make no batch: use batch_size=1"):
+        keeps(pictures, batch_size=2)
+
+
+def test_a_model_in_memory_says_that_it_needs_an_image_processor(pipe):
+    model = hfseq.CaptionerForConditionalGeneration(pipe.model.config)
+    model.config._name_or_path = model.name_or_path = ""
+    with pytest.raises(ValueError, match="give image_processor="):
+        pipeline("image-captioning", model=model, tokenizer=WORDS)
+
+
 def test_a_file_that_is_cut_off_is_named(tmp_path, picture):
     for suffix in ("png", "jpg"):
         whole = io.BytesIO()
@@ -136,6 +153,40 @@ def test_greys_and_print_colours_keep_their_light():
     assert colours(Image.new("1", (1, 1), 1)) == [(255, 255, 255)]
     assert colours(Image.fromarray(np.full((1, 1), 256 * 99 + 5, dtype=np.uint16))) == [(99, 99, 99)]
     assert colours(Image.new("CMYK", (1, 1), (0, 0, 0, 0))) == [(255, 255, 255)]
+
+
+def test_sixteen_bits_are_reduced_before_anything_else():
+    """A grey that is not seen must not make the whole picture white, nor 8 bits in mode I black."""
+    file = io.BytesIO()
+    Image.fromarray(np.array([[256 * 99, 256 * 7]], dtype=np.uint16)).save(file, "PNG", transparency=256 * 7)
+    assert colours(file.getvalue()) == [(99, 99, 99), (255, 255, 255)]
+    assert colours(Image.fromarray(np.array([[99, 7]], dtype=np.int32))) == [(99, 99, 99), (7, 7, 7)]
+    assert colours(Image.fromarray(np.array([[256 * 99, 7]], dtype=np.int32))) == [(99, 99, 99), (0, 0, 0)]
+    assert colours(Image.fromarray(np.array([[99.4, 1.0]], dtype=np.float32))) == [(99, 99, 99), (1, 1, 1)]
+    for dtype, values, message in (
+        (np.float32, [np.nan, 1], "of mode 'F' holds numbers that are not 0 to 255"),
+        (np.float32, [300, 1], "of mode 'F' holds numbers that are not 0 to 255"),
+        (np.float32, [0.5, 1], "holds numbers 0 to 1, and would be black"),
+        (np.int32, [-1, 1], "of mode 'I' holds numbers that are not 0 to 65535"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            open_picture(Image.fromarray(np.array([values], dtype=dtype)))
+
+
+def test_modes_that_pillow_converts_on_a_way_round_and_pictures_that_are_none():
+    half = Image.new("LA", (1, 1), (100, 128)).convert("La")
+    assert colours(half) == colours(half.convert("LA"))
+    with pytest.raises(ValueError, match="has no pixels: it is 0 wide and 5 high"):
+        open_picture(Image.new("RGB", (0, 5)))
+    closed = Image.new("RGB", (1, 1))
+    closed.close()
+    with pytest.raises(ValueError, match="is it closed"):
+        open_picture(closed)
+
+
+def test_a_picture_in_a_dictionary_is_named_by_its_path():
+    with pytest.raises(ValueError, match="'photos/17.png' is no picture"):
+        open_picture({"bytes": b"no picture", "path": "photos/17.png"})
 
 
 def test_a_picture_that_was_taken_on_its_side_stands_upright(tmp_path):

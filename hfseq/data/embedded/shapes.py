@@ -16,11 +16,12 @@ The captions follow the grammar
     relation -> "left of" | "right of" | "above" | "below"
 
 Training knows each colour, each shape and each relation. Six of the thirty pairs of colour and shape it has seen
-alone, in pictures of one thing, and never beside another thing: all rows of test, and half of validation, have such a
-pair in a relation. Whoever has learnt by heart what may stand beside what cannot tell them.
+alone, in pictures of one thing, and never beside another thing: all rows of test have such a pair in a relation, and
+no row of validation has. Whoever has learnt by heart what may stand beside what cannot tell them.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,11 +46,11 @@ RELATIONS = {
 }
 # One shape for each colour, so that all colours and all shapes occur among them.
 HELD_OUT = frozenset((colour, SHAPES[place % len(SHAPES)]) for place, colour in enumerate(COLOURS))
-ROWS = {
-    "seen": {"train": 6_000, "validation": 200, "test": 0},
-    "combination": {"train": 0, "validation": 200, "test": 600},
-}
+# Validation chooses the checkpoint, so nothing that test holds back may take part in it.
+ROWS = {"seen": {"train": 12_000, "validation": 400}, "combination": {"test": 600}}
 _ALONE = 0.4  # of the pictures that training sees
+_HELD_OUT_ALONE = 0.5  # of those, as held-out things are shown nowhere else
+_SAME_COLOUR = 0.5  # of its pictures with two, where the shape alone tells which one was named first
 _REACH = 7  # pixels from the centre of a shape, more than any has
 _GROUND = 235
 FEATURES = Features(
@@ -73,7 +74,12 @@ THINGS = tuple(Thing(colour, shape) for colour in COLOURS for shape in SHAPES)
 
 
 def load_shapes(seed: int = 0) -> DatasetDict:
-    """Draw all pictures: train, and validation and test with combinations that train lacks."""
+    """Draw all pictures: train, validation, and test, with combinations that the others lack."""
+    return DatasetDict(_drawn(seed))
+
+
+@cache
+def _drawn(seed: int) -> DatasetDict:
     rng = np.random.default_rng(seed)
     splits: dict[str, list[dict[str, Any]]] = {}
     for novelty, rows in ROWS.items():
@@ -86,10 +92,14 @@ def load_shapes(seed: int = 0) -> DatasetDict:
 def _row(novelty: str, rng: np.random.Generator) -> dict[str, Any]:
     is_new = novelty == "combination"
     if not is_new and rng.random() < _ALONE:
-        things, relation = [_one_of(THINGS, rng)], None
+        held_out = sorted(HELD_OUT) if rng.random() < _HELD_OUT_ALONE else THINGS
+        things, relation = [Thing(*_one_of(held_out, rng))], None
     else:
         first = _one_of([thing for thing in THINGS if (thing in HELD_OUT) == is_new], rng)
-        other = _one_of([thing for thing in THINGS if (is_new or thing not in HELD_OUT) and thing != first], rng)
+        others = [thing for thing in THINGS if (is_new or thing not in HELD_OUT) and thing != first]
+        if not is_new and rng.random() < _SAME_COLOUR:
+            others = [thing for thing in others if thing.colour == first.colour]
+        other = _one_of(others, rng)
         things, relation = [first, other], _one_of(list(RELATIONS), rng)
         if rng.random() < 0.5:
             things.reverse()

@@ -90,6 +90,16 @@ class CaptionerEncoder(CaptionerPreTrainedModel):
 
     def regions(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Return what the image encoder makes of images, (B, channels, height, width): (B, R, F), row by row."""
+        found = self._maps(pixel_values)
+        return found.flatten(2).transpose(1, 2) if found.dim() == 4 else found
+
+    def grid(self, pixel_values: torch.Tensor) -> tuple[int, int] | None:
+        """Return height and width of the grid of regions of such images; None where the encoder gives a list."""
+        found = self._maps(pixel_values)
+        return (found.shape[2], found.shape[3]) if found.dim() == 4 else None
+
+    def _maps(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Return the encoder's output: a grid (B, F, height, width) or a list (B, R, F)."""
         if self.vision is None:
             raise ValueError("This captioner has no image encoder (vision_config=None): give it image_features.")
         if pixel_values.dim() != 4:
@@ -101,8 +111,8 @@ class CaptionerEncoder(CaptionerPreTrainedModel):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_vision):
             outputs = self.vision(pixel_values.to(self.vision.dtype), return_dict=True)
         maps = outputs.get("feature_maps")
-        found = outputs.last_hidden_state if maps is None else maps[-1]
-        return found.flatten(2).transpose(1, 2) if found.dim() == 4 else found
+        found: torch.Tensor = outputs.last_hidden_state if maps is None else maps[-1]
+        return found
 
     @model_call()
     @can_return_tuple
@@ -132,8 +142,11 @@ class CaptionerEncoder(CaptionerPreTrainedModel):
             self.regions(pixel_values) if image_features is None and pixel_values is not None else image_features
         )
         assert features is not None
-        _check_features(features, self.projection.in_features)
+        _check_shape(features, self.projection.in_features)
         real = _real_regions(features, image_mask)
+        if real is not None:  # what stands there may be anything, NaN too, whose gradient would be NaN
+            features = features.masked_fill(~real[..., None], 0.0)
+        _check_finite(features)
         # 2. Make the memory of them, zero at padding, and their mean.
         memory = self.projection(features.to(self.projection.weight.dtype))
         if self.places is not None:
@@ -305,8 +318,8 @@ def _make_vision(config: CaptionerConfig) -> PreTrainedModel:
     return AutoModel.from_config(vision, **unread)
 
 
-def _check_features(features: torch.Tensor, width: int) -> None:
-    """Refuse what are no feature vectors of this width, and numbers that are none."""
+def _check_shape(features: torch.Tensor, width: int) -> None:
+    """Refuse what are no feature vectors of this width."""
     if features.dim() != 3:
         alone = " One image is a batch of one: image_features[None]." if features.dim() == 2 else ""
         raise ValueError(
@@ -322,6 +335,10 @@ def _check_features(features: torch.Tensor, width: int) -> None:
         )
     if not features.is_floating_point():
         raise ValueError(f"image_features must be floating-point numbers, got {features.dtype}.")
+
+
+def _check_finite(features: torch.Tensor) -> None:
+    """Refuse numbers that are none."""
     if can_be_checked(features) and not bool(features.isfinite().all()):
         row = int((~features.isfinite()).flatten(1).any(1).nonzero()[0])
         raise ValueError(f"image_features of image {row} hold NaN or infinite numbers: mend them, or leave it out.")
@@ -349,8 +366,16 @@ def _real_regions(vectors: torch.Tensor, image_mask: torch.Tensor | None) -> tor
             f"image_mask of shape {tuple(image_mask.shape)} does not fit {vectors.shape[0]} images of "
             f"{vectors.shape[1]} regions."
         )
+    if can_be_checked(image_mask) and not bool(((image_mask == 0) | (image_mask == 1)).all()):
+        raise ValueError("image_mask must hold 1 for real regions and 0 for others, and nothing between.")
     mask = none_if_all(image_mask)
-    return None if mask is None else mask.bool()
+    if mask is None:
+        return None
+    real = mask.bool()
+    if can_be_checked(mask) and not bool(real.any(1).all()):
+        row = int((~real.any(1)).nonzero()[0])
+        raise ValueError(f"image_mask says that image {row} has no real region: leave this image out.")
+    return real
 
 
 __all__ = ["CaptionerConfig", "CaptionerForConditionalGeneration", "CaptionerModel"]

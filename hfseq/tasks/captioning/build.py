@@ -40,10 +40,10 @@ _SHOWN, _LOOKED_AT = 8, 3  # pictures in the card
 _TOLD_BY_NAME = ("type", "cell", "attention", "num_hidden_layers", "hidden_size", "embedding_size")
 
 
-def make_processor(task: CaptionTask, settings: VisionSettings) -> Any:
-    """Make the image processor and give it to the pictures; None where there are features alone."""
+def make_processor(task: CaptionTask, settings: VisionSettings) -> None:
+    """Make the image processor and give it to the pictures; features alone need none."""
     if not isinstance(task.images, PictureImages):
-        return None
+        return
     if settings.from_pretrained is not None:
         auto: Any = AutoImageProcessor
         processor: Any = auto.from_pretrained(settings.from_pretrained)
@@ -51,7 +51,6 @@ def make_processor(task: CaptionTask, settings: VisionSettings) -> Any:
         size = settings.image_size or _size_of(cast(dict[str, Any], settings.config))
         processor = ViTImageProcessor(size={"height": size, "width": size})
     task.images.processor = processor
-    return processor
 
 
 def _size_of(config: dict[str, Any]) -> int:

@@ -74,7 +74,7 @@ def _limits(facts: CaptionerFacts) -> list[str]:
     return [
         made(facts, "for"),
         words,
-        "It may name what is not there, and says nothing of how sure it is: no blind person should rely on it.",
+        "It may name what is not there, and says nothing of how sure it is: do not rely on it where sight is needed.",
         *(["All captions are lower case, and so is what it writes."] if data.lowercase else []),
         smallness(facts, facts.pretrained, f"{learnt_from}: it knows little of the world."),
     ]

@@ -43,7 +43,7 @@ def nearest(task: CaptionTask, known: list[int], asked: list[int]) -> list[int]:
 
 
 def _vectors(task: CaptionTask, numbers: list[int]) -> np.ndarray:
-    """Return a vector of length 1 for each picture, of which the middle of all is not taken away."""
+    """Return a vector of length 1 for each picture, not centred."""
     parts = [_raw(task, numbers[start : start + _AT_ONCE]) for start in range(0, len(numbers), _AT_ONCE)]
     vectors = torch.cat(parts)
     return nn.functional.normalize(vectors, dim=1).numpy()
@@ -56,5 +56,5 @@ def _raw(task: CaptionTask, numbers: list[int]) -> torch.Tensor:
     features, mask = inputs["image_features"], inputs.get("image_mask")
     if mask is None:
         return features.mean(1)
-    real = mask[..., None].to(features.dtype)
-    return (features * real).sum(1) / real.sum(1).clamp(min=1)
+    real = mask[..., None].bool()
+    return features.masked_fill(~real, 0.0).sum(1) / real.sum(1)  # what is not real may be NaN

@@ -53,6 +53,11 @@ class VisionSettings:
         if self.from_pretrained is not None and (self.config is not None or self.stage is not None):
             given = f"vision.from_pretrained={self.from_pretrained!r}"
             raise ValueError(f"{given} has a config of its own: leave vision.config and vision.stage out.")
+        if self.from_pretrained is not None and self.image_size is not None:
+            given = f"vision.image_size={self.image_size}"
+            raise ValueError(f"{given}: vision.from_pretrained brings an image processor with a size of its own.")
+        if self.image_size is not None and self.image_size < 1:
+            raise ValueError(f"vision.image_size={self.image_size} must be at least 1.")
         if self.freeze and self.from_pretrained is None:
             raise ValueError("vision.freeze=true would keep random weights: give vision.from_pretrained.")
 
@@ -96,7 +101,7 @@ class CaptioningSettings:
             captions: Those of the training pictures.
             has_features: Whether there are feature vectors in the place of pictures.
         """
-        if has_features and self.vision.is_said:
+        if has_features and self.vision != VisionSettings():
             raise ValueError("The data are feature vectors, which need no image encoder: leave section vision out.")
         if self.budget.is_on:
             self.model = {**caption_sizes(captions), **self.model}

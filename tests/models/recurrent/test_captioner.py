@@ -220,6 +220,29 @@ def test_pixels_that_are_none_are_named():
         model(pixel_values=PIXELS, labels=CAPTIONS[:2])
 
 
+def test_regions_that_are_none_count_for_nothing_and_no_image_is_without_one():
+    """NaN where nothing is real changes neither answers nor gradients."""
+    model, labels = small().train(False), torch.tensor([[4, 5, 3]])
+    features = torch.randn(1, 3, FEATURES.shape[-1], dtype=FEATURES.dtype)
+    mask = torch.tensor([[1, 1, 0]])
+    found = []
+    for hidden in (0.0, torch.nan):
+        features[:, 2] = hidden
+        model.zero_grad()
+        loss = model(image_features=features, image_mask=mask, labels=labels).loss
+        loss.backward()
+        found.append([loss.detach(), *(each.grad for each in model.parameters() if each.grad is not None)])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    features[:, 2] = 0
+    for wrong, message in (
+        (mask * 0, "says that image 0 has no real region"),
+        (mask * 0.5, "must hold 1 for real regions"),
+        (mask / 0, "must hold 1 for real regions"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model(image_features=features, image_mask=wrong, labels=labels)
+
+
 def test_the_vocabulary_grows():
     model = small(embedding_size=8, tie_word_embeddings=True)
     before = model(FEATURES, labels=CAPTIONS).logits
