@@ -73,8 +73,8 @@ def _check_feature(pairs: Pairs, name: str, target: str, reach: int) -> None:
             "would copy them. Leave it out with data.feature_columns."
         )
     logger.warning(
-        "column %r tells %.0f %% of what the past of the target %r leaves open, %d step(s) before its time. Is it known "
-        "so early? If not, leave it out with data.feature_columns.",
+        "column %r tells %.0f %% of what the past of the target %r leaves open, %d step(s) before its time. Is it "
+        "known so early? If not, leave it out with data.feature_columns.",
         *(name, 100 * gains[ahead], target, ahead),
     )
 

@@ -59,7 +59,8 @@ def walk_forward(
         needed = folds * test_steps + behind + 1
         raise ValueError(
             f"{steps} steps are too few for {folds} fold(s) of {test_steps} test steps, {validation_steps} of "
-            f"validation and gaps of {gap}, which take {needed}: lower split.folds, split.test_steps or split.validation_steps."
+            f"validation and gaps of {gap}, which take {needed}: lower split.folds, split.test_steps or "
+            "split.validation_steps."
         )
     found = []
     for number in range(folds):

@@ -90,7 +90,9 @@ def test_parts_follow_each_other_and_tests_cover_the_end(train, gap):
 
 
 def test_too_few_steps_and_wrong_numbers_are_refused():
-    with pytest.raises(ValueError, match=r"30 steps are too few for 3 fold\(s\) of 10 test steps.*take 36"):
+    with pytest.raises(
+        ValueError, match=r"30 steps are too few for 3 fold\(s\) of 10 test steps.*take 36: lower split.folds"
+    ):
         walk_forward(30, folds=3, test_steps=10, validation_steps=5)
     with pytest.raises(ValueError, match="gap=-1"):
         walk_forward(30, folds=1, test_steps=10, validation_steps=5, gap=-1)
@@ -144,9 +146,7 @@ def test_the_target_among_the_features_before_its_time_is_refused(ahead):
         return dataclasses.replace(each, observed=values)
 
     table = table_of(*(leaking(each, ahead) for each in TABLE.series))
-    with pytest.raises(
-        LookAheadError, match=rf"column 'x' tells the values of the target 'y' {ahead} step\(s\) before"
-    ):
+    with pytest.raises(LookAheadError, match=rf"'x' tells the values of the target 'y' {ahead} step\(s\) before"):
         check(table)
     check(table_of(*(leaking(each, 9) for each in TABLE.series)))  # beyond the context and what it predicts
     check(table_of(*(leaking(each, -1) for each in TABLE.series)))  # the past, which is known
