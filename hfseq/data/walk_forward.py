@@ -9,24 +9,17 @@ Nothing that is learnt before a cut may come from behind it: no row of a window,
 tells the future. `check_no_look_ahead` refuses what does.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 
+from .leaks import LookAheadError, check_columns
 from .series import Series, SeriesTable
 from .series_windows import Span, Windows
 
-logger = logging.getLogger(__name__)
-
-_SAME: Final = 0.9999  # columns with this correlation say the same
 _CLOSE: Final = 1e-3  # of a deviation: statistics that are further from those of the training rows are of other rows
-
-
-class LookAheadError(ValueError):
-    """What is to be learnt from lies behind the cut."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,8 @@ def walk_forward(
         needed = folds * test_steps + behind + 1
         raise ValueError(
             f"{steps} steps are too few for {folds} fold(s) of {test_steps} test steps, {validation_steps} of "
-            f"validation and gaps of {gap}, which take {needed}: lower evaluation.folds or the shares of the parts."
+            f"validation and gaps of {gap}, which take {needed}: lower split.folds, split.test_steps or "
+            "split.validation_steps."
         )
     found = []
     for number in range(folds):
@@ -107,7 +101,7 @@ def check_no_look_ahead(
     check_windows(table, fold.train.end, train, held)
     if statistics is not None:
         check_statistics(table, fold.train, *statistics)
-    check_columns(table, fold.train, train.horizon)
+    check_columns(table, rows_in(table.series, fold.train), context=train.context, horizon=train.horizon)
 
 
 def check_windows(table: SeriesTable, cut: int, train: Windows, held: Sequence[Windows] = ()) -> None:
@@ -149,57 +143,6 @@ def check_statistics(table: SeriesTable, span: Span, mean: np.ndarray, deviation
                     f"the {what} of column {name!r} is {value:.6g}, and that of the training rows (steps {span}) is "
                     f"{right:.6g}: it was learnt from other rows. Fit on the training rows alone."
                 )
-
-
-def check_columns(table: SeriesTable, span: Span, horizon: int) -> None:
-    """Refuse a feature that has the values of a target before their time, or a known one that has them at once."""
-    parts = rows_in(table.series, span)
-    for column, target in enumerate(table.targets):
-        for place, name in enumerate(table.features, start=len(table.targets)):
-            pairs = [
-                (each.observed[own, place], each.observed[own, column])
-                for each, own in zip(table.series, parts, strict=True)
-            ]
-            for ahead in range(1, horizon + 1):
-                if _says_the_same(pairs, ahead):
-                    raise LookAheadError(
-                        f"column {name!r} has the values of the target {target!r} {ahead} step(s) before their time: "
-                        "a model would copy them. Leave it out with data.feature_columns."
-                    )
-        for place, name in enumerate(table.known):
-            pairs = [
-                (each.known[own, place], each.observed[own, column])
-                for each, own in zip(table.series, parts, strict=True)
-            ]
-            if _says_the_same(pairs, 0):
-                raise LookAheadError(
-                    f"column {name!r} says the same as the target {target!r}, and is said to be known ahead: name it "
-                    "in data.feature_columns, or leave it out."
-                )
-
-
-def _says_the_same(pairs: Sequence[tuple[np.ndarray, np.ndarray]], ahead: int) -> bool:
-    """Tell whether changes of a column are those of a target so many steps later, and the target's own past is not."""
-    found = [(np.diff(column[: len(column) - ahead]), np.diff(target[ahead:])) for column, target in pairs]
-    changes = np.array([np.concatenate(parts) for parts in zip(*found, strict=True)])
-    changes = changes[:, np.isfinite(changes).all(0)]
-    if changes.shape[1] < 3 or not changes.std(1).all():
-        return False
-    if abs(np.corrcoef(changes)[0, 1]) < _SAME:
-        return False
-    return not any(_tells_itself(target, max(ahead, 1)) for _, target in pairs)
-
-
-def _tells_itself(target: np.ndarray, ahead: int) -> bool:
-    """Tell whether two steps of a target give what comes later, as in a sine wave, whose features are waves too."""
-    whole = np.column_stack([target[1:-ahead], target[: -ahead - 1], np.ones(len(target) - ahead - 1)])
-    later = target[1 + ahead :]
-    is_there = np.isfinite(whole).all(1) & np.isfinite(later)
-    whole, later = whole[is_there], later[is_there]
-    if len(later) < 4:
-        return False
-    missed = later - whole @ np.linalg.lstsq(whole, later, rcond=None)[0]
-    return bool(missed.var() < (1 - _SAME) * later.var())
 
 
 def _of(windows: Windows, window: int) -> str:

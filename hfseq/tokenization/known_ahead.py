@@ -20,7 +20,7 @@ def with_known(observed: np.ndarray, known: np.ndarray, horizon: int) -> np.ndar
     """
     if not known.shape[1]:
         return observed
-    steps = min(len(observed), len(known) - horizon)
+    steps = max(min(len(observed), len(known) - horizon), 0)
     shown = [known[ahead : ahead + steps] for ahead in (range(1, horizon + 1) if horizon else [0])]
     return np.concatenate([observed[:steps], *shown], axis=1)
 

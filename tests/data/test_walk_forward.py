@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hfseq.data.series import Series, SeriesTable
+from hfseq.data.embedded.seasons import load_regimes, load_seasons
+from hfseq.data.leaks import check_columns
+from hfseq.data.series import Series, SeriesDataSettings, SeriesTable, read_series
 from hfseq.data.series_windows import Span, Windows, following, windows_in
 from hfseq.data.walk_forward import LookAheadError, check_no_look_ahead, rows_in, walk_forward
 
@@ -88,7 +90,9 @@ def test_parts_follow_each_other_and_tests_cover_the_end(train, gap):
 
 
 def test_too_few_steps_and_wrong_numbers_are_refused():
-    with pytest.raises(ValueError, match=r"30 steps are too few for 3 fold\(s\) of 10 test steps.*take 36"):
+    with pytest.raises(
+        ValueError, match=r"30 steps are too few for 3 fold\(s\) of 10 test steps.*take 36: lower split.folds"
+    ):
         walk_forward(30, folds=3, test_steps=10, validation_steps=5)
     with pytest.raises(ValueError, match="gap=-1"):
         walk_forward(30, folds=1, test_steps=10, validation_steps=5, gap=-1)
@@ -134,7 +138,7 @@ def _split():
     return own, others
 
 
-@pytest.mark.parametrize("ahead", [1, 3])
+@pytest.mark.parametrize("ahead", [1, 3, 8])
 def test_the_target_among_the_features_before_its_time_is_refused(ahead):
     def leaking(each, shift):
         values = each.observed.copy()
@@ -142,9 +146,9 @@ def test_the_target_among_the_features_before_its_time_is_refused(ahead):
         return dataclasses.replace(each, observed=values)
 
     table = table_of(*(leaking(each, ahead) for each in TABLE.series))
-    with pytest.raises(LookAheadError, match=rf"column 'x' has the values of the target 'y' {ahead} step\(s\) before"):
+    with pytest.raises(LookAheadError, match=rf"'x' tells the values of the target 'y' {ahead} step\(s\) before"):
         check(table)
-    check(table_of(*(leaking(each, 4) for each in TABLE.series)))  # beyond what is predicted
+    check(table_of(*(leaking(each, 9) for each in TABLE.series)))  # beyond the context and what it predicts
     check(table_of(*(leaking(each, -1) for each in TABLE.series)))  # the past, which is known
 
 
@@ -158,3 +162,90 @@ def test_a_wave_beside_a_wave_is_no_leak():
     time = np.arange(60) / 4
     waves = np.column_stack([np.sin(time), np.sin(time + 0.5)])  # two steps ahead
     check(table_of(dataclasses.replace(series(0, 60), observed=waves)))
+
+
+RNG = np.random.default_rng(3)
+LONG = 400
+WALK = RNG.standard_normal(LONG).cumsum()
+
+
+def single(target, column=None, known=None, labels=None):
+    """A table of one series: a target and a column of its own, or labels and a column."""
+    seen = [] if target is None else [target]
+    observed = np.column_stack([*seen, np.zeros(LONG) if column is None else column])
+    ahead = np.zeros((LONG, 0)) if known is None else known[:, None]
+    own = Series("", np.arange(LONG), observed, ahead, np.zeros(0, int) if labels is None else labels)
+    names = ["y"] if labels is None else []
+    classes = [] if labels is None else ["a", "b", "c"]
+    return SeriesTable("", [own], [], names, ["x"], [] if known is None else ["k"], classes, True)
+
+
+def look(table, context=8, horizon=3):
+    check_columns(table, [slice(0, LONG)], context=context, horizon=horizon)
+
+
+def later(values, steps):
+    return np.roll(values, -steps)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [later(WALK, 1) - WALK, later(WALK, 3) - later(WALK, 2), 2 * later(WALK, 2) + WALK - 5, later(WALK, 11)],
+)
+def test_a_column_that_gives_the_target_away_with_its_past_is_refused(column):
+    with pytest.raises(LookAheadError, match="column 'x' tells the values of the target 'y'"):
+        look(single(WALK, column))
+
+
+def test_a_column_that_gives_most_of_the_target_away_is_warned_of(caplog):
+    look(single(WALK, later(WALK, 1) + RNG.normal(0, 0.2, LONG)))
+    assert "column 'x' tells 9" in caplog.text and "1 step(s) before its time" in caplog.text
+
+
+def honest_targets():
+    strong = np.zeros(LONG)
+    for step in range(1, LONG):
+        strong[step] = 0.98 * strong[step - 1] + RNG.standard_normal()
+    season = np.tile(RNG.standard_normal(24), LONG // 24 + 1)[:LONG]
+    wave = np.sin(np.arange(LONG) / 4)
+    return {"walk": WALK, "strong": strong, "wave": wave, "rounded": wave.round(2), "season": season + wave}
+
+
+@pytest.mark.parametrize("target", list(honest_targets().values()), ids=list(honest_targets()))
+def test_an_honest_column_is_no_leak(target, caplog):
+    past = [np.concatenate([np.full(lag, np.nan), target[:-lag]]) for lag in (1, 2, 7, 23, 24)]
+    mean = np.convolve(target, np.ones(5) / 5)[:LONG]
+    others = [np.cos(np.arange(LONG) / 4), np.arange(LONG) * 1.0, RNG.standard_normal(LONG).cumsum()]
+    noisy = target + RNG.standard_normal(LONG)
+    for column in (*past, mean, target.cumsum(), noisy, *others):
+        look(single(target, column), context=24)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("lag", [2, 1, 0, -1, -6])
+def test_a_known_column_that_reaches_what_comes_is_refused(lag):
+    with pytest.raises(LookAheadError, match="'k' says the same as the target 'y'.*known ahead of 3 steps"):
+        look(single(WALK, known=later(WALK, -lag)))
+    look(single(WALK, known=later(WALK, -3)))  # of as many steps ago: it is known
+
+
+@pytest.mark.parametrize("delay", [0, 4])
+def test_a_column_that_is_the_label_is_refused_until_the_label_is_known(delay):
+    labels = RNG.integers(0, 3, LONG)
+    code = np.array([5.0, 2.0, 9.0])[labels]
+    for steps in (0, 1, 5, 1 - max(delay, 1)):
+        with pytest.raises(LookAheadError, match="column 'x' has a value for each label"):
+            look(single(None, later(code, steps), labels=labels), horizon=delay)
+    look(single(None, later(code, -max(delay, 1)), labels=labels), horizon=delay)
+    look(single(None, labels + RNG.normal(0, 0.01, LONG), labels=labels), horizon=delay)
+
+
+def test_the_generated_sets_have_no_leak(caplog):
+    for rows, options in (
+        (load_seasons(), {"target_columns": ["demand"], "time_column": "time", "group_column": "place"}),
+        (load_regimes(), {"label_column": "label", "time_column": "day", "group_column": "market"}),
+    ):
+        table = read_series(rows["train"], SeriesDataSettings(name="seasons", **options))
+        parts = [slice(0, len(each)) for each in table.series]
+        check_columns(table, parts, context=48, horizon=20 if table.classes else 12)
+    assert not caplog.records

@@ -17,11 +17,12 @@ from ...models.base import IGNORED
 from ...recipe.pictures import draw_confusion, draw_forecasts
 from ...recipe.publish import network_facts, rival, run_facts, split_line
 from .facts import FoldFacts, SeriesFacts, SeriesSource, StepFacts, WindowSpeed
-from .folds import FoldResult, PreparedFold, last_answers, period_of
+from .folds import FoldResult, PreparedFold, last_answers, period_of, too_short
 from .settings import SeriesSettings
 
 _TIMED_WINDOWS = 512
 _BATCH = 64
+_MOST_NAMES = 5  # of series that are too short
 _MOST_STEPS = 12  # rows of the table of steps ahead
 _MOST_PICTURES = 4  # series
 _SEEN_STEPS = 3  # horizons that a picture shows before a forecast
@@ -35,7 +36,15 @@ def read_line(settings: SeriesSettings, table: SeriesTable, own: PreparedFold) -
     windows = ", ".join(f"{len(each):,} {name}" for name, each in parts.items())
     labels = f"; {len(table.classes)} labels: {', '.join(table.classes)}" if table.classes else ""
     cut = f"learnt before {axis[fold.train.end]}, measured from {axis[fold.test.begin]} on"
-    return f"read: {found['series']} series, {found['rows']:,} rows; windows {windows}; {cut}{labels}"
+    lines = [f"read: {found['series']} series, {found['rows']:,} rows; windows {windows}; {cut}{labels}"]
+    if short := too_short(settings, table):
+        least = settings.windows.context + settings.horizon
+        names = ", ".join(short[:_MOST_NAMES]) + (", ..." if len(short) > _MOST_NAMES else "")
+        lines.append(
+            f"warning: {len(short)} of {found['series']} series have fewer than {least} rows (windows.context and "
+            f"what is predicted) and give no window: {names}. Lower windows.context to use them."
+        )
+    return "\n".join(lines)
 
 
 def card_facts(
@@ -72,6 +81,7 @@ def card_facts(
             splits={"train": len(own.train), "validation": len(own.parts.validation), TEST: len(own.parts.test)},
             evaluated_split=TEST,
             unknown_rate=_missing(table),
+            left_out=len(too_short(settings, table)),
             **found,
             targets=table.targets,
             features=table.features,
@@ -87,7 +97,7 @@ def card_facts(
         train=settings.split.train,
         gap=settings.split.gap,
         period=1 if is_labels else period_of(settings, table, own.fold.train),
-        folds=[_fold_facts(table, each) for each in results],
+        folds=[_fold_facts(table, each, next(iter(last.metrics))) for each in results],
         steps=[] if is_labels else _steps(last),
         speed=_speed(model, own),
         confusions=[]
@@ -104,8 +114,9 @@ def report_lines(facts: SeriesFacts) -> Iterator[str]:
     """Say of the finished model how good it is after each cut, and how fast."""
     metric = facts.metric_names[0]
     for fold in facts.folds:
-        rivals = ", ".join(f"{name} {score:.3f}" for name, score in fold.rivals.items())
-        yield f"{fold.test_from} to {fold.test_until}: {metric} {fold.score:.3f}; {rivals}"
+        rivals = "".join(f"; {name} {score:.3f}" for name, score in fold.rivals.items())
+        score = "-" if fold.score is None else f"{fold.score:.3f}"
+        yield f"{fold.test_from} to {fold.test_until}: {metric} {score}{rivals}"
     yield "It is not advice."
     yield split_line(facts.data.evaluated_split, facts.runs[0].metrics)
     yield f"{facts.speed.ms_per_window:.2f} ms a window, {facts.speed.windows_per_second:.0f} windows/s in batches"
@@ -117,15 +128,15 @@ def _missing(table: SeriesTable) -> float:
     return sum(int(np.isnan(each).sum()) for each in cells) / count if count else 0.0
 
 
-def _fold_facts(table: SeriesTable, result: FoldResult) -> FoldFacts:
-    metric, fold, axis = next(iter(result.metrics)), result.fold, table.axis
+def _fold_facts(table: SeriesTable, result: FoldResult, metric: str) -> FoldFacts:
+    fold, axis = result.fold, table.axis
     return FoldFacts(
         train_until=axis[fold.train.end - 1],
         test_from=axis[fold.test.begin],
         test_until=axis[fold.test.end - 1],
         windows=result.windows,
-        score=result.metrics[metric],
-        rivals={name: scores[metric] for name, scores in result.rivals.items()},
+        score=result.metrics.get(metric),
+        rivals={name: scores[metric] for name, scores in result.rivals.items() if metric in scores},
     )
 
 

@@ -60,9 +60,10 @@ def series_view(facts: SeriesFacts) -> dict[str, Any]:
 
 def _best_name(facts: SeriesFacts) -> str:
     """Name the simple system that is best over all cuts in time."""
-    names = facts.folds[0].rivals
+    measured = [fold.rivals for fold in facts.folds if fold.rivals]
+    names = [name for name in measured[-1] if all(name in each for each in measured)]
     sign = 1 if facts.score_of(facts.metric_names[0]).greater_is_better else -1
-    return max(names, key=lambda name: sign * sum(fold.rivals[name] for fold in facts.folds))
+    return max(names, key=lambda name: sign * sum(each[name] for each in measured))
 
 
 def _sentence(facts: SeriesFacts) -> str:
@@ -81,7 +82,8 @@ def _sentence(facts: SeriesFacts) -> str:
 
 def _fold(row: FoldFacts, score: Any, best: str) -> str:
     cells = [cell(row.train_until), f"{cell(row.test_from)} to {cell(row.test_until)}", f"{row.windows:,}"]
-    return " | ".join([*cells, number(row.score, score), number(row.rivals[best], score)])
+    scores = ["-" if each is None else number(each, score) for each in (row.score, row.rivals.get(best))]
+    return " | ".join([*cells, *scores])
 
 
 def _step(row: StepFacts, best: str) -> str:
@@ -93,7 +95,8 @@ def _series(facts: SeriesFacts) -> str:
     shortest = "" if data.shortest == data.longest else f"{data.shortest:,} to "
     lengths = f"{shortest}{data.longest:,} rows"
     many = f"{data.series} series of {lengths}" if data.series > 1 else f"one series of {lengths}"
-    return f"{many}, {cell(data.first)} to {cell(data.last)}"
+    short = f" ({data.left_out} of them too short for a window)" if data.left_out else ""
+    return f"{many}{short}, {cell(data.first)} to {cell(data.last)}"
 
 
 def _cut(facts: SeriesFacts) -> str:

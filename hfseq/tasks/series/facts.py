@@ -26,6 +26,7 @@ class SeriesSource(SplitSource):
     targets: list[str]
     features: list[str]
     known: list[str]
+    left_out: int = 0  # series that are too short for a window
 
 
 @checked
@@ -36,7 +37,7 @@ class FoldFacts:
     test_from: str
     test_until: str
     windows: int  # that were measured
-    score: float
+    score: float | None  # None: there it does not exist, as MASE where nothing moved in training
     rivals: dict[str, float]  # name of a simple system -> its score on the same windows
 
 

@@ -83,6 +83,12 @@ def prepare(settings: SeriesSettings, table: SeriesTable, fold: Fold) -> Prepare
     return PreparedFold(fold, train, parts, _arrays(settings, table, extractor), extractor)
 
 
+def too_short(settings: SeriesSettings, table: SeriesTable) -> list[str]:
+    """Name the series that no window fits into."""
+    least = settings.windows.context + settings.horizon
+    return [each.name for each in table.series if len(each) < least]
+
+
 def _spans(fold: Fold) -> tuple[Span, Span, Span]:
     return fold.train, fold.validation, fold.test
 
@@ -129,10 +135,9 @@ def make_extractor(settings: SeriesSettings, table: SeriesTable, span: Span) -> 
 
 def _arrays(settings: SeriesSettings, table: SeriesTable, extractor: SeriesFeatureExtractor) -> SeriesArrays:
     horizon = 0 if settings.predicts_labels else settings.horizon
-    inputs = [
-        extractor.scale(with_known(each.observed, each.known, horizon), place)
-        for place, each in enumerate(table.series)
-    ]
+    read = [with_known(each.observed, each.known, horizon) for each in table.series]
+    nothing = np.zeros((0, extractor.feature_size), np.float32)  # of a series that ends before the horizon does
+    inputs = [extractor.scale(rows, place) if len(rows) else nothing for place, rows in enumerate(read)]
     if settings.predicts_labels:
         return SeriesArrays(inputs, [each.labels for each in table.series], 0)
     targets = [extractor.scale_targets(each.observed[:, : len(table.targets)]) for each in table.series]

@@ -44,12 +44,13 @@ def forecast_rivals(table: SeriesTable, span: Span, parts: Parts, period: int) -
         period: Of the seasonal naive forecast; 1: there is none.
     """
     targets = [each.observed[:, : len(table.targets)] for each in table.series]
-    asked = (parts.validation, parts.test)
-    found = {"Last value": tuple(_last_value(targets, windows) for windows in asked)}
+    asked, means = (parts.validation, parts.test), _means(table, span, targets)
+    filled = [_carried(values, mean) for values, mean in zip(targets, means, strict=True)]
+    found = {"Last value": tuple(_last_value(filled, windows) for windows in asked)}
     if period > 1:
         name = f"Seasonal naive (period {period})"
-        found[name] = tuple(_seasonal(targets, windows, period) for windows in asked)
-    found["Mean of the series"] = tuple(_means(table, span, targets, windows) for windows in asked)
+        found[name] = tuple(_seasonal(filled, windows, period) for windows in asked)
+    found["Mean of the series"] = tuple(_repeated(means, windows) for windows in asked)
     found[f"{LINEAR} ({parts.train.context} steps)"] = _linear(table, span, targets, parts)
     came = parts.validation.after(targets)
     return {name: _with_interval(test, came - valid) for name, (valid, test) in found.items()}
@@ -61,32 +62,33 @@ def _with_interval(center: np.ndarray, missed: np.ndarray) -> Forecasts:
     return Forecasts(center, center + lower, center + upper)
 
 
-def _last_value(targets: Sequence[np.ndarray], windows: Windows) -> np.ndarray:
-    filled = [_carried(values) for values in targets]
+def _last_value(filled: Sequence[np.ndarray], windows: Windows) -> np.ndarray:
     last = np.stack([filled[owner][row] for owner, row in windows.places])
     return np.repeat(last[:, None], windows.horizon, axis=1)
 
 
-def _carried(values: np.ndarray) -> np.ndarray:
-    """Fill in missing values with the last one before; the first ones with 0 where none is before."""
+def _carried(values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Fill in missing values with the last one before, or with `first` where none is before."""
     rows = np.where(np.isnan(values), 0, np.arange(len(values))[:, None])
-    found: np.ndarray = np.nan_to_num(np.take_along_axis(values, np.maximum.accumulate(rows, axis=0), axis=0))
-    return found
+    found = np.take_along_axis(values, np.maximum.accumulate(rows, axis=0), axis=0)
+    return np.where(np.isnan(found), first, found)
 
 
-def _seasonal(targets: Sequence[np.ndarray], windows: Windows, period: int) -> np.ndarray:
+def _seasonal(filled: Sequence[np.ndarray], windows: Windows, period: int) -> np.ndarray:
     """Return the value that the same step of the last period had."""
-    filled = [_carried(values) for values in targets]
     back = np.arange(1, windows.horizon + 1) - period * np.ceil(np.arange(1, windows.horizon + 1) / period).astype(int)
     return np.stack([filled[owner][np.maximum(row + back, 0)] for owner, row in windows.places])
 
 
-def _means(table: SeriesTable, span: Span, targets: Sequence[np.ndarray], windows: Windows) -> np.ndarray:
-    """Return the mean of the training rows of the same series; of all, where it has none."""
+def _means(table: SeriesTable, span: Span, targets: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the mean of the training rows of each series; of all, where it has none."""
     parts = [values[own] for values, own in zip(targets, rows_in(table.series, span), strict=True)]
     whole = np.nanmean(np.concatenate(parts), axis=0)
-    own = [np.where(np.isnan(part).all(0), whole, _mean(part)) if len(part) else whole for part in parts]
-    return np.stack([np.repeat(own[owner][None], windows.horizon, axis=0) for owner, _ in windows.places])
+    return [np.where(np.isnan(part).all(0), whole, _mean(part)) if len(part) else whole for part in parts]
+
+
+def _repeated(means: Sequence[np.ndarray], windows: Windows) -> np.ndarray:
+    return np.stack([np.repeat(means[owner][None], windows.horizon, axis=0) for owner, _ in windows.places])
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -96,13 +98,21 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 class _Laid:
-    """Windows as rows for a linear model: all that is seen up to now, what is known ahead, and a 1."""
+    """Windows as rows for a linear model: all that is seen up to now, what is known ahead, and a 1.
+
+    Where values are missing the masks are seen too, as the model sees them.
+    """
 
     def __init__(self, table: SeriesTable, span: Span) -> None:
         rows = rows_in(table.series, span)
         seen = np.concatenate([each.observed[own] for each, own in zip(table.series, rows, strict=True)])
         known = np.concatenate([each.known[own] for each, own in zip(table.series, rows, strict=True)])
         self.seen = [_scaled(each.observed, seen) for each in table.series]
+        gaps = [np.isnan(each.observed) for each in table.series]
+        if (missing := np.any([each.any(0) for each in gaps], axis=0)).any():
+            self.seen = [
+                np.concatenate([own, ~each[:, missing]], 1) for own, each in zip(self.seen, gaps, strict=True)
+            ]
         self.known = [_scaled(each.known, known) for each in table.series]
 
     def rows(self, windows: Windows, chosen: Sequence[int]) -> np.ndarray:
@@ -126,27 +136,51 @@ def _linear(
     table: SeriesTable, span: Span, targets: Sequence[np.ndarray], parts: Parts
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit a ridge regression for each step ahead; the validation windows choose its strength."""
-    laid = _Laid(table, span)
-    filled = [_carried(values) for values in targets]
-    shape = (parts.train.horizon, len(table.targets))
-    gram: Any = 0.0
-    moment: Any = 0.0
-    for begin in range(0, len(parts.train), _BLOCK):
-        chosen = range(begin, min(begin + _BLOCK, len(parts.train)))
-        rows = laid.rows(parts.train, chosen)
-        came = np.stack([parts.train.ahead(filled, window)[-1].ravel() for window in chosen])
-        gram, moment = gram + rows.T @ rows, moment + rows.T @ came
-    penalty = np.eye(len(gram))
-    penalty[-1, -1] = 0.0  # the constant is free
-    asked = [laid.rows(windows, range(len(windows))) for windows in (parts.validation, parts.test)]
-    came, best = parts.validation.after(targets), (np.inf, asked[1], asked[1])
-    for strength in _STRENGTHS:
-        weights = np.linalg.solve(gram + strength * len(parts.train) * penalty, moment)
-        valid, test = (rows @ weights for rows in asked)
-        missed = float(np.nanmean((valid.reshape(-1, *shape) - came) ** 2))
+    fit = _Ridge(_Laid(table, span), parts.train, targets)
+    asked = [fit.laid.rows(windows, range(len(windows))) for windows in (parts.validation, parts.test)]
+    came, best = parts.validation.after(targets), (np.inf, np.zeros(0), np.zeros(0))
+    for weights in fit.weights():
+        valid, test = ((rows @ weights).reshape(-1, *came.shape[1:]) for rows in asked)
+        missed = float(_mean(((valid - came) ** 2).reshape(-1, 1))[0])
         if missed < best[0]:
-            best = missed, valid.reshape(-1, *shape), test.reshape(-1, *shape)
+            best = missed, valid, test
     return best[1], best[2]
+
+
+class _Ridge:
+    """Least squares with a penalty, for each number that comes, from the windows where it is known."""
+
+    def __init__(self, laid: _Laid, train: Windows, targets: Sequence[np.ndarray]) -> None:
+        self.laid, self.train = laid, train
+        came = train.after(targets).reshape(len(train), -1)
+        self.unknown, self.came = np.isnan(came), np.nan_to_num(came)
+        self.gram, self.moment = self._sums(np.arange(len(train)))
+        self.penalty = np.eye(len(self.gram))
+        self.penalty[-1, -1] = 0.0  # the constant is free
+
+    def _sums(self, chosen: np.ndarray) -> tuple[Any, Any]:
+        gram: Any = 0.0
+        moment: Any = 0.0
+        for begin in range(0, len(chosen), _BLOCK):
+            own = chosen[begin : begin + _BLOCK]
+            rows = self.laid.rows(self.train, own.tolist())
+            gram, moment = gram + rows.T @ rows, moment + rows.T @ self.came[own]
+        return gram, moment
+
+    def weights(self) -> list[np.ndarray]:
+        """Return for each strength a column of weights for each number that comes."""
+        if not self.unknown.any():
+            count = len(self.train)
+            return [np.linalg.solve(self.gram + each * count * self.penalty, self.moment) for each in _STRENGTHS]
+        found = [np.zeros_like(self.moment) for _ in _STRENGTHS]
+        for place, unknown in enumerate(self.unknown.T):
+            count = len(unknown) - int(unknown.sum())
+            if not count:
+                continue
+            gram = self.gram - self._sums(np.flatnonzero(unknown))[0]
+            for weights, strength in zip(found, _STRENGTHS, strict=True):
+                weights[:, place] = np.linalg.solve(gram + strength * count * self.penalty, self.moment[:, place])
+        return found
 
 
 def label_rivals(table: SeriesTable, span: Span, parts: Parts, delay: int) -> dict[str, np.ndarray]:
@@ -160,7 +194,7 @@ def label_rivals(table: SeriesTable, span: Span, parts: Parts, delay: int) -> di
     """
     labels = [each.labels for each in table.series]
     own = np.concatenate([each[rows] for each, rows in zip(labels, rows_in(table.series, span), strict=True)])
-    commonest = int(np.bincount(own[own != IGNORED]).argmax())
+    commonest = int(np.bincount(own[own != IGNORED], minlength=1).argmax())
     found = {"Most frequent class": np.full(len(parts.test), commonest)}
     lag = max(delay, 1)
     last = [
@@ -173,7 +207,8 @@ def label_rivals(table: SeriesTable, span: Span, parts: Parts, delay: int) -> di
     asked = [_labels(labels, windows) for windows in (parts.train, parts.validation)]
     squared = [np.concatenate([each, each**2], 1) for each in rows]
     for name, columns in (("values", rows), ("values and squares", squared)):
-        found[f"Logistic regression (last {steps} {name})"] = _logistic(columns, asked)
+        if len(np.unique(asked[0][asked[0] != IGNORED])) > 1:  # or there is nothing to tell apart
+            found[f"Logistic regression (last {steps} {name})"] = _logistic(columns, asked, commonest)
     return found
 
 
@@ -186,11 +221,11 @@ def _last_steps(laid: _Laid, windows: Windows, steps: int) -> np.ndarray:
     return np.stack([both[owner][row - steps + 1 : row + 1].ravel() for owner, row in windows.places])
 
 
-def _logistic(rows: Sequence[np.ndarray], asked: Sequence[np.ndarray]) -> np.ndarray:
+def _logistic(rows: Sequence[np.ndarray], asked: Sequence[np.ndarray], commonest: int) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
 
     told = [labels != IGNORED for labels in asked]
-    best, answers = -1.0, np.zeros(0, int)
+    best, answers = -1.0, np.full(len(rows[2]), commonest)
     for strength in _LOGISTIC_STRENGTHS:
         model = LogisticRegression(C=strength, max_iter=1000).fit(rows[0][told[0]], asked[0][told[0]])
         right = float((model.predict(rows[1][told[1]]) == asked[1][told[1]]).mean())

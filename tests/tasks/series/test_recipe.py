@@ -97,7 +97,7 @@ def test_a_leak_is_refused_before_anything_is_trained(monkeypatch, tmp_path):
     table(tmp_path, tomorrow=frame["sales"].shift(-1).fillna(0))
     own = (f"--data.path={tmp_path / 'sales.csv'}", "--data.time_column=day", "--data.target_columns=[sales]")
     own = (*own, "--data.known_columns=[]", "--data.group_column=null")
-    with pytest.raises(LookAheadError, match=r"'tomorrow' has the values of the target 'sales' 1 step\(s\) before"):
+    with pytest.raises(LookAheadError, match=r"'tomorrow' tells the values of the target 'sales' 1 step\(s\) before"):
         RECIPE.run(
             monkeypatch, tmp_path / "run", *own, "--split.test_steps=16", "--split.validation_steps=8", small=FORECASTS
         )

@@ -141,3 +141,63 @@ def test_a_logistic_regression_learns_what_the_last_steps_tell():
     expected = np.array([tellable[owner].labels[row] for owner, row in own.test.places])
     found = label_rivals(table, FOLD.train, own, 0)["Logistic regression (last 6 values)"]
     assert (found == expected).mean() > 0.85
+
+
+def gappy(share, targets=1):
+    """A wave with gaps, and its windows."""
+    rng, rows = np.random.default_rng(0), 300
+    values = 20 + 5 * np.sin(2 * np.pi * np.arange(rows) / 12)[:, None] + rng.normal(0, 0.5, (rows, targets))
+    values[rng.random(values.shape) < share] = np.nan
+    own = [Series("", np.arange(rows), values, np.zeros((rows, 0)), np.zeros(0, int))]
+    table = SeriesTable("", own, list(map(str, range(rows))), ["y", "z"][:targets], [], [], [], True)
+    fold = walk_forward(rows, folds=1, test_steps=40, validation_steps=40)[0]
+    spans = (fold.train, fold.validation, fold.test)
+    return table, fold, Parts(*(windows_in(own, span, context=12, horizon=3) for span in spans))
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_the_linear_autoregression_learns_known_numbers_alone_and_sees_the_masks(targets, monkeypatch):
+    monkeypatch.setattr(rivals, "_STRENGTHS", (0.01,))
+    table, fold, own = gappy(0.3, targets)
+    values = table.series[0].observed
+    train = values[: fold.train.end]
+    scaled = np.nan_to_num((values - np.nanmean(train, 0)) / np.nanstd(train, 0))
+    both = np.concatenate([scaled, ~np.isnan(values)], 1)
+    rows = [np.array([both[row - 11 : row + 1].ravel() for _, row in each.places]) for each in (own.train, own.test)]
+    found = forecast_rivals(table, fold.train, own, 1)["Linear autoregression (12 steps)"].center
+    for ahead in range(3):
+        for target in range(targets):
+            came = np.array([values[row + 1 + ahead, target] for _, row in own.train.places])
+            known = ~np.isnan(came)
+            assert 0 < known.sum() < len(known)
+            ridge = Ridge(alpha=0.01 * known.sum()).fit(rows[0][known], came[known])
+            np.testing.assert_allclose(found[:, ahead, target], ridge.predict(rows[1]), rtol=1e-7, atol=1e-7)
+
+
+def test_leading_gaps_are_the_mean_of_the_training_rows():
+    table, fold, own = gappy(0.0)
+    values = table.series[0].observed
+    values[:240] = np.nan  # 20 training rows are known
+    values[240 : fold.train.end] = 50.0
+    values[fold.train.end - 1] = 51.0
+    late = Series("late", np.arange(220, 300), np.full((80, 1), np.nan), np.zeros((80, 0)), np.zeros(0, int))
+    late.observed[70:] = 7.0
+    several = SeriesTable("", [*table.series, late], table.axis, ["y"], [], [], [], True)
+    spans = (fold.train, fold.validation, fold.test)
+    own = Parts(*(windows_in(several.series, span, context=12, horizon=3) for span in spans))
+    found = forecast_rivals(several, fold.train, own, 2)
+    place = own.test.places.index((1, 60))
+    for name in ("Last value", "Seasonal naive (period 2)"):
+        np.testing.assert_allclose(found[name].center[place], np.nanmean(values[: fold.train.end]))
+
+
+def test_one_class_before_the_cut_leaves_the_regressions_out():
+    alone = [
+        Series(each.name, each.steps, each.observed, each.known, np.where(each.steps < FOLD.train.end, 1, each.labels))
+        for each in SERIES
+    ]
+    table = SeriesTable("x.csv", alone, TABLE.axis, [], ["z", "x"], ["k"], ["a", "b", "c"], True)
+    spans = (FOLD.train, FOLD.validation, FOLD.test)
+    own = Parts(*(windows_in(alone, span, context=CONTEXT, horizon=0) for span in spans))
+    found = label_rivals(table, FOLD.train, own, 0)
+    assert list(found) == ["Most frequent class", "Last label that is known (1 step old)"]
