@@ -152,8 +152,8 @@ def _speed(model: Any, rows: Dataset, kind: str | None) -> DrawingSpeed:
 
 def count_steps(rows: Dataset) -> int:
     """Count what is predicted of rows of `make_rows`: all points but the first of each drawing."""
-    points: int = sum(rows["length"][:])
-    return points - rows.num_rows
+    steps: int = sum(rows["length"][:]) - rows.num_rows
+    return steps
 
 
 def report_lines(facts: StrokesFacts) -> Iterator[str]:
