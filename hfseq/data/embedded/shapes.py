@@ -50,7 +50,6 @@ HELD_OUT = frozenset((colour, SHAPES[place % len(SHAPES)]) for place, colour in 
 ROWS = {"seen": {"train": 12_000, "validation": 400}, "combination": {"test": 600}}
 _ALONE = 0.4  # of the pictures that training sees
 _HELD_OUT_ALONE = 0.5  # of those, as held-out things are shown nowhere else
-_SAME_COLOUR = 0.5  # of its pictures with two, where the shape alone tells which one was named first
 _REACH = 7  # pixels from the centre of a shape, more than any has
 _GROUND = 235
 FEATURES = Features(
@@ -97,8 +96,6 @@ def _row(novelty: str, rng: np.random.Generator) -> dict[str, Any]:
     else:
         first = _one_of([thing for thing in THINGS if (thing in HELD_OUT) == is_new], rng)
         others = [thing for thing in THINGS if (is_new or thing not in HELD_OUT) and thing != first]
-        if not is_new and rng.random() < _SAME_COLOUR:
-            others = [thing for thing in others if thing.colour == first.colour]
         other = _one_of(others, rng)
         things, relation = [first, other], _one_of(list(RELATIONS), rng)
         if rng.random() < 0.5:

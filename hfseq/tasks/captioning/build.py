@@ -135,25 +135,13 @@ def card_facts(
     numbers, wanted = rows[IMAGE][:], rows[CAPTIONS][:]
     asked = [asked_of(task, number) for number in numbers[:_TIMED]]
     if card.shows_rows and not task.has_features:
-        shown = range(min(_SHOWN, rows.num_rows))
-        draw_captions([task.images.shown(numbers[row]) for row in shown], written[: len(shown)], wanted, folder)
-        draw_looks(pipe, [task.images.shown(numbers[row]) for row in shown][:_LOOKED_AT], folder)
+        shown = [task.images.shown(number) for number in numbers[:_SHOWN]]
+        draw_captions(shown, written[: len(shown)], wanted, folder)
+        draw_looks(pipe, shown[:_LOOKED_AT], folder)
     return CaptionerFacts(
         **run_facts(card, pipe.model, folder, run),
         architecture=_architecture(settings, pipe.model, task),
-        data=PictureFacts(
-            **card.data_facts(),
-            hub_id=settings.data.hub_id,
-            splits={name: part.num_rows for name, part in task.dataset.items()},
-            captions={name: sum(map(len, part[CAPTIONS][:])) for name, part in task.dataset.items()},
-            evaluated_split=split,
-            unknown_rate=unknown_rate(pipe.tokenizer, [text for texts in wanted for text in texts]),
-            kind=settings.tokenizer.kind,
-            vocabulary_size=pipe.model.config.vocab_size,
-            lowercase=settings.data.lowercase,
-            max_length=settings.tokenizer.max_length,
-            left_out=sum(map(len, task.dataset["train"][CAPTIONS][:])) - tokens["train"].num_rows,
-        ),
+        data=_data_facts(settings, task, tokens, split, pipe),
         writing=WritingFacts(
             num_beams=generation.num_beams,
             length_penalty=float(generation.length_penalty or 1.0),
@@ -165,6 +153,26 @@ def card_facts(
         examples=_examples(numbers, wanted, written) if card.shows_rows else Examples(),
         pretrained=None if settings.vision.from_pretrained is None else Path(settings.vision.from_pretrained).name,
         comparisons=[*rivals(task, split), *card.published()],
+    )
+
+
+def _data_facts(
+    settings: CaptioningSettings, task: CaptionTask, tokens: DatasetDict, split: str, pipe: Any
+) -> PictureFacts:
+    captions = {name: part[CAPTIONS][:] for name, part in task.dataset.items()}
+    counts = {name: sum(map(len, texts)) for name, texts in captions.items()}
+    return PictureFacts(
+        **settings.card.data_facts(),
+        hub_id=settings.data.hub_id,
+        splits={name: part.num_rows for name, part in task.dataset.items()},
+        captions=counts,
+        evaluated_split=split,
+        unknown_rate=unknown_rate(pipe.tokenizer, [text for texts in captions[split] for text in texts]),
+        kind=settings.tokenizer.kind,
+        vocabulary_size=pipe.model.config.vocab_size,
+        lowercase=settings.data.lowercase,
+        max_length=settings.tokenizer.max_length,
+        left_out=counts["train"] - tokens["train"].num_rows,
     )
 
 
