@@ -9,15 +9,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import torch
 from transformers import Pipeline, PreTrainedModel
 
 from ..tokenization.known_ahead import with_known
 
 _HEAD = "ForSeriesPrediction"
+_DRAWN = 400  # futures, from which intervals beyond the steps of the model are read
 
 
 class SeriesForecastingPipeline(Pipeline):
     """Says what follows the last step of a series, in the units of the data.
+
+    A frame with the columns of the training table may have its time, which must not go back, and the names of its
+    series, which must be one.
 
     A series is a list of numbers (where a step is one number), a list of steps, an array or tensor (steps, columns), a
     dict or a pandas frame of columns; oldest step first. Several of them are a list, and get a list of answers. An
@@ -25,7 +31,8 @@ class SeriesForecastingPipeline(Pipeline):
 
     - `forecast`: what is expected of each step that comes: a number each, or with several targets a list each;
     - `lower` and `upper`: the interval around it, where the model says more than one number;
-    - `quantiles`: of a model of quantiles, each of them by its share;
+    - `quantiles`: of a model of quantiles, each of them by its share; beyond the steps of the model they are None, as
+      are `lower` and `upper` there (a Gaussian or a mixture has them, from futures that are drawn);
     - `targets`: the names of what is predicted, where the model knows them.
 
     Parameters, here or in a call: `known`, the columns that are known ahead, for the steps that come, of each series
@@ -75,6 +82,13 @@ class SeriesForecastingPipeline(Pipeline):
             )
         if interval is not None and not 0 < interval < 1:
             raise ValueError(f"interval={interval!r} must be a share between 0 and 1, such as 0.8.")
+        if interval is not None and not self._reaches(interval):
+            shares = getattr(self.model.density, "shares", None)
+            told = "one number and no interval" if shares is None else f"the quantiles {list(shares)} and none beyond"
+            raise ValueError(
+                f"interval={interval!r}: this model has learnt {told}. Leave interval out, or train with "
+                "--model.distribution=gaussian."
+            )
         if steps is not None and (not isinstance(steps, int) or steps < 1):
             raise ValueError(f"steps={steps!r} must be a number from 1 up.")
         return {}, {} if steps is None else {"steps": steps}, {} if interval is None else {"interval": interval}
@@ -84,6 +98,8 @@ class SeriesForecastingPipeline(Pipeline):
         if self._is_one(inputs):
             return super().__call__([{"series": inputs, "known": known, "place": 0}], **kwargs)[0]
         series = list(inputs)
+        if _has_columns(known):
+            raise ValueError(f"known is one table for {len(series)} series: give a list with one dict each.")
         ahead = [None] * len(series) if known is None else list(known)
         if len(ahead) != len(series):
             raise ValueError(f"known holds {len(ahead)} entries for {len(series)} series: give one each.")
@@ -116,6 +132,7 @@ class SeriesForecastingPipeline(Pipeline):
     def preprocess(self, input_: Any, **preprocess_parameters: Any) -> Any:
         """Make a series the model's input."""
         place = input_["place"]
+        self._check_rows(input_["series"], f"Series {place}")
         rows = self._rows(input_["series"], self.names, self.width, f"Series {place}")
         observed, known = rows[:, : self.seen], rows[:, self.seen :]
         if self.known:
@@ -130,6 +147,19 @@ class SeriesForecastingPipeline(Pipeline):
         read = with_known(observed, known, self.horizon)
         longest = self.feature_extractor.max_length
         return dict(self.feature_extractor(read, truncation=longest is not None, return_tensors="pt"))
+
+    def _check_rows(self, series: Any, what: str) -> None:
+        """Refuse a table of several series, or one whose time goes back."""
+        group, time = (getattr(self.feature_extractor, f"{name}_column", None) for name in ("group", "time"))
+        if not _has_columns(series):
+            return
+        if group in series and len(names := dict.fromkeys(map(str, np.atleast_1d(series[group])))) > 1:
+            raise ValueError(
+                f"{what} has the rows of {len(names)} series in column {group!r} ({', '.join(list(names)[:3])}, ...): "
+                f"give one, as in rows[rows[{group!r}] == {next(iter(names))!r}], or a list of them."
+            )
+        if time in series and (np.diff(_as_times(series[time])) < 0).any():
+            raise ValueError(f"{what}: the time in column {time!r} goes back; give the oldest step first.")
 
     def _ahead(self, known: Any, place: int) -> np.ndarray:
         names = ", ".join(self.known)
@@ -153,6 +183,10 @@ class SeriesForecastingPipeline(Pipeline):
             absent = [name for name in names if name not in series]
             if absent:
                 raise ValueError(f"{what} lacks the columns {absent}; it has {list(series)}.")
+            if alone := [name for name in names if np.ndim(series[name]) == 0]:
+                raise ValueError(
+                    f"{what}, column {alone[0]!r} is {series[alone[0]]!r:.60}: give a list, a number for each step."
+                )
             lengths = {name: len(series[name]) for name in names}
             if len(set(lengths.values())) > 1:
                 raise ValueError(f"{what} has columns of several lengths, {lengths}: each step needs all of them.")
@@ -171,28 +205,74 @@ class SeriesForecastingPipeline(Pipeline):
 
     def _forward(self, input_tensors: Any, steps: int | None = None) -> Any:  # type: ignore[override]
         told = self.model.forecast(input_tensors["input_values"], input_tensors.get("attention_mask"), steps=steps)
-        return {"prediction": told.prediction, "parameters": told.parameters}
+        found = {"prediction": told.prediction, "parameters": told.parameters}
+        if steps is not None and steps > self.horizon and self.model.config.distribution in ("gaussian", "mixture"):
+            found["samples"] = self._draw(steps, **input_tensors)
+        return found
+
+    def _draw(self, steps: int, input_values: Any, attention_mask: Any = None) -> torch.Tensor:
+        """Draw futures (B, S, N, O), the same ones for a series alone and among others."""
+        found = []
+        for row in range(len(input_values)):
+            own = slice(row, row + 1)
+            told = self.model.forecast(
+                input_values[own],
+                None if attention_mask is None else attention_mask[own],
+                steps=steps,
+                num_samples=_DRAWN,
+                generator=torch.Generator(input_values.device).manual_seed(0),
+            )
+            found.append(told.samples[:, 0])
+        return torch.stack(found)
 
     def postprocess(self, model_outputs: Any, interval: float = 0.8) -> Any:  # type: ignore[override]
         """Write numbers in the units of the data."""
-        parameters, density = model_outputs["parameters"][0].float(), self.model.density
         answer: dict[str, Any] = {"forecast": self._told(model_outputs["prediction"][0].float())}
-        shares = getattr(density, "shares", None)
-        ends = {"lower": round((1 - interval) / 2, 9), "upper": round((1 + interval) / 2, 9)}  # 0.1, not 0.0999...
-        reaches = shares is None or (shares[0] <= ends["lower"] and ends["upper"] <= shares[-1])
-        if self.model.config.distribution != "point" and reaches:
-            for name, share in ends.items():
-                answer[name] = self._told(density.quantile(parameters, share))
-        if shares is not None:
-            answer["quantiles"] = {share: self._told(density.quantile(parameters, share)) for share in shares}
+        if self._reaches(interval):
+            for name, share in _ends(interval).items():
+                answer[name] = self._quantile(model_outputs, share)
+        if (shares := getattr(self.model.density, "shares", None)) is not None:
+            answer["quantiles"] = {share: self._quantile(model_outputs, share) for share in shares}
         if self.feature_extractor.targets is not None:
             answer["targets"] = list(self.feature_extractor.targets)
         return answer
+
+    def _reaches(self, interval: float) -> bool:
+        """Tell whether the model says an interval that holds this share."""
+        if self.model.config.distribution != "quantile":
+            return bool(self.model.config.distribution != "point")
+        shares, ends = self.model.density.shares, _ends(interval)
+        return bool(shares[0] <= ends["lower"] and ends["upper"] <= shares[-1])
+
+    def _quantile(self, model_outputs: Any, share: float) -> list[Any]:
+        """Return a quantile of each step; beyond those of the model that of what was drawn, or None."""
+        parameters = model_outputs["parameters"][0].float()
+        told = self._told(self.model.density.quantile(parameters[: self.horizon], share))
+        if len(parameters) <= self.horizon:
+            return told
+        if "samples" in model_outputs:
+            drawn = model_outputs["samples"][0, :, self.horizon :].float()
+            return told + self._told(drawn.quantile(share, dim=0))
+        nothing = None if parameters.shape[1] == 1 else [None] * parameters.shape[1]
+        return told + [nothing] * (len(parameters) - self.horizon)
 
     def _told(self, numbers: Any) -> list[Any]:
         restored = self.feature_extractor.restore(numbers.cpu().numpy())
         found: list[Any] = (restored[:, 0] if restored.shape[1] == 1 else restored).tolist()
         return found
+
+
+def _ends(interval: float) -> dict[str, float]:
+    return {"lower": round((1 - interval) / 2, 9), "upper": round((1 + interval) / 2, 9)}  # 0.1, not 0.0999...
+
+
+def _as_times(values: Any) -> np.ndarray:
+    """Return times as numbers that grow with them; nan where that is not told."""
+    values = np.atleast_1d(np.asarray(values))
+    if values.dtype.kind in "iuf":
+        return values.astype(float)
+    dates = pd.to_datetime(pd.Series(values), format="ISO8601", utc=True, errors="coerce")
+    return np.where(dates.isna(), np.nan, dates.to_numpy(dtype="datetime64[ns]").astype(np.int64).astype(float))
 
 
 def _has_columns(series: Any) -> bool:
@@ -201,6 +281,10 @@ def _has_columns(series: Any) -> bool:
 
 def _numbers(values: Any, what: str) -> np.ndarray:
     try:
-        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, dtype=np.float64)
+        rows = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+        found = None if rows.dtype.kind in "mM" else np.asarray(rows, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} is not made of numbers, or its steps differ in length: {error}") from error
+    if found is None:
+        raise ValueError(f"{what} holds times, and this model reads numbers: leave that column out.")
+    return found

@@ -107,9 +107,58 @@ def test_what_is_known_of_the_steps_that_come_changes_the_answer(telling):
         assert_same(found["forecast"], (50 + 10 * telling.model(input_values=values).prediction[0, -1, :, 0]).tolist())
 
 
-def test_an_interval_beyond_the_quantiles_is_left_out(telling):
+def test_an_interval_that_was_not_learnt_is_refused(telling, tmp_path):
     frame = {"y": SERIES, "x": SERIES, "k": np.zeros(12)}
-    assert "lower" not in telling(frame, known=[0, 0, 0], interval=0.9)
+    with pytest.raises(ValueError, match=r"interval=0.9: this model has learnt the quantiles \[0.1, 0.5, 0.9\]"):
+        telling(frame, known=[0, 0, 0], interval=0.9)
+    with pytest.raises(ValueError, match="interval=0.8: this model has learnt one number and no interval"):
+        saved(tmp_path)(SERIES.tolist(), interval=0.8)
+    narrow = saved(tmp_path, distribution="quantile", quantiles=[0.25, 0.5, 0.75])
+    assert "lower" not in narrow(SERIES.tolist())  # nobody asked for one
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "mixture"])
+def test_intervals_beyond_the_steps_of_the_model_are_of_drawn_futures(distribution, tmp_path):
+    pipe = saved(tmp_path, distribution=distribution)
+    with torch.no_grad():  # a walk: each step is the last one read, and a deviation of 1
+        pipe.model._follow = walking(pipe.model)
+    found = pipe([SERIES.tolist(), SERIES[:7].tolist()], steps=40, batch_size=2)
+    width = np.array(found[0]["upper"]) - found[0]["lower"]
+    assert len(width) == 40 and width[39] > 2.5 * width[3]
+    assert found[0] == pipe(SERIES.tolist(), steps=40)
+
+
+def walking(model):
+    """Futures that go further away with every step, in the place of those of the network."""
+
+    def follow(values, mask, steps, choose):
+        parameters = torch.zeros(len(values), steps, *model.ahead[1:])
+        parts = [choose(parameters[:, step : step + 1]) for step in range(steps)]
+        return torch.cat(parts, 1).cumsum(1), parameters
+
+    return follow
+
+
+def test_quantiles_say_no_interval_beyond_the_steps_of_the_model(tmp_path):
+    found = saved(tmp_path, distribution="quantile")(SERIES.tolist(), steps=5)
+    for values in (found["lower"], found["upper"], *found["quantiles"].values()):
+        assert all(isinstance(each, float) for each in values[:3]) and values[3:] == [None, None]
+
+
+def test_a_table_of_several_series_or_newest_first_is_refused(plain, monkeypatch):
+    monkeypatch.setattr(plain.feature_extractor, "group_column", "shop", raising=False)
+    monkeypatch.setattr(plain.feature_extractor, "time_column", "day", raising=False)
+    days = pd.date_range("2024-01-01", periods=12)
+    frame = pd.DataFrame({"shop": ["a"] * 6 + ["b"] * 6, "day": days.strftime("%Y-%m-%d"), "y": SERIES})
+    with pytest.raises(ValueError, match=r"rows of 2 series in column 'shop' \(a, b, ...\): give one"):
+        plain(frame)
+    assert plain(frame[frame["shop"] == "a"]) == plain(SERIES[:6].tolist())
+    for times in (frame["day"], days, range(12)):
+        own = frame.assign(shop="a", day=times)
+        assert plain(own) == plain(SERIES.tolist())
+        with pytest.raises(ValueError, match="the time in column 'day' goes back; give the oldest step first"):
+            plain(own[::-1])
+    assert plain(frame[["y"]]) == plain({"y": SERIES}) == plain(SERIES.tolist())
 
 
 def test_a_point_has_no_interval_and_steps_may_go_on(tmp_path):
@@ -137,6 +186,14 @@ def test_several_targets_are_a_list_each(tmp_path):
         (np.zeros((4, 2)), {}, r"has the shape \(4, 2\), and this model reads steps of 1 number\(s\): y"),
         ({"x": [1.0]}, {}, r"lacks the columns \['y'\]; it has \['x'\]"),
         ({"y": ["a"]}, {}, "is not made of numbers"),
+        ({"y": 3}, {}, "column 'y' is 3: give a list, a number for each step"),
+        ({"y": pd.date_range("2024", periods=3)}, {}, "column 'y' holds times, and this model reads numbers"),
+        (pd.Series(pd.date_range("2024", periods=3)), {}, "holds times, and this model reads numbers"),
+        (
+            [[1.0, 2.0], [3.0]],
+            {"known": {"k": [1]}},
+            "known is one table for 2 series: give a list with one dict each",
+        ),
         ([1.0, "many"], {}, "is not made of numbers"),
         ([1.0], {"known": [[1]]}, "knows no column ahead"),
         ([1.0], {"interval": 1.0}, "interval=1.0 must be a share between 0 and 1"),

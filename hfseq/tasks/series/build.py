@@ -86,6 +86,7 @@ def card_facts(
             targets=table.targets,
             features=table.features,
             known=table.known,
+            group=settings.data.group_column,
         ),
         context=settings.windows.context,
         horizon=settings.horizon,

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from ...cards.checks import NO_WORDS
 from ...cards.confusion import confusion_view
-from ...cards.parts import cell, code, network_view, number, significant, title
+from ...cards.parts import cell, code, network_view, number, quoted, significant, title
 from ...cards.table import CARD, DATA, MINUTES, PARAMETERS, RESULT, SCORE, ResultsTable, rival_text
 from .facts import FoldFacts, SeriesFacts, StepFacts
 
@@ -43,6 +43,7 @@ def series_view(facts: SeriesFacts) -> dict[str, Any]:
         **network_view(facts, OF_LABELS if facts.predicts_labels else ON_THE_HUB, tags=["series"]),
         "pipeline_task": TASK,
         "says": _sentence(facts),
+        "rows_of_one_series": _rows(facts),
         "seen": ", ".join(map(code, [*data.targets, *data.features])),
         "known": ", ".join(map(code, data.known)),
         "targets": ", ".join(map(code, data.targets)),
@@ -78,6 +79,18 @@ def _sentence(facts: SeriesFacts) -> str:
         "mixture": "a mixture of Gaussians each",
     }
     return f"It predicts {steps}, {kinds[str(facts.distribution)]}"
+
+
+def _rows(facts: SeriesFacts) -> str:
+    """Write how a series is read: one of several, and all of it where the state is carried from its beginning."""
+    lines, group = ['rows = pd.read_csv("series.csv")'], facts.data.group
+    if group is not None:
+        lines += [f'rows = rows[rows[{quoted(group)}] == "NAME"]  # one of the series', "rows = rows"]
+    if not facts.carries_state:
+        lines[-1] += f".tail({facts.context})  # a row a step, the newest last"
+        return "\n".join(lines)
+    lines[0] += "  # a row a step from its beginning, the newest last"
+    return "\n".join(lines[:2])
 
 
 def _fold(row: FoldFacts, score: Any, best: str) -> str:

@@ -26,6 +26,7 @@ class SeriesSource(SplitSource):
     targets: list[str]
     features: list[str]
     known: list[str]
+    group: str | None = None  # the column that tells series apart
     left_out: int = 0  # series that are too short for a window
 
 

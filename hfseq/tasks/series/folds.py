@@ -129,6 +129,8 @@ def make_extractor(settings: SeriesSettings, table: SeriesTable, span: Span) -> 
         missing=settings.data.missing,
         max_length=None if settings.training.get("carry_state") else settings.windows.context,
         known_columns=table.known,  # which the pipeline asks for
+        group_column=settings.data.group_column,  # and what it checks, where a table has them
+        time_column=settings.data.time_column,
         **targets,
     )
 

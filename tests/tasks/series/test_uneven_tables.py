@@ -52,6 +52,15 @@ def test_a_cut_without_the_score_shows_a_dash_and_no_other_score(plain):
     assert len(rows) == 1 and rows[0].endswith("| 3 | - | - |")
 
 
+def test_the_card_reads_one_series_of_a_table_and_all_of_it_where_the_state_is_carried(plain):
+    assert '== "NAME"]  # one of the series\nrows = rows.tail(24)  # a row' in render_card(plain)
+    alone = dataclasses.replace(plain, data=dataclasses.replace(plain.data, group=None))
+    assert 'rows = pd.read_csv("series.csv").tail(24)  # a row a step, the newest last\n' in render_card(alone)
+    for own in (plain, alone):
+        card = render_card(dataclasses.replace(own, carries_state=True))
+        assert ".tail(" not in card and 'pd.read_csv("series.csv")  # a row a step from its beginning' in card
+
+
 def test_a_system_that_is_missing_after_a_cut_is_not_the_best(plain):
     first, last = plain.folds
     told = dataclasses.replace(first, rivals={"Last value": 1.0, "Mean of the series": 0.5, "Lucky": 0.01})
