@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from scipy.stats import multivariate_normal
 
 import hfseq
