@@ -166,7 +166,8 @@ def _forecasts(pipe: Any, texts: list[str]) -> Iterator[dict[str, Any]]:
             given = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(
-                f"{text[:60]!r} is no JSON: write a series as [12.5, 17.0] or {{...}} ({error})."
+                f"{text[:60]!r} is no JSON: write a series as [12.5, 17.0] or {{...}} ({error}). A table is read in "
+                "Python: pipeline('series-forecasting', model=...)(pandas.read_csv(...))."
             ) from error
         is_pair = isinstance(given, dict) and given.keys() == {"series", "known"}
         yield pipe(given["series"], known=given["known"]) if is_pair else pipe(given)

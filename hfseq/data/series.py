@@ -201,7 +201,9 @@ def _ordered(times: np.ndarray, places: np.ndarray, name: str, settings: SeriesD
     apart = np.diff(times[places])
     if (back := np.flatnonzero(apart < 0)).size:
         fault = f"the time in column {column!r} goes back{own}"
-        raise ValueError(f"{where}, row {places[back[0] + 1]}: {fault}. Sort the rows, or set --data.sort=true.")
+        raise ValueError(
+            f"{where}, row {places[back[0] + 1]}: {fault}. Sort the rows, set --data.sort=true{_tell_apart(settings)}."
+        )
     if (double := np.flatnonzero(apart == 0)).size:
         fault = f"the time in column {column!r} is that of row {places[double[0]]}{own}"
         raise ValueError(
@@ -217,6 +219,11 @@ def _ordered(times: np.ndarray, places: np.ndarray, name: str, settings: SeriesD
             *(where, uneven.size, len(apart), own, places[uneven[0] + 1]),
         )
     return places
+
+
+def _tell_apart(settings: SeriesDataSettings) -> str:
+    """Say what helps where rows of several series are read as one."""
+    return "" if settings.group_column else ", or name the column that tells the series apart, data.group_column"
 
 
 def _refuse_constant(series: list[Series], targets: list[str], where: str) -> None:

@@ -58,9 +58,12 @@ def _as_numbers(cells: pa.ChunkedArray, column: str, where: str) -> np.ndarray:
 
 
 def _no_number(where: str, row: int, column: str, value: Any) -> ValueError:
-    cure = "Leave the column out with data.feature_columns, or write numbers (classes as columns of 0 and 1)"
+    cure = (
+        "Leave the column out with data.feature_columns, or write numbers (classes as columns of 0 and 1); the column "
+    )
+    cure += "that names the series is data.group_column"
     if isinstance(value, str) and _COMMA.fullmatch(value):
-        cure = "Write a point in place of the comma"
+        cure = "Write a point in place of the comma, or nothing where it marks thousands"
     return ValueError(f"{where}, row {row}: column {column!r} holds {value!r:.60}, which is no number. {cure}.")
 
 
@@ -74,6 +77,10 @@ def time_values(table: pa.Table, column: str | None, where: str) -> tuple[np.nda
         values = np.array(cells.to_pandas(), dtype=float)
         if (bad := np.flatnonzero(~np.isfinite(values))).size:
             raise _no_time(where, bad[0], column, cells[int(bad[0])].as_py())
+        days = pd.to_datetime(pd.Series([f"{value:.0f}" for value in values]), format="%Y%m%d", errors="coerce")
+        if ((values > 19000000) & (values < 21000000) & days.notna()).all():
+            day = f"{days[0]:%Y-%m-%d}"
+            raise ValueError(f"{where}: column {column!r} holds dates such as {values[0]:.0f}: write them as {day}.")
         return values, [f"{value:.15g}" for value in values]
     texts = cells.to_pylist()
     dates = pd.Series(pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce"))

@@ -1,5 +1,6 @@
 """What every recipe does with a finished model: the facts that all cards have, the card, the Hub, the last lines."""
 
+import json
 import os
 import re
 import shlex
@@ -107,9 +108,20 @@ def next_line(facts: Facts, folder: Path) -> str:
     if getattr(facts, "pairs", None) is not None:  # only a classifier has it
         asked, columns = "--file PAIRS.jsonl", " --text-pair-column NAME"
     if facts.kind == "series-model":
-        asked = "'[NUMBERS]'"
-    commands = [] if facts.kind in _NOT_PREDICTED else [f"hfseq predict {folder} {asked}"]
+        asked = _asked_of_series(facts)
+    is_asked = facts.kind not in _NOT_PREDICTED and asked
+    commands = [] if not is_asked else [f"hfseq predict {folder} {asked}"]
     if facts.kind not in _NOT_EVALUATED:
         commands.append(f"hfseq evaluate {folder} DATA{columns}")
     commands.append(f"hfseq push {folder} user/name")
     return "next: " + " | ".join(commands)
+
+
+def _asked_of_series(facts: Any) -> str:
+    """Write what a model of series is asked, with the names of its columns; of labels nothing, in Python alone."""
+    if facts.predicts_labels:
+        return ""
+    data = facts.data
+    series: Any = {name: ["NUMBERS"] for name in [*data.targets, *data.features, *data.known]}
+    asked = {"series": series, "known": {name: ["NUMBERS"] for name in data.known}} if data.known else series
+    return shlex.quote(json.dumps(asked, ensure_ascii=False).replace('"NUMBERS"', "NUMBERS"))

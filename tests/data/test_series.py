@@ -3,9 +3,11 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from hfseq.data.series import SeriesDataSettings, load_series
+from hfseq.data.series import SeriesDataSettings, _tell_apart, load_series
+from hfseq.data.series_columns import numbers, time_values
 
 HEAD = "time,shop,sales,visitors,holiday\n"
 ROWS = [
@@ -87,8 +89,22 @@ def test_a_fault_names_data_row_column_value_and_cure(tmp_path, row, column, val
 
 def test_a_decimal_comma_is_told(tmp_path):
     rows = [row.replace("12.5", '"12,5"') for row in ROWS]
-    with pytest.raises(ValueError, match="holds '12,5'.*point in place of the comma"):
+    with pytest.raises(ValueError, match="holds '12,5'.*point in place of the comma, or nothing where it marks thous"):
         table(tmp_path, rows)
+
+
+def test_dates_written_as_numbers_are_told():
+    days, counts = pa.table({"day": [20240131, 20240201]}), pa.table({"day": [20240131, 20240199]})
+    with pytest.raises(ValueError, match="column 'day' holds dates such as 20240131: write them as 2024-01-31"):
+        time_values(days, "day", "x.csv")
+    assert time_values(counts, "day", "x.csv")[0].tolist() == [20240131, 20240199]
+
+
+def test_series_that_are_read_as_one_are_told_of_the_column_that_names_them(tmp_path):
+    days = pa.table({"shop": ["a", "b"]})
+    with pytest.raises(ValueError, match="'shop' holds 'a'.*names the series is data.group_column"):
+        numbers(days, ["shop"], "x.csv", allow_missing=False)
+    assert "data.group_column" in _tell_apart(SeriesDataSettings(target_columns=["y"], path="x.csv"))
 
 
 def test_missing_values_are_masked_where_that_is_asked_for(tmp_path):

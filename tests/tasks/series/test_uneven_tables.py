@@ -1,6 +1,8 @@
 """Tables whose series or cuts differ: short series, and cuts after which a score does not exist."""
 
 import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hfseq.cards.render import render_card
 from hfseq.data.series import Series, SeriesTable
 from hfseq.data.series_windows import Span
 from hfseq.data.walk_forward import Fold
+from hfseq.recipe.publish import next_line
 from hfseq.tasks.series.build import _fold_facts, read_line
 from hfseq.tasks.series.folds import FoldResult, prepare
 from hfseq.tokenization.known_ahead import with_known
@@ -59,6 +62,14 @@ def test_the_card_reads_one_series_of_a_table_and_all_of_it_where_the_state_is_c
     for own in (plain, alone):
         card = render_card(dataclasses.replace(own, carries_state=True))
         assert ".tail(" not in card and 'pd.read_csv("series.csv")  # a row a step from its beginning' in card
+
+
+def test_the_last_line_shows_what_a_model_is_asked(plain):
+    assert """predict run '{"series": {"demand": [NUMBERS], "holiday": [NUMBERS]}, "known":""" in next_line(
+        plain, Path("run")
+    )
+    labels = SimpleNamespace(kind="series-model", predicts_labels=True)
+    assert next_line(labels, Path("run")) == "next: hfseq push run user/name"
 
 
 def test_a_system_that_is_missing_after_a_cut_is_not_the_best(plain):
