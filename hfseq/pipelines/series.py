@@ -6,10 +6,10 @@ pipe({"sales": [...], "holiday": [...]}, known={"holiday": [0, 1]})     # what i
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from transformers import Pipeline, PreTrainedModel
 
@@ -271,8 +271,18 @@ def _as_times(values: Any) -> np.ndarray:
     values = np.atleast_1d(np.asarray(values))
     if values.dtype.kind in "iuf":
         return values.astype(float)
-    dates = pd.to_datetime(pd.Series(values), format="ISO8601", utc=True, errors="coerce")
-    return np.where(dates.isna(), np.nan, dates.to_numpy(dtype="datetime64[ns]").astype(np.int64).astype(float))
+    if values.dtype.kind == "M":
+        return np.where(np.isnat(values), np.nan, values.astype("datetime64[ns]").astype(np.int64) / 1e9)
+    return np.array([_seconds(value) for value in values])
+
+
+def _seconds(value: Any) -> float:
+    """Return a date as seconds; nan where it is none."""
+    try:
+        date = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        return date.replace(tzinfo=date.tzinfo or timezone.utc).timestamp()
+    except ValueError:  # a text that is no date, or the date that pandas has for none
+        return float("nan")
 
 
 def _has_columns(series: Any) -> bool:
