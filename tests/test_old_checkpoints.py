@@ -14,7 +14,10 @@ from tests.closeness import assert_same
 FOLDERS = sorted((Path(__file__).parent / "golden" / "checkpoints").iterdir())
 
 
-def outputs_of(model, input_ids, image_features=None):
+def outputs_of(model, input_ids, image_features=None, input_values=None):
+    if input_values is not None:
+        with torch.no_grad():
+            return model.eval()(input_values=torch.tensor(input_values))
     ids = torch.tensor(input_ids)
     given = {"decoder_input_ids": ids} if model.config.is_encoder_decoder else {}
     given |= {"input_ids": ids} if image_features is None else {"image_features": torch.tensor(image_features)}
@@ -37,7 +40,7 @@ def test_an_old_checkpoint_answers_as_it_did(folder, auto):
     assert type(model).__name__ == expected["class"]
     # The files say -Infinity where an n-gram model says the lowest finite number.
     answers = torch.tensor(expected["answers"]).clamp(min=torch.finfo(torch.float32).min)
-    output = outputs_of(model, expected["input_ids"], expected.get("image_features"))
+    output = outputs_of(model, expected.get("input_ids"), expected.get("image_features"), expected.get("input_values"))
     assert_same(answers_of(output), answers)
     if "slot_answers" in expected:
         assert_same(output.slot_logits, torch.tensor(expected["slot_answers"]))

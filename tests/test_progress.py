@@ -21,11 +21,14 @@ from hfseq.tokenization import byte_tokenizer, train_tokenizer
 from hfseq.training.words.bag_texts import BagTexts
 from hfseq.training.words.bag_vocabulary import new_bag
 from recipes import (
+    captioning,
     intent_slots,
     ladder,
     language_modeling,
     masked_language_modeling,
     sentence_similarity,
+    series,
+    strokes,
     text_classification,
     token_classification,
     translation,
@@ -148,6 +151,9 @@ def test_counting_ngrams_has_a_bar(terminal, monkeypatch):
         (text_classification, "lstm_embedded"),
         (token_classification, "lstm_embedded"),
         (translation, "lstm_embedded"),
+        (series, "lstm_seasons"),
+        (strokes, "lstm_embedded"),
+        (captioning, "lstm_shapes"),
         (trees, "tree_lstm_embedded"),
         (word2vec, "skipgram_embedded"),
     ],
@@ -156,6 +162,7 @@ def test_disable_tqdm_of_a_recipe_silences_its_first_steps_too(terminal, tmp_pat
     name = recipe.__name__.rpartition(".")[2]
     section = "compare" if recipe is sentence_similarity else "training"
     words = ["--config", f"recipes/configs/{name}/{config}.yaml", "--data.path=none.csv"]
+    words += ["--data.target_columns=[sales]"] if recipe is series else []
     for silent in ("false", "true"):
         with pytest.raises((ValueError, FileNotFoundError), match="none.csv"):
             recipe.main([*words, f"--{section}.output_dir={tmp_path}", f"--{section}.disable_tqdm={silent}"])

@@ -53,8 +53,9 @@ class ImageCaptioningPipeline(Pipeline):
                 raise ValueError(
                     "No folder of this model says how its pictures are prepared: give image_processor=..."
                 )
-            found = {"revision": getattr(model.config, "_commit_hash", None)}
-            self.image_processor = AutoImageProcessor.from_pretrained(model.name_or_path, **found)
+            self.image_processor = AutoImageProcessor.from_pretrained(
+                model.name_or_path, revision=getattr(model.config, "_commit_hash", None), trust_remote_code=False
+            )
 
     @property
     def _has_encoder(self) -> bool:

@@ -254,6 +254,7 @@ def test_the_map_to_the_code_is_complete_and_marks_no_live_class(hub, repo_id, c
         "AutoModelForCausalLM": "lstm.LSTMForCausalLM",
         "AutoModelForIntentAndSlots": "lstm.LSTMForIntentAndSlots",
         "AutoModelForSequenceClassification": "lstm.LSTMForSequenceClassification",
+        "AutoModelForTimeSeriesPrediction": "lstm.LSTMForSeriesPrediction",
         "AutoModelForTokenClassification": "lstm.LSTMForTokenClassification",
     }
     assert config == json.loads(before["config.json"])

@@ -45,9 +45,12 @@ def make_model(name, task):
     family = FAMILIES[name]
     sizes = {"hmm": {"num_states": 3}, "mixture": {"network": {"hidden_size": 8}}}
     size = sizes.get(name, {"hidden_size": 8})
+    if task in ("series-forecasting", "image-captioning"):
+        size = {**size, "feature_size": 3}
     if task == "intent-slots":
         size = {**size, "slot_labels": ["O", "B-x"]}
-    return family.heads[task](family.config(vocab_size=20, **size))
+    words = {} if name == "strokes" else {"vocab_size": 20}
+    return family.heads[task](family.config(**words, **size))
 
 
 def sample(model, **options):

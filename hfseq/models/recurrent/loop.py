@@ -1,7 +1,7 @@
 """One direction of one layer: a cell's weights, and the loop over time by the fastest route there is.
 
     fused       on the CPU with numba: kernels made from the cell's equation (`hfseq/kernels`)
-    torch       cells that torch has itself (cuDNN on a GPU; a narrow LSTM without padding), and what is traced
+    torch       cells that torch has itself (cuDNN on a GPU), and what is traced or exported
     reference   any cell anywhere: the equation on tensors
 
 **Padding never changes an answer.** A padded `nn.LSTM(bidirectional=True)` runs its backward direction over the
@@ -30,8 +30,6 @@ from .clipping import clipped_on_the_way_back
 from .fused import gpu_kernels_for, is_avx512, kernels_for, needs_plain_operations, product_dtype
 from .gate_values import GateValues
 from .state import States
-
-_SMALL = 64  # the width up to which torch's own LSTM trains faster, where there is no padding
 
 
 class Weights(NamedTuple):
@@ -191,8 +189,6 @@ class RecurrentLoop(nn.Module):
         gpu = gpu_kernels_for(inputs, *states, *weights) if kernels is None and mode is None else None
         if kernels is not None and _is_short_step(order, kernels):
             return self._fused_step(kernels, inputs, states, weights)
-        if kernels is not None and self._is_small_lstm(inputs, order):
-            return self._padded(*given)
         if kernels is not None:
             # Said only where it is set: code exported to the Hub may meet older kernels.
             more = {} if clip is None else {"clip_hidden": clip}
@@ -206,16 +202,6 @@ class RecurrentLoop(nn.Module):
         if order.real is None or not (with_state or mode == "RNN_RELU"):
             return self._padded(*given)
         return self._packed(self._torch, *given)
-
-    def _is_small_lstm(self, inputs: torch.Tensor, order: TokenOrder) -> bool:
-        """Return whether torch's own loop trains faster: it calls nothing between steps, which counts in small ones.
-
-        Without padding it is exact. Measured for widths of 16 to 64: 1.3 to 2.2 times as fast (benchmarks/series.py).
-        """
-        is_plain = self.cell.torch_mode == "LSTM" and order.real is None and self.clip_hidden is None
-        is_trained = torch.is_grad_enabled() and inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        has_fast_loop = bool(torch.backends.mkldnn.enabled)
-        return is_plain and is_trained and self.hidden_size <= _SMALL and has_fast_loop
 
     # The rows alive at each step are numbers that a traced graph cannot hold.
     _run_outside_graphs = torch.compiler.disable(_run)

@@ -46,7 +46,7 @@ def make_processor(task: CaptionTask, settings: VisionSettings) -> None:
         return
     if settings.from_pretrained is not None:
         auto: Any = AutoImageProcessor
-        processor: Any = auto.from_pretrained(settings.from_pretrained)
+        processor: Any = auto.from_pretrained(settings.from_pretrained, trust_remote_code=False)
     else:
         size = settings.image_size or _size_of(cast(dict[str, Any], settings.config))
         processor = ViTImageProcessor(size={"height": size, "width": size})

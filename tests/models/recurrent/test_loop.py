@@ -3,7 +3,6 @@
 import copy
 import itertools
 import pickle
-from unittest.mock import patch
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from torch import nn
 from hfseq import FAMILIES, LSTMConfig, LSTMForSequenceClassification
 from hfseq.kernels.cells import sequence
 from hfseq.models.recurrent import fused
-from hfseq.models.recurrent import loop as loop_module
 from hfseq.models.recurrent.loop import RecurrentLoop
 from hfseq.models.token_order import Packing, TokenOrder
 from tests.closeness import assert_same, difference
@@ -124,26 +122,6 @@ def test_a_large_ragged_batch_equals_torch_with_and_without_gradients(name, leng
     for with_gradients in (False, True):
         with torch.set_grad_enabled(with_gradients):
             assert_same(values("fused", loop, inputs, TokenOrder(60, 9, mask)), expected)
-
-
-@pytest.mark.parametrize("backward", [False, True])
-def test_a_narrow_lstm_trains_by_torchs_loop_where_there_is_no_padding(backward):
-    """States, outputs and gradients are those of the kernels, which all else still takes."""
-    loop = make_loop(BUILT_IN["lstm"], dtype=torch.float32, backward=backward)
-    inputs, states = BATCHES["every-token-real-backward-from-a-state"].make(loop.cell, torch.float32)
-    leaves = [inputs, *states, *loop.parameters()]
-    found = {}
-    for small in (True, False):
-        with patch.object(loop_module, "_SMALL", 64 if small else 0):
-            assert loop._is_small_lstm(inputs, TokenOrder(5, 6, None)) == small
-            outputs, reached = loop(inputs, TokenOrder(5, 6, None), states)
-        result = torch.cat([outputs, torch.stack(reached, dim=1)], dim=1)
-        found[small] = [result, *torch.autograd.grad(result.square().sum(), leaves)]
-    assert_same(found[True], found[False])
-    assert not loop._is_small_lstm(inputs, TokenOrder(5, 6, RAGGED))
-    assert not loop._is_small_lstm(inputs.double(), TokenOrder(5, 6, None))
-    with torch.no_grad():
-        assert not loop._is_small_lstm(inputs, TokenOrder(5, 6, None))
 
 
 @for_each("width", [1, 5, 8, 13, 16, 37, 100])
