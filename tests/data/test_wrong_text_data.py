@@ -144,6 +144,7 @@ def test_wrong_files_are_answered_with_their_name_and_the_cure(tmp_path, files, 
     assert str(tmp_path) in str(error.value) or "mixed" in message
 
 
+@pytest.mark.slow
 def test_json_of_the_deepest_kind_is_read_and_what_crashes_the_parser_is_not(tmp_path):
     """In a process of its own: of a hundred thousand objects in each other the parser of Arrow dies."""
     script = """

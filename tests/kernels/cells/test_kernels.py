@@ -291,6 +291,7 @@ def test_bits_that_this_cpu_lacks_are_refused(asked, allowed, monkeypatch):
         simd.register_bits.__wrapped__()
 
 
+@pytest.mark.slow
 def test_a_model_says_so_too_and_does_not_fall_back_to_torch(run_python):
     code = """
     import hfseq, torch

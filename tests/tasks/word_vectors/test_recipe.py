@@ -50,6 +50,7 @@ def test_the_saved_model_answers_as_its_card_says(plain):
     assert torch.tensor(answer).numpy() == pytest.approx(model.vectors[["rain", "in", "oslo"]])
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_its_vectors_and_can_be_resumed(tmp_path, monkeypatch):
     options = [*RECIPE.small, f"--training.output_dir={tmp_path}", "--training.num_train_epochs=1000000"]
     process = launches.start("python", RECIPE.path, "--config", RECIPE.file(), *options, stderr=subprocess.PIPE)
