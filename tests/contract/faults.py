@@ -369,7 +369,7 @@ FAULTS = {
     ),
     refusals.foreign_ids_are_named: (inputs, "check_input_ids", lambda ids, vocab_size, *, of_target: None),
     refusals.inputs_that_are_no_batch_are_named: (inputs, "check_rank", lambda given, name: None),
-    refusals.images_that_are_none_are_named: (captioner, "_check_features", lambda features, width: None),
+    refusals.images_that_are_none_are_named: (captioner, "_check_finite", lambda features: None),
     refusals.foreign_labels_are_named: (heads, "sequence_loss", silent_loss),
     refusals.labels_of_several_classes_are_checked: (heads, "sequence_loss", silent_loss),
 }
