@@ -32,7 +32,7 @@ class SeriesCollator:
         padded = self.feature_extractor.pad(BatchFeature({"input_values": values}), padding=True, return_tensors="pt")
         batch: dict[str, torch.Tensor] = dict(padded)
         if "labels" in rows[0]:
-            labels = [_marked(np.asarray(row["labels"])) for row in rows]
+            labels = [mark_missing(np.asarray(row["labels"])) for row in rows]
             batch["labels"] = (
                 self._padded(labels, [len(each) for each in values]) if self.each_step else _stack(labels)
             )
@@ -53,7 +53,7 @@ def _stack(labels: Sequence[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(labels))
 
 
-def _marked(labels: np.ndarray) -> np.ndarray:
+def mark_missing(labels: np.ndarray) -> np.ndarray:
     """Return whole numbers as they are, and others in single precision with -100 where they are missing."""
     if labels.dtype.kind in "iub":
         return labels.astype(np.int64)
@@ -65,4 +65,4 @@ def _marked(labels: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(labels), np.float32(IGNORED), labels.astype(np.float32))
 
 
-__all__ = ["SeriesCollator"]
+__all__ = ["SeriesCollator", "mark_missing"]

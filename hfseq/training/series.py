@@ -22,6 +22,7 @@ from torch.utils.data import Dataset as TorchDataset
 from ..data.series_windows import Windows, following
 from ..models.base import IGNORED
 from ..settings import option
+from ..tokenization.series_batches import mark_missing
 from .arguments import SequenceTrainingArguments, refuse
 from .batching import UpdateSampler
 from .streams.states import CarriedStates
@@ -75,11 +76,7 @@ class SeriesArrays:
         """Return what is learnt at each of these rows: (rows, H, O) numbers, or (rows) classes."""
         if self.horizon == 0:
             return self.answers[series][rows]
-        return _marked(following(self.answers[series], self.horizon)[rows])
-
-
-def _marked(numbers: np.ndarray) -> np.ndarray:
-    return np.where(np.isnan(numbers), np.float32(IGNORED), numbers)
+        return mark_missing(following(self.answers[series], self.horizon)[rows])
 
 
 class SeriesWindows(TorchDataset):
